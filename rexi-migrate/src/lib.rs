@@ -1,0 +1,1 @@
+//! Shows whether a mixed-version cluster can take its next upgrade step.

@@ -1,0 +1,1 @@
+//! The rexi server that services embed.
