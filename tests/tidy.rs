@@ -1,0 +1,587 @@
+//! Enforces the countable rules of CONTRIBUTING.md over every `.rs` file of the workspace.
+//!
+//! In: the sources, read as text with the standard library alone. Out: one failing test per broken rule, with a line
+//! for each place: file, line, rule, and what to do. A text is first split into code, comments and literals
+//! (`classify`), so that a word in a comment or a string breaks no rule about code. What needs types (disallowed
+//! methods, the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::iter;
+use std::path::Path;
+
+#[test]
+fn every_file_opens_with_a_short_header() {
+    judge("header", &workspace(), header);
+}
+
+#[test]
+fn no_two_headers_begin_with_the_same_sentence() {
+    report("same header", &same_headers(&workspace()));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    judge("file length", &workspace(), file_length);
+}
+
+#[test]
+fn no_line_is_too_long() {
+    judge("line length", &workspace(), line_length);
+}
+
+#[test]
+fn nothing_is_unwrapped_outside_tests() {
+    judge("unwrap", &workspace(), unwraps);
+}
+
+#[test]
+fn every_to_do_names_a_release_still_to_come() {
+    let version = numbers(env!("CARGO_PKG_VERSION")).expect("cargo checks the version of a package");
+    judge("to-do", &workspace(), |source| to_dos(source, version));
+}
+
+#[test]
+fn no_test_sleeps() {
+    judge("sleep", &workspace(), sleeps);
+}
+
+#[test]
+fn the_core_has_no_clock_socket_task_or_chance() {
+    judge("core without IO", &workspace(), core_without_io);
+}
+
+#[test]
+fn nothing_is_used_that_the_workspace_bans() {
+    judge("ban", &workspace(), bans);
+}
+
+/// Where a rule is broken.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    path: String,
+    /// Counted from 1.
+    line: usize,
+    /// What was found, and what to do.
+    what: String,
+}
+
+/// A file, split for the rules.
+struct Source {
+    /// From the workspace's root, with `/`.
+    path: String,
+    lines: Vec<Line>,
+    /// Holds nothing but tests.
+    tests_only: bool,
+}
+
+/// A line of a file.
+#[derive(Default)]
+struct Line {
+    text: String,
+    /// The text with a blank for each character of a comment or a literal.
+    code: String,
+    /// The text with a blank for each character of anything but a comment.
+    comment: String,
+    /// In an item under `#[cfg(test)]`.
+    test: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Code,
+    Comment,
+    Literal,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let chars: Vec<char> = text.chars().collect();
+        let mut lines = vec![Line::default()];
+        for (&char, class) in chars.iter().zip(classify(&chars)) {
+            if char == '\n' {
+                lines.push(Line::default());
+                continue;
+            }
+            let line = lines.last_mut().expect("there is a first line, and none is taken away");
+            line.text.push(char);
+            line.code.push(if class == Class::Code { char } else { ' ' });
+            line.comment.push(if class == Class::Comment { char } else { ' ' });
+        }
+        if lines.last().is_some_and(|line| line.text.is_empty()) {
+            lines.pop();
+        }
+        mark_tests(&mut lines);
+        let tests_only = path.starts_with("tests/")
+            || path.contains("/tests/")
+            || path.ends_with("/tests.rs")
+            || lines.iter().any(|line| line.code.trim_start().starts_with("#![cfg(test)]"));
+        Self { path: path.to_owned(), lines, tests_only }
+    }
+
+    fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// Whether a build that is no test contains the line.
+    fn ships(&self, line: &Line) -> bool {
+        !self.tests_only && !line.test
+    }
+
+    fn is_in_tests_crate(&self) -> bool {
+        self.path.starts_with("tests/")
+    }
+
+    fn finding(&self, index: usize, what: impl Into<String>) -> Finding {
+        Finding { path: self.path.clone(), line: index + 1, what: what.into() }
+    }
+}
+
+/// Marks the lines of each item under `#[cfg(test)]`.
+fn mark_tests(lines: &mut [Line]) {
+    let mut first = 0;
+    while let Some(line) = lines.get(first) {
+        let code = line.code.trim_start();
+        let opens = code.starts_with("#[cfg(test)]") || code.starts_with("#[cfg(all(test,");
+        let end = if opens { end_of_item(lines, first) } else { first + 1 };
+        for line in &mut lines[first..end] {
+            line.test = opens;
+        }
+        first = end;
+    }
+}
+
+/// What each character is part of.
+fn classify(chars: &[char]) -> Vec<Class> {
+    let mut classes = Vec::with_capacity(chars.len());
+    while classes.len() < chars.len() {
+        let rest = &chars[classes.len()..];
+        let (class, length) = token(rest);
+        classes.extend(iter::repeat_n(class, length.clamp(1, rest.len())));
+    }
+    classes
+}
+
+/// The class and the length of the token at the start of `rest`, which is not empty.
+fn token(rest: &[char]) -> (Class, usize) {
+    match (rest[0], rest.get(1).copied()) {
+        ('/', Some('/')) => (Class::Comment, rest.iter().take_while(|char| **char != '\n').count()),
+        ('/', Some('*')) => (Class::Comment, block_comment(rest)),
+        ('"', _) => (Class::Literal, quoted(rest, '"')),
+        ('\'', Some('\\')) => (Class::Literal, quoted(rest, '\'')),
+        ('\'', Some(_)) if rest.get(2) == Some(&'\'') => (Class::Literal, 3),
+        (first, _) if is_word(first) => {
+            if let Some(length) = raw_string(rest) {
+                return (Class::Literal, length);
+            }
+            (Class::Code, rest.iter().take_while(|char| is_word(**char)).count())
+        }
+        _ => (Class::Code, 1),
+    }
+}
+
+fn block_comment(rest: &[char]) -> usize {
+    let (mut depth, mut at) = (0_u32, 0);
+    while at < rest.len() {
+        match (rest[at], rest.get(at + 1)) {
+            ('/', Some('*')) => (depth, at) = (depth + 1, at + 2),
+            ('*', Some('/')) if depth == 1 => return at + 2,
+            ('*', Some('/')) => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+fn quoted(rest: &[char], quote: char) -> usize {
+    let mut at = 1;
+    while at < rest.len() && rest[at] != quote {
+        at += if rest[at] == '\\' { 2 } else { 1 };
+    }
+    at + 1
+}
+
+/// The length of the raw string that `rest` begins with, if it does.
+fn raw_string(rest: &[char]) -> Option<usize> {
+    let prefix = if rest[0] == 'r' { 1 } else { 2 };
+    if prefix == 2 && !(matches!(rest[0], 'b' | 'c') && rest.get(1) == Some(&'r')) {
+        return None;
+    }
+    let hashes = rest[prefix..].iter().take_while(|char| **char == '#').count();
+    let opening = prefix + hashes;
+    if rest.get(opening) != Some(&'"') {
+        return None;
+    }
+    let end: Vec<char> = iter::once('"').chain(iter::repeat_n('#', hashes)).collect();
+    let closes = |at: &usize| rest[*at..].starts_with(&end);
+    Some((opening + 1..rest.len()).find(closes).map_or(rest.len(), |at| at + end.len()))
+}
+
+/// The index after the item that starts at `first` with an attribute: after its outermost braces, or its semicolon.
+fn end_of_item(lines: &[Line], first: usize) -> usize {
+    let mut depth = 0_i32;
+    for (index, line) in lines.iter().enumerate().skip(first) {
+        for char in line.code.chars() {
+            depth += match char {
+                '{' | '(' | '[' => 1,
+                '}' | ')' | ']' => -1,
+                _ => 0,
+            };
+            if (depth <= 0 && matches!(char, '}' | ';')) || depth < 0 {
+                return index + 1;
+            }
+        }
+    }
+    lines.len()
+}
+
+fn is_word(char: char) -> bool {
+    char.is_alphanumeric() || char == '_'
+}
+
+/// Whether `text` holds `pattern` as whole words: `rand::` is in `rand::rng()`, not in `strand::rng()`.
+fn holds(text: &str, pattern: &str) -> bool {
+    let bounded = |outside: Option<char>, edge: Option<char>| {
+        !(outside.is_some_and(is_word) && edge.is_some_and(is_word))
+    };
+    text.match_indices(pattern).any(|(at, _)| {
+        bounded(text[..at].chars().next_back(), pattern.chars().next())
+            && bounded(text[at + pattern.len()..].chars().next(), pattern.chars().next_back())
+    })
+}
+
+fn header(source: &Source) -> Vec<Finding> {
+    let length = source.lines.iter().take_while(|line| line.text.starts_with("//!")).count();
+    if length == 0 {
+        let what = "the file has no header: open it with `//!` and one sentence that says what the file is for";
+        return vec![source.finding(0, what)];
+    }
+    // Diagrams live in these two.
+    if length > HEADER_LINES_MAX && !matches!(source.name(), "lib.rs" | "node.rs") {
+        let what = format!("the header has {length} lines, {HEADER_LINES_MAX} are allowed: move details to the items");
+        return vec![source.finding(HEADER_LINES_MAX, what)];
+    }
+    Vec::new()
+}
+
+fn same_headers(sources: &[Source]) -> Vec<Finding> {
+    let mut first_with = BTreeMap::new();
+    let mut findings = Vec::new();
+    for source in sources {
+        let sentence = first_sentence(source);
+        if sentence.is_empty() {
+            continue;
+        }
+        if let Some(other) = first_with.get(&sentence) {
+            let what = format!("the header begins like that of {other}: say what this file is for, and no other");
+            findings.push(source.finding(0, what));
+        } else {
+            first_with.insert(sentence, &source.path);
+        }
+    }
+    findings
+}
+
+/// In lower case and without the line breaks.
+fn first_sentence(source: &Source) -> String {
+    let header = source.lines.iter().map_while(|line| line.text.strip_prefix("//!")).map(str::trim);
+    let paragraph: Vec<&str> =
+        header.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
+    let paragraph = paragraph.join(" ").to_lowercase();
+    paragraph.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+fn file_length(source: &Source) -> Vec<Finding> {
+    // Tests that moved out of a file (`<file>/tests.rs`) are its `#[cfg(test)]` part; the tests' crate is measured.
+    if source.tests_only && !source.is_in_tests_crate() {
+        return Vec::new();
+    }
+    let length = source.lines.iter().filter(|line| !line.test).count();
+    if length <= FILE_LINES_MAX {
+        return Vec::new();
+    }
+    let what = format!(
+        "the file has {length} lines without its `#[cfg(test)]` part, {FILE_LINES_MAX} are allowed: split it by concept"
+    );
+    vec![source.finding(source.lines.len() - 1, what)]
+}
+
+fn line_length(source: &Source) -> Vec<Finding> {
+    let widths = source.lines.iter().map(|line| line.text.chars().count()).enumerate();
+    let long = widths.filter(|(_, width)| *width > LINE_COLUMNS_MAX);
+    long.map(|(index, width)| {
+        let what = format!("the line has {width} columns, {LINE_COLUMNS_MAX} are allowed: break it");
+        source.finding(index, what)
+    })
+    .collect()
+}
+
+fn unwraps(source: &Source) -> Vec<Finding> {
+    let what = "`unwrap()` outside tests: return an error, or use `expect` and say why it cannot fail";
+    find(source, |line| source.ships(line) && holds(&line.code, "unwrap()"), what)
+}
+
+fn to_dos(source: &Source, version: [u64; 3]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in source.lines.iter().enumerate() {
+        for (at, mark) in line.comment.match_indices("TODO") {
+            let rest = &line.comment[at + mark.len()..];
+            let release = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(release, _)| release);
+            match release.and_then(numbers) {
+                None => findings.push(source.finding(
+                    index,
+                    "a to-do without its release: write `TODO(0.6)`, with the release that must not ship with it",
+                )),
+                Some(due) if due <= version => {
+                    let [major, minor, patch] = version;
+                    let what = format!("due by now, the workspace is at {major}.{minor}.{patch}: do it, or drop it");
+                    findings.push(source.finding(index, what));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    findings
+}
+
+/// `0.6` as `[0, 6, 0]`; what a pre-release adds is not looked at, so a to-do is due with its first candidate.
+fn numbers(release: &str) -> Option<[u64; 3]> {
+    let release = release.split(['-', '+']).next()?;
+    let mut parts = release.split('.').map(|part| part.parse().ok());
+    let (major, minor) = (parts.next()??, parts.next()??);
+    let patch = parts.next().unwrap_or(Some(0))?;
+    parts.next().is_none().then_some([major, minor, patch])
+}
+
+fn sleeps(source: &Source) -> Vec<Finding> {
+    let what = "a test sleeps: wait for the condition itself, under a time limit, or advance tokio's paused clock";
+    find(source, |line| source.is_in_tests_crate() && holds(&line.code, "sleep("), what)
+}
+
+fn core_without_io(source: &Source) -> Vec<Finding> {
+    if !source.path.starts_with("rexi-proto/src/") {
+        return Vec::new();
+    }
+    let banned = CORE_BANS.iter().flat_map(|(name, instead)| {
+        let what = format!("`{name}` in the core: {instead}");
+        find(source, |line| source.ships(line) && holds(&line.code, name), &what)
+    });
+    banned.collect()
+}
+
+fn bans(source: &Source) -> Vec<Finding> {
+    let banned = BANS.iter().flat_map(|(name, instead)| {
+        find(source, |line| holds(&line.code, name), &format!("`{name}` is banned: {instead}"))
+    });
+    banned.collect()
+}
+
+fn find(source: &Source, broken: impl Fn(&Line) -> bool, what: &str) -> Vec<Finding> {
+    let lines = source.lines.iter().enumerate();
+    lines.filter(|(_, line)| broken(line)).map(|(index, _)| source.finding(index, what)).collect()
+}
+
+/// Panics with every place where `rule` is broken.
+fn judge(name: &str, sources: &[Source], rule: impl Fn(&Source) -> Vec<Finding>) {
+    report(name, &sources.iter().flat_map(rule).collect::<Vec<_>>());
+}
+
+fn report(name: &str, findings: &[Finding]) {
+    let mut lines = String::new();
+    for Finding { path, line, what } in findings {
+        write!(lines, "\n  {path}:{line}: [{name}] {what}").expect("a String takes all that is written to it");
+    }
+    assert!(findings.is_empty(), "{} broken rules (CONTRIBUTING.md has the reasons):{lines}", findings.len());
+}
+
+/// Every `.rs` file of the workspace, in the order of their paths.
+fn workspace() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = Vec::new();
+    collect(&root, "", &mut sources);
+    // A walk that finds nothing would pass every rule.
+    for expected in ["rexi-proto/src/lib.rs", "rexi-server/src/lib.rs", "rexi-migrate/src/lib.rs", "tests/tidy.rs"] {
+        assert!(sources.iter().any(|source| source.path == expected), "{expected} was not found in {}", root.display());
+    }
+    sources
+}
+
+fn collect(folder: &Path, path: &str, sources: &mut Vec<Source>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
+    let mut entries: Vec<_> = entries.map(|entry| entry.expect("the folder was just opened")).collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
+        let kind = entry.file_type().expect("the entry was just listed");
+        if kind.is_dir() {
+            // Cargo marks a build folder of any name with this file.
+            let built = name == "target" || entry.path().join("CACHEDIR.TAG").exists();
+            if !built && !name.starts_with('.') {
+                collect(&entry.path(), &path, sources);
+            }
+        } else if kind.is_file() && entry.path().extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+            sources.push(Source::new(&path, &text));
+        }
+    }
+}
+
+const HEADER_LINES_MAX: usize = 15;
+const FILE_LINES_MAX: usize = 500;
+const LINE_COLUMNS_MAX: usize = 120;
+
+/// What the core must not name, and what it does instead.
+const CORE_BANS: [(&str, &str); 7] = [
+    ("Instant::now", "time comes in as an argument"),
+    ("SystemTime", "time comes in as an argument, a Duration since the node's start"),
+    ("HashMap", "its order depends on a hash: use BTreeMap"),
+    ("HashSet", "its order depends on a hash: use BTreeSet"),
+    ("std::net", "sockets and their addresses belong to rexi-server"),
+    ("rand::", "what is drawn by chance comes in as an argument"),
+    ("tokio", "tasks and time belong to rexi-server"),
+];
+
+/// What no file may name, and what it does instead.
+const BANS: [(&str, &str); 2] = [
+    ("into_0rtt", "early data can be replayed, and a cast runs at most once: await the connection"),
+    ("unbounded_channel", "every queue has a bound: use `mpsc::channel(limit)` and say what happens when it is full"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTO: &str = "rexi-proto/src/x.rs";
+
+    fn lines_of(findings: &[Finding]) -> Vec<usize> {
+        findings.iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn a_text_is_split_into_code_comments_and_literals() {
+        let text =
+            "a /* b /* c */ d */ e // f\n'\"' g \"h // \\\" i\" j r#\"k \" l\"# m\n\
+             for<'n> br\"o\" 'p' '\\'' q r#fn";
+        let source = Source::new(PROTO, text);
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let code: Vec<String> = source.lines.iter().map(|line| words(&line.code)).collect();
+        assert_eq!(code, ["a e", "g j m", "for<'n> q r#fn"]);
+        let comments: Vec<String> = source.lines.iter().map(|line| words(&line.comment)).collect();
+        assert_eq!(comments, ["/* b /* c */ d */ // f", "", ""]);
+    }
+
+    #[test]
+    fn literals_and_comments_may_be_left_open() {
+        for text in ["\"a", "\"a\\", "/* a", "r##\"a\"#", "'\\", "'", "r", "br", "/"] {
+            assert_eq!(Source::new(PROTO, text).lines[0].text, text);
+        }
+    }
+
+    #[test]
+    fn an_item_under_cfg_test_is_marked_to_its_end() {
+        let text = "fn a() {}\n#[cfg(test)]\nfn b() {\n \"}\";\n}\nfn c() {}\n#[cfg(test)]\nmod tests;\nfn d() {}\n";
+        let marked: Vec<bool> = Source::new(PROTO, text).lines.iter().map(|line| line.test).collect();
+        assert_eq!(marked, [false, true, true, true, true, false, true, true, false]);
+    }
+
+    #[test]
+    fn files_of_tests_are_marked_throughout() {
+        for path in ["tests/rolling.rs", "rexi-proto/src/node/tests.rs", "rexi-server/tests/a.rs"] {
+            assert!(Source::new(path, "fn a() {}").tests_only, "{path}");
+        }
+        assert!(Source::new(PROTO, "//! A.\n#![cfg(test)]\n").tests_only);
+        assert!(!Source::new("rexi-proto/src/contests.rs", "fn a() {}").tests_only);
+    }
+
+    #[test]
+    fn a_header_is_needed_and_bounded() {
+        let long = |count: usize| "//! A.\n".repeat(count);
+        assert_eq!(lines_of(&header(&Source::new(PROTO, "use a;\n//! Late.\n"))), [1]);
+        assert_eq!(lines_of(&header(&Source::new(PROTO, ""))), [1]);
+        assert_eq!(lines_of(&header(&Source::new(PROTO, &long(15)))), []);
+        assert_eq!(lines_of(&header(&Source::new(PROTO, &long(16)))), [16]);
+        assert_eq!(lines_of(&header(&Source::new("rexi-proto/src/lib.rs", &long(16)))), []);
+        assert_eq!(lines_of(&header(&Source::new("rexi-proto/src/node.rs", &long(16)))), []);
+    }
+
+    #[test]
+    fn headers_are_compared_by_their_first_sentence() {
+        let first = Source::new("a.rs", "//! Frames to\n//! bytes. And so on.\n");
+        let same = Source::new("b.rs", "//!\n//! frames to bytes.\n//!\n//! Otherwise different.\n");
+        let other = Source::new("c.rs", "//! Frames to bytes and back.\n");
+        let none = || Source::new("d.rs", "fn a() {}\n");
+        let findings = same_headers(&[first, same, other, none(), none()]);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].path == "b.rs" && findings[0].what.contains("a.rs"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_file_is_measured_without_its_tests() {
+        let text = |lines: usize| format!("{}#[cfg(test)]\nmod tests {{\n    fn a() {{}}\n}}\n", "a\n".repeat(lines));
+        assert_eq!(file_length(&Source::new(PROTO, &text(500))), []);
+        assert_eq!(lines_of(&file_length(&Source::new(PROTO, &text(501)))), [505]);
+        assert_eq!(lines_of(&file_length(&Source::new("tests/a.rs", &text(501)))), [505]);
+        assert_eq!(file_length(&Source::new("rexi-proto/src/node/tests.rs", &text(501))), []);
+    }
+
+    #[test]
+    fn a_line_is_measured_in_characters() {
+        let text = format!("{}\n{}\n", "ä".repeat(120), "ä".repeat(121));
+        assert_eq!(lines_of(&line_length(&Source::new(PROTO, &text))), [2]);
+    }
+
+    #[test]
+    fn unwrap_is_found_in_shipped_code_only() {
+        let text = "a.unwrap();\n// b.unwrap()\n\"c.unwrap()\";\nd.unwrap_or(1);\n#[cfg(test)]\nfn e() { f.unwrap() }";
+        assert_eq!(lines_of(&unwraps(&Source::new(PROTO, text))), [1]);
+        assert_eq!(unwraps(&Source::new("tests/a.rs", text)), []);
+    }
+
+    #[test]
+    fn a_to_do_expires_with_its_release() {
+        let text = "// TODO: a\n// TODO(0.6): b\n// TODO(0.7) c\n/* TODO(1.0.1) d */\n// TODO(soon)\n\"TODO\"\n";
+        let source = Source::new(PROTO, text);
+        assert_eq!(lines_of(&to_dos(&source, [0, 5, 9])), [1, 5]);
+        assert_eq!(lines_of(&to_dos(&source, [0, 6, 0])), [1, 2, 5]);
+        assert_eq!(lines_of(&to_dos(&source, [1, 0, 1])), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_release_is_two_or_three_numbers() {
+        assert_eq!(numbers("0.6"), Some([0, 6, 0]));
+        assert_eq!(numbers("0.6.2-rc.1"), Some([0, 6, 2]));
+        for wrong in ["", "1", "a.b", "1.2.3.4", "1.", "1.2."] {
+            assert_eq!(numbers(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_sleep_is_found_in_the_tests_crate() {
+        let text = "thread::sleep(a);\nsleep_until(b);\n// sleep(c)\nasleep(d);\n";
+        assert_eq!(lines_of(&sleeps(&Source::new("tests/a.rs", text))), [1]);
+        assert_eq!(sleeps(&Source::new(PROTO, text)), []);
+    }
+
+    #[test]
+    fn the_core_is_told_what_to_use_instead() {
+        let text = "Instant::now();\nstrand::a();\nuse std::net::Ip;\n// tokio\n#[cfg(test)]\nuse rand::a;\nHashMap;";
+        let findings = core_without_io(&Source::new(PROTO, text));
+        assert_eq!(lines_of(&findings), [1, 7, 3]);
+        assert!(findings[1].what.contains("BTreeMap"), "{findings:?}");
+        assert_eq!(core_without_io(&Source::new("rexi-server/src/x.rs", text)), []);
+    }
+
+    #[test]
+    fn bans_hold_in_tests_too() {
+        let text = "#[cfg(test)]\nfn a() { b.into_0rtt(); }\nmpsc::unbounded_channel();\n// into_0rtt\n";
+        assert_eq!(lines_of(&bans(&Source::new("tests/a.rs", text))), [2, 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a.rs:3: [line length] too wide")]
+    fn a_finding_is_reported_with_its_place_and_rule() {
+        report("line length", &[Finding { path: "a.rs".into(), line: 3, what: "too wide".into() }]);
+    }
+}
