@@ -57,6 +57,13 @@ fn nothing_is_used_that_the_workspace_bans() {
     judge("ban", &workspace(), bans);
 }
 
+#[test]
+fn every_file_of_tests_is_run() {
+    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+    let manifest = manifest.expect("cargo has just read the manifest of this crate");
+    judge("test target", &workspace(), |source| undeclared_target(source, &manifest));
+}
+
 /// Where a rule is broken.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
@@ -242,9 +249,8 @@ fn is_word(char: char) -> bool {
 
 /// Whether `text` holds `pattern` as whole words: `rand::` is in `rand::rng()`, not in `strand::rng()`.
 fn holds(text: &str, pattern: &str) -> bool {
-    let bounded = |outside: Option<char>, edge: Option<char>| {
-        !(outside.is_some_and(is_word) && edge.is_some_and(is_word))
-    };
+    let bounded =
+        |outside: Option<char>, edge: Option<char>| !(outside.is_some_and(is_word) && edge.is_some_and(is_word));
     text.match_indices(pattern).any(|(at, _)| {
         bounded(text[..at].chars().next_back(), pattern.chars().next())
             && bounded(text[at + pattern.len()..].chars().next(), pattern.chars().next_back())
@@ -286,8 +292,7 @@ fn same_headers(sources: &[Source]) -> Vec<Finding> {
 /// In lower case and without the line breaks.
 fn first_sentence(source: &Source) -> String {
     let header = source.lines.iter().map_while(|line| line.text.strip_prefix("//!")).map(str::trim);
-    let paragraph: Vec<&str> =
-        header.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
+    let paragraph: Vec<&str> = header.skip_while(|line| line.is_empty()).take_while(|line| !line.is_empty()).collect();
     let paragraph = paragraph.join(" ").to_lowercase();
     paragraph.split(". ").next().unwrap_or_default().trim_end_matches('.').to_owned()
 }
@@ -357,6 +362,19 @@ fn numbers(release: &str) -> Option<[u64; 3]> {
 fn sleeps(source: &Source) -> Vec<Finding> {
     let what = "a test sleeps: wait for the condition itself, under a time limit, or advance tokio's paused clock";
     find(source, |line| source.is_in_tests_crate() && holds(&line.code, "sleep("), what)
+}
+
+/// Cargo looks for tests in a folder `tests/` of their crate, so those that stand in the crate's root must be declared.
+fn undeclared_target(source: &Source, manifest: &str) -> Vec<Finding> {
+    let Some(name) = source.path.strip_prefix("tests/").filter(|name| !name.contains('/')) else {
+        return Vec::new();
+    };
+    if manifest.lines().any(|line| line.trim() == format!("path = \"{name}\"")) {
+        return Vec::new();
+    }
+    let stem = name.trim_end_matches(".rs");
+    let what = format!("never run: declare it in tests/Cargo.toml, [[test]] name = \"{stem}\" and path = \"{name}\"");
+    vec![source.finding(0, what)]
 }
 
 fn core_without_io(source: &Source) -> Vec<Finding> {
@@ -461,8 +479,7 @@ mod tests {
 
     #[test]
     fn a_text_is_split_into_code_comments_and_literals() {
-        let text =
-            "a /* b /* c */ d */ e // f\n'\"' g \"h // \\\" i\" j r#\"k \" l\"# m\n\
+        let text = "a /* b /* c */ d */ e // f\n'\"' g \"h // \\\" i\" j r#\"k \" l\"# m\n\
              for<'n> br\"o\" 'p' '\\'' q r#fn";
         let source = Source::new(PROTO, text);
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -562,6 +579,16 @@ mod tests {
         let text = "thread::sleep(a);\nsleep_until(b);\n// sleep(c)\nasleep(d);\n";
         assert_eq!(lines_of(&sleeps(&Source::new("tests/a.rs", text))), [1]);
         assert_eq!(sleeps(&Source::new(PROTO, text)), []);
+    }
+
+    #[test]
+    fn a_file_of_tests_has_to_be_declared() {
+        let manifest = "[[test]]\nname = \"tidy\"\npath = \"tidy.rs\"\n";
+        let found = |path: &str| undeclared_target(&Source::new(path, ""), manifest).len();
+        assert_eq!(found("tests/tidy.rs"), 0);
+        assert_eq!(found("tests/idy.rs"), 1);
+        assert_eq!(found("tests/support/lib.rs"), 0);
+        assert_eq!(found("rexi-proto/tests/a.rs"), 0);
     }
 
     #[test]
