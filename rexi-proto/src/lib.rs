@@ -1,11 +1,56 @@
 //! The rexi wire protocol and its state machines, without IO.
+//!
+//! Nothing here has a socket, a clock, a task or a random source: time comes in as an argument (a [`Duration`] since the
+//! node's start), and what is to be done comes out as a value. So the checker, the simulator and production drive the
+//! same code.
+//!
+//! The way of a cast, in the order of the modules:
+//!
+//! ```text
+//!   caller ── Peer::cast ──► Calls (caller.rs) ──► Link (link.rs: buffer, encode)
+//!      ▲                                               │ take_outgoing
+//!      │                               ═══ frames (frame.rs, wire/) over an ordered lane ═══
+//!      │                                               ▼ handle_bytes
+//!   Output::Deliver ◄── Peer (peer/) ◄─ frames ── Peer (peer/inbound.rs) ──► Server (server.rs) ──► Output::Spawn
+//! ```
+//!
+//! [`Rollout`] says which phase a node is in; [`verdict`] which nodes may speak; [`ROWS`] what they may say.
+//!
+//! [`Duration`]: std::time::Duration
 
+mod limits;
 mod name;
+mod version;
 mod phase;
 mod release;
-mod version;
+mod message;
+mod caller;
+mod link;
+mod compat;
+mod wire;
+mod frame;
+mod bulk;
+mod peer;
+mod server;
+mod hello;
+mod rollout;
+mod error;
+mod mutant;
 
+pub use caller::{Answer, CastError};
+pub use compat::{Kind, ROWS, Row, accepted, emitted};
+pub use error::{CloseCode, DecodeError, EncodeError};
+pub use frame::FrameBuffer;
+pub use hello::{Agreement, Hello, Party, Refusal, verdict};
+pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError};
+pub use link::{Presence, Session};
+pub use message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Trace};
+pub use mutant::{Mutant, Mutants};
 pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError, PeerId};
+pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
 pub use phase::{Phase, ServerAddress, Servers, UnknownPhase};
 pub use release::{Profile, ProfileError};
+pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
+pub use server::{Caller, CastRequest, Ending, JobKey, Request, Server, ServerOutput};
 pub use version::{VersionRange, WireVersion};
+pub use wire::{LENGTH_BYTES, decode, encode};

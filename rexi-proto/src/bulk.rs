@@ -1,0 +1,99 @@
+//! Payloads that arrive on QUIC streams of their own, and the frames on the ordered lane that wait for them. Either may
+//! come first. Bounded: a peer that sends payloads no frame points to is cut off.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::limits::Limits;
+use crate::message::{BulkId, Cast};
+use crate::name::CallRef;
+use crate::phase::ServerAddress;
+
+/// Frames without their payloads, and payloads without their frames.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Inbound {
+    frames: BTreeMap<BulkId, (Incomplete, u32)>,
+    bodies: BTreeMap<BulkId, Bytes>,
+    body_bytes: usize,
+}
+
+/// A frame that waits for its payload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Incomplete {
+    Cast(ServerAddress, Cast),
+    Reply(CallRef),
+}
+
+/// What is wrong with a payload; the peer is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BulkError(pub(crate) &'static str);
+
+impl Inbound {
+    /// Takes a frame that names payload `id` of `bytes` bytes; gives the payload if it is there already.
+    pub(crate) fn handle_frame(
+        &mut self,
+        id: BulkId,
+        bytes: u32,
+        frame: Incomplete,
+        limits: &Limits,
+    ) -> Result<Option<(Incomplete, Bytes)>, BulkError> {
+        if bytes > limits.payload_bytes_max {
+            return Err(BulkError("a frame names a payload above the limit"));
+        }
+        if let Some(body) = self.bodies.remove(&id) {
+            self.body_bytes -= body.len();
+            return joined(frame, bytes, body).map(Some);
+        }
+        match self.frames.insert(id, (frame, bytes)) {
+            None => Ok(None),
+            Some(_) => Err(BulkError("two frames name the same payload")),
+        }
+    }
+
+    /// Takes a payload; gives its frame if it is there already.
+    pub(crate) fn handle_body(
+        &mut self,
+        id: BulkId,
+        body: Bytes,
+        limits: &Limits,
+    ) -> Result<Option<(Incomplete, Bytes)>, BulkError> {
+        if let Some((frame, bytes)) = self.frames.remove(&id) {
+            return joined(frame, bytes, body).map(Some);
+        }
+        self.body_bytes += body.len();
+        if self.body_bytes > limits.payload_bytes_max as usize * limits.bulk_streams_max as usize {
+            return Err(BulkError("more payloads than frames that name them"));
+        }
+        match self.bodies.insert(id, body) {
+            None => Ok(None),
+            Some(_) => Err(BulkError("two payloads bear the same number")),
+        }
+    }
+
+    /// Forgets casts of these calls to `server`, since a kill has come for them. Their payloads are let go on arrival.
+    pub(crate) fn kill(&mut self, server: ServerAddress, calls: &[CallRef]) -> Vec<CallRef> {
+        let mut killed = Vec::new();
+        for (frame, _) in self.frames.values_mut() {
+            if let Incomplete::Cast(at, cast) = frame
+                && *at == server
+                && calls.contains(&cast.call)
+            {
+                killed.push(cast.call);
+                *frame = Incomplete::Reply(NOBODY);
+            }
+        }
+        killed
+    }
+}
+
+/// A reply to no call: the payload of a killed cast goes there.
+const NOBODY: CallRef = CallRef(u64::MAX);
+
+fn joined(frame: Incomplete, bytes: u32, body: Bytes) -> Result<(Incomplete, Bytes), BulkError> {
+    if body.len() == bytes as usize {
+        Ok((frame, body))
+    } else {
+        Err(BulkError("a payload is not as long as its frame says"))
+    }
+}

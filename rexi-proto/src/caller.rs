@@ -1,0 +1,230 @@
+//! The caller's side: which calls and monitors are open with one peer, and what comes of them.
+//!
+//! In: casts, what the peer answers, what becomes of the connection. Out: answers with the mailbox they are for. A call
+//! stays open until its last answer or its kill, and remembers the server it was cast to. Routing and sending is the
+//! peer's (`peer.rs`). `M` is what the shell wants back with an answer: a mailbox there, a number in the checker.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::hello::Refusal;
+use crate::message::{BulkId, DownReason, ExitReason};
+use crate::name::{CallRef, MonitorRef};
+use crate::phase::ServerAddress;
+
+/// What a caller hears of its call. Every call hears at least one that [is last](Answer::is_last), unless it is killed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Answer {
+    /// A reply.
+    Reply {
+        /// The encoded value.
+        body: Bytes,
+        /// Whether the job ended with it.
+        last: bool,
+    },
+    /// The job is still at work.
+    Ping,
+    /// The job ended without a further reply, or never started.
+    Exit {
+        /// The function's name; empty where the server no longer knew it.
+        function: Arc<str>,
+        /// Why.
+        reason: ExitReason,
+    },
+    /// The server that the cast was for is not there. It did not run.
+    NoSuchServer(ServerAddress),
+    /// The function is not registered there. It did not run.
+    NoSuchFunction,
+    /// The cast was dropped from our own full buffer. It did not run.
+    Dropped,
+    /// The argument is larger than the peer takes. It did not run.
+    TooLarge,
+    /// The peer is down. If the cast had been sent, it may have run.
+    Down(DownReason),
+    /// The handshake's verdict is that these two may not speak. It did not run.
+    Incompatible(Box<Refusal>),
+}
+
+impl Answer {
+    /// Whether the call is over with this answer.
+    pub fn is_last(&self) -> bool {
+        !matches!(self, Self::Reply { last: false, .. } | Self::Ping)
+    }
+}
+
+/// A cast that was not accepted. The caller is at fault or asks too much; nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CastError {
+    /// The reference is in use by an open call to the same peer.
+    #[error("the reference {0:?} is in use by another open call to this peer")]
+    DuplicateRef(CallRef),
+    /// As many calls are open to the peer as may be.
+    #[error("{max} calls are open to this peer, which is as many as may be; wait for answers")]
+    TooManyCalls {
+        /// The limit.
+        max: usize,
+    },
+    /// The argument is larger than the limit.
+    #[error("the argument has {bytes} bytes, allowed are {max}")]
+    PayloadTooLarge {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The function's name is longer than the limit, or empty.
+    #[error("the function's name has {bytes} bytes, allowed are 1 to {max}")]
+    FunctionName {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+}
+
+/// The calls and monitors that are open with one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Calls<M> {
+    open: BTreeMap<CallRef, Open<M>>,
+    monitors: BTreeMap<MonitorRef, (ServerAddress, M)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Open<M> {
+    mailbox: M,
+    /// The server that the cast went to; `None` while it waits in the buffer.
+    sent_to: Option<ServerAddress>,
+    /// Answers behind a reply whose payload is still on its way.
+    held: VecDeque<Held>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Held {
+    Complete(Answer),
+    Pending { id: BulkId, last: bool },
+}
+
+/// An answer with the mailbox it is for.
+pub(crate) type Delivery<M> = (M, CallRef, Answer);
+
+impl<M: Clone> Calls<M> {
+    pub(crate) fn new() -> Self {
+        Self { open: BTreeMap::new(), monitors: BTreeMap::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn is_open(&self, call: CallRef) -> bool {
+        self.open.contains_key(&call)
+    }
+
+    pub(crate) fn refs(&self) -> impl Iterator<Item = CallRef> {
+        self.open.keys().copied()
+    }
+
+    pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
+        self.open.insert(call, Open { mailbox, sent_to: None, held: VecDeque::new() });
+    }
+
+    /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
+    pub(crate) fn mark_sent(&mut self, call: CallRef, server: ServerAddress) -> bool {
+        self.open.get_mut(&call).is_some_and(|open| {
+            open.sent_to = Some(server);
+            true
+        })
+    }
+
+    /// Lets go of a call. `None`: it was not open. `Some(None)`: its cast was never sent.
+    pub(crate) fn remove(&mut self, call: CallRef) -> Option<Option<ServerAddress>> {
+        self.open.remove(&call).map(|open| open.sent_to)
+    }
+
+    /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers wait
+    /// behind a payload that does not come.
+    pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliveries: &mut Vec<Delivery<M>>) -> Result<(), ()> {
+        let Some(open) = self.open.get_mut(&call) else { return Ok(()) };
+        if open.held.is_empty()
+            && let Held::Complete(answer) = held
+        {
+            deliveries.push((open.mailbox.clone(), call, answer));
+            self.close_if_last(call, deliveries);
+            return Ok(());
+        }
+        open.held.push_back(held);
+        if open.held.len() > HELD_ANSWERS_MAX { Err(()) } else { Ok(()) }
+    }
+
+    /// Takes a payload that a held reply waits for.
+    pub(crate) fn complete(&mut self, call: CallRef, id: BulkId, body: &Bytes, deliveries: &mut Vec<Delivery<M>>) {
+        let Some(open) = self.open.get_mut(&call) else { return };
+        for held in &mut open.held {
+            if let Held::Pending { id: pending, last } = held
+                && *pending == id
+            {
+                *held = Held::Complete(Answer::Reply { body: body.clone(), last: *last });
+            }
+        }
+        while let Some(Held::Complete(_)) = open.held.front() {
+            if let Some(Held::Complete(answer)) = open.held.pop_front() {
+                deliveries.push((open.mailbox.clone(), call, answer));
+            }
+        }
+        self.close_if_last(call, deliveries);
+    }
+
+    /// Ends one call with an answer of our own making.
+    pub(crate) fn end(&mut self, call: CallRef, answer: Answer, deliveries: &mut Vec<Delivery<M>>) {
+        if let Some(open) = self.open.remove(&call) {
+            deliveries.push((open.mailbox, call, answer));
+        }
+    }
+
+    /// Ends every call, or every one that was sent, with an answer of our own making.
+    pub(crate) fn end_all(&mut self, sent_only: bool, answer: &Answer, deliveries: &mut Vec<Delivery<M>>) {
+        let ends = |_: &CallRef, open: &mut Open<M>| !sent_only || open.sent_to.is_some();
+        let ended = self.open.extract_if(.., ends);
+        deliveries.extend(ended.map(|(call, open)| (open.mailbox, call, answer.clone())));
+    }
+
+    /// The connection broke: payloads on their way will not come, and what waits behind them is told by the resume.
+    pub(crate) fn forget_held(&mut self) {
+        self.open.values_mut().for_each(|open| open.held.clear());
+    }
+
+    /// The calls that were cast to `server`.
+    pub(crate) fn sent_to(&self, server: ServerAddress) -> Vec<CallRef> {
+        self.open.iter().filter(|(_, open)| open.sent_to == Some(server)).map(|(&call, _)| call).collect()
+    }
+
+    pub(crate) fn insert_monitor(&mut self, monitor: MonitorRef, server: ServerAddress, mailbox: M) {
+        self.monitors.insert(monitor, (server, mailbox));
+    }
+
+    pub(crate) fn remove_monitor(&mut self, monitor: MonitorRef) -> Option<(ServerAddress, M)> {
+        self.monitors.remove(&monitor)
+    }
+
+    pub(crate) fn monitors(&self) -> impl Iterator<Item = (MonitorRef, ServerAddress)> {
+        self.monitors.iter().map(|(&monitor, &(server, _))| (monitor, server))
+    }
+
+    pub(crate) fn take_monitors(&mut self) -> impl Iterator<Item = (MonitorRef, M)> + use<M> {
+        std::mem::take(&mut self.monitors).into_iter().map(|(monitor, (_, mailbox))| (monitor, mailbox))
+    }
+
+    fn close_if_last(&mut self, call: CallRef, deliveries: &[Delivery<M>]) {
+        if deliveries.last().is_some_and(|(_, of, answer)| *of == call && answer.is_last()) {
+            self.open.remove(&call);
+        }
+    }
+}
+
+/// Answers that may wait behind one payload. A job that replies faster than its bulk lane is drained ends here.
+const HELD_ANSWERS_MAX: usize = 4_096;

@@ -1,0 +1,134 @@
+//! Every bound of the protocol: its unit, its default, and what happens when it is reached.
+//!
+//! Sources: THREATS.md for the attacks, FIGURES.md for what the sizes cost, REXI.md R42 and R46 for the original's.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The bounds of one node. [`Limits::default`] fits a cluster of up to 64 nodes; [`Limits::check`] refuses a set that
+/// contradicts itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Bytes of one frame on the ordered lane, its length prefix left out. Beyond: the connection is closed, since a
+    /// peer that was told the limit in the handshake does not keep to it. Default 1 MiB.
+    pub frame_bytes_max: u32,
+    /// Bytes of one cast's argument or one reply. Beyond: a typed exit, nothing is sent. Default 4 MiB.
+    pub payload_bytes_max: u32,
+    /// Bytes of a payload that still travels inside its frame; a larger one goes on a QUIC stream of its own. Default
+    /// 32 KiB.
+    pub inline_bytes_max: u32,
+    /// Payloads that may be in transfer on QUIC streams of their own at once, per peer and direction. Beyond: the next
+    /// waits. Default 4.
+    pub bulk_streams_max: u32,
+    /// Bytes of encoded frames that wait for the writer, per peer. Beyond: frames go to the buffer. Default 256 KiB.
+    pub unwritten_bytes_max: usize,
+    /// Frames that wait for a peer that is away or slow. Beyond: the oldest is dropped, counted, and its caller told.
+    /// Default 2,000, as in the original.
+    pub buffered_frames_max: usize,
+    /// Bytes of payload that those frames hold. Beyond: as above. Default 8 MiB.
+    pub buffered_bytes_max: usize,
+    /// Calls that one node may have open to one peer. Beyond: the cast is refused. Default 100,000.
+    pub calls_open_max: usize,
+    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Default 100,000.
+    pub jobs_max: usize,
+    /// Kills that a server remembers since they met no job. Beyond: the oldest is forgotten. Default 256.
+    pub tombstones_max: usize,
+    /// Bytes of a function's name. Beyond: the cast is refused. Default 255.
+    pub function_bytes_max: usize,
+    /// How long a peer that is away keeps its server, its jobs and what is buffered for it. Default 15 s, as in the
+    /// original.
+    pub stability_period: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            frame_bytes_max: 1 << 20,
+            payload_bytes_max: 4 << 20,
+            inline_bytes_max: 32 << 10,
+            bulk_streams_max: 4,
+            unwritten_bytes_max: 256 << 10,
+            buffered_frames_max: 2_000,
+            buffered_bytes_max: 8 << 20,
+            calls_open_max: 100_000,
+            jobs_max: 100_000,
+            tombstones_max: 256,
+            function_bytes_max: 255,
+            stability_period: Duration::from_secs(15),
+        }
+    }
+}
+
+/// A set of limits that contradicts itself. The caller is at fault; nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{smaller} ({smaller_value}) needs {larger} to be at least {needed}, but it is {larger_value}")]
+#[non_exhaustive]
+pub struct LimitsError {
+    /// The limit that sets the need.
+    pub smaller: &'static str,
+    /// Its value.
+    pub smaller_value: usize,
+    /// The limit that is too small for it.
+    pub larger: &'static str,
+    /// Its value.
+    pub larger_value: usize,
+    /// What it needs to be.
+    pub needed: usize,
+}
+
+impl Limits {
+    /// Checks that the limits agree with each other.
+    ///
+    /// # Errors
+    /// [`LimitsError`] names the two limits that do not.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        let frame = self.frame_bytes_max as usize;
+        let need = |smaller, smaller_value, larger, larger_value, needed| {
+            if larger_value >= needed {
+                Ok(())
+            } else {
+                Err(LimitsError { smaller, smaller_value, larger, larger_value, needed })
+            }
+        };
+        // The list of open calls that resumes a connection travels in one frame.
+        let resume = self.calls_open_max * CALL_REF_BYTES_MAX + FRAME_OVERHEAD_BYTES;
+        need("calls_open_max", self.calls_open_max, "frame_bytes_max", frame, resume)?;
+        let inline = self.inline_bytes_max as usize;
+        let header = FRAME_OVERHEAD_BYTES + self.function_bytes_max;
+        need("inline_bytes_max", inline, "frame_bytes_max", frame, inline + header)?;
+        let payload = self.payload_bytes_max as usize;
+        need("inline_bytes_max", inline, "payload_bytes_max", payload, inline)?;
+        need("one frame's need", 1, "buffered_frames_max", self.buffered_frames_max, 1)?;
+        need("one payload's need", 1, "bulk_streams_max", self.bulk_streams_max as usize, 1)?;
+        need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)
+    }
+}
+
+/// Bytes of a handshake frame. A peer is not trusted before its handshake, so this bound is not configurable.
+pub const HELLO_BYTES_MAX: u32 = 16 << 10;
+
+/// Bytes of the longest call number on the wire: a varint of 64 bits.
+const CALL_REF_BYTES_MAX: usize = 10;
+
+/// Bytes that a frame may hold beside its function's name and its payload: all other fields at their longest.
+const FRAME_OVERHEAD_BYTES: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_agree_with_each_other() {
+        assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn limits_that_contradict_each_other_are_named() {
+        let limits = Limits { calls_open_max: 200_000, ..Limits::default() };
+        let error = limits.check().expect_err("a resume would not fit into a frame").to_string();
+        assert!(error.contains("calls_open_max (200000)") && error.contains("frame_bytes_max"), "{error}");
+        assert!(Limits { buffered_frames_max: 0, ..Limits::default() }.check().is_err());
+        assert!(Limits { inline_bytes_max: 2 << 20, ..Limits::default() }.check().is_err());
+    }
+}

@@ -1,0 +1,202 @@
+//! The way out to one peer: is it there, what is ready to be written, and what waits for it in a bounded buffer.
+//!
+//! While the peer is there and keeps up, frames are encoded straight into the bytes that the writer will take. Frames for
+//! a peer that is away or slow wait, first in, first out; beyond the bound the oldest is given back, so that its caller
+//! can be told. Nothing is written twice. Source: rexi_buffer.erl; REXI.md R41 to R46, where its order is changed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::error::EncodeError;
+use crate::hello::Refusal;
+use crate::limits::Limits;
+use crate::message::{Body, BulkId, Cast, Message, Reply};
+use crate::name::Incarnation;
+use crate::phase::Servers;
+use crate::version::WireVersion;
+use crate::wire;
+
+/// What a completed handshake has settled with a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Session {
+    /// The peer's life.
+    pub incarnation: Incarnation,
+    /// The wire version of both.
+    pub wire: WireVersion,
+    /// The servers that the peer runs.
+    pub hosts: Servers,
+    /// Bytes of the longest frame the peer takes.
+    pub frame_bytes_max: u32,
+    /// Bytes of the longest payload the peer takes.
+    pub payload_bytes_max: u32,
+    /// The epoch of the phase that our hello named.
+    pub phase_epoch: u64,
+}
+
+/// Whether a peer is there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Presence {
+    /// Connected since then.
+    Up(Session, Duration),
+    /// Not connected; given up at that time.
+    Away(Duration),
+    /// Not connected for longer than the stability period.
+    Gone,
+    /// Refused by the handshake for as long as both keep their releases.
+    Refused(Box<Refusal>),
+}
+
+/// The outbound half of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Link {
+    pub(crate) presence: Presence,
+    /// Encoded frames that the writer has not taken yet.
+    unwritten: BytesMut,
+    /// Payloads that go on QUIC streams of their own, behind the frames that point to them.
+    bulk: Vec<(BulkId, Bytes)>,
+    bulk_bytes: usize,
+    next_bulk: u64,
+    waiting: VecDeque<Waiting>,
+    waiting_bytes: usize,
+    dropped: u64,
+}
+
+/// A frame in the buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Waiting {
+    pub(crate) message: Message,
+    pub(crate) since: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(presence: Presence) -> Self {
+        Self {
+            presence,
+            unwritten: BytesMut::new(),
+            bulk: Vec::new(),
+            bulk_bytes: 0,
+            next_bulk: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            dropped: 0,
+        }
+    }
+
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match &self.presence {
+            Presence::Up(session, _) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Whether a frame may be encoded now: the peer is there, keeps up, and nothing waits that came before.
+    pub(crate) fn is_clear(&self, limits: &Limits) -> bool {
+        self.waiting.is_empty() && self.has_room(limits)
+    }
+
+    /// Whether the writer keeps up with what is encoded.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        self.session().is_some()
+            && self.unwritten.len() < limits.unwritten_bytes_max
+            && self.bulk_bytes < limits.buffered_bytes_max
+    }
+
+    /// Encodes a message behind all that is encoded already. A payload above the threshold is taken out of its frame.
+    pub(crate) fn encode(&mut self, message: Message, limits: &Limits) -> Result<(), EncodeError> {
+        let Presence::Up(session, _) = &self.presence else { unreachable!("callers ask whether the peer is there") };
+        let (wire, frame_bytes_max) = (session.wire, session.frame_bytes_max);
+        let inline_bytes_max = (limits.inline_bytes_max as usize).min(frame_bytes_max as usize / 2);
+        let (message, bulk) = take_bulk(message, inline_bytes_max, BulkId(self.next_bulk));
+        wire::encode(wire, &message, frame_bytes_max, &mut self.unwritten)?;
+        if let Some(bulk) = bulk {
+            self.next_bulk += 1;
+            self.bulk_bytes += bulk.1.len();
+            self.bulk.push(bulk);
+        }
+        Ok(())
+    }
+
+    /// Puts a message into the buffer. What the buffer had to drop for it is returned, oldest first.
+    pub(crate) fn wait(&mut self, message: Message, now: Duration, limits: &Limits) -> Vec<Message> {
+        self.waiting_bytes += payload_bytes(&message);
+        self.waiting.push_back(Waiting { message, since: now });
+        let mut dropped = Vec::new();
+        while self.waiting.len() > limits.buffered_frames_max || self.waiting_bytes > limits.buffered_bytes_max {
+            let Some(oldest) = self.take_waiting() else { break };
+            self.dropped += 1;
+            dropped.push(oldest.message);
+        }
+        dropped
+    }
+
+    /// Takes the oldest frame out of the buffer.
+    pub(crate) fn take_waiting(&mut self) -> Option<Waiting> {
+        let oldest = self.waiting.pop_front()?;
+        self.waiting_bytes -= payload_bytes(&oldest.message);
+        Some(oldest)
+    }
+
+    /// Forgets what waits, but for the frames that `keep` holds.
+    pub(crate) fn retain_waiting(&mut self, keep: impl Fn(&Message) -> bool) {
+        self.waiting.retain(|waiting| keep(&waiting.message));
+        self.waiting_bytes = self.waiting.iter().map(|waiting| payload_bytes(&waiting.message)).sum();
+    }
+
+    /// Forgets what was encoded for a connection that is no more.
+    pub(crate) fn forget_unwritten(&mut self) {
+        self.unwritten.clear();
+        self.bulk.clear();
+        self.bulk_bytes = 0;
+        self.next_bulk = 0;
+    }
+
+    /// Swaps what is encoded with `out`, which must be empty, and hands over the payloads that go behind it.
+    pub(crate) fn take_unwritten(&mut self, out: &mut BytesMut) -> Vec<(BulkId, Bytes)> {
+        std::mem::swap(&mut self.unwritten, out);
+        std::mem::take(&mut self.bulk)
+    }
+
+    /// The shell has sent a payload of so many bytes.
+    pub(crate) fn bulk_sent(&mut self, bytes: usize) {
+        self.bulk_bytes = self.bulk_bytes.saturating_sub(bytes);
+    }
+
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+fn payload_bytes(message: &Message) -> usize {
+    match message {
+        Message::Cast(_, Cast { body: Body::Inline(bytes), .. })
+        | Message::Reply(Reply { body: Body::Inline(bytes), .. }) => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// Takes a payload above the threshold out of its message, which then names it by `id`.
+fn take_bulk(mut message: Message, inline_bytes_max: usize, id: BulkId) -> (Message, Option<(BulkId, Bytes)>) {
+    let (Message::Cast(_, Cast { body, .. }) | Message::Reply(Reply { body, .. })) = &mut message else {
+        return (message, None);
+    };
+    let bulk = match body {
+        Body::Inline(bytes) if bytes.len() > inline_bytes_max => {
+            let bytes = std::mem::take(bytes);
+            let length = u32::try_from(bytes.len()).expect("payloads are bounded by a limit of 32 bits");
+            *body = Body::Bulk(id, length);
+            Some((id, bytes))
+        }
+        _ => None,
+    };
+    (message, bulk)
+}

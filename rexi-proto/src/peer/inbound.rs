@@ -1,0 +1,191 @@
+//! From the wire to servers and callers. Every frame is answered, delivered or counted; none is dropped in silence.
+//!
+//! A frame that cannot be read ends the connection: on an ordered lane nothing behind it can be trusted.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{ConnectionId, Output, Peer};
+use crate::bulk::{BulkError, Incomplete};
+use crate::caller::{Answer, Held};
+use crate::error::{CloseCode, DecodeError};
+use crate::message::{Body, BulkId, Cast, DownReason, Message, Reply};
+use crate::mutant::Mutant;
+use crate::name::{CallRef, Incarnation};
+use crate::phase::ServerAddress;
+use crate::server::{CastRequest, Request};
+use crate::wire;
+
+impl<M: Clone> Peer<M> {
+    /// Takes bytes of the ordered lane, in any portions.
+    pub fn handle_bytes(&mut self, now: Duration, connection: ConnectionId, bytes: &[u8]) {
+        if connection != self.connection || self.link.session().is_none() {
+            return;
+        }
+        let mut frames = std::mem::replace(&mut self.frames, crate::frame::FrameBuffer::new(0));
+        frames.extend(bytes);
+        let read = self.handle_frames(now, &mut frames);
+        self.frames = frames;
+        if let Err(error) = read {
+            self.end_connection(now, CloseCode::BadFrame, error.to_string());
+        }
+    }
+
+    /// Takes a payload that came on a QUIC stream of its own.
+    pub fn handle_bulk(&mut self, now: Duration, connection: ConnectionId, id: BulkId, body: Bytes) {
+        let Some(incarnation) = self.incarnation.filter(|_| connection == self.connection) else { return };
+        if self.link.session().is_none() {
+            return;
+        }
+        match self.inbound.handle_body(id, body, &self.config.limits) {
+            Ok(None) => {}
+            Ok(Some((frame, body))) => self.join(incarnation, id, frame, body),
+            Err(BulkError(reason)) => self.end_connection(now, CloseCode::ProtocolBroken, reason.to_owned()),
+        }
+    }
+
+    /// Bytes that wait for the rest of their frame: more than 0 at the end of a lane means that a frame was cut off.
+    pub fn incomplete_bytes(&self) -> usize {
+        self.frames.incomplete_bytes()
+    }
+
+    fn handle_frames(&mut self, now: Duration, frames: &mut crate::frame::FrameBuffer) -> Result<(), DecodeError> {
+        while let Some(frame) = frames.next_frame()? {
+            let Some((incarnation, wire)) = self.link.session().map(|s| (s.incarnation, s.wire)) else { return Ok(()) };
+            match wire::decode(wire, frame) {
+                Ok(message) => self.handle_message(now, incarnation, message),
+                Err(DecodeError::UnknownKind { kind, .. }) => {
+                    self.unknown_frames += 1;
+                    self.control(Message::Unsupported(kind));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, now: Duration, incarnation: Incarnation, message: Message) {
+        match message {
+            Message::Cast(server, cast) => self.handle_cast(now, incarnation, server, cast),
+            Message::Kill(server, call) => self.handle_kill(now, incarnation, server, vec![call]),
+            Message::KillAll(server, calls) => self.handle_kill(now, incarnation, server, calls),
+            Message::Resume(server, calls) => {
+                // A server that is not here runs nothing, so every call to it is lost; one that is, answers itself.
+                if self.serves(server, now) {
+                    self.request(server, incarnation, Request::Resume(calls));
+                } else {
+                    calls.into_iter().for_each(|call| self.data(now, Message::NoSuchServer(server, call)));
+                }
+            }
+            Message::Monitor(server, monitor) => {
+                if self.serves(server, now) {
+                    self.request(server, incarnation, Request::Monitor(monitor));
+                } else {
+                    self.control(Message::Down(monitor, DownReason::NoServer));
+                }
+            }
+            Message::Demonitor(server, monitor) => {
+                if self.serves(server, now) {
+                    self.request(server, incarnation, Request::Demonitor(monitor));
+                }
+            }
+            Message::Reply(Reply { call, last, body }) => self.handle_reply_frame(now, incarnation, call, last, body),
+            Message::Exit(exit) => {
+                let answer = Answer::Exit { function: exit.function, reason: exit.reason };
+                self.handle_answer(now, exit.call, Held::Complete(answer));
+            }
+            Message::NoSuchServer(server, call) => {
+                self.handle_answer(now, call, Held::Complete(Answer::NoSuchServer(server)));
+            }
+            Message::NoSuchFunction(call) => self.handle_answer(now, call, Held::Complete(Answer::NoSuchFunction)),
+            Message::Ping(call) => self.handle_answer(now, call, Held::Complete(Answer::Ping)),
+            Message::Down(monitor, reason) => {
+                if let Some((_, mailbox)) = self.calls.remove_monitor(monitor) {
+                    self.outputs.push_back(Output::MonitorDown(mailbox, monitor, reason));
+                }
+            }
+            Message::Announce(epoch, phase) => self.outputs.push_back(Output::Announced(epoch, phase)),
+            Message::Draining => self.outputs.push_back(Output::Draining),
+            Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
+        }
+    }
+
+    fn handle_cast(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, cast: Cast) {
+        if !self.serves(server, now) {
+            if !self.config.mutants.has(Mutant::SilentMissingServer) {
+                self.data(now, Message::NoSuchServer(server, cast.call));
+            }
+            return;
+        }
+        match cast.body {
+            Body::Inline(ref bytes) => {
+                let bytes = bytes.clone();
+                self.request_cast(incarnation, server, cast, bytes);
+            }
+            Body::Bulk(id, bytes) => self.hold(now, incarnation, id, bytes, Incomplete::Cast(server, cast)),
+        }
+    }
+
+    fn handle_kill(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, calls: Vec<CallRef>) {
+        // A kill to a server that is not here is idempotent and silent like any other.
+        if self.serves(server, now) {
+            self.inbound.kill(server, &calls);
+            self.request(server, incarnation, Request::Kill(calls));
+        }
+    }
+
+    fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, call: CallRef, last: bool, body: Body) {
+        match body {
+            Body::Inline(body) => self.handle_answer(now, call, Held::Complete(Answer::Reply { body, last })),
+            Body::Bulk(id, bytes) => {
+                self.handle_answer(now, call, Held::Pending { id, last });
+                self.hold(now, incarnation, id, bytes, Incomplete::Reply(call));
+            }
+        }
+    }
+
+    fn handle_answer(&mut self, now: Duration, call: CallRef, held: Held) {
+        if !self.calls.is_open(call) {
+            self.stray_answers += 1;
+            return;
+        }
+        let mut deliveries = Vec::new();
+        let taken = self.calls.answer(call, held, &mut deliveries);
+        self.deliver(deliveries);
+        if taken.is_err() {
+            self.end_connection(now, CloseCode::ProtocolBroken, "too many replies behind one payload".to_owned());
+        }
+    }
+
+    /// A frame whose payload travels on a QUIC stream of its own, which may have come already.
+    fn hold(&mut self, now: Duration, incarnation: Incarnation, id: BulkId, bytes: u32, frame: Incomplete) {
+        match self.inbound.handle_frame(id, bytes, frame, &self.config.limits) {
+            Ok(None) => {}
+            Ok(Some((frame, body))) => self.join(incarnation, id, frame, body),
+            Err(BulkError(reason)) => self.end_connection(now, CloseCode::ProtocolBroken, reason.to_owned()),
+        }
+    }
+
+    fn join(&mut self, incarnation: Incarnation, id: BulkId, frame: Incomplete, body: Bytes) {
+        match frame {
+            Incomplete::Cast(server, cast) => self.request_cast(incarnation, server, cast, body),
+            Incomplete::Reply(call) => {
+                let mut deliveries = Vec::new();
+                self.calls.complete(call, id, &body, &mut deliveries);
+                self.deliver(deliveries);
+            }
+        }
+    }
+
+    fn request_cast(&mut self, incarnation: Incarnation, server: ServerAddress, cast: Cast, body: Bytes) {
+        let Cast { call, function, time_left, nonce, trace, body: _ } = cast;
+        let request = CastRequest { call, function, time_left, nonce, trace, body };
+        self.request(server, incarnation, Request::Cast(request));
+    }
+
+    fn end_connection(&mut self, now: Duration, code: CloseCode, reason: String) {
+        self.close(code, reason);
+        self.handle_disconnected(now, self.connection);
+    }
+}

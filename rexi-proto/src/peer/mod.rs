@@ -1,0 +1,363 @@
+//! All that a node knows of one remote node: calls to it, the way out, the per-node server that serves it.
+//!
+//! In: casts and kills of callers (`outbound.rs`), bytes of the connection (`inbound.rs`), what becomes of the connection
+//! and of time (here). Out: [`Output`], to be drained after every call. One lock around a `Peer` is all that a shell
+//! needs. A connection has a number; what comes late from one that was replaced is passed over.
+
+mod inbound;
+mod outbound;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::bulk::Inbound;
+use crate::caller::{Answer, Calls, Delivery};
+use crate::error::CloseCode;
+use crate::frame::FrameBuffer;
+use crate::hello::Refusal;
+use crate::limits::Limits;
+use crate::link::{Link, Presence, Session};
+use crate::message::{DownReason, Message};
+use crate::mutant::{Mutant, Mutants};
+use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
+use crate::phase::{Phase, ServerAddress, Servers};
+use crate::server::{Caller, CastRequest, JobKey, Request, Server, ServerOutput};
+
+/// A connection to a peer, counted from the node's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What a peer's state wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Output<M> {
+    /// Start a worker for a job of the per-node server.
+    Spawn(JobKey, CastRequest),
+    /// Abort the worker of such a job.
+    Abort(JobKey),
+    /// Hand this request to the node's singleton.
+    Singleton(Caller, Request),
+    /// Hand this answer to the mailbox.
+    Deliver(M, CallRef, Answer),
+    /// Tell the mailbox that what it monitors is down.
+    MonitorDown(M, MonitorRef, DownReason),
+    /// The peer says that its phase has changed; the number grows with each change.
+    Announced(u64, Phase),
+    /// The peer takes no new casts.
+    Draining,
+    /// The peer does not know the frame kind that we sent.
+    Unsupported(u8),
+    /// Close the connection, with this reason in words. The state has already let go of it.
+    Close(CloseCode, String),
+}
+
+/// What a node is, as far as its peers' states need to know.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PeerConfig {
+    /// The servers that this node runs.
+    pub hosts: Servers,
+    /// The phase it is in.
+    pub phase: Phase,
+    /// How often that has changed.
+    pub phase_epoch: u64,
+    /// Every bound.
+    pub limits: Limits,
+    /// Broken on purpose; none in a release.
+    pub mutants: Mutants,
+}
+
+/// Counts of what this node and the peer have to do with each other now, and of what went wrong since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Calls open to the peer.
+    pub calls: usize,
+    /// Jobs that the per-node server runs for the peer.
+    pub jobs: usize,
+    /// Frames that wait in the buffer.
+    pub buffered: usize,
+    /// Frames that the full buffer has dropped.
+    pub dropped: u64,
+    /// Frames of unknown kinds that came.
+    pub unknown_frames: u64,
+    /// Answers to calls that were no longer open.
+    pub stray_answers: u64,
+    /// Answers to an earlier life of the peer that were let go.
+    pub stale_answers: u64,
+}
+
+/// The state of one peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Peer<M> {
+    id: PeerId,
+    config: PeerConfig,
+    link: Link,
+    calls: Calls<M>,
+    /// The per-node server: it serves this peer and no other.
+    server: Server,
+    inbound: Inbound,
+    frames: FrameBuffer,
+    connection: ConnectionId,
+    /// The peer's life, from its first handshake until it is known to have ended.
+    incarnation: Option<Incarnation>,
+    draining: bool,
+    unknown_frames: u64,
+    stray_answers: u64,
+    stale_answers: u64,
+    outputs: VecDeque<Output<M>>,
+}
+
+impl<M: Clone> Peer<M> {
+    /// The peer with this node's own number `id`, not yet connected.
+    pub fn new(id: PeerId, config: PeerConfig, now: Duration) -> Self {
+        Self {
+            id,
+            link: Link::new(Presence::Away(now + config.limits.stability_period)),
+            calls: Calls::new(),
+            server: Server::new(ServerAddress::PerNode, &config.limits),
+            inbound: Inbound::default(),
+            frames: FrameBuffer::new(config.limits.frame_bytes_max),
+            connection: ConnectionId::default(),
+            incarnation: None,
+            draining: false,
+            unknown_frames: 0,
+            stray_answers: 0,
+            stale_answers: 0,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<Output<M>> {
+        self.outputs.pop_front()
+    }
+
+    /// Takes a completed handshake; any earlier connection is let go. With the peer's earlier life its calls and jobs
+    /// end; with the same life both ends agree again on what is open.
+    ///
+    /// The connection is refused, with [`Output::Close`], where the peer does not host what this node sends to: the
+    /// phase may have changed since the hellos.
+    pub fn handle_connected(&mut self, now: Duration, session: Session) -> ConnectionId {
+        self.connection.0 += 1;
+        self.drop_connection();
+        let same_life = self.incarnation == Some(session.incarnation);
+        if !same_life {
+            self.end_life(DownReason::Restarted);
+        }
+        self.incarnation = Some(session.incarnation);
+        if !session.hosts.contains(self.config.phase.cast_target()) {
+            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+            self.close(CloseCode::TryAgain, "the phase has changed since the hello".to_owned());
+            return self.connection;
+        }
+        let announced = session.phase_epoch;
+        self.link.presence = Presence::Up(session, now);
+        if announced != self.config.phase_epoch {
+            self.control(Message::Announce(self.config.phase_epoch, self.config.phase));
+        }
+        if self.draining {
+            self.control(Message::Draining);
+        }
+        if same_life {
+            self.resume();
+        }
+        self.refill(now);
+        self.connection
+    }
+
+    /// The connection is lost. The peer keeps its calls, jobs and buffer for the stability period.
+    pub fn handle_disconnected(&mut self, now: Duration, connection: ConnectionId) {
+        if connection != self.connection || self.link.session().is_none() {
+            return;
+        }
+        self.drop_connection();
+        self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+    }
+
+    /// The peer has left in good order: its life is over. What waits for it is kept for its next life.
+    pub fn handle_departed(&mut self, now: Duration, connection: ConnectionId) {
+        if connection == self.connection {
+            self.handle_disconnected(now, connection);
+            self.end_life(DownReason::Shutdown);
+        }
+    }
+
+    /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after another
+    /// kind calls wait for as long as for a peer that is away.
+    pub fn handle_refused(&mut self, now: Duration, incarnation: Incarnation, refusal: Box<Refusal>) {
+        if self.incarnation.is_some_and(|known| known != incarnation) {
+            if self.link.session().is_some() {
+                self.close(CloseCode::Replaced, "the peer has restarted".to_owned());
+                self.handle_disconnected(now, self.connection);
+            }
+            self.end_life(DownReason::Restarted);
+        }
+        if refusal.is_final() && self.link.session().is_none() {
+            self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
+            self.link.presence = Presence::Refused(refusal);
+        }
+    }
+
+    /// The time at which [`Peer::handle_timeout`] is to be called.
+    pub fn deadline(&self) -> Option<Duration> {
+        match self.link.presence {
+            Presence::Away(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Gives up a peer that is away for longer than the stability period: its jobs end, its callers and monitors are told.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if self.deadline().is_some_and(|until| until <= now) {
+            let reason = if self.incarnation.is_some() { DownReason::NoConnection } else { DownReason::NoConnect };
+            self.give_up(&Answer::Down(reason), reason);
+            self.link.presence = Presence::Gone;
+        }
+    }
+
+    /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
+    /// the server that casts now go to is let go.
+    pub fn set_phase(&mut self, now: Duration, epoch: u64, phase: Phase) {
+        if epoch <= self.config.phase_epoch {
+            return;
+        }
+        (self.config.phase_epoch, self.config.phase) = (epoch, phase);
+        self.control(Message::Announce(epoch, phase));
+        if self.link.session().is_some_and(|session| !session.hosts.contains(phase.cast_target())) {
+            self.close(CloseCode::TryAgain, format!("the phase is now {phase}"));
+            self.handle_disconnected(now, self.connection);
+        }
+    }
+
+    /// From now on the per-node server refuses casts, and the peer is told.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        self.server.drain();
+        self.control(Message::Draining);
+    }
+
+    /// Ends the per-node server: its jobs are aborted and answered, its monitors told.
+    pub fn end_server(&mut self) {
+        self.server.end(DownReason::Shutdown);
+        self.drain_server();
+    }
+
+    /// Whether the peer is there.
+    pub fn presence(&self) -> &Presence {
+        &self.link.presence
+    }
+
+    /// The connection in use, or the last one.
+    pub fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// Counts.
+    pub fn stats(&self) -> PeerStats {
+        PeerStats {
+            calls: self.calls.len(),
+            jobs: self.server.jobs(),
+            buffered: self.link.buffered(),
+            dropped: self.link.dropped(),
+            unknown_frames: self.unknown_frames,
+            stray_answers: self.stray_answers,
+            stale_answers: self.stale_answers,
+        }
+    }
+
+    /// The calls that are open to the peer.
+    pub fn open_calls(&self) -> impl Iterator<Item = CallRef> {
+        self.calls.refs()
+    }
+
+    /// The calls whose jobs the per-node server runs, by caller.
+    pub fn jobs(&self) -> impl Iterator<Item = (Caller, CallRef)> {
+        self.server.calls()
+    }
+
+    /// What was in transfer is lost: never sent again, and told by the resume where it mattered.
+    fn drop_connection(&mut self) {
+        self.link.forget_unwritten();
+        self.inbound = Inbound::default();
+        self.frames = FrameBuffer::new(self.config.limits.frame_bytes_max);
+        self.calls.forget_held();
+    }
+
+    /// The peer's life is over: calls that were sent to it are told, its jobs end, answers to it are let go. Casts that
+    /// were never sent wait for its next life.
+    fn end_life(&mut self, reason: DownReason) {
+        let Some(incarnation) = self.incarnation.take() else { return };
+        let mut deliveries = Vec::new();
+        self.calls.end_all(true, &Answer::Down(reason), &mut deliveries);
+        self.deliver(deliveries);
+        self.monitors_down(reason);
+        self.link.retain_waiting(|message| matches!(message, Message::Cast(..)));
+        self.forget_jobs(incarnation);
+    }
+
+    fn give_up(&mut self, answer: &Answer, reason: DownReason) {
+        let mut deliveries = Vec::new();
+        self.calls.end_all(false, answer, &mut deliveries);
+        self.deliver(deliveries);
+        self.monitors_down(reason);
+        self.link.retain_waiting(|_| false);
+        if let Some(incarnation) = self.incarnation {
+            self.forget_jobs(incarnation);
+        }
+    }
+
+    fn forget_jobs(&mut self, incarnation: Incarnation) {
+        for server in self.config.hosts.iter() {
+            self.request(server, incarnation, Request::Forget);
+        }
+    }
+
+    fn monitors_down(&mut self, reason: DownReason) {
+        for (monitor, mailbox) in self.calls.take_monitors() {
+            self.outputs.push_back(Output::MonitorDown(mailbox, monitor, reason));
+        }
+    }
+
+    /// Hands a request to one of this node's servers.
+    fn request(&mut self, server: ServerAddress, incarnation: Incarnation, request: Request) {
+        let caller = Caller { peer: self.id, incarnation };
+        match server {
+            ServerAddress::Singleton => self.outputs.push_back(Output::Singleton(caller, request)),
+            ServerAddress::PerNode => {
+                self.server.handle_request(caller, request);
+                self.drain_server();
+            }
+        }
+    }
+
+    fn drain_server(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                ServerOutput::Spawn(job, cast) => self.outputs.push_back(Output::Spawn(job, cast)),
+                ServerOutput::Abort(job) => self.outputs.push_back(Output::Abort(job)),
+                ServerOutput::Answer(caller, message) => self.answer(caller, message),
+            }
+        }
+    }
+
+    fn deliver(&mut self, deliveries: Vec<Delivery<M>>) {
+        self.outputs
+            .extend(deliveries.into_iter().map(|(mailbox, call, answer)| Output::Deliver(mailbox, call, answer)));
+    }
+
+    fn close(&mut self, code: CloseCode, reason: String) {
+        self.outputs.push_back(Output::Close(code, reason));
+    }
+
+    /// Whether this node serves requests to `server` now.
+    fn serves(&self, server: ServerAddress, now: Duration) -> bool {
+        let late = self.config.mutants.has(Mutant::LatePerNodeServers)
+            && server == ServerAddress::PerNode
+            && matches!(self.link.presence, Presence::Up(_, since) if now < since + LATE);
+        self.config.hosts.contains(server) && !late
+    }
+}
+
+/// How late the per-node servers of that mutant are.
+const LATE: Duration = Duration::from_millis(500);

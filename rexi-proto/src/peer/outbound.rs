@@ -1,0 +1,294 @@
+//! From callers and workers to the wire: casts, kills, monitors and answers.
+//!
+//! A cast gets its server when it leaves for the wire and not before, so that one that has waited in the buffer goes to
+//! where this node sends then (SAFETY.md M34). A kill goes to where its cast went, and to where the phase says. Kills,
+//! downs and announcements are never buffered or dropped: while the peer is away, the state itself is what remembers
+//! them, and the resume or the next hello carries it over.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{ConnectionId, Output, Peer};
+use crate::caller::{Answer, CastError};
+use crate::compat::{Kind, emitted};
+use crate::error::{CloseCode, EncodeError};
+use crate::link::Presence;
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply};
+use crate::mutant::Mutant;
+use crate::name::{CallRef, MonitorRef};
+use crate::phase::{ServerAddress, Servers};
+use crate::server::{Caller, CastRequest, Ending, JobKey};
+
+impl<M: Clone> Peer<M> {
+    /// Casts. Never waits; what becomes of it, `mailbox` hears.
+    ///
+    /// # Errors
+    /// [`CastError`] where it was not accepted; nothing is heard of it then.
+    pub fn cast(&mut self, now: Duration, cast: CastRequest, mailbox: M) -> Result<(), CastError> {
+        let CastRequest { call, function, time_left, nonce, trace, body } = cast;
+        self.check_cast(call, &function, &body)?;
+        self.calls.insert(call, mailbox);
+        let refusal = match &self.link.presence {
+            Presence::Gone if self.incarnation.is_some() => Some(Answer::Down(DownReason::NoConnection)),
+            Presence::Gone => Some(Answer::Down(DownReason::NoConnect)),
+            Presence::Refused(refusal) => Some(Answer::Incompatible(refusal.clone())),
+            Presence::Up(..) | Presence::Away(_) => None,
+        };
+        if let Some(answer) = refusal {
+            self.end_call(call, answer);
+            return Ok(());
+        }
+        let target = self.config.phase.cast_target();
+        let cast = Cast { call, function, time_left, nonce, trace, body: Body::Inline(body) };
+        self.data(now, Message::Cast(target, cast));
+        Ok(())
+    }
+
+    /// Lets go of these calls and ends their jobs. Calls that are not open are passed over.
+    pub fn kill(&mut self, calls: &[CallRef]) {
+        let mut kills = [(ServerAddress::Singleton, Vec::new()), (ServerAddress::PerNode, Vec::new())];
+        for &call in calls {
+            if let Some(Some(sent_to)) = self.calls.remove(call) {
+                let targets = self.kill_targets(sent_to);
+                for (server, calls) in &mut kills {
+                    if targets.contains(*server) {
+                        calls.push(call);
+                    }
+                }
+            }
+        }
+        for (server, calls) in kills {
+            self.send_kills(server, calls);
+        }
+    }
+
+    /// Watches the server that casts go to now. If the peer is not connected, the mailbox hears so at once.
+    pub fn monitor(&mut self, monitor: MonitorRef, mailbox: M) {
+        if self.link.session().is_none() {
+            self.outputs.push_back(Output::MonitorDown(mailbox, monitor, DownReason::NoConnect));
+            return;
+        }
+        let server = self.config.phase.cast_target();
+        self.calls.insert_monitor(monitor, server, mailbox);
+        self.control(Message::Monitor(server, monitor));
+    }
+
+    /// Watches no longer. Unknown monitors are passed over.
+    pub fn demonitor(&mut self, monitor: MonitorRef) {
+        if let Some((server, _)) = self.calls.remove_monitor(monitor) {
+            self.control(Message::Demonitor(server, monitor));
+        }
+    }
+
+    /// Takes a reply of a worker of the per-node server that is not its last. `false`: the job is over.
+    pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
+        let runs = self.server.handle_reply(job, body);
+        self.drain_server();
+        runs
+    }
+
+    /// Takes a sign of life of such a worker. `false`: the job is over.
+    pub fn handle_ping(&mut self, job: JobKey) -> bool {
+        let runs = self.server.handle_ping(job);
+        self.drain_server();
+        runs
+    }
+
+    /// Takes the end of such a worker.
+    pub fn handle_end(&mut self, job: JobKey, ending: Ending) {
+        self.server.handle_end(job, ending);
+        self.drain_server();
+    }
+
+    /// Sends an answer of one of this node's servers, unless the caller's life is over.
+    pub fn answer(&mut self, caller: Caller, message: Message) {
+        let given_up = matches!(self.link.presence, Presence::Gone | Presence::Refused(_));
+        if self.incarnation != Some(caller.incarnation) || given_up {
+            self.stale_answers += 1;
+            return;
+        }
+        match message {
+            Message::Down(..) => self.control(message),
+            // The buffer's clock only shortens casts, so an answer needs no time of its own.
+            _ => self.data(Duration::ZERO, message),
+        }
+    }
+
+    /// Whether there are bytes for the writer.
+    pub fn wants_write(&self) -> bool {
+        self.link.has_unwritten()
+    }
+
+    /// Hands the writer all encoded frames in `out` (which must be empty; its memory is used again) and the payloads that
+    /// go behind them on QUIC streams of their own. Frames that waited for room are encoded for the next time.
+    pub fn take_outgoing(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        out: &mut BytesMut,
+    ) -> Vec<(BulkId, Bytes)> {
+        if connection != self.connection || self.link.session().is_none() {
+            return Vec::new();
+        }
+        let bulk = self.link.take_unwritten(out);
+        self.refill(now);
+        bulk
+    }
+
+    /// The shell has sent a payload of so many bytes, or given it up.
+    pub fn handle_bulk_sent(&mut self, now: Duration, connection: ConnectionId, bytes: usize) {
+        if connection == self.connection {
+            self.link.bulk_sent(bytes);
+            self.refill(now);
+        }
+    }
+
+    /// Tells a peer of the same life what is open, and what is watched.
+    pub(super) fn resume(&mut self) {
+        let Some(session) = self.link.session() else { return };
+        for server in session.hosts.iter() {
+            let calls = self.calls.sent_to(server);
+            self.control(Message::Resume(server, calls));
+        }
+        for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
+            self.control(Message::Monitor(server, monitor));
+        }
+    }
+
+    /// Encodes what waits, for as long as there is room.
+    pub(super) fn refill(&mut self, now: Duration) {
+        while self.link.has_room(&self.config.limits)
+            && let Some(waiting) = self.link.take_waiting()
+        {
+            let waited = now.saturating_sub(waiting.since);
+            self.transmit(waiting.message, waited);
+        }
+    }
+
+    /// Sends what must not be lost while the peer is there. While it is away this does nothing: see the file's head.
+    pub(super) fn control(&mut self, message: Message) {
+        if self.link.session().is_none() {
+            return;
+        }
+        match self.link.encode(message, &self.config.limits) {
+            // What a version has no address for, no server of that peer can hold.
+            Ok(()) | Err(EncodeError::Unaddressable { .. }) => {}
+            Err(error) => self.close(CloseCode::ProtocolBroken, error.to_string()),
+        }
+    }
+
+    /// Sends a cast or an answer, now or from the buffer. What the buffer drops for it, its caller is told.
+    pub(super) fn data(&mut self, now: Duration, message: Message) {
+        if self.link.is_clear(&self.config.limits) {
+            return self.transmit(message, Duration::ZERO);
+        }
+        for dropped in self.link.wait(message, now, &self.config.limits) {
+            match dropped {
+                Message::Cast(_, cast) => self.end_call(cast.call, Answer::Dropped),
+                Message::Reply(Reply { call, .. })
+                | Message::Exit(Exit { call, .. })
+                | Message::NoSuchServer(_, call)
+                | Message::NoSuchFunction(call) => self.reply_dropped(call),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn end_call(&mut self, call: CallRef, answer: Answer) {
+        let mut deliveries = Vec::new();
+        self.calls.end(call, answer, &mut deliveries);
+        self.deliver(deliveries);
+    }
+
+    fn check_cast(&self, call: CallRef, function: &str, body: &Bytes) -> Result<(), CastError> {
+        let limits = &self.config.limits;
+        if function.is_empty() || function.len() > limits.function_bytes_max {
+            return Err(CastError::FunctionName { bytes: function.len(), max: limits.function_bytes_max });
+        }
+        if body.len() > limits.payload_bytes_max as usize {
+            return Err(CastError::PayloadTooLarge { bytes: body.len(), max: limits.payload_bytes_max as usize });
+        }
+        if self.calls.len() >= limits.calls_open_max {
+            return Err(CastError::TooManyCalls { max: limits.calls_open_max });
+        }
+        if self.calls.is_open(call) { Err(CastError::DuplicateRef(call)) } else { Ok(()) }
+    }
+
+    fn kill_targets(&self, sent_to: ServerAddress) -> Servers {
+        let Self { config, .. } = self;
+        if config.mutants.has(Mutant::KillOnlyPerNode) {
+            return Servers::PER_NODE;
+        }
+        if config.mutants.has(Mutant::KillOnlySingleton) {
+            return Servers::SINGLETON;
+        }
+        if config.mutants.has(Mutant::KillFollowsPhase) {
+            return Servers::NONE.with(config.phase.cast_target());
+        }
+        config.phase.kill_targets().with(sent_to)
+    }
+
+    fn send_kills(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
+        let Some(session) = self.link.session() else { return };
+        if calls.len() > 1 && emitted(Kind::KillAll, session.wire) {
+            self.control(Message::KillAll(server, calls));
+        } else {
+            calls.into_iter().for_each(|call| self.control(Message::Kill(server, call)));
+        }
+    }
+
+    /// Encodes one message for a peer that is there, after `waited` in the buffer.
+    fn transmit(&mut self, message: Message, waited: Duration) {
+        let Some(payload_bytes_max) = self.link.session().map(|session| session.payload_bytes_max as usize) else {
+            return;
+        };
+        let message = match message {
+            Message::Cast(_, cast) => match self.route(cast, waited, payload_bytes_max) {
+                Some(routed) => routed,
+                None => return,
+            },
+            Message::Reply(Reply { call, body: Body::Inline(bytes), .. }) if bytes.len() > payload_bytes_max => {
+                self.abandon_jobs_of(call);
+                Message::Exit(Exit { call, function: "".into(), reason: ExitReason::ReplyTooLarge })
+            }
+            other => other,
+        };
+        if let Err(error) = self.link.encode(message, &self.config.limits) {
+            self.close(CloseCode::ProtocolBroken, error.to_string());
+        }
+    }
+
+    /// Gives a cast that leaves for the wire its server; `None` where it must not leave.
+    fn route(&mut self, mut cast: Cast, waited: Duration, payload_bytes_max: usize) -> Option<Message> {
+        if matches!(&cast.body, Body::Inline(bytes) if bytes.len() > payload_bytes_max) {
+            self.end_call(cast.call, Answer::TooLarge);
+            return None;
+        }
+        if let Some(left) = cast.time_left {
+            let left = left.saturating_sub(waited);
+            if left.is_zero() {
+                let answer = Answer::Exit { function: cast.function, reason: ExitReason::TimePassed };
+                self.end_call(cast.call, answer);
+                return None;
+            }
+            cast.time_left = Some(left);
+        }
+        let target = self.config.phase.cast_target();
+        self.calls.mark_sent(cast.call, target).then_some(Message::Cast(target, cast))
+    }
+
+    /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, talks to nobody.
+    fn reply_dropped(&mut self, call: CallRef) {
+        self.abandon_jobs_of(call);
+        self.control(Message::Exit(Exit { call, function: "".into(), reason: ExitReason::ReplyDropped }));
+    }
+
+    fn abandon_jobs_of(&mut self, call: CallRef) {
+        let Some(incarnation) = self.incarnation else { return };
+        let hosts = self.config.hosts;
+        for server in hosts.iter() {
+            self.request(server, incarnation, crate::server::Request::Kill(vec![call]));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Messages to frames and back, by the wire version that a pair of nodes has settled on.
+//!
+//! A frame is its length (u32, little endian, of all that follows), its kind (one byte), a postcard header and, for a
+//! cast or a reply, the payload up to the frame's end. Each version's layouts stand in a frozen file of its own; whether
+//! a version has a message at all is asked of `compat.rs`. Decoding takes the whole frame, in canonical form, or none.
+
+mod v1;
+mod v2;
+mod v3;
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use postcard::ser_flavors::{Flavor, Size};
+use serde::{Deserialize, Serialize};
+
+use crate::compat::{self, Kind};
+use crate::error::{DecodeError, EncodeError};
+use crate::message::{Body, Message};
+use crate::version::WireVersion;
+
+/// Bytes of a frame's length prefix.
+pub const LENGTH_BYTES: usize = 4;
+
+/// Appends `message` to `out` as one frame of wire `version`, at most `frame_bytes_max` long without its prefix.
+///
+/// # Errors
+/// [`EncodeError`] where the version lacks the message or the frame would be too long; `out` is then as it was.
+pub fn encode(
+    version: WireVersion,
+    message: &Message,
+    frame_bytes_max: u32,
+    out: &mut BytesMut,
+) -> Result<(), EncodeError> {
+    let kind = message.kind();
+    if !compat::emitted(kind, version) {
+        return Err(EncodeError::NotEmitted { kind, version });
+    }
+    let start = out.len();
+    let mut frame = FrameWriter::open(out, kind);
+    let encoded = match version {
+        WireVersion::V1 => v1::encode(message, &mut frame),
+        WireVersion::V2 => v2::encode(message, &mut frame),
+        _ => v3::encode(message, &mut frame),
+    };
+    let closed = encoded.and_then(|()| frame.close(start, frame_bytes_max));
+    if closed.is_err() {
+        out.truncate(start);
+    }
+    closed
+}
+
+/// Reads the message out of one frame, its length prefix taken off.
+///
+/// Cost: one copy of the payload and one of each name; nothing else is allocated but lists of calls.
+///
+/// # Errors
+/// [`DecodeError`] where the frame is not exactly one canonical message that `version` has.
+pub fn decode(version: WireVersion, frame: &[u8]) -> Result<Message, DecodeError> {
+    let (&first, body) = frame.split_first().ok_or(DecodeError::FrameLength { claimed: 0, max: u32::MAX })?;
+    let kind = compat::accepted(first, version).ok_or(DecodeError::UnknownKind { kind: first, version })?;
+    let reader = FrameReader { kind, body };
+    match version {
+        WireVersion::V1 => v1::decode(reader),
+        WireVersion::V2 => v2::decode(reader),
+        _ => v3::decode(reader),
+    }
+}
+
+impl Message {
+    /// The kind of frame that carries this message.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Cast(..) => Kind::Cast,
+            Self::Kill(..) => Kind::Kill,
+            Self::KillAll(..) => Kind::KillAll,
+            Self::Reply(_) => Kind::Reply,
+            Self::Exit(_) => Kind::Exit,
+            Self::NoSuchServer(..) => Kind::NoSuchServer,
+            Self::NoSuchFunction(_) => Kind::NoSuchFunction,
+            Self::Ping(_) => Kind::Ping,
+            Self::Monitor(..) => Kind::Monitor,
+            Self::Demonitor(..) => Kind::Demonitor,
+            Self::Down(..) => Kind::Down,
+            Self::Resume(..) => Kind::Resume,
+            Self::Announce(..) => Kind::Announce,
+            Self::Draining => Kind::Draining,
+            Self::Unsupported(_) => Kind::Unsupported,
+        }
+    }
+}
+
+/// One frame being written: a place for the length, the kind, then headers and payload.
+pub(crate) struct FrameWriter<'a> {
+    out: &'a mut BytesMut,
+}
+
+impl<'a> FrameWriter<'a> {
+    pub(crate) fn open(out: &'a mut BytesMut, kind: Kind) -> Self {
+        out.put_u32_le(0);
+        out.put_u8(kind as u8);
+        Self { out }
+    }
+
+    pub(crate) fn header(&mut self, header: &impl Serialize) {
+        postcard::serialize_with_flavor(header, Sink(self.out)).expect("memory takes all that our layouts can hold");
+    }
+
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.out.put_slice(bytes);
+    }
+
+    fn payload(&mut self, body: &Body) {
+        if let Body::Inline(bytes) = body {
+            self.raw(bytes);
+        }
+    }
+
+    pub(crate) fn close(self, start: usize, frame_bytes_max: u32) -> Result<(), EncodeError> {
+        let bytes = self.out.len() - start - LENGTH_BYTES;
+        let length = u32::try_from(bytes).ok().filter(|&length| length <= frame_bytes_max);
+        let length = length.ok_or(EncodeError::TooLong { bytes, max: frame_bytes_max })?;
+        self.out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+}
+
+/// Lets postcard append to a buffer that is used again, instead of making one of its own.
+struct Sink<'a>(&'a mut BytesMut);
+
+impl Flavor for Sink<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.put_u8(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.put_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// One frame being read.
+#[derive(Clone, Copy)]
+pub(crate) struct FrameReader<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) body: &'a [u8],
+}
+
+impl<'a> FrameReader<'a> {
+    /// Takes a header off the front, refusing one that is longer than its canonical form: postcard itself accepts
+    /// numbers with needless bytes (THREATS.md).
+    pub(crate) fn header<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, DecodeError> {
+        let kind = self.kind as u8;
+        let malformed = |e: postcard::Error| DecodeError::Malformed { kind, reason: e.to_string() };
+        let (header, rest) = postcard::take_from_bytes::<T>(self.body).map_err(malformed)?;
+        let bytes = self.body.len() - rest.len();
+        let canonical = postcard::serialize_with_flavor(&header, Size::default()).map_err(malformed)?;
+        if bytes != canonical {
+            return Err(DecodeError::NotCanonical { kind, bytes, canonical });
+        }
+        self.body = rest;
+        Ok(header)
+    }
+
+    /// Takes the only header of a frame without payload.
+    pub(crate) fn only<T: Deserialize<'a> + Serialize>(mut self) -> Result<T, DecodeError> {
+        let header = self.header()?;
+        self.end()?;
+        Ok(header)
+    }
+
+    /// Takes the payload: the rest of the frame, or what a number stands for that is yet to come.
+    fn payload(self, bulk: Option<Body>) -> Result<Body, DecodeError> {
+        match bulk {
+            Some(bulk) => self.end().map(|()| bulk),
+            None => Ok(Body::Inline(Bytes::copy_from_slice(self.body))),
+        }
+    }
+
+    fn end(self) -> Result<(), DecodeError> {
+        if self.body.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::TrailingBytes { kind: self.kind as u8, bytes: self.body.len() })
+        }
+    }
+}
+
+/// At most `bytes_max` bytes of `text`, cut at a character.
+fn clipped(text: &Arc<str>, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}

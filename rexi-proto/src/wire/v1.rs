@@ -1,0 +1,310 @@
+//! Wire v1, frozen: the layouts of release 1.0. No message names a server, since there is only the singleton.
+//!
+//! Later versions use these layouts for what they did not change. postcard is positional: the order of fields and of
+//! variants *is* the format.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FrameReader, FrameWriter, clipped};
+use crate::compat::Kind;
+use crate::error::{DecodeError, EncodeError};
+use crate::message::{self, Body, BulkId, ExitReason, Message};
+use crate::name::{CallRef, MonitorRef};
+use crate::phase::ServerAddress;
+use crate::version::WireVersion;
+
+pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
+    if let Some(server) = message.server().filter(|&server| server != ServerAddress::Singleton) {
+        return Err(EncodeError::Unaddressable { server, version: WireVersion::V1 });
+    }
+    encode_unaddressed(message, frame);
+    Ok(())
+}
+
+pub(super) fn decode(frame: FrameReader<'_>) -> Result<Message, DecodeError> {
+    decode_unaddressed(frame, ServerAddress::Singleton)
+}
+
+/// Writes a message without the server that it is for.
+pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>) {
+    match message {
+        Message::Cast(_, cast) => {
+            frame.header(&Cast::from(cast));
+            frame.payload(&cast.body);
+        }
+        Message::Kill(_, call) | Message::Ping(call) | Message::NoSuchFunction(call) => frame.header(&call.0),
+        Message::KillAll(_, calls) | Message::Resume(_, calls) => {
+            frame.header(&calls.iter().map(|call| call.0).collect::<Vec<u64>>());
+        }
+        Message::Reply(reply) => {
+            frame.header(&Reply { call: reply.call.0, last: reply.last, bulk: Bulk::of(&reply.body) });
+            frame.payload(&reply.body);
+        }
+        Message::Exit(exit) => {
+            let function = clipped(&exit.function, TEXT_BYTES_MAX);
+            frame.header(&Exit { call: exit.call.0, function, reason: Reason::from(&exit.reason) });
+        }
+        Message::NoSuchServer(_, call) => frame.header(&call.0),
+        Message::Monitor(_, monitor) | Message::Demonitor(_, monitor) => frame.header(&monitor.0),
+        Message::Down(monitor, reason) => {
+            frame.header(&Down { monitor: monitor.0, reason: DownReason::from(*reason) });
+        }
+        Message::Announce(epoch, phase) => frame.header(&Announce { epoch: *epoch, phase: Phase::from(*phase) }),
+        Message::Draining => {}
+        Message::Unsupported(kind) => frame.header(kind),
+    }
+}
+
+/// Reads a message that is for `server`, where it is for a server at all.
+pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddress) -> Result<Message, DecodeError> {
+    let calls = |numbers: Vec<u64>| numbers.into_iter().map(CallRef).collect();
+    Ok(match frame.kind {
+        Kind::Cast => {
+            let header: Cast<'_> = frame.header()?;
+            let body = frame.payload(header.bulk.map(Body::from))?;
+            Message::Cast(server, header.with(body))
+        }
+        Kind::Kill => Message::Kill(server, CallRef(frame.only()?)),
+        Kind::KillAll => Message::KillAll(server, calls(frame.only()?)),
+        Kind::Reply => {
+            let Reply { call, last, bulk } = frame.header()?;
+            let body = frame.payload(bulk.map(Body::from))?;
+            Message::Reply(message::Reply { call: CallRef(call), last, body })
+        }
+        Kind::Exit => {
+            let Exit { call, function, reason } = frame.only()?;
+            Message::Exit(message::Exit { call: CallRef(call), function: function.into(), reason: reason.into() })
+        }
+        Kind::NoSuchServer => Message::NoSuchServer(server, CallRef(frame.only()?)),
+        Kind::NoSuchFunction => Message::NoSuchFunction(CallRef(frame.only()?)),
+        Kind::Ping => Message::Ping(CallRef(frame.only()?)),
+        Kind::Monitor => Message::Monitor(server, MonitorRef(frame.only()?)),
+        Kind::Demonitor => Message::Demonitor(server, MonitorRef(frame.only()?)),
+        Kind::Down => {
+            let Down { monitor, reason } = frame.only()?;
+            Message::Down(MonitorRef(monitor), reason.into())
+        }
+        Kind::Resume => Message::Resume(server, calls(frame.only()?)),
+        Kind::Announce => {
+            let Announce { epoch, phase } = frame.only()?;
+            Message::Announce(epoch, phase.into())
+        }
+        Kind::Draining => {
+            frame.only::<()>()?;
+            Message::Draining
+        }
+        Kind::Unsupported => Message::Unsupported(frame.only()?),
+        Kind::Hello => unreachable!("compat.rs has no row for a hello"),
+    })
+}
+
+/// Bytes of a text that an exit carries; what is longer is cut.
+const TEXT_BYTES_MAX: usize = 4_096;
+
+#[derive(Serialize, Deserialize)]
+struct Cast<'a> {
+    call: u64,
+    milliseconds_left: Option<u32>,
+    nonce: u64,
+    trace: Option<Trace>,
+    function: &'a str,
+    bulk: Option<Bulk>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Trace {
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Bulk {
+    id: u64,
+    bytes: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Reply {
+    call: u64,
+    last: bool,
+    bulk: Option<Bulk>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Exit<'a> {
+    call: u64,
+    function: &'a str,
+    #[serde(borrow)]
+    reason: Reason<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Reason<'a> {
+    Done,
+    Failed(&'a str),
+    Panicked(&'a str),
+    DuplicateRef,
+    TooManyJobs,
+    TimePassed,
+    Draining,
+    ConnectionLost,
+    ReplyDropped,
+    ReplyTooLarge,
+    Killed,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Down {
+    monitor: u64,
+    reason: DownReason,
+}
+
+#[derive(Serialize, Deserialize)]
+enum DownReason {
+    NoConnect,
+    NoServer,
+    NoConnection,
+    Restarted,
+    Shutdown,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Announce {
+    epoch: u64,
+    phase: Phase,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Phase {
+    Singleton,
+    Introduce,
+    Switch,
+    Remove,
+}
+
+impl<'a> From<&'a message::Cast> for Cast<'a> {
+    fn from(cast: &'a message::Cast) -> Self {
+        let milliseconds = |left: Duration| u32::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
+        Self {
+            call: cast.call.0,
+            milliseconds_left: cast.time_left.map(milliseconds),
+            nonce: cast.nonce,
+            trace: cast.trace.map(|t| Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
+            function: &cast.function,
+            bulk: Bulk::of(&cast.body),
+        }
+    }
+}
+
+impl Cast<'_> {
+    fn with(self, body: Body) -> message::Cast {
+        message::Cast {
+            call: CallRef(self.call),
+            function: self.function.into(),
+            time_left: self.milliseconds_left.map(|ms| Duration::from_millis(ms.into())),
+            nonce: self.nonce,
+            trace: self.trace.map(|t| message::Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
+            body,
+        }
+    }
+}
+
+impl Bulk {
+    fn of(body: &Body) -> Option<Self> {
+        match body {
+            Body::Inline(_) => None,
+            Body::Bulk(id, bytes) => Some(Self { id: id.0, bytes: *bytes }),
+        }
+    }
+}
+
+impl From<Bulk> for Body {
+    fn from(bulk: Bulk) -> Self {
+        Self::Bulk(BulkId(bulk.id), bulk.bytes)
+    }
+}
+
+impl<'a> From<&'a ExitReason> for Reason<'a> {
+    fn from(reason: &'a ExitReason) -> Self {
+        match reason {
+            ExitReason::Done => Self::Done,
+            ExitReason::Failed(text) => Self::Failed(clipped(text, TEXT_BYTES_MAX)),
+            ExitReason::Panicked(text) => Self::Panicked(clipped(text, TEXT_BYTES_MAX)),
+            ExitReason::DuplicateRef => Self::DuplicateRef,
+            ExitReason::TooManyJobs => Self::TooManyJobs,
+            ExitReason::TimePassed => Self::TimePassed,
+            ExitReason::Draining => Self::Draining,
+            ExitReason::ConnectionLost => Self::ConnectionLost,
+            ExitReason::ReplyDropped => Self::ReplyDropped,
+            ExitReason::ReplyTooLarge => Self::ReplyTooLarge,
+            ExitReason::Killed => Self::Killed,
+        }
+    }
+}
+
+impl From<Reason<'_>> for ExitReason {
+    fn from(reason: Reason<'_>) -> Self {
+        match reason {
+            Reason::Done => Self::Done,
+            Reason::Failed(text) => Self::Failed(text.into()),
+            Reason::Panicked(text) => Self::Panicked(text.into()),
+            Reason::DuplicateRef => Self::DuplicateRef,
+            Reason::TooManyJobs => Self::TooManyJobs,
+            Reason::TimePassed => Self::TimePassed,
+            Reason::Draining => Self::Draining,
+            Reason::ConnectionLost => Self::ConnectionLost,
+            Reason::ReplyDropped => Self::ReplyDropped,
+            Reason::ReplyTooLarge => Self::ReplyTooLarge,
+            Reason::Killed => Self::Killed,
+        }
+    }
+}
+
+impl From<message::DownReason> for DownReason {
+    fn from(reason: message::DownReason) -> Self {
+        match reason {
+            message::DownReason::NoConnect => Self::NoConnect,
+            message::DownReason::NoServer => Self::NoServer,
+            message::DownReason::NoConnection => Self::NoConnection,
+            message::DownReason::Restarted => Self::Restarted,
+            message::DownReason::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
+impl From<DownReason> for message::DownReason {
+    fn from(reason: DownReason) -> Self {
+        match reason {
+            DownReason::NoConnect => Self::NoConnect,
+            DownReason::NoServer => Self::NoServer,
+            DownReason::NoConnection => Self::NoConnection,
+            DownReason::Restarted => Self::Restarted,
+            DownReason::Shutdown => Self::Shutdown,
+        }
+    }
+}
+
+impl From<crate::phase::Phase> for Phase {
+    fn from(phase: crate::phase::Phase) -> Self {
+        match phase {
+            crate::phase::Phase::Singleton => Self::Singleton,
+            crate::phase::Phase::Introduce => Self::Introduce,
+            crate::phase::Phase::Switch => Self::Switch,
+            crate::phase::Phase::Remove => Self::Remove,
+        }
+    }
+}
+
+impl From<Phase> for crate::phase::Phase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Singleton => Self::Singleton,
+            Phase::Introduce => Self::Introduce,
+            Phase::Switch => Self::Switch,
+            Phase::Remove => Self::Remove,
+        }
+    }
+}
