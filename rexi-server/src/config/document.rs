@@ -1,0 +1,214 @@
+//! The TOML text of a configuration: which keys there are, and values with the place they stand at.
+//!
+//! In goes the text; out come [`Given`] values, each still a string, once all keys are known ones.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use rexi_proto::{NodeName, Phase, Profile};
+use semver::Version;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Place};
+
+/// A parsed text that has no unknown key.
+pub(super) struct Document<'a> {
+    source: Source<'a>,
+    root: DeTable<'a>,
+}
+
+/// A value as somebody wrote it.
+pub(super) struct Given {
+    /// With its table.
+    pub(super) key: String,
+    pub(super) value: String,
+    pub(super) place: Place,
+}
+
+struct Source<'a> {
+    text: &'a str,
+    origin: &'a str,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn parse(text: &'a str, origin: &'a str) -> Result<Self, ConfigError> {
+        let source = Source { text, origin };
+        let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            place: source.place(error.span()),
+            // The parser's words may take two lines; an error of ours is one.
+            reason: error.message().replace('\n', "; "),
+        })?;
+        let document = Self { source, root: root.into_inner() };
+        document.refuse_unknown_keys()?;
+        Ok(document)
+    }
+
+    /// Whether the table, which may be empty, is there.
+    pub(super) fn has_table(&self, table: &str) -> bool {
+        self.root.contains_key(table)
+    }
+
+    /// The string at `key` of `table`; the table `""` is the root.
+    pub(super) fn string(&self, table: &'static str, key: &str) -> Result<Option<Given>, ConfigError> {
+        let Some(value) = self.table(table)?.and_then(|entries| entries.get(key)) else { return Ok(None) };
+        self.given(dotted(table, key), value, "a string in quotes").map(Some)
+    }
+
+    /// As [`Document::string`], but refuses its absence and says what is `wanted`.
+    pub(super) fn required(&self, table: &'static str, key: &str, wanted: &'static str) -> Result<Given, ConfigError> {
+        let missing = || {
+            let place = self.source.place(self.root.get(table).map(Spanned::span));
+            ConfigError::MissingKey { place, key: dotted(table, key), wanted }
+        };
+        self.string(table, key)?.ok_or_else(missing)
+    }
+
+    /// Names and addresses of the table `peers`, in the order of the text.
+    pub(super) fn peers(&self) -> Result<Vec<(Given, Given)>, ConfigError> {
+        let Some(table) = self.table("peers")? else { return Ok(Vec::new()) };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let peer = |(name, address): (&Spanned<_>, _)| {
+            let text: &str = AsRef::<str>::as_ref(name.get_ref());
+            let key = dotted("peers", text);
+            let address =
+                self.given(key.clone(), address, "an address in quotes (a name with dots needs quotes too)")?;
+            Ok((Given { key, value: text.to_owned(), place: self.source.place(Some(name.span())) }, address))
+        };
+        entries.into_iter().map(peer).collect()
+    }
+
+    fn refuse_unknown_keys(&self) -> Result<(), ConfigError> {
+        for (table, allowed) in KNOWN_KEYS {
+            let Some(entries) = self.table(table)? else { continue };
+            let unknown = entries.keys().filter(|key| !allowed.contains(&AsRef::<str>::as_ref(key.get_ref())));
+            if let Some(key) = unknown.min_by_key(|key| key.span().start) {
+                return Err(ConfigError::UnknownKey {
+                    place: self.source.place(Some(key.span())),
+                    key: dotted(table, key.get_ref()),
+                    nearest: nearest_key(table, &shown(key.get_ref())),
+                    allowed,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self, table: &'static str) -> Result<Option<&DeTable<'a>>, ConfigError> {
+        if table.is_empty() {
+            return Ok(Some(&self.root));
+        }
+        let Some(value) = self.root.get(table) else { return Ok(None) };
+        match value.get_ref().as_table() {
+            Some(entries) => Ok(Some(entries)),
+            None => Err(self.wrong_type(table.to_owned(), value, "a table")),
+        }
+    }
+
+    fn given(&self, key: String, value: &Spanned<DeValue<'_>>, wanted: &'static str) -> Result<Given, ConfigError> {
+        match value.get_ref().as_str() {
+            Some(text) => Ok(Given { key, value: text.to_owned(), place: self.source.place(Some(value.span())) }),
+            None => Err(self.wrong_type(key, value, wanted)),
+        }
+    }
+
+    fn wrong_type(&self, key: String, value: &Spanned<DeValue<'_>>, wanted: &'static str) -> ConfigError {
+        let place = self.source.place(Some(value.span()));
+        ConfigError::WrongType { place, key, wanted, found: value.get_ref().type_str() }
+    }
+}
+
+impl Given {
+    pub(super) fn node_name(&self) -> Result<NodeName, ConfigError> {
+        NodeName::new(&self.value).map_err(|reason| ConfigError::BadName {
+            place: self.place.clone(),
+            key: shown(&self.key),
+            reason,
+        })
+    }
+
+    pub(super) fn address(&self) -> Result<SocketAddr, ConfigError> {
+        self.value.parse().map_err(|_| self.bad_address("an IP address and port"))
+    }
+
+    /// An address that can be dialled, not only served at.
+    pub(super) fn dialled_address(&self) -> Result<SocketAddr, ConfigError> {
+        let address = self.address()?;
+        if address.ip().is_unspecified() || address.port() == 0 {
+            return Err(self.bad_address("an IP address and port that can be dialled"));
+        }
+        Ok(address)
+    }
+
+    /// The profile of the train that this names by major and minor version, with the patch version given.
+    pub(super) fn profile(&self) -> Result<Profile, ConfigError> {
+        let version = Version::parse(&self.value).or_else(|_| Version::parse(&format!("{}.0", self.value)));
+        let plain = version.ok().filter(|v| v.pre.is_empty() && v.build.is_empty());
+        let found = plain.and_then(|version| {
+            let of_train = Profile::train()
+                .into_iter()
+                .find(|p| (p.release().major, p.release().minor) == (version.major, version.minor))?;
+            Profile::new(version, of_train.lowest(), of_train.highest(), of_train.wire()).ok()
+        });
+        found.ok_or_else(|| ConfigError::UnknownRelease {
+            place: self.place.clone(),
+            key: self.key.clone(),
+            value: shown(&self.value),
+        })
+    }
+
+    /// A phase that `profile` allows.
+    pub(super) fn phase(&self, profile: &Profile) -> Result<Phase, ConfigError> {
+        let (place, key, profile) = (self.place.clone(), self.key.clone(), Box::new(profile.clone()));
+        match self.value.parse::<Phase>() {
+            Ok(phase) if profile.allows(phase) => Ok(phase),
+            Ok(phase) => Err(ConfigError::ImpossiblePhase { place, key, phase, profile }),
+            Err(_) => Err(ConfigError::UnknownPhase { place, key, value: shown(&self.value), profile }),
+        }
+    }
+
+    fn bad_address(&self, wanted: &'static str) -> ConfigError {
+        ConfigError::BadAddress { place: self.place.clone(), key: shown(&self.key), value: shown(&self.value), wanted }
+    }
+}
+
+impl Source<'_> {
+    fn place(&self, span: Option<Range<usize>>) -> Place {
+        let line = span.map(|span| {
+            let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+            before.iter().filter(|&&byte| byte == b'\n').count() + 1
+        });
+        Place { origin: self.origin.to_owned(), line }
+    }
+}
+
+/// The key of the table that differs from `key` in the fewest letters; or one of another table, where `key` is that one
+/// but for a letter, so was put into the wrong table.
+fn nearest_key(table: &str, key: &str) -> String {
+    let known = KNOWN_KEYS.iter().flat_map(|(of, keys)| keys.iter().map(|known| (*of, *known)));
+    let differing = known.map(|(of, known)| (strsim::damerau_levenshtein(key, known), of, known));
+    let nearest =
+        differing.filter(|&(letters, of, _)| of == table || letters <= 1).min_by_key(|&(letters, ..)| letters);
+    nearest.map(|(_, of, known)| dotted(of, known)).expect("each table has known keys")
+}
+
+fn dotted(table: &str, key: &str) -> String {
+    if table.is_empty() { shown(key) } else { format!("{table}.{}", shown(key)) }
+}
+
+/// What an error repeats of a text that somebody wrote.
+fn shown(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Every table, with its keys. The keys of `peers` are names.
+const KNOWN_KEYS: [(&str, &[&str]); 3] = [
+    ("", &["name", "listen", "release", "identity", "peers", "rollout"]),
+    ("identity", &["ca", "cert", "key"]),
+    ("rollout", &["ceiling", "file"]),
+];

@@ -1,0 +1,173 @@
+//! What can be wrong with a configuration. Each error names where it stands, the key, and what would be right.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rexi_proto::{NodeName, NodeNameError, Phase, Profile};
+use semver::Version;
+use thiserror::Error;
+
+/// Where a value was given: a file and mostly a line, or the environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The file's path, or `environment`.
+    pub origin: String,
+    /// The line of the file, from 1.
+    pub line: Option<usize>,
+}
+
+/// Why a configuration is refused.
+///
+/// Whoever wrote the file or set the variable is at fault, unless a variant says otherwise. Nothing was started or
+/// changed. Trying again helps once the text has changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file could not be read. The environment may be at fault.
+    #[error("cannot read {}: {reason}; check the path and who may read it", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// The text is no TOML.
+    #[error("{place}: not TOML: {reason}")]
+    Syntax {
+        /// Where.
+        place: Place,
+        /// What the parser said.
+        reason: String,
+    },
+    /// A key has no meaning here.
+    #[error("{place}: unknown key `{key}`; the nearest known key is `{nearest}`; allowed here: {}", allowed.join(", "))]
+    UnknownKey {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// The known key that differs least from it, with its table.
+        nearest: String,
+        /// The keys of the table.
+        allowed: &'static [&'static str],
+    },
+    /// A key that is needed is not there.
+    #[error("{place}: no key `{key}`; set it to {wanted}")]
+    MissingKey {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// What to set it to.
+        wanted: &'static str,
+    },
+    /// A value is of another type.
+    #[error("{place}: `{key}` must be {wanted}, not of type {found}")]
+    WrongType {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// What it must be.
+        wanted: &'static str,
+        /// The type found, in TOML's words.
+        found: &'static str,
+    },
+    /// A text is no node name.
+    #[error("{place}: `{key}`: {reason}")]
+    BadName {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// What is wrong with it.
+        reason: NodeNameError,
+    },
+    /// A text is no address, or none of the kind needed.
+    #[error("{place}: {key} = {value:?} is not {wanted}, such as \"127.0.0.1:4001\" or \"[::1]:4001\"")]
+    BadAddress {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What is needed.
+        wanted: &'static str,
+    },
+    /// Two members have one address.
+    #[error("{place}: {first} and {second} have the same address, {address}; give each node its own")]
+    DuplicateAddress {
+        /// Where the second was found.
+        place: Place,
+        /// The address.
+        address: SocketAddr,
+        /// The one.
+        first: NodeName,
+        /// The other.
+        second: NodeName,
+    },
+    /// A text is no release of the train.
+    #[error("{place}: {key} = {value:?} is not a release; allowed: {}", releases())]
+    UnknownRelease {
+        /// Where.
+        place: Place,
+        /// The key.
+        key: String,
+        /// What was given.
+        value: String,
+    },
+    /// A text is no phase.
+    #[error("{place}: {key} = {value:?} is not a phase; {}", allows(profile))]
+    UnknownPhase {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// What was given.
+        value: String,
+        /// The release that the node runs.
+        profile: Box<Profile>,
+    },
+    /// The release cannot be in the phase: it is above what the release can do, or below what it still can.
+    #[error("{place}: {key} = \"{phase}\" is impossible; {}", allows(profile))]
+    ImpossiblePhase {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// The phase.
+        phase: Phase,
+        /// The release that the node runs.
+        profile: Box<Profile>,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.origin),
+            None => f.write_str(&self.origin),
+        }
+    }
+}
+
+fn allows(profile: &Profile) -> String {
+    let phases: Vec<_> = Phase::ALL.into_iter().filter(|&p| profile.allows(p)).map(Phase::as_str).collect();
+    format!("release {} allows: {}", short(profile.release()), phases.join(", "))
+}
+
+fn releases() -> String {
+    Profile::train().each_ref().map(|p| short(p.release())).join(", ")
+}
+
+/// A release as configurations name it.
+fn short(release: &Version) -> String {
+    match release.patch {
+        0 => format!("{}.{}", release.major, release.minor),
+        _ => release.to_string(),
+    }
+}
