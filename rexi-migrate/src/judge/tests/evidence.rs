@@ -108,8 +108,8 @@ fn each_call_counts_in_the_step_of_its_cast_and_the_fates_add_up() {
         .cast(199, 2, 1, Work::Hold)
         .killed(210, 2, Phase::Switch)
         .cast(200, 3, 1, Work::Reply)
-        .cast(500, 4, 1, Work::Reply)
-        .answered(510, 4, Outcome::Dropped);
+        .cast(400, 4, 1, Work::Reply)
+        .answered(410, 4, Outcome::Dropped);
     let worker = worker().started(205, id(2), Work::Hold);
     let mut evidence = run([caller.live(), worker.live()]);
     let step = |name: &str, from_us, to_us| StepWindow { name: name.to_owned(), from_us, to_us };

@@ -114,6 +114,8 @@ fn the_longest_outliving_is_measured_from_the_kill_or_the_callers_death_to_the_e
     let died = caller().cast(100, 1, 1, Work::Hold).kill_nine(150);
     let worker_ended = worker().started(110, id(1), Work::Hold).ended(950, id(1), Ending::Dropped);
     assert_eq!(longest(&run([died, worker_ended.live()])), 800);
+    let late = worker().started(240, id(1), Work::Hold).ended(250, id(1), Ending::Dropped);
+    assert_eq!(longest(&run([held().0.live(), late.live()])), 10, "a late start counts from the start");
     let (caller_killed, worker_died) = held();
     assert_eq!(longest(&run([caller_killed.live(), worker_died.kill_nine(280)])), 80, "until its process died");
     let (caller_killed, worker_ended) = held();
