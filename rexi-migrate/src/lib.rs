@@ -1,1 +1,4 @@
 //! Shows whether a mixed-version cluster can take its next upgrade step.
+
+pub mod ledger;
+pub mod judge;

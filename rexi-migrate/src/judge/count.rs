@@ -1,0 +1,231 @@
+//! Counts the run and finds what breaks an invariant.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::ProcessEnd;
+use super::finding::{Example, Finding, FindingKind, Findings, of_call, of_job};
+use super::join::{Call, Fate, Job, Joined};
+use crate::ledger::{Ending, Entry, Outcome, Work};
+
+/// The numbers of a run. The five fates of a call add up to `casts`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Processes whose ledger was read.
+    pub processes: u64,
+    /// Records read.
+    pub records: u64,
+    /// Casts made.
+    pub casts: u64,
+    /// Fate: a reply or an exit came.
+    pub answered: u64,
+    /// Fate: the caller was told, by a typed answer, that the call was not served.
+    pub told: u64,
+    /// Fate: killed by the caller before an answer came.
+    pub killed: u64,
+    /// Fate: the caller was told nothing.
+    pub lost: u64,
+    /// Fate: the caller's process died before anything came.
+    pub caller_died: u64,
+    /// Of the lost: the load generator gave up.
+    pub timed_out: u64,
+    /// Jobs started.
+    pub jobs: u64,
+    /// Calls with more than one job.
+    pub executed_twice: u64,
+    /// Jobs never seen to end on a process that lived on.
+    pub orphans: u64,
+    /// Answers that are not what the call asked for, and jobs that are not what the call says.
+    pub wrong: u64,
+    /// Answers that only a job can give, without the job.
+    pub reply_without_job: u64,
+    /// Jobs that nobody called for.
+    pub job_without_call: u64,
+    /// Calls answered more than once.
+    pub answered_twice: u64,
+    /// Refusals: no such server, no such function.
+    pub refused: u64,
+    /// Calls answered after their kill: the two crossed. No fault.
+    pub answers_after_kill: u64,
+    /// Processes that ended without being asked to.
+    pub crashed: u64,
+    /// The longest time that a `Hold` job ran on after its kill or its caller's death, in microseconds.
+    pub orphan_max_us: u64,
+    /// Monitors of a process that ended, which neither fired nor were taken away, on a process that lived on. No verdict
+    /// rests on it, since the end of the run may have come before they were due.
+    pub monitors_silent: u64,
+}
+
+pub(super) fn count(joined: &Joined<'_>, outlives_max: Option<Duration>) -> (Counts, Vec<Finding>) {
+    let mut counts = Counts {
+        processes: joined.processes.len() as u64,
+        records: joined.processes.iter().map(|p| p.records.len() as u64).sum(),
+        casts: joined.calls.len() as u64,
+        jobs: joined.jobs.len() as u64,
+        monitors_silent: monitors_silent(joined),
+        ..Counts::default()
+    };
+    let mut found = Findings::default();
+    for call in &joined.calls {
+        count_call(joined, call, &mut counts, &mut found);
+    }
+    for job in &joined.jobs {
+        count_job(joined, job, outlives_max, &mut counts, &mut found);
+    }
+    count_strays(joined, &mut found);
+    for process in &joined.processes {
+        if let ProcessEnd::Crashed { at_us } = process.end {
+            found.add(FindingKind::Crashed, || Example {
+                target: Some(process.header.node.to_string()),
+                target_release: Some(process.header.release.to_string()),
+                note: Some(format!("pid {}, noticed at {at_us}", process.header.pid)),
+                ..Example::default()
+            });
+        }
+    }
+    use FindingKind as K;
+    let sum = |kinds: &[K]| kinds.iter().map(|&kind| found.count(kind)).sum();
+    counts.executed_twice = sum(&[K::ExecutedTwice]);
+    counts.orphans = sum(&[K::OrphanAfterKill, K::Orphan]);
+    counts.wrong = sum(&[K::WrongReply, K::UnfitAnswer, K::UnaskedExit, K::AnswerUnlikeJob, K::JobUnlikeCall]);
+    counts.reply_without_job = sum(&[K::ReplyWithoutJob]);
+    counts.job_without_call = sum(&[K::JobWithoutCall]);
+    counts.answered_twice = sum(&[K::AnsweredTwice]);
+    counts.refused = sum(&[K::NoSuchServer, K::NoSuchFunction]);
+    counts.crashed = sum(&[K::Crashed]);
+    (counts, found.into_list())
+}
+
+/// How often each outcome was the first answer.
+pub(super) fn outcomes(joined: &Joined<'_>) -> BTreeMap<Outcome, u64> {
+    let mut outcomes = BTreeMap::new();
+    for call in &joined.calls {
+        let timed_out = call.timed_out_us.map(|_| Outcome::TimedOut);
+        for outcome in timed_out.into_iter().chain(call.answer.map(|a| a.outcome)) {
+            *outcomes.entry(outcome).or_default() += 1;
+        }
+    }
+    outcomes
+}
+
+/// Whether the job was never seen to end though its process had the time to end it.
+pub(super) fn is_orphan(joined: &Joined<'_>, job: &Job) -> bool {
+    job.end.is_none() && !joined.processes[job.on].died()
+}
+
+fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut Findings) {
+    match joined.fate(call) {
+        Fate::Answered => counts.answered += 1,
+        Fate::Told => counts.told += 1,
+        Fate::Killed => counts.killed += 1,
+        Fate::CallerDied => counts.caller_died += 1,
+        Fate::Lost => {
+            counts.lost += 1;
+            found.add(FindingKind::Lost, || of_call(joined, call));
+        }
+    }
+    counts.timed_out += u64::from(call.timed_out_us.is_some());
+    counts.answers_after_kill += u64::from(call.answer.is_some_and(|a| a.after_kill));
+    if call.jobs > 1 {
+        found.add(FindingKind::ExecutedTwice, || of_call(joined, call));
+    }
+    if call.answers > 1 {
+        found.add(FindingKind::AnsweredTwice, || of_call(joined, call));
+    }
+    let Some(outcome) = call.answer.map(|a| a.outcome) else { return };
+    if let Some(kind) = wrong(call.work, outcome) {
+        found.add(kind, || of_call(joined, call));
+    }
+    if outcome.needs_job() && call.jobs == 0 && !joined.unread.contains(&call.to) {
+        found.add(FindingKind::ReplyWithoutJob, || of_call(joined, call));
+    }
+    let ending = call.job.filter(|_| call.jobs == 1).and_then(|job| joined.jobs[job].end);
+    if let (Outcome::Reply, Some((Ending::Failed, _))) | (Outcome::FailedAsAsked, Some((Ending::Done, _))) =
+        (outcome, ending)
+    {
+        found.add(FindingKind::AnswerUnlikeJob, || of_call(joined, call));
+    }
+}
+
+/// What is wrong with an answer to a call for such work.
+fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
+    match (outcome, work) {
+        (Outcome::NoSuchServer, _) => Some(FindingKind::NoSuchServer),
+        (Outcome::NoSuchFunction, _) => Some(FindingKind::NoSuchFunction),
+        (Outcome::WrongReply, _) => Some(FindingKind::WrongReply),
+        (Outcome::OtherExit, _) => Some(FindingKind::UnaskedExit),
+        (Outcome::Reply, Work::Fail | Work::Hold) => Some(FindingKind::UnfitAnswer),
+        (Outcome::FailedAsAsked, Work::Reply | Work::Bulk | Work::Hold) => Some(FindingKind::UnfitAnswer),
+        _ => None,
+    }
+}
+
+fn count_job(joined: &Joined<'_>, job: &Job, max: Option<Duration>, counts: &mut Counts, found: &mut Findings) {
+    let call = job.call.map(|call| &joined.calls[call]);
+    let caller = job.by.map(|by| &joined.processes[by]);
+    if is_orphan(joined, job) {
+        let killed = call.is_some_and(|call| call.kill.is_some());
+        let kind = if killed { FindingKind::OrphanAfterKill } else { FindingKind::Orphan };
+        found.add(kind, || of_job(joined, job));
+    }
+    match call {
+        Some(call) if call.to != joined.processes[job.on].header.index || call.work != job.work => {
+            found.add(FindingKind::JobUnlikeCall, || Example {
+                note: Some(format!("node {} was asked for the work {}", call.to.0, call.work)),
+                ..of_job(joined, job)
+            });
+        }
+        Some(_) => {}
+        // A caller that died may have lost the record; one without a ledger cannot be asked.
+        None if caller.is_some_and(|c| c.died()) || joined.unread.contains(&job.id.caller) => {}
+        None => found.add(FindingKind::JobWithoutCall, || of_job(joined, job)),
+    }
+    if job.work != Work::Hold {
+        return;
+    }
+    // A process that dies takes its jobs along; how long they had run on by then still counts.
+    let (runner, killed_us) = (&joined.processes[job.on], call.and_then(|call| call.kill).map(|kill| kill.at_us));
+    let until = job.end.map(|(_, at)| at).or(runner.died().then_some(runner.gone_us));
+    let alone_since = killed_us.unwrap_or(u64::MAX).min(caller.map_or(u64::MAX, |c| c.gone_us)).max(job.started_us);
+    let outlived = until.map_or(0, |until| until.saturating_sub(alone_since));
+    counts.orphan_max_us = counts.orphan_max_us.max(outlived);
+    if max.is_some_and(|max| u128::from(outlived) > max.as_micros()) {
+        let note = Some(format!("ran on for {outlived} us"));
+        found.add(FindingKind::Outlived, || Example { note, ..of_job(joined, job) });
+    }
+}
+
+/// Jobs that ran twice for a call whose own record is gone.
+fn count_strays(joined: &Joined<'_>, found: &mut Findings) {
+    let mut strays: Vec<&Job> = joined.jobs.iter().filter(|job| job.call.is_none()).collect();
+    strays.sort_by_key(|job| job.id);
+    for same in strays.chunk_by(|a, b| a.id == b.id).filter(|same| same.len() > 1) {
+        found.add(FindingKind::ExecutedTwice, || Example {
+            servers: same.iter().map(|job| job.server.to_string()).collect(),
+            started_us: same.iter().map(|job| job.started_us).collect(),
+            ..of_job(joined, same[0])
+        });
+    }
+}
+
+fn monitors_silent(joined: &Joined<'_>) -> u64 {
+    let mut silent = 0;
+    for process in joined.processes.iter().filter(|p| matches!(p.end, ProcessEnd::LiveAtEnd)) {
+        let mut open = BTreeMap::new();
+        for record in process.records {
+            match record.entry {
+                Entry::Monitored { monitor, on } => _ = open.insert(monitor, (on, record.at_us)),
+                Entry::MonitorDown { monitor, .. } | Entry::Demonitored { monitor } => _ = open.remove(&monitor),
+                _ => {}
+            }
+        }
+        let ended = |&&(on, since): &&(_, u64)| {
+            let mut watched = joined.processes.iter().filter(|p| p.header.index == on);
+            watched.any(|p| p.end.at_us().is_some_and(|at| at > since && p.header.began_us <= since))
+        };
+        silent += open.values().filter(ended).count() as u64;
+    }
+    silent
+}

@@ -1,0 +1,241 @@
+//! Findings: which invariant was broken, how often, and up to five cases that an engineer can follow.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::join::{Call, Job, Joined};
+use crate::ledger::{CallId, Outcome, Work};
+
+/// How many cases a finding shows.
+pub const EXAMPLES_MAX: usize = 5;
+
+/// An invariant of SAFETY.md §1 that ledgers can show broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Invariant {
+    /// A cast to a live peer reaches exactly one running server, or its caller gets a typed answer. Never silence.
+    S1,
+    /// An accepted job runs at most once.
+    S2,
+    /// Once a kill was issued and its copies are delivered, the job runs on no server.
+    S3,
+    /// A peer counts as ready only while its server for this node accepts.
+    S6,
+    /// Decoding returns the value that was sent, or a typed error.
+    S8,
+    /// No node emits what its peer's negotiated version lacks.
+    S9,
+    /// No worker outlives its coordinator beyond a stated bound.
+    L2,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// A caller was told nothing.
+    Lost,
+    /// A call has more than one job.
+    ExecutedTwice,
+    /// A killed job was never seen to end.
+    OrphanAfterKill,
+    /// A job that nobody killed was never seen to end.
+    Orphan,
+    /// A job ran on for too long after its kill or its caller's death.
+    Outlived,
+    /// A reply has another value than its request determines.
+    WrongReply,
+    /// An answer does not fit what the call asked for.
+    UnfitAnswer,
+    /// An exit came that the call did not ask for.
+    UnaskedExit,
+    /// The answer says another thing than the end of the job.
+    AnswerUnlikeJob,
+    /// A job ran on another node, or does other work, than its call says.
+    JobUnlikeCall,
+    /// An answer came that only a job can give, and no ledger has the job.
+    ReplyWithoutJob,
+    /// A job ran that nobody called for.
+    JobWithoutCall,
+    /// A call was answered more than once.
+    AnsweredTwice,
+    /// A node that took a connection had no server for the peer.
+    NoSuchServer,
+    /// A node that took a connection had no such function.
+    NoSuchFunction,
+    /// A process ended without being asked to.
+    Crashed,
+}
+
+impl FindingKind {
+    /// The invariant that it breaks.
+    pub const fn invariant(self) -> Invariant {
+        match self {
+            Self::Lost | Self::AnsweredTwice | Self::UnaskedExit | Self::Crashed => Invariant::S1,
+            Self::ExecutedTwice => Invariant::S2,
+            Self::OrphanAfterKill => Invariant::S3,
+            Self::NoSuchServer => Invariant::S6,
+            Self::WrongReply | Self::UnfitAnswer | Self::AnswerUnlikeJob => Invariant::S8,
+            Self::JobUnlikeCall | Self::ReplyWithoutJob | Self::JobWithoutCall => Invariant::S8,
+            Self::NoSuchFunction => Invariant::S9,
+            Self::Orphan | Self::Outlived => Invariant::L2,
+        }
+    }
+
+    /// What was found, as a sentence without its count.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Lost => "casts ended in silence: no reply, no exit, no down, no refusal",
+            Self::ExecutedTwice => "calls were run more than once",
+            Self::OrphanAfterKill => "killed jobs were never seen to end on a process that lived on",
+            Self::Orphan => "jobs were never seen to end on a process that lived on",
+            Self::Outlived => "jobs ran on for longer than allowed after their kill or their caller's death",
+            Self::WrongReply => "replies have another value than their request determines",
+            Self::UnfitAnswer => "answers do not fit what was asked for",
+            Self::UnaskedExit => "calls ended in an exit that they did not ask for",
+            Self::AnswerUnlikeJob => "answers say another thing than the end of their job",
+            Self::JobUnlikeCall => "jobs ran on another node, or did other work, than their call says",
+            Self::ReplyWithoutJob => "answers came that only a job can give, and no such job ran",
+            Self::JobWithoutCall => "jobs ran that nobody called for",
+            Self::AnsweredTwice => "calls were answered more than once",
+            Self::NoSuchServer => "casts were refused by a legal neighbour: no such server",
+            Self::NoSuchFunction => "casts were refused by a legal neighbour: no such function",
+            Self::Crashed => "processes ended without being asked to",
+        }
+    }
+}
+
+/// One way in which the run was not safe.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// What was found.
+    pub kind: FindingKind,
+    /// The invariant that it breaks.
+    pub invariant: Invariant,
+    /// What was found, in words.
+    pub sentence: &'static str,
+    /// How often.
+    pub count: u64,
+    /// The first cases, [`EXAMPLES_MAX`] at most.
+    pub examples: Vec<Example>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} {}", self.invariant, self.count, self.sentence)
+    }
+}
+
+/// One case of a finding. What is unknown, or has no meaning for the case, is `None`. Times are microseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Example {
+    /// The call.
+    pub call: Option<CallId>,
+    /// What it asked for.
+    pub work: Option<Work>,
+    /// The name of the node that called.
+    pub caller: Option<String>,
+    /// The release of the process that called.
+    pub caller_release: Option<String>,
+    /// The name of the node that ran the job, or that the cast was for.
+    pub target: Option<String>,
+    /// The release of the process that ran the job, or of the one there at the time of the cast.
+    pub target_release: Option<String>,
+    /// The servers that started a job for the call, in the order of the ledgers.
+    pub servers: Vec<String>,
+    /// When the call was cast.
+    pub cast_us: Option<u64>,
+    /// When each of its jobs started.
+    pub started_us: Vec<u64>,
+    /// When its job ended.
+    pub ended_us: Option<u64>,
+    /// When it was killed.
+    pub killed_us: Option<u64>,
+    /// When it was answered, or given up by the load generator.
+    pub answered_us: Option<u64>,
+    /// How it was answered.
+    pub outcome: Option<Outcome>,
+    /// What else there is to say.
+    pub note: Option<String>,
+}
+
+/// Gathers findings as they turn up.
+#[derive(Default)]
+pub(super) struct Findings(BTreeMap<FindingKind, (u64, Vec<Example>)>);
+
+impl Findings {
+    /// Counts one; the example is made only while there is room for it.
+    pub(super) fn add(&mut self, kind: FindingKind, example: impl FnOnce() -> Example) {
+        let (count, examples) = self.0.entry(kind).or_default();
+        *count += 1;
+        if examples.len() < EXAMPLES_MAX {
+            examples.push(example());
+        }
+    }
+
+    pub(super) fn count(&self, kind: FindingKind) -> u64 {
+        self.0.get(&kind).map_or(0, |(count, _)| *count)
+    }
+
+    pub(super) fn into_list(self) -> Vec<Finding> {
+        let finding = |(kind, (count, examples)): (FindingKind, _)| Finding {
+            kind,
+            invariant: kind.invariant(),
+            sentence: kind.sentence(),
+            count,
+            examples,
+        };
+        self.0.into_iter().map(finding).collect()
+    }
+}
+
+/// A call, with its jobs.
+pub(super) fn of_call(joined: &Joined<'_>, call: &Call) -> Example {
+    let caller = joined.processes[call.by].header;
+    let id = joined.id(call);
+    let jobs: Vec<&Job> = joined.jobs.iter().filter(|job| call.jobs > 0 && job.id == id).collect();
+    let ran_on = jobs.first().map(|job| &joined.processes[job.on]);
+    let target = ran_on.or_else(|| joined.process_at(call.to, call.cast_us)).map(|p| p.header);
+    Example {
+        call: Some(id),
+        work: Some(call.work),
+        caller: Some(caller.node.to_string()),
+        caller_release: Some(caller.release.to_string()),
+        target: target.map(|t| t.node.to_string()),
+        target_release: target.map(|t| t.release.to_string()),
+        servers: jobs.iter().map(|job| job.server.to_string()).collect(),
+        cast_us: Some(call.cast_us),
+        started_us: jobs.iter().map(|job| job.started_us).collect(),
+        ended_us: jobs.iter().find_map(|job| job.end).map(|(_, at)| at),
+        killed_us: call.kill.map(|kill| kill.at_us),
+        answered_us: call.timed_out_us.or(call.answer.map(|a| a.at_us)),
+        outcome: call.timed_out_us.map(|_| Outcome::TimedOut).or(call.answer.map(|a| a.outcome)),
+        note: None,
+    }
+}
+
+/// A job, with its call where that is known. The target is where it ran.
+pub(super) fn of_job(joined: &Joined<'_>, job: &Job) -> Example {
+    let header = joined.processes[job.on].header;
+    let caller = job.by.map(|by| joined.processes[by].header);
+    let call = job.call.map(|call| of_call(joined, &joined.calls[call])).unwrap_or_default();
+    Example {
+        call: Some(job.id),
+        work: Some(job.work),
+        caller: caller.map(|c| c.node.to_string()),
+        caller_release: caller.map(|c| c.release.to_string()),
+        target: Some(header.node.to_string()),
+        target_release: Some(header.release.to_string()),
+        servers: vec![job.server.to_string()],
+        started_us: vec![job.started_us],
+        ended_us: job.end.map(|(_, at)| at),
+        ..call
+    }
+}
