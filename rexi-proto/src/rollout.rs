@@ -26,6 +26,8 @@ pub struct Rollout {
     source: Option<Phase>,
     phase: Phase,
     epoch: u64,
+    /// Whether the phase stays as it is, whoever says what.
+    held: bool,
     members: BTreeMap<NodeName, Option<Announced>>,
 }
 
@@ -132,7 +134,7 @@ impl Rollout {
     pub fn new(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>) -> Self {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
         let phase = profile.lowest();
-        let mut rollout = Self { node, profile, operator: None, source: None, phase, epoch: 0, members };
+        let mut rollout = Self { node, profile, operator: None, source: None, phase, epoch: 0, held: false, members };
         rollout.settle();
         rollout
     }
@@ -232,6 +234,20 @@ impl Rollout {
         Ok(())
     }
 
+    /// Puts the node into `phase` and keeps it there, whatever the members say. For tests: the handshake still refuses
+    /// who must not be spoken to, but nothing waits for anybody.
+    ///
+    /// # Errors
+    /// [`PhaseError::NotAllowed`].
+    pub fn hold(&mut self, phase: Phase) -> Result<(), PhaseError> {
+        if !self.profile.allows(phase) {
+            return Err(self.not_allowed(phase));
+        }
+        (self.operator, self.phase, self.held) = (Some(phase), phase, true);
+        self.epoch += 1;
+        Ok(())
+    }
+
     /// What keeps the phase from being higher: the first of release, operator, source and members by name that does.
     pub fn limiting_factor(&self) -> LimitingFactor {
         let wanted = self.wanted();
@@ -250,8 +266,7 @@ impl Rollout {
     fn check(&self, phase: Option<Phase>) -> Result<(), PhaseError> {
         let Some(wanted) = phase else { return Ok(()) };
         if !self.profile.allows(wanted) {
-            let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
-            return Err(PhaseError::NotAllowed { wanted, release: self.profile.release().clone(), lowest, highest });
+            return Err(self.not_allowed(wanted));
         }
         let server = wanted.cast_target();
         let in_the_way = self.members.iter().find_map(|(name, said)| {
@@ -265,9 +280,17 @@ impl Rollout {
         }
     }
 
+    fn not_allowed(&self, wanted: Phase) -> PhaseError {
+        let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
+        PhaseError::NotAllowed { wanted, release: self.profile.release().clone(), lowest, highest }
+    }
+
     /// Moves the phase to the highest that nobody stands in the way of. Lowering was checked when it was asked for, and
     /// a member that removes the singleton later is kept out by the handshake.
     fn settle(&mut self) {
+        if self.held {
+            return;
+        }
         let wanted = self.wanted();
         let free = |&phase: &Phase| phase <= wanted && (phase <= self.phase || self.obstacle(phase).is_none());
         let settled = Phase::ALL.into_iter().rev().find(free).unwrap_or(self.phase);

@@ -4,7 +4,6 @@
 //! answer to "does this peer's certificate name that node?". The link asks it of both sides once it knows the peer's
 //! name (DESIGN.md §4.2). Renewal is a new [`Identity`] in the endpoint's place of the old one. X.509 and PEM are
 //! parsed by webpki and pki-types only (DEPENDENCIES.md); early data and resumption are off (THREATS.md).
-#![cfg_attr(not(test), expect(dead_code, reason = "the endpoint, which uses the rest, is not written yet"))]
 
 use std::fmt;
 use std::fs::File;

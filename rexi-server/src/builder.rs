@@ -1,0 +1,247 @@
+//! Describes a node and starts it. What is wrong is said before anything runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Profile, Server, ServerAddress};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::doorman::Doorman;
+use crate::error::StartError;
+use crate::identity::Identity;
+use crate::member::Member;
+use crate::node::{Node, Shared};
+use crate::registry::{IntoEnding, Registry};
+use crate::rollout::{PhaseSource, Rollout, SOURCE_INTERVAL};
+use crate::singleton::Singleton;
+use crate::worker::Context;
+use crate::{accept, dial, local, transport};
+
+/// A node that has not started yet.
+#[derive(Debug)]
+#[must_use = "a node runs only after start()"]
+pub struct NodeBuilder {
+    name: NodeName,
+    profile: Profile,
+    identity: Identity,
+    listen: SocketAddr,
+    peers: Vec<(NodeName, SocketAddr)>,
+    registry: Registry,
+    twice: Option<String>,
+    rollout: Rollout,
+    limits: Limits,
+    mutants: Mutants,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new(name: NodeName, profile: Profile, identity: Identity) -> Self {
+        Self {
+            name,
+            profile,
+            identity,
+            listen: SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+            peers: Vec::new(),
+            registry: Registry::default(),
+            twice: None,
+            rollout: Rollout::from_release(),
+            limits: Limits::default(),
+            mutants: Mutants::default(),
+        }
+    }
+
+    /// The UDP address to listen on and to dial from. Default: a free port of the loopback interface.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// A member of the cluster. Every member must know every other.
+    pub fn peer(mut self, name: NodeName, address: SocketAddr) -> Self {
+        self.peers.push((name, address));
+        self
+    }
+
+    /// A function that others may run. It is called with the job's context and the encoded argument, in a task of its
+    /// own; its value goes to the caller, its error or panic becomes an exit with the function's name. If it is killed,
+    /// its future is dropped at its next await.
+    pub fn function<F, Fut, T, E>(mut self, name: &str, function: F) -> Self
+    where
+        F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: IntoEnding,
+        E: fmt::Display,
+    {
+        if !self.registry.insert(name, function) {
+            self.twice.get_or_insert_with(|| name.to_owned());
+        }
+        self
+    }
+
+    /// How the rollout starts. Default: [`Rollout::from_release`].
+    pub fn rollout(mut self, rollout: Rollout) -> Self {
+        self.rollout = rollout;
+        self
+    }
+
+    /// Every bound. Default: [`Limits::default`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Breaks the protocol on purpose, to show that the verifier notices.
+    #[cfg(feature = "mutants")]
+    pub fn mutants(mut self, mutants: Mutants) -> Self {
+        self.mutants = mutants;
+        self
+    }
+
+    /// Starts the node: listens, dials, serves. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong; nothing is left running.
+    pub fn start(mut self) -> Result<Node, StartError> {
+        self.check()?;
+        let source = self.rollout.source.take();
+        let rollout = self.start_rollout(source.as_deref())?;
+        let addresses = self.peers.iter().map(|&(_, address)| address);
+        let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
+        let endpoint = transport::open(self.listen, &self.identity, &self.limits, &doorman)?;
+        let shared = self.assemble(rollout, endpoint, doorman);
+        spawn_tasks(&shared, source);
+        let node = Node::new(shared);
+        let status = node.status();
+        let (name, release, phase) = (&status.name, &status.release, status.rollout.phase);
+        tracing::info!(node = %name, %release, %phase, address = ?node.local_addr().ok(), "started");
+        Ok(node)
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        self.limits.check()?;
+        self.identity.check(&self.name, SystemTime::now())?;
+        if let Some(twice) = &self.twice {
+            return Err(StartError::FunctionTwice(twice.clone()));
+        }
+        let mut names = std::collections::BTreeSet::from([&self.name]);
+        match self.peers.iter().find(|(name, _)| !names.insert(name)) {
+            Some((twice, _)) => Err(StartError::PeerTwice(twice.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn start_rollout(&self, source: Option<&dyn PhaseSource>) -> Result<rexi_proto::Rollout, StartError> {
+        let members = self.peers.iter().map(|(name, _)| name.clone());
+        let mut rollout = rexi_proto::Rollout::new(self.name.clone(), self.profile.clone(), members);
+        match self.rollout.ceiling {
+            Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
+            ceiling => rollout.set_ceiling(ceiling)?,
+        }
+        if let Some(source) = source {
+            rollout.set_source(source.phase()?)?;
+        }
+        Ok(rollout)
+    }
+
+    fn assemble(self, rollout: rexi_proto::Rollout, endpoint: quinn::Endpoint, doorman: Arc<Doorman>) -> Arc<Shared> {
+        let Self { name, profile, peers, registry, limits, mutants, .. } = self;
+        let config = PeerConfig {
+            hosts: profile.hosts(),
+            phase: rollout.phase(),
+            phase_epoch: rollout.epoch(),
+            limits: limits.clone(),
+            mutants,
+        };
+        let all: BTreeMap<NodeName, Option<std::net::SocketAddr>> =
+            peers.into_iter().map(|(name, address)| (name, Some(address))).chain([(name.clone(), None)]).collect();
+        Arc::new_cyclic(|shared| {
+            let member = |(id, (name, address)): (u32, (&NodeName, &Option<SocketAddr>))| {
+                Arc::new(Member::new(shared.clone(), PeerId(id), name.clone(), *address, config.clone()))
+            };
+            let members_by_id: Vec<_> = (0..).zip(&all).map(member).collect();
+            let singleton = profile
+                .hosts()
+                .contains(ServerAddress::Singleton)
+                .then(|| Arc::new(Singleton::new(shared.clone(), Server::new(ServerAddress::Singleton, &limits))));
+            Shared {
+                members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
+                members_by_id,
+                name,
+                incarnation: incarnation_now(),
+                limits,
+                started: Instant::now(),
+                registry,
+                singleton,
+                phase: watch::Sender::new(rollout.phase()),
+                rollout: Mutex::new(rollout),
+                endpoint,
+                doorman,
+                tasks: TaskTracker::new(),
+                flush: CancellationToken::new(),
+                stop: CancellationToken::new(),
+                draining: AtomicBool::new(false),
+                presence: Notify::new(),
+                job_ended: Notify::new(),
+                next_call: AtomicU64::new(1),
+            }
+        })
+    }
+}
+
+/// Starts what runs for as long as the node lives.
+fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
+    spawn(shared, accept::listen(Arc::clone(shared)));
+    if let Some(singleton) = &shared.singleton {
+        spawn(shared, Arc::clone(singleton).run());
+    }
+    for member in &shared.members_by_id {
+        spawn(shared, Arc::clone(member).keep_time());
+        if member.address().is_some() {
+            spawn(shared, dial::keep_connected(Arc::clone(shared), Arc::clone(member)));
+        } else {
+            spawn(shared, local::run(Arc::clone(shared), Arc::clone(member)));
+        }
+    }
+    if let Some(source) = source {
+        spawn(shared, follow(Arc::clone(shared), source));
+    }
+}
+
+fn spawn(shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
+    let stop = shared.stop.clone();
+    shared.tasks.spawn(async move {
+        let _ = stop.run_until_cancelled(task).await;
+    });
+}
+
+/// Asks a flag source again and again. A word that cannot be had or followed is logged once, and the last one is kept.
+async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
+    let mut said = None;
+    loop {
+        tokio::time::sleep(SOURCE_INTERVAL).await;
+        let taken = source.phase().map_err(|error| error.to_string()).and_then(|phase| {
+            shared.change_rollout(|rollout| rollout.set_source(phase)).map_err(|error| error.to_string())
+        });
+        let error = taken.err();
+        if error != said {
+            if let Some(error) = &error {
+                tracing::warn!(node = %shared.name, error, "the flag source is not followed");
+            }
+            said = error;
+        }
+    }
+}
+
+/// Microseconds since 1970; a clock before that counts as 1970.
+fn incarnation_now() -> Incarnation {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Incarnation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,210 @@
+//! One connection in use: a reader, a writer, and payloads on QUIC streams of their own.
+//!
+//! In: a connection on which both ends have agreed. Out: its end, told to the member. The reader hands the bytes of the
+//! ordered lane to the protocol's state as they come; the writer takes all that is encoded at once and writes it with
+//! one call. Large payloads go beside the lane, at lower priority, so that small calls do not wait behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
+use rexi_proto::{BulkId, CloseCode, ConnectionId};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::handshake::Established;
+use crate::member::{Member, close};
+use crate::node::Shared;
+
+/// Why a connection is no longer in use.
+enum End {
+    /// The peer has finished its lane, which it does before it leaves.
+    Finished,
+    /// It was closed, by either side, or timed out.
+    Lost(String),
+    /// We are leaving, and the peer has all that we had to say.
+    Flushed,
+    /// The peer did not read.
+    TooSlow,
+}
+
+/// Serves an agreed connection until it ends.
+pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
+    let Established { member, connection, send, recv, session, release } = established;
+    let address = connection.remote_address();
+    shared.doorman.admit(address);
+    let wire = session.wire;
+    tracing::info!(node = %shared.name, peer = %member.name(), %address, release, %wire, "connected");
+    let id = member.attach(&connection, session, release);
+    let bulk = shared.tasks.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
+    let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
+    let mut writer = shared.tasks.spawn(writer.run(send));
+    let end = tokio::select! {
+        biased;
+        end = &mut writer => end.unwrap_or_else(|error| End::Lost(error.to_string())),
+        end = read(shared, &member, id, recv) => end,
+    };
+    writer.abort();
+    bulk.abort();
+    finish(shared, &member, &connection, id, end).await;
+}
+
+/// Tells the member and the operator how a connection came to its end.
+async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, id: ConnectionId, end: End) {
+    let address = connection.remote_address();
+    let (node, peer) = (&shared.name, member.name());
+    if matches!(end, End::Finished) {
+        let _ = tokio::time::timeout(CLOSE_GRACE, connection.closed()).await;
+        let bytes = member.with(|peer, _| peer.incomplete_bytes());
+        if bytes > 0 {
+            tracing::warn!(%node, %peer, %address, bytes, "the lane ended in the middle of a frame");
+        }
+    }
+    let departed = match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(closed)) => {
+            CloseCode::from_code(closed.error_code.into_inner()) == Some(CloseCode::Shutdown)
+        }
+        _ => false,
+    };
+    let (code, reason) = match end {
+        End::Finished => (CloseCode::Shutdown, "the lane was finished".to_owned()),
+        End::Lost(reason) => (CloseCode::Shutdown, reason),
+        End::Flushed => (CloseCode::Shutdown, "this node is leaving".to_owned()),
+        End::TooSlow => (CloseCode::TooSlow, format!("nothing was read for {WRITE_LIMIT:?}")),
+    };
+    tracing::info!(%node, %peer, %address, departed, reason, "disconnected");
+    // Before the close, so that no task finds a closed connection in use.
+    member.detach(id, departed);
+    close(connection, code, &reason);
+}
+
+async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, mut recv: RecvStream) -> End {
+    loop {
+        match recv.read_chunk(READ_BYTES_MAX, true).await {
+            Ok(Some(chunk)) => member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes)),
+            Ok(None) => return End::Finished,
+            Err(ReadError::ConnectionLost(error)) => return End::Lost(error.to_string()),
+            Err(error) => return End::Lost(error.to_string()),
+        }
+        if let Some(singleton) = &shared.singleton {
+            singleton.room().await;
+        }
+    }
+}
+
+/// Takes payloads off their own QUIC streams, as many at once as the transport lets the peer open.
+async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Connection, id: ConnectionId) {
+    while let Ok(mut stream) = connection.accept_uni().await {
+        let (member, connection) = (Arc::clone(&member), connection.clone());
+        let bytes_max = shared.limits.payload_bytes_max as usize + BULK_HEADER_BYTES;
+        shared.tasks.spawn(async move {
+            match stream.read_to_end(bytes_max).await {
+                Ok(bytes) => match bytes.split_first_chunk::<BULK_HEADER_BYTES>() {
+                    Some((&header, _)) => {
+                        let bulk = BulkId(u64::from_le_bytes(header));
+                        let body = Bytes::from(bytes).slice(BULK_HEADER_BYTES..);
+                        member.with(|peer, now| peer.handle_bulk(now, id, bulk, body));
+                    }
+                    None => close(&connection, CloseCode::BadFrame, "a payload without its number"),
+                },
+                Err(quinn::ReadToEndError::TooLong) => {
+                    close(&connection, CloseCode::BadFrame, "a payload above the limit");
+                }
+                // The connection has ended, and with it what was in transfer.
+                Err(quinn::ReadToEndError::Read(_)) => {}
+            }
+        });
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    member: Arc<Member>,
+    connection: Connection,
+    id: ConnectionId,
+}
+
+impl Writer {
+    async fn run(self, mut lane: SendStream) -> End {
+        let mut out = BytesMut::new();
+        let bulk_streams = Arc::new(Semaphore::new(self.shared.limits.bulk_streams_max as usize));
+        let bulk_tasks = TaskTracker::new();
+        loop {
+            let leaving = tokio::select! {
+                biased;
+                () = self.member.writable.notified() => false,
+                () = self.shared.flush.cancelled() => true,
+            };
+            // Lets those who are about to send join this write.
+            tokio::task::yield_now().await;
+            loop {
+                out.clear();
+                let bulk = self.member.with(|peer, now| peer.take_outgoing(now, self.id, &mut out));
+                if out.is_empty() {
+                    break;
+                }
+                match tokio::time::timeout(WRITE_LIMIT, lane.write_all(&out)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return End::Lost(error.to_string()),
+                    Err(_) => return End::TooSlow,
+                }
+                for (bulk, body) in bulk {
+                    self.send_bulk(&bulk_streams, &bulk_tasks, bulk, body);
+                }
+            }
+            if leaving {
+                return self.flush(lane, &bulk_tasks).await;
+            }
+        }
+    }
+
+    fn send_bulk(&self, streams: &Arc<Semaphore>, tasks: &TaskTracker, bulk: BulkId, body: Bytes) {
+        let (member, connection, id) = (Arc::clone(&self.member), self.connection.clone(), self.id);
+        let streams = Arc::clone(streams);
+        self.shared.tasks.spawn(tasks.track_future(async move {
+            let sent = async {
+                let _stream = streams.acquire().await;
+                let mut stream = connection.open_uni().await?;
+                let _ = stream.set_priority(BULK_PRIORITY);
+                stream.write_all(&bulk.0.to_le_bytes()).await?;
+                stream.write_all(&body).await?;
+                let _ = stream.finish();
+                let _ = stream.stopped().await;
+                Ok::<_, quinn::WriteError>(())
+            };
+            // If it fails, the connection has ended, and its end is told where it is noticed.
+            let _ = sent.await;
+            member.with(|peer, now| peer.handle_bulk_sent(now, id, body.len()));
+        }));
+    }
+
+    /// Waits until the peer has all that was written: QUIC's close throws away what is not acknowledged.
+    async fn flush(&self, mut lane: SendStream, bulk_tasks: &TaskTracker) -> End {
+        bulk_tasks.close();
+        let _ = tokio::time::timeout(FLUSH_LIMIT, async {
+            bulk_tasks.wait().await;
+            let _ = lane.finish();
+            let _ = lane.stopped().await;
+        })
+        .await;
+        End::Flushed
+    }
+}
+
+/// Bytes that the reader takes at once.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// A payload's own QUIC stream opens with its number: u64, little endian.
+const BULK_HEADER_BYTES: usize = 8;
+
+const BULK_PRIORITY: i32 = -1;
+
+/// How long a write may wait for a peer that does not read.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a leaving node waits for its last words to arrive.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a peer that has finished its lane may take to close.
+const CLOSE_GRACE: Duration = Duration::from_secs(3);

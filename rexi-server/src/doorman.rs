@@ -1,0 +1,145 @@
+//! A socket that says who knocks. quinn drops a datagram that belongs to no connection without a word; an operator who
+//! looks for the source of stray traffic needs its address, so this looks at each datagram's first byte on the way in.
+//!
+//! It drops nothing: what a datagram means is for quinn to say. At most one line a second is logged.
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
+use tokio::time::Instant;
+
+/// Knows which addresses may send what.
+#[derive(Debug)]
+pub(crate) struct Doorman {
+    node: rexi_proto::NodeName,
+    /// Members and connected peers: what they send late, to a connection that is no more, is no news.
+    known: RwLock<BTreeSet<SocketAddr>>,
+    strays: AtomicU64,
+    logged: Mutex<Option<Instant>>,
+}
+
+impl Doorman {
+    pub(crate) fn new(node: rexi_proto::NodeName, members: impl IntoIterator<Item = SocketAddr>) -> Self {
+        let known = RwLock::new(members.into_iter().collect());
+        Self { node, known, strays: AtomicU64::new(0), logged: Mutex::new(None) }
+    }
+
+    /// Puts itself before `socket`.
+    pub(crate) fn guard(self: &Arc<Self>, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let socket = quinn::TokioRuntime.wrap_udp_socket(socket)?;
+        Ok(Arc::new(Guarded { socket, doorman: Arc::clone(self) }))
+    }
+
+    /// A connection from this address has shown who it is.
+    pub(crate) fn admit(&self, address: SocketAddr) {
+        self.known.write().expect("nothing panics while it holds the addresses").insert(address);
+    }
+
+    /// Datagrams so far that belonged to nobody.
+    pub(crate) fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
+    }
+
+    fn look_at(&self, datagram: &[u8], from: SocketAddr) {
+        let Some(oddity) = oddity(datagram) else { return };
+        if self.known.read().expect("nothing panics while it holds the addresses").contains(&from) {
+            return;
+        }
+        let strays = self.strays.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut logged = self.logged.lock().expect("nothing panics while it holds the time of the last line");
+        if logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
+            *logged = Some(Instant::now());
+            let bytes = datagram.len();
+            tracing::warn!(node = %self.node, address = %from, bytes, strays, "dropped a datagram: {oddity}");
+        }
+    }
+}
+
+/// What is odd about a datagram from an address that no connection is known from, if anything (RFC 9000 §17).
+fn oddity(datagram: &[u8]) -> Option<&'static str> {
+    match datagram {
+        [] => Some("it is empty"),
+        [first, ..] if first & LONG_HEADER == 0 => Some("it is no QUIC handshake, and there is no connection it is of"),
+        [_, 0, 0, 0, 1, ..] if datagram.len() < INITIAL_BYTES_MIN => Some("it is too short for a QUIC handshake"),
+        [_, 0, 0, 0, 0 | 1, ..] => None,
+        _ => Some("its QUIC version is not 1"),
+    }
+}
+
+#[derive(Debug)]
+struct Guarded {
+    socket: Arc<dyn AsyncUdpSocket>,
+    doorman: Arc<Doorman>,
+}
+
+impl AsyncUdpSocket for Guarded {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Arc::clone(&self.socket).create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.socket.try_send(transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = ready!(self.socket.poll_recv(cx, bufs, meta))?;
+        for (buf, meta) in bufs.iter().zip(meta.iter()).take(received) {
+            // Datagrams that the system has joined come from one sender and are of one kind, so the first will do.
+            let first = meta.len.min(meta.stride);
+            self.doorman.look_at(&buf[..first], meta.addr);
+        }
+        Poll::Ready(Ok(received))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.socket.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.socket.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.socket.may_fragment()
+    }
+}
+
+/// The bit that every packet of a handshake has.
+const LONG_HEADER: u8 = 0x80;
+
+/// Bytes of the shortest datagram that may open a connection (RFC 9000 §14.1).
+const INITIAL_BYTES_MIN: usize = 1_200;
+
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_open_a_connection_is_nothing_odd() {
+        let initial = [&[0xc0, 0, 0, 0, 1][..], &[0; 1195]].concat();
+        assert_eq!(oddity(&initial), None);
+        assert_eq!(oddity(&initial[..1199]), Some("it is too short for a QUIC handshake"));
+        assert!(oddity(b"GET / HTTP/1.1").is_some());
+        assert!(oddity(&[]).is_some());
+        assert!(oddity(&[0xff; 1200]).is_some());
+    }
+}

@@ -1,0 +1,152 @@
+//! What can go wrong, by what a caller can do about it: start a node, send, call.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rexi_proto::{
+    Answer, CastError, DownReason, ExitReason, LimitsError, NodeName, PhaseError, Refusal, ServerAddress,
+};
+use thiserror::Error;
+
+use crate::identity::IdentityError;
+use crate::rollout::PhaseSourceError;
+
+/// A node that did not start. The caller or the environment is at fault; nothing is left running.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The node's certificate, key or roots are no good.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Two limits contradict each other.
+    #[error("limits: {0}")]
+    Limits(#[from] LimitsError),
+    /// The phase asked for is not to be had.
+    #[error(transparent)]
+    Phase(#[from] PhaseError),
+    /// The flag source cannot be read.
+    #[error(transparent)]
+    PhaseSource(#[from] PhaseSourceError),
+    /// A function was registered twice.
+    #[error("two functions are called {0:?}; names must differ")]
+    FunctionTwice(String),
+    /// A peer was given twice, or is the node itself.
+    #[error("{0} is named twice among the node and its peers; names must differ")]
+    PeerTwice(NodeName),
+    /// The address cannot be listened on.
+    #[error("cannot listen on udp {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// A cast that was not accepted. The caller is at fault; nothing was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The peer is not among the node's members.
+    #[error("{peer} is no member of this cluster; members are {members}")]
+    NotAMember {
+        /// The name given.
+        peer: NodeName,
+        /// The names known.
+        members: String,
+    },
+    /// The request is out of bounds.
+    #[error(transparent)]
+    Refused(#[from] CastError),
+}
+
+/// A call without a reply.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The call was not sent. The caller is at fault.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The function returned an error. It ran; whether to try again is for the function to say.
+    #[error("{function} failed: {error}")]
+    Failed {
+        /// The function.
+        function: Arc<str>,
+        /// Its error in words.
+        error: Arc<str>,
+    },
+    /// The function panicked. It ran in part.
+    #[error("{function} panicked: {message}")]
+    Panicked {
+        /// The function.
+        function: Arc<str>,
+        /// The panic in words.
+        message: Arc<str>,
+    },
+    /// The function ended without a reply. It ran.
+    #[error("the function ended without a reply")]
+    NoReply,
+    /// The node does not have the function. It did not run.
+    #[error("the node has no such function")]
+    NoSuchFunction,
+    /// The node does not run the server that the cast was for. It did not run.
+    #[error("the node does not run the {0}")]
+    NoSuchServer(ServerAddress),
+    /// Our own buffer for that node was full. It did not run; try again later.
+    #[error("dropped from the full buffer for that node")]
+    Dropped,
+    /// The argument is larger than that node takes. It did not run.
+    #[error("the argument is larger than that node takes")]
+    TooLarge,
+    /// The node is down. It may have run.
+    #[error("the node is down: {0}")]
+    Down(DownReason),
+    /// The two nodes' releases may not speak. It did not run.
+    #[error("incompatible: {0}")]
+    Incompatible(Box<Refusal>),
+    /// The server did not start it, or ended it, for a reason of its own.
+    #[error("ended by the server: {0}")]
+    Ended(ExitReason),
+    /// The time limit has passed. It may have run.
+    #[error("the time limit has passed")]
+    TimePassed,
+}
+
+impl CallError {
+    /// What an answer that is no reply comes to.
+    pub(crate) fn from_answer(answer: Answer) -> Self {
+        match answer {
+            Answer::Exit { function, reason: ExitReason::Failed(error) } => Self::Failed { function, error },
+            Answer::Exit { function, reason: ExitReason::Panicked(message) } => Self::Panicked { function, message },
+            Answer::Exit { reason: ExitReason::Done, .. } => Self::NoReply,
+            Answer::Exit { reason: ExitReason::TimePassed, .. } => Self::TimePassed,
+            Answer::Exit { reason, .. } => Self::Ended(reason),
+            Answer::NoSuchServer(server) => Self::NoSuchServer(server),
+            Answer::NoSuchFunction => Self::NoSuchFunction,
+            Answer::Dropped => Self::Dropped,
+            Answer::TooLarge => Self::TooLarge,
+            Answer::Down(reason) => Self::Down(reason),
+            Answer::Incompatible(refusal) => Self::Incompatible(refusal),
+            // A reply is none of these; neither is what a later protocol may add.
+            _ => Self::NoReply,
+        }
+    }
+
+    /// Whether the function certainly did not run, so that trying again, or elsewhere, cannot run it twice.
+    pub fn did_not_run(&self) -> bool {
+        match self {
+            Self::Send(_)
+            | Self::NoSuchFunction
+            | Self::NoSuchServer(_)
+            | Self::Dropped
+            | Self::TooLarge
+            | Self::Incompatible(_)
+            | Self::Down(DownReason::NoConnect) => true,
+            Self::Ended(reason) => matches!(
+                reason,
+                ExitReason::DuplicateRef | ExitReason::TooManyJobs | ExitReason::Draining | ExitReason::Killed
+            ),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The first frames of a connection: a hello each way, the verdict of both, and a welcome by one.
+//!
+//! Either node may dial, and both may at once. So that they keep the same connection, the one whose name sorts first
+//! decides: it takes the first handshake that completes and says so with a welcome; the other takes a connection only
+//! when it is welcomed on it. Nothing but hellos is exchanged before that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use quinn::{Connection, RecvStream, SendStream};
+use rexi_proto::{
+    Agreement, CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session,
+};
+use rustls::pki_types::CertificateDer;
+use thiserror::Error;
+
+use crate::identity;
+use crate::member::{Member, close};
+use crate::node::Shared;
+
+/// A connection whose both ends have agreed, before it is put to use.
+pub(crate) struct Established {
+    pub(crate) member: Arc<Member>,
+    pub(crate) connection: Connection,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+    pub(crate) session: Session,
+    pub(crate) release: String,
+}
+
+/// A connection that came to nothing. Its text is for the operator: it names who, where and why.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectError {
+    #[error("{0}")]
+    Connect(#[from] quinn::ConnectError),
+    #[error("{0}")]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("the hello did not come: {0}")]
+    Hello(String),
+    #[error("the hello is malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    #[error("the certificate does not name {0}, which the hello claims to be from")]
+    WrongCertificate(NodeName),
+    #[error("{expected} was dialed, but {found} answered")]
+    WrongNode { expected: NodeName, found: NodeName },
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
+    #[error("another connection to the same peer is in use")]
+    Duplicate,
+    #[error("no handshake within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl ConnectError {
+    /// What the peer is told.
+    pub(crate) fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Handshake(HandshakeError::Refused(_)) => CloseCode::Refused,
+            Self::Handshake(HandshakeError::PhaseMoved) => CloseCode::TryAgain,
+            Self::WrongCertificate(_) | Self::WrongNode { .. } | Self::Handshake(_) => CloseCode::NotTrusted,
+            Self::Duplicate => CloseCode::Replaced,
+            _ => CloseCode::BadHandshake,
+        }
+    }
+
+    /// Whether this is the ordinary course of two nodes that dial each other, and no news.
+    pub(crate) fn is_routine(&self) -> bool {
+        match self {
+            Self::Duplicate | Self::Handshake(HandshakeError::PhaseMoved) => true,
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) => matches!(
+                CloseCode::from_code(closed.error_code.into_inner()),
+                Some(CloseCode::Replaced | CloseCode::TryAgain | CloseCode::Shutdown)
+            ),
+            Self::Connection(quinn::ConnectionError::LocallyClosed) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The dialing end: says hello first.
+pub(crate) async fn dial(
+    shared: &Arc<Shared>,
+    member: &Arc<Member>,
+    connection: &Connection,
+) -> Result<Established, ConnectError> {
+    let (mut send, mut recv) = connection.open_bi().await?;
+    // The lane comes before bulk.
+    let _ = send.set_priority(LANE_PRIORITY);
+    let ours = shared.hello();
+    send_hello(&mut send, &ours).await?;
+    let theirs = read_hello(connection, &mut recv).await?;
+    if theirs.node != *member.name() {
+        return Err(ConnectError::WrongNode { expected: member.name().clone(), found: theirs.node });
+    }
+    settle(shared, connection, send, recv, &ours, theirs).await
+}
+
+/// The listening end: answers with its own hello whatever it thinks of the peer's, so that both can tell why.
+pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Established, ConnectError> {
+    let (mut send, mut recv) = connection.accept_bi().await?;
+    let _ = send.set_priority(LANE_PRIORITY);
+    let theirs = read_hello(connection, &mut recv).await?;
+    if !identity::certifies(&chain(connection), &theirs.node) {
+        return Err(ConnectError::WrongCertificate(theirs.node));
+    }
+    let ours = shared.hello();
+    send_hello(&mut send, &ours).await?;
+    settle(shared, connection, send, recv, &ours, theirs).await
+}
+
+/// Closes a connection that came to nothing, after the peer had time to read our hello and come to the same verdict.
+pub(crate) async fn give_up(connection: &Connection, error: &ConnectError) {
+    if matches!(error, ConnectError::Handshake(HandshakeError::Refused(_))) {
+        let _ = tokio::time::timeout(VERDICT_GRACE, connection.closed()).await;
+    }
+    close(connection, error.close_code(), &error.to_string());
+}
+
+async fn settle(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    mut send: SendStream,
+    mut recv: RecvStream,
+    ours: &Hello,
+    theirs: Hello,
+) -> Result<Established, ConnectError> {
+    if !identity::certifies(&chain(connection), &theirs.node) {
+        return Err(ConnectError::WrongCertificate(theirs.node));
+    }
+    let Agreement { wire } = shared.admit(ours, &theirs)?;
+    let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
+    let member = Arc::clone(member);
+    if shared.name < theirs.node {
+        if !member.claim(theirs.incarnation, shared.now()) {
+            return Err(ConnectError::Duplicate);
+        }
+        if let Err(error) = send.write_all(&WELCOME).await {
+            member.unclaim();
+            return Err(ConnectError::Hello(error.to_string()));
+        }
+    } else {
+        let mut welcome = [0; WELCOME.len()];
+        read_exact(connection, &mut recv, &mut welcome).await?;
+        if welcome != WELCOME {
+            return Err(ConnectError::Hello("something else came where the welcome should".to_owned()));
+        }
+    }
+    let session = Session {
+        incarnation: theirs.incarnation,
+        wire,
+        hosts: theirs.hosts,
+        frame_bytes_max: theirs.frame_bytes_max,
+        payload_bytes_max: theirs.payload_bytes_max,
+        phase_epoch: ours.phase_epoch,
+    };
+    let (connection, release) = (connection.clone(), theirs.release.to_string());
+    Ok(Established { member, connection, send, recv, session, release })
+}
+
+async fn send_hello(send: &mut SendStream, hello: &Hello) -> Result<(), ConnectError> {
+    let mut bytes = BytesMut::new();
+    hello.encode(&mut bytes);
+    send.write_all(&bytes).await.map_err(|e| ConnectError::Hello(e.to_string()))
+}
+
+async fn read_hello(connection: &Connection, recv: &mut RecvStream) -> Result<Hello, ConnectError> {
+    let mut length = [0; LENGTH_BYTES];
+    read_exact(connection, recv, &mut length).await?;
+    let claimed = u32::from_le_bytes(length);
+    if claimed == 0 || claimed > HELLO_BYTES_MAX {
+        return Err(DecodeError::FrameLength { claimed, max: HELLO_BYTES_MAX }.into());
+    }
+    let mut frame = vec![0; claimed as usize];
+    read_exact(connection, recv, &mut frame).await?;
+    Ok(Hello::decode(&frame)?)
+}
+
+/// Reads so many bytes; if the connection is closed instead, the error is the close, since that says why.
+async fn read_exact(connection: &Connection, recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), ConnectError> {
+    recv.read_exact(bytes).await.map_err(|error| match connection.close_reason() {
+        Some(closed) => ConnectError::Connection(closed),
+        None => ConnectError::Hello(error.to_string()),
+    })
+}
+
+fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let identity = connection.peer_identity().and_then(|identity| identity.downcast().ok());
+    identity.map(|chain: Box<Vec<CertificateDer<'static>>>| *chain).unwrap_or_default()
+}
+
+/// A frame of kind hello without a hello in it.
+const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
+
+const LANE_PRIORITY: i32 = 1;
+
+/// How long a handshake may take, from the first datagram to the welcome.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
+
+const VERDICT_GRACE: Duration = Duration::from_secs(1);

@@ -1,0 +1,302 @@
+//! One member as this node sees it: the protocol's state behind one lock, the workers of its per-node server, and the
+//! signals between the tasks that serve it.
+//!
+//! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else can
+//! look: answers are delivered in the order in which they came. Nothing waits under the lock.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use rexi_proto::{
+    CloseCode, ConnectionId, Ending, Incarnation, JobId, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase,
+    Presence, Session,
+};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::handshake::HANDSHAKE_LIMIT;
+use crate::mailbox::Inbox;
+use crate::node::Shared;
+use crate::status::PeerStatus;
+use crate::worker::{self, Owner};
+
+/// A member and all that this node keeps for it.
+pub(crate) struct Member {
+    id: PeerId,
+    name: NodeName,
+    /// Where to dial it; the node itself has none.
+    address: Option<SocketAddr>,
+    shared: Weak<Shared>,
+    state: Mutex<State>,
+    /// There are bytes for the writer.
+    pub(crate) writable: Notify,
+    /// The connection has come or gone.
+    pub(crate) changed: Notify,
+    /// Dial now, whatever the backoff says.
+    pub(crate) kicked: Notify,
+}
+
+struct State {
+    peer: Peer<Arc<Inbox>>,
+    workers: HashMap<JobId, AbortHandle>,
+    connection: Option<quinn::Connection>,
+    /// When a handshake was chosen that is not attached yet.
+    claimed: Option<Duration>,
+    /// The release that the peer last connected with.
+    release: Option<String>,
+    last_error: Option<String>,
+}
+
+impl Member {
+    pub(crate) fn new(
+        shared: Weak<Shared>,
+        id: PeerId,
+        name: NodeName,
+        address: Option<SocketAddr>,
+        config: PeerConfig,
+    ) -> Self {
+        let state = State {
+            peer: Peer::new(id, config, Duration::ZERO),
+            workers: HashMap::new(),
+            connection: None,
+            claimed: None,
+            release: None,
+            last_error: None,
+        };
+        let (writable, changed, kicked) = (Notify::new(), Notify::new(), Notify::new());
+        Self { id, name, address, shared, state: Mutex::new(state), writable, changed, kicked }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.id
+    }
+
+    pub(crate) fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Changes the peer's state once and does what comes of it.
+    pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Peer<Arc<Inbox>>, Duration) -> T) -> T {
+        let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
+        let mut state = self.lock();
+        let result = change(&mut state.peer, now);
+        self.settle(state);
+        result
+    }
+
+    /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen a moment
+    /// ago, and the peer may not have noticed yet.
+    pub(crate) fn claim(&self, incarnation: Incarnation, now: Duration) -> bool {
+        let mut state = self.lock();
+        let recent = |since: Duration| now.saturating_sub(since) < HANDSHAKE_LIMIT;
+        let connected = matches!(state.peer.presence(), Presence::Up(session, since)
+            if session.incarnation == incarnation && recent(*since));
+        if connected || state.claimed.is_some_and(recent) {
+            return false;
+        }
+        state.claimed = Some(now);
+        true
+    }
+
+    /// A chosen handshake came to nothing.
+    pub(crate) fn unclaim(&self) {
+        self.lock().claimed = None;
+    }
+
+    /// Takes a completed handshake. An earlier connection is closed before the new one is read.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        connection: &quinn::Connection,
+        session: Session,
+        release: String,
+    ) -> ConnectionId {
+        let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
+        let mut state = self.lock();
+        if let Some(earlier) = state.connection.replace(connection.clone()) {
+            close(&earlier, CloseCode::Replaced, "another connection is in use");
+        }
+        (state.last_error, state.claimed, state.release) = (None, None, Some(release));
+        let id = state.peer.handle_connected(now, session);
+        self.settle(state);
+        self.presence_changed();
+        id
+    }
+
+    /// The node's own connection to itself: see `local.rs`.
+    pub(crate) fn attach_local(self: &Arc<Self>, session: Session) -> ConnectionId {
+        self.with(|peer, now| peer.handle_connected(now, session))
+    }
+
+    /// Lets go of a connection that has ended.
+    pub(crate) fn detach(self: &Arc<Self>, id: ConnectionId, departed: bool) {
+        self.with(|peer, now| {
+            if departed {
+                peer.handle_departed(now, id);
+            } else {
+                peer.handle_disconnected(now, id);
+            }
+        });
+        self.presence_changed();
+    }
+
+    /// Tells all who wait for the peer to come or go.
+    pub(crate) fn presence_changed(&self) {
+        self.changed.notify_waiters();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.presence.notify_waiters();
+        }
+    }
+
+    /// A worker of the per-node server has come to its end.
+    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
+        let mut state = self.lock();
+        state.workers.remove(&job.id);
+        state.peer.handle_end(job, ending);
+        self.settle(state);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.job_ended.notify_waiters();
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.lock().peer.presence(), Presence::Up(..))
+    }
+
+    /// Waits until the peer is connected, or until it is not.
+    pub(crate) async fn wait_connected(&self, connected: bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.is_connected() == connected {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Ends the peer's stay when its time has come, for as long as the node lives.
+    pub(crate) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let deadline = self.lock().peer.deadline();
+            let Some(started) = self.shared.upgrade().map(|shared| shared.started) else { return };
+            match deadline {
+                Some(deadline) => tokio::select! {
+                    biased;
+                    () = changed => {}
+                    () = tokio::time::sleep_until(started + deadline) => {
+                        self.with(rexi_proto::Peer::handle_timeout);
+                        self.presence_changed();
+                    }
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        let state = self.lock();
+        PeerStatus {
+            name: self.name.clone(),
+            address: self.address,
+            presence: state.peer.presence().into(),
+            release: state.release.clone(),
+            last_error: state.last_error.clone(),
+            stats: state.peer.stats(),
+        }
+    }
+
+    pub(crate) fn note_error(&self, error: String) {
+        self.lock().last_error = Some(error);
+    }
+
+    /// Does what comes of a change, and lets go of the lock. A peer's word on its phase can move every member, so it is
+    /// taken after that.
+    fn settle(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let announced = self.drain(&shared, &mut state);
+        drop(state);
+        if let Some((epoch, phase)) = announced {
+            shared.announced(&self.name, epoch, phase);
+        }
+    }
+
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State) -> Option<(u64, Phase)> {
+        let mut announced = None;
+        while let Some(output) = state.peer.poll_output() {
+            match output {
+                Output::Spawn(job, cast) => {
+                    let owner = Owner::PerNode(Arc::clone(self));
+                    match worker::spawn(shared, owner, &self.name, job, cast) {
+                        Some(worker) => drop(state.workers.insert(job.id, worker)),
+                        None => state.peer.handle_end(job, Ending::NoSuchFunction),
+                    }
+                }
+                Output::Abort(job) => {
+                    if let Some(worker) = state.workers.remove(&job.id) {
+                        worker.abort();
+                    }
+                }
+                Output::Singleton(caller, request) => {
+                    if let Some(singleton) = &shared.singleton {
+                        singleton.push(caller, request);
+                    }
+                }
+                Output::Deliver(inbox, call, answer) => {
+                    if !inbox.deliver(call, answer) {
+                        state.peer.kill(&[call]);
+                    }
+                }
+                Output::MonitorDown(inbox, monitor, reason) => inbox.deliver_down(monitor, reason),
+                Output::Announced(epoch, phase) => announced = Some((epoch, phase)),
+                Output::Draining => tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving"),
+                Output::Unsupported(kind) => {
+                    tracing::warn!(node = %shared.name, peer = %self.name, kind, "the peer does not know this frame");
+                }
+                Output::Close(code, reason) => self.handle_close(state, shared, code, &reason),
+                other => tracing::error!(node = %shared.name, peer = %self.name, ?other, "an output nobody handles"),
+            }
+        }
+        if state.peer.wants_write() {
+            self.writable.notify_one();
+        }
+        announced
+    }
+
+    fn handle_close(&self, state: &mut State, shared: &Shared, code: CloseCode, reason: &str) {
+        let Some(connection) = state.connection.take() else { return };
+        let address = connection.remote_address();
+        tracing::warn!(node = %shared.name, peer = %self.name, %address, ?code, reason, "closing a connection");
+        state.last_error = Some(reason.to_owned());
+        close(&connection, code, reason);
+        self.presence_changed();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds a member")
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Member").field(&self.name).finish()
+    }
+}
+
+/// Closes a connection with a code and a reason in words, cut to what QUIC carries in one packet.
+pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
+    let reason = &reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)];
+    connection.close(code.code().into(), reason.as_bytes());
+}
+
+/// Bytes of a reason that a close carries; a CONNECTION_CLOSE frame must fit into one packet of 1,200 bytes.
+const CLOSE_REASON_BYTES_MAX: usize = 1_000;

@@ -1,0 +1,334 @@
+//! A running node: what its tasks share, and the handle that a service holds.
+//!
+//! All tasks are spawned through one tracker, so that a node that stops leaves none behind. When the last handle is
+//! dropped the node stops at once; [`Node::shutdown`] is the orderly way.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rexi_proto::{Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::builder::NodeBuilder;
+use crate::doorman::Doorman;
+use crate::error::{CallError, SendError};
+use crate::identity::Identity;
+use crate::mailbox::{Call, Mailbox};
+use crate::member::Member;
+use crate::registry::Registry;
+use crate::request::Request;
+use crate::rollout::{RolloutControl, RolloutStatus};
+use crate::singleton::Singleton;
+use crate::status::NodeStatus;
+
+/// A node of the cluster, running. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    handle: Arc<Handle>,
+}
+
+/// Stops the node when the last [`Node`] is dropped.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// What the node's tasks share.
+pub(crate) struct Shared {
+    pub(crate) name: NodeName,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) limits: Limits,
+    pub(crate) started: Instant,
+    pub(crate) registry: Registry,
+    /// By name, the node itself among them.
+    pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
+    pub(crate) members_by_id: Vec<Arc<Member>>,
+    pub(crate) singleton: Option<Arc<Singleton>>,
+    pub(crate) rollout: Mutex<rexi_proto::Rollout>,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) doorman: Arc<Doorman>,
+    pub(crate) tasks: TaskTracker,
+    /// Set when connections are to say their last words.
+    pub(crate) flush: CancellationToken,
+    /// Set when every task is to end.
+    pub(crate) stop: CancellationToken,
+    pub(crate) draining: AtomicBool,
+    pub(crate) presence: Notify,
+    pub(crate) job_ended: Notify,
+    pub(crate) next_call: AtomicU64,
+}
+
+impl Node {
+    /// Starts to describe a node: its name, the release that it runs, and who it is.
+    pub fn builder(name: NodeName, profile: rexi_proto::Profile, identity: Identity) -> NodeBuilder {
+        NodeBuilder::new(name, profile, identity)
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { handle: Arc::new(Handle { shared }) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
+    pub(crate) fn member(&self, peer: &NodeName) -> Result<&Arc<Member>, SendError> {
+        let members = &self.shared().members;
+        members.get(peer).ok_or_else(|| SendError::NotAMember {
+            peer: peer.clone(),
+            members: members.keys().map(NodeName::as_str).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &NodeName {
+        &self.shared().name
+    }
+
+    /// The start of this life of the node.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared().incarnation
+    }
+
+    /// The address the node listens on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.shared().endpoint.local_addr()
+    }
+
+    /// The members' names, the node's own among them.
+    pub fn members(&self) -> impl Iterator<Item = &NodeName> {
+        self.shared().members.keys()
+    }
+
+    /// Casts to `peer`, which may be the node itself. Never waits: what is sent to a node that is away or slow is
+    /// buffered, within bounds.
+    ///
+    /// # Errors
+    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
+    pub fn cast(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
+        let mailbox = self.mailbox();
+        let call = mailbox.cast(peer, request)?;
+        Ok(Call::new(mailbox, call))
+    }
+
+    /// Casts and waits for the first reply. Dropping the future kills the job.
+    ///
+    /// # Errors
+    /// [`CallError`] says what became of the call instead, and whether it may have run.
+    pub async fn call(&self, peer: &NodeName, request: Request) -> Result<Bytes, CallError> {
+        self.cast(peer, request)?.reply().await
+    }
+
+    /// A mailbox for the answers of many calls. Up to 65,536 replies may wait in it; a job that replies beyond that is
+    /// ended and its call answered.
+    pub fn mailbox(&self) -> Mailbox {
+        Mailbox::new(self.clone(), MAILBOX_LENGTH_MAX)
+    }
+
+    /// A reference for [`Mailbox::cast_as`], used by nobody before.
+    pub fn next_call(&self) -> CallRef {
+        CallRef(self.shared().next_call.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The node's rollout: its phase, and what limits it.
+    pub fn rollout(&self) -> RolloutControl {
+        RolloutControl { node: self.clone() }
+    }
+
+    /// The node as it is now.
+    pub fn status(&self) -> NodeStatus {
+        self.shared().status()
+    }
+
+    /// Waits until every member is connected. Waits for as long as one is not: see [`Node::status`] for who and why.
+    pub async fn ready(&self) {
+        let shared = self.shared();
+        loop {
+            let changed = shared.presence.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if shared.members_by_id.iter().all(|member| member.is_connected()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until a member has come or gone, or a try to connect has failed.
+    pub async fn presence_changed(&self) {
+        self.shared().presence.notified().await;
+    }
+
+    /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest with
+    /// an exit each, makes sure that peers have every answer, closes. Returns how many jobs had to be ended.
+    pub async fn shutdown(self, limit: Duration) -> usize {
+        let shared = Arc::clone(self.shared());
+        shared.drain();
+        let _ = tokio::time::timeout(limit, shared.wait_idle()).await;
+        let ended = shared.end_servers();
+        shared.flush.cancel();
+        let _ = tokio::time::timeout(FLUSH_LIMIT, shared.wait_disconnected()).await;
+        shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node is leaving");
+        let _ = tokio::time::timeout(FLUSH_LIMIT, shared.endpoint.wait_idle()).await;
+        shared.stop();
+        let _ = tokio::time::timeout(FLUSH_LIMIT, shared.tasks.wait()).await;
+        ended
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node has stopped");
+        self.shared.stop();
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Node").field(self.name()).finish()
+    }
+}
+
+impl Shared {
+    /// Time since the node's start.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn member(&self, name: &NodeName) -> Option<&Arc<Member>> {
+        self.members.get(name)
+    }
+
+    /// The member of this number. Numbers are given once, when the node is built, and never leave it.
+    pub(crate) fn member_by_id(&self, id: PeerId) -> &Arc<Member> {
+        &self.members_by_id[id.0 as usize]
+    }
+
+    /// What this node says of itself now.
+    pub(crate) fn hello(&self) -> Hello {
+        self.rollout().hello(self.incarnation, &self.limits)
+    }
+
+    /// Takes a peer's hello and gives the verdict. The phase may move with it.
+    pub(crate) fn admit(&self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
+        let verdict = self.change_rollout(|rollout| rollout.handle_hello(ours, theirs));
+        if let (Err(HandshakeError::Refused(refusal)), Some(member)) = (&verdict, self.member(&theirs.node)) {
+            member.with(|peer, now| peer.handle_refused(now, theirs.incarnation, refusal.clone()));
+            member.note_error(refusal.to_string());
+            member.presence_changed();
+        }
+        verdict
+    }
+
+    pub(crate) fn announced(&self, member: &NodeName, epoch: u64, phase: Phase) {
+        if *member != self.name {
+            self.change_rollout(|rollout| rollout.handle_announce(member, epoch, phase));
+        }
+    }
+
+    /// Changes the rollout once. If the phase moves with it, every peer's state and every peer is told.
+    pub(crate) fn change_rollout<T>(&self, change: impl FnOnce(&mut rexi_proto::Rollout) -> T) -> T {
+        let (result, before, epoch, phase) = {
+            let mut rollout = self.rollout();
+            let before = rollout.epoch();
+            let result = change(&mut rollout);
+            (result, before, rollout.epoch(), rollout.phase())
+        };
+        if epoch != before {
+            tracing::info!(node = %self.name, %phase, epoch, "the phase has changed");
+            for member in &self.members_by_id {
+                member.with(|peer, now| peer.set_phase(now, epoch, phase));
+                member.kicked.notify_one();
+            }
+            // Asked again, since another change may have come meanwhile.
+            self.phase.send_replace(self.rollout().phase());
+        }
+        result
+    }
+
+    pub(crate) fn rollout_status(&self) -> RolloutStatus {
+        let rollout = self.rollout();
+        RolloutStatus { phase: rollout.phase(), limiting_factor: rollout.limiting_factor() }
+    }
+
+    fn rollout(&self) -> MutexGuard<'_, rexi_proto::Rollout> {
+        self.rollout.lock().expect("nothing panics while it holds the rollout")
+    }
+
+    fn status(&self) -> NodeStatus {
+        let peers: Vec<_> = self.members_by_id.iter().map(|member| member.status()).collect();
+        NodeStatus {
+            name: self.name.clone(),
+            incarnation: self.incarnation,
+            release: self.rollout().profile().release().clone(),
+            rollout: self.rollout_status(),
+            draining: self.draining.load(Ordering::Relaxed),
+            jobs: peers.iter().map(|peer| peer.stats.jobs).sum::<usize>()
+                + self.singleton.as_ref().map_or(0, |singleton| singleton.jobs()),
+            calls: peers.iter().map(|peer| peer.stats.calls).sum(),
+            singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
+            stray_datagrams: self.doorman.strays(),
+            peers,
+        }
+    }
+
+    fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        for member in &self.members_by_id {
+            member.with(|peer, _| peer.drain());
+        }
+        if let Some(singleton) = &self.singleton {
+            singleton.with(rexi_proto::Server::drain);
+        }
+    }
+
+    /// Waits until no job runs.
+    async fn wait_idle(&self) {
+        loop {
+            let ended = self.job_ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.status().jobs == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn end_servers(&self) -> usize {
+        let ended = self.status().jobs;
+        for member in &self.members_by_id {
+            member.with(|peer, _| peer.end_server());
+        }
+        if let Some(singleton) = &self.singleton {
+            singleton.end();
+        }
+        ended
+    }
+
+    async fn wait_disconnected(&self) {
+        for member in self.members_by_id.iter().filter(|member| member.address().is_some()) {
+            member.wait_connected(false).await;
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+}
+
+/// Answers that wait in one mailbox.
+const MAILBOX_LENGTH_MAX: usize = 65_536;
+
+/// How long a leaving node waits for each of its last steps.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);

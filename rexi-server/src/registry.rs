@@ -1,0 +1,80 @@
+//! Functions by name: what a node lets others run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rexi_proto::{Ending, ExitReason};
+
+use crate::worker::Context;
+
+type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
+type Function = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
+
+/// What a function may return beside an error: a value for the caller, or nothing.
+pub trait IntoEnding {
+    /// The job's end.
+    fn into_ending(self) -> Ending;
+}
+
+impl IntoEnding for Bytes {
+    fn into_ending(self) -> Ending {
+        Ending::Reply(self)
+    }
+}
+
+impl IntoEnding for Vec<u8> {
+    fn into_ending(self) -> Ending {
+        Ending::Reply(self.into())
+    }
+}
+
+/// The job ends without a (further) reply; its caller is told that it ended.
+impl IntoEnding for () {
+    fn into_ending(self) -> Ending {
+        Ending::Exit(ExitReason::Done)
+    }
+}
+
+/// A node's functions.
+#[derive(Default)]
+pub(crate) struct Registry {
+    functions: BTreeMap<Arc<str>, Function>,
+}
+
+impl Registry {
+    /// Adds a function. `false`: the name is taken.
+    pub(crate) fn insert<F, Fut, T, E>(&mut self, name: &str, function: F) -> bool
+    where
+        F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: IntoEnding,
+        E: fmt::Display,
+    {
+        let function = Arc::new(function);
+        let boxed: Function = Arc::new(move |context, body| {
+            let function = Arc::clone(&function);
+            // The function is called inside the future, so that a panic in it is the worker's, not the reader's.
+            Box::pin(async move {
+                match function(context, body).await {
+                    Ok(value) => value.into_ending(),
+                    Err(error) => Ending::Exit(ExitReason::Failed(error.to_string().into())),
+                }
+            })
+        });
+        self.functions.insert(name.into(), boxed).is_none()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.functions.keys()).finish()
+    }
+}

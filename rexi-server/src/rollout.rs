@@ -1,0 +1,180 @@
+//! The phase at run time: where a node's ceiling comes from, and how it is read and set while the node runs.
+//!
+//! In: the release, code, the environment, a file, or any other flag source. Out: the phase and what limits it. Which
+//! phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the node's.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rexi_proto::{LimitingFactor, Phase, PhaseError, UnknownPhase};
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::node::Node;
+
+/// A place that says how far the rollout may go: a flag service, a file. Asked once a second; it must answer at once.
+pub trait PhaseSource: Send + Sync + 'static {
+    /// The highest phase that the source allows; `None` where it has no opinion.
+    ///
+    /// # Errors
+    /// [`PhaseSourceError`]. At start the node then does not start; later the last good word is kept.
+    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError>;
+}
+
+/// A flag source that cannot be read or does not make sense. The environment is at fault.
+#[derive(Debug, Error)]
+#[error("the phase of {origin}: {reason}")]
+#[non_exhaustive]
+pub struct PhaseSourceError {
+    /// The file, variable or service.
+    pub origin: String,
+    /// What is wrong, and what is allowed.
+    pub reason: String,
+}
+
+impl PhaseSourceError {
+    /// An error of the source `origin`.
+    pub fn new(origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { origin: origin.into(), reason: reason.into() }
+    }
+}
+
+/// A file that holds the phase as one word. A file that is missing or empty has no opinion.
+#[derive(Clone, Debug)]
+pub struct PhaseFile(pub PathBuf);
+
+impl PhaseSource for PhaseFile {
+    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
+        let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
+        let bytes = match crate::identity::read_bounded(&self.0, crate::config::PHASE_FILE_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(error(e.to_string())),
+        };
+        let text = String::from_utf8(bytes).map_err(|e| error(e.to_string()))?;
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
+    }
+}
+
+/// How a node's rollout starts.
+///
+/// ```
+/// use rexi_server::{Phase, Rollout};
+/// let rollout = Rollout::from_release().ceiling(Phase::Introduce);
+/// ```
+#[derive(Default)]
+pub struct Rollout {
+    pub(crate) ceiling: Option<Phase>,
+    pub(crate) source: Option<Box<dyn PhaseSource>>,
+    pub(crate) fixed: bool,
+}
+
+impl Rollout {
+    /// As far as the release allows; if this build has one of the cargo features `phase-introduce`, `phase-switch` and
+    /// `phase-remove`, no further than the highest of them.
+    pub fn from_release() -> Self {
+        Self { ceiling: feature_phase(), ..Self::default() }
+    }
+
+    /// Held at exactly this phase, for tests.
+    pub fn fixed(phase: Phase) -> Self {
+        Self { ceiling: Some(phase), source: None, fixed: true }
+    }
+
+    /// No further than `phase`, until [`RolloutControl::set_ceiling`] says otherwise.
+    #[must_use]
+    pub fn ceiling(mut self, phase: Phase) -> Self {
+        self.ceiling = Some(phase);
+        self
+    }
+
+    /// No further than the environment variable `REXI_PHASE` says, if it is set.
+    ///
+    /// # Errors
+    /// [`PhaseSourceError`] where it names no phase.
+    pub fn from_env(mut self) -> Result<Self, PhaseSourceError> {
+        if let Some(value) = std::env::var_os(PHASE_VARIABLE) {
+            let error = |reason: String| PhaseSourceError::new(format!("variable {PHASE_VARIABLE}"), reason);
+            let text = value.into_string().map_err(|value| error(format!("{value:?} is not UTF-8")))?;
+            self.ceiling = Some(text.parse().map_err(|e: UnknownPhase| error(e.to_string()))?);
+        }
+        Ok(self)
+    }
+
+    /// No further than `source` says, which is asked again every second.
+    #[must_use]
+    pub fn source(mut self, source: impl PhaseSource) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+}
+
+impl std::fmt::Debug for Rollout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollout").field("ceiling", &self.ceiling).field("fixed", &self.fixed).finish_non_exhaustive()
+    }
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RolloutStatus {
+    /// What the node sends to now.
+    pub phase: Phase,
+    /// What keeps the phase from being higher.
+    pub limiting_factor: LimitingFactor,
+}
+
+/// The rollout of a running node.
+#[derive(Clone, Debug)]
+pub struct RolloutControl {
+    pub(crate) node: Node,
+}
+
+impl RolloutControl {
+    /// The phase the node is in.
+    pub fn phase(&self) -> Phase {
+        *self.node.shared().phase.borrow()
+    }
+
+    /// The phase, and what limits it.
+    pub fn status(&self) -> RolloutStatus {
+        self.node.shared().rollout_status()
+    }
+
+    /// Sets or lifts the operator's ceiling. The phase follows at once where it may, and else as soon as it may.
+    ///
+    /// # Errors
+    /// [`PhaseError`] where the release does not allow the phase, or a member stands in the way of going back to it;
+    /// nothing has changed then.
+    pub fn set_ceiling(&self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
+        self.node.shared().change_rollout(|rollout| rollout.set_ceiling(ceiling))
+    }
+
+    /// The phase as a value that can be waited on.
+    pub fn watch(&self) -> watch::Receiver<Phase> {
+        self.node.shared().phase.subscribe()
+    }
+}
+
+/// The highest phase of this build's features.
+const fn feature_phase() -> Option<Phase> {
+    if cfg!(feature = "phase-remove") {
+        Some(Phase::Remove)
+    } else if cfg!(feature = "phase-switch") {
+        Some(Phase::Switch)
+    } else if cfg!(feature = "phase-introduce") {
+        Some(Phase::Introduce)
+    } else {
+        None
+    }
+}
+
+/// The environment variable that sets the ceiling.
+pub(crate) const PHASE_VARIABLE: &str = "REXI_PHASE";
+
+/// How often a flag source is asked.
+pub(crate) const SOURCE_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,0 +1,139 @@
+//! The one server that takes the requests of all nodes, behind one queue that all connections feed.
+//!
+//! That it is a bottleneck is why the upgrade exists (DESIGN.md §4). Readers wait for room in the queue before they read
+//! on; the task that empties it waits for nobody.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, Weak};
+
+use rexi_proto::{Caller, DownReason, Ending, JobId, JobKey, Request, Server, ServerOutput};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::node::Shared;
+use crate::worker::{self, Owner};
+
+/// The node's singleton.
+pub(crate) struct Singleton {
+    shared: Weak<Shared>,
+    queue: Mutex<VecDeque<(Caller, Request)>>,
+    filled: Notify,
+    emptied: Notify,
+    state: Mutex<State>,
+}
+
+struct State {
+    server: Server,
+    workers: HashMap<JobId, AbortHandle>,
+}
+
+impl Singleton {
+    pub(crate) fn new(shared: Weak<Shared>, server: Server) -> Self {
+        Self {
+            shared,
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            state: Mutex::new(State { server, workers: HashMap::new() }),
+        }
+    }
+
+    /// Puts a request at the end of the queue.
+    pub(crate) fn push(&self, caller: Caller, request: Request) {
+        self.queue.lock().expect("nothing panics while it holds the queue").push_back((caller, request));
+        self.filled.notify_one();
+    }
+
+    /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.
+    pub(crate) async fn room(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            emptied.as_mut().enable();
+            if self.queued() < QUEUED_REQUESTS_MAX {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Empties the queue, request by request, for as long as the node lives.
+    pub(crate) async fn run(self: Arc<Self>) {
+        loop {
+            self.filled.notified().await;
+            while let Some((caller, request)) = self.pop() {
+                self.with(|server| server.handle_request(caller, request));
+            }
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Changes the server once and does what comes of it, before anybody else can.
+    pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Server) -> T) -> T {
+        let mut state = self.state.lock().expect("nothing panics while it holds the singleton");
+        let result = change(&mut state.server);
+        self.drain(&mut state);
+        result
+    }
+
+    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
+        let mut state = self.state.lock().expect("nothing panics while it holds the singleton");
+        state.workers.remove(&job.id);
+        state.server.handle_end(job, ending);
+        self.drain(&mut state);
+    }
+
+    pub(crate) fn end(self: &Arc<Self>) {
+        self.with(|server| server.end(DownReason::Shutdown));
+    }
+
+    pub(crate) fn jobs(&self) -> usize {
+        self.state.lock().expect("nothing panics while it holds the singleton").server.jobs()
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.lock().expect("nothing panics while it holds the queue").len()
+    }
+
+    fn pop(&self) -> Option<(Caller, Request)> {
+        let mut queue = self.queue.lock().expect("nothing panics while it holds the queue");
+        let next = queue.pop_front();
+        if queue.len() == QUEUED_REQUESTS_MAX / 2 {
+            self.emptied.notify_waiters();
+        }
+        next
+    }
+
+    fn drain(self: &Arc<Self>, state: &mut State) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        while let Some(output) = state.server.poll_output() {
+            match output {
+                ServerOutput::Spawn(job, cast) => {
+                    let caller = shared.member_by_id(job.caller.peer);
+                    let owner = Owner::Singleton(Arc::clone(self));
+                    match worker::spawn(&shared, owner, caller.name(), job, cast) {
+                        Some(worker) => drop(state.workers.insert(job.id, worker)),
+                        None => state.server.handle_end(job, Ending::NoSuchFunction),
+                    }
+                }
+                ServerOutput::Abort(job) => {
+                    if let Some(worker) = state.workers.remove(&job.id) {
+                        worker.abort();
+                    }
+                }
+                ServerOutput::Answer(caller, message) => {
+                    shared.member_by_id(caller.peer).with(|peer, _| peer.answer(caller, message));
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Singleton {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Singleton").finish_non_exhaustive()
+    }
+}
+
+/// Requests that may wait before readers wait too.
+const QUEUED_REQUESTS_MAX: usize = 4_096;

@@ -1,0 +1,76 @@
+//! What a node can say of itself and of its members at any time. Reading it changes nothing.
+
+use std::net::SocketAddr;
+
+use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal};
+
+use crate::rollout::RolloutStatus;
+
+/// A node as it is now.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Its release.
+    pub release: semver::Version,
+    /// Its phase, and what limits it.
+    pub rollout: RolloutStatus,
+    /// Whether it takes no new casts.
+    pub draining: bool,
+    /// Jobs that its servers run now.
+    pub jobs: usize,
+    /// Calls that it has open now.
+    pub calls: usize,
+    /// Requests that wait for the singleton.
+    pub singleton_queue: usize,
+    /// Datagrams that belonged to no connection, from addresses that no member has.
+    pub stray_datagrams: u64,
+    /// The members, by name, the node itself among them.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// A member as it is now, seen from here.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// Where it is dialed; `None` for the node itself.
+    pub address: Option<SocketAddr>,
+    /// Whether it is there.
+    pub presence: PeerPresence,
+    /// The release that it last connected with.
+    pub release: Option<String>,
+    /// Why the last try to connect came to nothing, until one succeeds.
+    pub last_error: Option<String>,
+    /// Counts.
+    pub stats: PeerStats,
+}
+
+/// Whether a member is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerPresence {
+    /// Connected.
+    Connected,
+    /// Not connected; what is sent to it waits.
+    Away,
+    /// Not connected for longer than the stability period; what is sent to it is answered at once.
+    Gone,
+    /// The two releases may not speak; what is sent to it is answered at once.
+    Refused(Box<Refusal>),
+}
+
+impl From<&Presence> for PeerPresence {
+    fn from(presence: &Presence) -> Self {
+        match presence {
+            Presence::Up(..) => Self::Connected,
+            Presence::Away(_) => Self::Away,
+            Presence::Gone => Self::Gone,
+            Presence::Refused(refusal) => Self::Refused(refusal.clone()),
+        }
+    }
+}
