@@ -1,1 +1,3 @@
 //! Shows whether a mixed-version cluster can take its next upgrade step.
+
+pub mod train;
