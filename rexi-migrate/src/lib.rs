@@ -1,3 +1,4 @@
 //! Shows whether a mixed-version cluster can take its next upgrade step.
 
 pub mod train;
+pub mod control;
