@@ -2,3 +2,5 @@
 
 pub mod train;
 pub mod control;
+pub mod process;
+pub mod cluster;
