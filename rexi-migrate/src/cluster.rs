@@ -1,8 +1,8 @@
 //! The node processes of a rehearsal: started, told, heard, stopped, and never left behind.
 //!
 //! In: commands to one node and conditions to wait for. Out: what the nodes said ([`NodeState`]), or the first thing
-//! that no plan foresees. Each wait has a limit. A node that is not stopped by the cluster is killed when the cluster is
-//! dropped, and exits by itself where even that cannot run, since its standard input ends. What a step is, and what a
+//! that no plan foresees. Each wait has a limit. A node that is not stopped before the cluster is dropped is killed
+//! then, and exits by itself where even that cannot run, since its standard input ends. What a step is, and what a
 //! failure means for the verdict, is left to `rehearse.rs`.
 
 use std::io;

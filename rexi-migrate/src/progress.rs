@@ -97,12 +97,12 @@ impl Progress {
     pub fn end(&self, row: &StepRow, cluster: &Cluster) {
         let Screen::Lines = &self.screen else { return };
         let ready = row.ready_ms.map_or_else(String::new, |ms| format!(", ready in {ms} ms"));
+        let rate = row.casts_per_s.map_or_else(String::new, |rate| format!(", {rate} casts/s"));
         let end = row.error.as_ref().map_or_else(String::new, |error| format!(", FAILED: {error}"));
         let totals = cluster.totals();
         line(&format!(
-            "{}{ready}, {} casts/s, in flight {}, answered {}, timed out {} [{}]{end}",
+            "{}{ready}{rate}, in flight {}, answered {}, timed out {} [{}]{end}",
             self.step,
-            row.casts_per_s,
             totals.in_flight,
             totals.answered,
             totals.timed_out,

@@ -201,7 +201,7 @@ impl Run {
             let casts = self.cluster.totals().casts.saturating_sub(before.casts);
             let row = &mut self.rows[row];
             row.ended_us = now_us();
-            row.casts_per_s = per_second(casts, begun.elapsed());
+            row.casts_per_s = (begun.elapsed() >= RATE_WINDOW_MIN).then(|| per_second(casts, begun.elapsed()));
             match &done {
                 Ok(ready) => row.ready_ms = ready.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
                 Err(halt) => row.error = Some(text_of(halt)),
@@ -360,7 +360,7 @@ impl Run {
             started_us,
             ended_us: started_us,
             ready_ms: None,
-            casts_per_s: 0,
+            casts_per_s: None,
             in_flight,
             error: None,
         }
@@ -467,3 +467,6 @@ pub const DRAIN_DEADLINE_MS: u64 = 5_000;
 
 /// How long it may take to be gone: the deadline, and as long again.
 pub const DRAIN_LIMIT: Duration = Duration::from_millis(2 * DRAIN_DEADLINE_MS);
+
+/// The shortest step whose casts a second are told: the counters come every 200 ms.
+const RATE_WINDOW_MIN: Duration = Duration::from_millis(500);

@@ -103,8 +103,8 @@ pub struct StepRow {
     pub ended_us: u64,
     /// Milliseconds from the start of the process, or the change of the phase, until ready.
     pub ready_ms: Option<u64>,
-    /// Casts a second, of all nodes, over the whole step.
-    pub casts_per_s: u64,
+    /// Casts a second, of all nodes, over the whole step; none where it was too short for the counters to tell.
+    pub casts_per_s: Option<u64>,
     /// Calls in flight, of all nodes, when the step began.
     pub in_flight: u64,
     /// Why it did not go through, if so.
@@ -193,7 +193,12 @@ impl Report {
         };
         if let Some(judged) = &self.judgement {
             let Counts { casts, lost, twice, orphans, .. } = judged.totals;
-            let _ = write!(text, ": {lost} lost, {twice} executed twice, {orphans} orphans in {casts} casts");
+            // Zeroes are no finding where the evidence does not suffice.
+            let so_far = if judged.verdict == Verdict::CouldNotTell { " (so far as the ledgers go)" } else { "" };
+            if casts > 0 {
+                let _ =
+                    write!(text, "{so_far}: {lost} lost, {twice} executed twice, {orphans} orphans in {casts} casts");
+            }
             let seen: Vec<String> = judged.witnesses.iter().map(|w| format!("{} {}", w.count, w.name)).collect();
             if !seen.is_empty() {
                 let _ = write!(text, "; witnessed: {}", seen.join(", "));
@@ -231,7 +236,7 @@ impl StepRow {
             self.releases(),
             how,
             self.ready_ms.map_or_else(String::new, |ms| ms.to_string()),
-            self.casts_per_s.to_string(),
+            self.casts_per_s.map_or_else(String::new, |rate| rate.to_string()),
             self.in_flight.to_string(),
         ]
     }
@@ -261,7 +266,7 @@ mod tests {
             started_us: 1,
             ended_us: 2,
             ready_ms: Some(345),
-            casts_per_s: 6000,
+            casts_per_s: Some(6000),
             in_flight: 17,
             error: error.map(str::to_owned),
         };
@@ -315,6 +320,20 @@ mod tests {
         assert!(text.contains("UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)"), "{text}");
         assert!(text.contains("kill -9 FAILED"), "{text}");
         assert!(!text.contains("orphans"), "{text}");
+    }
+
+    #[test]
+    fn zeroes_without_enough_evidence_are_not_shown_as_a_finding() {
+        let mut report = report();
+        report.verdict = Verdict::CouldNotTell;
+        let judged = report.judgement.as_mut().expect("judged");
+        judged.verdict = Verdict::CouldNotTell;
+        judged.findings = vec!["no kill across the switch was witnessed".into()];
+        let text = report.to_text();
+        assert!(text.contains("COULD NOT TELL (so far as the ledgers go): 0 lost"), "{text}");
+        assert!(text.contains("  - no kill across the switch was witnessed"), "{text}");
+        report.judgement.as_mut().expect("judged").totals = Counts::default();
+        assert!(!report.to_text().contains("0 lost"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The releases that a rehearsal goes through, and its plan: which node is stopped when, how, and what it starts as.
 //!
-//! In: a train such as `1.0,1.1,1.2,2.0`, a number of nodes, a seed and the share of `kill -9`. Out: the steps in order.
+//! In: a train such as `1.0,1.1,1.2,2.0`, a number of nodes, a seed and the share of `kill -9`. Out: the steps.
 //! Pure, so that a seed repeats a plan. Whether neighbours of the train may run side by side is not asked here: that is
 //! the handshake's to refuse, and a rehearsal of an illegal train must show that it does.
 
@@ -190,9 +190,9 @@ impl Step {
 
 /// The steps of a rehearsal, in order: the same for the same arguments.
 ///
-/// Each leg (all nodes, one by one in a seeded order, to the next release) has at least one `kill -9` and one drain where
-/// there are two nodes or more and `kill_share` is neither 0 nor 1. Where 1.2 is first reached the phase is flipped with
-/// jobs in flight, and where it is reached from 1.1 all nodes go back to 1.1 and forward again before that.
+/// Each leg (all nodes, one by one in a seeded order, to the next release) has at least one `kill -9` and one drain
+/// where there are two nodes or more and `kill_share` is neither 0 nor 1. Where 1.2 is first reached the phase is
+/// flipped with jobs in flight, and where it is reached from 1.1 all nodes go back to 1.1 and forward again before.
 pub fn plan(train: &Train, nodes: usize, seed: u64, kill_share: f64) -> Vec<Step> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut releases = train.releases().iter();

@@ -34,7 +34,8 @@ case $behaviour in
         say 'hello' ;;
     held)
         say '{"event":"refused","peer":"n2","error":"n2 is not at switch yet","permanent":false}'
-        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce","limiting":"n2 is away"}' ;;
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,'\
+'"phase":"introduce","limiting":"n2 is away"}' ;;
     *)
         say "{\"event\":\"ready\",\"incarnation\":$$,\"release\":\"$release\",\"phase\":\"$phase\"}"
         stats 3 ;;
