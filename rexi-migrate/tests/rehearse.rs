@@ -192,6 +192,17 @@ async fn nodes_get_ready_drain_and_are_killed() {
 }
 
 #[tokio::test]
+async fn a_crash_just_before_its_kill_does_not_pass_for_the_kill() {
+    let fakes = Fakes::new();
+    let mut cluster = fakes.cluster(2, &[("1.1", "crashing")]);
+    cluster.start(0, &release("1.1")).expect("started");
+    eventually("it has crashed, and nobody has heard of it", || fakes.pids().iter().any(|pid| gone(pid)));
+    let killed = cluster.kill(0).await;
+    assert!(matches!(killed, Err(ClusterError::Ended { .. })), "{killed:?}");
+    assert_eq!(cluster.lives()[0].ended, Some(Ending::ByItself));
+}
+
+#[tokio::test]
 async fn a_node_that_does_not_get_ready_is_named_with_what_holds_it() {
     let fakes = Fakes::new();
     let mut cluster = fakes.cluster(2, &[("1.2", "held")]);
