@@ -40,11 +40,15 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let bulk = shared.tasks.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
     let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
     let mut writer = shared.tasks.spawn(writer.run(send));
-    let end = tokio::select! {
+    let mut end = tokio::select! {
         biased;
         end = &mut writer => end.unwrap_or_else(|error| End::Lost(error.to_string())),
         end = read(shared, &member, id, recv) => end,
     };
+    if matches!(end, End::Finished) && shared.flush.is_cancelled() {
+        // The peer has heard that we leave; our writer still waits for its last words to be acknowledged.
+        end = (&mut writer).await.unwrap_or_else(|error| End::Lost(error.to_string()));
+    }
     writer.abort();
     bulk.abort();
     finish(shared, &member, &connection, id, end).await;

@@ -2,11 +2,14 @@
 //! member's comes first.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use rexi_proto::CloseCode;
 
 use crate::connection;
 use crate::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
-use crate::member::Member;
+use crate::member::{Member, close};
 use crate::node::Shared;
 
 /// Runs for as long as the node lives.
@@ -15,6 +18,9 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
     let mut said = None;
     loop {
         member.wait_connected(false).await;
+        if shared.draining.load(Ordering::Relaxed) {
+            return;
+        }
         tokio::select! {
             biased;
             () = member.kicked.notified() => {}
@@ -57,12 +63,25 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
     let connecting = shared.endpoint.connect(address, member.name().as_str())?;
     let late = |_| ConnectError::TimedOut(HANDSHAKE_LIMIT);
     let connection = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await.map_err(late)??;
+    let mut dropped = CloseOnDrop(Some(connection.clone()));
     let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, handshake::dial(shared, member, &connection)).await;
     let shaken = shaken.map_err(late).flatten();
+    dropped.0 = None;
     if let Err(error) = &shaken {
         handshake::give_up(&connection, error).await;
     }
     shaken
+}
+
+/// Tells the peer why a try was let go in its middle: its own came first.
+struct CloseOnDrop(Option<quinn::Connection>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            close(connection, CloseCode::Replaced, "the other side's connection came first");
+        }
+    }
 }
 
 /// Delays that double from 25 ms to 1 s, each shortened by a random part of up to a half, so that nodes that failed

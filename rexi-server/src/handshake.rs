@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use rexi_proto::{
     Agreement, CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session,
 };
@@ -68,10 +68,15 @@ impl ConnectError {
     pub(crate) fn is_routine(&self) -> bool {
         match self {
             Self::Duplicate | Self::Handshake(HandshakeError::PhaseMoved) => true,
-            Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) => matches!(
-                CloseCode::from_code(closed.error_code.into_inner()),
-                Some(CloseCode::Replaced | CloseCode::TryAgain | CloseCode::Shutdown)
-            ),
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) => {
+                let code = closed.error_code.into_inner();
+                // quinn closes with 0 and no reason what was dropped before its handshake was complete.
+                code == 0 && closed.reason.is_empty()
+                    || matches!(
+                        CloseCode::from_code(code),
+                        Some(CloseCode::Replaced | CloseCode::TryAgain | CloseCode::Shutdown)
+                    )
+            }
             Self::Connection(quinn::ConnectionError::LocallyClosed) => true,
             _ => false,
         }
@@ -89,7 +94,7 @@ pub(crate) async fn dial(
     let _ = send.set_priority(LANE_PRIORITY);
     let ours = shared.hello();
     send_hello(&mut send, &ours).await?;
-    let theirs = read_hello(connection, &mut recv).await?;
+    let theirs = read_hello(&mut recv).await?;
     if theirs.node != *member.name() {
         return Err(ConnectError::WrongNode { expected: member.name().clone(), found: theirs.node });
     }
@@ -100,7 +105,7 @@ pub(crate) async fn dial(
 pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Established, ConnectError> {
     let (mut send, mut recv) = connection.accept_bi().await?;
     let _ = send.set_priority(LANE_PRIORITY);
-    let theirs = read_hello(connection, &mut recv).await?;
+    let theirs = read_hello(&mut recv).await?;
     if !identity::certifies(&chain(connection), &theirs.node) {
         return Err(ConnectError::WrongCertificate(theirs.node));
     }
@@ -135,13 +140,13 @@ async fn settle(
         if !member.claim(theirs.incarnation, shared.now()) {
             return Err(ConnectError::Duplicate);
         }
-        if let Err(error) = send.write_all(&WELCOME).await {
+        if let Err(error) = write_all(&mut send, &WELCOME).await {
             member.unclaim();
-            return Err(ConnectError::Hello(error.to_string()));
+            return Err(error);
         }
     } else {
         let mut welcome = [0; WELCOME.len()];
-        read_exact(connection, &mut recv, &mut welcome).await?;
+        read_exact(&mut recv, &mut welcome).await?;
         if welcome != WELCOME {
             return Err(ConnectError::Hello("something else came where the welcome should".to_owned()));
         }
@@ -161,26 +166,33 @@ async fn settle(
 async fn send_hello(send: &mut SendStream, hello: &Hello) -> Result<(), ConnectError> {
     let mut bytes = BytesMut::new();
     hello.encode(&mut bytes);
-    send.write_all(&bytes).await.map_err(|e| ConnectError::Hello(e.to_string()))
+    write_all(send, &bytes).await
 }
 
-async fn read_hello(connection: &Connection, recv: &mut RecvStream) -> Result<Hello, ConnectError> {
+async fn write_all(send: &mut SendStream, bytes: &[u8]) -> Result<(), ConnectError> {
+    send.write_all(bytes).await.map_err(|error| match error {
+        WriteError::ConnectionLost(closed) => ConnectError::Connection(closed),
+        other => ConnectError::Hello(other.to_string()),
+    })
+}
+
+async fn read_hello(recv: &mut RecvStream) -> Result<Hello, ConnectError> {
     let mut length = [0; LENGTH_BYTES];
-    read_exact(connection, recv, &mut length).await?;
+    read_exact(recv, &mut length).await?;
     let claimed = u32::from_le_bytes(length);
     if claimed == 0 || claimed > HELLO_BYTES_MAX {
         return Err(DecodeError::FrameLength { claimed, max: HELLO_BYTES_MAX }.into());
     }
     let mut frame = vec![0; claimed as usize];
-    read_exact(connection, recv, &mut frame).await?;
+    read_exact(recv, &mut frame).await?;
     Ok(Hello::decode(&frame)?)
 }
 
 /// Reads so many bytes; if the connection is closed instead, the error is the close, since that says why.
-async fn read_exact(connection: &Connection, recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), ConnectError> {
-    recv.read_exact(bytes).await.map_err(|error| match connection.close_reason() {
-        Some(closed) => ConnectError::Connection(closed),
-        None => ConnectError::Hello(error.to_string()),
+async fn read_exact(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), ConnectError> {
+    recv.read_exact(bytes).await.map_err(|error| match error {
+        ReadExactError::ReadError(ReadError::ConnectionLost(closed)) => ConnectError::Connection(closed),
+        other => ConnectError::Hello(other.to_string()),
     })
 }
 

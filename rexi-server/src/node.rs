@@ -178,7 +178,7 @@ impl Node {
         shared.flush.cancel();
         let _ = tokio::time::timeout(FLUSH_LIMIT, shared.wait_disconnected()).await;
         shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node is leaving");
-        let _ = tokio::time::timeout(FLUSH_LIMIT, shared.endpoint.wait_idle()).await;
+        let _ = tokio::time::timeout(CLOSE_LIMIT, shared.endpoint.wait_idle()).await;
         shared.stop();
         let _ = tokio::time::timeout(FLUSH_LIMIT, shared.tasks.wait()).await;
         ended
@@ -266,10 +266,11 @@ impl Shared {
 
     fn status(&self) -> NodeStatus {
         let peers: Vec<_> = self.members_by_id.iter().map(|member| member.status()).collect();
+        let release = self.rollout().profile().release().clone();
         NodeStatus {
             name: self.name.clone(),
             incarnation: self.incarnation,
-            release: self.rollout().profile().release().clone(),
+            release,
             rollout: self.rollout_status(),
             draining: self.draining.load(Ordering::Relaxed),
             jobs: peers.iter().map(|peer| peer.stats.jobs).sum::<usize>()
@@ -330,5 +331,8 @@ impl Shared {
 /// Answers that wait in one mailbox.
 const MAILBOX_LENGTH_MAX: usize = 65_536;
 
-/// How long a leaving node waits for each of its last steps.
+/// How long a leaving node waits for peers to have its last words.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long it waits for its closes to be sent. A peer that is not there never acknowledges one.
+const CLOSE_LIMIT: Duration = Duration::from_millis(300);

@@ -1,1 +1,121 @@
-//! Helpers of the behaviour tests.
+//! Helpers of the behaviour tests: a cluster of real nodes on loopback, in this process.
+//!
+//! Ports are chosen by the system, certificates are made in memory, and every wait has a limit after which the test fails
+//! with what it waited for.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use rexi_server::{Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, Profile, ServerAddress};
+
+/// A name that is known to be good.
+pub fn name(name: &str) -> NodeName {
+    NodeName::new(name).expect("tests use good names")
+}
+
+/// The demo cluster's release of that number, such as `"1.2"`.
+pub fn release(number: &str) -> Profile {
+    let found = Profile::train().into_iter().find(|profile| profile.release().to_string() == format!("{number}.0"));
+    found.unwrap_or_else(|| panic!("{number} is no release of the train"))
+}
+
+/// The four releases' numbers, oldest first.
+pub const RELEASES: [&str; 4] = ["1.0", "1.1", "1.2", "2.0"];
+
+/// Nodes that may run: their names, addresses and identities.
+pub struct Cluster {
+    authority: DevAuthority,
+    addresses: BTreeMap<NodeName, SocketAddr>,
+}
+
+impl Cluster {
+    /// A cluster of these members, none of which runs yet.
+    pub fn new<const N: usize>(names: [&str; N]) -> Self {
+        log_to_test_output();
+        // All sockets at once, so that no port is given twice.
+        let sockets = names.map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback"));
+        let address = |socket: &UdpSocket| socket.local_addr().expect("a bound socket has an address");
+        let addresses = names.iter().zip(&sockets).map(|(n, socket)| (name(n), address(socket))).collect();
+        Self { authority: DevAuthority::in_memory().expect("keys can be made"), addresses }
+    }
+
+    /// Where a member listens.
+    pub fn address(&self, of: &str) -> SocketAddr {
+        self.addresses[&name(of)]
+    }
+
+    /// A member's certificate and key.
+    pub fn identity(&self, of: &str) -> Identity {
+        self.authority.issue(&name(of)).expect("a certificate can be made")
+    }
+
+    /// The authority that signs the members' certificates.
+    pub fn authority(&self) -> &DevAuthority {
+        &self.authority
+    }
+
+    /// Describes a member with all others as its peers and the functions that tests use: `echo`, `fail`, `panic`,
+    /// `forever`, `server`.
+    pub fn builder(&self, of: &str, profile: Profile) -> NodeBuilder {
+        let own = name(of);
+        let mut builder = Node::builder(own.clone(), profile, self.identity(of)).listen(self.address(of));
+        for (peer, &address) in self.addresses.iter().filter(|(peer, _)| **peer != own) {
+            builder = builder.peer(peer.clone(), address);
+        }
+        builder
+            .function("echo", |_, argument: Bytes| async move { Ok::<_, String>(argument) })
+            .function("fail", |_, argument: Bytes| async move {
+                Err::<(), _>(String::from_utf8_lossy(&argument).into_owned())
+            })
+            .function("panic", panics)
+            .function("forever", |_, _| std::future::pending::<Result<(), String>>())
+            .function("server", |job: Context, _| async move {
+                let server: &[u8] = match job.server() {
+                    ServerAddress::Singleton => b"singleton",
+                    ServerAddress::PerNode => b"per-node",
+                };
+                Ok::<_, String>(Bytes::from_static(server))
+            })
+    }
+
+    /// Starts a member of that release.
+    pub fn start(&self, of: &str, number: &str) -> Node {
+        self.builder(of, release(number)).start().expect("a node that is described well starts")
+    }
+}
+
+/// Shows what the nodes log where a test fails. `RUST_LOG` chooses how much.
+fn log_to_test_output() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    // Fails where another test of the same process was first, which will do.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().with_ansi(false).try_init();
+}
+
+async fn panics(_: Context, argument: Bytes) -> Result<(), String> {
+    panic!("{}", String::from_utf8_lossy(&argument));
+}
+
+/// Waits for `future`, but not for longer than a busy machine could need.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(30), future).await;
+    waited.unwrap_or_else(|_| panic!("waited 30 s for {what}"))
+}
+
+/// Waits until `condition` holds, looking at it again whenever a member of `node` comes or goes, and every 5 ms.
+pub async fn until(what: &str, node: &Node, mut condition: impl FnMut(&Node) -> bool) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let holds = async {
+        while !condition(node) {
+            tokio::select! {
+                () = node.presence_changed() => {}
+                _ = ticks.tick() => {}
+            }
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(30), holds).await.is_err() {
+        panic!("waited 30 s for {what}; {:#?}", node.status());
+    }
+}
