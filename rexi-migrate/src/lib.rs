@@ -8,6 +8,8 @@ pub mod train;
 pub mod control;
 pub mod process;
 pub mod node;
+mod load;
+mod work;
 pub mod cluster;
 mod host;
 pub mod ledger;

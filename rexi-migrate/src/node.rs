@@ -1,13 +1,26 @@
 //! One node of the rehearsed cluster: the child process that embeds the server, makes the load and writes the ledger.
 //!
-//! A seam for now: takes the arguments that the rehearsal gives, and says that it cannot serve.
+//! In: arguments, and the rehearsal's commands on standard input. Out: events on standard output, a log on standard
+//! error, a ledger. When its standard input ends it exits at once, since the rehearsal is gone.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::control::{Event, encode};
+use rexi_proto::NodeName;
+use rexi_server::{Identity, Node, Phase, Rollout};
+use tokio::io::{BufReader, Stdin};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::control::{Command, Event, LineReader, Stats, encode};
+use crate::ledger::{Entry, LedgerHeader, LedgerWriter};
+use crate::load::{ANSWER_LIMIT, Load, index_of};
 use crate::train::Release;
+use crate::work::{FUNCTION, carry_out, record};
 
 /// What a node process is started with.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -36,12 +49,253 @@ pub struct NodeArgs {
     /// The ledger to write.
     #[arg(long)]
     pub ledger: PathBuf,
+    /// Ways to break the protocol on purpose, joined by commas.
+    #[cfg(feature = "mutants")]
+    #[arg(long, default_value = "")]
+    pub mutant: String,
 }
 
 /// Runs a node until it is drained or its standard input ends.
-#[expect(clippy::needless_pass_by_value, reason = "the real node keeps its arguments")]
 pub fn run(args: NodeArgs) -> ExitCode {
-    let error = format!("{} cannot serve: this build has no node", args.name);
-    print!("{}", encode(&Event::Failed { error }));
-    ExitCode::FAILURE
+    log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&Event::Failed { error });
+            ExitCode::FAILURE
+        }
+    }
 }
+
+async fn serve(args: NodeArgs) -> Result<(), String> {
+    let name = NodeName::new(&args.name).map_err(|e| e.to_string())?;
+    let own = index_of(&name).ok_or_else(|| format!("{name} is not called n1, n2, n3, …"))?;
+    let version = args.release.version().clone();
+    // The ledger names the node's incarnation, which it has only once it runs; its functions need the ledger before.
+    let ledger = Arc::new(std::sync::OnceLock::new());
+    let node = start(&args, &name, Arc::clone(&ledger))?;
+    let header = LedgerHeader::new(name, own, version, node.incarnation());
+    let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
+    let writer = Arc::clone(ledger.get_or_init(|| writer));
+    let load = Load::new(node.clone(), Arc::clone(&writer), own, args.rate, args.seed);
+    Child { phase: node.rollout().watch(), node, load, ledger: writer, release: args.release, said: BTreeMap::new() }
+        .run()
+        .await
+}
+
+fn start(
+    args: &NodeArgs,
+    name: &NodeName,
+    ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
+) -> Result<Node, String> {
+    let rollout = Rollout::from_release().from_env().map_err(|e| e.to_string())?;
+    let mut builder = Node::builder(name.clone(), args.release.profile(), identity(&args.dir, name)?)
+        .listen(args.listen)
+        .rollout(rollout);
+    for peer in args.peers.iter().filter(|peer| !peer.is_empty()) {
+        let parsed = peer
+            .split_once('=')
+            .and_then(|(name, address)| Some((NodeName::new(name).ok()?, address.parse::<SocketAddr>().ok()?)));
+        let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is no peer: use name=address:port"))?;
+        builder = builder.peer(peer, address);
+    }
+    builder = builder.function(FUNCTION, move |job, argument| {
+        let ledger = ledger.get().cloned();
+        async move {
+            // Casts can come from peers between the node's start and the ledger's; such a cast is refused by its end.
+            let ledger = ledger.ok_or("this node has no ledger yet")?;
+            carry_out(ledger, job, argument).await
+        }
+    });
+    #[cfg(feature = "mutants")]
+    {
+        let mutants = rexi_server::Mutants::from_names(&args.mutant);
+        builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is no mutant"))?);
+    }
+    builder.start().map_err(|e| e.to_string())
+}
+
+fn identity(dir: &Path, name: &NodeName) -> Result<Identity, String> {
+    let (ca, cert, key) = (dir.join("ca.pem"), dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    Identity::from_pem_files(ca, cert, key).map_err(|e| e.to_string())
+}
+
+/// A running node and what the rehearsal wants of it.
+struct Child {
+    node: Node,
+    load: Load,
+    ledger: Arc<LedgerWriter>,
+    release: Release,
+    phase: watch::Receiver<Phase>,
+    /// The refusal last said of each peer.
+    said: BTreeMap<NodeName, String>,
+}
+
+/// How serving went on.
+enum Next {
+    Command(Command),
+    /// The rehearsal is gone.
+    Gone,
+}
+
+impl Child {
+    async fn run(mut self) -> Result<(), String> {
+        let phase = *self.phase.borrow_and_update();
+        record(&self.ledger, Entry::PhaseChanged { phase });
+        let mut commands = LineReader::new(BufReader::new(tokio::io::stdin()));
+        let mut ready = false;
+        loop {
+            match self.serve_until_command(&mut commands, &mut ready, None).await? {
+                Next::Gone => std::process::exit(1),
+                Next::Command(Command::Load { on }) => self.load.set_on(on),
+                Next::Command(Command::Ceiling { phase }) => {
+                    let set = self.node.rollout().set_ceiling(phase);
+                    say(&Event::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
+                }
+                Next::Command(Command::Quiesce) => self.quiesce(&mut commands, &mut ready).await?,
+                Next::Command(Command::Drain { deadline_ms }) => {
+                    return self.drain(&mut commands, &mut ready, Duration::from_millis(deadline_ms)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves until a command comes. With a limit: until the load is quiet or the limit has passed, and commands wait.
+    async fn serve_until_command(
+        &mut self,
+        commands: &mut LineReader<BufReader<Stdin>>,
+        ready: &mut bool,
+        quiet_within: Option<Duration>,
+    ) -> Result<Next, String> {
+        let started = Instant::now();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stats = tokio::time::interval(STATS_INTERVAL);
+        loop {
+            let node = self.node.clone();
+            tokio::select! {
+                biased;
+                command = commands.next::<Command>(), if quiet_within.is_none() => {
+                    return Ok(command.map_err(|e| e.to_string())?.map_or(Next::Gone, Next::Command));
+                }
+                _ = self.phase.changed() => {
+                    let phase = *self.phase.borrow_and_update();
+                    record(&self.ledger, Entry::PhaseChanged { phase });
+                    say(&Event::PhaseChanged { phase });
+                }
+                now = ticks.tick() => {
+                    self.load.tick(now);
+                    if quiet_within.is_some_and(|limit| self.is_quiet() || started.elapsed() > limit) {
+                        return Ok(Next::Gone);
+                    }
+                }
+                now = stats.tick() => {
+                    self.load.time_out(now);
+                    self.say_stats();
+                    self.say_refusals();
+                }
+                event = self.load.recv() => self.load.handle(event),
+                () = node.ready(), if !*ready => {
+                    *ready = true;
+                    let (incarnation, phase) = (self.node.incarnation().0, *self.phase.borrow());
+                    say(&Event::Ready { incarnation, release: self.release.clone(), phase });
+                }
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.load.in_flight() == 0 && self.node.status().jobs == 0
+    }
+
+    async fn quiesce(&mut self, commands: &mut LineReader<BufReader<Stdin>>, ready: &mut bool) -> Result<(), String> {
+        self.load.set_on(false);
+        self.load.stop_watching();
+        self.load.kill_all_held();
+        self.serve_until_command(commands, ready, Some(QUIET_LIMIT)).await?;
+        let (in_flight, jobs) = (self.load.in_flight() as u64, self.node.status().jobs as u64);
+        if in_flight == 0 {
+            record(&self.ledger, Entry::Quiet);
+        }
+        say(&Event::Quiet { in_flight, jobs });
+        Ok(())
+    }
+
+    async fn drain(
+        mut self,
+        commands: &mut LineReader<BufReader<Stdin>>,
+        ready: &mut bool,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        self.load.set_on(false);
+        self.load.stop_watching();
+        self.load.kill_all_held();
+        // Own calls first, while others still serve; others' jobs are shutdown's to wait for.
+        while self.load.in_flight() > 0 && Instant::now() < deadline {
+            self.serve_until_command(commands, ready, Some(TICK)).await?;
+        }
+        self.load.kill_all();
+        record(&self.ledger, Entry::Quiet);
+        let Self { node, load, ledger, phase, .. } = self;
+        drop((load, phase));
+        node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
+        record(&ledger, Entry::Drained);
+        say(&Event::Drained);
+        Ok(())
+    }
+
+    fn say_stats(&self) {
+        let status = self.node.status();
+        let counts = self.load.counts;
+        say(&Event::Stats(Stats {
+            casts: counts.casts,
+            answered: counts.answered,
+            killed: counts.killed,
+            timed_out: counts.timed_out,
+            in_flight: self.load.in_flight() as u64,
+            jobs: status.jobs as u64,
+            phase: Some(status.rollout.phase),
+            limiting: Some(status.rollout.limiting_factor.to_string()),
+        }));
+    }
+
+    /// Says each refusal once, until it changes.
+    fn say_refusals(&mut self) {
+        for peer in self.node.status().peers {
+            let Some(refusal) = peer.refusal else { continue };
+            let error = refusal.to_string();
+            if self.said.get(&peer.name) != Some(&error) {
+                let (peer, permanent) = (peer.name.to_string(), refusal.is_final());
+                say(&Event::Refused { peer, error: error.clone(), permanent });
+            }
+            self.said.insert(peer.name, error);
+        }
+    }
+}
+
+fn say(event: &Event) {
+    use std::io::Write;
+    // Fails where the rehearsal is gone, which standard input tells as well.
+    let _ = std::io::stdout().write_all(encode(event).as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+/// Logs to standard error, by default without the failures that the load asks for.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,rexi_server::worker=error"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // Fails where a log is set up already, which then serves.
+    let _ = log.try_init();
+}
+
+/// How often the load looks at what is due.
+const TICK: Duration = Duration::from_millis(2);
+
+const STATS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a node waits for its own calls and jobs to end: a little longer than a call may take to be told.
+const QUIET_LIMIT: Duration = ANSWER_LIMIT.saturating_add(Duration::from_secs(3));

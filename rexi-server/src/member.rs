@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rexi_proto::{
     CloseCode, ConnectionId, Ending, Incarnation, JobId, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase,
-    Presence, Session,
+    Presence, Refusal, Session,
 };
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -47,6 +47,7 @@ struct State {
     /// The release that the peer last connected with.
     release: Option<String>,
     last_error: Option<String>,
+    refusal: Option<Refusal>,
 }
 
 impl Member {
@@ -64,6 +65,7 @@ impl Member {
             claimed: None,
             release: None,
             last_error: None,
+            refusal: None,
         };
         let (writable, changed, kicked) = (Notify::new(), Notify::new(), Notify::new());
         Self { id, name, address, shared, state: Mutex::new(state), writable, changed, kicked }
@@ -121,7 +123,7 @@ impl Member {
         if let Some(earlier) = state.connection.replace(connection.clone()) {
             close(&earlier, CloseCode::Replaced, "another connection is in use");
         }
-        (state.last_error, state.claimed, state.release) = (None, None, Some(release));
+        (state.last_error, state.refusal, state.claimed, state.release) = (None, None, None, Some(release));
         let id = state.peer.handle_connected(now, session);
         self.settle(state);
         self.presence_changed();
@@ -211,8 +213,19 @@ impl Member {
             presence: state.peer.presence().into(),
             release: state.release.clone(),
             last_error: state.last_error.clone(),
+            refusal: state.refusal.clone(),
             stats: state.peer.stats(),
         }
+    }
+
+    /// The verdict of a handshake with that life of the peer is a refusal.
+    pub(crate) fn refuse(self: &Arc<Self>, incarnation: Incarnation, refusal: &Refusal) {
+        self.with(|peer, now| peer.handle_refused(now, incarnation, Box::new(refusal.clone())));
+        let mut state = self.lock();
+        state.last_error = Some(refusal.to_string());
+        state.refusal = Some(refusal.clone());
+        drop(state);
+        self.presence_changed();
     }
 
     pub(crate) fn note_error(&self, error: String) {

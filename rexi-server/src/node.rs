@@ -222,9 +222,7 @@ impl Shared {
     pub(crate) fn admit(&self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
         let verdict = self.change_rollout(|rollout| rollout.handle_hello(ours, theirs));
         if let (Err(HandshakeError::Refused(refusal)), Some(member)) = (&verdict, self.member(&theirs.node)) {
-            member.with(|peer, now| peer.handle_refused(now, theirs.incarnation, refusal.clone()));
-            member.note_error(refusal.to_string());
-            member.presence_changed();
+            member.refuse(theirs.incarnation, refusal);
         }
         verdict
     }

@@ -46,6 +46,8 @@ pub struct PeerStatus {
     pub release: Option<String>,
     /// Why the last try to connect came to nothing, until one succeeds.
     pub last_error: Option<String>,
+    /// The verdict of the last handshake, if it was a refusal, until one succeeds.
+    pub refusal: Option<Refusal>,
     /// Counts.
     pub stats: PeerStats,
 }
