@@ -27,7 +27,7 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
         }
         let guard = HalfOpen::new(&half_open);
         let shared_by_task = Arc::clone(&shared);
-        shared.tasks.spawn(async move {
+        shared.spawn(async move {
             let shared = shared_by_task;
             let address = incoming.remote_address();
             let accepted = accept(&shared, incoming).await;

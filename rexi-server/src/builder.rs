@@ -198,28 +198,21 @@ impl NodeBuilder {
 
 /// Starts what runs for as long as the node lives.
 fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
-    spawn(shared, accept::listen(Arc::clone(shared)));
+    shared.spawn(accept::listen(Arc::clone(shared)));
     if let Some(singleton) = &shared.singleton {
-        spawn(shared, Arc::clone(singleton).run());
+        shared.spawn(Arc::clone(singleton).run());
     }
     for member in &shared.members_by_id {
-        spawn(shared, Arc::clone(member).keep_time());
+        shared.spawn(Arc::clone(member).keep_time());
         if member.address().is_some() {
-            spawn(shared, dial::keep_connected(Arc::clone(shared), Arc::clone(member)));
+            shared.spawn(dial::keep_connected(Arc::clone(shared), Arc::clone(member)));
         } else {
-            spawn(shared, local::run(Arc::clone(shared), Arc::clone(member)));
+            shared.spawn(local::run(Arc::clone(shared), Arc::clone(member)));
         }
     }
     if let Some(source) = source {
-        spawn(shared, follow(Arc::clone(shared), source));
+        shared.spawn(follow(Arc::clone(shared), source));
     }
-}
-
-fn spawn(shared: &Arc<Shared>, task: impl Future<Output = ()> + Send + 'static) {
-    let stop = shared.stop.clone();
-    shared.tasks.spawn(async move {
-        let _ = stop.run_until_cancelled(task).await;
-    });
 }
 
 /// Asks a flag source again and again. A word that cannot be had or followed is logged once, and the last one is kept.

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
 use rexi_proto::{BulkId, CloseCode, ConnectionId};
 use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
 use crate::handshake::Established;
@@ -37,21 +38,29 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let wire = session.wire;
     tracing::info!(node = %shared.name, peer = %member.name(), %address, release, %wire, "connected");
     let id = member.attach(&connection, session, release);
-    let bulk = shared.tasks.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
+    let bulk = shared.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
     let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
-    let mut writer = shared.tasks.spawn(writer.run(send));
+    let mut writer = shared.spawn(writer.run(send));
     let mut end = tokio::select! {
         biased;
-        end = &mut writer => end.unwrap_or_else(|error| End::Lost(error.to_string())),
+        end = &mut writer => of_writer(end),
         end = read(shared, &member, id, recv) => end,
     };
     if matches!(end, End::Finished) && shared.flush.is_cancelled() {
         // The peer has heard that we leave; our writer still waits for its last words to be acknowledged.
-        end = (&mut writer).await.unwrap_or_else(|error| End::Lost(error.to_string()));
+        end = of_writer((&mut writer).await);
     }
     writer.abort();
     bulk.abort();
     finish(shared, &member, &connection, id, end).await;
+}
+
+fn of_writer(ended: Result<Option<End>, JoinError>) -> End {
+    match ended {
+        Ok(Some(end)) => end,
+        Ok(None) => End::Lost("this node has stopped".to_owned()),
+        Err(error) => End::Lost(error.to_string()),
+    }
 }
 
 /// Tells the member and the operator how a connection came to its end.
@@ -60,10 +69,11 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
     let (node, peer) = (&shared.name, member.name());
     if matches!(end, End::Finished) {
         let _ = tokio::time::timeout(CLOSE_GRACE, connection.closed()).await;
-        let bytes = member.with(|peer, _| peer.incomplete_bytes());
-        if bytes > 0 {
-            tracing::warn!(%node, %peer, %address, bytes, "the lane ended in the middle of a frame");
-        }
+    }
+    // What a later connection has not read to its end yet is none of this one's.
+    let bytes = member.with(|peer, _| if peer.connection() == id { peer.incomplete_bytes() } else { 0 });
+    if bytes > 0 {
+        tracing::warn!(%node, %peer, %address, bytes, "the lane ended in the middle of a frame");
     }
     let departed = match connection.close_reason() {
         Some(ConnectionError::ApplicationClosed(closed)) => {
@@ -102,7 +112,7 @@ async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Conne
     while let Ok(mut stream) = connection.accept_uni().await {
         let (member, connection) = (Arc::clone(&member), connection.clone());
         let bytes_max = shared.limits.payload_bytes_max as usize + BULK_HEADER_BYTES;
-        shared.tasks.spawn(async move {
+        shared.spawn(async move {
             match stream.read_to_end(bytes_max).await {
                 Ok(bytes) => match bytes.split_first_chunk::<BULK_HEADER_BYTES>() {
                     Some((&header, _)) => {
@@ -166,7 +176,7 @@ impl Writer {
     fn send_bulk(&self, streams: &Arc<Semaphore>, tasks: &TaskTracker, bulk: BulkId, body: Bytes) {
         let (member, connection, id) = (Arc::clone(&self.member), self.connection.clone(), self.id);
         let streams = Arc::clone(streams);
-        self.shared.tasks.spawn(tasks.track_future(async move {
+        self.shared.spawn(tasks.track_future(async move {
             let sent = async {
                 let _stream = streams.acquire().await;
                 let mut stream = connection.open_uni().await?;

@@ -166,6 +166,11 @@ impl Member {
         }
     }
 
+    /// Ends every worker: the node has stopped, and nobody is left to hear of them.
+    pub(crate) fn abort_workers(&self) {
+        self.lock().workers.drain().for_each(|(_, worker)| worker.abort());
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.lock().peer.presence(), Presence::Up(..))
     }
@@ -247,6 +252,7 @@ impl Member {
         let mut announced = None;
         while let Some(output) = state.peer.poll_output() {
             match output {
+                Output::Spawn(..) if shared.has_stopped() => {}
                 Output::Spawn(job, cast) => {
                     let owner = Owner::PerNode(Arc::clone(self));
                     match worker::spawn(shared, owner, &self.name, job, cast) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rexi_proto::{Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -320,9 +321,30 @@ impl Shared {
         }
     }
 
+    /// Spawns a task that ends with the node, wherever it is then: a task that stays holds the node's socket. `None` is
+    /// the value of one that was ended.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(task).await })
+    }
+
+    /// Whether the node has stopped, so that no job may start any more.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.tasks.is_closed()
+    }
+
     fn stop(&self) {
         self.stop.cancel();
         self.tasks.close();
+        for member in &self.members_by_id {
+            member.abort_workers();
+        }
+        if let Some(singleton) = &self.singleton {
+            singleton.abort_workers();
+        }
     }
 }
 

@@ -87,6 +87,12 @@ impl Singleton {
         self.with(|server| server.end(DownReason::Shutdown));
     }
 
+    /// Ends every worker: the node has stopped, and nobody is left to hear of them.
+    pub(crate) fn abort_workers(&self) {
+        let mut state = self.state.lock().expect("nothing panics while it holds the singleton");
+        state.workers.drain().for_each(|(_, worker)| worker.abort());
+    }
+
     pub(crate) fn jobs(&self) -> usize {
         self.state.lock().expect("nothing panics while it holds the singleton").server.jobs()
     }
@@ -108,6 +114,7 @@ impl Singleton {
         let Some(shared) = self.shared.upgrade() else { return };
         while let Some(output) = state.server.poll_output() {
             match output {
+                ServerOutput::Spawn(..) if shared.has_stopped() => {}
                 ServerOutput::Spawn(job, cast) => {
                     let caller = shared.member_by_id(job.caller.peer);
                     let owner = Owner::Singleton(Arc::clone(self));
