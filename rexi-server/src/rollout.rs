@@ -39,7 +39,8 @@ impl PhaseSourceError {
     }
 }
 
-/// A file that holds the phase as one word. A file that is missing or empty has no opinion.
+/// A file that holds the phase as one word. One that is missing or empty is an error, not a word: a file that is deleted,
+/// or caught in the middle of being written, must not raise a node.
 #[derive(Clone, Debug)]
 pub struct PhaseFile(pub PathBuf);
 
@@ -48,14 +49,10 @@ impl PhaseSource for PhaseFile {
         let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
         let bytes = match crate::identity::read_bounded(&self.0, crate::config::PHASE_FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(error(e.to_string())),
         };
         let text = String::from_utf8(bytes).map_err(|e| error(e.to_string()))?;
-        if text.trim().is_empty() {
-            return Ok(None);
-        }
-        text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
+        text.trim().parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
     }
 }
 
