@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Config;
 use crate::doorman::Doorman;
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::member::Member;
 use crate::node::{Node, Shared};
 use crate::registry::{IntoEnding, Registry};
-use crate::rollout::{PhaseSource, Rollout, SOURCE_INTERVAL};
+use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
 use crate::worker::Context;
 use crate::{accept, dial, local, transport};
@@ -56,6 +57,25 @@ impl NodeBuilder {
             limits: Limits::default(),
             mutants: Mutants::default(),
         }
+    }
+
+    /// Describes the node of a configuration: its name, release, address, members, ceiling and phase file. Functions and
+    /// limits are added in code. Reads the identity's files, so it blocks for a moment.
+    ///
+    /// # Errors
+    /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are no good.
+    pub fn from_config(config: &Config) -> Result<Self, StartError> {
+        let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
+        let mut rollout = Rollout::from_release();
+        if let Some(ceiling) = config.ceiling() {
+            rollout = rollout.ceiling(ceiling);
+        }
+        if let Some(file) = config.phase_file() {
+            rollout = rollout.source(PhaseFile(file.to_owned()));
+        }
+        let builder = Self::new(config.name().clone(), config.profile(), identity).listen(config.listen());
+        let peers = config.peers();
+        Ok(peers.fold(builder, |builder, (name, address)| builder.peer(name.clone(), address)).rollout(rollout))
     }
 
     /// The UDP address to listen on and to dial from. Default: a free port of the loopback interface.

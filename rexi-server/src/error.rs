@@ -18,6 +18,12 @@ pub enum StartError {
     /// The node's certificate, key or roots are no good.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The configuration names no identity.
+    #[error(
+        "the configuration of {0} has no [identity] table; give it the keys ca, cert and key there, each the path of a \
+         PEM file, or give the node its identity in code with Node::builder"
+    )]
+    NoIdentity(NodeName),
     /// Two limits contradict each other.
     #[error("limits: {0}")]
     Limits(#[from] LimitsError),
