@@ -3,12 +3,20 @@
 //! Ports are chosen by the system, certificates are made in memory, and every wait has a limit after which the test fails
 //! with what it waited for.
 
+mod log;
+mod stranger;
+mod witness;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use rexi_server::{Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, Profile, ServerAddress};
+use rexi_server::{Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, PeerStatus, Profile, ServerAddress, StartError};
+
+pub use log::Log;
+pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, hello};
+pub use witness::{Traffic, Witness};
 
 /// A name that is known to be good.
 pub fn name(name: &str) -> NodeName {
@@ -33,7 +41,7 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of these members, none of which runs yet.
     pub fn new<const N: usize>(names: [&str; N]) -> Self {
-        log_to_test_output();
+        log::listen();
         // All sockets at once, so that no port is given twice.
         let sockets = names.map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback"));
         let address = |socket: &UdpSocket| socket.local_addr().expect("a bound socket has an address");
@@ -86,16 +94,28 @@ impl Cluster {
     }
 }
 
-/// Shows what the nodes log where a test fails. `RUST_LOG` chooses how much.
-fn log_to_test_output() {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-    // Fails where another test of the same process was first, which will do.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().with_ansi(false).try_init();
-}
-
 async fn panics(_: Context, argument: Bytes) -> Result<(), String> {
     panic!("{}", String::from_utf8_lossy(&argument));
+}
+
+/// Starts a node where another has stopped a moment ago: its socket is free once its last close has been sent.
+pub async fn start_again(mut builder: impl FnMut() -> NodeBuilder) -> Node {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    within("the address to be free again", async {
+        loop {
+            match builder().start() {
+                Err(StartError::Listen { .. }) => drop(ticks.tick().await),
+                started => return started.expect("a node that is described well starts"),
+            }
+        }
+    })
+    .await
+}
+
+/// A member as `node` sees it.
+pub fn peer(node: &Node, of: &str) -> PeerStatus {
+    let found = node.status().peers.into_iter().find(|peer| peer.name.as_str() == of);
+    found.unwrap_or_else(|| panic!("{of} is a member"))
 }
 
 /// Waits for `future`, but not for longer than a busy machine could need.

@@ -1,0 +1,167 @@
+//! A peer that follows a script: it speaks QUIC and the handshake by itself, and then says what a test wants it to.
+//!
+//! It stands on quinn, rustls and the wire format alone, so that it can do what no node does.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use rexi_proto::{Body, CallRef, Cast, Hello, Incarnation, LENGTH_BYTES, Limits, Message, ServerAddress, WireVersion};
+use rexi_server::{DevAuthority, Phase, Profile};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::{name, within};
+
+/// A QUIC client with an address of its own.
+pub struct Stranger {
+    endpoint: Endpoint,
+}
+
+/// A connection on which the stranger has opened the lane.
+pub struct Lane {
+    /// The connection.
+    pub connection: Connection,
+    /// From the stranger to the node.
+    pub send: SendStream,
+    /// From the node to the stranger.
+    pub recv: RecvStream,
+}
+
+impl Stranger {
+    /// A client that believes `trusted`, speaks `alpn`, and shows a certificate of `issuer` for a name, or none.
+    pub fn new(trusted: &DevAuthority, alpn: &[u8], certificate: Option<(&DevAuthority, &str)>) -> Self {
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(trusted.ca_pem().as_bytes()).expect("an authority's certificate");
+        roots.add(ca).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider has TLS 1.3")
+            .with_root_certificates(roots);
+        let mut config = match certificate {
+            None => builder.with_no_client_auth(),
+            Some((issuer, of)) => {
+                let (cert, key) = issuer.issue_pem(&name(of)).expect("a certificate can be made");
+                let cert = CertificateDer::from_pem_slice(cert.as_bytes()).expect("a certificate");
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(vec![cert], key).expect("the key is the certificate's")
+            }
+        };
+        config.alpn_protocols = vec![alpn.to_vec()];
+        let crypto = QuicClientConfig::try_from(config).expect("TLS 1.3 has QUIC's cipher");
+        let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port on loopback");
+        let mut client = quinn::ClientConfig::new(Arc::new(crypto));
+        let mut transport = quinn::TransportConfig::default();
+        transport.keep_alive_interval(Some(Duration::from_secs(2)));
+        client.transport_config(Arc::new(transport));
+        endpoint.set_default_client_config(client);
+        Self { endpoint }
+    }
+
+    /// A client with all that a member called `of` needs.
+    pub fn member(authority: &DevAuthority, of: &str) -> Self {
+        Self::new(authority, ALPN, Some((authority, of)))
+    }
+
+    /// Where it sends from, as log lines show it.
+    pub fn address(&self) -> String {
+        self.endpoint.local_addr().expect("a bound socket has an address").to_string()
+    }
+
+    /// Connects to the node `to`, as far as TLS goes.
+    ///
+    /// # Errors
+    /// What QUIC says.
+    pub async fn connect(&self, address: SocketAddr, to: &str) -> Result<Connection, ConnectionError> {
+        let connecting = self.endpoint.connect(address, to).expect("a name and an address");
+        within("the connection, or its refusal", connecting).await
+    }
+
+    /// Connects and opens the lane with these bytes.
+    pub async fn open(&self, address: SocketAddr, to: &str, bytes: &[u8]) -> Lane {
+        let connection = self.connect(address, to).await.expect("TLS succeeds");
+        let (mut send, recv) = within("a stream", connection.open_bi()).await.expect("a stream");
+        // Fails where the node has closed already, which is for the test to see.
+        let _ = send.write_all(bytes).await;
+        Lane { connection, send, recv }
+    }
+
+    /// Connects and does the whole handshake as a node whose name sorts behind the other's, so that it is welcomed.
+    pub async fn shake_hands(&self, address: SocketAddr, to: &str, hello: &Hello) -> Lane {
+        let mut lane = self.open(address, to, &encoded(hello)).await;
+        let theirs = lane.frame().await;
+        assert_eq!(Hello::decode(&theirs).expect("a hello").node, name(to));
+        assert_eq!(lane.frame().await, [0], "the welcome");
+        lane
+    }
+}
+
+impl Lane {
+    /// The next frame, its length prefix taken off.
+    pub async fn frame(&mut self) -> Vec<u8> {
+        let mut length = [0; LENGTH_BYTES];
+        within("a frame's length", self.recv.read_exact(&mut length)).await.expect("a frame's length");
+        let mut frame = vec![0; u32::from_le_bytes(length) as usize];
+        within("a frame", self.recv.read_exact(&mut frame)).await.expect("a frame");
+        frame
+    }
+
+    /// Says these bytes.
+    pub async fn say(&mut self, bytes: &[u8]) {
+        within("the write", self.send.write_all(bytes)).await.expect("the node reads");
+    }
+
+    /// Waits until the node closes the connection: the close code, and the reason in words.
+    pub async fn closed(&self) -> (u64, String) {
+        match within("the close", self.connection.closed()).await {
+            ConnectionError::ApplicationClosed(closed) => {
+                (closed.error_code.into_inner(), String::from_utf8_lossy(&closed.reason).into_owned())
+            }
+            other => panic!("closed by other means: {other}"),
+        }
+    }
+}
+
+/// The hello of a node of release 2.0.
+pub fn hello(of: &str) -> Hello {
+    let [_, _, _, release] = Profile::train();
+    let limits = Limits::default();
+    Hello {
+        node: name(of),
+        incarnation: Incarnation(1),
+        release: release.release().clone(),
+        wire: release.wire(),
+        phase: Phase::Remove,
+        phase_epoch: 0,
+        ceiling: Phase::Remove,
+        hosts: release.hosts(),
+        holdouts: Vec::new(),
+        capabilities: 0,
+        frame_bytes_max: limits.frame_bytes_max,
+        payload_bytes_max: limits.payload_bytes_max,
+    }
+}
+
+/// A hello as a frame.
+pub fn encoded(hello: &Hello) -> Vec<u8> {
+    let mut bytes = bytes::BytesMut::new();
+    hello.encode(&mut bytes);
+    bytes.to_vec()
+}
+
+/// A cast of the function `witness` as a frame of wire v3.
+pub fn cast_of_witness(call: u64) -> Vec<u8> {
+    let body = Body::Inline(bytes::Bytes::from_static(b"from a stranger"));
+    let cast = Cast { call: CallRef(call), function: "witness".into(), time_left: None, nonce: 0, trace: None, body };
+    let mut bytes = bytes::BytesMut::new();
+    let message = Message::Cast(ServerAddress::PerNode, cast);
+    rexi_proto::encode(WireVersion::V3, &message, 1 << 20, &mut bytes).expect("a cast fits");
+    bytes.to_vec()
+}
+
+/// The application protocol of rexi in TLS.
+pub const ALPN: &[u8] = b"rexi/1";
