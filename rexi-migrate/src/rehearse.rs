@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use crate::cluster::{Cluster, ClusterError, Life, NodeState};
 use crate::control::Command;
-use crate::host::{Directory, Signals, now_us};
+use crate::host::{Directory, Signals};
+use crate::ledger::now_us;
 use crate::process::Setup;
 use crate::progress::{Progress, per_second};
 use crate::report::{Counts, FORMAT_VERSION, Judged, Report, StepRow, Verdict};
