@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_migrate::judge::judge;
 use rexi_migrate::node::{self, NodeArgs};
 use rexi_migrate::progress::Progress;
-use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, judge, rehearse};
+use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, rehearse};
 use rexi_migrate::train::{DEFAULT, Release, Train};
 
 /// Shows whether a cluster may change its protocol while it runs.
@@ -150,6 +151,7 @@ impl RehearseArgs {
             program,
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
             keep: self.keep,
+            node_args: Vec::new(),
             command,
         }
     }
