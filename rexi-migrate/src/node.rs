@@ -36,6 +36,10 @@ pub struct NodeArgs {
     /// The ledger to write.
     #[arg(long)]
     pub ledger: PathBuf,
+    /// The ways in which it breaks the protocol on purpose, joined by commas.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAMES")]
+    pub mutant: Option<String>,
 }
 
 /// Runs a node until it is drained or its standard input ends.
