@@ -61,7 +61,7 @@ impl Progress {
 
     /// A step begins.
     pub fn begin(&mut self, row: &StepRow, of: usize) {
-        self.step = format!("step {} of {of}", row.title());
+        self.step = format!("step {}/{of} {}", row.number, row.action());
         self.drawn = None;
     }
 

@@ -285,6 +285,15 @@ mod tests {
         assert!(limit(DEFAULT, Duration::from_secs(600)) > Duration::from_secs(3 * 25 * 600));
     }
 
+    #[tokio::test]
+    async fn a_run_beyond_its_time_limit_could_not_tell() {
+        let mut signals = Signals::new().expect("signals");
+        let limit = Duration::from_millis(1);
+        let halt = cut_short(&mut signals, Instant::now(), limit).await;
+        assert!(matches!(halt, Halt::TooLong { .. }) && !halt.leaves_evidence(), "{halt}");
+        assert_eq!(halt.conclusion(true), Conclusion::CouldNotTell);
+    }
+
     #[test]
     fn every_node_finds_its_identity() {
         let dir = tempfile::tempdir().expect("a directory");

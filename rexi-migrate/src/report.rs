@@ -126,7 +126,7 @@ impl Report {
     /// ledgers or the end of the run are missing.
     pub fn casts_per_s(&self) -> Option<u64> {
         let (first, last) = (self.steps.first()?, self.steps.last()?);
-        let judged = self.judgement.as_ref().filter(|_| self.stopped.is_none())?;
+        let judged = self.judgement.as_ref().filter(|judged| judged.counts.casts > 0 && self.stopped.is_none())?;
         let loaded_us = first.started_us + first.ready_ms? * 1000;
         let micros = last.started_us.checked_sub(loaded_us).filter(|micros| *micros > 0)?;
         u64::try_from(u128::from(judged.counts.casts) * 1_000_000 / u128::from(micros)).ok()
@@ -142,7 +142,12 @@ impl StepRow {
 
     /// The step in one line, such as `3 n2 1.0 -> 1.1 drain`.
     pub fn title(&self) -> String {
-        format!("{} {} {} {}", self.number, self.node, self.releases(), self.how).replace("  ", " ")
+        format!("{} {}", self.number, self.action())
+    }
+
+    /// What the step does, such as `n2 1.0 -> 1.1 drain`.
+    pub fn action(&self) -> String {
+        format!("{} {} {}", self.node, self.releases(), self.how).replace("  ", " ")
     }
 }
 

@@ -93,10 +93,10 @@ fn a_run_that_was_stopped_says_where_and_why_and_what_its_ledgers_hold() {
     let text = report.to_text();
     let lines = "UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nSo far as the ledgers go: 0 lost";
     assert_has(&text, &[lines, "kill -9 FAILED"]);
-    assert!(!text.contains("under load"), "{text}");
+    assert!(!text.contains("under load") && !text.contains("processes; 2 kill -9s"), "{text}");
     report.judgement = None;
     let text = report.to_text();
-    assert_has(&text, &["UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\n2 restarts"]);
+    assert_has(&text, &["UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nRestarts"]);
     assert!(!text.contains("orphans"), "{text}");
 }
 

@@ -52,7 +52,7 @@ impl Report {
             let _ = write!(text, ": {stopped} (after {done} of {} steps)", self.steps_planned);
         }
         if let Some(judged) = &self.judgement {
-            let sums = (judged.counts.casts > 0).then(|| sums(judged));
+            let sums = (judged.counts.casts > 0).then(|| sums(judged) + &self.cases(judged));
             // Zeroes are no finding where the evidence does not suffice.
             let so_far = self.stopped.is_some() || self.verdict == Conclusion::CouldNotTell;
             match sums {
@@ -73,10 +73,17 @@ impl Report {
         let seconds = self.elapsed_ms / 1000;
         let _ = write!(
             text,
-            "\n{} restarts by kill -9, {seconds} s{rate}. Seed {}; the same again: {}",
+            "\nRestarts by kill -9: {}; {seconds} s{rate}. Seed {}; the same again: {}",
             self.kills, self.seed, self.command
         );
         text
+    }
+
+    /// The cases that the run had to meet. Nothing for a run that was stopped: the nodes it had to kill then are no case.
+    fn cases(&self, judged: &Judgement) -> String {
+        let needed = judged.witnesses.iter().filter(|row| row.required > 0 && self.stopped.is_none());
+        let met: Vec<String> = needed.map(|row| format!("{} {}", grouped(row.count), row.witness.sentence())).collect();
+        if met.is_empty() { String::new() } else { format!("; {}", met.join(", ")) }
     }
 }
 
@@ -141,23 +148,17 @@ fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
     }
 }
 
-/// The numbers that the verdict rests on, in one line, with the cases that the run had to meet.
+/// The numbers that the verdict rests on, in one line.
 fn sums(judged: &Judgement) -> String {
     let counts = &judged.counts;
-    let mut text = format!(
+    format!(
         "{} lost, {} executed twice, {} orphans in {} casts by {} processes",
         grouped(counts.lost),
         grouped(counts.executed_twice),
         grouped(counts.orphans),
         grouped(counts.casts),
         grouped(counts.processes)
-    );
-    let needed = judged.witnesses.iter().filter(|row| row.required > 0);
-    let met: Vec<String> = needed.map(|row| format!("{} {}", grouped(row.count), row.witness.sentence())).collect();
-    if !met.is_empty() {
-        let _ = write!(text, "; {}", met.join(", "));
-    }
-    text
+    )
 }
 
 fn finding_lines(text: &mut String, finding: &Finding, begun_us: u64) {
