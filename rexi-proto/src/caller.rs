@@ -99,6 +99,8 @@ struct Open<M> {
     mailbox: M,
     /// The server that the cast went to; `None` while it waits in the buffer.
     sent_to: Option<ServerAddress>,
+    /// Replies that were delivered or are held.
+    replies: u64,
     /// Answers behind a reply whose payload is still on its way.
     held: VecDeque<Held>,
 }
@@ -125,12 +127,16 @@ impl<M: Clone> Calls<M> {
         self.open.contains_key(&call)
     }
 
+    pub(crate) fn mailbox(&self, call: CallRef) -> Option<M> {
+        self.open.get(&call).map(|open| open.mailbox.clone())
+    }
+
     pub(crate) fn refs(&self) -> impl Iterator<Item = CallRef> {
         self.open.keys().copied()
     }
 
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
-        self.open.insert(call, Open { mailbox, sent_to: None, held: VecDeque::new() });
+        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held: VecDeque::new() });
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -144,6 +150,19 @@ impl<M: Clone> Calls<M> {
     /// Lets go of a call. `None`: it was not open. `Some(None)`: its cast was never sent.
     pub(crate) fn remove(&mut self, call: CallRef) -> Option<Option<ServerAddress>> {
         self.open.remove(&call).map(|open| open.sent_to)
+    }
+
+    /// Counts a reply to an open call. `false`: another should have come before it, so it was lost.
+    pub(crate) fn count_reply(&mut self, call: CallRef, number: u64) -> bool {
+        let Some(open) = self.open.get_mut(&call) else { return true };
+        let follows = open.replies == number;
+        open.replies += u64::from(follows);
+        follows
+    }
+
+    /// Whether a job that has sent so many replies has none missing here.
+    pub(crate) fn has_all_replies(&self, call: CallRef, replies: u64) -> bool {
+        self.open.get(&call).is_none_or(|open| open.replies == replies)
     }
 
     /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers wait
@@ -195,7 +214,11 @@ impl<M: Clone> Calls<M> {
 
     /// The connection broke: payloads on their way will not come, and what waits behind them is told by the resume.
     pub(crate) fn forget_held(&mut self) {
-        self.open.values_mut().for_each(|open| open.held.clear());
+        for open in self.open.values_mut() {
+            let is_reply = |held: &Held| matches!(held, Held::Pending { .. } | Held::Complete(Answer::Reply { .. }));
+            open.replies -= open.held.iter().filter(|held| is_reply(held)).count() as u64;
+            open.held.clear();
+        }
     }
 
     /// The calls that were cast to `server`.

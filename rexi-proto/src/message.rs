@@ -83,6 +83,8 @@ pub struct Cast {
 pub struct Reply {
     /// The call it answers.
     pub call: CallRef,
+    /// Replies that the job has sent before it. A caller that misses one ends the call: a gap is never passed over.
+    pub number: u64,
     /// Whether the job ended with it.
     pub last: bool,
     /// The encoded value.
@@ -94,6 +96,8 @@ pub struct Reply {
 pub struct Exit {
     /// The call it answers.
     pub call: CallRef,
+    /// Replies that the job has sent before it; looked at where the job ended well ([`ExitReason::Done`]).
+    pub replies: u64,
     /// The function's name; empty where the server no longer knows it.
     pub function: Arc<str>,
     /// Why.

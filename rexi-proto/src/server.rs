@@ -115,6 +115,8 @@ pub struct Server {
 struct Job {
     id: JobId,
     function: Arc<str>,
+    /// Replies sent so far.
+    replies: u64,
 }
 
 impl Server {
@@ -153,25 +155,36 @@ impl Server {
 
     /// Takes a worker's reply that is not its last. `false`: the job is over, and the worker should end.
     pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
-        self.handle_progress(job, |call| Message::Reply(Reply { call, last: false, body: Body::Inline(body) }))
+        let Some(running) = self.running(job) else { return false };
+        let number = running.replies;
+        running.replies += 1;
+        let reply = Reply { call: job.call, number, last: false, body: Body::Inline(body) };
+        self.answer(job.caller, Message::Reply(reply));
+        true
     }
 
     /// Takes a worker's sign of life. `false`: the job is over, and the worker should end.
     pub fn handle_ping(&mut self, job: JobKey) -> bool {
-        self.handle_progress(job, Message::Ping)
+        let runs = self.running(job).is_some();
+        if runs {
+            self.answer(job.caller, Message::Ping(job.call));
+        }
+        runs
     }
 
     /// Takes a worker's end. The end of a job that was killed before is silent.
     pub fn handle_end(&mut self, job: JobKey, ending: Ending) {
-        if !self.runs(job) {
+        if self.running(job).is_none() {
             return;
         }
-        let function = self.remove(job.caller, job.call).map(|job| job.function).unwrap_or_default();
+        let Some(Job { function, replies, .. }) = self.remove(job.caller, job.call) else { return };
         let call = job.call;
-        let exit = |reason| Message::Exit(Exit { call, function, reason });
+        let exit = |reason| Message::Exit(Exit { call, replies, function, reason });
         let message = match ending {
             Ending::Reply(body) if body.len() > self.payload_bytes_max => exit(ExitReason::ReplyTooLarge),
-            Ending::Reply(body) => Message::Reply(Reply { call, last: true, body: Body::Inline(body) }),
+            Ending::Reply(body) => {
+                Message::Reply(Reply { call, number: replies, last: true, body: Body::Inline(body) })
+            }
             Ending::Exit(reason) => exit(reason),
             Ending::NoSuchFunction => Message::NoSuchFunction(call),
         };
@@ -195,7 +208,7 @@ impl Server {
         self.draining = true;
         for ((caller, call), job) in std::mem::take(&mut self.jobs) {
             self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
-            let exit = Exit { call, function: job.function, reason: ExitReason::Draining };
+            let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::Draining };
             self.answer(caller, Message::Exit(exit));
         }
         self.jobs_by_peer.clear();
@@ -233,12 +246,12 @@ impl Server {
             None
         };
         if let Some(reason) = refusal {
-            let exit = Exit { call: cast.call, function: cast.function, reason };
+            let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
             return self.answer(caller, Message::Exit(exit));
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(place, Job { id, function: Arc::clone(&cast.function) });
+        self.jobs.insert(place, Job { id, function: Arc::clone(&cast.function), replies: 0 });
         *self.jobs_by_peer.entry(caller.peer).or_default() += 1;
         self.outputs.push_back(ServerOutput::Spawn(self.key(caller, cast.call, id), cast));
     }
@@ -261,7 +274,7 @@ impl Server {
             self.abandon(caller, call);
         }
         for &call in open.difference(&jobs) {
-            let exit = Exit { call, function: Arc::default(), reason: ExitReason::ConnectionLost };
+            let exit = Exit { call, replies: 0, function: Arc::default(), reason: ExitReason::ConnectionLost };
             self.answer(caller, Message::Exit(exit));
         }
     }
@@ -274,17 +287,9 @@ impl Server {
         self.monitors.retain(|(of, _)| *of != caller);
     }
 
-    fn handle_progress(&mut self, job: JobKey, message: impl FnOnce(CallRef) -> Message) -> bool {
-        let runs = self.runs(job);
-        if runs {
-            self.answer(job.caller, message(job.call));
-        }
-        runs
-    }
-
-    /// Whether this very job runs, and not a later one of the same call.
-    fn runs(&self, job: JobKey) -> bool {
-        self.jobs.get(&(job.caller, job.call)).is_some_and(|running| running.id == job.id)
+    /// This very job, if it runs, and not a later one of the same call.
+    fn running(&mut self, job: JobKey) -> Option<&mut Job> {
+        self.jobs.get_mut(&(job.caller, job.call)).filter(|running| running.id == job.id)
     }
 
     fn jobs_of(&self, caller: Caller) -> BTreeSet<CallRef> {

@@ -10,7 +10,7 @@ use super::{ConnectionId, Output, Peer};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
-use crate::message::{Body, BulkId, Cast, DownReason, Message, Reply};
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
@@ -90,10 +90,12 @@ impl<M: Clone> Peer<M> {
                     self.request(server, incarnation, Request::Demonitor(monitor));
                 }
             }
-            Message::Reply(Reply { call, last, body }) => self.handle_reply_frame(now, incarnation, call, last, body),
+            Message::Reply(reply) => self.handle_reply_frame(now, incarnation, reply),
             Message::Exit(exit) => {
-                let answer = Answer::Exit { function: exit.function, reason: exit.reason };
-                self.handle_answer(now, exit.call, Held::Complete(answer));
+                let Exit { call, replies, function, reason } = exit;
+                let gap = reason == ExitReason::Done && !self.calls.has_all_replies(call, replies);
+                let reason = if gap { ExitReason::ConnectionLost } else { reason };
+                self.handle_answer(now, call, Held::Complete(Answer::Exit { function, reason }));
             }
             Message::NoSuchServer(server, call) => {
                 self.handle_answer(now, call, Held::Complete(Answer::NoSuchServer(server)));
@@ -135,7 +137,11 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, call: CallRef, last: bool, body: Body) {
+    fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, reply: Reply) {
+        let Reply { call, number, last, body } = reply;
+        if !self.calls.count_reply(call, number) {
+            self.lose(call);
+        }
         match body {
             Body::Inline(body) => self.handle_answer(now, call, Held::Complete(Answer::Reply { body, last })),
             Body::Bulk(id, bytes) => {

@@ -49,14 +49,9 @@ impl<M: Clone> Peer<M> {
     pub fn kill(&mut self, calls: &[CallRef]) {
         let mut kills = [(ServerAddress::Singleton, Vec::new()), (ServerAddress::PerNode, Vec::new())];
         for &call in calls {
-            if let Some(Some(sent_to)) = self.calls.remove(call) {
-                let targets = self.kill_targets(sent_to);
-                for (server, calls) in &mut kills {
-                    if targets.contains(*server) {
-                        calls.push(call);
-                    }
-                }
-            }
+            let Some(Some(sent_to)) = self.calls.remove(call) else { continue };
+            let targets = self.kill_targets(sent_to);
+            kills.iter_mut().filter(|(server, _)| targets.contains(*server)).for_each(|(_, calls)| calls.push(call));
         }
         for (server, calls) in kills {
             self.send_kills(server, calls);
@@ -201,6 +196,15 @@ impl<M: Clone> Peer<M> {
         self.deliver(deliveries);
     }
 
+    /// Ends a call of which a reply was lost, and its job.
+    pub(super) fn lose(&mut self, call: CallRef) {
+        if let Some(mailbox) = self.calls.mailbox(call) {
+            self.kill(&[call]);
+            let answer = Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost };
+            self.outputs.push_back(Output::Deliver(mailbox, call, answer));
+        }
+    }
+
     fn check_cast(&self, call: CallRef, function: &str, body: &Bytes) -> Result<(), CastError> {
         let limits = &self.config.limits;
         if function.is_empty() || function.len() > limits.function_bytes_max {
@@ -250,7 +254,7 @@ impl<M: Clone> Peer<M> {
             },
             Message::Reply(Reply { call, body: Body::Inline(bytes), .. }) if bytes.len() > payload_bytes_max => {
                 self.abandon_jobs_of(call);
-                Message::Exit(Exit { call, function: "".into(), reason: ExitReason::ReplyTooLarge })
+                Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyTooLarge })
             }
             other => other,
         };
@@ -281,7 +285,7 @@ impl<M: Clone> Peer<M> {
     /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, talks to nobody.
     fn reply_dropped(&mut self, call: CallRef) {
         self.abandon_jobs_of(call);
-        self.control(Message::Exit(Exit { call, function: "".into(), reason: ExitReason::ReplyDropped }));
+        self.control(Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyDropped }));
     }
 
     fn abandon_jobs_of(&mut self, call: CallRef) {
