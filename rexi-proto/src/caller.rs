@@ -111,6 +111,12 @@ pub(crate) enum Held {
     Pending { id: BulkId, last: bool },
 }
 
+impl Held {
+    fn is_complete(&self) -> bool {
+        matches!(self, Self::Complete(_))
+    }
+}
+
 /// An answer with the mailbox it is for.
 pub(crate) type Delivery<M> = (M, CallRef, Answer);
 
@@ -172,8 +178,11 @@ impl<M: Clone> Calls<M> {
         if open.held.is_empty()
             && let Held::Complete(answer) = held
         {
+            let over = answer.is_last();
             deliveries.push((open.mailbox.clone(), call, answer));
-            self.close_if_last(call, deliveries);
+            if over {
+                self.open.remove(&call);
+            }
             return Ok(());
         }
         open.held.push_back(held);
@@ -190,12 +199,15 @@ impl<M: Clone> Calls<M> {
                 *held = Held::Complete(Answer::Reply { body: body.clone(), last: *last });
             }
         }
-        while let Some(Held::Complete(_)) = open.held.front() {
-            if let Some(Held::Complete(answer)) = open.held.pop_front() {
-                deliveries.push((open.mailbox.clone(), call, answer));
-            }
+        // Behind the last answer there may be another: the resume's, to a call whose last reply was still on its way.
+        let mut over = false;
+        while !over && let Some(Held::Complete(answer)) = open.held.pop_front_if(|held| held.is_complete()) {
+            over = answer.is_last();
+            deliveries.push((open.mailbox.clone(), call, answer));
         }
-        self.close_if_last(call, deliveries);
+        if over {
+            self.open.remove(&call);
+        }
     }
 
     /// Ends one call with an answer of our own making.
@@ -240,12 +252,6 @@ impl<M: Clone> Calls<M> {
 
     pub(crate) fn take_monitors(&mut self) -> impl Iterator<Item = (MonitorRef, M)> + use<M> {
         std::mem::take(&mut self.monitors).into_iter().map(|(monitor, (_, mailbox))| (monitor, mailbox))
-    }
-
-    fn close_if_last(&mut self, call: CallRef, deliveries: &[Delivery<M>]) {
-        if deliveries.last().is_some_and(|(_, of, answer)| *of == call && answer.is_last()) {
-            self.open.remove(&call);
-        }
     }
 }
 
