@@ -336,7 +336,7 @@ impl<M: Clone> Peer<M> {
             match output {
                 ServerOutput::Spawn(job, cast) => self.outputs.push_back(Output::Spawn(job, cast)),
                 ServerOutput::Abort(job) => self.outputs.push_back(Output::Abort(job)),
-                ServerOutput::Answer(caller, message) => self.answer(caller, message),
+                ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
             }
         }
     }

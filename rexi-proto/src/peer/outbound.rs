@@ -18,7 +18,7 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::mutant::Mutant;
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{ServerAddress, Servers};
-use crate::server::{Caller, CastRequest, Ending, JobKey};
+use crate::server::{Caller, CastRequest, Ending, JobKey, Request};
 
 impl<M: Clone> Peer<M> {
     /// Casts. Never waits; what becomes of it, `mailbox` hears.
@@ -98,6 +98,12 @@ impl<M: Clone> Peer<M> {
 
     /// Sends an answer of one of this node's servers, unless the caller's life is over.
     pub fn answer(&mut self, caller: Caller, message: Message) {
+        self.pass_answer(caller, message);
+        self.drain_server();
+    }
+
+    /// As [`Peer::answer`], without a look at what the per-node server wants done for it: that is up to its loop.
+    pub(super) fn pass_answer(&mut self, caller: Caller, message: Message) {
         let given_up = matches!(self.link.presence, Presence::Gone | Presence::Refused(_));
         if self.incarnation != Some(caller.incarnation) || given_up {
             self.stale_answers += 1;
@@ -106,7 +112,7 @@ impl<M: Clone> Peer<M> {
         match message {
             Message::Down(..) => self.control(message),
             // The buffer's clock only shortens casts, so an answer needs no time of its own.
-            _ => self.data(Duration::ZERO, message),
+            _ => self.enqueue(Duration::ZERO, message),
         }
     }
 
@@ -159,6 +165,7 @@ impl<M: Clone> Peer<M> {
             let waited = now.saturating_sub(waiting.since);
             self.transmit(waiting.message, waited);
         }
+        self.drain_server();
     }
 
     /// Sends what must not be lost while the peer is there. While it is away this does nothing: see the file's head.
@@ -175,6 +182,11 @@ impl<M: Clone> Peer<M> {
 
     /// Sends a cast or an answer, now or from the buffer. What the buffer drops for it, its caller is told.
     pub(super) fn data(&mut self, now: Duration, message: Message) {
+        self.enqueue(now, message);
+        self.drain_server();
+    }
+
+    fn enqueue(&mut self, now: Duration, message: Message) {
         if self.link.is_clear(&self.config.limits) {
             return self.transmit(message, Duration::ZERO);
         }
@@ -290,9 +302,12 @@ impl<M: Clone> Peer<M> {
 
     fn abandon_jobs_of(&mut self, call: CallRef) {
         let Some(incarnation) = self.incarnation else { return };
-        let hosts = self.config.hosts;
-        for server in hosts.iter() {
-            self.request(server, incarnation, crate::server::Request::Kill(vec![call]));
+        let caller = Caller { peer: self.id, incarnation };
+        // What the server wants done for it is left to the loop that drains it: this may be a step of that very loop, and
+        // as many answers may be dropped in a row as a peer has calls.
+        self.server.abandon(caller, call);
+        if self.config.hosts.contains(ServerAddress::Singleton) {
+            self.outputs.push_back(Output::Singleton(caller, Request::Kill(vec![call])));
         }
     }
 }
