@@ -154,6 +154,8 @@ pub enum ExitReason {
     ReplyTooLarge,
     /// A kill for it came first. It did not run.
     Killed,
+    /// The server ended under it. It ran.
+    ServerEnded,
 }
 
 impl fmt::Display for ExitReason {
@@ -170,6 +172,7 @@ impl fmt::Display for ExitReason {
             Self::ReplyDropped => "its reply was dropped from a full buffer",
             Self::ReplyTooLarge => "its reply was larger than the limit",
             Self::Killed => "a kill came before it",
+            Self::ServerEnded => "its server ended under it",
         })
     }
 }

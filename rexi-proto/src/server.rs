@@ -105,6 +105,8 @@ pub struct Server {
     tombstones: VecDeque<(Caller, CallRef)>,
     monitors: BTreeSet<(Caller, MonitorRef)>,
     draining: bool,
+    /// Why the server ended, once it has.
+    ended: Option<DownReason>,
     jobs_max: usize,
     tombstones_max: usize,
     payload_bytes_max: usize,
@@ -130,6 +132,7 @@ impl Server {
             tombstones: VecDeque::new(),
             monitors: BTreeSet::new(),
             draining: false,
+            ended: None,
             jobs_max: limits.jobs_max,
             tombstones_max: limits.tombstones_max,
             payload_bytes_max: limits.payload_bytes_max as usize,
@@ -143,9 +146,12 @@ impl Server {
             Request::Cast(cast) => self.handle_cast(caller, cast),
             Request::Kill(calls) => calls.into_iter().for_each(|call| self.handle_kill(caller, call)),
             Request::Resume(calls) => self.handle_resume(caller, &calls),
-            Request::Monitor(monitor) => {
-                self.monitors.insert((caller, monitor));
-            }
+            Request::Monitor(monitor) => match self.ended {
+                Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
+                None => {
+                    self.monitors.insert((caller, monitor));
+                }
+            },
             Request::Demonitor(monitor) => {
                 self.monitors.remove(&(caller, monitor));
             }
@@ -206,9 +212,10 @@ impl Server {
     /// Ends the server: its jobs are aborted and answered, its monitors told.
     pub fn end(&mut self, reason: DownReason) {
         self.draining = true;
+        self.ended = Some(reason);
         for ((caller, call), job) in std::mem::take(&mut self.jobs) {
             self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
-            let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::Draining };
+            let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
         }
         self.jobs_by_peer.clear();
@@ -268,6 +275,8 @@ impl Server {
 
     /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are told.
     fn handle_resume(&mut self, caller: Caller, calls: &[CallRef]) {
+        // What the peer still watches it says again right behind this; what it no longer does, its demonitor was lost.
+        self.monitors.retain(|(of, _)| *of != caller);
         let open: BTreeSet<CallRef> = calls.iter().copied().collect();
         let jobs = self.jobs_of(caller);
         for &call in jobs.difference(&open) {

@@ -163,6 +163,7 @@ enum Reason<'a> {
     ReplyDropped,
     ReplyTooLarge,
     Killed,
+    ServerEnded,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -250,6 +251,7 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::ReplyDropped => Self::ReplyDropped,
             ExitReason::ReplyTooLarge => Self::ReplyTooLarge,
             ExitReason::Killed => Self::Killed,
+            ExitReason::ServerEnded => Self::ServerEnded,
         }
     }
 }
@@ -268,6 +270,7 @@ impl From<Reason<'_>> for ExitReason {
             Reason::ReplyDropped => Self::ReplyDropped,
             Reason::ReplyTooLarge => Self::ReplyTooLarge,
             Reason::Killed => Self::Killed,
+            Reason::ServerEnded => Self::ServerEnded,
         }
     }
 }
