@@ -159,8 +159,13 @@ impl Server {
         }
     }
 
-    /// Takes a worker's reply that is not its last. `false`: the job is over, and the worker should end.
+    /// Takes a worker's reply that is not its last. `false`: the job is over, and the worker should end. A reply above
+    /// the limit is the end of its job.
     pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
+        if body.len() > self.payload_bytes_max {
+            self.handle_end(job, Ending::Exit(ExitReason::ReplyTooLarge));
+            return false;
+        }
         let Some(running) = self.running(job) else { return false };
         let number = running.replies;
         running.replies += 1;
