@@ -1,7 +1,8 @@
 //! Payloads that arrive on QUIC streams of their own, and the frames on the ordered lane that wait for them. Either may
-//! come first. Bounded: a peer that sends payloads no frame points to is cut off.
+//! come first. Bounded both ways: a peer that sends payloads no frame points to is cut off, and one that points to payloads
+//! which do not come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -45,6 +46,9 @@ impl Inbound {
             self.body_bytes -= body.len();
             return joined(frame, bytes, body).map(Some);
         }
+        if self.frames.len() >= limits.jobs_max {
+            return Err(BulkError("more frames than payloads that they name"));
+        }
         match self.frames.insert(id, (frame, bytes)) {
             None => Ok(None),
             Some(_) => Err(BulkError("two frames name the same payload")),
@@ -72,18 +76,19 @@ impl Inbound {
     }
 
     /// Forgets casts of these calls to `server`, since a kill has come for them. Their payloads are let go on arrival.
-    pub(crate) fn kill(&mut self, server: ServerAddress, calls: &[CallRef]) -> Vec<CallRef> {
-        let mut killed = Vec::new();
+    pub(crate) fn kill(&mut self, server: ServerAddress, calls: &[CallRef]) {
+        if self.frames.is_empty() {
+            return;
+        }
+        let calls: BTreeSet<CallRef> = calls.iter().copied().collect();
         for (frame, _) in self.frames.values_mut() {
             if let Incomplete::Cast(at, cast) = frame
                 && *at == server
                 && calls.contains(&cast.call)
             {
-                killed.push(cast.call);
                 *frame = Incomplete::Reply(NOBODY);
             }
         }
-        killed
     }
 }
 
