@@ -110,10 +110,10 @@ impl Limits {
 pub const HELLO_BYTES_MAX: u32 = 16 << 10;
 
 /// Bytes of the longest call number on the wire: a varint of 64 bits.
-const CALL_REF_BYTES_MAX: usize = 10;
+pub(crate) const CALL_REF_BYTES_MAX: usize = 10;
 
 /// Bytes that a frame may hold beside its function's name and its payload: all other fields at their longest.
-const FRAME_OVERHEAD_BYTES: usize = 128;
+pub(crate) const FRAME_OVERHEAD_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {

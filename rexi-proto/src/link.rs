@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::EncodeError;
 use crate::hello::Refusal;
-use crate::limits::Limits;
+use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply};
 use crate::name::Incarnation;
 use crate::phase::Servers;
@@ -33,6 +33,13 @@ pub struct Session {
     pub payload_bytes_max: u32,
     /// The epoch of the phase that our hello named.
     pub phase_epoch: u64,
+}
+
+impl Session {
+    /// Numbers of calls that surely fit into one frame to the peer.
+    pub(crate) fn calls_per_frame(&self) -> usize {
+        (self.frame_bytes_max as usize).saturating_sub(FRAME_OVERHEAD_BYTES) / CALL_REF_BYTES_MAX
+    }
 }
 
 /// Whether a peer is there.

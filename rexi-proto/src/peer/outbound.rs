@@ -148,8 +148,13 @@ impl<M: Clone> Peer<M> {
     /// Tells a peer of the same life what is open, and what is watched.
     pub(super) fn resume(&mut self) {
         let Some(session) = self.link.session() else { return };
-        for server in session.hosts.iter() {
-            let calls = self.calls.sent_to(server);
+        let (hosts, calls_max) = (session.hosts, session.calls_per_frame());
+        for server in hosts.iter() {
+            let mut calls = self.calls.sent_to(server);
+            // The peer may take shorter frames than we do. What the list cannot hold, its other end takes for killed.
+            for call in calls.split_off(calls_max.min(calls.len())) {
+                self.end_call(call, Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost });
+            }
             self.control(Message::Resume(server, calls));
         }
         for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
@@ -246,9 +251,11 @@ impl<M: Clone> Peer<M> {
     }
 
     fn send_kills(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
-        let Some(session) = self.link.session() else { return };
+        let Some(session) = self.link.session().cloned() else { return };
         if calls.len() > 1 && emitted(Kind::KillAll, session.wire) {
-            self.control(Message::KillAll(server, calls));
+            for calls in calls.chunks(session.calls_per_frame()) {
+                self.control(Message::KillAll(server, calls.to_vec()));
+            }
         } else {
             calls.into_iter().for_each(|call| self.control(Message::Kill(server, call)));
         }
@@ -270,8 +277,21 @@ impl<M: Clone> Peer<M> {
             }
             other => other,
         };
-        if let Err(error) = self.link.encode(message, &self.config.limits) {
-            self.close(CloseCode::ProtocolBroken, error.to_string());
+        let (cast, ended) = match &message {
+            Message::Cast(_, cast) => (Some(cast.call), None),
+            Message::Exit(exit) => (None, Some(exit.call)),
+            _ => (None, None),
+        };
+        match (self.link.encode(message, &self.config.limits), cast, ended) {
+            (Ok(()), ..) => {}
+            (Err(EncodeError::TooLong { .. }), Some(call), _) => self.end_call(call, Answer::TooLarge),
+            (Err(EncodeError::TooLong { .. }), _, Some(call)) => self.control(Message::Exit(Exit {
+                call,
+                replies: 0,
+                function: "".into(),
+                reason: ExitReason::ReplyTooLarge,
+            })),
+            (Err(error), ..) => self.close(CloseCode::ProtocolBroken, error.to_string()),
         }
     }
 
