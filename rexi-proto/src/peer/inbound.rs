@@ -107,7 +107,9 @@ impl<M: Clone> Peer<M> {
                     self.outputs.push_back(Output::MonitorDown(mailbox, monitor, reason));
                 }
             }
-            Message::Announce(epoch, phase) => self.outputs.push_back(Output::Announced(epoch, phase)),
+            Message::Announce(epoch, phase) => {
+                self.outputs.push_back(Output::Announced(incarnation, epoch, phase));
+            }
             Message::Draining => self.outputs.push_back(Output::Draining),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
         }

@@ -41,8 +41,8 @@ pub enum Output<M> {
     Deliver(M, CallRef, Answer),
     /// Tell the mailbox that what it monitors is down.
     MonitorDown(M, MonitorRef, DownReason),
-    /// The peer says that its phase has changed; the number grows with each change.
-    Announced(u64, Phase),
+    /// The peer, in this life, says that its phase has changed; the number grows with each change.
+    Announced(Incarnation, u64, Phase),
     /// The peer takes no new casts.
     Draining,
     /// The peer does not know the frame kind that we sent.
