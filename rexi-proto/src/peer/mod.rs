@@ -193,9 +193,14 @@ impl<M: Clone> Peer<M> {
             }
             self.end_life(DownReason::Restarted);
         }
-        if refusal.is_final() && self.link.session().is_none() {
+        if self.link.session().is_some() {
+            return;
+        }
+        if refusal.is_final() {
             self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
             self.link.presence = Presence::Refused(refusal);
+        } else if matches!(self.link.presence, Presence::Refused(_)) {
+            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
         }
     }
 
