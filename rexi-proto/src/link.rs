@@ -110,6 +110,12 @@ impl Link {
             && self.bulk_bytes < limits.buffered_bytes_max
     }
 
+    /// Whether more is encoded than answers and all that goes past the buffer can explain: the peer asks on and does not
+    /// read.
+    pub(crate) fn is_overrun(&self, limits: &Limits) -> bool {
+        self.unwritten.len() > limits.unwritten_bytes_max + OVERRUN_FRAMES * limits.frame_bytes_max as usize
+    }
+
     /// Encodes a message behind all that is encoded already. A payload above the threshold is taken out of its frame.
     pub(crate) fn encode(&mut self, message: Message, limits: &Limits) -> Result<(), EncodeError> {
         let Presence::Up(session, _) = &self.presence else { unreachable!("callers ask whether the peer is there") };
@@ -182,6 +188,10 @@ impl Link {
         self.dropped
     }
 }
+
+/// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers the
+/// buffer has dropped.
+const OVERRUN_FRAMES: usize = 4;
 
 fn payload_bytes(message: &Message) -> usize {
     match message {

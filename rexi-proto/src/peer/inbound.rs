@@ -23,10 +23,16 @@ impl<M: Clone> Peer<M> {
         if connection != self.connection || self.link.session().is_none() {
             return;
         }
+        if self.link.is_overrun(&self.config.limits) {
+            let reason = "it asks and does not read the answers".to_owned();
+            return self.end_connection(now, CloseCode::TooSlow, reason);
+        }
         let mut frames = std::mem::replace(&mut self.frames, crate::frame::FrameBuffer::new(0));
         frames.extend(bytes);
         let read = self.handle_frames(now, &mut frames);
-        self.frames = frames;
+        if self.link.session().is_some() {
+            self.frames = frames;
+        }
         if let Err(error) = read {
             self.end_connection(now, CloseCode::BadFrame, error.to_string());
         }
@@ -57,7 +63,7 @@ impl<M: Clone> Peer<M> {
                 Ok(message) => self.handle_message(now, incarnation, message),
                 Err(DecodeError::UnknownKind { kind, .. }) => {
                     self.unknown_frames += 1;
-                    self.control(Message::Unsupported(kind));
+                    self.data(now, Message::Unsupported(kind));
                 }
                 Err(error) => return Err(error),
             }
