@@ -197,6 +197,10 @@ impl<M: Clone> Peer<M> {
             return;
         }
         if refusal.is_final() {
+            // What was sent may have run; only of the rest it can be said that it did not.
+            let mut deliveries = Vec::new();
+            self.calls.end_all(true, &Answer::Down(DownReason::NoConnection), &mut deliveries);
+            self.deliver(deliveries);
             self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
             self.link.presence = Presence::Refused(refusal);
         } else if matches!(self.link.presence, Presence::Refused(_)) {
@@ -366,3 +370,6 @@ impl<M: Clone> Peer<M> {
 
 /// How late the per-node servers of that mutant are.
 const LATE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;
