@@ -102,3 +102,67 @@ fn joined(frame: Incomplete, bytes: u32, body: Bytes) -> Result<(Incomplete, Byt
         Err(BulkError("a payload is not as long as its frame says"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(call: u64) -> Incomplete {
+        Incomplete::Reply(CallRef(call))
+    }
+
+    fn body(bytes: usize) -> Bytes {
+        vec![7; bytes].into()
+    }
+
+    fn limits() -> Limits {
+        Limits { payload_bytes_max: 10, bulk_streams_max: 2, jobs_max: 2, ..Limits::default() }
+    }
+
+    #[test]
+    fn a_frame_and_its_payload_meet_whichever_comes_first() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.handle_frame(BulkId(1), 4, reply(1), &limits()), Ok(None));
+        assert_eq!(inbound.handle_body(BulkId(2), body(5), &limits()), Ok(None));
+        assert_eq!(inbound.handle_body(BulkId(1), body(4), &limits()), Ok(Some((reply(1), body(4)))));
+        assert_eq!(inbound.handle_frame(BulkId(2), 5, reply(2), &limits()), Ok(Some((reply(2), body(5)))));
+        assert_eq!(inbound, Inbound::default());
+    }
+
+    #[test]
+    fn a_payload_is_as_long_as_its_frame_says_and_not_above_the_limit() {
+        let mut inbound = Inbound::default();
+        assert!(inbound.handle_frame(BulkId(1), 10, reply(1), &limits()).is_ok());
+        assert!(inbound.handle_frame(BulkId(2), 11, reply(2), &limits()).is_err());
+        assert!(inbound.handle_body(BulkId(1), body(9), &limits()).is_err());
+    }
+
+    #[test]
+    fn payloads_without_frames_are_bounded_and_make_room_when_met() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.handle_body(BulkId(1), body(10), &limits()), Ok(None));
+        assert_eq!(inbound.handle_body(BulkId(2), body(10), &limits()), Ok(None));
+        assert!(inbound.clone().handle_body(BulkId(3), body(1), &limits()).is_err());
+        assert!(inbound.handle_frame(BulkId(1), 10, reply(1), &limits()).is_ok());
+        assert_eq!(inbound.handle_body(BulkId(3), body(1), &limits()), Ok(None));
+    }
+
+    #[test]
+    fn frames_without_payloads_are_bounded_and_make_room_when_met() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.handle_frame(BulkId(1), 1, reply(1), &limits()), Ok(None));
+        assert_eq!(inbound.handle_frame(BulkId(2), 1, reply(2), &limits()), Ok(None));
+        assert!(inbound.clone().handle_frame(BulkId(3), 1, reply(3), &limits()).is_err());
+        assert!(inbound.handle_body(BulkId(1), body(1), &limits()).is_ok());
+        assert_eq!(inbound.handle_frame(BulkId(3), 1, reply(3), &limits()), Ok(None));
+    }
+
+    #[test]
+    fn a_number_used_twice_is_refused() {
+        let mut inbound = Inbound::default();
+        assert!(inbound.handle_frame(BulkId(1), 1, reply(1), &limits()).is_ok());
+        assert!(inbound.handle_frame(BulkId(1), 1, reply(1), &limits()).is_err());
+        assert!(inbound.handle_body(BulkId(2), body(1), &limits()).is_ok());
+        assert!(inbound.handle_body(BulkId(2), body(1), &limits()).is_err());
+    }
+}

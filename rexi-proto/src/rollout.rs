@@ -301,3 +301,6 @@ impl Announced {
         self.phase.cast_target() == ServerAddress::Singleton
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -330,3 +330,6 @@ impl Server {
         JobKey { server: self.address, caller, call, id }
     }
 }
+
+#[cfg(test)]
+mod tests;
