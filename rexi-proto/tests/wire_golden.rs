@@ -102,18 +102,13 @@ fn table() -> Vec<(String, WireVersion, Message)> {
     for version in VERSIONS {
         for server in SERVERS {
             for (name, message) in examples(server) {
-                match message.server() {
-                    Some(ServerAddress::Singleton) => {
-                        table.push((format!("{version} {name} singleton"), version, message))
-                    }
-                    Some(ServerAddress::PerNode) => {
-                        table.push((format!("{version} {name} per-node"), version, message))
-                    }
-                    None if server == ServerAddress::Singleton => {
-                        table.push((format!("{version} {name}"), version, message))
-                    }
-                    None => {}
-                }
+                let suffix = match message.server() {
+                    Some(ServerAddress::Singleton) => " singleton",
+                    Some(ServerAddress::PerNode) => " per-node",
+                    None if server == ServerAddress::Singleton => "",
+                    None => continue,
+                };
+                table.push((format!("{version} {name}{suffix}"), version, message));
             }
         }
     }
@@ -435,7 +430,11 @@ proptest! {
     }
 
     #[test]
-    fn any_hello_is_read_or_refused(bytes in vec(any::<u8>(), 0..80), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn any_hello_is_read_or_refused(
+        bytes in vec(any::<u8>(), 0..80),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let _ = Hello::decode(&bytes);
         let _ = Hello::decode(&[&[0][..], b"REXI", &bytes].concat());
         let mut changed = unhex(&HELLO.concat())[LENGTH_BYTES..].to_vec();
@@ -445,7 +444,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic_a_peer(version in 0..3_usize, stream in stream(), step in 1..50_usize, bulk in vec(0..3_u64, 0..4)) {
+    fn no_bytes_panic_a_peer(
+        version in 0..3_usize,
+        stream in stream(),
+        step in 1..50_usize,
+        bulk in vec(0..3_u64, 0..4),
+    ) {
         let mut buffer = FrameBuffer::new(64);
         buffer.extend(&stream);
         while let Ok(Some(_)) = buffer.next_frame() {}

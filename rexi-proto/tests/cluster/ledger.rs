@@ -104,7 +104,7 @@ impl Ledger {
     }
 
     /// A mailbox got an answer.
-    pub(crate) fn answer(&mut self, by: Life, mailbox: u32, call_ref: CallRef, answer: Answer) {
+    pub(crate) fn answer(&mut self, by: Life, mailbox: u32, call_ref: CallRef, answer: &Answer) {
         let call = &mut self.calls[mailbox as usize];
         let mut broken = None;
         if call.by != by || call.call != call_ref {
@@ -114,7 +114,7 @@ impl Ledger {
         } else if call.last.is_some() {
             broken = Some(("L1", "an answer after the last"));
         }
-        match &answer {
+        match answer {
             Answer::Reply { body, last } => {
                 let (of, number) = numbers(body);
                 if of != mailbox {
@@ -143,10 +143,7 @@ impl Ledger {
             | Answer::Exit { reason: ExitReason::Draining | ExitReason::TooManyJobs, .. }
                 if call.spawned > 0 && broken.is_none() =>
             {
-                // A refusal of a peer that runs on may come late; the others say for certain that nothing ran.
-                if !matches!(answer, Answer::Incompatible(_)) {
-                    broken = Some(("S2", "it ran, and its caller was told that it did not"));
-                }
+                broken = Some(("S2", "it ran, and its caller was told that it did not"));
             }
             _ => {}
         }

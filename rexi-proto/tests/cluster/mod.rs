@@ -62,11 +62,11 @@ pub(crate) struct Cluster {
     unknown_frames_sent: bool,
 }
 
-/// Small enough that every bound is met.
-fn limits() -> Limits {
+/// Small enough that every bound is met. Every third node takes less than the others send.
+fn limits(node: usize) -> Limits {
     let limits = Limits {
-        frame_bytes_max: 2_048,
-        payload_bytes_max: 64,
+        frame_bytes_max: if node % 3 == 1 { 1_200 } else { 2_048 },
+        payload_bytes_max: if node % 3 == 1 { 36 } else { 64 },
         inline_bytes_max: 16,
         bulk_streams_max: 64,
         unwritten_bytes_max: 96,
@@ -193,7 +193,7 @@ impl Cluster {
         node.next_ref += 1;
         let (by, release) = (node.life(), node.release);
         let peer = node.peers.get_mut(&to).expect("a member");
-        let body = payload(mailbox, 0, if bulk { 40 } else { 8 });
+        let body = payload(mailbox, 0, size(bulk, mailbox));
         let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
         self.ledger.calls.push(Call {
             by,
@@ -209,6 +209,7 @@ impl Cluster {
             last: None,
         });
         if peer.cast(now, cast, mailbox).is_err() {
+            self.ledger.saw("a cast was not accepted");
             self.ledger.calls[mailbox as usize].killed = true;
         }
         self.drain(from);
@@ -307,7 +308,7 @@ impl Cluster {
             let ending = match how % 4 {
                 0 => Ending::Exit(ExitReason::Done),
                 1 => Ending::Exit(ExitReason::Failed("no".into())),
-                how => Ending::Reply(payload(mailbox, record.sent, if how == 2 { 8 } else { 40 })),
+                how => Ending::Reply(payload(mailbox, record.sent, size(how == 3, mailbox))),
             };
             record.sent += u32::from(matches!(ending, Ending::Reply(_)));
             of.jobs.remove(&job);
@@ -317,7 +318,8 @@ impl Cluster {
             }
             return self.drain(node);
         }
-        let body = payload(mailbox, record.sent, if matches!(work, Work::Reply(true)) { 40 } else { 8 });
+        let body = payload(mailbox, record.sent, size(matches!(work, Work::Reply(true)), mailbox));
+        let bytes = body.len();
         let is_reply = matches!(work, Work::Reply(_));
         let runs = match (job.server, is_reply) {
             (ServerAddress::Singleton, true) => of.singleton.as_mut().expect("it runs").handle_reply(job, body),
@@ -326,7 +328,10 @@ impl Cluster {
             (ServerAddress::PerNode, false) => of.peers.get_mut(&member).expect("a member").handle_ping(job),
         };
         record.sent += u32::from(is_reply);
-        if !runs {
+        if !runs && bytes > of.limits.payload_bytes_max as usize {
+            of.jobs.remove(&job);
+            self.ledger.saw("a reply was too large");
+        } else if !runs {
             self.ledger.violate("S3", &format!("{job:?} was not aborted, but its server does not know it"));
         }
         self.drain(node);
@@ -344,7 +349,7 @@ impl Cluster {
         self.incarnations += 1;
         let incarnation = Incarnation(self.incarnations);
         let (count, release) = (self.nodes.len(), self.releases[index]);
-        let node = Node::start(index, count, release, incarnation, self.now, (limits(), self.mutants));
+        let node = Node::start(index, count, release, incarnation, self.now, (limits(index), self.mutants));
         self.nodes[index] = Some(node);
     }
 
@@ -418,6 +423,15 @@ impl Cluster {
                 self.drain(index);
             }
         }
+    }
+}
+
+/// Bytes of a payload: inside its frame, beside it, or now and then more than some nodes take.
+fn size(bulk: bool, mailbox: u32) -> usize {
+    match (bulk, mailbox % 8) {
+        (false, _) => 8,
+        (true, 7) => 40,
+        (true, _) => 30,
     }
 }
 

@@ -120,6 +120,7 @@ impl Node {
             Output::Deliver(mailbox, call, answer) => {
                 match &answer {
                     rexi_proto::Answer::Dropped => ledger.saw("a cast was dropped"),
+                    rexi_proto::Answer::TooLarge => ledger.saw("an argument was too large for its peer"),
                     rexi_proto::Answer::Down(_) => ledger.saw("a call ended in a down"),
                     rexi_proto::Answer::Incompatible(_) => ledger.saw("a call ended in a refusal"),
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ReplyDropped, .. } => {
@@ -130,7 +131,7 @@ impl Node {
                     }
                     _ => {}
                 }
-                ledger.answer(self.life(), mailbox, call, answer);
+                ledger.answer(self.life(), mailbox, call, &answer);
             }
             Output::MonitorDown(mailbox, monitor, _) => ledger.down(self.life(), mailbox, monitor),
             Output::Announced(life, epoch, phase) => self.rollout.handle_announce(&name(member), life, epoch, phase),
