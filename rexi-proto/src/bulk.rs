@@ -1,6 +1,6 @@
 //! Payloads that arrive on QUIC streams of their own, and the frames on the ordered lane that wait for them. Either may
-//! come first. Bounded both ways: a peer that sends payloads no frame points to is cut off, and one that points to payloads
-//! which do not come.
+//! come first. Bounded both ways: a peer that sends payloads no frame points to is cut off, and one that points to
+//! payloads which do not come.
 
 use std::collections::{BTreeMap, BTreeSet};
 

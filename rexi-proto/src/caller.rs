@@ -171,8 +171,8 @@ impl<M: Clone> Calls<M> {
         self.open.get(&call).is_none_or(|open| open.replies == replies)
     }
 
-    /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers wait
-    /// behind a payload that does not come.
+    /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers
+    /// wait behind a payload that does not come.
     pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliveries: &mut Vec<Delivery<M>>) -> Result<(), ()> {
         let Some(open) = self.open.get_mut(&call) else { return Ok(()) };
         if open.held.is_empty()

@@ -30,8 +30,8 @@ pub struct Limits {
     pub buffered_bytes_max: usize,
     /// Calls that one node may have open to one peer. Beyond: the cast is refused. Default 100,000.
     pub calls_open_max: usize,
-    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Also the frames of one peer that may wait for
-    /// their payloads; beyond, the connection is closed. Default 100,000.
+    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Also the frames of one peer that may wait
+    /// for their payloads; beyond, the connection is closed. Default 100,000.
     pub jobs_max: usize,
     /// Kills that a server remembers since they met no job. Beyond: the oldest is forgotten. Default 256.
     pub tombstones_max: usize,

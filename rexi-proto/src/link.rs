@@ -1,8 +1,9 @@
 //! The way out to one peer: is it there, what is ready to be written, and what waits for it in a bounded buffer.
 //!
-//! While the peer is there and keeps up, frames are encoded straight into the bytes that the writer will take. Frames for
-//! a peer that is away or slow wait, first in, first out; beyond the bound the oldest is given back, so that its caller
-//! can be told. Nothing is written twice. Source: rexi_buffer.erl; REXI.md R41 to R46, where its order is changed.
+//! While the peer is there and keeps up, frames are encoded straight into the bytes that the writer will take. Frames
+//! for a peer that is away or slow wait, first in, first out; beyond the bound the oldest is given back, so that its
+//! caller can be told. Nothing is written twice. Source: rexi_buffer.erl; REXI.md R41 to R46, where its order is
+//! changed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -110,8 +111,8 @@ impl Link {
             && self.bulk_bytes < limits.buffered_bytes_max
     }
 
-    /// Whether more is encoded than answers and all that goes past the buffer can explain: the peer asks on and does not
-    /// read.
+    /// Whether more is encoded than answers and all that goes past the buffer can explain: the peer asks on and does
+    /// not read.
     pub(crate) fn is_overrun(&self, limits: &Limits) -> bool {
         self.unwritten.len() > limits.unwritten_bytes_max + OVERRUN_FRAMES * limits.frame_bytes_max as usize
     }
@@ -189,8 +190,8 @@ impl Link {
     }
 }
 
-/// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers the
-/// buffer has dropped.
+/// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers
+/// the buffer has dropped.
 const OVERRUN_FRAMES: usize = 4;
 
 fn payload_bytes(message: &Message) -> usize {

@@ -34,8 +34,8 @@ pub enum Message {
     Demonitor(ServerAddress, MonitorRef),
     /// A monitored server ended, or was never there.
     Down(MonitorRef, DownReason),
-    /// After a reconnect: every call that the sender has open with this server. The server ends jobs that are not in the
-    /// list (their kill was lost) and answers calls it does not know (their cast or their reply was lost).
+    /// After a reconnect: every call that the sender has open with this server. The server ends jobs that are not in
+    /// the list (their kill was lost) and answers calls it does not know (their cast or their reply was lost).
     Resume(ServerAddress, Vec<CallRef>),
     /// The sender's phase has changed; the number grows with each change.
     Announce(u64, Phase),

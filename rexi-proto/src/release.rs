@@ -41,8 +41,8 @@ pub enum ProfileError {
     },
     /// Two phases of one release need different servers, so a change of phase would have to start or stop one.
     #[error(
-        "release {release} may not span {lowest} to {highest}: {lowest} hosts {}, {highest} hosts {}; put them into two \
-         releases", lowest.hosts(), highest.hosts()
+        "release {release} may not span {lowest} to {highest}: {lowest} hosts {}, {highest} hosts {}; put them into \
+         two releases", lowest.hosts(), highest.hosts()
     )]
     HostsDiffer {
         /// The release.

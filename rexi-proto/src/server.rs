@@ -278,7 +278,8 @@ impl Server {
         self.tombstones.push_back((caller, call));
     }
 
-    /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are told.
+    /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are
+    /// told.
     fn handle_resume(&mut self, caller: Caller, calls: &[CallRef]) {
         // What the peer still watches it says again right behind this; what it no longer does, its demonitor was lost.
         self.monitors.retain(|(of, _)| *of != caller);

@@ -1,8 +1,8 @@
 //! All that a node knows of one remote node: calls to it, the way out, the per-node server that serves it.
 //!
-//! In: casts and kills of callers (`outbound.rs`), bytes of the connection (`inbound.rs`), what becomes of the connection
-//! and of time (here). Out: [`Output`], to be drained after every call. One lock around a `Peer` is all that a shell
-//! needs. A connection has a number; what comes late from one that was replaced is passed over.
+//! In: casts and kills of callers (`outbound.rs`), bytes of the connection (`inbound.rs`), what becomes of the
+//! connection and of time (here). Out: [`Output`], to be drained after every call. One lock around a `Peer` is all that
+//! a shell needs. A connection has a number; what comes late from one that was replaced is passed over.
 
 mod inbound;
 mod outbound;
@@ -183,8 +183,8 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after another
-    /// kind calls wait for as long as for a peer that is away.
+    /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after
+    /// another kind calls wait for as long as for a peer that is away.
     pub fn handle_refused(&mut self, now: Duration, incarnation: Incarnation, refusal: Box<Refusal>) {
         if self.incarnation.is_some_and(|known| known != incarnation) {
             if self.link.session().is_some() {
@@ -216,7 +216,8 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    /// Gives up a peer that is away for longer than the stability period: its jobs end, its callers and monitors are told.
+    /// Gives up a peer that is away for longer than the stability period: its jobs end, its callers and monitors are
+    /// told.
     pub fn handle_timeout(&mut self, now: Duration) {
         if self.deadline().is_some_and(|until| until <= now) {
             let reason = if self.incarnation.is_some() { DownReason::NoConnection } else { DownReason::NoConnect };

@@ -121,8 +121,8 @@ impl<M: Clone> Peer<M> {
         self.link.has_unwritten()
     }
 
-    /// Hands the writer all encoded frames in `out` (which must be empty; its memory is used again) and the payloads that
-    /// go behind them on QUIC streams of their own. Frames that waited for room are encoded for the next time.
+    /// Hands the writer all encoded frames in `out` (which must be empty; its memory is used again) and the payloads
+    /// that go behind them on QUIC streams of their own. Frames that waited for room are encoded for the next time.
     pub fn take_outgoing(
         &mut self,
         now: Duration,
@@ -323,8 +323,8 @@ impl<M: Clone> Peer<M> {
     fn abandon_jobs_of(&mut self, call: CallRef) {
         let Some(incarnation) = self.incarnation else { return };
         let caller = Caller { peer: self.id, incarnation };
-        // What the server wants done for it is left to the loop that drains it: this may be a step of that very loop, and
-        // as many answers may be dropped in a row as a peer has calls.
+        // What the server wants done for it is left to the loop that drains it: this may be a step of that very loop,
+        // and as many answers may be dropped in a row as a peer has calls.
         self.server.abandon(caller, call);
         if self.config.hosts.contains(ServerAddress::Singleton) {
             self.outputs.push_back(Output::Singleton(caller, Request::Kill(vec![call])));

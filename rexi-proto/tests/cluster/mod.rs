@@ -1,7 +1,7 @@
 //! A small cluster over an adversarial network, built from the real core as a shell would build it.
 //!
-//! Every operation is total: one that makes no sense in the present state does nothing. So any list of them is a run, and
-//! any part of a list is one too, which is what makes shrinking work.
+//! Every operation is total: one that makes no sense in the present state does nothing. So any list of them is a run,
+//! and any part of a list is one too, which is what makes shrinking work.
 
 mod heal;
 mod ledger;

@@ -1,5 +1,5 @@
-//! The network: per connection one ordered lane each way, payloads beside it in no order, and nobody who tells both ends
-//! at the same time that it is gone.
+//! The network: per connection one ordered lane each way, payloads beside it in no order, and nobody who tells both
+//! ends at the same time that it is gone.
 
 use std::collections::VecDeque;
 

@@ -160,8 +160,8 @@ pub(crate) const REFUSED: &[&str] = &[
     "v3 no-such-server per-node: not emitted",
 ];
 
-/// What a decoder makes of a frame of another version than was negotiated. Some rows are silent mistakes, since versions
-/// share the numbers of kinds: a version is settled in the handshake and never changes in a connection.
+/// What a decoder makes of a frame of another version than was negotiated. Some rows are silent mistakes, since
+/// versions share the numbers of kinds: a version is settled in the handshake and never changes in a connection.
 pub(crate) const SKEWED: &[&str] = &[
     "v1 read as v2, malformed: cast singleton, cast-full singleton, kill singleton, monitor singleton, \
      demonitor singleton, resume singleton, resume-empty singleton",
