@@ -103,6 +103,8 @@ struct Open<M> {
     replies: u64,
     /// Answers behind a reply whose payload is still on its way.
     held: VecDeque<Held>,
+    /// Whether the last answer is among those, so that nothing more is to come.
+    last_held: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +114,13 @@ pub(crate) enum Held {
 }
 
 impl Held {
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Complete(answer) => answer.is_last(),
+            Self::Pending { last, .. } => *last,
+        }
+    }
+
     fn is_complete(&self) -> bool {
         matches!(self, Self::Complete(_))
     }
@@ -133,6 +142,11 @@ impl<M: Clone> Calls<M> {
         self.open.contains_key(&call)
     }
 
+    /// Whether an answer to this call is still to come.
+    pub(crate) fn awaits(&self, call: CallRef) -> bool {
+        self.open.get(&call).is_some_and(|open| !open.last_held)
+    }
+
     pub(crate) fn mailbox(&self, call: CallRef) -> Option<M> {
         self.open.get(&call).map(|open| open.mailbox.clone())
     }
@@ -142,7 +156,7 @@ impl<M: Clone> Calls<M> {
     }
 
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
-        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held: VecDeque::new() });
+        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held: VecDeque::new(), last_held: false });
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -160,7 +174,7 @@ impl<M: Clone> Calls<M> {
 
     /// Counts a reply to an open call. `false`: another should have come before it, so it was lost.
     pub(crate) fn count_reply(&mut self, call: CallRef, number: u64) -> bool {
-        let Some(open) = self.open.get_mut(&call) else { return true };
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held) else { return true };
         let follows = open.replies == number;
         open.replies += u64::from(follows);
         follows
@@ -174,7 +188,7 @@ impl<M: Clone> Calls<M> {
     /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers
     /// wait behind a payload that does not come.
     pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliveries: &mut Vec<Delivery<M>>) -> Result<(), ()> {
-        let Some(open) = self.open.get_mut(&call) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held) else { return Ok(()) };
         if open.held.is_empty()
             && let Held::Complete(answer) = held
         {
@@ -185,6 +199,7 @@ impl<M: Clone> Calls<M> {
             }
             return Ok(());
         }
+        open.last_held = held.is_last();
         open.held.push_back(held);
         if open.held.len() > HELD_ANSWERS_MAX { Err(()) } else { Ok(()) }
     }
@@ -199,9 +214,8 @@ impl<M: Clone> Calls<M> {
                 *held = Held::Complete(Answer::Reply { body: body.clone(), last: *last });
             }
         }
-        // Behind the last answer there may be another: the resume's, to a call whose last reply was still on its way.
         let mut over = false;
-        while !over && let Some(Held::Complete(answer)) = open.held.pop_front_if(|held| held.is_complete()) {
+        while let Some(Held::Complete(answer)) = open.held.pop_front_if(|held| held.is_complete()) {
             over = answer.is_last();
             deliveries.push((open.mailbox.clone(), call, answer));
         }
@@ -230,6 +244,7 @@ impl<M: Clone> Calls<M> {
             let is_reply = |held: &Held| matches!(held, Held::Pending { .. } | Held::Complete(Answer::Reply { .. }));
             open.replies -= open.held.iter().filter(|held| is_reply(held)).count() as u64;
             open.held.clear();
+            open.last_held = false;
         }
     }
 

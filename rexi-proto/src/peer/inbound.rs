@@ -160,7 +160,7 @@ impl<M: Clone> Peer<M> {
     }
 
     fn handle_answer(&mut self, now: Duration, call: CallRef, held: Held) {
-        if !self.calls.is_open(call) {
+        if !self.calls.awaits(call) {
             self.stray_answers += 1;
             return;
         }

@@ -1,5 +1,7 @@
 //! One peer by itself: what becomes of its calls, jobs and monitors when the connection, the peer or time goes on.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use super::*;
@@ -327,6 +329,21 @@ fn nothing_is_delivered_behind_a_last_reply_that_was_held() {
     peer.handle_bulk(SECOND, peer.connection(), BulkId(0), body.clone());
     assert_eq!(answers(&mut peer), [(5, Answer::Reply { body, last: true })]);
     assert_eq!(peer.stats().calls, 0);
+}
+
+#[test]
+fn what_comes_behind_a_last_answer_that_is_held_does_not_change_it() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &reply(5, 0, false, Body::Bulk(BulkId(0), 3)));
+    let (function, reason) = (Arc::from(""), ExitReason::ReplyDropped);
+    let exit = Exit { call: CallRef(5), replies: 0, function: Arc::clone(&function), reason: reason.clone() };
+    receive(&mut peer, SECOND, &Message::Exit(exit));
+    receive(&mut peer, SECOND, &reply(5, 4, false, inline()));
+    let body = Bytes::from_static(b"abc");
+    peer.handle_bulk(SECOND, peer.connection(), BulkId(0), body.clone());
+    let expected = [(5, Answer::Reply { body, last: false }), (5, Answer::Exit { function, reason })];
+    assert_eq!(answers(&mut peer), expected);
 }
 
 #[test]
