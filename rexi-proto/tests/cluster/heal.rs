@@ -35,7 +35,7 @@ impl Cluster {
                 self.start(node);
             }
         }
-        self.connect_all(6);
+        self.connect_all(4);
     }
 
     /// Connects all who may speak, and delivers all that is on its way.
@@ -52,7 +52,7 @@ impl Cluster {
                     }
                 }
             }
-            for _ in 0..8 {
+            for _ in 0..4 {
                 self.exchange();
             }
         }
