@@ -74,6 +74,62 @@ fn each_broken_variant_breaks_a_promise() {
     assert!(search(on(&[SilentMissingServer]), 1_000, &RefCell::default()).is_none());
 }
 
+/// Runs that broke an invariant once, shortest first.
+#[test]
+fn runs_that_failed_once_hold() {
+    let cast = |from, to, bulk, times| Op::Cast { from, to, bulk, times };
+    let reply = |bulk, times| Op::Reply { node: 0, pick: 0, bulk, times };
+    let (to_first, to_second) = (false, true);
+    let runs: [(&str, Vec<u8>, Vec<Op>); 4] = [
+        (
+            "a reply was lost with its connection, the next one came",
+            vec![0, 0],
+            vec![Op::Open, cast(1, 0, false, 1), Op::Exchange, reply(false, 1), Op::Cut { wire: 0 }],
+        ),
+        (
+            "a last reply that was held, then the resume's answer",
+            vec![2, 1],
+            vec![
+                Op::Open,
+                cast(0, 1, false, 2),
+                Op::Exchange,
+                Op::Cut { wire: 0 },
+                Op::Notice { wire: 0, side: to_first },
+                Op::End { node: 1, pick: 0, how: 3 },
+            ],
+        ),
+        (
+            "a dropped reply that was held, then one after the gap",
+            vec![0, 0],
+            vec![
+                Op::Open,
+                cast(1, 0, true, 1),
+                Op::Exchange,
+                reply(true, 1),
+                reply(false, 10),
+                Op::Flush { wire: 0, side: to_second },
+            ],
+        ),
+        (
+            "the phase of an earlier life, read after the hello of the next",
+            vec![2, 2],
+            vec![
+                Op::Open,
+                Op::Ceiling { node: 0, phase: 1 },
+                Op::Flush { wire: 0, side: to_second },
+                Op::Restart { node: 0, step: 2 },
+                Op::Dial { a: 1, b: 0 },
+                Op::Hello { wire: 1, side: to_first },
+                Op::Deliver { wire: 0, side: to_first, bytes: 255 },
+            ],
+        ),
+    ];
+    for (what, releases, ops) in runs {
+        let held = Cluster::new(&releases, Mutants::default()).run(&ops);
+        assert_eq!(held, Ok(()), "{what}");
+    }
+}
+
 /// Searches for a run that breaks an invariant, and shrinks it.
 fn search(mutants: Mutants, cases: u64, seen: &RefCell<BTreeMap<&'static str, u64>>) -> Option<(String, Run)> {
     let mut seed = [0; 32];

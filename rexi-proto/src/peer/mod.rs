@@ -47,7 +47,8 @@ pub enum Output<M> {
     Draining,
     /// The peer does not know the frame kind that we sent.
     Unsupported(u8),
-    /// Close the connection, with this reason in words. The state has already let go of it.
+    /// Close the connection, with this reason in words. The state has let go of it, or does so when it hears that it is
+    /// lost: a shell reports the end of every connection.
     Close(CloseCode, String),
 }
 
