@@ -12,7 +12,9 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use rexi_server::{Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, PeerStatus, Profile, ServerAddress, StartError};
+use rexi_server::{
+    Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, PeerStatus, Profile, ServerAddress, StartError,
+};
 
 pub use log::Log;
 pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, hello};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -55,7 +56,8 @@ pub(crate) fn listen() {
     let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
     let shown = tracing_subscriber::fmt::layer().with_test_writer().with_ansi(false).with_filter(filter);
     // Fails where another test of the same process was first, which will do.
-    let _ = tracing_subscriber::registry().with(shown).with(Keeper.with_filter(LevelFilter::INFO)).try_init();
+    let kept = Targets::new().with_default(LevelFilter::INFO).with_target("rexi_server", LevelFilter::DEBUG);
+    let _ = tracing_subscriber::registry().with(shown).with(Keeper.with_filter(kept)).try_init();
 }
 
 struct Keeper;

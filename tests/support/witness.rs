@@ -22,7 +22,9 @@ impl Witness {
         builder.function("witness", move |job: Context, argument: Bytes| {
             let runs = Arc::clone(&runs);
             async move {
-                runs.lock().expect("nothing panics while it holds the runs").push((job.caller().clone(), argument.clone()));
+                runs.lock()
+                    .expect("nothing panics while it holds the runs")
+                    .push((job.caller().clone(), argument.clone()));
                 Ok::<_, String>(argument)
             }
         })
@@ -60,7 +62,8 @@ impl Traffic {
         let task = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
                 let argument = Bytes::from(count.load(Ordering::Relaxed).to_string());
-                let reply = within("the good peer's reply", node.call(&to, Request::new("witness", argument.clone()))).await;
+                let reply =
+                    within("the good peer's reply", node.call(&to, Request::new("witness", argument.clone()))).await;
                 assert_eq!(reply, Ok(argument), "the good peer was disturbed");
                 count.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;

@@ -1,0 +1,272 @@
+//! Connections that come and go: restarts, nodes that never come, full buffers, dials that cross, leaving under load.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rexi_server::{
+    Answer, Bytes, Call, CallError, CallRef, DownReason, Event, ExitReason, Limits, Node, NodeBuilder, PeerPresence,
+    Request,
+};
+use rexi_tests::{Cluster, Log, Witness, name, peer, release, start_again, until, within};
+
+fn numbered(number: usize) -> Request {
+    Request::new("witness", number.to_string())
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<Bytes> {
+    range.map(|number| Bytes::from(number.to_string())).collect()
+}
+
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+async fn ready(nodes: [&Node; 2]) {
+    within("both to be ready", async { tokio::join!(nodes[0].ready(), nodes[1].ready()) }).await;
+}
+
+/// Casts so many, awaits every reply, in order.
+async fn replies(calls: Vec<Call>) -> Vec<Bytes> {
+    let mut replies = Vec::new();
+    for call in calls {
+        replies.push(within("a reply", call.reply()).await.expect("a reply"));
+    }
+    replies
+}
+
+#[tokio::test]
+async fn a_restart_ends_calls_and_jobs_and_the_new_node_gets_what_waited_in_order() {
+    for number in ["1.0", "1.2", "2.0"] {
+        let (cluster, witness) = (Cluster::new(["n1", "n2"]), Witness::default());
+        let n1 = cluster.start("n1", number);
+        let describe = || witness.on(cluster.builder("n2", release(number)));
+        let n2 = describe().start().expect("n2 starts");
+        ready([&n1, &n2]).await;
+        let mut open = n1.cast(&name("n2"), Request::new("forever", "")).expect("n2 is a member");
+        // n2's own call, whose job runs at n1. It is let go with its node.
+        let calling = {
+            let n2 = n2.clone();
+            tokio::spawn(async move { n2.call(&name("n1"), Request::new("forever", "")).await })
+        };
+        until("both jobs to run", &n1, |n1| n1.status().jobs == 1 && n2.status().jobs == 1).await;
+        let first_life = n2.incarnation();
+
+        calling.abort();
+        let _ = calling.await;
+        drop(n2);
+        let down = within("the call's end", open.next()).await;
+        let ended = matches!(down, Some(Answer::Down(DownReason::Shutdown | DownReason::Restarted)));
+        assert!(ended, "{down:?}");
+        until("n2's jobs to be gone", &n1, |n1| n1.status().jobs == 0 && n1.status().calls == 0).await;
+        let calls: Vec<_> = (0..100).map(|i| n1.cast(&name("n2"), numbered(i)).expect("n2 is a member")).collect();
+
+        let n2 = start_again(describe).await;
+        assert!(n2.incarnation() > first_life);
+        assert_eq!(replies(calls).await, numbers(0..100), "release {number}");
+        assert_eq!(witness.arguments(), numbers(0..100), "release {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_dropped_ends_its_own_jobs() {
+    struct Gone(Arc<AtomicUsize>);
+    impl Drop for Gone {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    for number in ["1.0", "2.0"] {
+        let cluster = Cluster::new(["n1", "n2"]);
+        let gone = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&gone);
+        let n2 = cluster.builder("n2", release(number)).function("held", move |_, _| {
+            let gone = Gone(Arc::clone(&seen));
+            async move {
+                let _gone = gone;
+                std::future::pending::<Result<(), String>>().await
+            }
+        });
+        let (n1, n2) = (cluster.start("n1", number), n2.start().expect("n2 starts"));
+        ready([&n1, &n2]).await;
+        let _held: Vec<_> =
+            (0..3).map(|_| n1.cast(&name("n2"), Request::new("held", "")).expect("n2 is a member")).collect();
+        until("the jobs to run", &n2, |n2| n2.status().jobs == 3).await;
+        drop(n2);
+        until("the jobs to be dropped", &n1, |_| gone.load(Ordering::Relaxed) == 3).await;
+    }
+}
+
+#[tokio::test]
+async fn a_monitor_fires_once_with_the_reason() {
+    for number in ["1.0", "1.2", "2.0"] {
+        let cluster = Cluster::new(["n1", "n2"]);
+        let (n1, n2) = (cluster.start("n1", number), cluster.start("n2", number));
+        ready([&n1, &n2]).await;
+        let mut mailbox = n1.mailbox();
+        let watched = mailbox.monitor(&name("n2")).expect("n2 is a member");
+        let let_go = mailbox.monitor(&name("n2")).expect("n2 is a member");
+        mailbox.demonitor(let_go);
+        // An answer on the same lane shows that the monitors have arrived before the node leaves.
+        within("an echo", n1.call(&name("n2"), Request::new("echo", ""))).await.expect("a reply");
+        within("n2 to leave", n2.shutdown(Duration::from_secs(5))).await;
+        assert_eq!(within("the down", mailbox.recv()).await, Event::Down(watched, DownReason::Shutdown));
+        until("n2 to be away", &n1, |n1| peer(n1, "n2").presence == PeerPresence::Away).await;
+        let n2 = start_again(|| cluster.builder("n2", release(number))).await;
+        ready([&n1, &n2]).await;
+        within("an echo", n1.call(&name("n2"), Request::new("echo", ""))).await.expect("a reply");
+        assert_eq!(mailbox.try_recv(), None, "release {number}");
+    }
+}
+
+#[tokio::test]
+async fn a_monitor_of_a_node_that_is_not_there_fires_at_once() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let n1 = cluster.start("n1", "1.2");
+    let mut mailbox = n1.mailbox();
+    let monitor = mailbox.monitor(&name("n2")).expect("n2 is a member");
+    assert_eq!(mailbox.try_recv(), Some(Event::Down(monitor, DownReason::NoConnect)));
+    assert_eq!(mailbox.try_recv(), None);
+}
+
+#[tokio::test]
+async fn calls_to_a_node_that_never_comes_are_answered_after_the_stability_period() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let short = limits(|limits| limits.stability_period = Duration::from_millis(200));
+    let n1 = cluster.builder("n1", release("1.2")).limits(short).start().expect("n1 starts");
+    let early = n1.cast(&name("n2"), Request::new("echo", "")).expect("n2 is a member");
+    assert_eq!(within("the end", early.reply()).await, Err(CallError::Down(DownReason::NoConnect)));
+    assert_eq!(peer(&n1, "n2").presence, PeerPresence::Gone);
+    // Later ones are answered at once, without a wait.
+    let mut late = n1.cast(&name("n2"), Request::new("echo", "")).expect("n2 is a member");
+    let at_once = tokio::time::timeout(Duration::ZERO, late.next()).await;
+    assert_eq!(at_once, Ok(Some(Answer::Down(DownReason::NoConnect))));
+    // It recovers when the node comes after all.
+    let n2 = cluster.start("n2", "1.2");
+    ready([&n1, &n2]).await;
+    let echo = within("the echo", n1.call(&name("n2"), Request::new("echo", "late"))).await;
+    assert_eq!(echo, Ok(Bytes::from("late")));
+}
+
+#[tokio::test]
+async fn a_full_buffer_drops_the_oldest_cast_and_tells_its_caller() {
+    let (cluster, witness) = (Cluster::new(["n1", "n2"]), Witness::default());
+    let few = limits(|limits| limits.buffered_frames_max = 8);
+    let n1 = cluster.builder("n1", release("1.2")).limits(few).start().expect("n1 starts");
+    let cast = |i| n1.cast(&name("n2"), numbered(i)).expect("n2 is a member");
+    // Reached.
+    let mut calls: Vec<_> = (0..8).map(cast).collect();
+    assert_eq!((peer(&n1, "n2").stats.buffered, peer(&n1, "n2").stats.dropped), (8, 0));
+    // Passed by one.
+    calls.push(cast(8));
+    assert_eq!((peer(&n1, "n2").stats.buffered, peer(&n1, "n2").stats.dropped), (8, 1));
+    let oldest = calls.remove(0);
+    assert_eq!(within("the drop", oldest.reply()).await, Err(CallError::Dropped));
+    // Recovered.
+    let n2 = witness.on(cluster.builder("n2", release("1.2"))).start().expect("n2 starts");
+    assert_eq!(replies(calls).await, numbers(1..9));
+    ready([&n1, &n2]).await;
+    assert_eq!(replies((9..30).map(cast).collect()).await, numbers(9..30));
+    assert_eq!(witness.arguments(), numbers(1..30));
+    assert_eq!((peer(&n1, "n2").stats.buffered, peer(&n1, "n2").stats.dropped), (0, 1));
+}
+
+#[tokio::test]
+async fn of_two_dials_at_once_one_connection_stays_and_no_call_is_lost() {
+    let mut crossed = 0;
+    for round in 0..20 {
+        let (cluster, witness, log) = (Cluster::new(["n1", "n2"]), Witness::default(), Log::here());
+        let start = |of| witness.on(cluster.builder(of, release("1.2"))).start().expect("a node");
+        let (n1, n2) = (start("n1"), start("n2"));
+        let cast = |from: &Node, to, i| from.cast(&name(to), numbered(i)).expect("a member");
+        let calls = (0..50).flat_map(|i| [cast(&n1, "n2", i), cast(&n2, "n1", i)]).collect();
+        let replies = replies(calls).await;
+        ready([&n1, &n2]).await;
+        assert_eq!((replies.len(), witness.count()), (100, 100), "round {round}");
+        let addresses = ["n1", "n2"].map(|of| format!("address={}", cluster.address(of)));
+        // A space or a bracket ends an address, so that no port is taken for the start of another.
+        let lines = |what: &str, of: &String| log.lines(&[what, &format!("{of} ")]).len();
+        for address in &addresses {
+            let (came, went) = (lines("INFO connected", address), lines("INFO disconnected", address));
+            assert_eq!((came, went), (1, 0), "round {round}");
+        }
+        for (node, of) in [(&n1, "n2"), (&n2, "n1")] {
+            assert_eq!(peer(node, of).presence, PeerPresence::Connected, "round {round}");
+        }
+        // Each end says so where it gives up a dial because the other's connection was first.
+        let gave_up = |what: &str| addresses.iter().any(|address| lines(what, address) > 0);
+        crossed += usize::from(gave_up("another connection to the same peer is in use") || gave_up("came first"));
+        within("n1 to leave", n1.shutdown(Duration::from_secs(5))).await;
+    }
+    println!("the dials crossed in {crossed} of 20 rounds");
+}
+
+/// What n2 took and finished, and what n1 heard of it.
+struct Load {
+    finished: Arc<AtomicUsize>,
+}
+
+impl Load {
+    fn on(&self, builder: NodeBuilder) -> NodeBuilder {
+        let finished = Arc::clone(&self.finished);
+        builder.function("work", move |_, argument: Bytes| {
+            let finished = Arc::clone(&finished);
+            async move {
+                tokio::task::yield_now().await;
+                finished.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, String>(argument)
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_under_load_loses_no_reply() {
+    let (mut answered, mut refused, mut down) = (0, 0, 0);
+    for round in 0..20 {
+        let number = ["1.0", "1.2", "2.0"][round % 3];
+        let cluster = Cluster::new(["n1", "n2"]);
+        let load = Load { finished: Arc::default() };
+        let n2 = load.on(cluster.builder("n2", release(number))).start().expect("n2 starts");
+        let n1 = cluster.start("n1", number);
+        ready([&n1, &n2]).await;
+        let mut mailbox = n1.mailbox();
+        let mut open: BTreeSet<CallRef> = BTreeSet::new();
+        let (mut replies, mut n2, mut leaving) = (0, Some(n2), None::<tokio::task::JoinHandle<usize>>);
+        while !leaving.as_ref().is_some_and(|leaving| leaving.is_finished()) {
+            // Leaves at another point of the load in each round.
+            if replies > round * 37
+                && let Some(n2) = n2.take()
+            {
+                leaving = Some(tokio::spawn(n2.shutdown(Duration::from_secs(5))));
+            }
+            // Few enough not to fill the buffer once the node is gone.
+            if open.len() < 500 {
+                open.extend((0..20).map(|_| mailbox.cast(&name("n2"), Request::new("work", "")).expect("a member")));
+            }
+            tokio::task::yield_now().await;
+            while let Some(event) = mailbox.try_recv() {
+                let Event::Answer(call, answer) = event else { panic!("nothing is monitored: {event:?}") };
+                assert!(open.remove(&call), "one answer a call");
+                match answer {
+                    Answer::Reply { last: true, .. } => replies += 1,
+                    Answer::Exit { reason: ExitReason::Draining, .. } => refused += 1,
+                    Answer::Down(DownReason::Shutdown) => down += 1,
+                    other => panic!("round {round}, release {number}: {other:?}"),
+                }
+            }
+        }
+        let leaving = leaving.expect("the loop ends once it has left");
+        assert_eq!(leaving.await.expect("no panic"), 0, "no job had to be ended");
+        // What is open still waits for a next life of n2.
+        assert_eq!(mailbox.open_calls(), open.len());
+        assert_eq!(peer(&n1, "n2").stats.buffered, open.len(), "round {round}, release {number}");
+        assert_eq!(replies, load.finished.load(Ordering::Relaxed), "round {round}, release {number}");
+        answered += replies;
+    }
+    println!("{answered} replies, {refused} refused while draining, {down} down");
+    assert!(answered > 0 && refused + down > 0, "nothing was in flight");
+}

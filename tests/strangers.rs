@@ -1,0 +1,280 @@
+//! Who is no peer, or an unruly one: each is refused with a reason and an address in the log, and disturbs nobody.
+//!
+//! In every test a good peer calls the node without a pause; its calls must all be answered, and no function may run for
+//! anybody else. What a stranger says always has a cast behind it, which must come to nothing.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rexi_proto::{CloseCode, Hello, Kind, Message, WireVersion};
+use rexi_server::{DevAuthority, Node, PeerPresence};
+use rexi_tests::{
+    ALPN, Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, peer, release, until, within,
+};
+
+/// A node `n1` with its good peer `n2`; `n3` is a member that does not run.
+struct Scene {
+    cluster: Cluster,
+    witness: Witness,
+    n1: Node,
+    _n2: Node,
+    traffic: Traffic,
+    log: Log,
+    panics: u64,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let panics = panics();
+        let (cluster, witness, log) = (Cluster::new(["n1", "n2", "n3"]), Witness::default(), Log::here());
+        let start = |of| witness.on(cluster.builder(of, release("2.0"))).start().expect("a node");
+        let (n1, n2) = (start("n1"), start("n2"));
+        let traffic = Traffic::start(&n2, name("n1"));
+        traffic.more(20).await;
+        Self { cluster, witness, n1, _n2: n2, traffic, log, panics }
+    }
+
+    fn member(&self) -> Stranger {
+        Stranger::member(self.cluster.authority(), "n3")
+    }
+
+    /// Waits for the line on the stranger, and shows it.
+    async fn refused(&self, stranger: &Stranger, reason: &str) {
+        let address = format!("address={}", stranger.address());
+        let line = self.log.line(&[&address, reason]).await;
+        assert!(line.starts_with("WARN"), "{line}");
+        println!("{line}");
+    }
+
+    /// The good peer's calls went on and go on, and nothing ran for anybody else.
+    async fn ends_well(self) {
+        self.traffic.more(20).await;
+        assert!(self.traffic.stop().await >= 40);
+        assert_eq!(self.witness.count_without(&name("n2")), 0, "something ran for a stranger");
+        assert_eq!(panics(), self.panics, "something panicked");
+    }
+}
+
+/// Panics of this process since the first call; whoever asks first begins to count.
+fn panics() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let show = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            COUNT.fetch_add(1, Ordering::Relaxed);
+            show(panic);
+        }));
+    });
+    COUNT.load(Ordering::Relaxed)
+}
+
+/// A frame of these bytes, the first of which is its kind.
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("a short frame");
+    [&length.to_le_bytes(), bytes].concat()
+}
+
+#[tokio::test]
+async fn garbage_datagrams_are_logged_with_their_address_and_dropped() {
+    let scene = Scene::new().await;
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
+    let address = format!("address={}", socket.local_addr().expect("an address"));
+    socket.send_to(b"GET / HTTP/1.1\r\n\r\n", scene.cluster.address("n1")).expect("sent");
+    println!("{}", scene.log.line(&[&address, "dropped a datagram", "no QUIC handshake"]).await);
+    scene.traffic.more(20).await;
+    for i in 0..2_000_u32 {
+        // From one byte to more than a packet, with every first byte there is.
+        let garbage = vec![i as u8; 1 + (i as usize * 7) % 1_400];
+        socket.send_to(&garbage, scene.cluster.address("n1")).expect("sent");
+        if i % 50 == 0 {
+            scene.traffic.more(1).await;
+        }
+    }
+    until("most of them to be counted", &scene.n1, |n1| n1.status().stray_datagrams > 1_000).await;
+    let lines = scene.log.lines(&[&address]).len();
+    assert!(lines <= 30, "{lines} lines for 2,000 datagrams");
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_foreign_tls_client_is_refused() {
+    let scene = Scene::new().await;
+    let authority = scene.cluster.authority();
+    let foreign = Stranger::new(authority, b"h3", Some((authority, "n3")));
+    foreign.connect(scene.cluster.address("n1"), "n1").await.expect_err("another protocol");
+    scene.refused(&foreign, "support any known protocol").await;
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_client_without_a_certificate_is_refused() {
+    let scene = Scene::new().await;
+    let bare = Stranger::new(scene.cluster.authority(), ALPN, None);
+    knock(&scene, &bare, "n3").await;
+    scene.refused(&bare, "certificate").await;
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_is_refused() {
+    let scene = Scene::new().await;
+    let other = DevAuthority::in_memory().expect("keys can be made");
+    let stranger = Stranger::new(scene.cluster.authority(), ALPN, Some((&other, "n3")));
+    knock(&scene, &stranger, "n3").await;
+    scene.refused(&stranger, "certificate").await;
+    assert_eq!(peer(&scene.n1, "n3").presence, PeerPresence::Away);
+    scene.ends_well().await;
+}
+
+/// Connects, as far as it comes, and says a hello and a cast: a client may take itself for connected before the node has
+/// looked at its certificate.
+async fn knock(scene: &Scene, stranger: &Stranger, of: &str) {
+    let Ok(connection) = stranger.connect(scene.cluster.address("n1"), "n1").await else { return };
+    if let Ok((mut send, _)) = connection.open_bi().await {
+        let _ = send.write_all(&[encoded(&hello(of)), cast_of_witness(1)].concat()).await;
+    }
+    within("the refusal", connection.closed()).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_names_another_node_is_refused() {
+    let scene = Scene::new().await;
+    let stranger = scene.member();
+    let said = [encoded(&hello("n2")), cast_of_witness(1)].concat();
+    let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
+    assert_eq!(lane.closed().await.0, CloseCode::NotTrusted.code().into());
+    scene.refused(&stranger, "the certificate does not name n2").await;
+    assert_eq!(peer(&scene.n1, "n2").presence, PeerPresence::Connected);
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_no_member_is_refused() {
+    let scene = Scene::new().await;
+    let stranger = Stranger::member(scene.cluster.authority(), "n9");
+    let said = [encoded(&hello("n9")), cast_of_witness(1)].concat();
+    let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
+    assert_eq!(lane.closed().await.0, CloseCode::NotTrusted.code().into());
+    scene.refused(&stranger, "n9 is no member of this cluster").await;
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_first_frame_that_is_no_hello_is_refused() {
+    for (said, reason) in [
+        (cast_of_witness(1), "rexi's magic"),
+        (frame(b"GET / HTTP/1.1"), "rexi's magic"),
+        (vec![0, 0, 0, 0], "claims 0 bytes"),
+        (vec![0xff; 4], "claims 4294967295 bytes"),
+        ([&encoded(&hello("n3"))[..20], &[0; 300]].concat(), "the hello is malformed"),
+    ] {
+        let scene = Scene::new().await;
+        let stranger = scene.member();
+        let said = [said, cast_of_witness(2)].concat();
+        let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
+        assert_eq!(lane.closed().await.0, CloseCode::BadHandshake.code().into());
+        scene.refused(&stranger, reason).await;
+        scene.ends_well().await;
+    }
+}
+
+#[tokio::test]
+async fn a_hello_that_is_cut_off_is_refused() {
+    let scene = Scene::new().await;
+    let stranger = scene.member();
+    let mut lane = stranger.open(scene.cluster.address("n1"), "n1", &encoded(&hello("n3"))[..20]).await;
+    lane.send.finish().expect("open until now");
+    assert_eq!(lane.closed().await.0, CloseCode::BadHandshake.code().into());
+    scene.refused(&stranger, "the hello did not come").await;
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_is_cut_off_is_logged_and_ends_the_connection() {
+    let scene = Scene::new().await;
+    // The lane is finished in the middle of a frame, reset there, or lost with its connection.
+    for how in ["finished", "reset", "closed"] {
+        let stranger = scene.member();
+        let mut lane = stranger.shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
+        until("n3 to be there", &scene.n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+        // A complete frame before it in one packet: its answer shows that the node has read both.
+        lane.say(&[&frame(&[250]), &cast_of_witness(1)[..9]].concat()).await;
+        while rexi_proto::decode(WireVersion::V3, &lane.frame().await) != Ok(Message::Unsupported(250)) {}
+        match how {
+            "finished" => lane.send.finish().expect("open until now"),
+            "reset" => lane.send.reset(7_u32.into()).expect("open until now"),
+            _ => lane.connection.close(7_u32.into(), b"gone"),
+        }
+        if how != "reset" {
+            // A reset throws away what was not read, so there may be nothing left over.
+            scene.refused(&stranger, "the lane ended in the middle of a frame").await;
+        }
+        let address = format!("address={}", stranger.address());
+        println!("{}", scene.log.line(&[&address, "disconnected"]).await);
+        until("n3 to be away", &scene.n1, |n1| peer(n1, "n3").presence == PeerPresence::Away).await;
+    }
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_breaks_the_format_ends_the_connection() {
+    let scene = Scene::new().await;
+    let with_trailing = |mut frame: Vec<u8>| {
+        frame.push(0);
+        frame
+    };
+    let cases = [
+        (vec![0xff; 4], "a frame claims 4294967295 bytes, allowed are 1 to 1048576"),
+        (vec![0, 0, 0, 0], "a frame claims 0 bytes"),
+        (frame(&with_trailing(vec![Kind::Ping as u8, 1])), "a frame of kind 8 has 1 bytes after its message"),
+        (frame(&[Kind::Ping as u8, 0x80, 0]), "not in canonical form"),
+        (frame(&[Kind::Cast as u8, 1, 2, 3]), "a frame of kind 1 does not hold what that kind must"),
+    ];
+    for (i, (said, reason)) in cases.into_iter().enumerate() {
+        let stranger = scene.member();
+        let mut lane = stranger.shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
+        lane.say(&[said, cast_of_witness(i as u64)].concat()).await;
+        let (code, told) = lane.closed().await;
+        assert_eq!((code, told.contains(reason)), (CloseCode::BadFrame.code().into(), true), "{told}");
+        scene.refused(&stranger, reason).await;
+        until("n3 to be away", &scene.n1, |n1| peer(n1, "n3").presence == PeerPresence::Away).await;
+    }
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_unknown_frame_is_answered_and_counted_and_the_connection_stays() {
+    let scene = Scene::new().await;
+    let stranger = scene.member();
+    let mut lane = stranger.shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
+    let known = frame(&[Kind::NoSuchServer as u8, 1]);
+    for (said, kind) in [(frame(&[200, 1, 2, 3]), 200), (encoded(&hello("n3")), 0), (known, Kind::NoSuchServer as u8)] {
+        lane.say(&said).await;
+        assert_eq!(rexi_proto::decode(WireVersion::V3, &lane.frame().await), Ok(Message::Unsupported(kind)));
+    }
+    assert_eq!(peer(&scene.n1, "n3").stats.unknown_frames, 3);
+    // The connection serves on: n3 is a member, and its cast is a good one.
+    lane.say(&cast_of_witness(7)).await;
+    let reply = rexi_proto::decode(WireVersion::V3, &lane.frame().await).expect("a frame");
+    assert!(matches!(reply, Message::Reply(_)), "{reply:?}");
+    assert_eq!(scene.witness.count_without(&name("n2")), 1);
+    assert_eq!(panics(), scene.panics);
+    assert!(scene.traffic.stop().await >= 20);
+}
+
+#[tokio::test]
+async fn an_earlier_life_of_a_member_is_refused() {
+    let scene = Scene::new().await;
+    let (stranger, address) = (scene.member(), scene.cluster.address("n1"));
+    let later = Hello { incarnation: rexi_server::Incarnation(2), ..hello("n3") };
+    let lane = stranger.shake_hands(address, "n1", &later).await;
+    let earlier = scene.member();
+    let refused = earlier.open(address, "n1", &[encoded(&hello("n3")), cast_of_witness(1)].concat()).await;
+    assert_eq!(refused.closed().await.0, CloseCode::NotTrusted.code().into());
+    scene.refused(&earlier, "is it running twice").await;
+    assert_eq!(peer(&scene.n1, "n3").presence, PeerPresence::Connected);
+    drop(lane);
+    scene.ends_well().await;
+}
