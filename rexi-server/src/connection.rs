@@ -20,7 +20,7 @@ use crate::node::Shared;
 
 /// Why a connection is no longer in use.
 enum End {
-    /// The peer has finished its lane, which it does before it leaves.
+    /// The peer has finished its lane, which it does before it leaves; or we leave, and read no more.
     Finished,
     /// It was closed, by either side, or timed out.
     Lost(String),
@@ -32,7 +32,7 @@ enum End {
 
 /// Serves an agreed connection until it ends.
 pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
-    let Established { member, connection, send, recv, session, release } = established;
+    let Established { member, connection, send, mut recv, session, release } = established;
     let address = connection.remote_address();
     shared.doorman.admit(address);
     let wire = session.wire;
@@ -46,10 +46,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let mut end = tokio::select! {
         biased;
         end = &mut writer => of_writer(end),
-        end = read(shared, &member, id, recv) => end,
+        end = read(shared, &member, id, &mut recv) => end,
     };
     if matches!(end, End::Finished) && shared.flush.is_cancelled() {
-        // The peer has heard that we leave; our writer still waits for its last words to be acknowledged.
+        // Our writer still waits for its last words to be acknowledged. The lane in is kept open, though nobody reads it:
+        // a peer that is told to stop would close before it has read them.
         end = of_writer((&mut writer).await);
     }
     writer.abort();
@@ -95,9 +96,18 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
     close(connection, code, &reason);
 }
 
-async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, mut recv: RecvStream) -> End {
+/// Reads until the lane ends, or until this node leaves: what came after that would be answered for ever, and our last
+/// words would have no end.
+async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mut RecvStream) -> End {
+    let leaving = shared.flush.cancelled();
+    tokio::pin!(leaving);
     loop {
-        match recv.read_chunk(READ_BYTES_MAX, true).await {
+        let chunk = tokio::select! {
+            biased;
+            () = &mut leaving => return End::Finished,
+            chunk = recv.read_chunk(READ_BYTES_MAX, true) => chunk,
+        };
+        match chunk {
             Ok(Some(chunk)) => member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes)),
             Ok(None) => return End::Finished,
             Err(ReadError::ConnectionLost(error)) => return End::Lost(error.to_string()),
