@@ -62,7 +62,7 @@ async fn kill_across_a_flip(before: Phase, after: Phase) {
 
     n1.rollout().set_ceiling(Some(after)).expect("nobody stands in the way");
     reaches(&n1, after).await;
-    // What is cast now goes to the other server, so the lane shows that n2 has heard of the change and the job still runs.
+    // What is cast now goes to the other server, behind the announcement.
     let server = within("the server", n1.call(&name("n2"), Request::new("server", ""))).await.expect("a reply");
     assert_eq!(server, if after == Phase::Switch { "per-node" } else { "singleton" });
     assert_eq!(n2.status().jobs, 1, "a flip ends no job");
@@ -162,7 +162,7 @@ async fn a_node_follows_its_phase_file_and_keeps_the_last_good_word() {
 }
 
 fn start_refused(builder: NodeBuilder) -> StartError {
-    builder.start().err().expect("the node must not start")
+    builder.start().expect_err("the node must not start")
 }
 
 #[tokio::test]

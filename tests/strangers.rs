@@ -1,7 +1,7 @@
 //! Who is no peer, or an unruly one: each is refused with a reason and an address in the log, and disturbs nobody.
 //!
-//! In every test a good peer calls the node without a pause; its calls must all be answered, and no function may run for
-//! anybody else. What a stranger says always has a cast behind it, which must come to nothing.
+//! In every test a good peer calls the node without a pause; its calls must all be answered, and no function may run
+//! for anybody else. What a stranger says mostly has a cast behind it, which must come to nothing.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Once;
@@ -128,8 +128,8 @@ async fn a_certificate_of_another_authority_is_refused() {
     scene.ends_well().await;
 }
 
-/// Connects, as far as it comes, and says a hello and a cast: a client may take itself for connected before the node has
-/// looked at its certificate.
+/// Connects, as far as it comes, and says a hello and a cast: a client may take itself for connected before the node
+/// has looked at its certificate.
 async fn knock(scene: &Scene, stranger: &Stranger, of: &str) {
     let Ok(connection) = stranger.connect(scene.cluster.address("n1"), "n1").await else { return };
     if let Ok((mut send, _)) = connection.open_bi().await {

@@ -59,11 +59,12 @@ impl NodeBuilder {
         }
     }
 
-    /// Describes the node of a configuration: its name, release, address, members, ceiling and phase file. Functions and
-    /// limits are added in code. Reads the identity's files, so it blocks for a moment.
+    /// Describes the node of a configuration: its name, release, address, members, ceiling and phase file. Functions
+    /// and limits are added in code. Reads the identity's files, so it blocks for a moment.
     ///
     /// # Errors
-    /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are no good.
+    /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are no
+    /// good.
     pub fn from_config(config: &Config) -> Result<Self, StartError> {
         let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
         let mut rollout = Rollout::from_release();

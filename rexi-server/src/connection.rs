@@ -49,8 +49,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
         end = read(shared, &member, id, &mut recv) => end,
     };
     if matches!(end, End::Finished) && shared.flush.is_cancelled() {
-        // Our writer still waits for its last words to be acknowledged. The lane in is kept open, though nobody reads it:
-        // a peer that is told to stop would close before it has read them.
+        // Our writer still waits for its last words to be acknowledged. The lane in is kept open, though nobody reads
+        // it: a peer that is told to stop would close before it has read them.
         end = of_writer((&mut writer).await);
     }
     writer.abort();
