@@ -79,7 +79,7 @@ impl Order {
             Answer::Exit { reason: ExitReason::ReplyDropped, .. } | Answer::Dropped => Outcome::Dropped,
             Answer::NoSuchServer(_) => Outcome::NoSuchServer,
             Answer::NoSuchFunction => Outcome::NoSuchFunction,
-            Answer::Down(_) => Outcome::Down,
+            Answer::Down(_) | Answer::Exit { reason: ExitReason::ServerEnded, .. } => Outcome::Down,
             Answer::Incompatible(_) => Outcome::Incompatible,
             _ => Outcome::OtherExit,
         })

@@ -267,6 +267,7 @@ impl Member {
                     if let Some(worker) = state.workers.remove(&job.id) {
                         worker.abort();
                     }
+                    shared.job_ended.notify_waiters();
                 }
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {

@@ -81,6 +81,10 @@ impl Singleton {
         state.workers.remove(&job.id);
         state.server.handle_end(job, ending);
         self.drain(&mut state);
+        drop(state);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.job_ended.notify_waiters();
+        }
     }
 
     pub(crate) fn end(self: &Arc<Self>) {
@@ -120,6 +124,7 @@ impl Singleton {
                     if let Some(worker) = state.workers.remove(&job.id) {
                         worker.abort();
                     }
+                    shared.job_ended.notify_waiters();
                 }
                 ServerOutput::Answer(caller, message) => {
                     shared.member_by_id(caller.peer).with(|peer, _| peer.answer(caller, message));
