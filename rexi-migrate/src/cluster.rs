@@ -6,7 +6,7 @@
 //! failure means for the verdict, is left to `rehearse.rs`.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::control::{Command, ControlError, Event, Stats, encode};
+use crate::host::free_addresses;
+use crate::ledger::{NodeIndex, now_us};
 use crate::process::{Notice, Process, Setup, Start};
 use crate::train::Release;
 
@@ -26,12 +28,17 @@ use crate::train::Release;
 pub struct Life {
     /// The node.
     pub node: String,
+    /// The node's place in the cluster.
+    pub index: NodeIndex,
     /// The release it ran.
     pub release: Release,
     /// The file it wrote its ledger to.
     pub ledger: PathBuf,
     /// Its incarnation, once it was ready.
     pub incarnation: Option<u64>,
+    /// When it was killed or asked to drain, just before; or, if it ended by itself, when that was noticed. In
+    /// microseconds since 1970; `None` while it runs undisturbed.
+    pub stopped_us: Option<u64>,
     /// How it ended; `None` while it runs.
     pub ended: Option<Ending>,
 }
@@ -181,12 +188,7 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::Ports`] where there is none.
     pub fn new(setup: Setup) -> Result<Self, ClusterError> {
-        let sockets = (0..setup.nodes)
-            .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(ClusterError::Ports)?;
-        let addresses =
-            sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>().map_err(ClusterError::Ports)?;
+        let addresses = free_addresses(setup.nodes).map_err(ClusterError::Ports)?;
         let node = |name| Node { name, process: None, state: NodeState::default() };
         let nodes = setup.names().into_iter().map(node).collect();
         let (say, heard) = mpsc::channel(NOTICES_MAX);
@@ -238,7 +240,16 @@ impl Cluster {
         })?;
         self.nodes[node].process = Some(process);
         let ledger = self.setup.ledger(node, life);
-        self.lives.push(Life { node: name, release: release.clone(), ledger, incarnation: None, ended: None });
+        let index = NodeIndex(node.try_into().expect("a cluster has few nodes"));
+        self.lives.push(Life {
+            node: name,
+            index,
+            release: release.clone(),
+            ledger,
+            incarnation: None,
+            stopped_us: None,
+            ended: None,
+        });
         self.nodes[node].state = NodeState { release: Some(release.clone()), running: true, ..NodeState::default() };
         Ok(())
     }
@@ -253,7 +264,11 @@ impl Cluster {
         match command {
             Command::Ceiling { .. } => state.ceiling = None,
             Command::Quiesce => state.quiet = None,
-            Command::Drain { .. } => state.stopping = true,
+            Command::Drain { .. } => {
+                state.stopping = true;
+                // Before the command is on its way: what the node had under way by then was in flight.
+                self.lives[process.life].stopped_us = Some(now_us());
+            }
             Command::Load { .. } => {}
         }
         let line = encode(command);
@@ -285,29 +300,33 @@ impl Cluster {
         if matches!(process.child.try_wait(), Ok(Some(_))) {
             return self.ended(node).await;
         }
-        self.put_down(node).await;
+        self.strike(node);
+        self.reap(node).await;
         Ok(())
-    }
-
-    async fn put_down(&mut self, node: usize) {
-        let Some(mut process) = self.nodes[node].process.take() else { return };
-        // An error means that the process has ended already.
-        let _ = process.child.start_kill();
-        let _ = timeout(REAP_LIMIT, process.child.wait()).await;
-        self.bury(node, process.life, Ending::Killed);
     }
 
     /// Kills every node that still runs.
     pub async fn shut_down(&mut self) {
-        for node in &mut self.nodes {
-            if let Some(process) = &mut node.process {
-                // All at once, so that none sees another go for long.
-                let _ = process.child.start_kill();
-            }
+        // All at once, so that none sees another go for long.
+        for node in 0..self.nodes.len() {
+            self.strike(node);
         }
         for node in 0..self.nodes.len() {
-            self.put_down(node).await;
+            self.reap(node).await;
         }
+    }
+
+    fn strike(&mut self, node: usize) {
+        let Some(process) = &mut self.nodes[node].process else { return };
+        self.lives[process.life].stopped_us = Some(now_us());
+        // An error means that the process has ended already.
+        let _ = process.child.start_kill();
+    }
+
+    async fn reap(&mut self, node: usize) {
+        let Some(mut process) = self.nodes[node].process.take() else { return };
+        let _ = timeout(REAP_LIMIT, process.child.wait()).await;
+        self.bury(node, process.life, Ending::Killed);
     }
 
     /// Hears the nodes until `done`, which is asked after each thing heard; tells whether it came within `limit`.
@@ -390,6 +409,9 @@ impl Cluster {
             }
         };
         let asked = self.nodes[node].state.stopping && self.nodes[node].state.drained;
+        if !asked {
+            self.lives[process.life].stopped_us = Some(now_us());
+        }
         self.bury(node, process.life, if asked { Ending::Drained } else { Ending::ByItself });
         if asked {
             return Ok(());

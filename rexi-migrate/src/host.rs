@@ -1,12 +1,14 @@
-//! What a rehearsal takes from the machine it runs on: signals, a directory for logs and ledgers, the wall clock.
+//! What a rehearsal takes from the machine it runs on: signals, a directory for logs and ledgers, ports.
 //!
-//! In: where the operator wants the files, if anywhere. Out: the first signal that ends a run; a path. What a signal
+//! In: where the operator wants the files, if anywhere. Out: the first signal that ends a run; a path; addresses. What a signal
 //! means for the run is left to `rehearse.rs`.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use rand::RngExt;
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -80,8 +82,43 @@ impl Directory {
     }
 }
 
-/// Microseconds since 1970 on the wall clock, which all processes of this machine share.
-pub(crate) fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    since.as_micros().try_into().unwrap_or(u64::MAX)
+/// Addresses for so many nodes on the loopback interface, on ports that are free now.
+///
+/// Nothing holds a node's port while the node is down, so the ports lie where the system gives none to others; and they
+/// are drawn anew for each run, so that two runs at once keep apart, of one seed too.
+pub(crate) fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+    let first = rand::rng().random_range(PORTS);
+    let ports = (first..PORTS.end).chain(PORTS.start..first);
+    let mut bound = Vec::new();
+    let mut failed = None;
+    for port in ports {
+        if bound.len() == count {
+            break;
+        }
+        match UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(socket) => bound.push(socket),
+            Err(error) => failed = Some(error),
+        }
+    }
+    if bound.len() < count {
+        return Err(failed.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable)));
+    }
+    bound.iter().map(UdpSocket::local_addr).collect()
+}
+
+/// Below the ports that Linux (from 32768) and others (from 49152) give to whoever asks for any.
+const PORTS: Range<u16> = 20_000..30_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_free_distinct_and_outside_the_ports_that_others_are_given() {
+        let addresses = free_addresses(32).expect("ports");
+        let ports: std::collections::BTreeSet<u16> = addresses.iter().map(SocketAddr::port).collect();
+        assert_eq!(ports.len(), 32);
+        assert!(ports.iter().all(|port| PORTS.contains(port)), "{ports:?}");
+        assert!(free_addresses(PORTS.len() + 1).is_err());
+    }
 }

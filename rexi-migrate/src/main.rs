@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_migrate::judge::judge;
 use rexi_migrate::node::{self, NodeArgs};
 use rexi_migrate::progress::Progress;
-use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, judge, rehearse};
+use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, rehearse};
 use rexi_migrate::train::{DEFAULT, Release, Train};
 
 /// Shows whether a cluster may change its protocol while it runs.
@@ -67,6 +68,10 @@ struct RehearseArgs {
     /// Shows no progress, the report alone.
     #[arg(long)]
     quiet: bool,
+    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAMES", value_parser = parse_mutants)]
+    mutant: Option<String>,
 }
 
 fn parse_nodes(text: &str) -> Result<usize, String> {
@@ -85,6 +90,15 @@ fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     // Absolute, since the report may be read elsewhere, and so that a bare name is not looked up in PATH.
     let path = std::path::absolute(path).map_err(|error| format!("{path:?} is no path: {error}"))?;
     if path.is_file() { Ok((release, path)) } else { Err(format!("there is no file {}", path.display())) }
+}
+
+#[cfg(feature = "mutants")]
+fn parse_mutants(text: &str) -> Result<String, String> {
+    use rexi_server::{Mutant, Mutants};
+
+    let known = || Mutant::ALL.map(|(_, name)| name).join(", ");
+    Mutants::from_names(text).map_err(|name| format!("{name:?} is no mutant: use some of {}", known()))?;
+    Ok(text.to_owned())
 }
 
 fn main() -> ExitCode {
@@ -139,7 +153,7 @@ fn create(path: &Path) -> Result<File, Report> {
 impl RehearseArgs {
     fn options(self, program: PathBuf, random_seed: u64) -> Options {
         let seed = self.seed.unwrap_or(random_seed);
-        let command = self.command(seed);
+        let (command, node_args) = (self.command(seed), self.node_args());
         Options {
             nodes: self.nodes,
             rate: self.rate,
@@ -150,8 +164,22 @@ impl RehearseArgs {
             program,
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
             keep: self.keep,
+            node_args,
             command,
         }
+    }
+
+    /// What every node is told beside what the rehearsal tells it.
+    #[cfg(feature = "mutants")]
+    fn node_args(&self) -> Vec<String> {
+        self.mutant.iter().flat_map(|names| ["--mutant".to_owned(), names.clone()]).collect()
+    }
+
+    /// What every node is told beside what the rehearsal tells it: nothing.
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the feature's twin needs it")]
+    fn node_args(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The command line that repeats the run with this seed.
@@ -168,6 +196,9 @@ impl RehearseArgs {
         );
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
+        }
+        for word in self.node_args() {
+            command += &format!(" {}", quoted(&word));
         }
         command
     }
@@ -243,5 +274,15 @@ mod tests {
         assert_eq!(format!("{first:?}"), format!("{again:?}"));
         assert_eq!(again.seed, 77);
         assert_eq!(quoted("a b'c"), r"'a b'\''c'");
+    }
+
+    #[cfg(feature = "mutants")]
+    #[test]
+    fn mutants_reach_the_nodes_and_the_command_and_an_unknown_one_is_wrong_usage() {
+        let options = parse("--mutant kill-follows-phase").expect("arguments").options("self".into(), 1);
+        assert_eq!(options.node_args, ["--mutant", "kill-follows-phase"]);
+        assert!(options.command.ends_with(" --mutant kill-follows-phase"), "{}", options.command);
+        let text = parse("--mutant kill-nobody").expect_err("unknown").to_string();
+        assert!(text.contains("kill-nobody") && text.contains("kill-follows-phase"), "{text}");
     }
 }

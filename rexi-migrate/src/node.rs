@@ -51,8 +51,8 @@ pub struct NodeArgs {
     pub ledger: PathBuf,
     /// Ways to break the protocol on purpose, joined by commas.
     #[cfg(feature = "mutants")]
-    #[arg(long, default_value = "")]
-    pub mutant: String,
+    #[arg(long)]
+    pub mutant: Option<String>,
 }
 
 /// Runs a node until it is drained or its standard input ends.
@@ -111,7 +111,7 @@ fn start(
     });
     #[cfg(feature = "mutants")]
     {
-        let mutants = rexi_server::Mutants::from_names(&args.mutant);
+        let mutants = rexi_server::Mutants::from_names(args.mutant.as_deref().unwrap_or_default());
         builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is no mutant"))?);
     }
     builder.start().map_err(|e| e.to_string())

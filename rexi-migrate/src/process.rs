@@ -32,6 +32,8 @@ pub struct Setup {
     pub rate: u32,
     /// Seed of the load.
     pub seed: u64,
+    /// Further arguments of every node.
+    pub node_args: Vec<String>,
 }
 
 /// Who is started as what.
@@ -107,6 +109,7 @@ impl Setup {
             .args(["--seed", &self.seed.wrapping_add((life as u64).wrapping_mul(SEED_STRIDE)).to_string()])
             .arg("--ledger")
             .arg(self.ledger(node, life))
+            .args(&self.node_args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(self.open_log(start)?)
@@ -176,6 +179,7 @@ mod tests {
             programs: BTreeMap::new(),
             rate,
             seed: 0,
+            node_args: Vec::new(),
         };
         let rates = |setup: &Setup| (0..setup.nodes).map(|node| setup.rate_of(node)).collect::<Vec<_>>();
         assert_eq!(rates(&setup(5, 6000)), [1200; 5]);

@@ -61,7 +61,7 @@ impl Progress {
 
     /// A step begins.
     pub fn begin(&mut self, row: &StepRow, of: usize) {
-        self.step = format!("step {}/{of} {} {} {}", row.number, row.node, row.releases(), row.how).replace("  ", " ");
+        self.step = format!("step {}/{of} {}", row.number, row.action());
         self.drawn = None;
     }
 

@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 
 use rexi_migrate::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::control::Command;
+use rexi_migrate::judge::{
+    Counts, Evidence, Judgement, ProcessEnd, Requirement, StepRow, StepWindow, Verdict, Witness, WitnessCount,
+};
 use rexi_migrate::process::Setup;
 use rexi_migrate::progress::Progress;
-use rexi_migrate::rehearse::{Evidence, Options, rehearse};
-use rexi_migrate::report::{Counts, Judged, Report, Verdict, Witness};
+use rexi_migrate::rehearse::{Options, rehearse};
+use rexi_migrate::report::{Conclusion, Report};
 use rexi_migrate::train::{DEFAULT, Release};
 use tempfile::TempDir;
 
@@ -51,6 +54,7 @@ impl Fakes {
             program: self.program("good"),
             programs: self.programs(behaviours),
             keep: Some(self.kept()),
+            node_args: Vec::new(),
             command: "the same again".to_owned(),
         }
     }
@@ -62,7 +66,8 @@ impl Fakes {
     fn cluster(&self, nodes: usize, behaviours: &[(&str, &str)]) -> Cluster {
         std::fs::create_dir_all(self.kept()).expect("a directory");
         let (program, programs) = (self.program("good"), self.programs(behaviours));
-        Cluster::new(Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1 }).expect("ports")
+        let node_args = Vec::new();
+        Cluster::new(Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, node_args }).expect("ports")
     }
 
     /// The process ids that the fake nodes wrote where their ledger goes.
@@ -91,14 +96,16 @@ fn release(text: &str) -> Release {
     text.parse().expect("a release")
 }
 
-fn satisfied(evidence: &Evidence) -> Judged {
-    let step = Counts { casts: 7, answered: 7, ..Counts::default() };
-    Judged {
+fn satisfied(evidence: &Evidence) -> Judgement {
+    let processes = evidence.processes.len() as u64;
+    let step = |step: &StepWindow| StepRow { name: step.name.clone(), casts: 7, answered: 7, ..StepRow::default() };
+    Judgement {
         verdict: Verdict::Safe,
-        findings: Vec::new(),
-        totals: Counts { casts: 700, answered: 700, ..Counts::default() },
-        witnesses: vec![Witness { name: "restarts with jobs in flight".into(), count: evidence.lives.len() as u64 }],
-        steps: vec![step; evidence.steps.len()],
+        doubts: Vec::new(),
+        counts: Counts { processes, casts: 700, answered: 700, ..Counts::default() },
+        outcomes: BTreeMap::new(),
+        witnesses: vec![WitnessCount { witness: Witness::RestartInFlight, count: processes, required: 1 }],
+        steps: evidence.steps.iter().map(step).collect(),
     }
 }
 
@@ -143,29 +150,90 @@ async fn a_whole_train_takes_every_node_through_every_release_and_is_judged() {
     let fakes = Fakes::new();
     let mut options = fakes.options(3, DEFAULT, &[]);
     options.keep = None;
-    let (send, evidence) = std::sync::mpsc::channel();
+    let (send, judged) = std::sync::mpsc::channel();
     let judge = move |evidence: &Evidence| {
-        send.send(evidence.clone()).expect("the test waits");
+        let ends: Vec<(u16, ProcessEnd)> = evidence.processes.iter().map(|p| (p.node.0, p.end)).collect();
+        send.send((ends, evidence.steps.clone(), evidence.required.clone())).expect("the test waits");
         satisfied(evidence)
     };
     let report = rehearse(&options, judge, Progress::quiet()).await.expect("a report");
-    assert_eq!((report.verdict, report.exit_code, &report.stopped), (Verdict::Safe, 0, &None), "{}", report.to_text());
+    let text = report.to_text();
+    assert_eq!((report.verdict, report.exit_code, &report.stopped), (Conclusion::Safe, 0, &None), "{text}");
     assert_eq!(report.steps.len(), report.steps_planned);
     assert!(report.kills >= 5);
-    let Evidence { lives, steps } = evidence.recv().expect("judged");
-    assert_eq!(steps.len(), report.steps.len());
-    for node in ["n1", "n2", "n3"] {
-        let own: Vec<_> = lives.iter().filter(|life| life.node == node).collect();
-        let releases: Vec<String> = own.iter().map(|life| life.release.to_string()).collect();
-        assert_eq!(releases, ["1.0", "1.1", "1.2", "1.1", "1.2", "2.0"]);
-        assert_eq!(own.last().and_then(|life| life.ended), Some(Ending::Drained));
-        assert!(own.iter().all(|life| life.incarnation.is_some()));
+    let (ends, steps, required) = judged.recv().expect("judged");
+    assert_eq!(required, Requirement::non_vacuity());
+    for node in 0..3 {
+        let own: Vec<ProcessEnd> = ends.iter().filter(|end| end.0 == node).map(|end| end.1).collect();
+        assert_eq!(own.len(), 6, "1.0, 1.1, 1.2, 1.1, 1.2 and 2.0");
+        assert!(matches!(own.last(), Some(ProcessEnd::Drained { .. })), "{own:?}");
     }
-    assert_eq!(lives.iter().filter(|life| life.ended == Some(Ending::Killed)).count(), report.kills);
-    let ledgers = lives[0].ledger.parent().expect("a directory");
-    assert!(!ledgers.exists(), "a safe run leaves nothing behind");
-    let text = report.to_text();
-    assert!(text.contains("SAFE: 0 lost, 0 executed twice, 0 orphans in 700 casts; witnessed: 18 restarts"), "{text}");
+    let killed: Vec<u64> = ends.iter().filter_map(|(_, end)| killed_us(*end)).collect();
+    assert_eq!(killed.len(), report.kills);
+    let kills: Vec<_> = report.steps.iter().filter(|row| row.how == "kill -9").collect();
+    for row in kills {
+        let within = |at: &&u64| (row.started_us..=row.ended_us).contains(*at);
+        assert_eq!(killed.iter().filter(within).count(), 1, "{row:?}: {killed:?}");
+    }
+    let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, report.steps.iter().map(|row| row.title()).collect::<Vec<_>>());
+    let sums = "SAFE: 0 lost, 0 executed twice, 0 orphans in 700 casts by 18 processes; 18 restarts with jobs in";
+    assert!(text.contains(sums), "{text}");
+}
+
+fn killed_us(end: ProcessEnd) -> Option<u64> {
+    if let ProcessEnd::KilledNine { at_us } = end { Some(at_us) } else { None }
+}
+
+#[tokio::test]
+async fn a_safe_run_leaves_nothing_behind() {
+    let fakes = Fakes::new();
+    let mut options = fakes.options(2, "1.0", &[]);
+    options.keep = None;
+    let (send, ledgers) = std::sync::mpsc::channel();
+    let judge = move |evidence: &Evidence| {
+        let error = evidence.processes[0].ledger.as_ref().expect_err("a fake node writes none");
+        send.send(error.to_string()).expect("the test waits");
+        satisfied(evidence)
+    };
+    let report = rehearse(&options, judge, Progress::quiet()).await.expect("a report");
+    assert_eq!(report.verdict, Conclusion::Safe);
+    let error = ledgers.recv().expect("judged");
+    let start = error.find('/').expect("it names the file");
+    let file = error[start..].split(".ledger").next().expect("a part");
+    assert!(!Path::new(file).parent().expect("a directory").exists(), "{error}");
+}
+
+#[test]
+fn a_run_whose_nodes_wrote_no_ledgers_tells_nothing_though_all_steps_went_well() {
+    let fakes = Fakes::new();
+    let output =
+        fakes.tool(&[], &["--nodes", "2", "--train", "1.0,1.1", "--dwell-ms", "0"]).output().expect("the tool");
+    let (out, err) = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{out}\n{err}");
+    assert!(out.contains("COULD NOT TELL\n"), "{out}");
+    assert!(
+        out.contains("doubt: a ledger of node 0 is missing") && out.contains("doubt: no ledger has a cast"),
+        "{out}"
+    );
+    assert!(err.contains("logs and ledgers: "), "{err}");
+}
+
+#[tokio::test]
+async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
+    let fakes = Fakes::new();
+    let judge = |evidence: &Evidence| Judgement { verdict: Verdict::Unsafe(Vec::new()), ..satisfied(evidence) };
+    let report = rehearse(&fakes.options(2, "1.0", &[]), judge, Progress::quiet()).await.expect("a report");
+    assert_eq!((report.verdict, report.exit_code, report.stopped), (Conclusion::Unsafe, 1, None));
+}
+
+#[tokio::test]
+async fn a_judge_that_panics_tells_nothing() {
+    let fakes = Fakes::new();
+    let judge = |_: &Evidence| -> Judgement { panic!("out of its depth") };
+    let report = rehearse(&fakes.options(2, "1.0", &[]), judge, Progress::quiet()).await.expect("a report");
+    assert_eq!(report.verdict, Conclusion::CouldNotTell);
+    assert!(report.stopped.is_some_and(|stopped| stopped.contains("the judge failed")));
 }
 
 #[tokio::test]
@@ -226,7 +294,7 @@ async fn a_program_that_cannot_be_run_is_named() {
     let mut options = fakes.options(2, "1.0", &[]);
     options.program = fakes.directory.path().join("missing");
     let report = run(&options).await;
-    assert_eq!(report.verdict, Verdict::CouldNotTell);
+    assert_eq!(report.verdict, Conclusion::CouldNotTell);
     assert!(report.stopped.is_some_and(|stopped| stopped.contains("missing")));
 }
 
@@ -234,11 +302,11 @@ async fn a_program_that_cannot_be_run_is_named() {
 async fn a_node_that_dies_by_itself_during_the_upgrade_makes_it_unsafe() {
     let fakes = Fakes::new();
     let report = run(&fakes.options(3, DEFAULT, &[("1.1", "crashing")])).await;
-    assert_eq!(report.verdict, Verdict::Unsafe);
+    assert_eq!(report.verdict, Conclusion::Unsafe);
     let stopped = report.stopped.expect("stopped");
     assert!(stopped.contains("of release 1.1 ended by itself (exit status: 7)"), "{stopped}");
     assert!(stopped.contains("out of luck"), "{stopped}");
-    assert!(report.judgement.is_none());
+    assert!(report.judgement.is_some_and(|judged| judged.counts.processes == 4), "what there is, is judged");
     all_gone(&fakes, 3);
 }
 
@@ -247,7 +315,7 @@ async fn a_cluster_that_never_came_up_tells_nothing_of_the_upgrade() {
     for behaviour in ["crashing", "babbling"] {
         let fakes = Fakes::new();
         let report = run(&fakes.options(2, DEFAULT, &[("1.0", behaviour)])).await;
-        assert_eq!((report.verdict, report.exit_code), (Verdict::CouldNotTell, 3), "{behaviour}");
+        assert_eq!((report.verdict, report.exit_code), (Conclusion::CouldNotTell, 3), "{behaviour}");
         assert_eq!(report.steps.len(), 1);
     }
 }
@@ -258,12 +326,12 @@ async fn a_drain_that_just_leaves_and_a_refused_ceiling_are_unsafe() {
     let mut options = fakes.options(2, DEFAULT, &[("1.0", "crashing-on-drain")]);
     options.kill_share = 0.0;
     let report = run(&options).await;
-    assert_eq!(report.verdict, Verdict::Unsafe);
+    assert_eq!(report.verdict, Conclusion::Unsafe);
     assert!(report.stopped.expect("stopped").contains("ended by itself (exit status: 0)"));
 
     let fakes = Fakes::new();
     let report = run(&fakes.options(2, DEFAULT, &[("1.2", "unbending")])).await;
-    assert_eq!(report.verdict, Verdict::Unsafe);
+    assert_eq!(report.verdict, Conclusion::Unsafe);
     let stopped = report.stopped.expect("stopped");
     assert!(stopped.contains("refused the ceiling introduce: n2 of release 2.0 stands in the way"), "{stopped}");
 }

@@ -1,7 +1,8 @@
 //! Payloads that arrive on QUIC streams of their own, and the frames on the ordered lane that wait for them. Either may
-//! come first. Bounded: a peer that sends payloads no frame points to is cut off.
+//! come first. Bounded both ways: a peer that sends payloads no frame points to is cut off, and one that points to
+//! payloads which do not come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -45,6 +46,9 @@ impl Inbound {
             self.body_bytes -= body.len();
             return joined(frame, bytes, body).map(Some);
         }
+        if self.frames.len() >= limits.jobs_max {
+            return Err(BulkError("more frames than payloads that they name"));
+        }
         match self.frames.insert(id, (frame, bytes)) {
             None => Ok(None),
             Some(_) => Err(BulkError("two frames name the same payload")),
@@ -72,18 +76,19 @@ impl Inbound {
     }
 
     /// Forgets casts of these calls to `server`, since a kill has come for them. Their payloads are let go on arrival.
-    pub(crate) fn kill(&mut self, server: ServerAddress, calls: &[CallRef]) -> Vec<CallRef> {
-        let mut killed = Vec::new();
+    pub(crate) fn kill(&mut self, server: ServerAddress, calls: &[CallRef]) {
+        if self.frames.is_empty() {
+            return;
+        }
+        let calls: BTreeSet<CallRef> = calls.iter().copied().collect();
         for (frame, _) in self.frames.values_mut() {
             if let Incomplete::Cast(at, cast) = frame
                 && *at == server
                 && calls.contains(&cast.call)
             {
-                killed.push(cast.call);
                 *frame = Incomplete::Reply(NOBODY);
             }
         }
-        killed
     }
 }
 
@@ -95,5 +100,69 @@ fn joined(frame: Incomplete, bytes: u32, body: Bytes) -> Result<(Incomplete, Byt
         Ok((frame, body))
     } else {
         Err(BulkError("a payload is not as long as its frame says"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(call: u64) -> Incomplete {
+        Incomplete::Reply(CallRef(call))
+    }
+
+    fn body(bytes: usize) -> Bytes {
+        vec![7; bytes].into()
+    }
+
+    fn limits() -> Limits {
+        Limits { payload_bytes_max: 10, bulk_streams_max: 2, jobs_max: 2, ..Limits::default() }
+    }
+
+    #[test]
+    fn a_frame_and_its_payload_meet_whichever_comes_first() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.handle_frame(BulkId(1), 4, reply(1), &limits()), Ok(None));
+        assert_eq!(inbound.handle_body(BulkId(2), body(5), &limits()), Ok(None));
+        assert_eq!(inbound.handle_body(BulkId(1), body(4), &limits()), Ok(Some((reply(1), body(4)))));
+        assert_eq!(inbound.handle_frame(BulkId(2), 5, reply(2), &limits()), Ok(Some((reply(2), body(5)))));
+        assert_eq!(inbound, Inbound::default());
+    }
+
+    #[test]
+    fn a_payload_is_as_long_as_its_frame_says_and_not_above_the_limit() {
+        let mut inbound = Inbound::default();
+        assert!(inbound.handle_frame(BulkId(1), 10, reply(1), &limits()).is_ok());
+        assert!(inbound.handle_frame(BulkId(2), 11, reply(2), &limits()).is_err());
+        assert!(inbound.handle_body(BulkId(1), body(9), &limits()).is_err());
+    }
+
+    #[test]
+    fn payloads_without_frames_are_bounded_and_make_room_when_met() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.handle_body(BulkId(1), body(10), &limits()), Ok(None));
+        assert_eq!(inbound.handle_body(BulkId(2), body(10), &limits()), Ok(None));
+        assert!(inbound.clone().handle_body(BulkId(3), body(1), &limits()).is_err());
+        assert!(inbound.handle_frame(BulkId(1), 10, reply(1), &limits()).is_ok());
+        assert_eq!(inbound.handle_body(BulkId(3), body(1), &limits()), Ok(None));
+    }
+
+    #[test]
+    fn frames_without_payloads_are_bounded_and_make_room_when_met() {
+        let mut inbound = Inbound::default();
+        assert_eq!(inbound.handle_frame(BulkId(1), 1, reply(1), &limits()), Ok(None));
+        assert_eq!(inbound.handle_frame(BulkId(2), 1, reply(2), &limits()), Ok(None));
+        assert!(inbound.clone().handle_frame(BulkId(3), 1, reply(3), &limits()).is_err());
+        assert!(inbound.handle_body(BulkId(1), body(1), &limits()).is_ok());
+        assert_eq!(inbound.handle_frame(BulkId(3), 1, reply(3), &limits()), Ok(None));
+    }
+
+    #[test]
+    fn a_number_used_twice_is_refused() {
+        let mut inbound = Inbound::default();
+        assert!(inbound.handle_frame(BulkId(1), 1, reply(1), &limits()).is_ok());
+        assert!(inbound.handle_frame(BulkId(1), 1, reply(1), &limits()).is_err());
+        assert!(inbound.handle_body(BulkId(2), body(1), &limits()).is_ok());
+        assert!(inbound.handle_body(BulkId(2), body(1), &limits()).is_err());
     }
 }

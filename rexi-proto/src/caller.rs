@@ -99,14 +99,31 @@ struct Open<M> {
     mailbox: M,
     /// The server that the cast went to; `None` while it waits in the buffer.
     sent_to: Option<ServerAddress>,
+    /// Replies that were delivered or are held.
+    replies: u64,
     /// Answers behind a reply whose payload is still on its way.
     held: VecDeque<Held>,
+    /// Whether the last answer is among those, so that nothing more is to come.
+    last_held: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Held {
     Complete(Answer),
     Pending { id: BulkId, last: bool },
+}
+
+impl Held {
+    fn is_last(&self) -> bool {
+        match self {
+            Self::Complete(answer) => answer.is_last(),
+            Self::Pending { last, .. } => *last,
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        matches!(self, Self::Complete(_))
+    }
 }
 
 /// An answer with the mailbox it is for.
@@ -125,12 +142,21 @@ impl<M: Clone> Calls<M> {
         self.open.contains_key(&call)
     }
 
+    /// Whether an answer to this call is still to come.
+    pub(crate) fn awaits(&self, call: CallRef) -> bool {
+        self.open.get(&call).is_some_and(|open| !open.last_held)
+    }
+
+    pub(crate) fn mailbox(&self, call: CallRef) -> Option<M> {
+        self.open.get(&call).map(|open| open.mailbox.clone())
+    }
+
     pub(crate) fn refs(&self) -> impl Iterator<Item = CallRef> {
         self.open.keys().copied()
     }
 
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
-        self.open.insert(call, Open { mailbox, sent_to: None, held: VecDeque::new() });
+        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held: VecDeque::new(), last_held: false });
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -146,17 +172,34 @@ impl<M: Clone> Calls<M> {
         self.open.remove(&call).map(|open| open.sent_to)
     }
 
-    /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers wait
-    /// behind a payload that does not come.
+    /// Counts a reply to an open call. `false`: another should have come before it, so it was lost.
+    pub(crate) fn count_reply(&mut self, call: CallRef, number: u64) -> bool {
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held) else { return true };
+        let follows = open.replies == number;
+        open.replies += u64::from(follows);
+        follows
+    }
+
+    /// Whether a job that has sent so many replies has none missing here.
+    pub(crate) fn has_all_replies(&self, call: CallRef, replies: u64) -> bool {
+        self.open.get(&call).is_none_or(|open| open.replies == replies)
+    }
+
+    /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers
+    /// wait behind a payload that does not come.
     pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliveries: &mut Vec<Delivery<M>>) -> Result<(), ()> {
-        let Some(open) = self.open.get_mut(&call) else { return Ok(()) };
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held) else { return Ok(()) };
         if open.held.is_empty()
             && let Held::Complete(answer) = held
         {
+            let over = answer.is_last();
             deliveries.push((open.mailbox.clone(), call, answer));
-            self.close_if_last(call, deliveries);
+            if over {
+                self.open.remove(&call);
+            }
             return Ok(());
         }
+        open.last_held = held.is_last();
         open.held.push_back(held);
         if open.held.len() > HELD_ANSWERS_MAX { Err(()) } else { Ok(()) }
     }
@@ -171,12 +214,14 @@ impl<M: Clone> Calls<M> {
                 *held = Held::Complete(Answer::Reply { body: body.clone(), last: *last });
             }
         }
-        while let Some(Held::Complete(_)) = open.held.front() {
-            if let Some(Held::Complete(answer)) = open.held.pop_front() {
-                deliveries.push((open.mailbox.clone(), call, answer));
-            }
+        let mut over = false;
+        while let Some(Held::Complete(answer)) = open.held.pop_front_if(|held| held.is_complete()) {
+            over = answer.is_last();
+            deliveries.push((open.mailbox.clone(), call, answer));
         }
-        self.close_if_last(call, deliveries);
+        if over {
+            self.open.remove(&call);
+        }
     }
 
     /// Ends one call with an answer of our own making.
@@ -195,7 +240,12 @@ impl<M: Clone> Calls<M> {
 
     /// The connection broke: payloads on their way will not come, and what waits behind them is told by the resume.
     pub(crate) fn forget_held(&mut self) {
-        self.open.values_mut().for_each(|open| open.held.clear());
+        for open in self.open.values_mut() {
+            let is_reply = |held: &Held| matches!(held, Held::Pending { .. } | Held::Complete(Answer::Reply { .. }));
+            open.replies -= open.held.iter().filter(|held| is_reply(held)).count() as u64;
+            open.held.clear();
+            open.last_held = false;
+        }
     }
 
     /// The calls that were cast to `server`.
@@ -217,12 +267,6 @@ impl<M: Clone> Calls<M> {
 
     pub(crate) fn take_monitors(&mut self) -> impl Iterator<Item = (MonitorRef, M)> + use<M> {
         std::mem::take(&mut self.monitors).into_iter().map(|(monitor, (_, mailbox))| (monitor, mailbox))
-    }
-
-    fn close_if_last(&mut self, call: CallRef, deliveries: &[Delivery<M>]) {
-        if deliveries.last().is_some_and(|(_, of, answer)| *of == call && answer.is_last()) {
-            self.open.remove(&call);
-        }
     }
 }
 

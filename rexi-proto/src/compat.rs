@@ -1,8 +1,8 @@
 //! One row per message: since when it is accepted, since when it is emitted, when it is retired.
 //!
 //! Every decision whether a frame may be sent or understood is taken from this table and nowhere else, so that the
-//! verifier can read it too. A message's life: accept first, emit one release later at the earliest, retire last. rexi's
-//! `kill_all` was emitted on the day it was introduced, and old nodes backed up (SAFETY.md G6).
+//! verifier can read it too. A message's life: accept first, emit one release later at the earliest, retire last.
+//! rexi's `kill_all` was emitted on the day it was introduced, and old nodes backed up (SAFETY.md G6).
 
 use crate::version::WireVersion;
 

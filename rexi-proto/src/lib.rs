@@ -1,8 +1,8 @@
 //! The rexi wire protocol and its state machines, without IO.
 //!
-//! Nothing here has a socket, a clock, a task or a random source: time comes in as an argument (a [`Duration`] since the
-//! node's start), and what is to be done comes out as a value. So the checker, the simulator and production drive the
-//! same code.
+//! Nothing here has a socket, a clock, a task or a random source: time comes in as an argument (a [`Duration`] since
+//! the node's start), and what is to be done comes out as a value. So the checker, the simulator and production drive
+//! the same code.
 //!
 //! The way of a cast, in the order of the modules:
 //!

@@ -30,7 +30,8 @@ pub struct Limits {
     pub buffered_bytes_max: usize,
     /// Calls that one node may have open to one peer. Beyond: the cast is refused. Default 100,000.
     pub calls_open_max: usize,
-    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Default 100,000.
+    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Also the frames of one peer that may wait
+    /// for their payloads; beyond, the connection is closed. Default 100,000.
     pub jobs_max: usize,
     /// Kills that a server remembers since they met no job. Beyond: the oldest is forgotten. Default 256.
     pub tombstones_max: usize,
@@ -109,10 +110,10 @@ impl Limits {
 pub const HELLO_BYTES_MAX: u32 = 16 << 10;
 
 /// Bytes of the longest call number on the wire: a varint of 64 bits.
-const CALL_REF_BYTES_MAX: usize = 10;
+pub(crate) const CALL_REF_BYTES_MAX: usize = 10;
 
 /// Bytes that a frame may hold beside its function's name and its payload: all other fields at their longest.
-const FRAME_OVERHEAD_BYTES: usize = 128;
+pub(crate) const FRAME_OVERHEAD_BYTES: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! The way out to one peer: is it there, what is ready to be written, and what waits for it in a bounded buffer.
 //!
-//! While the peer is there and keeps up, frames are encoded straight into the bytes that the writer will take. Frames for
-//! a peer that is away or slow wait, first in, first out; beyond the bound the oldest is given back, so that its caller
-//! can be told. Nothing is written twice. Source: rexi_buffer.erl; REXI.md R41 to R46, where its order is changed.
+//! While the peer is there and keeps up, frames are encoded straight into the bytes that the writer will take. Frames
+//! for a peer that is away or slow wait, first in, first out; beyond the bound the oldest is given back, so that its
+//! caller can be told. Nothing is written twice. Source: rexi_buffer.erl; REXI.md R41 to R46, where its order is
+//! changed.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::EncodeError;
 use crate::hello::Refusal;
-use crate::limits::Limits;
+use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply};
 use crate::name::Incarnation;
 use crate::phase::Servers;
@@ -33,6 +34,13 @@ pub struct Session {
     pub payload_bytes_max: u32,
     /// The epoch of the phase that our hello named.
     pub phase_epoch: u64,
+}
+
+impl Session {
+    /// Numbers of calls that surely fit into one frame to the peer.
+    pub(crate) fn calls_per_frame(&self) -> usize {
+        (self.frame_bytes_max as usize).saturating_sub(FRAME_OVERHEAD_BYTES) / CALL_REF_BYTES_MAX
+    }
 }
 
 /// Whether a peer is there.
@@ -101,6 +109,12 @@ impl Link {
         self.session().is_some()
             && self.unwritten.len() < limits.unwritten_bytes_max
             && self.bulk_bytes < limits.buffered_bytes_max
+    }
+
+    /// Whether more is encoded than answers and all that goes past the buffer can explain: the peer asks on and does
+    /// not read.
+    pub(crate) fn is_overrun(&self, limits: &Limits) -> bool {
+        self.unwritten.len() > limits.unwritten_bytes_max + OVERRUN_FRAMES * limits.frame_bytes_max as usize
     }
 
     /// Encodes a message behind all that is encoded already. A payload above the threshold is taken out of its frame.
@@ -176,6 +190,10 @@ impl Link {
     }
 }
 
+/// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers
+/// the buffer has dropped.
+const OVERRUN_FRAMES: usize = 4;
+
 fn payload_bytes(message: &Message) -> usize {
     match message {
         Message::Cast(_, Cast { body: Body::Inline(bytes), .. })
@@ -199,4 +217,132 @@ fn take_bulk(mut message: Message, inline_bytes_max: usize, id: BulkId) -> (Mess
         _ => None,
     };
     (message, bulk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::DownReason;
+    use crate::name::{CallRef, MonitorRef};
+    use crate::phase::ServerAddress;
+
+    fn cast(call: u64, bytes: usize) -> Message {
+        let body = Body::Inline(vec![7; bytes].into());
+        let (call, function) = (CallRef(call), "f".into());
+        Message::Cast(ServerAddress::PerNode, Cast { call, function, time_left: None, nonce: 0, trace: None, body })
+    }
+
+    fn call(message: &Message) -> u64 {
+        match message {
+            Message::Cast(_, cast) => cast.call.0,
+            other => panic!("no cast: {other:?}"),
+        }
+    }
+
+    fn up(frame_bytes_max: u32) -> Link {
+        let session = Session {
+            incarnation: Incarnation(1),
+            wire: WireVersion::V3,
+            hosts: Servers::PER_NODE,
+            frame_bytes_max,
+            payload_bytes_max: 4 << 20,
+            phase_epoch: 0,
+        };
+        Link::new(Presence::Up(session, Duration::ZERO))
+    }
+
+    fn away() -> Link {
+        Link::new(Presence::Away(Duration::from_secs(15)))
+    }
+
+    #[test]
+    fn the_buffer_holds_its_bound_drops_the_oldest_beyond_and_recovers() {
+        let limits = Limits::default();
+        assert_eq!(limits.buffered_frames_max, 2_000, "as in the original");
+        let mut link = away();
+        for i in 0..2_000 {
+            assert_eq!(link.wait(cast(i, 1), Duration::ZERO, &limits), []);
+        }
+        let dropped = link.wait(cast(2_000, 1), Duration::ZERO, &limits);
+        assert_eq!(dropped.iter().map(call).collect::<Vec<_>>(), [0]);
+        assert_eq!((link.buffered(), link.dropped()), (2_000, 1));
+        assert_eq!(link.take_waiting().map(|waiting| call(&waiting.message)), Some(1));
+        assert_eq!(link.wait(cast(2_001, 1), Duration::ZERO, &limits), [], "there is room again");
+        let order: Vec<u64> =
+            std::iter::from_fn(|| link.take_waiting()).map(|waiting| call(&waiting.message)).collect();
+        assert_eq!(order, (2..=2_001).collect::<Vec<_>>(), "first in, first out");
+        assert_eq!(link.waiting_bytes, 0);
+    }
+
+    #[test]
+    fn the_buffer_holds_its_bytes_and_drops_as_many_as_it_must() {
+        let limits = Limits { buffered_bytes_max: 100, ..Limits::default() };
+        let mut link = away();
+        for i in 0..4 {
+            assert_eq!(link.wait(cast(i, 25), Duration::ZERO, &limits), []);
+        }
+        let dropped = link.wait(cast(4, 26), Duration::ZERO, &limits);
+        assert_eq!(dropped.iter().map(call).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((link.buffered(), link.waiting_bytes), (3, 76));
+        assert_eq!(link.wait(cast(5, 24), Duration::ZERO, &limits), []);
+        link.retain_waiting(|message| call(message) == 5);
+        assert_eq!((link.buffered(), link.waiting_bytes), (1, 24));
+    }
+
+    #[test]
+    fn there_is_room_until_the_writer_falls_behind_and_when_it_catches_up() {
+        let limits =
+            Limits { unwritten_bytes_max: 40, buffered_bytes_max: 100, inline_bytes_max: 16, ..Limits::default() };
+        let mut link = up(1 << 20);
+        while link.has_room(&limits) {
+            link.encode(cast(1, 8), &limits).expect("it fits");
+        }
+        assert!(link.unwritten.len() >= 40 && !link.is_clear(&limits));
+        let mut out = BytesMut::new();
+        assert!(link.take_unwritten(&mut out).is_empty());
+        assert!(link.is_clear(&limits) && !link.has_unwritten());
+        link.encode(cast(2, 100), &limits).expect("it goes beside its frame");
+        assert!(!link.has_room(&limits), "payloads in transfer are bounded too");
+        out.clear();
+        assert_eq!(link.take_unwritten(&mut out).len(), 1);
+        assert!(!link.has_room(&limits), "it is in transfer still");
+        link.bulk_sent(100);
+        assert!(link.has_room(&limits));
+    }
+
+    #[test]
+    fn a_payload_at_the_threshold_stays_in_its_frame_and_one_byte_more_does_not() {
+        let limits = Limits { inline_bytes_max: 16, ..Limits::default() };
+        let mut link = up(1 << 20);
+        link.encode(cast(1, 16), &limits).expect("it fits");
+        assert!(link.bulk.is_empty());
+        link.encode(cast(2, 17), &limits).expect("it fits");
+        link.encode(cast(3, 18), &limits).expect("it fits");
+        assert_eq!(link.bulk.iter().map(|(id, body)| (id.0, body.len())).collect::<Vec<_>>(), [(0, 17), (1, 18)]);
+    }
+
+    #[test]
+    fn a_peer_with_short_frames_gets_payloads_beside_them() {
+        let mut link = up(1_024);
+        link.encode(cast(1, 600), &Limits::default()).expect("it goes beside its frame");
+        assert_eq!(link.bulk.len(), 1);
+        let down = Message::Down(MonitorRef(1), DownReason::Shutdown);
+        link.encode(down, &Limits::default()).expect("it fits");
+        let calls = (0..200).map(|i| CallRef(u64::MAX - i)).collect();
+        let resume = Message::Resume(ServerAddress::PerNode, calls);
+        let before = link.unwritten.len();
+        assert!(matches!(link.encode(resume, &Limits::default()), Err(EncodeError::TooLong { max: 1_024, .. })));
+        assert_eq!(link.unwritten.len(), before, "nothing of it is left behind");
+    }
+
+    #[test]
+    fn a_new_connection_starts_from_nothing() {
+        let limits = Limits { inline_bytes_max: 16, ..Limits::default() };
+        let mut link = up(1 << 20);
+        link.encode(cast(1, 17), &limits).expect("it fits");
+        link.forget_unwritten();
+        assert!(!link.has_unwritten() && link.bulk.is_empty() && link.bulk_bytes == 0);
+        link.encode(cast(2, 17), &limits).expect("it fits");
+        assert_eq!(link.bulk[0].0, BulkId(0));
+    }
 }

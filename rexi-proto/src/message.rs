@@ -34,8 +34,8 @@ pub enum Message {
     Demonitor(ServerAddress, MonitorRef),
     /// A monitored server ended, or was never there.
     Down(MonitorRef, DownReason),
-    /// After a reconnect: every call that the sender has open with this server. The server ends jobs that are not in the
-    /// list (their kill was lost) and answers calls it does not know (their cast or their reply was lost).
+    /// After a reconnect: every call that the sender has open with this server. The server ends jobs that are not in
+    /// the list (their kill was lost) and answers calls it does not know (their cast or their reply was lost).
     Resume(ServerAddress, Vec<CallRef>),
     /// The sender's phase has changed; the number grows with each change.
     Announce(u64, Phase),
@@ -83,6 +83,8 @@ pub struct Cast {
 pub struct Reply {
     /// The call it answers.
     pub call: CallRef,
+    /// Replies that the job has sent before it. A caller that misses one ends the call: a gap is never passed over.
+    pub number: u64,
     /// Whether the job ended with it.
     pub last: bool,
     /// The encoded value.
@@ -94,6 +96,8 @@ pub struct Reply {
 pub struct Exit {
     /// The call it answers.
     pub call: CallRef,
+    /// Replies that the job has sent before it; looked at where the job ended well ([`ExitReason::Done`]).
+    pub replies: u64,
     /// The function's name; empty where the server no longer knows it.
     pub function: Arc<str>,
     /// Why.
@@ -150,6 +154,8 @@ pub enum ExitReason {
     ReplyTooLarge,
     /// A kill for it came first. It did not run.
     Killed,
+    /// The server ended under it. It ran.
+    ServerEnded,
 }
 
 impl fmt::Display for ExitReason {
@@ -166,6 +172,7 @@ impl fmt::Display for ExitReason {
             Self::ReplyDropped => "its reply was dropped from a full buffer",
             Self::ReplyTooLarge => "its reply was larger than the limit",
             Self::Killed => "a kill came before it",
+            Self::ServerEnded => "its server ended under it",
         })
     }
 }

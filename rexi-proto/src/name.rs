@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A node's name: a lower-case DNS name of 1 to 253 bytes, since a certificate's subject alternative name must equal it.
+/// A node's name: a lower-case DNS name of 1 to 253 bytes, since a certificate's subject alternative name must equal
+/// it.
 ///
 /// Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,8 +104,8 @@ pub struct CallRef(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MonitorRef(pub u64);
 
-/// A server's own number for a job it accepted. Never on the wire and never used twice, so that the late end of a killed
-/// worker cannot be taken for the end of another.
+/// A server's own number for a job it accepted. Never on the wire and never used twice, so that the late end of a
+/// killed worker cannot be taken for the end of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 

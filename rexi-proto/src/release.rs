@@ -21,6 +21,14 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProfileError {
+    /// The version's text, with its pre-release and build parts, is too long for a handshake.
+    #[error("release {release}: its text has {bytes} bytes, allowed are {RELEASE_BYTES_MAX}")]
+    ReleaseTooLong {
+        /// The release.
+        release: Version,
+        /// Bytes of its text.
+        bytes: usize,
+    },
     /// The phases are in the wrong order.
     #[error("release {release}: its lowest phase is {lowest}, which is above its highest, {highest}")]
     PhasesReversed {
@@ -33,8 +41,8 @@ pub enum ProfileError {
     },
     /// Two phases of one release need different servers, so a change of phase would have to start or stop one.
     #[error(
-        "release {release} may not span {lowest} to {highest}: {lowest} hosts {}, {highest} hosts {}; put them into two \
-         releases", lowest.hosts(), highest.hosts()
+        "release {release} may not span {lowest} to {highest}: {lowest} hosts {}, {highest} hosts {}; put them into \
+         two releases", lowest.hosts(), highest.hosts()
     )]
     HostsDiffer {
         /// The release.
@@ -70,6 +78,10 @@ impl Profile {
     /// # Errors
     /// [`ProfileError`] where the parts contradict each other.
     pub fn new(release: Version, lowest: Phase, highest: Phase, wire: VersionRange) -> Result<Self, ProfileError> {
+        let bytes = release.to_string().len();
+        if bytes > RELEASE_BYTES_MAX {
+            return Err(ProfileError::ReleaseTooLong { release, bytes });
+        }
         if lowest > highest {
             return Err(ProfileError::PhasesReversed { release, lowest, highest });
         }
@@ -139,6 +151,9 @@ impl Profile {
     }
 }
 
+/// Bytes of a release's text, so that a hello stays within its own bound.
+const RELEASE_BYTES_MAX: usize = 255;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +185,10 @@ mod tests {
             let text = result.expect_err("refused");
             assert!(text.contains(part), "{text}");
         };
+        let long = format!("1.0.0+{}", "a".repeat(250)).parse().expect("a version");
+        let wire = VersionRange::new(WireVersion::V2, WireVersion::V2);
+        let long = Profile::new(long, Phase::Switch, Phase::Switch, wire);
+        refused(long.map_err(|e| e.to_string()), "its text has 256 bytes");
         refused(new(Phase::Switch, Phase::Introduce, 2, 2), "above its highest");
         refused(new(Phase::Switch, Phase::Remove, 2, 2), "put them into two releases");
         refused(new(Phase::Introduce, Phase::Switch, 3, 2), "no range");

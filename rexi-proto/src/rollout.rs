@@ -202,8 +202,10 @@ impl Rollout {
     }
 
     /// Takes a connected member's word that its phase has changed. An older word than the last is passed over.
-    pub fn handle_announce(&mut self, member: &NodeName, epoch: u64, phase: Phase) {
+    /// So is one of an earlier life, which may still be read when a later one has already said hello.
+    pub fn handle_announce(&mut self, member: &NodeName, incarnation: Incarnation, epoch: u64, phase: Phase) {
         if let Some(Some(known)) = self.members.get_mut(member)
+            && incarnation == known.incarnation
             && epoch > known.epoch
         {
             known.epoch = epoch;
@@ -322,3 +324,6 @@ impl Announced {
         self.phase.cast_target() == ServerAddress::Singleton
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,8 @@ pub struct Server {
     tombstones: VecDeque<(Caller, CallRef)>,
     monitors: BTreeSet<(Caller, MonitorRef)>,
     draining: bool,
+    /// Why the server ended, once it has.
+    ended: Option<DownReason>,
     jobs_max: usize,
     tombstones_max: usize,
     payload_bytes_max: usize,
@@ -115,6 +117,8 @@ pub struct Server {
 struct Job {
     id: JobId,
     function: Arc<str>,
+    /// Replies sent so far.
+    replies: u64,
 }
 
 impl Server {
@@ -128,6 +132,7 @@ impl Server {
             tombstones: VecDeque::new(),
             monitors: BTreeSet::new(),
             draining: false,
+            ended: None,
             jobs_max: limits.jobs_max,
             tombstones_max: limits.tombstones_max,
             payload_bytes_max: limits.payload_bytes_max as usize,
@@ -141,9 +146,12 @@ impl Server {
             Request::Cast(cast) => self.handle_cast(caller, cast),
             Request::Kill(calls) => calls.into_iter().for_each(|call| self.handle_kill(caller, call)),
             Request::Resume(calls) => self.handle_resume(caller, &calls),
-            Request::Monitor(monitor) => {
-                self.monitors.insert((caller, monitor));
-            }
+            Request::Monitor(monitor) => match self.ended {
+                Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
+                None => {
+                    self.monitors.insert((caller, monitor));
+                }
+            },
             Request::Demonitor(monitor) => {
                 self.monitors.remove(&(caller, monitor));
             }
@@ -151,27 +159,43 @@ impl Server {
         }
     }
 
-    /// Takes a worker's reply that is not its last. `false`: the job is over, and the worker should end.
+    /// Takes a worker's reply that is not its last. `false`: the job is over, and the worker should end. A reply above
+    /// the limit is the end of its job.
     pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
-        self.handle_progress(job, |call| Message::Reply(Reply { call, last: false, body: Body::Inline(body) }))
+        if body.len() > self.payload_bytes_max {
+            self.handle_end(job, Ending::Exit(ExitReason::ReplyTooLarge));
+            return false;
+        }
+        let Some(running) = self.running(job) else { return false };
+        let number = running.replies;
+        running.replies += 1;
+        let reply = Reply { call: job.call, number, last: false, body: Body::Inline(body) };
+        self.answer(job.caller, Message::Reply(reply));
+        true
     }
 
     /// Takes a worker's sign of life. `false`: the job is over, and the worker should end.
     pub fn handle_ping(&mut self, job: JobKey) -> bool {
-        self.handle_progress(job, Message::Ping)
+        let runs = self.running(job).is_some();
+        if runs {
+            self.answer(job.caller, Message::Ping(job.call));
+        }
+        runs
     }
 
     /// Takes a worker's end. The end of a job that was killed before is silent.
     pub fn handle_end(&mut self, job: JobKey, ending: Ending) {
-        if !self.runs(job) {
+        if self.running(job).is_none() {
             return;
         }
-        let function = self.remove(job.caller, job.call).map(|job| job.function).unwrap_or_default();
+        let Some(Job { function, replies, .. }) = self.remove(job.caller, job.call) else { return };
         let call = job.call;
-        let exit = |reason| Message::Exit(Exit { call, function, reason });
+        let exit = |reason| Message::Exit(Exit { call, replies, function, reason });
         let message = match ending {
             Ending::Reply(body) if body.len() > self.payload_bytes_max => exit(ExitReason::ReplyTooLarge),
-            Ending::Reply(body) => Message::Reply(Reply { call, last: true, body: Body::Inline(body) }),
+            Ending::Reply(body) => {
+                Message::Reply(Reply { call, number: replies, last: true, body: Body::Inline(body) })
+            }
             Ending::Exit(reason) => exit(reason),
             Ending::NoSuchFunction => Message::NoSuchFunction(call),
         };
@@ -193,9 +217,10 @@ impl Server {
     /// Ends the server: its jobs are aborted and answered, its monitors told.
     pub fn end(&mut self, reason: DownReason) {
         self.draining = true;
+        self.ended = Some(reason);
         for ((caller, call), job) in std::mem::take(&mut self.jobs) {
             self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
-            let exit = Exit { call, function: job.function, reason: ExitReason::Draining };
+            let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
         }
         self.jobs_by_peer.clear();
@@ -233,12 +258,12 @@ impl Server {
             None
         };
         if let Some(reason) = refusal {
-            let exit = Exit { call: cast.call, function: cast.function, reason };
+            let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
             return self.answer(caller, Message::Exit(exit));
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(place, Job { id, function: Arc::clone(&cast.function) });
+        self.jobs.insert(place, Job { id, function: Arc::clone(&cast.function), replies: 0 });
         *self.jobs_by_peer.entry(caller.peer).or_default() += 1;
         self.outputs.push_back(ServerOutput::Spawn(self.key(caller, cast.call, id), cast));
     }
@@ -253,15 +278,18 @@ impl Server {
         self.tombstones.push_back((caller, call));
     }
 
-    /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are told.
+    /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are
+    /// told.
     fn handle_resume(&mut self, caller: Caller, calls: &[CallRef]) {
+        // What the peer still watches it says again right behind this; what it no longer does, its demonitor was lost.
+        self.monitors.retain(|(of, _)| *of != caller);
         let open: BTreeSet<CallRef> = calls.iter().copied().collect();
         let jobs = self.jobs_of(caller);
         for &call in jobs.difference(&open) {
             self.abandon(caller, call);
         }
         for &call in open.difference(&jobs) {
-            let exit = Exit { call, function: Arc::default(), reason: ExitReason::ConnectionLost };
+            let exit = Exit { call, replies: 0, function: Arc::default(), reason: ExitReason::ConnectionLost };
             self.answer(caller, Message::Exit(exit));
         }
     }
@@ -274,17 +302,9 @@ impl Server {
         self.monitors.retain(|(of, _)| *of != caller);
     }
 
-    fn handle_progress(&mut self, job: JobKey, message: impl FnOnce(CallRef) -> Message) -> bool {
-        let runs = self.runs(job);
-        if runs {
-            self.answer(job.caller, message(job.call));
-        }
-        runs
-    }
-
-    /// Whether this very job runs, and not a later one of the same call.
-    fn runs(&self, job: JobKey) -> bool {
-        self.jobs.get(&(job.caller, job.call)).is_some_and(|running| running.id == job.id)
+    /// This very job, if it runs, and not a later one of the same call.
+    fn running(&mut self, job: JobKey) -> Option<&mut Job> {
+        self.jobs.get_mut(&(job.caller, job.call)).filter(|running| running.id == job.id)
     }
 
     fn jobs_of(&self, caller: Caller) -> BTreeSet<CallRef> {
@@ -311,3 +331,6 @@ impl Server {
         JobKey { server: self.address, caller, call, id }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,8 +35,10 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let address = connection.remote_address();
     shared.doorman.admit(address);
     let wire = session.wire;
-    tracing::info!(node = %shared.name, peer = %member.name(), %address, release, %wire, "connected");
-    let id = member.attach(&connection, session, release);
+    let Some(id) = member.attach(&connection, session, release) else {
+        return close(&connection, CloseCode::Replaced, "a later start of this node is connected");
+    };
+    tracing::info!(node = %shared.name, peer = %member.name(), %address, %wire, "connected");
     let bulk = shared.tasks.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
     let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
     let mut writer = shared.tasks.spawn(writer.run(send));

@@ -42,6 +42,8 @@ struct State {
     peer: Peer<Arc<Inbox>>,
     workers: HashMap<JobId, AbortHandle>,
     connection: Option<quinn::Connection>,
+    /// The latest life of the peer that was attached.
+    latest: Option<Incarnation>,
     /// When a handshake was chosen that is not attached yet.
     claimed: Option<Duration>,
     /// The release that the peer last connected with.
@@ -62,6 +64,7 @@ impl Member {
             peer: Peer::new(id, config, Duration::ZERO),
             workers: HashMap::new(),
             connection: None,
+            latest: None,
             claimed: None,
             release: None,
             last_error: None,
@@ -111,15 +114,21 @@ impl Member {
         self.lock().claimed = None;
     }
 
-    /// Takes a completed handshake. An earlier connection is closed before the new one is read.
+    /// Takes a completed handshake. An earlier connection is closed before the new one is read. `None`: a later life of
+    /// the peer was attached since the hellos, so this connection is of the past.
     pub(crate) fn attach(
         self: &Arc<Self>,
         connection: &quinn::Connection,
         session: Session,
         release: String,
-    ) -> ConnectionId {
+    ) -> Option<ConnectionId> {
         let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
         let mut state = self.lock();
+        if state.latest.is_some_and(|latest| latest > session.incarnation) {
+            state.claimed = None;
+            return None;
+        }
+        state.latest = Some(session.incarnation);
         if let Some(earlier) = state.connection.replace(connection.clone()) {
             close(&earlier, CloseCode::Replaced, "another connection is in use");
         }
@@ -127,7 +136,7 @@ impl Member {
         let id = state.peer.handle_connected(now, session);
         self.settle(state);
         self.presence_changed();
-        id
+        Some(id)
     }
 
     /// The node's own connection to itself: see `local.rs`.
@@ -238,12 +247,12 @@ impl Member {
         let Some(shared) = self.shared.upgrade() else { return };
         let announced = self.drain(&shared, &mut state);
         drop(state);
-        if let Some((epoch, phase)) = announced {
-            shared.announced(&self.name, epoch, phase);
+        if let Some((incarnation, epoch, phase)) = announced {
+            shared.announced(&self.name, incarnation, epoch, phase);
         }
     }
 
-    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State) -> Option<(u64, Phase)> {
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State) -> Option<(Incarnation, u64, Phase)> {
         let mut announced = None;
         while let Some(output) = state.peer.poll_output() {
             match output {
@@ -270,7 +279,7 @@ impl Member {
                     }
                 }
                 Output::MonitorDown(inbox, monitor, reason) => inbox.deliver_down(monitor, reason),
-                Output::Announced(epoch, phase) => announced = Some((epoch, phase)),
+                Output::Announced(incarnation, epoch, phase) => announced = Some((incarnation, epoch, phase)),
                 Output::Draining => tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving"),
                 Output::Unsupported(kind) => {
                     tracing::warn!(node = %shared.name, peer = %self.name, kind, "the peer does not know this frame");

@@ -227,9 +227,9 @@ impl Shared {
         verdict
     }
 
-    pub(crate) fn announced(&self, member: &NodeName, epoch: u64, phase: Phase) {
+    pub(crate) fn announced(&self, member: &NodeName, incarnation: Incarnation, epoch: u64, phase: Phase) {
         if *member != self.name {
-            self.change_rollout(|rollout| rollout.handle_announce(member, epoch, phase));
+            self.change_rollout(|rollout| rollout.handle_announce(member, incarnation, epoch, phase));
         }
     }
 

@@ -10,7 +10,7 @@ use super::{ConnectionId, Output, Peer};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
-use crate::message::{Body, BulkId, Cast, DownReason, Message, Reply};
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
@@ -23,10 +23,16 @@ impl<M: Clone> Peer<M> {
         if connection != self.connection || self.link.session().is_none() {
             return;
         }
+        if self.link.is_overrun(&self.config.limits) {
+            let reason = "it asks and does not read the answers".to_owned();
+            return self.end_connection(now, CloseCode::TooSlow, reason);
+        }
         let mut frames = std::mem::replace(&mut self.frames, crate::frame::FrameBuffer::new(0));
         frames.extend(bytes);
         let read = self.handle_frames(now, &mut frames);
-        self.frames = frames;
+        if self.link.session().is_some() {
+            self.frames = frames;
+        }
         if let Err(error) = read {
             self.end_connection(now, CloseCode::BadFrame, error.to_string());
         }
@@ -57,7 +63,7 @@ impl<M: Clone> Peer<M> {
                 Ok(message) => self.handle_message(now, incarnation, message),
                 Err(DecodeError::UnknownKind { kind, .. }) => {
                     self.unknown_frames += 1;
-                    self.control(Message::Unsupported(kind));
+                    self.data(now, Message::Unsupported(kind));
                 }
                 Err(error) => return Err(error),
             }
@@ -90,10 +96,12 @@ impl<M: Clone> Peer<M> {
                     self.request(server, incarnation, Request::Demonitor(monitor));
                 }
             }
-            Message::Reply(Reply { call, last, body }) => self.handle_reply_frame(now, incarnation, call, last, body),
+            Message::Reply(reply) => self.handle_reply_frame(now, incarnation, reply),
             Message::Exit(exit) => {
-                let answer = Answer::Exit { function: exit.function, reason: exit.reason };
-                self.handle_answer(now, exit.call, Held::Complete(answer));
+                let Exit { call, replies, function, reason } = exit;
+                let gap = reason == ExitReason::Done && !self.calls.has_all_replies(call, replies);
+                let reason = if gap { ExitReason::ConnectionLost } else { reason };
+                self.handle_answer(now, call, Held::Complete(Answer::Exit { function, reason }));
             }
             Message::NoSuchServer(server, call) => {
                 self.handle_answer(now, call, Held::Complete(Answer::NoSuchServer(server)));
@@ -105,7 +113,9 @@ impl<M: Clone> Peer<M> {
                     self.outputs.push_back(Output::MonitorDown(mailbox, monitor, reason));
                 }
             }
-            Message::Announce(epoch, phase) => self.outputs.push_back(Output::Announced(epoch, phase)),
+            Message::Announce(epoch, phase) => {
+                self.outputs.push_back(Output::Announced(incarnation, epoch, phase));
+            }
             Message::Draining => self.outputs.push_back(Output::Draining),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
         }
@@ -135,7 +145,11 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, call: CallRef, last: bool, body: Body) {
+    fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, reply: Reply) {
+        let Reply { call, number, last, body } = reply;
+        if !self.calls.count_reply(call, number) {
+            self.lose(call);
+        }
         match body {
             Body::Inline(body) => self.handle_answer(now, call, Held::Complete(Answer::Reply { body, last })),
             Body::Bulk(id, bytes) => {
@@ -146,7 +160,7 @@ impl<M: Clone> Peer<M> {
     }
 
     fn handle_answer(&mut self, now: Duration, call: CallRef, held: Held) {
-        if !self.calls.is_open(call) {
+        if !self.calls.awaits(call) {
             self.stray_answers += 1;
             return;
         }

@@ -1,8 +1,8 @@
 //! All that a node knows of one remote node: calls to it, the way out, the per-node server that serves it.
 //!
-//! In: casts and kills of callers (`outbound.rs`), bytes of the connection (`inbound.rs`), what becomes of the connection
-//! and of time (here). Out: [`Output`], to be drained after every call. One lock around a `Peer` is all that a shell
-//! needs. A connection has a number; what comes late from one that was replaced is passed over.
+//! In: casts and kills of callers (`outbound.rs`), bytes of the connection (`inbound.rs`), what becomes of the
+//! connection and of time (here). Out: [`Output`], to be drained after every call. One lock around a `Peer` is all that
+//! a shell needs. A connection has a number; what comes late from one that was replaced is passed over.
 
 mod inbound;
 mod outbound;
@@ -41,13 +41,14 @@ pub enum Output<M> {
     Deliver(M, CallRef, Answer),
     /// Tell the mailbox that what it monitors is down.
     MonitorDown(M, MonitorRef, DownReason),
-    /// The peer says that its phase has changed; the number grows with each change.
-    Announced(u64, Phase),
+    /// The peer, in this life, says that its phase has changed; the number grows with each change.
+    Announced(Incarnation, u64, Phase),
     /// The peer takes no new casts.
     Draining,
     /// The peer does not know the frame kind that we sent.
     Unsupported(u8),
-    /// Close the connection, with this reason in words. The state has already let go of it.
+    /// Close the connection, with this reason in words. The state has let go of it, or does so when it hears that it is
+    /// lost: a shell reports the end of every connection.
     Close(CloseCode, String),
 }
 
@@ -183,8 +184,8 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after another
-    /// kind calls wait for as long as for a peer that is away.
+    /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after
+    /// another kind calls wait for as long as for a peer that is away.
     pub fn handle_refused(&mut self, now: Duration, incarnation: Incarnation, refusal: Box<Refusal>) {
         if self.incarnation.is_some_and(|known| known != incarnation) {
             if self.link.session().is_some() {
@@ -193,9 +194,18 @@ impl<M: Clone> Peer<M> {
             }
             self.end_life(DownReason::Restarted);
         }
-        if refusal.is_final() && self.link.session().is_none() {
+        if self.link.session().is_some() {
+            return;
+        }
+        if refusal.is_final() {
+            // What was sent may have run; only of the rest it can be said that it did not.
+            let mut deliveries = Vec::new();
+            self.calls.end_all(true, &Answer::Down(DownReason::NoConnection), &mut deliveries);
+            self.deliver(deliveries);
             self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
             self.link.presence = Presence::Refused(refusal);
+        } else if matches!(self.link.presence, Presence::Refused(_)) {
+            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
         }
     }
 
@@ -207,7 +217,8 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    /// Gives up a peer that is away for longer than the stability period: its jobs end, its callers and monitors are told.
+    /// Gives up a peer that is away for longer than the stability period: its jobs end, its callers and monitors are
+    /// told.
     pub fn handle_timeout(&mut self, now: Duration) {
         if self.deadline().is_some_and(|until| until <= now) {
             let reason = if self.incarnation.is_some() { DownReason::NoConnection } else { DownReason::NoConnect };
@@ -336,7 +347,7 @@ impl<M: Clone> Peer<M> {
             match output {
                 ServerOutput::Spawn(job, cast) => self.outputs.push_back(Output::Spawn(job, cast)),
                 ServerOutput::Abort(job) => self.outputs.push_back(Output::Abort(job)),
-                ServerOutput::Answer(caller, message) => self.answer(caller, message),
+                ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
             }
         }
     }
@@ -361,3 +372,6 @@ impl<M: Clone> Peer<M> {
 
 /// How late the per-node servers of that mutant are.
 const LATE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::mutant::Mutant;
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{ServerAddress, Servers};
-use crate::server::{Caller, CastRequest, Ending, JobKey};
+use crate::server::{Caller, CastRequest, Ending, JobKey, Request};
 
 impl<M: Clone> Peer<M> {
     /// Casts. Never waits; what becomes of it, `mailbox` hears.
@@ -49,14 +49,9 @@ impl<M: Clone> Peer<M> {
     pub fn kill(&mut self, calls: &[CallRef]) {
         let mut kills = [(ServerAddress::Singleton, Vec::new()), (ServerAddress::PerNode, Vec::new())];
         for &call in calls {
-            if let Some(Some(sent_to)) = self.calls.remove(call) {
-                let targets = self.kill_targets(sent_to);
-                for (server, calls) in &mut kills {
-                    if targets.contains(*server) {
-                        calls.push(call);
-                    }
-                }
-            }
+            let Some(Some(sent_to)) = self.calls.remove(call) else { continue };
+            let targets = self.kill_targets(sent_to);
+            kills.iter_mut().filter(|(server, _)| targets.contains(*server)).for_each(|(_, calls)| calls.push(call));
         }
         for (server, calls) in kills {
             self.send_kills(server, calls);
@@ -103,6 +98,12 @@ impl<M: Clone> Peer<M> {
 
     /// Sends an answer of one of this node's servers, unless the caller's life is over.
     pub fn answer(&mut self, caller: Caller, message: Message) {
+        self.pass_answer(caller, message);
+        self.drain_server();
+    }
+
+    /// As [`Peer::answer`], without a look at what the per-node server wants done for it: that is up to its loop.
+    pub(super) fn pass_answer(&mut self, caller: Caller, message: Message) {
         let given_up = matches!(self.link.presence, Presence::Gone | Presence::Refused(_));
         if self.incarnation != Some(caller.incarnation) || given_up {
             self.stale_answers += 1;
@@ -111,7 +112,7 @@ impl<M: Clone> Peer<M> {
         match message {
             Message::Down(..) => self.control(message),
             // The buffer's clock only shortens casts, so an answer needs no time of its own.
-            _ => self.data(Duration::ZERO, message),
+            _ => self.enqueue(Duration::ZERO, message),
         }
     }
 
@@ -120,8 +121,8 @@ impl<M: Clone> Peer<M> {
         self.link.has_unwritten()
     }
 
-    /// Hands the writer all encoded frames in `out` (which must be empty; its memory is used again) and the payloads that
-    /// go behind them on QUIC streams of their own. Frames that waited for room are encoded for the next time.
+    /// Hands the writer all encoded frames in `out` (which must be empty; its memory is used again) and the payloads
+    /// that go behind them on QUIC streams of their own. Frames that waited for room are encoded for the next time.
     pub fn take_outgoing(
         &mut self,
         now: Duration,
@@ -147,8 +148,13 @@ impl<M: Clone> Peer<M> {
     /// Tells a peer of the same life what is open, and what is watched.
     pub(super) fn resume(&mut self) {
         let Some(session) = self.link.session() else { return };
-        for server in session.hosts.iter() {
-            let calls = self.calls.sent_to(server);
+        let (hosts, calls_max) = (session.hosts, session.calls_per_frame());
+        for server in hosts.iter() {
+            let mut calls = self.calls.sent_to(server);
+            // The peer may take shorter frames than we do. What the list cannot hold, its other end takes for killed.
+            for call in calls.split_off(calls_max.min(calls.len())) {
+                self.end_call(call, Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost });
+            }
             self.control(Message::Resume(server, calls));
         }
         for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
@@ -164,6 +170,7 @@ impl<M: Clone> Peer<M> {
             let waited = now.saturating_sub(waiting.since);
             self.transmit(waiting.message, waited);
         }
+        self.drain_server();
     }
 
     /// Sends what must not be lost while the peer is there. While it is away this does nothing: see the file's head.
@@ -180,6 +187,11 @@ impl<M: Clone> Peer<M> {
 
     /// Sends a cast or an answer, now or from the buffer. What the buffer drops for it, its caller is told.
     pub(super) fn data(&mut self, now: Duration, message: Message) {
+        self.enqueue(now, message);
+        self.drain_server();
+    }
+
+    fn enqueue(&mut self, now: Duration, message: Message) {
         if self.link.is_clear(&self.config.limits) {
             return self.transmit(message, Duration::ZERO);
         }
@@ -199,6 +211,15 @@ impl<M: Clone> Peer<M> {
         let mut deliveries = Vec::new();
         self.calls.end(call, answer, &mut deliveries);
         self.deliver(deliveries);
+    }
+
+    /// Ends a call of which a reply was lost, and its job.
+    pub(super) fn lose(&mut self, call: CallRef) {
+        if let Some(mailbox) = self.calls.mailbox(call) {
+            self.kill(&[call]);
+            let answer = Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost };
+            self.outputs.push_back(Output::Deliver(mailbox, call, answer));
+        }
     }
 
     fn check_cast(&self, call: CallRef, function: &str, body: &Bytes) -> Result<(), CastError> {
@@ -230,9 +251,11 @@ impl<M: Clone> Peer<M> {
     }
 
     fn send_kills(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
-        let Some(session) = self.link.session() else { return };
+        let Some(session) = self.link.session().cloned() else { return };
         if calls.len() > 1 && emitted(Kind::KillAll, session.wire) {
-            self.control(Message::KillAll(server, calls));
+            for calls in calls.chunks(session.calls_per_frame()) {
+                self.control(Message::KillAll(server, calls.to_vec()));
+            }
         } else {
             calls.into_iter().for_each(|call| self.control(Message::Kill(server, call)));
         }
@@ -250,12 +273,25 @@ impl<M: Clone> Peer<M> {
             },
             Message::Reply(Reply { call, body: Body::Inline(bytes), .. }) if bytes.len() > payload_bytes_max => {
                 self.abandon_jobs_of(call);
-                Message::Exit(Exit { call, function: "".into(), reason: ExitReason::ReplyTooLarge })
+                Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyTooLarge })
             }
             other => other,
         };
-        if let Err(error) = self.link.encode(message, &self.config.limits) {
-            self.close(CloseCode::ProtocolBroken, error.to_string());
+        let (cast, ended) = match &message {
+            Message::Cast(_, cast) => (Some(cast.call), None),
+            Message::Exit(exit) => (None, Some(exit.call)),
+            _ => (None, None),
+        };
+        match (self.link.encode(message, &self.config.limits), cast, ended) {
+            (Ok(()), ..) => {}
+            (Err(EncodeError::TooLong { .. }), Some(call), _) => self.end_call(call, Answer::TooLarge),
+            (Err(EncodeError::TooLong { .. }), _, Some(call)) => self.control(Message::Exit(Exit {
+                call,
+                replies: 0,
+                function: "".into(),
+                reason: ExitReason::ReplyTooLarge,
+            })),
+            (Err(error), ..) => self.close(CloseCode::ProtocolBroken, error.to_string()),
         }
     }
 
@@ -281,14 +317,17 @@ impl<M: Clone> Peer<M> {
     /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, talks to nobody.
     fn reply_dropped(&mut self, call: CallRef) {
         self.abandon_jobs_of(call);
-        self.control(Message::Exit(Exit { call, function: "".into(), reason: ExitReason::ReplyDropped }));
+        self.control(Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyDropped }));
     }
 
     fn abandon_jobs_of(&mut self, call: CallRef) {
         let Some(incarnation) = self.incarnation else { return };
-        let hosts = self.config.hosts;
-        for server in hosts.iter() {
-            self.request(server, incarnation, crate::server::Request::Kill(vec![call]));
+        let caller = Caller { peer: self.id, incarnation };
+        // What the server wants done for it is left to the loop that drains it: this may be a step of that very loop,
+        // and as many answers may be dropped in a row as a peer has calls.
+        self.server.abandon(caller, call);
+        if self.config.hosts.contains(ServerAddress::Singleton) {
+            self.outputs.push_back(Output::Singleton(caller, Request::Kill(vec![call])));
         }
     }
 }

@@ -39,12 +39,18 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
             frame.header(&calls.iter().map(|call| call.0).collect::<Vec<u64>>());
         }
         Message::Reply(reply) => {
-            frame.header(&Reply { call: reply.call.0, last: reply.last, bulk: Bulk::of(&reply.body) });
+            let message::Reply { call, number, last, ref body } = *reply;
+            frame.header(&Reply { call: call.0, number, last, bulk: Bulk::of(body) });
             frame.payload(&reply.body);
         }
         Message::Exit(exit) => {
             let function = clipped(&exit.function, TEXT_BYTES_MAX);
-            frame.header(&Exit { call: exit.call.0, function, reason: Reason::from(&exit.reason) });
+            frame.header(&Exit {
+                call: exit.call.0,
+                replies: exit.replies,
+                function,
+                reason: Reason::from(&exit.reason),
+            });
         }
         Message::NoSuchServer(_, call) => frame.header(&call.0),
         Message::Monitor(_, monitor) | Message::Demonitor(_, monitor) => frame.header(&monitor.0),
@@ -69,13 +75,14 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
         Kind::Kill => Message::Kill(server, CallRef(frame.only()?)),
         Kind::KillAll => Message::KillAll(server, calls(frame.only()?)),
         Kind::Reply => {
-            let Reply { call, last, bulk } = frame.header()?;
+            let Reply { call, number, last, bulk } = frame.header()?;
             let body = frame.payload(bulk.map(Body::from))?;
-            Message::Reply(message::Reply { call: CallRef(call), last, body })
+            Message::Reply(message::Reply { call: CallRef(call), number, last, body })
         }
         Kind::Exit => {
-            let Exit { call, function, reason } = frame.only()?;
-            Message::Exit(message::Exit { call: CallRef(call), function: function.into(), reason: reason.into() })
+            let Exit { call, replies, function, reason } = frame.only()?;
+            let (call, function) = (CallRef(call), function.into());
+            Message::Exit(message::Exit { call, replies, function, reason: reason.into() })
         }
         Kind::NoSuchServer => Message::NoSuchServer(server, CallRef(frame.only()?)),
         Kind::NoSuchFunction => Message::NoSuchFunction(CallRef(frame.only()?)),
@@ -129,6 +136,7 @@ struct Bulk {
 #[derive(Serialize, Deserialize)]
 struct Reply {
     call: u64,
+    number: u64,
     last: bool,
     bulk: Option<Bulk>,
 }
@@ -136,6 +144,7 @@ struct Reply {
 #[derive(Serialize, Deserialize)]
 struct Exit<'a> {
     call: u64,
+    replies: u64,
     function: &'a str,
     #[serde(borrow)]
     reason: Reason<'a>,
@@ -154,6 +163,7 @@ enum Reason<'a> {
     ReplyDropped,
     ReplyTooLarge,
     Killed,
+    ServerEnded,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -241,6 +251,7 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::ReplyDropped => Self::ReplyDropped,
             ExitReason::ReplyTooLarge => Self::ReplyTooLarge,
             ExitReason::Killed => Self::Killed,
+            ExitReason::ServerEnded => Self::ServerEnded,
         }
     }
 }
@@ -259,6 +270,7 @@ impl From<Reason<'_>> for ExitReason {
             Reason::ReplyDropped => Self::ReplyDropped,
             Reason::ReplyTooLarge => Self::ReplyTooLarge,
             Reason::Killed => Self::Killed,
+            Reason::ServerEnded => Self::ServerEnded,
         }
     }
 }

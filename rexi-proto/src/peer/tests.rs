@@ -1,0 +1,511 @@
+//! One peer by itself: what becomes of its calls, jobs and monitors when the connection, the peer or time goes on.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::*;
+use crate::caller::CastError;
+use crate::frame::FrameBuffer;
+use crate::hello::{Hello, verdict};
+use crate::message::{Body, BulkId, Cast, Exit, ExitReason, Reply};
+use crate::name::NodeName;
+use crate::release::Profile;
+use crate::server::Ending;
+use crate::version::WireVersion;
+use crate::wire;
+
+const SECOND: Duration = Duration::from_secs(1);
+const LIFE: Incarnation = Incarnation(7);
+
+fn session(wire: WireVersion) -> Session {
+    let hosts = match wire {
+        WireVersion::V1 => Servers::SINGLETON,
+        WireVersion::V2 => Servers::BOTH,
+        _ => Servers::PER_NODE,
+    };
+    let (frame_bytes_max, payload_bytes_max) = (1 << 20, 4 << 20);
+    Session { incarnation: LIFE, wire, hosts, frame_bytes_max, payload_bytes_max, phase_epoch: 0 }
+}
+
+/// A peer seen from a node in that phase, not connected yet.
+fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
+    let config = PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants: Mutants::default() };
+    Peer::new(PeerId(0), config, Duration::ZERO)
+}
+
+fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
+    let mut peer = peer(phase, Limits::default());
+    peer.handle_connected(Duration::ZERO, session(wire));
+    peer
+}
+
+fn request(call: u64, body: Bytes) -> CastRequest {
+    CastRequest { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
+}
+
+fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
+    peer.cast(now, request(call, Bytes::new()), call as u32).expect("it is taken");
+}
+
+fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
+    std::iter::from_fn(|| peer.poll_output()).collect()
+}
+
+/// The answers that mailboxes hear, by call.
+fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
+    let answer = |output| match output {
+        Output::Deliver(mailbox, call, answer) => {
+            assert_eq!(u64::from(mailbox), call.0);
+            Some((call.0, answer))
+        }
+        _ => None,
+    };
+    outputs(peer).into_iter().filter_map(answer).collect()
+}
+
+/// What goes over the wire next.
+fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    let mut out = BytesMut::new();
+    while peer.wants_write() {
+        out.clear();
+        for (_, body) in peer.take_outgoing(SECOND, peer.connection(), &mut out) {
+            peer.handle_bulk_sent(SECOND, peer.connection(), body.len());
+        }
+        let wire = peer.link.session().expect("it is there").wire;
+        let mut frames = FrameBuffer::new(1 << 20);
+        frames.extend(&out);
+        while let Some(frame) = frames.next_frame().expect("whole frames") {
+            messages.push(wire::decode(wire, frame).expect("our own frames"));
+        }
+    }
+    messages
+}
+
+/// A message of the other end comes in.
+fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
+    let wire = peer.link.session().expect("it is there").wire;
+    let mut out = BytesMut::new();
+    wire::encode(wire, message, 1 << 20, &mut out).expect("it can be sent");
+    peer.handle_bytes(now, peer.connection(), &out);
+}
+
+/// A cast of the other end comes in; gives its job.
+fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
+    let body = Body::Inline(Bytes::new());
+    let (call, function) = (CallRef(call), "f".into());
+    let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
+    receive(peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast));
+    match &outputs(peer)[..] {
+        [Output::Spawn(job, _)] => *job,
+        other => panic!("no spawn: {other:?}"),
+    }
+}
+
+fn reply(call: u64, number: u64, last: bool, body: Body) -> Message {
+    Message::Reply(Reply { call: CallRef(call), number, last, body })
+}
+
+fn inline() -> Body {
+    Body::Inline(Bytes::from_static(b"x"))
+}
+
+fn lost(call: u64) -> (u64, Answer) {
+    (call, Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost })
+}
+
+fn disconnect(peer: &mut Peer<u32>, now: Duration) {
+    peer.handle_disconnected(now, peer.connection());
+}
+
+/// A refusal, final or not.
+fn refusal(is_final: bool) -> Box<Refusal> {
+    let [_, r11, r12, r20] = Profile::train();
+    let hello = |name: &str, profile: &Profile, phase| Hello {
+        node: NodeName::new(name).expect("a name"),
+        incarnation: LIFE,
+        release: profile.release().clone(),
+        wire: profile.wire(),
+        phase,
+        phase_epoch: 0,
+        ceiling: profile.highest(),
+        hosts: profile.hosts(),
+        holdouts: Vec::new(),
+        capabilities: 0,
+        frame_bytes_max: 1 << 20,
+        payload_bytes_max: 4 << 20,
+    };
+    let sender = if is_final { &r11 } else { &r12 };
+    let refusal = verdict(&hello("n1", sender, Phase::Introduce), &hello("n2", &r20, Phase::Remove));
+    let refusal = refusal.expect_err("an illegal pair");
+    assert_eq!(refusal.is_final(), is_final);
+    refusal
+}
+
+#[test]
+fn a_peer_that_is_away_keeps_calls_and_jobs_for_the_stability_period_and_not_longer() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let job = serve(&mut peer, 1);
+    cast(&mut peer, SECOND, 5);
+    disconnect(&mut peer, SECOND);
+    assert_eq!(peer.deadline(), Some(16 * SECOND));
+    peer.handle_timeout(16 * SECOND - Duration::from_nanos(1));
+    assert_eq!(outputs(&mut peer), []);
+    peer.handle_timeout(16 * SECOND);
+    let down = Answer::Down(DownReason::NoConnection);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down.clone()), Output::Abort(job)]);
+    assert_eq!((peer.presence(), peer.deadline()), (&Presence::Gone, None));
+    cast(&mut peer, 17 * SECOND, 6);
+    assert_eq!(answers(&mut peer), [(6, down)], "who casts to it then hears at once");
+}
+
+#[test]
+fn a_peer_that_comes_back_in_time_goes_on_where_it_was() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let job = serve(&mut peer, 1);
+    cast(&mut peer, SECOND, 5);
+    disconnect(&mut peer, SECOND);
+    cast(&mut peer, 2 * SECOND, 6);
+    peer.handle_end(job, Ending::Reply(Bytes::new()));
+    peer.handle_connected(3 * SECOND, session(WireVersion::V3));
+    let kinds: Vec<_> = sent(&mut peer).iter().map(Message::kind).collect();
+    assert_eq!(kinds, [crate::Kind::Resume, crate::Kind::Cast, crate::Kind::Reply], "the resume goes first");
+    assert_eq!(outputs(&mut peer), []);
+}
+
+#[test]
+fn a_restart_of_the_peer_ends_its_jobs_and_tells_callers_what_was_sent() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let job = serve(&mut peer, 1);
+    cast(&mut peer, SECOND, 5);
+    disconnect(&mut peer, SECOND);
+    cast(&mut peer, SECOND, 6);
+    let next = Session { incarnation: Incarnation(8), ..session(WireVersion::V3) };
+    peer.handle_connected(2 * SECOND, next);
+    let restarted = Answer::Down(DownReason::Restarted);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), restarted), Output::Abort(job)]);
+    assert!(
+        matches!(&sent(&mut peer)[..], [Message::Cast(_, cast)] if cast.call == CallRef(6)),
+        "it had not been sent"
+    );
+    peer.answer(job.caller, Message::Ping(CallRef(1)));
+    assert_eq!((sent(&mut peer), peer.stats().stale_answers), (Vec::new(), 1));
+}
+
+#[test]
+fn a_departure_answers_what_was_sent_and_keeps_what_was_not() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    peer.monitor(MonitorRef(1), 9);
+    peer.handle_departed(SECOND, peer.connection());
+    let down = Output::MonitorDown(9, MonitorRef(1), DownReason::Shutdown);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), Answer::Down(DownReason::Shutdown)), down]);
+    cast(&mut peer, SECOND, 6);
+    assert_eq!(outputs(&mut peer), []);
+    peer.handle_timeout(16 * SECOND);
+    assert_eq!(answers(&mut peer), [(6, Answer::Down(DownReason::NoConnect))]);
+}
+
+#[test]
+fn a_monitor_hears_of_a_down_once() {
+    let mut peer = connected(Phase::Switch, WireVersion::V2);
+    peer.monitor(MonitorRef(1), 9);
+    peer.monitor(MonitorRef(2), 9);
+    peer.demonitor(MonitorRef(2));
+    let (per_node, down) = (ServerAddress::PerNode, Message::Down(MonitorRef(1), DownReason::NoServer));
+    let expected = [
+        Message::Monitor(per_node, MonitorRef(1)),
+        Message::Monitor(per_node, MonitorRef(2)),
+        Message::Demonitor(per_node, MonitorRef(2)),
+    ];
+    assert_eq!(sent(&mut peer), expected);
+    receive(&mut peer, SECOND, &down);
+    receive(&mut peer, SECOND, &down);
+    receive(&mut peer, SECOND, &Message::Down(MonitorRef(2), DownReason::NoServer));
+    disconnect(&mut peer, SECOND);
+    peer.handle_timeout(16 * SECOND);
+    let mut downs = outputs(&mut peer);
+    downs.retain(|output| matches!(output, Output::MonitorDown(..)));
+    assert_eq!(downs, [Output::MonitorDown(9, MonitorRef(1), DownReason::NoServer)]);
+}
+
+#[test]
+fn a_monitor_of_a_peer_that_is_not_there_or_has_no_such_server_is_down_at_once() {
+    let mut away = peer(Phase::Switch, Limits::default());
+    away.monitor(MonitorRef(1), 9);
+    assert_eq!(outputs(&mut away), [Output::MonitorDown(9, MonitorRef(1), DownReason::NoConnect)]);
+    let mut remover = connected(Phase::Remove, WireVersion::V2);
+    receive(&mut remover, SECOND, &Message::Monitor(ServerAddress::Singleton, MonitorRef(3)));
+    assert_eq!(sent(&mut remover), [Message::Down(MonitorRef(3), DownReason::NoServer)]);
+}
+
+#[test]
+fn a_monitor_outlives_a_brief_disconnect_and_a_change_of_phase() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    peer.monitor(MonitorRef(1), 9);
+    peer.set_phase(SECOND, 1, Phase::Switch);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(2 * SECOND, session(WireVersion::V2));
+    let (singleton, per_node) = (ServerAddress::Singleton, ServerAddress::PerNode);
+    let expected = [
+        Message::Announce(1, Phase::Switch),
+        Message::Resume(singleton, Vec::new()),
+        Message::Resume(per_node, Vec::new()),
+        Message::Monitor(singleton, MonitorRef(1)),
+    ];
+    assert_eq!(sent(&mut peer), expected);
+    assert_eq!(outputs(&mut peer), []);
+}
+
+#[test]
+fn a_final_refusal_answers_at_once_and_another_one_waits() {
+    let mut peer = peer(Phase::Introduce, Limits::default());
+    cast(&mut peer, SECOND, 5);
+    peer.handle_refused(SECOND, LIFE, refusal(false));
+    assert_eq!(outputs(&mut peer), []);
+    let is_final = refusal(true);
+    peer.handle_refused(SECOND, LIFE, is_final.clone());
+    assert_eq!(answers(&mut peer), [(5, Answer::Incompatible(is_final.clone()))]);
+    cast(&mut peer, SECOND, 6);
+    assert_eq!(answers(&mut peer), [(6, Answer::Incompatible(is_final))]);
+    peer.handle_refused(2 * SECOND, Incarnation(8), refusal(false));
+    cast(&mut peer, 2 * SECOND, 7);
+    assert_eq!(outputs(&mut peer), [], "its next life may soon be spoken to");
+    peer.handle_timeout(17 * SECOND);
+    assert_eq!(answers(&mut peer), [(7, Answer::Down(DownReason::NoConnect))]);
+}
+
+#[test]
+fn a_refusal_does_not_say_of_what_was_sent_that_it_did_not_run() {
+    let mut peer = connected(Phase::Switch, WireVersion::V2);
+    cast(&mut peer, SECOND, 5);
+    disconnect(&mut peer, SECOND);
+    cast(&mut peer, SECOND, 6);
+    let refusal = refusal(true);
+    peer.handle_refused(SECOND, LIFE, refusal.clone());
+    let down = Answer::Down(DownReason::NoConnection);
+    assert_eq!(answers(&mut peer), [(5, down), (6, Answer::Incompatible(refusal))]);
+}
+
+#[test]
+fn a_refusal_of_the_next_life_ends_the_one_that_is_connected() {
+    let mut peer = connected(Phase::Switch, WireVersion::V2);
+    cast(&mut peer, SECOND, 5);
+    peer.handle_refused(SECOND, LIFE, refusal(true));
+    assert_eq!(outputs(&mut peer), [], "a second connection of the same life");
+    peer.handle_refused(SECOND, Incarnation(8), refusal(true));
+    let out = outputs(&mut peer);
+    assert!(matches!(&out[0], Output::Close(CloseCode::Replaced, _)), "{out:?}");
+    assert!(out.contains(&Output::Deliver(5, CallRef(5), Answer::Down(DownReason::Restarted))));
+    assert!(matches!(peer.presence(), Presence::Refused(_)));
+}
+
+#[test]
+fn a_missing_reply_ends_its_call_and_its_job() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    for call in [5, 6] {
+        cast(&mut peer, SECOND, call);
+    }
+    sent(&mut peer);
+    receive(&mut peer, SECOND, &reply(5, 1, false, inline()));
+    assert_eq!(answers(&mut peer), [lost(5)]);
+    assert_eq!(sent(&mut peer), [Message::Kill(ServerAddress::PerNode, CallRef(5))]);
+    let (call, function, reason) = (CallRef(6), "f".into(), ExitReason::Done);
+    receive(&mut peer, SECOND, &Message::Exit(Exit { call, replies: 1, function, reason }));
+    assert_eq!(answers(&mut peer), [(6, Answer::Exit { function: "f".into(), reason: ExitReason::ConnectionLost })]);
+}
+
+#[test]
+fn nothing_is_delivered_behind_a_last_reply_that_was_held() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &reply(5, 0, true, Body::Bulk(BulkId(0), 3)));
+    let reason = ExitReason::ConnectionLost;
+    let exit = Exit { call: CallRef(5), replies: 0, function: "".into(), reason };
+    receive(&mut peer, SECOND, &Message::Exit(exit));
+    assert_eq!(outputs(&mut peer), []);
+    let body = Bytes::from_static(b"abc");
+    peer.handle_bulk(SECOND, peer.connection(), BulkId(0), body.clone());
+    assert_eq!(answers(&mut peer), [(5, Answer::Reply { body, last: true })]);
+    assert_eq!(peer.stats().calls, 0);
+}
+
+#[test]
+fn what_comes_behind_a_last_answer_that_is_held_does_not_change_it() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &reply(5, 0, false, Body::Bulk(BulkId(0), 3)));
+    let (function, reason) = (Arc::from(""), ExitReason::ReplyDropped);
+    let exit = Exit { call: CallRef(5), replies: 0, function: Arc::clone(&function), reason: reason.clone() };
+    receive(&mut peer, SECOND, &Message::Exit(exit));
+    receive(&mut peer, SECOND, &reply(5, 4, false, inline()));
+    let body = Bytes::from_static(b"abc");
+    peer.handle_bulk(SECOND, peer.connection(), BulkId(0), body.clone());
+    let expected = [(5, Answer::Reply { body, last: false }), (5, Answer::Exit { function, reason })];
+    assert_eq!(answers(&mut peer), expected);
+}
+
+#[test]
+fn replies_wait_for_a_payload_before_them_and_not_over_a_broken_connection() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &reply(5, 0, false, Body::Bulk(BulkId(0), 3)));
+    receive(&mut peer, SECOND, &reply(5, 1, false, inline()));
+    assert_eq!(outputs(&mut peer), []);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    receive(&mut peer, SECOND, &reply(5, 2, true, inline()));
+    assert_eq!(answers(&mut peer), [lost(5)]);
+}
+
+#[test]
+fn kills_go_where_the_cast_went_and_in_batches_where_the_wire_has_them() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    for call in [1, 2] {
+        cast(&mut peer, SECOND, call);
+    }
+    peer.set_phase(SECOND, 1, Phase::Switch);
+    cast(&mut peer, SECOND, 3);
+    sent(&mut peer);
+    peer.kill(&[CallRef(1), CallRef(2), CallRef(3), CallRef(4)]);
+    let all = vec![CallRef(1), CallRef(2), CallRef(3)];
+    let (singleton, per_node) = (ServerAddress::Singleton, ServerAddress::PerNode);
+    assert_eq!(sent(&mut peer), [Message::KillAll(singleton, all.clone()), Message::KillAll(per_node, all)]);
+    let mut old = connected(Phase::Singleton, WireVersion::V1);
+    for call in [1, 2] {
+        cast(&mut old, SECOND, call);
+    }
+    sent(&mut old);
+    old.kill(&[CallRef(1), CallRef(2)]);
+    assert_eq!(sent(&mut old), [1, 2].map(|call| Message::Kill(singleton, CallRef(call))));
+}
+
+#[test]
+fn a_batch_and_a_resume_fit_the_frames_that_the_peer_takes() {
+    let mut peer = peer(Phase::Remove, Limits::default());
+    let short = Session { frame_bytes_max: 1_024, ..session(WireVersion::V3) };
+    peer.handle_connected(SECOND, short.clone());
+    let calls: Vec<CallRef> = (0..200).map(|i| CallRef(u64::MAX - i)).collect();
+    for &call in &calls {
+        peer.cast(SECOND, CastRequest { call, ..request(0, Bytes::new()) }, 0).expect("it is taken");
+    }
+    sent(&mut peer);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, short);
+    assert!(matches!(&sent(&mut peer)[..], [Message::Resume(_, listed)] if listed.len() == 89));
+    let out = outputs(&mut peer);
+    assert_eq!(out.len(), 111, "the others are told");
+    assert!(out.iter().all(|output| matches!(output, Output::Deliver(..))), "{out:?}");
+    for &call in &calls {
+        let _ = peer.cast(SECOND, CastRequest { call, ..request(0, Bytes::new()) }, 0);
+    }
+    sent(&mut peer);
+    peer.kill(&calls);
+    assert_eq!(sent(&mut peer).len(), 3);
+    assert_eq!(outputs(&mut peer), []);
+}
+
+#[test]
+fn a_dropped_cast_is_told_and_a_dropped_reply_ends_its_job_by_the_resume() {
+    let mut peer = peer(Phase::Remove, Limits { buffered_frames_max: 1, ..Limits::default() });
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    let job = serve(&mut peer, 1);
+    disconnect(&mut peer, SECOND);
+    cast(&mut peer, SECOND, 5);
+    assert!(peer.handle_reply(job, Bytes::new()));
+    assert_eq!(answers(&mut peer), [(5, Answer::Dropped)]);
+    cast(&mut peer, SECOND, 6);
+    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+    peer.handle_connected(2 * SECOND, session(WireVersion::V3));
+    receive(&mut peer, SECOND, &Message::Resume(ServerAddress::PerNode, vec![CallRef(1)]));
+    let told = |message: &Message| matches!(message, Message::Exit(exit) if exit.call == CallRef(1));
+    assert!(sent(&mut peer).iter().any(told));
+}
+
+#[test]
+fn as_many_answers_as_there_may_be_calls_are_dropped_without_deep_recursion() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let calls = (0..100_000).map(CallRef).collect();
+    receive(&mut peer, SECOND, &Message::Resume(ServerAddress::PerNode, calls));
+    let told = sent(&mut peer);
+    assert_eq!(told.len(), 100_000, "each is told, in order or past the buffer");
+    assert!(peer.stats().dropped > 0);
+}
+
+#[test]
+fn a_peer_that_asks_and_does_not_read_is_cut_off() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let calls: Vec<CallRef> = (0..100_000).map(|i| CallRef(u64::MAX - i)).collect();
+    let resume = Message::Resume(ServerAddress::PerNode, calls);
+    for _ in 0..9 {
+        if peer.link.session().is_some() {
+            receive(&mut peer, SECOND, &resume);
+        }
+    }
+    assert!(matches!(outputs(&mut peer).last(), Some(Output::Close(CloseCode::TooSlow, _))));
+    assert!(matches!(peer.presence(), Presence::Away(_)));
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    assert!(matches!(&sent(&mut peer)[..], [Message::Resume(..), ..]), "it may come back");
+}
+
+#[test]
+fn an_unknown_frame_is_counted_and_answered() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    peer.handle_bytes(SECOND, peer.connection(), &[3, 0, 0, 0, 77, 1, 2, 2, 0, 0, 0, 6, 0]);
+    assert_eq!(sent(&mut peer), [Message::Unsupported(77), Message::Unsupported(6)]);
+    assert_eq!(peer.stats().unknown_frames, 2);
+}
+
+#[test]
+fn a_malformed_frame_ends_the_connection_and_nothing_behind_it_is_read() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let ping_behind = [&[2, 0, 0, 0, 2, 0x80][..], &[2, 0, 0, 0, 77, 0]].concat();
+    peer.handle_bytes(SECOND, peer.connection(), &ping_behind);
+    assert!(matches!(&outputs(&mut peer)[..], [Output::Close(CloseCode::BadFrame, _)]));
+    assert_eq!((peer.stats().unknown_frames, peer.incomplete_bytes()), (0, 0));
+    assert!(matches!(peer.presence(), Presence::Away(_)));
+}
+
+#[test]
+fn as_many_calls_are_open_as_may_be_and_one_more_after_an_answer() {
+    let mut peer = peer(Phase::Remove, Limits { calls_open_max: 2, ..Limits::default() });
+    for call in [1, 2] {
+        cast(&mut peer, SECOND, call);
+    }
+    let refused = peer.cast(SECOND, request(3, Bytes::new()), 3);
+    assert_eq!(refused, Err(CastError::TooManyCalls { max: 2 }));
+    peer.kill(&[CallRef(1)]);
+    cast(&mut peer, SECOND, 3);
+    assert_eq!(peer.cast(SECOND, request(3, Bytes::new()), 3), Err(CastError::TooManyCalls { max: 2 }));
+    peer.kill(&[CallRef(2)]);
+    assert_eq!(peer.cast(SECOND, request(3, Bytes::new()), 3), Err(CastError::DuplicateRef(CallRef(3))));
+}
+
+#[test]
+fn a_phase_that_the_peer_cannot_serve_lets_go_of_it() {
+    let mut peer = connected(Phase::Switch, WireVersion::V3);
+    peer.set_phase(SECOND, 1, Phase::Introduce);
+    assert!(matches!(&outputs(&mut peer)[..], [Output::Close(CloseCode::TryAgain, _)]));
+    cast(&mut peer, SECOND, 5);
+    peer.handle_connected(2 * SECOND, session(WireVersion::V3));
+    assert!(matches!(&outputs(&mut peer)[..], [Output::Close(CloseCode::TryAgain, _)]));
+    assert!(peer.link.session().is_none(), "a cast to a server that is not there cannot be sent");
+    peer.set_phase(3 * SECOND, 2, Phase::Switch);
+    peer.handle_connected(3 * SECOND, session(WireVersion::V3));
+    assert!(sent(&mut peer).iter().any(|message| matches!(message, Message::Cast(ServerAddress::PerNode, _))));
+}
+
+#[test]
+fn what_comes_late_from_a_replaced_connection_is_passed_over() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let old = peer.connection();
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    peer.handle_bytes(SECOND, old, &[2, 0, 0, 0, 77, 0]);
+    peer.handle_bulk(SECOND, old, BulkId(0), Bytes::new());
+    peer.handle_disconnected(SECOND, old);
+    let before = peer.clone();
+    peer.handle_departed(SECOND, old);
+    assert_eq!(peer, before);
+    assert!(peer.link.session().is_some() && peer.stats().unknown_frames == 0);
+}

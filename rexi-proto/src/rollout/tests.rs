@@ -1,0 +1,189 @@
+//! One node's rollout: what raises it, what holds it, who may lower it, whose word counts.
+
+use super::*;
+use crate::version::VersionRange;
+
+fn name(name: &str) -> NodeName {
+    NodeName::new(name).expect("a name")
+}
+
+/// n1 of this release of the train, beside the members n2 and n3.
+fn rollout(release: usize) -> Rollout {
+    Rollout::new(name("n1"), Profile::train()[release].clone(), ["n1", "n2", "n3"].map(name))
+}
+
+fn hello(node: &str, release: usize, phase: Phase, incarnation: u64, phase_epoch: u64) -> Hello {
+    let profile = &Profile::train()[release];
+    Hello {
+        node: name(node),
+        incarnation: Incarnation(incarnation),
+        release: profile.release().clone(),
+        wire: profile.wire(),
+        phase,
+        phase_epoch,
+        ceiling: profile.highest(),
+        hosts: profile.hosts(),
+        holdouts: Vec::new(),
+        capabilities: 0,
+        frame_bytes_max: 1 << 20,
+        payload_bytes_max: 4 << 20,
+    }
+}
+
+fn greet(rollout: &mut Rollout, theirs: &Hello) -> Result<Agreement, HandshakeError> {
+    let ours = rollout.hello(Incarnation(9), &Limits::default());
+    rollout.handle_hello(&ours, theirs)
+}
+
+/// n1 at 1.2, raised, beside two others like it.
+fn raised() -> Rollout {
+    let mut rollout = rollout(2);
+    greet(&mut rollout, &hello("n2", 2, Phase::Switch, 1, 0)).expect("legal");
+    greet(&mut rollout, &hello("n3", 2, Phase::Switch, 1, 0)).expect("legal");
+    assert_eq!(rollout.phase(), Phase::Switch);
+    rollout
+}
+
+#[test]
+fn raising_waits_for_the_last_member_and_names_it() {
+    let mut rollout = rollout(2);
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Introduce, 0));
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Unknown(name("n2")));
+    greet(&mut rollout, &hello("n2", 1, Phase::Introduce, 1, 0)).expect("legal");
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Unknown(name("n3")));
+    greet(&mut rollout, &hello("n3", 1, Phase::Introduce, 1, 0)).expect("legal");
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1));
+    assert!(matches!(rollout.limiting_factor(), LimitingFactor::Release(_)));
+}
+
+#[test]
+fn a_member_without_per_node_servers_holds_the_phase_by_name() {
+    let mut rollout = rollout(2);
+    greet(&mut rollout, &hello("n2", 2, Phase::Introduce, 1, 0)).expect("legal");
+    let refused = greet(&mut rollout, &hello("n3", 0, Phase::Singleton, 1, 0));
+    assert!(matches!(refused, Err(HandshakeError::Refused(_))), "1.0 and 1.2 may not speak");
+    assert_eq!(rollout.phase(), Phase::Introduce);
+    let factor = rollout.limiting_factor();
+    assert!(matches!(&factor, LimitingFactor::NotHosted(member, _, ServerAddress::PerNode) if *member == name("n3")));
+    assert!(factor.to_string().contains("1.0.0"), "{factor}");
+    greet(&mut rollout, &hello("n3", 1, Phase::Introduce, 2, 0)).expect("upgraded");
+    assert_eq!(rollout.phase(), Phase::Switch);
+}
+
+#[test]
+fn the_ceiling_holds_and_lets_go() {
+    let mut rollout = raised();
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("all host the singleton");
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Introduce, 2));
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Ceiling(Phase::Introduce));
+    assert_eq!(rollout.hello(Incarnation(9), &Limits::default()).ceiling, Phase::Introduce);
+    rollout.set_ceiling(None).expect("nobody is in the way");
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 3));
+}
+
+#[test]
+fn the_source_and_the_ceiling_hold_together() {
+    let mut rollout = raised();
+    rollout.set_source(Some(Phase::Introduce)).expect("all host the singleton");
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Source(Phase::Introduce));
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("it is there already");
+    rollout.set_source(None).expect("it lets go");
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Ceiling(Phase::Introduce));
+    assert_eq!(rollout.phase(), Phase::Introduce);
+}
+
+#[test]
+fn a_phase_outside_the_release_is_refused_and_changes_nothing() {
+    let mut rollout = raised();
+    let before = rollout.clone();
+    for phase in [Phase::Singleton, Phase::Remove] {
+        let refused = rollout.set_ceiling(Some(phase));
+        assert!(matches!(refused, Err(PhaseError::NotAllowed { wanted, .. }) if wanted == phase));
+        assert!(rollout.set_source(Some(phase)).is_err());
+    }
+    assert_eq!(rollout, before);
+}
+
+#[test]
+fn a_member_that_removed_the_singleton_refuses_the_way_back_by_name() {
+    let mut rollout = raised();
+    greet(&mut rollout, &hello("n3", 3, Phase::Remove, 2, 0)).expect("legal beside a raised node");
+    let before = rollout.clone();
+    let refused = rollout.set_ceiling(Some(Phase::Introduce)).expect_err("n3 has no singleton");
+    assert!(matches!(&refused, PhaseError::Blocked { member, .. } if *member == name("n3")));
+    assert!(refused.to_string().contains("2.0.0"), "{refused}");
+    assert!(rollout.set_source(Some(Phase::Introduce)).is_err());
+    assert_eq!(rollout, before);
+}
+
+#[test]
+fn an_announcement_counts_once_and_for_its_own_life() {
+    let mut rollout = raised();
+    let holdouts = |rollout: &Rollout| rollout.hello(Incarnation(9), &Limits::default()).holdouts;
+    rollout.handle_announce(&name("n2"), Incarnation(1), 2, Phase::Introduce);
+    assert_eq!(holdouts(&rollout), [name("n2")]);
+    rollout.handle_announce(&name("n2"), Incarnation(1), 1, Phase::Switch);
+    rollout.handle_announce(&name("n2"), Incarnation(1), 2, Phase::Switch);
+    assert_eq!(holdouts(&rollout), [name("n2")], "older words than the last");
+    greet(&mut rollout, &hello("n2", 2, Phase::Introduce, 2, 0)).expect("its next life");
+    rollout.handle_announce(&name("n2"), Incarnation(1), 9, Phase::Switch);
+    assert_eq!(holdouts(&rollout), [name("n2")], "the word of an earlier life");
+    rollout.handle_announce(&name("n2"), Incarnation(2), 1, Phase::Switch);
+    assert!(holdouts(&rollout).is_empty());
+    rollout.handle_announce(&name("stranger"), Incarnation(1), 1, Phase::Introduce);
+    assert!(holdouts(&rollout).is_empty());
+}
+
+#[test]
+fn an_older_hello_of_the_same_life_does_not_undo_an_announcement() {
+    let mut rollout = raised();
+    rollout.handle_announce(&name("n2"), Incarnation(1), 2, Phase::Introduce);
+    greet(&mut rollout, &hello("n2", 2, Phase::Switch, 1, 1)).expect("legal");
+    assert_eq!(rollout.hello(Incarnation(9), &Limits::default()).holdouts, [name("n2")]);
+}
+
+#[test]
+fn strangers_and_earlier_lives_are_refused_and_not_noted() {
+    let mut rollout = raised();
+    let before = rollout.clone();
+    let stale = greet(&mut rollout, &hello("n2", 0, Phase::Singleton, 0, 5)).expect_err("an earlier life");
+    assert!(matches!(stale, HandshakeError::StaleIncarnation { known: Incarnation(1), .. }));
+    let stranger = greet(&mut rollout, &hello("n4", 2, Phase::Switch, 1, 0)).expect_err("no member");
+    assert_eq!(stranger, HandshakeError::NotAMember(name("n4")));
+    assert_eq!(rollout, before);
+}
+
+#[test]
+fn holdouts_keep_a_remover_out_until_they_follow() {
+    let mut rollout = raised();
+    rollout.handle_announce(&name("n2"), Incarnation(1), 1, Phase::Introduce);
+    let remover = hello("n3", 3, Phase::Remove, 2, 0);
+    let refused = greet(&mut rollout, &remover).expect_err("n2 sends to the singleton");
+    assert!(refused.to_string().contains("n2"), "{refused}");
+    rollout.handle_announce(&name("n2"), Incarnation(1), 2, Phase::Switch);
+    greet(&mut rollout, &remover).expect("nobody needs the singleton");
+}
+
+#[test]
+fn a_phase_that_moves_in_a_handshake_is_noticed_where_it_matters() {
+    let mut rollout = raised();
+    let ours = rollout.hello(Incarnation(9), &Limits::default());
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("all host the singleton");
+    let theirs = hello("n3", 3, Phase::Remove, 2, 0);
+    assert_eq!(rollout.handle_hello(&ours, &theirs), Err(HandshakeError::PhaseMoved));
+    let theirs = hello("n3", 2, Phase::Switch, 3, 0);
+    assert!(rollout.handle_hello(&ours, &theirs).is_ok(), "who hosts both need not dial again");
+}
+
+#[test]
+fn a_cluster_of_one_is_raised_at_once() {
+    let rollout = Rollout::new(name("n1"), Profile::train()[2].clone(), [name("n1")]);
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1));
+}
+
+#[test]
+fn a_release_that_speaks_one_version_says_so() {
+    let hello = rollout(2).hello(Incarnation(9), &Limits::default());
+    assert_eq!(hello.wire, VersionRange::new(crate::WireVersion::V2, crate::WireVersion::V2));
+    assert_eq!(hello.ceiling, Phase::Switch);
+}

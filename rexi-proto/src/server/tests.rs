@@ -1,0 +1,221 @@
+//! One server by itself: kills, tombstones, resumes, bounds, its end.
+
+use super::*;
+
+const CALLER: Caller = Caller { peer: PeerId(1), incarnation: Incarnation(7) };
+
+fn server(jobs_max: usize, tombstones_max: usize) -> Server {
+    Server::new(ServerAddress::PerNode, &Limits { jobs_max, tombstones_max, ..Limits::default() })
+}
+
+fn cast(call: u64) -> Request {
+    let call = CallRef(call);
+    let (function, body) = ("f".into(), Bytes::new());
+    Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
+}
+
+fn kill(calls: &[u64]) -> Request {
+    Request::Kill(calls.iter().map(|&call| CallRef(call)).collect())
+}
+
+fn resume(calls: &[u64]) -> Request {
+    Request::Resume(calls.iter().map(|&call| CallRef(call)).collect())
+}
+
+fn outputs(server: &mut Server) -> Vec<ServerOutput> {
+    std::iter::from_fn(|| server.poll_output()).collect()
+}
+
+/// Casts, and gives the job that runs for it.
+fn spawn(server: &mut Server, call: u64) -> JobKey {
+    server.handle_request(CALLER, cast(call));
+    match &outputs(server)[..] {
+        [ServerOutput::Spawn(job, _)] => *job,
+        other => panic!("no spawn: {other:?}"),
+    }
+}
+
+/// What the server says on a request.
+fn told(server: &mut Server, request: Request) -> Vec<Message> {
+    server.handle_request(CALLER, request);
+    messages(server)
+}
+
+fn messages(server: &mut Server) -> Vec<Message> {
+    let answer = |output| match output {
+        ServerOutput::Answer(caller, message) => {
+            assert_eq!(caller, CALLER);
+            Some(message)
+        }
+        _ => None,
+    };
+    outputs(server).into_iter().filter_map(answer).collect()
+}
+
+fn exit(call: u64, function: &str, reason: ExitReason) -> Message {
+    Message::Exit(Exit { call: CallRef(call), replies: 0, function: function.into(), reason })
+}
+
+#[test]
+fn a_killed_job_is_aborted_once_and_says_nothing() {
+    let mut server = server(9, 9);
+    let job = spawn(&mut server, 1);
+    server.handle_request(CALLER, kill(&[1]));
+    assert_eq!(outputs(&mut server), [ServerOutput::Abort(job)]);
+    server.handle_request(CALLER, kill(&[1]));
+    server.handle_end(job, Ending::Reply(Bytes::new()));
+    assert!(!server.handle_reply(job, Bytes::new()) && !server.handle_ping(job));
+    assert_eq!(outputs(&mut server), []);
+    assert_eq!(server.jobs(), 0);
+}
+
+#[test]
+fn a_kill_reaches_only_the_job_of_its_own_caller() {
+    let mut server = server(9, 9);
+    spawn(&mut server, 1);
+    for other in [Caller { peer: PeerId(2), ..CALLER }, Caller { incarnation: Incarnation(8), ..CALLER }] {
+        server.handle_request(other, kill(&[1]));
+    }
+    assert_eq!(outputs(&mut server), []);
+    assert_eq!(server.jobs(), 1);
+}
+
+#[test]
+fn a_cast_behind_its_kill_does_not_start_as_far_as_kills_are_remembered() {
+    let mut server = server(9, 2);
+    assert_eq!(told(&mut server, kill(&[1, 2])), []);
+    assert_eq!(told(&mut server, cast(1)), [exit(1, "f", ExitReason::Killed)]);
+    // One more than are remembered: the oldest is forgotten.
+    assert_eq!(told(&mut server, kill(&[3])), []);
+    assert_eq!(told(&mut server, cast(2)), [exit(2, "f", ExitReason::Killed)]);
+    assert_eq!(told(&mut server, cast(3)), [exit(3, "f", ExitReason::Killed)]);
+    spawn(&mut server, 1);
+    assert_eq!(server.jobs(), 1);
+}
+
+#[test]
+fn a_kill_of_an_earlier_life_does_not_reach_the_next() {
+    let mut server = server(9, 9);
+    server.handle_request(CALLER, kill(&[1]));
+    server.handle_request(Caller { incarnation: Incarnation(8), ..CALLER }, cast(1));
+    assert!(matches!(outputs(&mut server)[..], [ServerOutput::Spawn(..)]));
+}
+
+#[test]
+fn a_reference_in_use_is_refused_and_free_again_after_the_end() {
+    let mut server = server(9, 9);
+    let first = spawn(&mut server, 1);
+    assert_eq!(told(&mut server, cast(1)), [exit(1, "f", ExitReason::DuplicateRef)]);
+    server.handle_end(first, Ending::Exit(ExitReason::Done));
+    assert_eq!(messages(&mut server), [exit(1, "f", ExitReason::Done)]);
+    let second = spawn(&mut server, 1);
+    assert_ne!(first, second);
+    server.handle_end(first, Ending::Exit(ExitReason::Done));
+    assert_eq!(outputs(&mut server), [], "the late end of another job");
+    assert_eq!(server.jobs(), 1);
+}
+
+#[test]
+fn as_many_jobs_run_for_a_peer_as_may_and_one_more_after_an_end() {
+    let mut server = server(2, 9);
+    let job = spawn(&mut server, 1);
+    spawn(&mut server, 2);
+    assert_eq!(told(&mut server, cast(3)), [exit(3, "f", ExitReason::TooManyJobs)]);
+    server.handle_request(Caller { peer: PeerId(2), ..CALLER }, cast(3));
+    assert!(matches!(outputs(&mut server)[..], [ServerOutput::Spawn(..)]), "another peer has its own bound");
+    server.handle_end(job, Ending::NoSuchFunction);
+    assert_eq!(messages(&mut server), [Message::NoSuchFunction(CallRef(1))]);
+    spawn(&mut server, 3);
+}
+
+#[test]
+fn a_resume_ends_what_its_caller_forgot_and_tells_what_is_lost() {
+    let mut server = server(9, 9);
+    let job = spawn(&mut server, 1);
+    spawn(&mut server, 2);
+    server.handle_request(CALLER, resume(&[2, 3]));
+    let lost = exit(3, "", ExitReason::ConnectionLost);
+    assert_eq!(outputs(&mut server), [ServerOutput::Abort(job), ServerOutput::Answer(CALLER, lost)]);
+    assert_eq!(server.calls().collect::<Vec<_>>(), [(CALLER, CallRef(2))]);
+}
+
+#[test]
+fn replies_carry_how_many_came_before() {
+    let mut server = server(9, 9);
+    let job = spawn(&mut server, 1);
+    assert!(
+        server.handle_reply(job, Bytes::new()) && server.handle_ping(job) && server.handle_reply(job, Bytes::new())
+    );
+    server.handle_end(job, Ending::Reply(Bytes::new()));
+    let numbers = messages(&mut server).into_iter().filter_map(|message| match message {
+        Message::Reply(reply) => Some((reply.number, reply.last)),
+        _ => None,
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [(0, false), (1, false), (2, true)]);
+}
+
+#[test]
+fn a_reply_at_the_limit_goes_out_and_one_byte_more_ends_the_job() {
+    let mut server = Server::new(ServerAddress::PerNode, &Limits { payload_bytes_max: 4, ..Limits::default() });
+    let (fits, exceeds) = (Bytes::from_static(b"1234"), Bytes::from_static(b"12345"));
+    let job = spawn(&mut server, 1);
+    assert!(server.handle_reply(job, fits.clone()));
+    assert!(!server.handle_reply(job, exceeds.clone()));
+    assert!(matches!(&messages(&mut server)[1], Message::Exit(exit) if exit.reason == ExitReason::ReplyTooLarge));
+    let job = spawn(&mut server, 2);
+    server.handle_end(job, Ending::Reply(exceeds));
+    assert_eq!(messages(&mut server), [exit(2, "f", ExitReason::ReplyTooLarge)]);
+    let job = spawn(&mut server, 3);
+    server.handle_end(job, Ending::Reply(fits));
+    assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.last));
+}
+
+#[test]
+fn a_draining_server_refuses_casts_and_finishes_jobs() {
+    let mut server = server(9, 9);
+    let job = spawn(&mut server, 1);
+    server.drain();
+    assert_eq!(told(&mut server, cast(2)), [exit(2, "f", ExitReason::Draining)]);
+    server.handle_end(job, Ending::Reply(Bytes::new()));
+    assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.last));
+}
+
+#[test]
+fn a_server_that_ends_tells_callers_and_monitors_once() {
+    let mut server = server(9, 9);
+    spawn(&mut server, 1);
+    for monitor in [1, 2] {
+        server.handle_request(CALLER, Request::Monitor(MonitorRef(monitor)));
+    }
+    server.handle_request(CALLER, Request::Demonitor(MonitorRef(2)));
+    server.end(DownReason::Shutdown);
+    let down = |monitor| Message::Down(MonitorRef(monitor), DownReason::Shutdown);
+    assert_eq!(messages(&mut server), [exit(1, "f", ExitReason::ServerEnded), down(1)]);
+    server.end(DownReason::Shutdown);
+    assert_eq!(outputs(&mut server), []);
+    assert_eq!(told(&mut server, Request::Monitor(MonitorRef(3))), [down(3)], "who comes late hears at once");
+    assert_eq!(told(&mut server, cast(4)), [exit(4, "f", ExitReason::Draining)]);
+}
+
+#[test]
+fn a_resume_replaces_what_is_watched() {
+    let mut server = server(9, 9);
+    server.handle_request(CALLER, Request::Monitor(MonitorRef(1)));
+    server.handle_request(CALLER, resume(&[]));
+    server.handle_request(CALLER, Request::Monitor(MonitorRef(2)));
+    server.end(DownReason::Shutdown);
+    assert_eq!(messages(&mut server), [Message::Down(MonitorRef(2), DownReason::Shutdown)]);
+}
+
+#[test]
+fn a_forgotten_peer_leaves_nothing() {
+    let mut server = server(1, 9);
+    let job = spawn(&mut server, 1);
+    server.handle_request(CALLER, Request::Monitor(MonitorRef(1)));
+    server.handle_request(CALLER, kill(&[2]));
+    server.handle_request(CALLER, Request::Forget);
+    assert_eq!(outputs(&mut server), [ServerOutput::Abort(job)]);
+    spawn(&mut server, 2);
+    server.end(DownReason::Shutdown);
+    assert_eq!(messages(&mut server), [exit(2, "f", ExitReason::ServerEnded)]);
+}

@@ -1,0 +1,176 @@
+//! One node as a shell would build it: a rollout, a singleton behind its queue, a peer per member, workers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rexi_proto::{
+    Caller, CloseCode, Incarnation, JobKey, Limits, Mutants, NodeName, Output, Peer, PeerConfig, PeerId, Profile,
+    Request, Rollout, Server, ServerAddress, ServerOutput,
+};
+
+use super::ledger::{Ledger, Life};
+
+/// A node in one of its lives.
+pub(crate) struct Node {
+    pub(crate) index: usize,
+    pub(crate) release: usize,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) started: Duration,
+    pub(crate) rollout: Rollout,
+    pub(crate) limits: Limits,
+    pub(crate) singleton: Option<Server>,
+    pub(crate) queue: VecDeque<(Caller, Request)>,
+    pub(crate) peers: BTreeMap<usize, Peer<u32>>,
+    pub(crate) jobs: BTreeMap<JobKey, u32>,
+    pub(crate) next_ref: u64,
+    told_epoch: u64,
+}
+
+/// Connections that a node's state wants closed: with which member, and why.
+pub(crate) type Closes = Vec<(usize, CloseCode)>;
+
+pub(crate) fn name(index: usize) -> NodeName {
+    NodeName::new(format!("n{index}")).expect("a name")
+}
+
+impl Node {
+    pub(crate) fn start(
+        index: usize,
+        members: usize,
+        release: usize,
+        incarnation: Incarnation,
+        started: Duration,
+        (limits, mutants): (Limits, Mutants),
+    ) -> Self {
+        let profile = Profile::train()[release].clone();
+        let hosts = profile.hosts();
+        let rollout = Rollout::new(name(index), profile, (0..members).map(name));
+        let config =
+            PeerConfig { hosts, phase: rollout.phase(), phase_epoch: rollout.epoch(), limits: limits.clone(), mutants };
+        let peer = |i: usize| (i, Peer::new(PeerId(i as u32), config.clone(), Duration::ZERO));
+        let singleton = hosts.contains(ServerAddress::Singleton);
+        Self {
+            index,
+            release,
+            incarnation,
+            started,
+            singleton: singleton.then(|| Server::new(ServerAddress::Singleton, &limits)),
+            queue: VecDeque::new(),
+            peers: (0..members).filter(|&i| i != index).map(peer).collect(),
+            jobs: BTreeMap::new(),
+            next_ref: 0,
+            told_epoch: rollout.epoch(),
+            rollout,
+            limits,
+        }
+    }
+
+    pub(crate) fn life(&self) -> Life {
+        (self.index, self.incarnation)
+    }
+
+    /// Tells all peers of a change of phase.
+    pub(crate) fn sync_phase(&mut self, now: Duration, ledger: &mut Ledger) {
+        let (epoch, phase) = (self.rollout.epoch(), self.rollout.phase());
+        if epoch != self.told_epoch {
+            self.told_epoch = epoch;
+            ledger.saw("phase changed");
+            if self.jobs_of_mine(ledger) {
+                ledger.saw("phase changed with calls open");
+            }
+            self.peers.values_mut().for_each(|peer| peer.set_phase(now, epoch, phase));
+        }
+    }
+
+    fn jobs_of_mine(&self, ledger: &Ledger) -> bool {
+        let mine = |c: &super::ledger::Call| c.by == self.life() && c.spawned > 0 && c.last.is_none() && !c.killed;
+        ledger.calls.iter().any(mine)
+    }
+
+    /// Does all that the peers and the singleton want done, but for the singleton's queue.
+    pub(crate) fn drain(&mut self, now: Duration, ledger: &mut Ledger) -> Closes {
+        let mut closes = Vec::new();
+        loop {
+            let mut quiet = true;
+            for member in self.peers.keys().copied().collect::<Vec<_>>() {
+                while let Some(output) = self.peers.get_mut(&member).expect("it is a key").poll_output() {
+                    quiet = false;
+                    self.handle_output(member, output, ledger, &mut closes);
+                }
+            }
+            while let Some(output) = self.singleton.as_mut().and_then(Server::poll_output) {
+                quiet = false;
+                self.handle_server_output(output, ledger);
+            }
+            self.sync_phase(now, ledger);
+            if quiet {
+                return closes;
+            }
+        }
+    }
+
+    fn handle_output(&mut self, member: usize, output: Output<u32>, ledger: &mut Ledger, closes: &mut Closes) {
+        match output {
+            Output::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
+            Output::Abort(job) => self.abort(job, ledger),
+            Output::Singleton(caller, request) if self.singleton.is_some() => self.queue.push_back((caller, request)),
+            Output::Singleton(_, request) => {
+                ledger.violate("S6", &format!("a request to a singleton that is not there: {request:?}"));
+            }
+            Output::Deliver(mailbox, call, answer) => {
+                match &answer {
+                    rexi_proto::Answer::Dropped => ledger.saw("a cast was dropped"),
+                    rexi_proto::Answer::TooLarge => ledger.saw("an argument was too large for its peer"),
+                    rexi_proto::Answer::Down(_) => ledger.saw("a call ended in a down"),
+                    rexi_proto::Answer::Incompatible(_) => ledger.saw("a call ended in a refusal"),
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ReplyDropped, .. } => {
+                        ledger.saw("a reply was dropped");
+                    }
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ConnectionLost, .. } => {
+                        ledger.saw("a call was lost with its connection");
+                    }
+                    _ => {}
+                }
+                ledger.answer(self.life(), mailbox, call, &answer);
+            }
+            Output::MonitorDown(mailbox, monitor, _) => ledger.down(self.life(), mailbox, monitor),
+            Output::Announced(life, epoch, phase) => self.rollout.handle_announce(&name(member), life, epoch, phase),
+            Output::Unsupported(_) => ledger.saw("an unknown frame was answered"),
+            Output::Close(code, _) => closes.push((member, code)),
+            _ => {}
+        }
+    }
+
+    fn handle_server_output(&mut self, output: ServerOutput, ledger: &mut Ledger) {
+        match output {
+            ServerOutput::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
+            ServerOutput::Abort(job) => self.abort(job, ledger),
+            ServerOutput::Answer(caller, message) => {
+                let peer = self.peers.get_mut(&(caller.peer.0 as usize));
+                peer.expect("callers are members").answer(caller, message);
+            }
+        }
+    }
+
+    fn spawn(&mut self, job: JobKey, body: &bytes::Bytes, ledger: &mut Ledger) {
+        let mailbox = ledger.spawn(self.index, self.release, job.server, job.caller, body);
+        self.jobs.insert(job, mailbox);
+    }
+
+    fn abort(&mut self, job: JobKey, ledger: &mut Ledger) {
+        match self.jobs.remove(&job) {
+            Some(_) => ledger.saw("a job was aborted"),
+            None => ledger.violate("S4", &format!("an abort of what does not run: {job:?}")),
+        }
+    }
+
+    /// Lets the singleton take requests off its queue.
+    pub(crate) fn step_singleton(&mut self, steps: usize) {
+        for _ in 0..steps {
+            let (Some(singleton), Some((caller, request))) = (&mut self.singleton, self.queue.pop_front()) else {
+                return;
+            };
+            singleton.handle_request(caller, request);
+        }
+    }
+}
