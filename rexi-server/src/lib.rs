@@ -73,3 +73,7 @@ pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use status::{NodeStatus, PeerPresence, PeerStatus};
 pub use worker::Context;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
