@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   Node::cast (node.rs) ─► Mailbox (mailbox.rs) ─► Member (member.rs: the protocol's state, one lock)
-//!       ─► writer (connection.rs) ══ QUIC (transport.rs) ══► reader (connection.rs) ─► Member | Singleton (singleton.rs)
-//!       ─► worker (worker.rs) ─► Member ══► Mailbox
+//!       ─► writer (connection.rs) ══ QUIC (transport.rs) ══► reader (connection.rs)
+//!       ─► Member | Singleton (singleton.rs) ─► worker (worker.rs) ─► Member ══ QUIC ══► Member ─► Mailbox
 //! ```
 //!
 //! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time.
