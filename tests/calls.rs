@@ -85,6 +85,6 @@ async fn a_leaving_node_answers_all_that_it_took() {
     let ended = within("n2 to leave", n2.shutdown(std::time::Duration::from_millis(100))).await;
     assert_eq!(ended, 1);
     let answer = within("the exit", held.next()).await;
-    let exit = Answer::Exit { function: "forever".into(), reason: ExitReason::Draining };
+    let exit = Answer::Exit { function: "forever".into(), reason: ExitReason::ServerEnded };
     assert_eq!(answer, Some(exit));
 }

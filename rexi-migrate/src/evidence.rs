@@ -1,7 +1,8 @@
-//! The evidence of a rehearsal: the ledgers of all its processes, its steps, and the cases that its plan has to produce.
+//! The evidence of a rehearsal: the ledgers of all its processes, its steps, and the cases that its plan has to
+//! produce.
 //!
-//! In: every process with its end, the rows of the steps, the plan. Out: what `judge.rs` judges. A ledger that cannot be
-//! read goes along as such, since what it means is the judge's to say.
+//! In: every process with its end, the rows of the steps, the plan. Out: what `judge.rs` judges. A ledger that cannot
+//! be read goes along as such, since what it means is the judge's to say.
 
 use std::time::Duration;
 

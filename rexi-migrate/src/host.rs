@@ -1,7 +1,7 @@
 //! What a rehearsal takes from the machine it runs on: signals, a directory for logs and ledgers, ports.
 //!
-//! In: where the operator wants the files, if anywhere. Out: the first signal that ends a run; a path; addresses. What a signal
-//! means for the run is left to `rehearse.rs`.
+//! In: where the operator wants the files, if anywhere. Out: the first signal that ends a run; a path; addresses. What
+//! a signal means for the run is left to `rehearse.rs`.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

@@ -1,7 +1,7 @@
 //! Judges a rehearsal by the ledgers of all its processes: was a cast lost, did a job run twice or outlive its kill?
 //!
-//! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records of
-//! a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md,
+//! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
+//! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md,
 //! `judge/witness.rs` counts the cases that a run must have met to prove anything, `judge/steps.rs` splits it by step.
 //!
 //! A broken invariant makes the run unsafe, whatever else is missing. Without one, evidence that is missing or

@@ -1,9 +1,9 @@
 //! Shows whether a mixed-version cluster can take its next upgrade step.
 //!
-//! A rehearsal, in the order of its path: `train` plans it; `run` does the steps over a `cluster`, whose every `process`
-//! speaks the lines of `control` with what `node` runs; each process writes a `ledger`, `evidence` gathers them all and
-//! `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end, `report` tells its
-//! end.
+//! A rehearsal, in the order of its path: `train` plans it; `run` does the steps over a `cluster`, whose every
+//! `process` speaks the lines of `control` with what `node` runs; each process writes a `ledger`, `evidence` gathers
+//! them all and `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end,
+//! `report` tells its end.
 
 pub mod train;
 pub mod control;

@@ -100,8 +100,8 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
 
 /// Rehearses `options`, has the ledgers judged by `judge`, and shows it on `progress`.
 ///
-/// Takes about 1.5 s a restart beside the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP end
-/// it early, with a report. Cancelling it kills the nodes.
+/// Takes about 1.5 s a restart beside the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP
+/// end it early, with a report. Cancelling it kills the nodes.
 ///
 /// # Errors
 /// [`RehearsalError`] where nothing could be started.
@@ -168,7 +168,8 @@ async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration) -> Ha
     }
 }
 
-/// How long a run of this plan may take, its judgement included: [`SLACK`] times what it should, and 5 minutes at least.
+/// How long a run of this plan may take, its judgement included: [`SLACK`] times what it should, and 5 minutes at
+/// least.
 pub fn time_limit(plan: &[Step], dwell: Duration) -> Duration {
     let estimate = |step: &Step| match step {
         Step::StartAll { .. } | Step::Restart { .. } => Duration::from_secs(3) + dwell,

@@ -1,4 +1,5 @@
-//! The steps of a rehearsal as they are done: tells the nodes, waits for where the plan wants them, and writes the rows.
+//! The steps of a rehearsal as they are done: tells the nodes, waits for where the plan wants them, and writes the
+//! rows.
 //!
 //! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run before its time,
 //! if one did. What the end of a run means for its verdict is left to `rehearse.rs`.

@@ -1,7 +1,7 @@
 //! What the rehearsal's nodes ask of each other: orders, and the function that carries them out.
 //!
-//! An order names its call as every ledger does, so that the worker can record it; what it must come to is determined by
-//! the order alone, so that the caller can tell a right answer from a wrong one.
+//! An order names its call as every ledger does, so that the worker can record it; what it must come to is determined
+//! by the order alone, so that the caller can tell a right answer from a wrong one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,7 @@ impl Order {
             Answer::Exit { reason: ExitReason::ReplyDropped, .. } | Answer::Dropped => Outcome::Dropped,
             Answer::NoSuchServer(_) => Outcome::NoSuchServer,
             Answer::NoSuchFunction => Outcome::NoSuchFunction,
-            Answer::Down(_) => Outcome::Down,
+            Answer::Down(_) | Answer::Exit { reason: ExitReason::ServerEnded, .. } => Outcome::Down,
             Answer::Incompatible(_) => Outcome::Incompatible,
             _ => Outcome::OtherExit,
         })

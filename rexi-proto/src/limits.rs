@@ -93,7 +93,7 @@ impl Limits {
             }
         };
         // The list of open calls that resumes a connection travels in one frame.
-        let resume = self.calls_open_max * CALL_REF_BYTES_MAX + FRAME_OVERHEAD_BYTES;
+        let resume = self.calls_open_max.saturating_mul(CALL_REF_BYTES_MAX).saturating_add(FRAME_OVERHEAD_BYTES);
         need("calls_open_max", self.calls_open_max, "frame_bytes_max", frame, resume)?;
         let inline = self.inline_bytes_max as usize;
         let header = FRAME_OVERHEAD_BYTES + self.function_bytes_max;

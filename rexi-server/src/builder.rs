@@ -164,7 +164,10 @@ impl NodeBuilder {
         let mut rollout = rexi_proto::Rollout::new(self.name.clone(), self.profile.clone(), members);
         match self.rollout.ceiling {
             Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
-            ceiling => rollout.set_ceiling(ceiling)?,
+            ceiling => {
+                let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
+                rollout.set_ceiling(ceiling.or_else(|| Some(self.rollout.feature?.clamp(lowest, highest))))?;
+            }
         }
         if let Some(source) = source {
             rollout.set_source(source.phase()?)?;

@@ -25,17 +25,18 @@ use crate::identity::{Identity, IdentityError, read_bounded};
 /// |---|---|---|
 /// | `name` | the node's name, which its certificate must list | none, required |
 /// | `listen` | IP address and UDP port to serve at; port 0 lets the system choose | none, required |
-/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"` or `"2.0"`, or one with a patch number | by the build's features: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none 1.0 |
+/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"`, `"2.0"`, or one with a patch number | see below |
 /// | `identity.ca` | PEM file: certificates of the authorities that peers are believed on | required in `[identity]` |
 /// | `identity.cert` | PEM file: the node's certificate, then its intermediates | required in `[identity]` |
 /// | `identity.key` | PEM file: the certificate's private key | required in `[identity]` |
-/// | `peers.<name>` | IP address and UDP port of a member; the node itself may be there, so that all nodes can share the table | no peers |
+/// | `peers.<name>` | IP address and UDP port of a member; the node itself may be there | no peers |
 /// | `rollout.ceiling` | the highest phase that the node may be in, one that its release allows | no ceiling |
 /// | `rollout.file` | file that holds such a ceiling, read again while the node runs | no file |
 ///
-/// Files are relative to the directory of the configuration file. All values are strings. The environment overrides:
-/// `REXI_NAME` the name, `REXI_LISTEN` the address, `REXI_PHASE` the ceiling. The `[identity]` table may be left out,
-/// for a node that gets its identity in code.
+/// Without `release` the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none
+/// 1.0. Files are relative to the directory of the configuration file. All values are strings. The environment
+/// overrides: `REXI_NAME` the name, `REXI_LISTEN` the address, `REXI_PHASE` the ceiling. The `[identity]` table may be
+/// left out, for a node that gets its identity in code.
 ///
 /// ```
 /// let mut config = rexi_server::Config::from_toml(
@@ -107,8 +108,8 @@ impl Config {
         Self::parse(text, origin, Path::new(""))
     }
 
-    /// Overrides the name, the address and the ceiling by `REXI_NAME`, `REXI_LISTEN` and `REXI_PHASE`, which `get` looks
-    /// up. A variable that is set to nothing is refused like any other value that is none.
+    /// Overrides the name, the address and the ceiling by `REXI_NAME`, `REXI_LISTEN` and `REXI_PHASE`, which `get`
+    /// looks up. A variable that is set to nothing is refused like any other value that is none.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found; the configuration is then as before.

@@ -183,14 +183,14 @@ impl Identity {
 
     /// Whether the node's own certificate is for `name`.
     ///
-    /// The name must stand among the certificate's subject alternative DNS names letter for letter: a wildcard would let
-    /// one node pass for any other.
+    /// The name must stand among the certificate's subject alternative DNS names letter for letter: a wildcard would
+    /// let one node pass for any other.
     pub fn certifies_name(&self, name: &NodeName) -> bool {
         certifies(&self.certified_key.cert, name)
     }
 
-    /// Checks, before a node starts, what each of its peers will check: that the certificate is for `name`, and that the
-    /// authorities vouch for it at the time `now`, as a server and as a client.
+    /// Checks, before a node starts, what each of its peers will check: that the certificate is for `name`, and that
+    /// the authorities vouch for it at the time `now`, as a server and as a client.
     ///
     /// A cluster that changes its authority gives every node both authorities first.
     ///

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!   Node::cast (node.rs) ─► Mailbox (mailbox.rs) ─► Member (member.rs: the protocol's state, one lock)
-//!       ─► writer (connection.rs) ══ QUIC (transport.rs) ══► reader (connection.rs) ─► Member | Singleton (singleton.rs)
-//!       ─► worker (worker.rs) ─► Member ══► Mailbox
+//!       ─► writer (connection.rs) ══ QUIC (transport.rs) ══► reader (connection.rs)
+//!       ─► Member | Singleton (singleton.rs) ─► worker (worker.rs) ─► Member ══ QUIC ══► Member ─► Mailbox
 //! ```
 //!
 //! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time.
@@ -73,3 +73,7 @@ pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use status::{NodeStatus, PeerPresence, PeerStatus};
 pub use worker::Context;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

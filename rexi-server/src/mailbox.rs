@@ -1,8 +1,8 @@
 //! The caller's side: a mailbox that answers are put into, and the handles on it that kill what they started when they
 //! are dropped.
 //!
-//! In: answers, from whichever task reads a peer's connection. Out: an async stream of them. A [`Call`] is a mailbox for
-//! one cast; a [`Mailbox`] takes the answers of many, from any node.
+//! In: answers, from whichever task reads a peer's connection. Out: an async stream of them. A [`Call`] is a mailbox
+//! for one cast; a [`Mailbox`] takes the answers of many, from any node.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
@@ -65,7 +65,8 @@ impl Mailbox {
     /// Casts to `peer`. Never waits; whatever becomes of it, the mailbox hears.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent and nothing is heard.
+    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent and nothing is
+    /// heard.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<CallRef, SendError> {
         let call = self.node.next_call();
         self.cast_as(call, peer, request)?;
@@ -210,7 +211,8 @@ impl Call {
 }
 
 impl Inbox {
-    /// Puts an answer in. `false`: the mailbox is full, so its owner does not read; the call is ended and the owner told.
+    /// Puts an answer in. `false`: the mailbox is full, so its owner does not read; the call is ended and the owner
+    /// told.
     pub(crate) fn deliver(&self, call: CallRef, answer: Answer) -> bool {
         let mut state = self.lock();
         if !state.open.contains_key(&call) {

@@ -1,8 +1,8 @@
 //! One member as this node sees it: the protocol's state behind one lock, the workers of its per-node server, and the
 //! signals between the tasks that serve it.
 //!
-//! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else can
-//! look: answers are delivered in the order in which they came. Nothing waits under the lock.
+//! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else
+//! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -95,8 +95,8 @@ impl Member {
         result
     }
 
-    /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen a moment
-    /// ago, and the peer may not have noticed yet.
+    /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen a
+    /// moment ago, and the peer may not have noticed yet.
     pub(crate) fn claim(&self, incarnation: Incarnation, now: Duration) -> bool {
         let mut state = self.lock();
         let recent = |since: Duration| now.saturating_sub(since) < HANDSHAKE_LIMIT;
@@ -273,6 +273,7 @@ impl Member {
                     if let Some(worker) = state.workers.remove(&job.id) {
                         worker.abort();
                     }
+                    shared.job_ended.notify_waiters();
                 }
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {

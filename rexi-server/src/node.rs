@@ -169,8 +169,8 @@ impl Node {
         self.shared().presence.notified().await;
     }
 
-    /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest with
-    /// an exit each, makes sure that peers have every answer, closes. Returns how many jobs had to be ended.
+    /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest
+    /// with an exit each, makes sure that peers have every answer, closes. Returns how many jobs had to be ended.
     pub async fn shutdown(self, limit: Duration) -> usize {
         let shared = Arc::clone(self.shared());
         shared.drain();

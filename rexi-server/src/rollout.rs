@@ -39,20 +39,17 @@ impl PhaseSourceError {
     }
 }
 
-/// A file that holds the phase as one word. One that is missing or empty is an error, not a word: a file that is deleted,
-/// or caught in the middle of being written, must not raise a node.
+/// A file that holds the phase as one word. A file that is missing or empty is an error, and not "no opinion": a
+/// deleted or half-written file must not raise a node.
 #[derive(Clone, Debug)]
 pub struct PhaseFile(pub PathBuf);
 
 impl PhaseSource for PhaseFile {
     fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
         let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
-        let bytes = match crate::identity::read_bounded(&self.0, crate::config::PHASE_FILE_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(e) => return Err(error(e.to_string())),
-        };
-        let text = String::from_utf8(bytes).map_err(|e| error(e.to_string()))?;
-        text.trim().parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
+        let bytes = crate::identity::read_bounded(&self.0, crate::config::PHASE_FILE_BYTES_MAX);
+        let text = String::from_utf8(bytes.map_err(|e| error(e.to_string()))?).map_err(|e| error(e.to_string()))?;
+        text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
     }
 }
 
@@ -65,20 +62,23 @@ impl PhaseSource for PhaseFile {
 #[derive(Default)]
 pub struct Rollout {
     pub(crate) ceiling: Option<Phase>,
+    /// The ceiling that this build's features set, as far as the release allows it.
+    pub(crate) feature: Option<Phase>,
     pub(crate) source: Option<Box<dyn PhaseSource>>,
     pub(crate) fixed: bool,
 }
 
 impl Rollout {
     /// As far as the release allows; if this build has one of the cargo features `phase-introduce`, `phase-switch` and
-    /// `phase-remove`, no further than the highest of them.
+    /// `phase-remove`, no further than the highest of them, or than the nearest phase that the release allows. Anything
+    /// else that is said of the ceiling takes the features' place.
     pub fn from_release() -> Self {
-        Self { ceiling: feature_phase(), ..Self::default() }
+        Self { feature: feature_phase(), ..Self::default() }
     }
 
     /// Held at exactly this phase, for tests.
     pub fn fixed(phase: Phase) -> Self {
-        Self { ceiling: Some(phase), source: None, fixed: true }
+        Self { ceiling: Some(phase), fixed: true, ..Self::default() }
     }
 
     /// No further than `phase`, until [`RolloutControl::set_ceiling`] says otherwise.

@@ -1,7 +1,7 @@
 //! The one server that takes the requests of all nodes, behind one queue that all connections feed.
 //!
-//! That it is a bottleneck is why the upgrade exists (DESIGN.md §4). Readers wait for room in the queue before they read
-//! on; the task that empties it waits for nobody.
+//! That it is a bottleneck is why the upgrade exists (DESIGN.md §4). Readers wait for room in the queue before they
+//! read on; the task that empties it waits for nobody.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
@@ -81,6 +81,10 @@ impl Singleton {
         state.workers.remove(&job.id);
         state.server.handle_end(job, ending);
         self.drain(&mut state);
+        drop(state);
+        if let Some(shared) = self.shared.upgrade() {
+            shared.job_ended.notify_waiters();
+        }
     }
 
     pub(crate) fn end(self: &Arc<Self>) {
@@ -127,6 +131,7 @@ impl Singleton {
                     if let Some(worker) = state.workers.remove(&job.id) {
                         worker.abort();
                     }
+                    shared.job_ended.notify_waiters();
                 }
                 ServerOutput::Answer(caller, message) => {
                     shared.member_by_id(caller.peer).with(|peer, _| peer.answer(caller, message));

@@ -53,8 +53,8 @@ pub struct Counts {
     pub crashed: u64,
     /// The longest time that a `Hold` job ran on after its kill or its caller's death, in microseconds.
     pub orphan_max_us: u64,
-    /// Monitors of a process that ended, which neither fired nor were taken away, on a process that lived on. No verdict
-    /// rests on it, since the end of the run may have come before they were due.
+    /// Monitors of a process that ended, which neither fired nor were taken away, on a process that lived on. No
+    /// verdict rests on it, since the end of the run may have come before they were due.
     pub monitors_silent: u64,
 }
 

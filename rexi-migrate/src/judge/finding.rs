@@ -133,7 +133,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// One case of a finding. What is unknown, or has no meaning for the case, is `None`. Times are microseconds since 1970.
+/// One case of a finding. What is unknown, or has no meaning for the case, is `None`. Times are microseconds since
+/// 1970.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Example {
     /// The call.

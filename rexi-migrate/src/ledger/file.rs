@@ -88,8 +88,8 @@ impl LedgerWriter {
     /// microsecond, so call it from async code as it is.
     ///
     /// # Errors
-    /// [`LedgerError::Write`] where the file does not take the record, and from then on [`LedgerError::Broken`]: end the
-    /// process, since from here on its ledger is no evidence.
+    /// [`LedgerError::Write`] where the file does not take the record, and from then on [`LedgerError::Broken`]: end
+    /// the process, since from here on its ledger is no evidence.
     pub fn append(&self, entry: Entry) -> Result<(), LedgerError> {
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         if tail.broken {
@@ -129,7 +129,8 @@ impl LedgerReader {
     /// Reads a whole ledger. Takes 40 bytes of memory a record at most.
     ///
     /// # Errors
-    /// [`LedgerError`]: the file cannot be read, is no ledger, or is damaged. A part of a record at its end is no error.
+    /// [`LedgerError`]: the file cannot be read, is no ledger, or is damaged. A part of a record at its end is no
+    /// error.
     pub fn read(path: impl AsRef<Path>) -> Result<ProcessLedger, LedgerError> {
         let path = path.as_ref();
         let failed = |source| LedgerError::Read { path: path.to_owned(), source };
@@ -156,7 +157,8 @@ impl LedgerReader {
     }
 }
 
-/// Why a ledger could not be written or read. In every case the environment is at fault, or the caller where it says so.
+/// Why a ledger could not be written or read. In every case the environment is at fault, or the caller where it says
+/// so.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum LedgerError {

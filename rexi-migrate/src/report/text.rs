@@ -79,7 +79,8 @@ impl Report {
         text
     }
 
-    /// The cases that the run had to meet. Nothing for a run that was stopped: the nodes it had to kill then are no case.
+    /// The cases that the run had to meet. Nothing for a run that was stopped: the nodes it had to kill then are no
+    /// case.
     fn cases(&self, judged: &Judgement) -> String {
         let needed = judged.witnesses.iter().filter(|row| row.required > 0 && self.stopped.is_none());
         let met: Vec<String> = needed.map(|row| format!("{} {}", grouped(row.count), row.witness.sentence())).collect();
