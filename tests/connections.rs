@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rexi_proto::{Body, Cast, CloseCode, Exit, Hello, Message, Reply};
 use rexi_server::{
-    Answer, Bytes, Call, CallError, CallRef, DownReason, Event, ExitReason, Limits, Node, NodeBuilder, PeerPresence,
-    Request,
+    Answer, Bytes, Call, CallError, CallRef, DownReason, Event, ExitReason, Incarnation, Limits, Node, NodeBuilder,
+    PeerPresence, Request, ServerAddress,
 };
-use rexi_tests::{Cluster, Log, Witness, name, peer, release, start_again, until, within};
+use rexi_tests::{
+    Cluster, Lane, Log, Stranger, Witness, frame_of, hello, name, peer, release, start_again, until, within,
+};
 
 fn numbered(number: usize) -> Request {
     Request::new("witness", number.to_string())
@@ -69,6 +72,86 @@ async fn a_restart_ends_calls_and_jobs_and_the_new_node_gets_what_waited_in_orde
         assert_eq!(replies(calls).await, numbers(0..100), "release {number}");
         assert_eq!(witness.arguments(), numbers(0..100), "release {number}");
     }
+}
+
+/// n1, which a scripted n3 is connected to in its life `1`, with a job of n3 at n1 and a call of n1 to n3.
+struct Pair {
+    cluster: Cluster,
+    n1: Node,
+    lane: Lane,
+    call: Call,
+}
+
+impl Pair {
+    async fn new(limits: Limits) -> Self {
+        let cluster = Cluster::new(["n1", "n3"]);
+        let n1 = cluster.builder("n1", release("2.0")).limits(limits).start().expect("n1 starts");
+        let mut lane = Self::dial(&cluster, 1).await;
+        let body = Body::Inline(Bytes::new());
+        let cast = Cast { call: CallRef(7), function: "forever".into(), time_left: None, nonce: 0, trace: None, body };
+        lane.say(&frame_of(&Message::Cast(ServerAddress::PerNode, cast))).await;
+        let call = n1.cast(&name("n3"), Request::new("anything", "")).expect("n3 is a member");
+        assert!(matches!(lane.message().await, Message::Cast(_, cast) if cast.call == call.call_ref()));
+        until("n3's job to run", &n1, |n1| n1.status().jobs == 1).await;
+        Self { cluster, n1, lane, call }
+    }
+
+    async fn dial(cluster: &Cluster, life: u64) -> Lane {
+        let hello = Hello { incarnation: Incarnation(life), ..hello("n3") };
+        Stranger::member(cluster.authority(), "n3").shake_hands(cluster.address("n1"), "n1", &hello).await
+    }
+
+    /// Closes n3's connection as a network would, without a word on n3's life.
+    async fn cut(&self) {
+        self.lane.connection.close(7_u32.into(), b"cut");
+        until("n3 not to be there", &self.n1, |n1| peer(n1, "n3").presence != PeerPresence::Connected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_new_life_of_a_crashed_node_ends_what_the_old_one_had() {
+    let mut pair = Pair::new(Limits::default()).await;
+    let mut mailbox = pair.n1.mailbox();
+    let monitor = mailbox.monitor(&name("n3")).expect("n3 is a member");
+    // The old connection is still there: nobody has noticed the crash.
+    let _lane = Pair::dial(&pair.cluster, 2).await;
+    assert_eq!(within("the call's end", pair.call.next()).await, Some(Answer::Down(DownReason::Restarted)));
+    assert_eq!(within("the down", mailbox.recv()).await, Event::Down(monitor, DownReason::Restarted));
+    until("the old life's job to be gone", &pair.n1, |n1| n1.status().jobs == 0).await;
+    assert_eq!(pair.lane.closed().await.0, u64::from(CloseCode::Replaced.code()));
+    assert_eq!(peer(&pair.n1, "n3").presence, PeerPresence::Connected);
+}
+
+#[tokio::test]
+async fn a_brief_disconnect_ends_nothing() {
+    let pair = Pair::new(Limits::default()).await;
+    pair.cut().await;
+    assert_eq!((pair.n1.status().jobs, pair.n1.status().calls), (1, 1));
+    let mut lane = Pair::dial(&pair.cluster, 1).await;
+    // Both ends say what they have open; a call that only one of them knows is told.
+    let open = pair.call.call_ref();
+    assert_eq!(lane.message().await, Message::Resume(ServerAddress::PerNode, vec![open]));
+    lane.say(&frame_of(&Message::Resume(ServerAddress::PerNode, vec![CallRef(7), CallRef(8)]))).await;
+    let lost = |exit: &Exit| exit.call == CallRef(8) && exit.reason == ExitReason::ConnectionLost;
+    assert!(matches!(lane.message().await, Message::Exit(exit) if lost(&exit)));
+    assert_eq!((pair.n1.status().jobs, pair.n1.status().calls), (1, 1));
+    let body = Body::Inline(Bytes::from("late"));
+    lane.say(&frame_of(&Message::Reply(Reply { call: open, number: 0, last: true, body }))).await;
+    assert_eq!(within("the reply", pair.call.reply()).await, Ok(Bytes::from("late")));
+    lane.say(&frame_of(&Message::Kill(ServerAddress::PerNode, CallRef(7)))).await;
+    until("the job to be killed", &pair.n1, |n1| n1.status().jobs == 0).await;
+}
+
+#[tokio::test]
+async fn after_the_stability_period_a_lost_node_is_given_up() {
+    let mut pair = Pair::new(limits(|limits| limits.stability_period = Duration::from_millis(200))).await;
+    let mut mailbox = pair.n1.mailbox();
+    let monitor = mailbox.monitor(&name("n3")).expect("n3 is a member");
+    pair.cut().await;
+    assert_eq!(within("the call's end", pair.call.next()).await, Some(Answer::Down(DownReason::NoConnection)));
+    assert_eq!(within("the down", mailbox.recv()).await, Event::Down(monitor, DownReason::NoConnection));
+    until("n3's job to be gone", &pair.n1, |n1| n1.status().jobs == 0).await;
+    assert_eq!(peer(&pair.n1, "n3").presence, PeerPresence::Gone);
 }
 
 #[tokio::test]

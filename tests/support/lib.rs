@@ -17,7 +17,7 @@ use rexi_server::{
 };
 
 pub use log::Log;
-pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, hello};
+pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello};
 pub use witness::{Traffic, Witness};
 
 /// A name that is known to be good.

@@ -110,6 +110,11 @@ impl Lane {
         frame
     }
 
+    /// The next frame as a message of wire v3.
+    pub async fn message(&mut self) -> Message {
+        rexi_proto::decode(WireVersion::V3, &self.frame().await).expect("nodes keep to the format")
+    }
+
     /// Says these bytes.
     pub async fn say(&mut self, bytes: &[u8]) {
         within("the write", self.send.write_all(bytes)).await.expect("the node reads");
@@ -156,10 +161,17 @@ pub fn encoded(hello: &Hello) -> Vec<u8> {
 /// A cast of the function `witness` as a frame of wire v3.
 pub fn cast_of_witness(call: u64) -> Vec<u8> {
     let body = Body::Inline(bytes::Bytes::from_static(b"from a stranger"));
-    let cast = Cast { call: CallRef(call), function: "witness".into(), time_left: None, nonce: 0, trace: None, body };
+    let function = "witness".into();
+    frame_of(&Message::Cast(
+        ServerAddress::PerNode,
+        Cast { call: CallRef(call), function, time_left: None, nonce: 0, trace: None, body },
+    ))
+}
+
+/// A message as a frame of wire v3.
+pub fn frame_of(message: &Message) -> Vec<u8> {
     let mut bytes = bytes::BytesMut::new();
-    let message = Message::Cast(ServerAddress::PerNode, cast);
-    rexi_proto::encode(WireVersion::V3, &message, 1 << 20, &mut bytes).expect("a cast fits");
+    rexi_proto::encode(WireVersion::V3, message, 1 << 20, &mut bytes).expect("v3 has it");
     bytes.to_vec()
 }
 
