@@ -183,6 +183,23 @@ async fn a_node_that_is_dropped_ends_its_own_jobs() {
     }
 }
 
+/// On several threads, where a node's tasks learn of its end in any order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_dropped_says_so_and_frees_its_address() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let n1 = cluster.start("n1", "1.2");
+    let mut n2 = cluster.start("n2", "1.2");
+    for round in 0..10 {
+        ready([&n1, &n2]).await;
+        let mut open = n1.cast(&name("n2"), Request::new("forever", "")).expect("n2 is a member");
+        until("the job to run", &n2, |n2| n2.status().jobs == 1).await;
+        drop(n2);
+        let down = within("the call's end", open.next()).await;
+        assert_eq!(down, Some(Answer::Down(DownReason::Shutdown)), "round {round}");
+        n2 = start_again(|| cluster.builder("n2", release("1.2"))).await;
+    }
+}
+
 #[tokio::test]
 async fn a_monitor_fires_once_with_the_reason() {
     for number in ["1.0", "1.2", "2.0"] {

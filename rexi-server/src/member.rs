@@ -175,6 +175,13 @@ impl Member {
         }
     }
 
+    /// Closes the connection in use, if there is one, without a change of the state.
+    pub(crate) fn close_connection(&self, code: CloseCode, reason: &str) {
+        if let Some(connection) = &self.lock().connection {
+            close(connection, code, reason);
+        }
+    }
+
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
         self.lock().workers.drain().for_each(|(_, worker)| worker.abort());

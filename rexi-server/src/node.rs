@@ -188,6 +188,11 @@ impl Node {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        for member in &self.shared.members_by_id {
+            // Each by itself and at once: the endpoint only asks its connections to close, and one whose last handle is
+            // dropped before it does closes without a reason, which peers take for a brief disconnect.
+            member.close_connection(CloseCode::Shutdown, "this node has stopped");
+        }
         self.shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node has stopped");
         self.shared.stop();
     }
