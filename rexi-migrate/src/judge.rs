@@ -130,8 +130,8 @@ impl Judgement {
 
 /// Judges a run. Takes time and memory in proportion to the records: about 200 bytes a call beside the ledgers.
 pub fn judge(input: &Evidence) -> Judgement {
-    let joined = Joined::new(&input.processes);
-    let (counts, findings) = count::count(&joined, input.outlives_max);
+    let joined = Joined::new(&input.processes, input.outlives_max);
+    let (counts, findings) = count::count(&joined);
     let witnesses = witness::witness(&joined, &input.required);
     let mut doubts = joined.doubts.clone();
     if joined.calls.is_empty() {

@@ -16,6 +16,7 @@ use rexi_migrate::node::{self, NodeArgs};
 use rexi_migrate::progress::Progress;
 use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, rehearse};
 use rexi_migrate::train::{DEFAULT, Release, Train};
+use tempfile::TempDir;
 
 /// Shows whether a cluster may change its protocol while it runs.
 #[derive(Debug, Parser)]
@@ -111,6 +112,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// This executable under a name of the run's own, for as long as the guard lives: a build that replaces it meanwhile
+/// must not put another program into the second half of the run (SAFETY.md M45).
+fn pinned(program: &Path) -> std::io::Result<(TempDir, PathBuf)> {
+    let dir = TempDir::with_prefix("rexi-program-")?;
+    let own = dir.path().join("rexi-migrate");
+    std::fs::hard_link(program, &own).or_else(|_| std::fs::copy(program, &own).map(drop))?;
+    Ok((dir, own))
+}
+
 /// Runs a rehearsal to its report; an error comes with the exit code that it means.
 fn run(args: RehearseArgs) -> Result<ExitCode, (u8, Report)> {
     let could_not_tell = |report| (COULD_NOT_TELL, report);
@@ -118,6 +128,8 @@ fn run(args: RehearseArgs) -> Result<ExitCode, (u8, Report)> {
         .into_diagnostic()
         .wrap_err("cannot tell where this executable lies")
         .map_err(could_not_tell)?;
+    let (_pin, program) =
+        pinned(&program).into_diagnostic().wrap_err("cannot copy this executable").map_err(could_not_tell)?;
     let json = args.json.as_deref().map(create).transpose().map_err(|report| (USAGE, report))?;
     let progress = if args.quiet { Progress::quiet() } else { Progress::new() };
     let options = args.options(program, rand::random::<u32>().into());

@@ -6,7 +6,7 @@
 
 use crate::version::WireVersion;
 
-/// The kind of a frame: its first byte. Numbers are never used twice.
+/// The kind of a frame: the lower six bits of its first byte. Numbers are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 #[expect(missing_docs, reason = "each is the kind of the message of the same name")]
@@ -66,7 +66,7 @@ const fn row(kind: Kind, since: WireVersion) -> Row {
     Row { kind, accepted_since: since, emitted_since: since, retired_in: None }
 }
 
-/// The kind that a frame's first byte names, if the negotiated version has it.
+/// The kind of this number, if the negotiated version has it.
 pub fn accepted(kind: u8, version: WireVersion) -> Option<Kind> {
     ROWS.iter().find(|row| row.kind as u8 == kind && row.lives(row.accepted_since, version)).map(|row| row.kind)
 }

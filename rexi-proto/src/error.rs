@@ -103,6 +103,14 @@ pub enum DecodeError {
         /// The negotiated version.
         version: WireVersion,
     },
+    /// The frame is laid out in another wire version than the one that was negotiated.
+    #[error("a frame that opens with {first:#04x} is not laid out in wire {version}")]
+    OtherVersion {
+        /// The frame's first byte: its kind, and the version in the two highest bits.
+        first: u8,
+        /// The negotiated version.
+        version: WireVersion,
+    },
     /// A field is outside its bounds.
     #[error("a frame of kind {kind}: {field} is {value}, allowed is {allowed}")]
     OutOfBounds {

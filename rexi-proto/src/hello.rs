@@ -188,7 +188,7 @@ impl Hello {
             extensions: Vec::new(),
         };
         let start = out.len();
-        let mut frame = FrameWriter::open(out, Kind::Hello);
+        let mut frame = FrameWriter::open(out, Kind::Hello as u8);
         frame.header(&layout);
         frame.close(start, HELLO_BYTES_MAX).expect("names and releases are bounded, so a hello is");
     }

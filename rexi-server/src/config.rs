@@ -25,7 +25,7 @@ use crate::identity::{Identity, IdentityError, read_bounded};
 /// |---|---|---|
 /// | `name` | the node's name, which its certificate must list | none, required |
 /// | `listen` | IP address and UDP port to serve at; port 0 lets the system choose | none, required |
-/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"`, `"2.0"`, or one with a patch number | see below |
+/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"` or `"2.0"`, a patch number at will | see below |
 /// | `identity.ca` | PEM file: certificates of the authorities that peers are believed on | required in `[identity]` |
 /// | `identity.cert` | PEM file: the node's certificate, then its intermediates | required in `[identity]` |
 /// | `identity.key` | PEM file: the certificate's private key | required in `[identity]` |

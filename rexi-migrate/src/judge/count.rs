@@ -1,7 +1,6 @@
 //! Counts the run and finds what breaks an invariant.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -58,7 +57,7 @@ pub struct Counts {
     pub monitors_silent: u64,
 }
 
-pub(super) fn count(joined: &Joined<'_>, outlives_max: Option<Duration>) -> (Counts, Vec<Finding>) {
+pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
     let mut counts = Counts {
         processes: joined.processes.len() as u64,
         records: joined.processes.iter().map(|p| p.records.len() as u64).sum(),
@@ -72,7 +71,7 @@ pub(super) fn count(joined: &Joined<'_>, outlives_max: Option<Duration>) -> (Cou
         count_call(joined, call, &mut counts, &mut found);
     }
     for job in &joined.jobs {
-        count_job(joined, job, outlives_max, &mut counts, &mut found);
+        count_job(joined, job, &mut counts, &mut found);
     }
     count_strays(joined, &mut found);
     for process in &joined.processes {
@@ -110,9 +109,25 @@ pub(super) fn outcomes(joined: &Joined<'_>) -> BTreeMap<Outcome, u64> {
     outcomes
 }
 
-/// Whether the job was never seen to end though its process had the time to end it.
+/// Whether the job was never seen to end though its process had the time to end it, or ran on alone for longer than it
+/// may: that it went with its process in the end is not the protocol's doing.
 pub(super) fn is_orphan(joined: &Joined<'_>, job: &Job) -> bool {
-    job.end.is_none() && !joined.processes[job.on].died()
+    let ran_on = joined.outlives_max_us.is_some_and(|max| ran_on_us(joined, job) > max);
+    ran_on || job.end.is_none() && !joined.processes[job.on].died()
+}
+
+/// How long a job that waits for its kill ran on after it, or after its caller's death.
+fn ran_on_us(joined: &Joined<'_>, job: &Job) -> u64 {
+    if job.work != Work::Hold {
+        return 0;
+    }
+    // A process that dies takes its jobs along; how long they had run on by then still counts.
+    let runner = &joined.processes[job.on];
+    let killed_us = job.call.and_then(|call| joined.calls[call].kill).map(|kill| kill.at_us);
+    let caller_gone_us = job.by.map(|by| joined.processes[by].gone_us);
+    let until = job.end.map(|(_, at)| at).or(runner.died().then_some(runner.gone_us));
+    let alone_since = killed_us.unwrap_or(u64::MAX).min(caller_gone_us.unwrap_or(u64::MAX)).max(job.started_us);
+    until.map_or(0, |until| until.saturating_sub(alone_since))
 }
 
 fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut Findings) {
@@ -162,13 +177,16 @@ fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
     }
 }
 
-fn count_job(joined: &Joined<'_>, job: &Job, max: Option<Duration>, counts: &mut Counts, found: &mut Findings) {
+fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Findings) {
     let call = job.call.map(|call| &joined.calls[call]);
     let caller = job.by.map(|by| &joined.processes[by]);
     if is_orphan(joined, job) {
         let killed = call.is_some_and(|call| call.kill.is_some());
         let kind = if killed { FindingKind::OrphanAfterKill } else { FindingKind::Orphan };
-        found.add(kind, || of_job(joined, job));
+        found.add(kind, || Example {
+            note: Some(format!("ran on for at least {} us", ran_on_us(joined, job))),
+            ..of_job(joined, job)
+        });
     }
     match call {
         Some(call) if call.to != joined.processes[job.on].header.index || call.work != job.work => {
@@ -182,19 +200,7 @@ fn count_job(joined: &Joined<'_>, job: &Job, max: Option<Duration>, counts: &mut
         None if caller.is_some_and(|c| c.died()) || joined.unread.contains(&job.id.caller) => {}
         None => found.add(FindingKind::JobWithoutCall, || of_job(joined, job)),
     }
-    if job.work != Work::Hold {
-        return;
-    }
-    // A process that dies takes its jobs along; how long they had run on by then still counts.
-    let (runner, killed_us) = (&joined.processes[job.on], call.and_then(|call| call.kill).map(|kill| kill.at_us));
-    let until = job.end.map(|(_, at)| at).or(runner.died().then_some(runner.gone_us));
-    let alone_since = killed_us.unwrap_or(u64::MAX).min(caller.map_or(u64::MAX, |c| c.gone_us)).max(job.started_us);
-    let outlived = until.map_or(0, |until| until.saturating_sub(alone_since));
-    counts.orphan_max_us = counts.orphan_max_us.max(outlived);
-    if max.is_some_and(|max| u128::from(outlived) > max.as_micros()) {
-        let note = Some(format!("ran on for {outlived} us"));
-        found.add(FindingKind::Outlived, || Example { note, ..of_job(joined, job) });
-    }
+    counts.orphan_max_us = counts.orphan_max_us.max(ran_on_us(joined, job));
 }
 
 /// Jobs that ran twice for a call whose own record is gone.

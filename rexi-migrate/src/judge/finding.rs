@@ -44,12 +44,10 @@ pub enum FindingKind {
     Lost,
     /// A call has more than one job.
     ExecutedTwice,
-    /// A killed job was never seen to end.
+    /// A killed job was never seen to end, or ended later than it may.
     OrphanAfterKill,
-    /// A job that nobody killed was never seen to end.
+    /// A job that nobody killed was never seen to end, or outlived its caller for longer than it may.
     Orphan,
-    /// A job ran on for too long after its kill or its caller's death.
-    Outlived,
     /// A reply has another value than its request determines.
     WrongReply,
     /// An answer does not fit what the call asked for.
@@ -85,7 +83,7 @@ impl FindingKind {
             Self::WrongReply | Self::UnfitAnswer | Self::AnswerUnlikeJob => Invariant::S8,
             Self::JobUnlikeCall | Self::ReplyWithoutJob | Self::JobWithoutCall => Invariant::S8,
             Self::NoSuchFunction => Invariant::S9,
-            Self::Orphan | Self::Outlived => Invariant::L2,
+            Self::Orphan => Invariant::L2,
         }
     }
 
@@ -94,9 +92,10 @@ impl FindingKind {
         match self {
             Self::Lost => "casts ended in silence: no reply, no exit, no down, no refusal",
             Self::ExecutedTwice => "calls were run more than once",
-            Self::OrphanAfterKill => "killed jobs were never seen to end on a process that lived on",
-            Self::Orphan => "jobs were never seen to end on a process that lived on",
-            Self::Outlived => "jobs ran on for longer than allowed after their kill or their caller's death",
+            Self::OrphanAfterKill => "killed jobs ran on: they ended late or never, on a process that lived on",
+            Self::Orphan => {
+                "jobs of callers that are gone ran on: they ended late or never, on a process that lived on"
+            }
             Self::WrongReply => "replies have another value than their request determines",
             Self::UnfitAnswer => "answers do not fit what was asked for",
             Self::UnaskedExit => "calls ended in an exit that they did not ask for",

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::time::Duration;
 
 use rexi_proto::{Phase, ServerAddress};
 
@@ -21,6 +22,8 @@ pub(super) struct Joined<'a> {
     /// Nodes with a process whose ledger is missing: that a record is absent proves nothing there.
     pub(super) unread: BTreeSet<NodeIndex>,
     pub(super) doubts: Vec<String>,
+    /// How long a job may run on after its kill or its caller's death.
+    pub(super) outlives_max_us: Option<u64>,
 }
 
 /// One process and its rows.
@@ -102,13 +105,14 @@ pub(super) enum Fate {
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn new(records: &'a [ProcessRecord]) -> Self {
+    pub(super) fn new(records: &'a [ProcessRecord], outlives_max: Option<Duration>) -> Self {
         let mut joined = Self {
             processes: Vec::new(),
             calls: Vec::new(),
             jobs: Vec::new(),
             unread: BTreeSet::new(),
             doubts: Vec::new(),
+            outlives_max_us: outlives_max.map(|max| u64::try_from(max.as_micros()).unwrap_or(u64::MAX)),
         };
         for record in records {
             match &record.ledger {

@@ -67,6 +67,8 @@ impl Report {
             for doubt in &judged.doubts {
                 let _ = write!(text, "\n  - doubt: {doubt}");
             }
+            let ran_on = grouped(judged.counts.orphan_max_us.div_ceil(1_000));
+            let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
         let rate =
             self.casts_per_s().map_or_else(String::new, |rate| format!(", {} casts/s under load", grouped(rate)));

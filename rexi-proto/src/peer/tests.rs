@@ -449,18 +449,21 @@ fn a_peer_that_asks_and_does_not_read_is_cut_off() {
     assert!(matches!(&sent(&mut peer)[..], [Message::Resume(..), ..]), "it may come back");
 }
 
+/// Wire v3 in a frame's first byte.
+const V3: u8 = 0b1100_0000;
+
 #[test]
 fn an_unknown_frame_is_counted_and_answered() {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
-    peer.handle_bytes(SECOND, peer.connection(), &[3, 0, 0, 0, 77, 1, 2, 2, 0, 0, 0, 6, 0]);
-    assert_eq!(sent(&mut peer), [Message::Unsupported(77), Message::Unsupported(6)]);
+    peer.handle_bytes(SECOND, peer.connection(), &[3, 0, 0, 0, V3 | 45, 1, 2, 2, 0, 0, 0, V3 | 6, 0]);
+    assert_eq!(sent(&mut peer), [Message::Unsupported(45), Message::Unsupported(6)]);
     assert_eq!(peer.stats().unknown_frames, 2);
 }
 
 #[test]
 fn a_malformed_frame_ends_the_connection_and_nothing_behind_it_is_read() {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
-    let ping_behind = [&[2, 0, 0, 0, 2, 0x80][..], &[2, 0, 0, 0, 77, 0]].concat();
+    let ping_behind = [&[2, 0, 0, 0, V3 | 2, 0x80][..], &[2, 0, 0, 0, V3 | 45, 0]].concat();
     peer.handle_bytes(SECOND, peer.connection(), &ping_behind);
     assert!(matches!(&outputs(&mut peer)[..], [Output::Close(CloseCode::BadFrame, _)]));
     assert_eq!((peer.stats().unknown_frames, peer.incomplete_bytes()), (0, 0));
@@ -501,7 +504,7 @@ fn what_comes_late_from_a_replaced_connection_is_passed_over() {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
     let old = peer.connection();
     peer.handle_connected(SECOND, session(WireVersion::V3));
-    peer.handle_bytes(SECOND, old, &[2, 0, 0, 0, 77, 0]);
+    peer.handle_bytes(SECOND, old, &[2, 0, 0, 0, V3 | 45, 0]);
     peer.handle_bulk(SECOND, old, BulkId(0), Bytes::new());
     peer.handle_disconnected(SECOND, old);
     let before = peer.clone();

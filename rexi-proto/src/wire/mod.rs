@@ -1,7 +1,7 @@
 //! Messages to frames and back, by the wire version that a pair of nodes has settled on.
 //!
-//! A frame is its length (u32, little endian, of all that follows), its kind (one byte), a postcard header and, for a
-//! cast or a reply, the payload up to the frame's end. Each version's layouts stand in a frozen file of its own;
+//! A frame is its length (u32, little endian, of all that follows), a byte with its kind and its wire version, a postcard
+//! header and, for a cast or a reply, the payload up to the frame's end. Each version's layouts stand in a frozen file of its own;
 //! whether a version has a message at all is asked of `compat.rs`. Decoding takes the whole frame, in canonical form,
 //! or none.
 
@@ -38,7 +38,7 @@ pub fn encode(
         return Err(EncodeError::NotEmitted { kind, version });
     }
     let start = out.len();
-    let mut frame = FrameWriter::open(out, kind);
+    let mut frame = FrameWriter::open(out, first_byte(kind, version));
     let encoded = match version {
         WireVersion::V1 => v1::encode(message, &mut frame),
         WireVersion::V2 => v2::encode(message, &mut frame),
@@ -59,7 +59,11 @@ pub fn encode(
 /// [`DecodeError`] where the frame is not exactly one canonical message that `version` has.
 pub fn decode(version: WireVersion, frame: &[u8]) -> Result<Message, DecodeError> {
     let (&first, body) = frame.split_first().ok_or(DecodeError::FrameLength { claimed: 0, max: u32::MAX })?;
-    let kind = compat::accepted(first, version).ok_or(DecodeError::UnknownKind { kind: first, version })?;
+    if first & VERSION_BITS != version_bits(version) {
+        return Err(DecodeError::OtherVersion { first, version });
+    }
+    let kind = first & !VERSION_BITS;
+    let kind = compat::accepted(kind, version).ok_or(DecodeError::UnknownKind { kind, version })?;
     let reader = FrameReader { kind, body };
     match version {
         WireVersion::V1 => v1::decode(reader),
@@ -97,9 +101,9 @@ pub(crate) struct FrameWriter<'a> {
 }
 
 impl<'a> FrameWriter<'a> {
-    pub(crate) fn open(out: &'a mut BytesMut, kind: Kind) -> Self {
+    pub(crate) fn open(out: &'a mut BytesMut, first_byte: u8) -> Self {
         out.put_u32_le(0);
-        out.put_u8(kind as u8);
+        out.put_u8(first_byte);
         Self { out }
     }
 
@@ -193,6 +197,18 @@ impl<'a> FrameReader<'a> {
         }
     }
 }
+
+/// The kind, and above it the version: without it some frames of one version read as other messages in its neighbour.
+fn first_byte(kind: Kind, version: WireVersion) -> u8 {
+    kind as u8 | version_bits(version)
+}
+
+/// The version's lowest two bits, which tell it from any that a pair could have settled on instead.
+fn version_bits(version: WireVersion) -> u8 {
+    (version.0 << 6).to_le_bytes()[0] & VERSION_BITS
+}
+
+const VERSION_BITS: u8 = 0b1100_0000;
 
 /// At most `bytes_max` bytes of `text`, cut at a character.
 fn clipped(text: &Arc<str>, bytes_max: usize) -> &str {

@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use rexi_proto::{Agreement, BulkId, ConnectionId, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Session};
+use rexi_proto::{
+    Agreement, BulkId, ConnectionId, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Peer, Presence, Session,
+};
 
 use super::Cluster;
 use super::ledger::Life;
@@ -211,8 +213,14 @@ impl Cluster {
     /// A node sends what no version has.
     pub(super) fn send_unknown(&mut self, wire: usize, side: usize) {
         let Some(at) = self.wire_at(wire) else { return };
-        if matches!(self.wires[at].ends[1 - side].stage, Stage::Connected(_)) && !self.wires[at].cut {
-            self.wires[at].ends[side].lane.extend([3, 0, 0, 0, 77, 1, 2]);
+        if !matches!(self.wires[at].ends[1 - side].stage, Stage::Connected(_)) || self.wires[at].cut {
+            return;
+        }
+        let (index, sender) = self.wires[at].members(side);
+        let peer = self.nodes[sender].as_ref().and_then(|node| node.peers.get(&index));
+        if let Some(Presence::Up(session, _)) = peer.map(Peer::presence) {
+            let version_bits = u8::try_from(session.wire.0 << 6).expect("three versions");
+            self.wires[at].ends[side].lane.extend([3, 0, 0, 0, 45 | version_bits, 1, 2]);
             self.unknown_frames_sent = true;
         }
     }

@@ -129,7 +129,7 @@ fn a_job_that_outlives_its_kill_by_more_than_the_limit_is_found() {
     evidence.outlives_max = Some(Duration::from_micros(60));
     safe(&evidence);
     evidence.outlives_max = Some(Duration::from_micros(59));
-    assert_eq!(found(&evidence), [(FindingKind::Outlived, 1)]);
+    assert_eq!(found(&evidence), [(FindingKind::OrphanAfterKill, 1)]);
 }
 
 /// One call for `work`, answered `outcome`, whose job ended `how`.

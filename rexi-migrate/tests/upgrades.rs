@@ -1,0 +1,93 @@
+//! Rehearsals of real node processes, through the command line: a train that is safe, one that is illegal, and broken
+//! variants of the protocol that the ledger must catch.
+//!
+//! The broken variants exist only where this build has them, as `cargo test --workspace` does.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs `rehearse` with these arguments and gives its exit code, its standard output and its JSON report.
+fn rehearse(args: &[&str]) -> (Option<i32>, String, Value) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let json = dir.path().join("report.json");
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_rexi-migrate"))
+        .arg("rehearse")
+        .args(args)
+        .args([Path::new("--json"), &json])
+        .output()
+        .expect("the command line starts");
+    let text = format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let report = std::fs::read(&json).unwrap_or_else(|error| panic!("no report: {error}\n{text}"));
+    (status.code(), text, serde_json::from_slice(&report).expect("the report is JSON"))
+}
+
+fn count(report: &Value, name: &str) -> u64 {
+    report["judgement"]["counts"][name].as_u64().unwrap_or_else(|| panic!("no count {name} in {report:#}"))
+}
+
+fn witnessed(report: &Value, name: &str) -> u64 {
+    let rows = report["judgement"]["witnesses"].as_array().expect("a list of witnesses");
+    let row = rows.iter().find(|row| row["witness"] == name).unwrap_or_else(|| panic!("no witness {name}"));
+    row["count"].as_u64().expect("a count")
+}
+
+#[test]
+fn a_cluster_steps_through_the_whole_train_and_nothing_is_lost() {
+    let (code, text, report) = rehearse(&["--nodes", "3", "--rate", "600", "--dwell-ms", "400", "--seed", "11"]);
+    assert_eq!(code, Some(0), "{text}");
+    for nothing in ["lost", "executed_twice", "orphans", "wrong", "refused", "reply_without_job", "answered_twice"] {
+        assert_eq!(count(&report, nothing), 0, "{nothing}: {text}");
+    }
+    assert!(count(&report, "casts") > 3_000, "{text}");
+    for met in ["kill_across_switch", "restart_in_flight", "kill_nine", "drain", "rollback", "buffered_over_release"] {
+        assert!(witnessed(&report, met) > 0, "{met}: {text}");
+    }
+}
+
+#[test]
+fn an_illegal_train_ends_with_the_refusal_named() {
+    let (code, text, report) = rehearse(&["--nodes", "3", "--rate", "100", "--train", "1.0,1.2", "--seed", "5"]);
+    assert_eq!(code, Some(1), "{text}");
+    let stopped = report["stopped"].as_str().unwrap_or_else(|| panic!("the report says why it stopped: {report:#}"));
+    for part in ["no common wire version", "release 1.0", "release 1.2"] {
+        assert!(stopped.contains(part), "{part} is not in {stopped:?}");
+    }
+}
+
+#[cfg(feature = "mutants")]
+mod broken {
+    use super::*;
+
+    /// Rehearses the step to 1.2, with its hot flips, on nodes that are broken in this way; gives the findings' ids.
+    fn findings(mutants: &str) -> Vec<String> {
+        let args = ["--nodes", "3", "--rate", "150", "--dwell-ms", "300", "--seed", "3", "--train", "1.1,1.2"];
+        let (code, text, report) = rehearse(&[&args[..], &["--mutant", mutants]].concat());
+        assert_eq!(code, Some(1), "{mutants} was not caught: {text}");
+        let because = report["judgement"]["verdict"]["because"].as_array();
+        let because = because.unwrap_or_else(|| panic!("no findings with {mutants}: {text}"));
+        because.iter().map(|finding| finding["invariant"].as_str().expect("an id").to_owned()).collect()
+    }
+
+    #[test]
+    fn a_kill_to_the_new_server_alone_leaves_orphans() {
+        assert!(findings("kill-only-per-node").contains(&"S3".to_owned()));
+    }
+
+    #[test]
+    fn a_kill_that_follows_the_phase_leaves_orphans_over_a_hot_flip() {
+        assert!(findings("kill-follows-phase").contains(&"S3".to_owned()));
+    }
+
+    #[test]
+    fn per_node_servers_that_start_late_refuse_casts() {
+        assert!(findings("late-per-node-servers").contains(&"S6".to_owned()));
+    }
+
+    #[test]
+    fn a_cast_to_a_missing_server_that_is_dropped_in_silence_is_lost() {
+        // Without a missing server there is nothing to drop, so this one needs the other.
+        assert!(findings("late-per-node-servers,silent-missing-server").contains(&"S1".to_owned()));
+    }
+}
