@@ -25,7 +25,7 @@ use crate::identity::{Identity, IdentityError, read_bounded};
 /// |---|---|---|
 /// | `name` | the node's name, which its certificate must list | none, required |
 /// | `listen` | IP address and UDP port to serve at; port 0 lets the system choose | none, required |
-/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"` or `"2.0"`, a patch number at will | see below |
+/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"` or `"2.0"` | see below |
 /// | `identity.ca` | PEM file: certificates of the authorities that peers are believed on | required in `[identity]` |
 /// | `identity.cert` | PEM file: the node's certificate, then its intermediates | required in `[identity]` |
 /// | `identity.key` | PEM file: the certificate's private key | required in `[identity]` |
@@ -33,10 +33,10 @@ use crate::identity::{Identity, IdentityError, read_bounded};
 /// | `rollout.ceiling` | the highest phase that the node may be in, one that its release allows | no ceiling |
 /// | `rollout.file` | file that holds such a ceiling, read again while the node runs | no file |
 ///
-/// Without `release` the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none
-/// 1.0. Files are relative to the directory of the configuration file. All values are strings. The environment
-/// overrides: `REXI_NAME` the name, `REXI_LISTEN` the address, `REXI_PHASE` the ceiling. The `[identity]` table may be
-/// left out, for a node that gets its identity in code.
+/// A release may have a patch number. Without one the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2,
+/// `phase-introduce` 1.1, none 1.0. Files are relative to the directory of the configuration file. All values are
+/// strings. The environment overrides: `REXI_NAME` the name, `REXI_LISTEN` the address, `REXI_PHASE` the ceiling. The
+/// `[identity]` table may be left out, for a node that gets its identity in code.
 ///
 /// ```
 /// let mut config = rexi_server::Config::from_toml(

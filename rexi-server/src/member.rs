@@ -241,11 +241,15 @@ impl Member {
 
     /// The verdict of a handshake with that life of the peer is a refusal.
     pub(crate) fn refuse(self: &Arc<Self>, incarnation: Incarnation, refusal: &Refusal) {
-        self.with(|peer, now| peer.handle_refused(now, incarnation, Box::new(refusal.clone())));
+        let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
         let mut state = self.lock();
+        state.peer.handle_refused(now, incarnation, Box::new(refusal.clone()));
+        if matches!(state.peer.presence(), Presence::Up(..)) {
+            return self.settle(state);
+        }
         state.last_error = Some(refusal.to_string());
         state.refusal = Some(refusal.clone());
-        drop(state);
+        self.settle(state);
         self.presence_changed();
     }
 

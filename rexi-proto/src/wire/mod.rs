@@ -1,9 +1,9 @@
 //! Messages to frames and back, by the wire version that a pair of nodes has settled on.
 //!
-//! A frame is its length (u32, little endian, of all that follows), a byte with its kind and its wire version, a postcard
-//! header and, for a cast or a reply, the payload up to the frame's end. Each version's layouts stand in a frozen file of its own;
-//! whether a version has a message at all is asked of `compat.rs`. Decoding takes the whole frame, in canonical form,
-//! or none.
+//! A frame is its length (u32, little endian, of all that follows), a byte with its kind and its wire version, a
+//! postcard header and, for a cast or a reply, the payload up to the frame's end. Each version's layouts stand in a
+//! frozen file of its own; whether a version has a message at all is asked of `compat.rs`. Decoding takes the whole
+//! frame, in canonical form, or none.
 
 mod v1;
 mod v2;
