@@ -124,6 +124,8 @@ pub enum ClusterError {
         release: Release,
         /// Its own words.
         error: String,
+        /// Whether it had been ready before; if not, what failed may be its surroundings.
+        was_ready: bool,
     },
     /// A node's process ended unasked.
     #[error("{node} of release {release} ended by itself ({status}); its log ends: {log}")]
@@ -368,7 +370,7 @@ impl Cluster {
             Event::Ready { incarnation, release: running, phase } => {
                 if running != release {
                     let error = format!("it runs release {running}");
-                    return Err(ClusterError::Failed { node: name, release, error });
+                    return Err(ClusterError::Failed { node: name, release, error, was_ready: false });
                 }
                 (state.ready, state.phase) = (true, Some(phase));
                 self.lives[life].incarnation = Some(incarnation);
@@ -391,7 +393,10 @@ impl Cluster {
             Event::Refused { peer, error, permanent: false } => state.refusal = Some((peer, error)),
             Event::Quiet { in_flight, jobs } => state.quiet = Some((in_flight, jobs)),
             Event::Drained => state.drained = true,
-            Event::Failed { error } => return Err(ClusterError::Failed { node: name, release, error }),
+            Event::Failed { error } => {
+                let was_ready = self.lives[life].incarnation.is_some();
+                return Err(ClusterError::Failed { node: name, release, error, was_ready });
+            }
         }
         Ok(())
     }
@@ -446,7 +451,9 @@ impl Node {
         if let Some(phase) = state.phase {
             text += &format!(" is at {phase}");
         }
-        if let Some(limiting) = &state.stats.limiting {
+        if !state.stats.waiting_for.is_empty() {
+            text += &format!(", not connected with {}", state.stats.waiting_for.join(", "));
+        } else if let Some(limiting) = &state.stats.limiting {
             text += &format!(", held by: {limiting}");
         }
         if let Some((peer, error)) = &state.refusal {

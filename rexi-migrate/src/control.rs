@@ -109,6 +109,9 @@ pub struct Stats {
     /// What keeps the phase from rising, if something does.
     #[serde(default)]
     pub limiting: Option<String>,
+    /// The members that the node is not connected with.
+    #[serde(default)]
+    pub waiting_for: Vec<String>,
 }
 
 /// Why a line was not understood. The other side is at fault; nothing changed here, and it makes no sense to go on.

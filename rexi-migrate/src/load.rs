@@ -67,7 +67,7 @@ impl Load {
             ledger,
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             own,
-            unwatched: targets.iter().map(|&(index, _)| (now, index)).collect(),
+            unwatched: Vec::new(),
             targets,
             rate,
             on: false,
@@ -83,8 +83,11 @@ impl Load {
     }
 
     pub(crate) fn set_on(&mut self, on: bool) {
-        self.on = on;
-        (self.counted, self.owed) = (Instant::now(), 0.0);
+        let now = Instant::now();
+        (self.on, self.counted, self.owed) = (on, now, 0.0);
+        if on && self.monitors.is_empty() {
+            self.unwatched = self.targets.iter().map(|&(index, _)| (now, index)).collect();
+        }
     }
 
     /// Calls that are open.
@@ -93,7 +96,8 @@ impl Load {
     }
 
     /// Does what is due: casts, kills, time limits, monitors.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self) {
+        let now = Instant::now();
         let owed = self.owed + (now - self.counted).as_secs_f64() * f64::from(self.rate);
         self.counted = now;
         if self.on {
@@ -108,15 +112,23 @@ impl Load {
         self.kill_due(now);
     }
 
-    /// Gives up on calls that have heard nothing for longer than any bound of the protocol allows.
-    pub(crate) fn time_out(&mut self, now: Instant) {
-        let overdue = |open: &Open| open.order.work != Work::Hold && now - open.since > ANSWER_LIMIT;
+    /// Gives up on calls that have heard nothing for longer than any bound of the protocol allows. What is in the mailbox
+    /// has been heard.
+    pub(crate) fn time_out(&mut self) {
+        if let Some(event) = self.mailbox.try_recv() {
+            self.handle(event);
+        }
+        let overdue = |open: &Open| open.order.work != Work::Hold && open.since.elapsed() > ANSWER_LIMIT;
         let overdue: Vec<_> = self.open.iter().filter(|(_, open)| overdue(open)).map(|(&call, _)| call).collect();
-        for &call in &overdue {
+        self.fall_silent(&overdue);
+    }
+
+    fn fall_silent(&mut self, calls: &[CallRef]) {
+        for &call in calls {
             self.close(call, Outcome::TimedOut);
             self.counts.timed_out += 1;
         }
-        self.mailbox.kill(&overdue);
+        self.mailbox.kill(calls);
     }
 
     /// Kills every job that would run for ever, since no more kills will come.
@@ -126,10 +138,12 @@ impl Load {
         }
     }
 
-    /// Lets go of every call that is open, since the process is about to end.
-    pub(crate) fn kill_all(&mut self) {
-        let open: Vec<_> = self.open.keys().copied().collect();
-        self.kill(&open);
+    /// Gives up every call that is open, since the process is about to end: jobs that were to be killed are, and what
+    /// should have been answered by now counts as silence.
+    pub(crate) fn give_up(&mut self) {
+        self.kill_all_held();
+        let silent: Vec<_> = self.open.keys().copied().collect();
+        self.fall_silent(&silent);
     }
 
     /// Stops watching, so that peers that leave after this node's load has ended are no news.

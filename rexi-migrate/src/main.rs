@@ -15,6 +15,7 @@ use rexi_migrate::judge::judge;
 use rexi_migrate::node::{self, NodeArgs};
 use rexi_migrate::progress::Progress;
 use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, rehearse};
+use rexi_migrate::report::Conclusion;
 use rexi_migrate::train::{DEFAULT, Release, Train};
 use tempfile::TempDir;
 
@@ -149,10 +150,11 @@ fn run(args: RehearseArgs) -> Result<ExitCode, (u8, Report)> {
     // Nobody may be left to read it; the exit code still tells.
     let _ = writeln!(std::io::stdout(), "{}", report.to_text());
     if let Some(mut file) = json {
-        file.write_all(report.to_json().as_bytes())
-            .into_diagnostic()
-            .wrap_err("cannot write the report to the file of --json")
-            .map_err(could_not_tell)?;
+        let written = file.write_all(report.to_json().as_bytes());
+        let written = written.into_diagnostic().wrap_err("cannot write the report to the file of --json");
+        // A breach stays one, whatever becomes of its file.
+        let code = if report.verdict == Conclusion::Unsafe { report.verdict.code() } else { COULD_NOT_TELL };
+        written.map_err(|error| (code, error))?;
     }
     Ok(report.verdict.into())
 }

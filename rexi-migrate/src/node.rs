@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::NodeName;
-use rexi_server::{Identity, Node, Phase, Rollout};
+use rexi_server::{Identity, Node, PeerPresence, PeerStatus, Phase, Rollout};
 use tokio::io::{BufReader, Stdin};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -185,14 +185,14 @@ impl Child {
                     record(&self.ledger, Entry::PhaseChanged { phase });
                     say(&Event::PhaseChanged { phase });
                 }
-                now = ticks.tick() => {
-                    self.load.tick(now);
+                _ = ticks.tick() => {
+                    self.load.tick();
                     if quiet_within.is_some_and(|limit| self.is_quiet() || started.elapsed() > limit) {
                         return Ok(Next::Gone);
                     }
                 }
-                now = stats.tick() => {
-                    self.load.time_out(now);
+                _ = stats.tick() => {
+                    self.load.time_out();
                     self.say_stats();
                     self.say_refusals();
                 }
@@ -237,8 +237,10 @@ impl Child {
         while self.load.in_flight() > 0 && Instant::now() < deadline {
             self.serve_until_command(commands, ready, Some(TICK)).await?;
         }
-        self.load.kill_all();
-        record(&self.ledger, Entry::Quiet);
+        if self.load.in_flight() == 0 {
+            record(&self.ledger, Entry::Quiet);
+        }
+        self.load.give_up();
         let Self { node, load, ledger, phase, .. } = self;
         drop((load, phase));
         node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
@@ -259,6 +261,7 @@ impl Child {
             jobs: status.jobs as u64,
             phase: Some(status.rollout.phase),
             limiting: Some(status.rollout.limiting_factor.to_string()),
+            waiting_for: missing(&status.peers),
         }));
     }
 
@@ -274,6 +277,12 @@ impl Child {
             self.said.insert(peer.name, error);
         }
     }
+}
+
+/// The peers that are not connected.
+fn missing(peers: &[PeerStatus]) -> Vec<String> {
+    let missing = peers.iter().filter(|peer| peer.presence != PeerPresence::Connected);
+    missing.map(|peer| peer.name.to_string()).collect()
 }
 
 fn say(event: &Event) {

@@ -174,7 +174,7 @@ pub fn time_limit(plan: &[Step], dwell: Duration) -> Duration {
     let estimate = |step: &Step| match step {
         Step::StartAll { .. } | Step::Restart { .. } => Duration::from_secs(3) + dwell,
         Step::Ceiling { .. } => Duration::from_secs(1) + dwell,
-        Step::AwaitPhase { .. } => Duration::from_secs(1),
+        Step::AwaitPhase { .. } | Step::Settle => Duration::from_secs(1),
         Step::Finish => Duration::from_secs(10),
     };
     (plan.iter().map(estimate).sum::<Duration>() * SLACK).max(TIME_LIMIT_MIN)
@@ -244,8 +244,12 @@ impl Halt {
     fn conclusion(&self, upgrading: bool) -> Conclusion {
         let breach = match self {
             Self::CeilingRefused { .. } | Self::Cluster(ClusterError::Refused { .. }) => true,
-            Self::Cluster(ClusterError::TimedOut { refused, .. }) => *refused || upgrading,
-            Self::Cluster(ClusterError::Ended { .. } | ClusterError::Failed { .. }) => upgrading,
+            // Without a refusal, a slow machine looks the same; without a life before it, so do taken ports.
+            Self::Cluster(ClusterError::TimedOut { refused, .. }) => *refused,
+            Self::Cluster(ClusterError::Failed { was_ready, .. }) => *was_ready && upgrading,
+            Self::Cluster(ClusterError::Ended { .. }) => upgrading,
+            // What did not end is in the ledgers, and the judge's to name.
+            Self::NotSettled { .. } => false,
             Self::Cluster(_) | Self::Interrupted { .. } | Self::TooLong { .. } | Self::Judge { .. } => false,
         };
         if breach { Conclusion::Unsafe } else { Conclusion::CouldNotTell }
@@ -253,7 +257,7 @@ impl Halt {
 
     /// Whether the ledgers are worth a judgement: where nobody waits for it any more, they are not.
     fn leaves_evidence(&self) -> bool {
-        matches!(self, Self::Cluster(_) | Self::CeilingRefused { .. })
+        matches!(self, Self::Cluster(_) | Self::CeilingRefused { .. } | Self::NotSettled { .. })
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Halt {
     Cluster(#[from] ClusterError),
     #[error("{node} refused the ceiling {ceiling}: {error}")]
     CeilingRefused { node: String, ceiling: String, error: String },
+    #[error("the cluster did not come to rest: {who}")]
+    NotSettled { who: String },
     #[error("interrupted by {signal}")]
     Interrupted { signal: &'static str },
     #[error("the run was not over within {} s, several times what its plan should take", limit.as_secs())]
@@ -92,6 +94,7 @@ impl Run {
             Step::Restart { node, to, how, .. } => self.restart(*node, to, *how).await.map(Some),
             Step::AwaitPhase { phase } => self.reach(*phase).await.map(Some),
             Step::Ceiling { ceiling, reach } => self.flip(*ceiling, *reach).await.map(Some),
+            Step::Settle => self.settle().await.map(Some),
             Step::Finish => self.finish().await.map(|()| None),
         }
     }
@@ -148,27 +151,46 @@ impl Run {
         Ok(reached)
     }
 
+    async fn settle(&mut self) -> Result<Duration, Halt> {
+        let begun = Instant::now();
+        let restless = self.quiesce().await?;
+        if !restless.is_empty() {
+            return Err(Halt::NotSettled { who: restless.join("; ") });
+        }
+        self.cluster.tell_all(&Command::Load { on: true }).await?;
+        Ok(begun.elapsed())
+    }
+
     async fn finish(&mut self) -> Result<(), Halt> {
+        // Not coming to rest is no failure here: what did not end is in the ledgers, and the judge's to name.
+        for restless in self.quiesce().await? {
+            self.progress.note(&restless);
+        }
+        self.cluster.tell_all(&drain()).await?;
+        self.all("drained", DRAIN_LIMIT, |state| !state.running).await
+    }
+
+    /// Stops the load and waits until every call and job has ended; says of each node where they have not.
+    async fn quiesce(&mut self) -> Result<Vec<String>, Halt> {
         self.cluster.tell_all(&Command::Load { on: false }).await?;
         self.cluster.tell_all(&Command::Quiesce).await?;
         let progress = &mut self.progress;
-        // Not reaching it is no failure here: what did not end is in the ledgers, and the judge's to name.
         self.cluster
             .wait_until(QUIET_LIMIT, |cluster| {
                 progress.show(cluster);
                 cluster.states().all(|state| state.quiet.is_some())
             })
             .await?;
-        for (node, state) in self.cluster.states().enumerate() {
+        let restless = |(node, state): (usize, &NodeState)| {
             let name = self.cluster.name(node);
             match state.quiet {
-                Some((0, 0)) => {}
-                Some((calls, jobs)) => self.progress.note(&format!("{name} still has {calls} calls and {jobs} jobs")),
-                None => self.progress.note(&format!("{name} is not quiet within {} s", QUIET_LIMIT.as_secs())),
+                Some((0, 0)) if state.stats.timed_out == 0 => None,
+                Some((0, 0)) => Some(format!("{name} heard nothing of {} calls", state.stats.timed_out)),
+                Some((calls, jobs)) => Some(format!("{name} still has {calls} calls and {jobs} jobs")),
+                None => Some(format!("{name} is not quiet within {} s", QUIET_LIMIT.as_secs())),
             }
-        }
-        self.cluster.tell_all(&drain()).await?;
-        self.all("drained", DRAIN_LIMIT, |state| !state.running).await
+        };
+        Ok(self.cluster.states().enumerate().filter_map(restless).collect())
     }
 
     /// Lets the load run on; what happens to a node meanwhile ends it.
@@ -221,6 +243,7 @@ impl Run {
             Step::AwaitPhase { phase } => (None, None, None, format!("await {phase}")),
             Step::Ceiling { ceiling: Some(phase), .. } => (None, None, None, format!("ceiling {phase}")),
             Step::Ceiling { ceiling: None, .. } => (None, None, None, "ceiling none".to_owned()),
+            Step::Settle => (None, None, None, "settle".to_owned()),
             Step::Finish => (None, None, None, "quiesce, drain".to_owned()),
         };
         let started_us = now_us();
@@ -265,7 +288,7 @@ pub const PHASE_LIMIT: Duration = Duration::from_secs(20);
 pub const QUIET_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a node that leaves may take to end its jobs, in milliseconds.
-pub const DRAIN_DEADLINE_MS: u64 = 5_000;
+pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 
 /// How long it may take to be gone: the deadline, and as long again.
 pub const DRAIN_LIMIT: Duration = Duration::from_millis(2 * DRAIN_DEADLINE_MS);

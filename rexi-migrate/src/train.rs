@@ -177,6 +177,9 @@ pub enum Step {
         /// The phase that follows from it.
         reach: Phase,
     },
+    /// The load stops until every call and job has ended, and goes on: what was lost or orphaned shows here, before the
+    /// next restart takes the evidence along.
+    Settle,
     /// The load stops, what is under way ends, every node leaves.
     Finish,
 }
@@ -192,7 +195,8 @@ impl Step {
 ///
 /// Each leg (all nodes, one by one in a seeded order, to the next release) has at least one `kill -9` and one drain
 /// where there are two nodes or more and `kill_share` is neither 0 nor 1. Where 1.2 is first reached the phase is
-/// flipped with jobs in flight, and where it is reached from 1.1 all nodes go back to 1.1 and forward again before.
+/// flipped with jobs in flight, and where it is reached from 1.1 all nodes go back to 1.1 and forward again before. The
+/// cluster has to settle after each leg and after the flips.
 pub fn plan(train: &Train, nodes: usize, seed: u64, kill_share: f64) -> Vec<Step> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut releases = train.releases().iter();
@@ -239,14 +243,14 @@ fn leg(rng: &mut Xoshiro256PlusPlus, nodes: usize, from: &Release, to: &Release,
         how: if kill { Stop::Kill } else { Stop::Drain },
     };
     let mut steps: Vec<Step> = order.into_iter().zip(kills).map(restart).collect();
-    steps.push(Step::AwaitPhase { phase: to.profile().highest() });
+    steps.extend([Step::AwaitPhase { phase: to.profile().highest() }, Step::Settle]);
     steps
 }
 
 fn hot_flips(release: &Release) -> Vec<Step> {
     let (low, high) = (release.profile().lowest(), release.profile().highest());
     let round = [Step::Ceiling { ceiling: Some(low), reach: low }, Step::Ceiling { ceiling: None, reach: high }];
-    round.iter().cycle().take(2 * FLIP_ROUNDS).cloned().collect()
+    round.iter().cycle().take(2 * FLIP_ROUNDS).cloned().chain([Step::Settle]).collect()
 }
 
 /// The whole upgrade, as `--train` has it by default.
@@ -330,7 +334,8 @@ mod tests {
         let to = |step: &Step| matches!(step, Step::Restart { to, .. } if to.to_string() == "2.0");
         assert!(steps[..first_flip].iter().all(|s| !to(s)));
         assert_eq!(steps[first_flip + 4..].iter().filter(|s| to(s)).count(), 5);
-        assert_eq!(steps[first_flip - 1], Step::AwaitPhase { phase: Phase::Switch });
+        assert_eq!(steps[first_flip - 2..first_flip], [Step::AwaitPhase { phase: Phase::Switch }, Step::Settle]);
+        assert_eq!(steps[first_flip + 4], Step::Settle, "what the flips left behind shows before the next restart");
         assert_eq!(steps.last(), Some(&Step::Finish));
     }
 
