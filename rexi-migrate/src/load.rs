@@ -112,8 +112,8 @@ impl Load {
         self.kill_due(now);
     }
 
-    /// Gives up on calls that have heard nothing for longer than any bound of the protocol allows. What is in the mailbox
-    /// has been heard.
+    /// Gives up on calls that have heard nothing for longer than any bound of the protocol allows. What is in the
+    /// mailbox has been heard.
     pub(crate) fn time_out(&mut self) {
         if let Some(event) = self.mailbox.try_recv() {
             self.handle(event);

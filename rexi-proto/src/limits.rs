@@ -61,35 +61,49 @@ impl Default for Limits {
     }
 }
 
-/// A set of limits that contradicts itself. The caller is at fault; nothing was started.
+/// A set of limits that cannot be kept. The caller is at fault; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{smaller} ({smaller_value}) needs {larger} to be at least {needed}, but it is {larger_value}")]
 #[non_exhaustive]
-pub struct LimitsError {
-    /// The limit that sets the need.
-    pub smaller: &'static str,
-    /// Its value.
-    pub smaller_value: usize,
-    /// The limit that is too small for it.
-    pub larger: &'static str,
-    /// Its value.
-    pub larger_value: usize,
-    /// What it needs to be.
-    pub needed: usize,
+pub enum LimitsError {
+    /// One limit sets a need that another does not meet.
+    #[error("{smaller} ({smaller_value}) needs {larger} to be at least {needed}, but it is {larger_value}")]
+    TooSmall {
+        /// The limit that sets the need.
+        smaller: &'static str,
+        /// Its value.
+        smaller_value: usize,
+        /// The limit that is too small for it.
+        larger: &'static str,
+        /// Its value.
+        larger_value: usize,
+        /// What it needs to be.
+        needed: usize,
+    },
+    /// A peer that is away would be kept for longer than times are counted.
+    #[error("stability_period is {given:?}, allowed are up to {max:?}")]
+    StabilityPeriod {
+        /// What was given.
+        given: Duration,
+        /// What is allowed.
+        max: Duration,
+    },
 }
 
 impl Limits {
     /// Checks that the limits agree with each other.
     ///
     /// # Errors
-    /// [`LimitsError`] names the two limits that do not.
+    /// [`LimitsError`] names those that do not.
     pub fn check(&self) -> Result<(), LimitsError> {
         let frame = self.frame_bytes_max as usize;
+        if self.stability_period > STABILITY_PERIOD_MAX {
+            return Err(LimitsError::StabilityPeriod { given: self.stability_period, max: STABILITY_PERIOD_MAX });
+        }
         let need = |smaller, smaller_value, larger, larger_value, needed| {
             if larger_value >= needed {
                 Ok(())
             } else {
-                Err(LimitsError { smaller, smaller_value, larger, larger_value, needed })
+                Err(LimitsError::TooSmall { smaller, smaller_value, larger, larger_value, needed })
             }
         };
         // The list of open calls that resumes a connection travels in one frame.
@@ -108,6 +122,9 @@ impl Limits {
 
 /// Bytes of a handshake frame. A peer is not trusted before its handshake, so this bound is not configurable.
 pub const HELLO_BYTES_MAX: u32 = 16 << 10;
+
+/// The longest that a peer that is away may be kept.
+const STABILITY_PERIOD_MAX: Duration = Duration::from_hours(24);
 
 /// Bytes of the longest call number on the wire: a varint of 64 bits.
 pub(crate) const CALL_REF_BYTES_MAX: usize = 10;
@@ -129,6 +146,8 @@ mod tests {
         let limits = Limits { calls_open_max: 200_000, ..Limits::default() };
         let error = limits.check().expect_err("a resume would not fit into a frame").to_string();
         assert!(error.contains("calls_open_max (200000)") && error.contains("frame_bytes_max"), "{error}");
+        let for_ever = Limits { stability_period: Duration::MAX, ..Limits::default() };
+        assert!(for_ever.check().expect_err("times would overflow").to_string().contains("up to 86400s"));
         assert!(Limits { buffered_frames_max: 0, ..Limits::default() }.check().is_err());
         assert!(Limits { inline_bytes_max: 2 << 20, ..Limits::default() }.check().is_err());
     }

@@ -113,8 +113,9 @@ pub enum HandshakeError {
     NotAMember(NodeName),
     /// A later life of that node has been met already.
     #[error(
-        "{node} says it started at {old:?}, but a later start of it, {known:?}, is known; is it running twice, or \
-             was its clock set back?"
+        "{node} says it started {} us after 1970, but a later start of it, at {}, is known; is it running twice, or \
+         was its clock set back?",
+        old.0, known.0
     )]
     StaleIncarnation {
         /// The node.
@@ -180,6 +181,9 @@ impl Rollout {
     /// # Errors
     /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member or stale.
     pub fn handle_hello(&mut self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
+        if theirs.node == self.node {
+            return verdict(ours, theirs).map_err(HandshakeError::Refused);
+        }
         let known = self.members.get_mut(&theirs.node);
         let known = known.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
         if let Some(known) = known.as_ref().filter(|known| known.incarnation > theirs.incarnation) {

@@ -163,7 +163,10 @@ impl Server {
     /// the limit is the end of its job.
     pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
         if body.len() > self.payload_bytes_max {
-            self.handle_end(job, Ending::Exit(ExitReason::ReplyTooLarge));
+            if self.running(job).is_some() {
+                self.handle_end(job, Ending::Exit(ExitReason::ReplyTooLarge));
+                self.outputs.push_back(ServerOutput::Abort(job));
+            }
             return false;
         }
         let Some(running) = self.running(job) else { return false };

@@ -16,7 +16,7 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
     let half_open = Arc::new(AtomicUsize::new(0));
     while let Some(incoming) = shared.endpoint.accept().await {
         let waiting = half_open.load(Ordering::Relaxed);
-        if waiting >= INCOMING_MAX {
+        if waiting >= INCOMING_MAX || shared.flush.is_cancelled() {
             incoming.refuse();
             continue;
         }

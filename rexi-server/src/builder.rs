@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -49,7 +49,7 @@ impl NodeBuilder {
             name,
             profile,
             identity,
-            listen: SocketAddr::from((Ipv6Addr::LOCALHOST, 0)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             peers: Vec::new(),
             registry: Registry::default(),
             twice: None,
@@ -149,6 +149,10 @@ impl NodeBuilder {
     fn check(&self) -> Result<(), StartError> {
         self.limits.check()?;
         self.identity.check(&self.name, SystemTime::now())?;
+        if let Some((peer, address)) = self.peers.iter().find(|(_, address)| self.cannot_dial(*address)) {
+            let (peer, address, listen) = (peer.clone(), *address, self.listen);
+            return Err(StartError::AddressFamily { peer, address, listen });
+        }
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
@@ -157,6 +161,12 @@ impl NodeBuilder {
             Some((twice, _)) => Err(StartError::PeerTwice(twice.clone())),
             None => Ok(()),
         }
+    }
+
+    /// A node dials from the socket it listens on. One that listens on all of IPv6 may reach IPv4 too.
+    fn cannot_dial(&self, address: SocketAddr) -> bool {
+        let listens_on_all = self.listen.is_ipv6() && self.listen.ip().is_unspecified();
+        self.listen.is_ipv4() != address.is_ipv4() && !listens_on_all
     }
 
     fn start_rollout(&self, source: Option<&dyn PhaseSource>) -> Result<rexi_proto::Rollout, StartError> {

@@ -12,6 +12,7 @@ use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
 use rexi_proto::{BulkId, CloseCode, ConnectionId};
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::handshake::Established;
@@ -36,6 +37,10 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let address = connection.remote_address();
     shared.doorman.admit(address);
     let wire = session.wire;
+    if shared.flush.is_cancelled() {
+        // What a peer sent now would be neither run nor answered.
+        return close(&connection, CloseCode::Shutdown, "this node is leaving");
+    }
     let Some(id) = member.attach(&connection, session, release) else {
         return close(&connection, CloseCode::Replaced, "a later start of this node is connected");
     };
@@ -86,7 +91,8 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
     };
     let (code, reason) = match end {
         End::Finished => (CloseCode::Shutdown, "the lane was finished".to_owned()),
-        End::Lost(reason) => (CloseCode::Shutdown, reason),
+        // Not a shutdown, where the connection still stands: the peer must not take it for the end of this life.
+        End::Lost(reason) => (CloseCode::TryAgain, reason),
         End::Flushed => (CloseCode::Shutdown, "this node is leaving".to_owned()),
         End::TooSlow => (CloseCode::TooSlow, format!("nothing was read for {WRITE_LIMIT:?}")),
     };
@@ -156,6 +162,7 @@ impl Writer {
         let mut out = BytesMut::new();
         let bulk_streams = Arc::new(Semaphore::new(self.shared.limits.bulk_streams_max as usize));
         let bulk_tasks = TaskTracker::new();
+        let mut last_words = None;
         loop {
             let leaving = tokio::select! {
                 biased;
@@ -179,16 +186,25 @@ impl Writer {
                     self.send_bulk(&bulk_streams, &bulk_tasks, bulk, body);
                 }
             }
-            if leaving {
-                return self.flush(lane, &bulk_tasks).await;
+            if !leaving {
+                continue;
             }
+            // Large payloads make room for what waits behind them, so all has been said only when none is left.
+            let until = *last_words.get_or_insert_with(|| Instant::now() + FLUSH_LIMIT);
+            if bulk_tasks.is_empty() || Instant::now() >= until {
+                let _ = lane.finish();
+                let _ = tokio::time::timeout_at(until, lane.stopped()).await;
+                return End::Flushed;
+            }
+            let _ = tokio::time::timeout_at(until, self.member.writable.notified()).await;
         }
     }
 
     fn send_bulk(&self, streams: &Arc<Semaphore>, tasks: &TaskTracker, bulk: BulkId, body: Bytes) {
         let (member, connection, id) = (Arc::clone(&self.member), self.connection.clone(), self.id);
         let streams = Arc::clone(streams);
-        self.shared.spawn(tasks.track_future(async move {
+        let tracked = tasks.token();
+        self.shared.spawn(async move {
             let sent = async {
                 let _stream = streams.acquire().await;
                 let mut stream = connection.open_uni().await?;
@@ -202,19 +218,9 @@ impl Writer {
             // If it fails, the connection has ended, and its end is told where it is noticed.
             let _ = sent.await;
             member.with(|peer, now| peer.handle_bulk_sent(now, id, body.len()));
-        }));
-    }
-
-    /// Waits until the peer has all that was written: QUIC's close throws away what is not acknowledged.
-    async fn flush(&self, mut lane: SendStream, bulk_tasks: &TaskTracker) -> End {
-        bulk_tasks.close();
-        let _ = tokio::time::timeout(FLUSH_LIMIT, async {
-            bulk_tasks.wait().await;
-            let _ = lane.finish();
-            let _ = lane.stopped().await;
-        })
-        .await;
-        End::Flushed
+            drop(tracked);
+            member.writable.notify_one();
+        });
     }
 }
 

@@ -39,6 +39,16 @@ pub enum StartError {
     /// A peer was given twice, or is the node itself.
     #[error("{0} is named twice among the node and its peers; names must differ")]
     PeerTwice(NodeName),
+    /// A peer's address is of another family than the one that the node listens on, and so dials from.
+    #[error("{peer} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all")]
+    AddressFamily {
+        /// The peer.
+        peer: NodeName,
+        /// Its address.
+        address: SocketAddr,
+        /// The node's address.
+        listen: SocketAddr,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on udp {address}: {source}")]
     Listen {

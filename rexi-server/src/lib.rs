@@ -65,12 +65,14 @@ pub use node::Node;
 pub use registry::IntoEnding;
 pub use request::Request;
 pub use rexi_proto::{
-    Answer, CallRef, CastError, DownReason, ExitReason, Incarnation, LimitingFactor, Limits, MonitorRef, NodeName,
-    PeerStats, Phase, PhaseError, Profile, ProfileError, Refusal, ServerAddress, Trace, VersionRange, WireVersion,
+    Answer, CallRef, CastError, DownReason, Ending, ExitReason, Incarnation, LimitingFactor, Limits, LimitsError,
+    MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError, Refusal,
+    ServerAddress, Servers, Trace, UnknownPhase, VersionRange, WireVersion,
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
+pub use semver::Version;
 pub use status::{NodeStatus, PeerPresence, PeerStatus};
 pub use worker::Context;
 

@@ -4,42 +4,57 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rexi_proto::Session;
+use rexi_proto::{ConnectionId, Session};
 
 use crate::member::Member;
 use crate::node::Shared;
 
 /// Runs for as long as the node lives.
 pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
+    let mut out = BytesMut::new();
+    loop {
+        let id = attach(&shared, &member);
+        while member.is_connected() {
+            tokio::select! {
+                biased;
+                () = member.writable.notified() => {}
+                () = member.wait_connected(false) => break,
+            }
+            pass(&member, id, &mut out);
+            if let Some(singleton) = &shared.singleton {
+                singleton.room().await;
+            }
+        }
+    }
+}
+
+fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
     let hello = shared.hello();
-    let id = member.attach_local(Session {
+    member.attach_local(Session {
         incarnation: hello.incarnation,
         wire: hello.wire.newest,
         hosts: hello.hosts,
         frame_bytes_max: hello.frame_bytes_max,
         payload_bytes_max: hello.payload_bytes_max,
         phase_epoch: hello.phase_epoch,
-    });
-    let mut out = BytesMut::new();
+    })
+}
+
+/// Hands all that is to be written to the reading side.
+fn pass(member: &Arc<Member>, id: ConnectionId, out: &mut BytesMut) {
     loop {
-        member.writable.notified().await;
-        loop {
-            out.clear();
-            let bulk = member.with(|peer, now| peer.take_outgoing(now, id, &mut out));
-            if out.is_empty() {
-                break;
-            }
-            member.with(|peer, now| {
-                peer.handle_bytes(now, id, &out);
-                for (bulk, body) in bulk {
-                    let bytes = body.len();
-                    peer.handle_bulk(now, id, bulk, body);
-                    peer.handle_bulk_sent(now, id, bytes);
-                }
-            });
-            if let Some(singleton) = &shared.singleton {
-                singleton.room().await;
-            }
+        out.clear();
+        let bulk = member.with(|peer, now| peer.take_outgoing(now, id, out));
+        if out.is_empty() {
+            return;
         }
+        member.with(|peer, now| {
+            peer.handle_bytes(now, id, out);
+            for (bulk, body) in bulk {
+                let bytes = body.len();
+                peer.handle_bulk(now, id, bulk, body);
+                peer.handle_bulk_sent(now, id, bytes);
+            }
+        });
     }
 }

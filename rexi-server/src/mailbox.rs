@@ -12,6 +12,8 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 use rexi_proto::{Answer, CallRef, CastError, DownReason, ExitReason, MonitorRef, NodeName};
 
+use tokio::time::Instant;
+
 use crate::error::{CallError, SendError};
 use crate::member::Member;
 use crate::node::Node;
@@ -34,10 +36,14 @@ pub struct Mailbox {
     inner: Arc<Inbox>,
 }
 
-/// One call. Dropping it kills the job on the other node, unless its last answer has come.
+/// One call. Dropping it kills the job on the other node, unless its last answer has come. A call, like a mailbox,
+/// keeps the node running as any other handle does.
+#[must_use = "dropping a call kills its job"]
 pub struct Call {
     mailbox: Mailbox,
     call: CallRef,
+    /// When the caller no longer waits.
+    deadline: Option<Instant>,
     done: bool,
 }
 
@@ -167,8 +173,8 @@ impl Drop for Mailbox {
 }
 
 impl Call {
-    pub(crate) fn new(mailbox: Mailbox, call: CallRef) -> Self {
-        Self { mailbox, call, done: false }
+    pub(crate) fn new(mailbox: Mailbox, call: CallRef, deadline: Option<Instant>) -> Self {
+        Self { mailbox, call, deadline, done: false }
     }
 
     /// The call's number.
@@ -176,19 +182,31 @@ impl Call {
         self.call
     }
 
-    /// The next answer; `None` after the last one.
+    /// The next answer; `None` after the last one. When the request's time limit has passed, that is an
+    /// [`ExitReason::TimePassed`], whatever the other node does, and the job is killed.
     ///
     /// Cancel safe: an answer is taken only when it is returned.
     pub async fn next(&mut self) -> Option<Answer> {
         if self.done {
             return None;
         }
-        loop {
-            if let Event::Answer(_, answer) = self.mailbox.recv().await {
-                self.done = answer.is_last();
-                return Some(answer);
+        let received = async {
+            loop {
+                if let Event::Answer(_, answer) = self.mailbox.recv().await {
+                    return answer;
+                }
             }
-        }
+        };
+        let answer = match self.deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, received).await.ok(),
+            None => Some(received.await),
+        };
+        let answer = answer.unwrap_or_else(|| {
+            self.mailbox.kill(&[self.call]);
+            Answer::Exit { function: Arc::default(), reason: ExitReason::TimePassed }
+        });
+        self.done = answer.is_last();
+        Some(answer)
     }
 
     /// The first reply. The job is killed if it goes on after it.

@@ -141,7 +141,9 @@ impl Member {
 
     /// The node's own connection to itself: see `local.rs`.
     pub(crate) fn attach_local(self: &Arc<Self>, session: Session) -> ConnectionId {
-        self.with(|peer, now| peer.handle_connected(now, session))
+        let id = self.with(|peer, now| peer.handle_connected(now, session));
+        self.presence_changed();
+        id
     }
 
     /// Lets go of a connection that has ended.

@@ -117,8 +117,10 @@ impl Node {
     /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
         let mailbox = self.mailbox();
+        // A limit beyond what the clock can count to is none.
+        let deadline = request.limit().and_then(|limit| Instant::now().checked_add(limit));
         let call = mailbox.cast(peer, request)?;
-        Ok(Call::new(mailbox, call))
+        Ok(Call::new(mailbox, call, deadline))
     }
 
     /// Casts and waits for the first reply. Dropping the future kills the job.
@@ -253,8 +255,9 @@ impl Shared {
                 member.with(|peer, now| peer.set_phase(now, epoch, phase));
                 member.kicked.notify_one();
             }
-            // Asked again, since another change may have come meanwhile.
-            self.phase.send_replace(self.rollout().phase());
+            // Asked again, since another change may have come meanwhile; and under the watch's lock, so that whoever
+            // holds the watch may ask for the rollout, and never the other way round.
+            self.phase.send_modify(|phase| *phase = self.rollout().phase());
         }
         result
     }
@@ -346,6 +349,7 @@ impl Shared {
         self.tasks.close();
         for member in &self.members_by_id {
             member.abort_workers();
+            member.with(|peer, _| peer.stop());
         }
         if let Some(singleton) = &self.singleton {
             singleton.abort_workers();

@@ -23,7 +23,8 @@ impl Request {
     }
 
     /// How long the caller waits, from the cast on. The remaining time travels with the cast; when it has passed, the
-    /// worker is ended and the call answered. Whole milliseconds; default: no limit.
+    /// worker is ended and the call answered. A [`Call`](crate::Call) keeps it on this side too; a mailbox of many
+    /// calls leaves that to its owner. Whole milliseconds; default: no limit.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = Some(limit);
@@ -42,6 +43,10 @@ impl Request {
     pub fn trace(mut self, trace: Trace) -> Self {
         self.trace = Some(trace);
         self
+    }
+
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.time_limit
     }
 
     pub(crate) fn into_cast(self, call: CallRef) -> CastRequest {

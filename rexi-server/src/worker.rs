@@ -118,16 +118,19 @@ pub(crate) fn spawn(
     let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
     let deadline = time_left.map(|left| Instant::now() + left);
     let context = Context { owner: owner.clone(), job, caller: caller.clone(), function: name, deadline, nonce, trace };
-    let work = AssertUnwindSafe(function(context, body)).catch_unwind();
+    let work = function(context, body);
+    let work = async move {
+        match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
+            None => Some(work.await),
+        }
+    };
     let task = async move {
-        let ended = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, work).await,
-            None => Ok(work.await),
-        };
-        let ending = match ended {
-            Ok(Ok(ending)) => ending,
-            Ok(Err(panic)) => Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into())),
-            Err(_) => Ending::Exit(ExitReason::TimePassed),
+        // The time limit is inside, since a future that is dropped by it can panic as well.
+        let ending = match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(Some(ending)) => ending,
+            Ok(None) => Ending::Exit(ExitReason::TimePassed),
+            Err(panic) => Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into())),
         };
         if let Ending::Exit(reason @ (ExitReason::Failed(_) | ExitReason::Panicked(_))) = &ending {
             tracing::warn!(%reason, "a job ended with an error");

@@ -101,13 +101,13 @@ impl<M: Clone> Peer<M> {
                 let Exit { call, replies, function, reason } = exit;
                 let gap = reason == ExitReason::Done && !self.calls.has_all_replies(call, replies);
                 let reason = if gap { ExitReason::ConnectionLost } else { reason };
-                self.handle_answer(now, call, Held::Complete(Answer::Exit { function, reason }));
+                self.handle_answer(call, Held::Complete(Answer::Exit { function, reason }));
             }
             Message::NoSuchServer(server, call) => {
-                self.handle_answer(now, call, Held::Complete(Answer::NoSuchServer(server)));
+                self.handle_answer(call, Held::Complete(Answer::NoSuchServer(server)));
             }
-            Message::NoSuchFunction(call) => self.handle_answer(now, call, Held::Complete(Answer::NoSuchFunction)),
-            Message::Ping(call) => self.handle_answer(now, call, Held::Complete(Answer::Ping)),
+            Message::NoSuchFunction(call) => self.handle_answer(call, Held::Complete(Answer::NoSuchFunction)),
+            Message::Ping(call) => self.handle_answer(call, Held::Complete(Answer::Ping)),
             Message::Down(monitor, reason) => {
                 if let Some((_, mailbox)) = self.calls.remove_monitor(monitor) {
                     self.outputs.push_back(Output::MonitorDown(mailbox, monitor, reason));
@@ -127,6 +127,10 @@ impl<M: Clone> Peer<M> {
                 self.data(now, Message::NoSuchServer(server, cast.call));
             }
             return;
+        }
+        if cast.function.len() > self.config.limits.function_bytes_max {
+            // No function of this node has so long a name, and none is kept.
+            return self.data(now, Message::NoSuchFunction(cast.call));
         }
         match cast.body {
             Body::Inline(ref bytes) => {
@@ -151,15 +155,15 @@ impl<M: Clone> Peer<M> {
             self.lose(call);
         }
         match body {
-            Body::Inline(body) => self.handle_answer(now, call, Held::Complete(Answer::Reply { body, last })),
+            Body::Inline(body) => self.handle_answer(call, Held::Complete(Answer::Reply { body, last })),
             Body::Bulk(id, bytes) => {
-                self.handle_answer(now, call, Held::Pending { id, last });
+                self.handle_answer(call, Held::Pending { id, last });
                 self.hold(now, incarnation, id, bytes, Incomplete::Reply(call));
             }
         }
     }
 
-    fn handle_answer(&mut self, now: Duration, call: CallRef, held: Held) {
+    fn handle_answer(&mut self, call: CallRef, held: Held) {
         if !self.calls.awaits(call) {
             self.stray_answers += 1;
             return;
@@ -168,7 +172,8 @@ impl<M: Clone> Peer<M> {
         let taken = self.calls.answer(call, held, &mut deliveries);
         self.deliver(deliveries);
         if taken.is_err() {
-            self.end_connection(now, CloseCode::ProtocolBroken, "too many replies behind one payload".to_owned());
+            // The peer broke no rule: its small replies overtake a large one. One call ends, and not all of them.
+            self.lose(call);
         }
     }
 

@@ -198,10 +198,6 @@ impl<M: Clone> Peer<M> {
             return;
         }
         if refusal.is_final() {
-            // What was sent may have run; only of the rest it can be said that it did not.
-            let mut deliveries = Vec::new();
-            self.calls.end_all(true, &Answer::Down(DownReason::NoConnection), &mut deliveries);
-            self.deliver(deliveries);
             self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
             self.link.presence = Presence::Refused(refusal);
         } else if matches!(self.link.presence, Presence::Refused(_)) {
@@ -222,9 +218,16 @@ impl<M: Clone> Peer<M> {
     pub fn handle_timeout(&mut self, now: Duration) {
         if self.deadline().is_some_and(|until| until <= now) {
             let reason = if self.incarnation.is_some() { DownReason::NoConnection } else { DownReason::NoConnect };
-            self.give_up(&Answer::Down(reason), reason);
+            self.give_up(&Answer::Down(DownReason::NoConnect), reason);
             self.link.presence = Presence::Gone;
         }
+    }
+
+    /// This node has stopped: whoever still waits for the peer is told, and so is whoever asks later.
+    pub fn stop(&mut self) {
+        self.drop_connection();
+        self.give_up(&Answer::Down(DownReason::NoConnect), DownReason::NoConnection);
+        self.link.presence = Presence::Gone;
     }
 
     /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
@@ -307,9 +310,12 @@ impl<M: Clone> Peer<M> {
         self.forget_jobs(incarnation);
     }
 
-    fn give_up(&mut self, answer: &Answer, reason: DownReason) {
+    /// Ends every call. What was sent may have run and hears `reason`; only of the rest, which hears `unsent`, can it
+    /// be said that it did not.
+    fn give_up(&mut self, unsent: &Answer, reason: DownReason) {
         let mut deliveries = Vec::new();
-        self.calls.end_all(false, answer, &mut deliveries);
+        self.calls.end_all(true, &Answer::Down(reason), &mut deliveries);
+        self.calls.end_all(false, unsent, &mut deliveries);
         self.deliver(deliveries);
         self.monitors_down(reason);
         self.link.retain_waiting(|_| false);

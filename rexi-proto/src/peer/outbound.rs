@@ -30,7 +30,6 @@ impl<M: Clone> Peer<M> {
         self.check_cast(call, &function, &body)?;
         self.calls.insert(call, mailbox);
         let refusal = match &self.link.presence {
-            Presence::Gone if self.incarnation.is_some() => Some(Answer::Down(DownReason::NoConnection)),
             Presence::Gone => Some(Answer::Down(DownReason::NoConnect)),
             Presence::Refused(refusal) => Some(Answer::Incompatible(refusal.clone())),
             Presence::Up(..) | Presence::Away(_) => None,

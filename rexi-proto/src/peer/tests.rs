@@ -154,10 +154,11 @@ fn a_peer_that_is_away_keeps_calls_and_jobs_for_the_stability_period_and_not_lon
     assert_eq!(outputs(&mut peer), []);
     peer.handle_timeout(16 * SECOND);
     let down = Answer::Down(DownReason::NoConnection);
-    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down.clone()), Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down), Output::Abort(job)]);
     assert_eq!((peer.presence(), peer.deadline()), (&Presence::Gone, None));
     cast(&mut peer, 17 * SECOND, 6);
-    assert_eq!(answers(&mut peer), [(6, down)], "who casts to it then hears at once");
+    let down = Answer::Down(DownReason::NoConnect);
+    assert_eq!(answers(&mut peer), [(6, down)], "who casts to it then hears at once, and that it did not run");
 }
 
 #[test]

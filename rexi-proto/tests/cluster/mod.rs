@@ -329,7 +329,7 @@ impl Cluster {
         };
         record.sent += u32::from(is_reply);
         if !runs && bytes > of.limits.payload_bytes_max as usize {
-            of.jobs.remove(&job);
+            // Its abort follows, as of any job that its server ends.
             self.ledger.saw("a reply was too large");
         } else if !runs {
             self.ledger.violate("S3", &format!("{job:?} was not aborted, but its server does not know it"));
