@@ -13,7 +13,7 @@ use crate::ledger::{Entry, NodeIndex, Outcome, Work};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Witness {
-    /// A call was cast in `Switch` and killed, while it was open, in another phase, or the other way round.
+    /// A call was cast in `Switch` and killed, while its job ran, in another phase, or the other way round.
     KillAcrossSwitch,
     /// A process that was killed or drained, and followed by another, had jobs running or calls open to it.
     RestartInFlight,
@@ -189,7 +189,8 @@ impl Tally {
         for call in &joined.calls {
             let open = call.answer.is_none_or(|a| a.after_kill) && call.timed_out_us.is_none();
             let across = |kill: Kill| (kill.phase == Phase::Switch) != (call.phase == Phase::Switch);
-            self.see(Witness::KillAcrossSwitch, open && call.kill.is_some_and(across));
+            let crossed = call.kill.is_some_and(|kill| across(kill) && ran_at(joined, call, kill.at_us));
+            self.see(Witness::KillAcrossSwitch, open && crossed);
             let outcome = call.answer.map(|a| a.outcome);
             self.see(Witness::FailureServed, call.work == Work::Fail && outcome == Some(Outcome::FailedAsAsked));
             self.see(Witness::BulkServed, call.work == Work::Bulk && outcome == Some(Outcome::Reply));
@@ -238,6 +239,14 @@ fn restarts_in_flight(joined: &Joined<'_>) -> u64 {
         ends[first..].iter_mut().take_while(|(at, _)| *at < closed).for_each(|(_, in_flight)| *in_flight = true);
     }
     ends.values().flatten().filter(|(_, in_flight)| *in_flight).count() as u64
+}
+
+/// Whether a job of the call ran at a time.
+fn ran_at(joined: &Joined<'_>, call: &Call, at_us: u64) -> bool {
+    call.job.map(|job| &joined.jobs[job]).is_some_and(|job| {
+        let ended_us = job.end.map_or(joined.processes[job.on].gone_us, |(_, at)| at);
+        job.started_us <= at_us && at_us <= ended_us
+    })
 }
 
 /// When the caller had no more interest in its call.
