@@ -68,7 +68,34 @@ impl Witness {
         Self::PhaseLowered,
     ];
 
-    /// The case in words, as what it counts.
+    /// The case in words, for so many of it.
+    pub const fn words(self, count: u64) -> &'static str {
+        if count == 1 { self.singular() } else { self.sentence() }
+    }
+
+    /// The case in words, as what it counts, of one.
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Self::KillAcrossSwitch => "kill across the switch",
+            Self::RestartInFlight => "restart with jobs in flight",
+            Self::KillNine => "kill -9",
+            Self::Drain => "graceful drain",
+            Self::Rollback => "rollback",
+            Self::BufferedDelivery => "cast that waited while its target restarted",
+            Self::BufferedOverRelease => "cast that waited while its target changed release",
+            Self::SingletonJob => "job on the singleton",
+            Self::PerNodeJob => "job on a per-node server",
+            Self::FailureServed => "failure that came as asked",
+            Self::BulkServed => "large body served",
+            Self::HoldKilled => "running job ended by a kill",
+            Self::CallerGone => "job whose caller's process ended first",
+            Self::MonitorFired => "monitor that fired after an end",
+            Self::PhaseRaised => "phase raised at run time",
+            Self::PhaseLowered => "phase lowered at run time",
+        }
+    }
+
+    /// The case in words, as what it counts, of many or none.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::KillAcrossSwitch => "kills across the switch",
@@ -135,7 +162,7 @@ impl WitnessCount {
     /// Why the run proves nothing for want of this case; `None` where it occurred often enough.
     pub(super) fn doubt(&self) -> Option<String> {
         let Self { witness, count, required } = *self;
-        let what = witness.sentence();
+        let what = witness.words(count);
         (count < required).then(|| format!("the run had {count} {what}, and needs {required}"))
     }
 }
