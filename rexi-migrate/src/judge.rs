@@ -1,12 +1,13 @@
 //! Judges a rehearsal by the ledgers of all its processes: was a cast lost, did a job run twice or outlive its kill?
 //!
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
-//! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md,
-//! `judge/stray_end.rs` and `judge/monitor.rs` do so for ends without a cause and for monitors, `judge/doubt.rs` finds what breaks none and is still not as it should be,
-//! `judge/witness.rs` counts the cases that a run must have met to prove anything, `judge/steps.rs` splits it by step.
+//! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md, as do
+//! `judge/stray_end.rs` for ends without a cause and `judge/monitor.rs` for monitors, `judge/doubt.rs` finds what breaks
+//! none and is not as it should be, `judge/witness.rs` counts the cases that a run must have met to prove anything,
+//! `judge/steps.rs` splits it by step.
 //!
-//! A broken invariant makes the run unsafe, whatever else is missing. Without one, evidence that is missing or
-//! contradicts itself, and a required case that never occurred, make it one that could not tell.
+//! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could not
+//! tell: evidence that is missing or contradicts itself, or a required case that never occurred.
 
 mod count;
 mod doubt;

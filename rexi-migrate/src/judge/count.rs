@@ -201,8 +201,8 @@ fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Fi
             });
         }
         Some(_) => {}
-        // A cast is in its caller's ledger before it is sent, so that no death excuses its absence. A torn tail may have
-        // been its record; a ledger that is missing cannot be asked.
+        // A cast is in its caller's ledger before it is sent, so that no death excuses its absence. A torn tail may be
+        // what is left of it; a ledger that is missing cannot be asked.
         None if by.is_some_and(|by| may_have_torn(joined, by, job)) || joined.unread.contains(&job.id.caller) => {}
         None => found.add(FindingKind::JobWithoutCall, || of_job(joined, job)),
     }

@@ -46,8 +46,8 @@ impl<'a> StrayEnds<'a> {
         }
     }
 
-    /// Whether the process at either end was leaving by then, so that the job went with it. When a process that ended by
-    /// itself began to do so is not known.
+    /// Whether the process at either end was leaving by then, so that the job went with it. When a process that ended
+    /// by itself began to do so is not known.
     fn ended_with_a_process(&self, call: &Call, job: &Job, ended_us: u64) -> bool {
         let caller = &self.joined.processes[call.by];
         // A torn tail may have been the kill, if the job ended no earlier than the record before it was made.

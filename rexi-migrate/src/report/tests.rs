@@ -129,7 +129,7 @@ fn a_finding_is_shown_with_its_invariant_its_count_and_its_cases() {
         cast_us: Some(1_250_000),
         started_us: vec![1_300_000, 1_500_000],
         killed_us: Some(1_400_000),
-        note: Some("ran on for 5 us".into()),
+        note: Some("ran on for 5 ms".into()),
         ..Example::default()
     };
     let kind = FindingKind::ExecutedTwice;
@@ -142,7 +142,7 @@ fn a_finding_is_shown_with_its_invariant_its_count_and_its_cases() {
             "UNSAFE: 0 lost",
             "  - S2: 1,002 calls were run more than once\n",
             "call 41 (hold) of n1 1.1.0 on n2 1.2.0, cast at 0.250000, started on singleton at 0.300000, killed at \
-             0.400000, started on per-node at 0.500000, ran on for 5 us",
+             0.400000, started on per-node at 0.500000, ran on for 5 ms",
             "and 1,001 more",
         ],
     );
