@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::Phase;
+use rexi_proto::{Limits, Phase};
 
 use crate::cluster::{Ending, Life};
 use crate::judge::{Evidence, ProcessEnd, ProcessRecord, Requirement, StepWindow, Witness};
@@ -20,7 +20,8 @@ pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
         processes: lives.iter().map(process).collect(),
         steps: windows(rows),
         required: required(plan),
-        outlives_max: Some(OUTLIVES_MAX),
+        outlives_max: Some(outlives_max()),
+        doubtful_after: Some(DOUBTFUL_AFTER),
     }
 }
 
@@ -67,9 +68,21 @@ fn can_produce(step: &Step, witness: Witness) -> bool {
     }
 }
 
-/// How long a job may run on after its kill or its caller's death: the time in which a peer's death must be noticed,
-/// with room for a machine that is busy.
-pub const OUTLIVES_MAX: Duration = Duration::from_secs(20);
+/// How long a job may run on after its kill or its caller's death, at most 25 s: a peer that dies in silence is away
+/// when the connection's idle time-out has passed, and down, with its jobs, when it was away for the stability period.
+pub fn outlives_max() -> Duration {
+    IDLE_TIMEOUT + Limits::default().stability_period + SLACK
+}
+
+/// From when on a job that runs on, or a call that has heard nothing, is a doubt. Far above the 0.4 s to 1.3 s that a
+/// healthy run comes to on a busy machine, since a restart tells its peers at once what a silent death does not.
+pub const DOUBTFUL_AFTER: Duration = Duration::from_secs(5);
+
+/// What the transport of `rexi-server` waits for a sign of life.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Room for a machine that is busy.
+const SLACK: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -176,6 +189,6 @@ mod tests {
         lives[0].ended = Some(Ending::Killed);
         let judged = judge(&gather(&lives, &rows, &[]));
         assert!(matches!(judged.verdict, Verdict::CouldNotTell(_)), "{judged:?}");
-        assert!(judged.doubts[0].contains("a ledger of node 2 is missing"), "{:?}", judged.doubts);
+        assert!(judged.doubts[0].contains("a ledger of n3 is missing"), "{:?}", judged.doubts);
     }
 }

@@ -1,16 +1,21 @@
 //! Judges a rehearsal by the ledgers of all its processes: was a cast lost, did a job run twice or outlive its kill?
 //!
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
-//! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md,
-//! `judge/witness.rs` counts the cases that a run must have met to prove anything, `judge/steps.rs` splits it by step.
+//! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md, as do
+//! `judge/stray_end.rs` for ends without a cause and `judge/monitor.rs` for monitors, `judge/doubt.rs` finds what breaks
+//! none and is not as it should be, `judge/witness.rs` counts the cases that a run must have met to prove anything,
+//! `judge/steps.rs` splits it by step.
 //!
-//! A broken invariant makes the run unsafe, whatever else is missing. Without one, evidence that is missing or
-//! contradicts itself, and a required case that never occurred, make it one that could not tell.
+//! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could not
+//! tell: evidence that is missing or contradicts itself, or a required case that never occurred.
 
 mod count;
+mod doubt;
 mod finding;
 mod join;
+mod monitor;
 mod steps;
+mod stray_end;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -37,6 +42,9 @@ pub struct Evidence {
     pub required: Vec<Requirement>,
     /// How long a job may run on after its kill or its caller's death; `None` measures without a limit.
     pub outlives_max: Option<Duration>,
+    /// From when on a job that runs on so is a doubt, and so is a call that had heard nothing for as long when its
+    /// caller's process died; `None` doubts neither.
+    pub doubtful_after: Option<Duration>,
 }
 
 /// One node process: what it wrote down, and how it ended.
@@ -130,10 +138,11 @@ impl Judgement {
 
 /// Judges a run. Takes time and memory in proportion to the records: about 200 bytes a call beside the ledgers.
 pub fn judge(input: &Evidence) -> Judgement {
-    let joined = Joined::new(&input.processes, input.outlives_max);
+    let joined = Joined::new(input);
     let (counts, findings) = count::count(&joined);
     let witnesses = witness::witness(&joined, &input.required);
     let mut doubts = joined.doubts.clone();
+    doubts.extend(doubt::doubts(&joined));
     if joined.calls.is_empty() {
         doubts.push("no ledger has a cast: there was no load".to_owned());
     }

@@ -73,7 +73,8 @@ pub enum Entry {
         /// How it ended.
         outcome: Outcome,
     },
-    /// Caller: a call is about to be killed.
+    /// Caller: a call is about to be killed. Of work other than `Hold` this is a caller that gave up: it counts as lost
+    /// unless an answer came.
     Killed {
         /// The call's number.
         call: CallNumber,

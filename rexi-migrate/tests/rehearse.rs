@@ -212,10 +212,7 @@ fn a_run_whose_nodes_wrote_no_ledgers_tells_nothing_though_all_steps_went_well()
     let (out, err) = text(&output);
     assert_eq!(output.status.code(), Some(3), "{out}\n{err}");
     assert!(out.contains("COULD NOT TELL\n"), "{out}");
-    assert!(
-        out.contains("doubt: a ledger of node 0 is missing") && out.contains("doubt: no ledger has a cast"),
-        "{out}"
-    );
+    assert!(out.contains("doubt: a ledger of n1 is missing") && out.contains("doubt: no ledger has a cast"), "{out}");
     assert!(err.contains("logs and ledgers: "), "{err}");
 }
 

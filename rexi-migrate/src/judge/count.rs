@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::ProcessEnd;
-use super::finding::{Example, Finding, FindingKind, Findings, of_call, of_job};
-use super::join::{Call, Fate, Job, Joined};
-use crate::ledger::{Ending, Entry, Outcome, Work};
+use super::finding::{Example, Finding, FindingKind, Findings, in_words, of_call, of_job};
+use super::join::{Call, Fate, Job, Joined, Process, node_name};
+use super::stray_end::StrayEnds;
+use super::{ProcessEnd, monitor};
+use crate::ledger::{Ending, Outcome, Work};
 
 /// The numbers of a run. The five fates of a call add up to `casts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -52,8 +53,8 @@ pub struct Counts {
     pub crashed: u64,
     /// The longest time that a `Hold` job ran on after its kill or its caller's death, in microseconds.
     pub orphan_max_us: u64,
-    /// Monitors of a process that ended, which neither fired nor were taken away, on a process that lived on. No
-    /// verdict rests on it, since the end of the run may have come before they were due.
+    /// Monitors that neither fired nor were taken away for 20 s after a process of the node they watch had ended, on a
+    /// process that lived on.
     pub monitors_silent: u64,
 }
 
@@ -63,23 +64,27 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
         records: joined.processes.iter().map(|p| p.records.len() as u64).sum(),
         casts: joined.calls.len() as u64,
         jobs: joined.jobs.len() as u64,
-        monitors_silent: monitors_silent(joined),
+        monitors_silent: monitor::silent(joined).count,
         ..Counts::default()
     };
     let mut found = Findings::default();
     for call in &joined.calls {
         count_call(joined, call, &mut counts, &mut found);
     }
+    let ends = StrayEnds::new(joined);
     for job in &joined.jobs {
         count_job(joined, job, &mut counts, &mut found);
+        ends.find(job, &mut found);
     }
     count_strays(joined, &mut found);
+    monitor::find_unserved(joined, &mut found);
     for process in &joined.processes {
         if let ProcessEnd::Crashed { at_us } = process.end {
             found.add(FindingKind::Crashed, || Example {
                 target: Some(process.header.node.to_string()),
                 target_release: Some(process.header.release.to_string()),
-                note: Some(format!("pid {}, noticed at {at_us}", process.header.pid)),
+                ended_us: Some(at_us),
+                note: Some(format!("pid {}", process.header.pid)),
                 ..Example::default()
             });
         }
@@ -117,7 +122,7 @@ pub(super) fn is_orphan(joined: &Joined<'_>, job: &Job) -> bool {
 }
 
 /// How long a job that waits for its kill ran on after it, or after its caller's death.
-fn ran_on_us(joined: &Joined<'_>, job: &Job) -> u64 {
+pub(super) fn ran_on_us(joined: &Joined<'_>, job: &Job) -> u64 {
     if job.work != Work::Hold {
         return 0;
     }
@@ -179,28 +184,34 @@ fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
 
 fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Findings) {
     let call = job.call.map(|call| &joined.calls[call]);
-    let caller = job.by.map(|by| &joined.processes[by]);
+    let by = job.by.map(|by| &joined.processes[by]);
     if is_orphan(joined, job) {
         let killed = call.is_some_and(|call| call.kill.is_some());
         let kind = if killed { FindingKind::OrphanAfterKill } else { FindingKind::Orphan };
         found.add(kind, || Example {
-            note: Some(format!("ran on for at least {} us", ran_on_us(joined, job))),
+            note: Some(format!("ran on for at least {}", in_words(ran_on_us(joined, job)))),
             ..of_job(joined, job)
         });
     }
     match call {
         Some(call) if call.to != joined.processes[job.on].header.index || call.work != job.work => {
             found.add(FindingKind::JobUnlikeCall, || Example {
-                note: Some(format!("node {} was asked for the work {}", call.to.0, call.work)),
+                note: Some(format!("{} was asked for the work {}", node_name(call.to), call.work)),
                 ..of_job(joined, job)
             });
         }
         Some(_) => {}
-        // A caller that died may have lost the record; one without a ledger cannot be asked.
-        None if caller.is_some_and(|c| c.died()) || joined.unread.contains(&job.id.caller) => {}
+        // A cast is in its caller's ledger before it is sent, so that no death excuses its absence. A torn tail may be
+        // what is left of it; a ledger that is missing cannot be asked.
+        None if by.is_some_and(|by| may_have_torn(joined, by, job)) || joined.unread.contains(&job.id.caller) => {}
         None => found.add(FindingKind::JobWithoutCall, || of_job(joined, job)),
     }
     counts.orphan_max_us = counts.orphan_max_us.max(ran_on_us(joined, job));
+}
+
+/// Whether the torn tail of the caller's ledger may have been the cast of the job.
+fn may_have_torn(joined: &Joined<'_>, by: &Process<'_>, job: &Job) -> bool {
+    by.torn && joined.calls[by.calls.clone()].last().is_none_or(|last| last.number < job.id.call)
 }
 
 /// Jobs that ran twice for a call whose own record is gone.
@@ -214,24 +225,4 @@ fn count_strays(joined: &Joined<'_>, found: &mut Findings) {
             ..of_job(joined, same[0])
         });
     }
-}
-
-fn monitors_silent(joined: &Joined<'_>) -> u64 {
-    let mut silent = 0;
-    for process in joined.processes.iter().filter(|p| matches!(p.end, ProcessEnd::LiveAtEnd)) {
-        let mut open = BTreeMap::new();
-        for record in process.records {
-            match record.entry {
-                Entry::Monitored { monitor, on } => _ = open.insert(monitor, (on, record.at_us)),
-                Entry::MonitorDown { monitor, .. } | Entry::Demonitored { monitor } => _ = open.remove(&monitor),
-                _ => {}
-            }
-        }
-        let ended = |&&(on, since): &&(_, u64)| {
-            let mut watched = joined.processes.iter().filter(|p| p.header.index == on);
-            watched.any(|p| p.end.at_us().is_some_and(|at| at > since && p.header.began_us <= since))
-        };
-        silent += open.values().filter(ended).count() as u64;
-    }
-    silent
 }

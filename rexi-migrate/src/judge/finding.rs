@@ -20,6 +20,8 @@ pub enum Invariant {
     S2,
     /// Once a kill was issued and its copies are delivered, the job runs on no server.
     S3,
+    /// A kill is idempotent; a second copy never hits another job.
+    S4,
     /// A peer counts as ready only while its server for this node accepts.
     S6,
     /// Decoding returns the value that was sent, or a typed error.
@@ -48,6 +50,8 @@ pub enum FindingKind {
     OrphanAfterKill,
     /// A job that nobody killed was never seen to end, or outlived its caller for longer than it may.
     Orphan,
+    /// A job that waits for its kill was ended before it, or without one, though both its ends lived on.
+    EndedUnkilled,
     /// A reply has another value than its request determines.
     WrongReply,
     /// An answer does not fit what the call asked for.
@@ -66,6 +70,8 @@ pub enum FindingKind {
     AnsweredTwice,
     /// A node that took a connection had no server for the peer.
     NoSuchServer,
+    /// A monitor was told that a node which lived has no server.
+    MonitorUnserved,
     /// A node that took a connection had no such function.
     NoSuchFunction,
     /// A process ended without being asked to.
@@ -79,7 +85,8 @@ impl FindingKind {
             Self::Lost | Self::AnsweredTwice | Self::UnaskedExit | Self::Crashed => Invariant::S1,
             Self::ExecutedTwice => Invariant::S2,
             Self::OrphanAfterKill => Invariant::S3,
-            Self::NoSuchServer => Invariant::S6,
+            Self::EndedUnkilled => Invariant::S4,
+            Self::NoSuchServer | Self::MonitorUnserved => Invariant::S6,
             Self::WrongReply | Self::UnfitAnswer | Self::AnswerUnlikeJob => Invariant::S8,
             Self::JobUnlikeCall | Self::ReplyWithoutJob | Self::JobWithoutCall => Invariant::S8,
             Self::NoSuchFunction => Invariant::S9,
@@ -96,6 +103,7 @@ impl FindingKind {
             Self::Orphan => {
                 "jobs of callers that are gone ran on: they ended late or never, on a process that lived on"
             }
+            Self::EndedUnkilled => "jobs were ended that nobody had killed: a kill hit another job",
             Self::WrongReply => "replies have another value than their request determines",
             Self::UnfitAnswer => "answers do not fit what was asked for",
             Self::UnaskedExit => "calls ended in an exit that they did not ask for",
@@ -105,6 +113,7 @@ impl FindingKind {
             Self::JobWithoutCall => "jobs ran that nobody called for",
             Self::AnsweredTwice => "calls were answered more than once",
             Self::NoSuchServer => "casts were refused by a legal neighbour: no such server",
+            Self::MonitorUnserved => "monitors were told of no server by a node that lived",
             Self::NoSuchFunction => "casts were refused by a legal neighbour: no such function",
             Self::Crashed => "processes ended without being asked to",
         }
@@ -194,6 +203,11 @@ impl Findings {
         };
         self.0.into_iter().map(finding).collect()
     }
+}
+
+/// A span of microseconds as a reader wants it: in milliseconds up to ten seconds, then in seconds.
+pub(super) fn in_words(micros: u64) -> String {
+    if micros < 10_000_000 { format!("{} ms", micros.div_ceil(1_000)) } else { format!("{:.1} s", micros as f64 / 1e6) }
 }
 
 /// A call, with its jobs.

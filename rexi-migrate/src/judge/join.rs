@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rexi_proto::{Phase, ServerAddress};
 
-use super::{ProcessEnd, ProcessRecord};
+use super::{Evidence, ProcessEnd, ProcessRecord};
 use crate::ledger::{CallId, CallNumber, Ending, Entry, LedgerHeader, NodeIndex, Outcome, ProcessLedger, Record, Work};
 
 /// All evidence that could be read.
@@ -24,6 +24,8 @@ pub(super) struct Joined<'a> {
     pub(super) doubts: Vec<String>,
     /// How long a job may run on after its kill or its caller's death.
     pub(super) outlives_max_us: Option<u64>,
+    /// From when on a call without an answer, or a job that runs on, is a doubt.
+    pub(super) doubtful_us: Option<u64>,
 }
 
 /// One process and its rows.
@@ -31,6 +33,8 @@ pub(super) struct Process<'a> {
     pub(super) header: &'a LedgerHeader,
     pub(super) records: &'a [Record],
     pub(super) end: ProcessEnd,
+    /// Whether its last record was cut off.
+    pub(super) torn: bool,
     /// No later than this it was gone; the end of time while it lives.
     pub(super) gone_us: u64,
     pub(super) calls: Range<usize>,
@@ -49,7 +53,7 @@ pub(super) struct Call {
     /// The first answer, except the load generator's own `TimedOut`.
     pub(super) answer: Option<Answer>,
     pub(super) answers: u32,
-    /// When the load generator gave up, with neither an answer nor a kill before.
+    /// When the load generator gave up, with neither an answer nor the kill of a `Hold` job before.
     pub(super) timed_out_us: Option<u64>,
     /// The first kill.
     pub(super) kill: Option<Kill>,
@@ -96,30 +100,32 @@ pub(super) enum Fate {
     Answered,
     /// Its caller was told that it was not served.
     Told,
-    /// Its caller killed it before an answer came.
+    /// Its caller killed it before an answer came, as is meant for what holds.
     Killed,
-    /// Its caller was told nothing.
+    /// Its caller was told nothing, or gave it up by a kill without being told anything.
     Lost,
     /// Its caller died before anything came.
     CallerDied,
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn new(records: &'a [ProcessRecord], outlives_max: Option<Duration>) -> Self {
+    pub(super) fn new(evidence: &'a Evidence) -> Self {
+        let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let mut joined = Self {
             processes: Vec::new(),
             calls: Vec::new(),
             jobs: Vec::new(),
             unread: BTreeSet::new(),
             doubts: Vec::new(),
-            outlives_max_us: outlives_max.map(|max| u64::try_from(max.as_micros()).unwrap_or(u64::MAX)),
+            outlives_max_us: evidence.outlives_max.map(micros),
+            doubtful_us: evidence.doubtful_after.map(micros),
         };
-        for record in records {
+        for record in &evidence.processes {
             match &record.ledger {
                 Ok(ledger) => joined.add(record, ledger),
                 Err(error) => {
                     joined.unread.insert(record.node);
-                    joined.doubts.push(format!("a ledger of node {} is missing: {error}", record.node.0));
+                    joined.doubts.push(format!("a ledger of {} is missing: {error}", node_name(record.node)));
                 }
             }
         }
@@ -148,7 +154,10 @@ impl<'a> Joined<'a> {
             _ if call.timed_out_us.is_some() => Fate::Lost,
             (Some(answer), _) if !answer.after_kill && answer.outcome.is_told() => Fate::Told,
             (Some(answer), _) if !answer.after_kill => Fate::Answered,
-            (_, Some(_)) => Fate::Killed,
+            (Some(_), Some(_)) => Fate::Killed,
+            // The load kills nothing but what it holds: a kill of other work is a caller that gave up on silence.
+            (None, Some(_)) if call.work == Work::Hold => Fate::Killed,
+            (None, Some(_)) => Fate::Lost,
             _ if self.processes[call.by].died() => Fate::CallerDied,
             _ => Fate::Lost,
         }
@@ -175,6 +184,7 @@ impl<'a> Joined<'a> {
             header: &ledger.header,
             records: &ledger.records,
             end: record.end,
+            torn: ledger.torn,
             gone_us: record.end.at_us().map_or(u64::MAX, |at| at.max(last_us)),
             calls: 0..0,
             jobs: 0..0,
@@ -182,8 +192,8 @@ impl<'a> Joined<'a> {
         let name = self.name(&process);
         let index = self.processes.len();
         if ledger.header.index != record.node {
-            let (says, known) = (ledger.header.index.0, record.node.0);
-            self.doubts.push(format!("the ledger of {name} says it is node {says}, the run knows it as {known}"));
+            let (says, known) = (node_name(ledger.header.index), node_name(record.node));
+            self.doubts.push(format!("the ledger of {name} says it is {says}, the run knows it as {known}"));
         }
         let wrote = |entry| ledger.records.iter().any(|r| r.entry == entry);
         if matches!(record.end, ProcessEnd::Drained { .. }) && !wrote(Entry::Drained) {
@@ -254,6 +264,11 @@ impl ProcessEnd {
     }
 }
 
+/// A node's name by its place in the cluster, for where no ledger tells it.
+pub(super) fn node_name(node: NodeIndex) -> String {
+    format!("n{}", u32::from(node.0) + 1)
+}
+
 /// The calls of one ledger, by number, and how many records name no call.
 fn calls_of(by: usize, records: &[Record]) -> (Vec<Call>, usize) {
     let mut calls: Vec<Call> = records
@@ -295,8 +310,9 @@ impl Call {
         let at_us = record.at_us;
         match record.entry {
             Entry::Killed { phase, .. } => _ = self.kill.get_or_insert(Kill { phase, at_us }),
-            // After a kill silence is what is meant to come.
-            Entry::Answered { outcome: Outcome::TimedOut, .. } if self.kill.is_some() || self.answer.is_some() => {}
+            // After the kill of a job that holds, silence is what is meant to come.
+            Entry::Answered { outcome: Outcome::TimedOut, .. }
+                if self.answer.is_some() || self.kill.is_some() && self.work == Work::Hold => {}
             Entry::Answered { outcome: Outcome::TimedOut, .. } => _ = self.timed_out_us.get_or_insert(at_us),
             Entry::Answered { outcome, .. } => {
                 self.answers += 1;

@@ -1,7 +1,9 @@
 //! Hand-made ledgers: each finding fires where it should, and not in the run beside it.
 
+mod doubts;
 mod evidence;
 mod findings;
+mod stray;
 mod witnesses;
 
 use rexi_proto::{Incarnation, NodeName, Phase, ServerAddress};
@@ -105,6 +107,12 @@ fn id(call: u64) -> CallId {
 
 fn run(processes: impl IntoIterator<Item = ProcessRecord>) -> Evidence {
     Evidence { processes: processes.into_iter().collect(), ..Evidence::default() }
+}
+
+/// The same process, with a torn record at the end of its ledger.
+fn torn(mut record: ProcessRecord) -> ProcessRecord {
+    record.ledger = record.ledger.map(|ledger| ProcessLedger { torn: true, ..ledger });
+    record
 }
 
 /// The kinds found, with their counts.

@@ -13,7 +13,7 @@ use crate::ledger::{Entry, NodeIndex, Outcome, Work};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Witness {
-    /// A call was cast in `Switch` and killed, while it was open, in another phase, or the other way round.
+    /// A call was cast in `Switch` and killed, while its job ran, in another phase, or the other way round.
     KillAcrossSwitch,
     /// A process that was killed or drained, and followed by another, had jobs running or calls open to it.
     RestartInFlight,
@@ -68,7 +68,34 @@ impl Witness {
         Self::PhaseLowered,
     ];
 
-    /// The case in words, as what it counts.
+    /// The case in words, for so many of it.
+    pub const fn words(self, count: u64) -> &'static str {
+        if count == 1 { self.singular() } else { self.sentence() }
+    }
+
+    /// The case in words, as what it counts, of one.
+    pub const fn singular(self) -> &'static str {
+        match self {
+            Self::KillAcrossSwitch => "kill across the switch",
+            Self::RestartInFlight => "restart with jobs in flight",
+            Self::KillNine => "kill -9",
+            Self::Drain => "graceful drain",
+            Self::Rollback => "rollback",
+            Self::BufferedDelivery => "cast that waited while its target restarted",
+            Self::BufferedOverRelease => "cast that waited while its target changed release",
+            Self::SingletonJob => "job on the singleton",
+            Self::PerNodeJob => "job on a per-node server",
+            Self::FailureServed => "failure that came as asked",
+            Self::BulkServed => "large body served",
+            Self::HoldKilled => "running job ended by a kill",
+            Self::CallerGone => "job whose caller's process ended first",
+            Self::MonitorFired => "monitor that fired after an end",
+            Self::PhaseRaised => "phase raised at run time",
+            Self::PhaseLowered => "phase lowered at run time",
+        }
+    }
+
+    /// The case in words, as what it counts, of many or none.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::KillAcrossSwitch => "kills across the switch",
@@ -135,7 +162,7 @@ impl WitnessCount {
     /// Why the run proves nothing for want of this case; `None` where it occurred often enough.
     pub(super) fn doubt(&self) -> Option<String> {
         let Self { witness, count, required } = *self;
-        let what = witness.sentence();
+        let what = witness.words(count);
         (count < required).then(|| format!("the run had {count} {what}, and needs {required}"))
     }
 }
@@ -189,7 +216,8 @@ impl Tally {
         for call in &joined.calls {
             let open = call.answer.is_none_or(|a| a.after_kill) && call.timed_out_us.is_none();
             let across = |kill: Kill| (kill.phase == Phase::Switch) != (call.phase == Phase::Switch);
-            self.see(Witness::KillAcrossSwitch, open && call.kill.is_some_and(across));
+            let crossed = call.kill.is_some_and(|kill| across(kill) && ran_at(joined, call, kill.at_us));
+            self.see(Witness::KillAcrossSwitch, open && crossed);
             let outcome = call.answer.map(|a| a.outcome);
             self.see(Witness::FailureServed, call.work == Work::Fail && outcome == Some(Outcome::FailedAsAsked));
             self.see(Witness::BulkServed, call.work == Work::Bulk && outcome == Some(Outcome::Reply));
@@ -238,6 +266,14 @@ fn restarts_in_flight(joined: &Joined<'_>) -> u64 {
         ends[first..].iter_mut().take_while(|(at, _)| *at < closed).for_each(|(_, in_flight)| *in_flight = true);
     }
     ends.values().flatten().filter(|(_, in_flight)| *in_flight).count() as u64
+}
+
+/// Whether a job of the call ran at a time.
+fn ran_at(joined: &Joined<'_>, call: &Call, at_us: u64) -> bool {
+    call.job.map(|job| &joined.jobs[job]).is_some_and(|job| {
+        let ended_us = job.end.map_or(joined.processes[job.on].gone_us, |(_, at)| at);
+        job.started_us <= at_us && at_us <= ended_us
+    })
 }
 
 /// When the caller had no more interest in its call.

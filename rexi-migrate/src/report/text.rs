@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::{Conclusion, Report, StepRow};
 use crate::judge::{Example, Finding, Judgement, StepRow as StepCounts};
+use crate::ledger::Outcome;
 
 impl Report {
     /// The report as text: the tables, then the verdict. About 160 columns wide.
@@ -68,6 +69,9 @@ impl Report {
                 let _ = write!(text, "\n  - doubt: {doubt}");
             }
             let ran_on = grouped(judged.counts.orphan_max_us.div_ceil(1_000));
+            if judged.counts.casts > 0 {
+                let _ = write!(text, "\n{}", shares(judged));
+            }
             let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
         let rate =
@@ -85,7 +89,8 @@ impl Report {
     /// case.
     fn cases(&self, judged: &Judgement) -> String {
         let needed = judged.witnesses.iter().filter(|row| row.required > 0 && self.stopped.is_none());
-        let met: Vec<String> = needed.map(|row| format!("{} {}", grouped(row.count), row.witness.sentence())).collect();
+        let met: Vec<String> =
+            needed.map(|row| format!("{} {}", grouped(row.count), row.witness.words(row.count))).collect();
         if met.is_empty() { String::new() } else { format!("; {}", met.join(", ")) }
     }
 }
@@ -155,12 +160,26 @@ fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
 fn sums(judged: &Judgement) -> String {
     let counts = &judged.counts;
     format!(
-        "{} lost, {} executed twice, {} orphans in {} casts by {} processes",
+        "{} lost, {} executed twice, {} in {} by {}",
         grouped(counts.lost),
         grouped(counts.executed_twice),
-        grouped(counts.orphans),
-        grouped(counts.casts),
-        grouped(counts.processes)
+        counted(counts.orphans, "orphan", "orphans"),
+        counted(counts.casts, "cast", "casts"),
+        counted(counts.processes, "process", "processes")
+    )
+}
+
+/// What the casts came to, as shares of all.
+fn shares(judged: &Judgement) -> String {
+    let counts = &judged.counts;
+    let refused = judged.outcomes.get(&Outcome::Draining).copied().unwrap_or(0);
+    let share = |count: u64| format!("{:.1} %", count as f64 * 100.0 / counts.casts as f64);
+    format!(
+        "Of the casts {} were answered, {} told ({} refused by a draining node), {} killed.",
+        share(counts.answered),
+        share(counts.told),
+        share(refused),
+        share(counts.killed)
     )
 }
 
@@ -209,6 +228,10 @@ fn example_line(example: &Example, begun_us: u64) -> String {
         let _ = write!(line, ", {note}");
     }
     line
+}
+
+fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
 /// A number with a comma between its thousands.

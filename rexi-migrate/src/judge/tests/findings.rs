@@ -23,7 +23,21 @@ fn a_cast_that_ends_in_silence_is_lost() {
     assert_eq!(found(&run([silent().live(), worker().live()])), lost);
     assert_eq!(found(&run([silent().drain(200), worker().live()])), lost);
     safe(&run([silent().answered(130, 1, Outcome::Down).live(), worker().live()]));
-    safe(&run([silent().killed(130, 1, Phase::Switch).live(), worker().live()]));
+}
+
+#[test]
+fn a_kill_excuses_the_silence_of_held_calls_and_of_no_others() {
+    let kill = |work| caller().cast(100, 1, 1, work).killed(130, 1, Phase::Switch);
+    let lost = [(FindingKind::Lost, 1)];
+    for work in [Work::Reply, Work::Fail, Work::Bulk] {
+        assert_eq!(found(&run([kill(work).live(), worker().live()])), lost, "{work}");
+        assert_eq!(found(&run([kill(work).drain(200), worker().live()])), lost, "{work}, given up by a drain");
+        assert_eq!(found(&run([kill(work).kill_nine(200), worker().live()])), lost, "{work}, given up before a death");
+        let timed_out = kill(work).answered(800, 1, Outcome::TimedOut);
+        assert_eq!(found(&run([timed_out.live(), worker().live()])), lost, "{work}");
+    }
+    safe(&run([kill(Work::Hold).live(), worker().live()]));
+    safe(&run([kill(Work::Hold).drain(200), worker().live()]));
 }
 
 #[test]
@@ -69,7 +83,7 @@ fn two_jobs_for_one_call_are_found_on_one_process_on_two_and_after_a_restart() {
 #[test]
 fn two_jobs_for_a_call_whose_record_died_with_its_caller_are_found() {
     let job = |at| worker().started(at, id(7), Work::Reply).ended(at + 1, id(7), Ending::Done);
-    let died = || caller().kill_nine(300);
+    let died = || torn(caller().kill_nine(300));
     let restarted = process(1, "1.2.0", 135).started(140, id(7), Work::Reply).ended(141, id(7), Ending::Done);
     let twice = run([died(), job(100).drain(130), restarted.live()]);
     assert_eq!(found(&twice), [(FindingKind::ExecutedTwice, 1)]);
@@ -194,11 +208,15 @@ fn an_answer_that_only_a_job_can_give_needs_a_job() {
 }
 
 #[test]
-fn a_job_that_nobody_called_for_is_found_unless_its_caller_died() {
+fn a_job_that_nobody_called_for_is_found_unless_its_cast_was_torn_off_its_callers_ledger() {
     let job = || worker().started(110, id(9), Work::Reply).ended(120, id(9), Ending::Done);
     let one = caller().cast(100, 1, 1, Work::Reply).answered(101, 1, Outcome::Down);
     assert_eq!(found(&run([one.live(), job().live()])), [(FindingKind::JobWithoutCall, 1)]);
-    assert_eq!(found(&run([caller().kill_nine(200), job().live()])), []);
+    let uncalled = [(FindingKind::JobWithoutCall, 1)];
+    assert_eq!(found(&run([caller().kill_nine(200), job().live()])), uncalled, "a death excuses nothing");
+    assert_eq!(found(&run([torn(caller().kill_nine(200)), job().live()])), []);
+    let later = caller().cast(100, 10, 1, Work::Hold).kill_nine(200);
+    assert_eq!(found(&run([torn(later), job().live()])), uncalled, "the torn record is not of an earlier cast");
     assert_eq!(found(&run([job().live()])), [(FindingKind::JobWithoutCall, 1)], "a life that no ledger knows");
 }
 

@@ -7,15 +7,23 @@ fn witnessed(witness: Witness, processes: impl IntoIterator<Item = ProcessRecord
 }
 
 #[test]
-fn a_kill_across_the_switch_has_the_switch_on_one_side_and_an_open_call() {
-    let kill = |cast, killed| {
+fn a_kill_across_the_switch_has_the_switch_on_one_side_and_an_open_call_with_a_job_that_runs() {
+    let killed = |cast, killed, worker| {
         let caller = caller().cast_in(cast, 100, 1, 1, Work::Hold).killed(200, 1, killed);
-        witnessed(Witness::KillAcrossSwitch, [caller.live()])
+        witnessed(Witness::KillAcrossSwitch, [caller.live(), worker])
     };
+    let job = || worker().started(110, id(1), Work::Hold);
+    let kill = |cast, at| killed(cast, at, job().ended(210, id(1), Ending::Dropped).live());
     assert_eq!(kill(Phase::Introduce, Phase::Switch), 1);
     assert_eq!(kill(Phase::Switch, Phase::Introduce), 1);
     assert_eq!(kill(Phase::Switch, Phase::Switch), 0);
     assert_eq!(kill(Phase::Singleton, Phase::Introduce), 0);
+    let across = |worker| killed(Phase::Introduce, Phase::Switch, worker);
+    assert_eq!(across(worker().live()), 0, "no job");
+    assert_eq!(across(worker().started(205, id(1), Work::Hold).live()), 0, "a job that began later");
+    assert_eq!(across(job().ended(190, id(1), Ending::Dropped).live()), 0, "a job that had ended");
+    assert_eq!(across(job().kill_nine(190)), 0, "a job that had gone with its process");
+    assert_eq!(across(job().kill_nine(220)), 1);
     let answered = caller().cast_in(Phase::Introduce, 100, 1, 1, Work::Reply).answered(150, 1, Outcome::Reply);
     assert_eq!(witnessed(Witness::KillAcrossSwitch, [answered.killed(200, 1, Phase::Switch).live()]), 0);
 }
@@ -120,19 +128,16 @@ fn phases_count_as_changed_only_within_a_process() {
 }
 
 #[test]
-fn monitors_count_where_they_fired_after_an_end_and_where_they_stayed_silent() {
+fn monitors_count_where_they_fired_after_an_end() {
     let monitor = MonitorNumber(3);
     let watch = |more: &[(u64, Entry)], worker: ProcessRecord| {
         let set = caller().add(100, Entry::Monitored { monitor, on: NodeIndex(1) });
         let caller = more.iter().fold(set, |p, &(at, entry)| p.add(at, entry));
-        let judgement = judge(&run([caller.live(), worker]));
-        (judgement.witnessed(Witness::MonitorFired), judgement.counts.monitors_silent)
+        witnessed(Witness::MonitorFired, [caller.live(), worker])
     };
     let down = Entry::MonitorDown { monitor, reason: 1 };
-    assert_eq!(watch(&[(310, down)], worker().kill_nine(300)), (1, 0));
-    assert_eq!(watch(&[(290, down)], worker().kill_nine(300)), (0, 0), "before the end");
-    assert_eq!(watch(&[(310, down)], worker().live()), (0, 0), "without an end");
-    assert_eq!(watch(&[], worker().kill_nine(300)), (0, 1));
-    assert_eq!(watch(&[(200, Entry::Demonitored { monitor })], worker().kill_nine(300)), (0, 0));
-    assert_eq!(watch(&[], worker().live()), (0, 0));
+    assert_eq!(watch(&[(310, down)], worker().kill_nine(300)), 1);
+    assert_eq!(watch(&[(290, down)], worker().kill_nine(300)), 0, "before the end");
+    assert_eq!(watch(&[(310, down)], worker().live()), 0, "without an end");
+    assert_eq!(watch(&[], worker().kill_nine(300)), 0);
 }
