@@ -2,12 +2,12 @@
 //!
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
 //! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md, as do
-//! `judge/stray_end.rs` for ends without a cause and `judge/monitor.rs` for monitors, `judge/doubt.rs` finds what breaks
-//! none and is not as it should be, `judge/witness.rs` counts the cases that a run must have met to prove anything,
-//! `judge/steps.rs` splits it by step.
+//! `judge/stray_end.rs` for ends without a cause and `judge/monitor.rs` for monitors, `judge/doubt.rs` finds what
+//! breaks none and is not as it should be, `judge/witness.rs` counts the cases that a run must have met to prove
+//! anything, `judge/steps.rs` splits it by step.
 //!
-//! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could not
-//! tell: evidence that is missing or contradicts itself, or a required case that never occurred.
+//! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could
+//! not tell: evidence that is missing or contradicts itself, or a required case that never occurred.
 
 mod count;
 mod doubt;

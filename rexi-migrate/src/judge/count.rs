@@ -53,7 +53,7 @@ pub struct Counts {
     pub crashed: u64,
     /// The longest time that a `Hold` job ran on after its kill or its caller's death, in microseconds.
     pub orphan_max_us: u64,
-    /// Monitors that neither fired nor were taken away for 20 s after a process of the node they watch had ended, on a
+    /// Monitors that neither fired nor were taken away for 25 s after a process of the node they watch had ended, on a
     /// process that lived on.
     pub monitors_silent: u64,
 }

@@ -104,5 +104,5 @@ fn watches(process: &Process<'_>) -> impl Iterator<Item = Watch> {
 /// The ledger's code for a target that has no such server.
 const NO_SERVER: u8 = 2;
 
-/// How long after an end a monitor of it may be silent.
-pub(super) const SILENCE: Duration = Duration::from_secs(20);
+/// How long after an end a monitor of it may be silent: as long as the protocol may take to notice one (`evidence.rs`).
+pub(super) const SILENCE: Duration = Duration::from_secs(25);

@@ -57,7 +57,7 @@ fn watcher(then: &[(u64, Entry)]) -> Process {
 #[test]
 fn a_monitor_that_stays_silent_long_after_an_end_is_a_doubt_however_its_own_process_ends() {
     let end_us = SECOND;
-    let (soon, late) = (end_us + 20 * SECOND - 10, end_us + 20 * SECOND);
+    let (soon, late) = (end_us + 25 * SECOND - 10, end_us + 25 * SECOND);
     let silent = |watcher| {
         let evidence = limited([watcher, served(Work::Reply).1.kill_nine(end_us)]);
         (judge(&evidence).counts.monitors_silent, evidence)
@@ -65,7 +65,7 @@ fn a_monitor_that_stays_silent_long_after_an_end_is_a_doubt_however_its_own_proc
     for watcher in [watcher(&[]).drain(late), watcher(&[]).kill_nine(late), watcher(&[(late, Entry::Quiet)]).record()] {
         let (count, evidence) = silent(watcher);
         let text =
-            "1 monitor stayed silent for 20 s after the watched process had ended: monitor 3 of n0 1.2.0 (pid 1)";
+            "1 monitor stayed silent for 25 s after the watched process had ended: monitor 3 of n0 1.2.0 (pid 1)";
         assert_eq!(count, 1);
         assert_eq!(doubt(&evidence), format!("{text} on n1 1.1.0 (pid 1)"));
     }
