@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cluster::Cluster;
+use crate::control::Stats;
 use crate::report::StepRow;
 
 /// Where and how a run is shown.
@@ -83,13 +84,14 @@ impl Progress {
             .front()
             .map_or(0, |(since, casts)| per_second(totals.casts.saturating_sub(*casts), now - *since));
         bar.set_message(format!(
-            "{} · {} · {rate} casts/s · in flight {} · answered {} · killed {} · timed out {}",
+            "{} · {} · {rate} casts/s · in flight {} · answered {} · killed {} · lost {} · orphans {}",
             self.step,
             releases(cluster),
             totals.in_flight,
             totals.answered,
             totals.killed,
-            totals.timed_out
+            totals.timed_out,
+            orphans(&totals)
         ));
     }
 
@@ -101,11 +103,12 @@ impl Progress {
         let end = row.error.as_ref().map_or_else(String::new, |error| format!(", FAILED: {error}"));
         let totals = cluster.totals();
         line(&format!(
-            "{}{ready}{rate}, in flight {}, answered {}, timed out {} [{}]{end}",
+            "{}{ready}{rate}, in flight {}, answered {}, lost {}, orphans {} [{}]{end}",
             self.step,
             totals.in_flight,
             totals.answered,
             totals.timed_out,
+            orphans(&totals),
             releases(cluster)
         ));
     }
@@ -116,6 +119,11 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Jobs that no open call is for: all that can be told while the run goes on. The ledgers tell at the end.
+fn orphans(totals: &Stats) -> u64 {
+    totals.jobs.saturating_sub(totals.in_flight)
 }
 
 impl Default for Progress {
