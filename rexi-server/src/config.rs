@@ -18,6 +18,7 @@ use rexi_proto::{NodeName, Phase, Profile};
 use self::document::{Document, Given};
 pub use self::error::{ConfigError, Place};
 use crate::identity::{Identity, IdentityError, read_bounded};
+use crate::rollout::feature_phase;
 
 /// The configuration of a node.
 ///
@@ -96,7 +97,7 @@ impl Config {
     /// [`ConfigError`], the first one found, with the file's path and mostly the line.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
-        let text = read_text(path, CONFIG_FILE_BYTES_MAX)?;
+        let text = read_text(path, CONFIG_FILE_BYTES_MAX).map_err(unreadable(path))?;
         Self::parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")))
     }
 
@@ -187,7 +188,8 @@ impl Config {
     /// [`ConfigError`] where the file is not there, or holds no such phase.
     pub fn read_phase_file(&self) -> Result<Option<Phase>, ConfigError> {
         let Some(path) = &self.phase_file else { return Ok(None) };
-        let value = read_text(path, PHASE_FILE_BYTES_MAX)?.trim().to_owned();
+        let text = read_text(path, PHASE_FILE_BYTES_MAX).map_err(unreadable(path))?;
+        let value = text.trim().to_owned();
         let place = Place { origin: path.display().to_string(), line: None };
         Given { key: "phase".to_owned(), value, place }.phase(&self.profile).map(Some)
     }
@@ -248,23 +250,19 @@ fn peers(document: &Document<'_>) -> Result<BTreeMap<NodeName, SocketAddr>, Conf
     Ok(peers)
 }
 
-fn read_text(path: &Path, bytes_max: u64) -> Result<String, ConfigError> {
-    read_bounded(path, bytes_max)
-        .and_then(|bytes| String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)))
-        .map_err(|reason| ConfigError::Unreadable { path: path.to_owned(), reason })
+/// A file of at most so many bytes, as text.
+pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let bytes = read_bounded(path, bytes_max)?;
+    String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigError {
+    move |reason| ConfigError::Unreadable { path: path.to_owned(), reason }
 }
 
 /// The release whose highest phase is the one that the build's features name.
 fn default_profile() -> Profile {
-    let phase = if cfg!(feature = "phase-remove") {
-        Phase::Remove
-    } else if cfg!(feature = "phase-switch") {
-        Phase::Switch
-    } else if cfg!(feature = "phase-introduce") {
-        Phase::Introduce
-    } else {
-        Phase::Singleton
-    };
+    let phase = feature_phase().unwrap_or(Phase::Singleton);
     Profile::train().into_iter().find(|p| p.highest() == phase).expect("the train has a release for each phase")
 }
 

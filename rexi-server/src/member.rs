@@ -88,7 +88,7 @@ impl Member {
 
     /// Changes the peer's state once and does what comes of it.
     pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Peer<Arc<Inbox>>, Duration) -> T) -> T {
-        let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
+        let now = self.now();
         let mut state = self.lock();
         let result = change(&mut state.peer, now);
         self.settle(state);
@@ -122,7 +122,7 @@ impl Member {
         session: Session,
         release: String,
     ) -> Option<ConnectionId> {
-        let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
+        let now = self.now();
         let mut state = self.lock();
         if state.latest.is_some_and(|latest| latest > session.incarnation) {
             state.claimed = None;
@@ -243,7 +243,7 @@ impl Member {
 
     /// The verdict of a handshake with that life of the peer is a refusal.
     pub(crate) fn refuse(self: &Arc<Self>, incarnation: Incarnation, refusal: &Refusal) {
-        let now = self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now());
+        let now = self.now();
         let mut state = self.lock();
         state.peer.handle_refused(now, incarnation, Box::new(refusal.clone()));
         if matches!(state.peer.presence(), Presence::Up(..)) {
@@ -321,6 +321,11 @@ impl Member {
         state.last_error = Some(reason.to_owned());
         close(&connection, code, reason);
         self.presence_changed();
+    }
+
+    /// Time since the node's start; nothing comes of a change any more once the node is gone.
+    fn now(&self) -> Duration {
+        self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -47,8 +47,8 @@ pub struct PhaseFile(pub PathBuf);
 impl PhaseSource for PhaseFile {
     fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
         let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
-        let bytes = crate::identity::read_bounded(&self.0, crate::config::PHASE_FILE_BYTES_MAX);
-        let text = String::from_utf8(bytes.map_err(|e| error(e.to_string()))?).map_err(|e| error(e.to_string()))?;
+        let text = crate::config::read_text(&self.0, crate::config::PHASE_FILE_BYTES_MAX);
+        let text = text.map_err(|e| error(e.to_string()))?;
         text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
     }
 }
@@ -158,7 +158,7 @@ impl RolloutControl {
 }
 
 /// The highest phase of this build's features.
-const fn feature_phase() -> Option<Phase> {
+pub(crate) const fn feature_phase() -> Option<Phase> {
     if cfg!(feature = "phase-remove") {
         Some(Phase::Remove)
     } else if cfg!(feature = "phase-switch") {

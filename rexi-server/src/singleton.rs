@@ -4,7 +4,7 @@
 //! read on; the task that empties it waits for nobody.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use rexi_proto::{Caller, DownReason, Ending, JobId, JobKey, Request, Server, ServerOutput};
 use tokio::sync::Notify;
@@ -40,7 +40,7 @@ impl Singleton {
 
     /// Puts a request at the end of the queue.
     pub(crate) fn push(&self, caller: Caller, request: Request) {
-        self.queue.lock().expect("nothing panics while it holds the queue").push_back((caller, request));
+        self.queue().push_back((caller, request));
         self.filled.notify_one();
     }
 
@@ -70,14 +70,14 @@ impl Singleton {
 
     /// Changes the server once and does what comes of it, before anybody else can.
     pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Server) -> T) -> T {
-        let mut state = self.state.lock().expect("nothing panics while it holds the singleton");
+        let mut state = self.lock();
         let result = change(&mut state.server);
         self.drain(&mut state);
         result
     }
 
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        let mut state = self.state.lock().expect("nothing panics while it holds the singleton");
+        let mut state = self.lock();
         state.workers.remove(&job.id);
         state.server.handle_end(job, ending);
         self.drain(&mut state);
@@ -93,20 +93,28 @@ impl Singleton {
 
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
-        let mut state = self.state.lock().expect("nothing panics while it holds the singleton");
+        let mut state = self.lock();
         state.workers.drain().for_each(|(_, worker)| worker.abort());
     }
 
     pub(crate) fn jobs(&self) -> usize {
-        self.state.lock().expect("nothing panics while it holds the singleton").server.jobs()
+        self.lock().server.jobs()
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.queue.lock().expect("nothing panics while it holds the queue").len()
+        self.queue().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the singleton")
+    }
+
+    fn queue(&self) -> MutexGuard<'_, VecDeque<(Caller, Request)>> {
+        self.queue.lock().expect("nothing panics while it holds the queue")
     }
 
     fn pop(&self) -> Option<(Caller, Request)> {
-        let mut queue = self.queue.lock().expect("nothing panics while it holds the queue");
+        let mut queue = self.queue();
         let next = queue.pop_front();
         if queue.len() == QUEUED_REQUESTS_MAX / 2 {
             self.emptied.notify_waiters();
