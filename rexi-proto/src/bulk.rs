@@ -24,6 +24,7 @@ pub(crate) struct Inbound {
 pub(crate) enum Incomplete {
     Cast(ServerAddress, Cast),
     Reply(CallRef),
+    Response(ServerAddress, CallRef, u64),
 }
 
 /// What is wrong with a payload; the peer is at fault.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::hello::Refusal;
-use crate::message::{BulkId, DownReason, ExitReason};
+use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 
@@ -25,6 +25,20 @@ pub enum Answer {
         body: Bytes,
         /// Whether the job ended with it.
         last: bool,
+    },
+    /// The job wants to send a stream of items, and waits to be told to start or that it is not wanted.
+    StreamInit,
+    /// An item of the job's stream, which wants to be acknowledged.
+    Item {
+        /// The encoded value.
+        body: Bytes,
+    },
+    /// A question of the job, which waits for the response.
+    Question {
+        /// What the response names.
+        number: u64,
+        /// The encoded value.
+        body: Bytes,
     },
     /// The job is still at work.
     Ping,
@@ -52,7 +66,23 @@ pub enum Answer {
 impl Answer {
     /// Whether the call is over with this answer.
     pub fn is_last(&self) -> bool {
-        !matches!(self, Self::Reply { last: false, .. } | Self::Ping)
+        !matches!(
+            self,
+            Self::Reply { last: false, .. } | Self::StreamInit | Self::Item { .. } | Self::Question { .. } | Self::Ping
+        )
+    }
+
+    fn of_reply(form: ReplyForm, number: u64, body: Bytes) -> Self {
+        match form {
+            ReplyForm::Plain => Self::Reply { body, last: false },
+            ReplyForm::Last => Self::Reply { body, last: true },
+            ReplyForm::Item => Self::Item { body },
+            ReplyForm::Question => Self::Question { number, body },
+        }
+    }
+
+    fn is_reply(&self) -> bool {
+        matches!(self, Self::Reply { .. } | Self::Item { .. } | Self::Question { .. })
     }
 }
 
@@ -105,19 +135,38 @@ struct Open<M> {
     held: VecDeque<Held>,
     /// Whether the last answer is among those, so that nothing more is to come.
     last_held: bool,
+    stream: Reading,
+}
+
+/// A stream as its caller sees it: what was said of it, so that it can be said again after a reconnect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Reading {
+    /// The job has asked.
+    asked: bool,
+    /// Whether the caller has started it; `Some(false)` if it has cancelled it.
+    started: Option<bool>,
+    /// Items that have come.
+    items: u64,
+    /// Items that were acknowledged.
+    acked: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Held {
     Complete(Answer),
-    Pending { id: BulkId, last: bool },
+    Pending { id: BulkId, number: u64, form: ReplyForm },
 }
 
 impl Held {
+    /// A reply whose payload is there.
+    pub(crate) fn reply(form: ReplyForm, number: u64, body: Bytes) -> Self {
+        Self::Complete(Answer::of_reply(form, number, body))
+    }
+
     fn is_last(&self) -> bool {
         match self {
             Self::Complete(answer) => answer.is_last(),
-            Self::Pending { last, .. } => *last,
+            Self::Pending { form, .. } => *form == ReplyForm::Last,
         }
     }
 
@@ -156,7 +205,8 @@ impl<M: Clone> Calls<M> {
     }
 
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
-        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held: VecDeque::new(), last_held: false });
+        let (held, stream) = (VecDeque::new(), Reading::default());
+        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held, last_held: false, stream });
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -178,6 +228,54 @@ impl<M: Clone> Calls<M> {
         let follows = open.replies == number;
         open.replies += u64::from(follows);
         follows
+    }
+
+    /// Counts an item of an open call's stream.
+    pub(crate) fn count_item(&mut self, call: CallRef) {
+        if let Some(open) = self.open.get_mut(&call) {
+            open.stream.items += 1;
+        }
+    }
+
+    /// Notes that a job asks for a stream. `false`: it has asked before, and its caller was told.
+    pub(crate) fn note_asked(&mut self, call: CallRef) -> bool {
+        self.open.get_mut(&call).is_some_and(|open| !std::mem::replace(&mut open.stream.asked, true))
+    }
+
+    /// Notes that the caller starts a stream, or cancels it. `false`: no job asks for one, or it was answered.
+    pub(crate) fn note_started(&mut self, call: CallRef, start: bool) -> bool {
+        let stream = self.open.get_mut(&call).map(|open| &mut open.stream);
+        stream.filter(|stream| stream.asked && stream.started.is_none()).is_some_and(|stream| {
+            stream.started = Some(start);
+            true
+        })
+    }
+
+    /// Notes that the caller has consumed so many more items. `false`: there were not as many.
+    pub(crate) fn note_acked(&mut self, call: CallRef, items: u64) -> bool {
+        let stream = self.open.get_mut(&call).map(|open| &mut open.stream);
+        stream.filter(|stream| items <= stream.items - stream.acked).is_some_and(|stream| {
+            stream.acked += items;
+            true
+        })
+    }
+
+    /// All that the caller has said of a call's stream.
+    pub(crate) fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
+        let Some((server, stream)) = self.open.get(&call).and_then(|open| Some((open.sent_to?, open.stream))) else {
+            return Vec::new();
+        };
+        match stream.started {
+            None => Vec::new(),
+            Some(false) => vec![Message::StreamCancel(server, call)],
+            Some(true) if stream.acked == 0 => vec![Message::StreamStart(server, call)],
+            Some(true) => vec![Message::StreamStart(server, call), Message::Ack(server, call, stream.acked)],
+        }
+    }
+
+    /// The server that an open call was cast to.
+    pub(crate) fn server_of(&self, call: CallRef) -> Option<ServerAddress> {
+        self.open.get(&call)?.sent_to
     }
 
     /// Whether a job that has sent so many replies has none missing here.
@@ -208,10 +306,10 @@ impl<M: Clone> Calls<M> {
     pub(crate) fn complete(&mut self, call: CallRef, id: BulkId, body: &Bytes, deliveries: &mut Vec<Delivery<M>>) {
         let Some(open) = self.open.get_mut(&call) else { return };
         for held in &mut open.held {
-            if let Held::Pending { id: pending, last } = held
+            if let Held::Pending { id: pending, number, form } = held
                 && *pending == id
             {
-                *held = Held::Complete(Answer::Reply { body: body.clone(), last: *last });
+                *held = Held::reply(*form, *number, body.clone());
             }
         }
         let mut over = false;
@@ -241,8 +339,13 @@ impl<M: Clone> Calls<M> {
     /// The connection broke: payloads on their way will not come, and what waits behind them is told by the resume.
     pub(crate) fn forget_held(&mut self) {
         for open in self.open.values_mut() {
-            let is_reply = |held: &Held| matches!(held, Held::Pending { .. } | Held::Complete(Answer::Reply { .. }));
-            open.replies -= open.held.iter().filter(|held| is_reply(held)).count() as u64;
+            for held in &open.held {
+                match held {
+                    Held::Complete(Answer::StreamInit) => open.stream.asked = false,
+                    Held::Complete(answer) => open.replies -= u64::from(answer.is_reply()),
+                    Held::Pending { .. } => open.replies -= 1,
+                }
+            }
             open.held.clear();
             open.last_held = false;
         }

@@ -27,7 +27,14 @@ pub enum Kind {
     Announce = 13,
     Draining = 14,
     Unsupported = 15,
-    // 16 to 31: reply streams and sync replies.
+    StreamInit = 16,
+    Item = 17,
+    Question = 18,
+    StreamStart = 19,
+    StreamCancel = 20,
+    Ack = 21,
+    Response = 22,
+    Sent = 23,
 }
 
 /// A message's life across wire versions. Release 1.0 brought v1, 1.1 brought v2, 2.0 brought v3.
@@ -44,7 +51,7 @@ pub struct Row {
 }
 
 /// Every message's row.
-pub const ROWS: [Row; 15] = [
+pub const ROWS: [Row; 23] = [
     row(Kind::Cast, WireVersion::V1),
     row(Kind::Kill, WireVersion::V1),
     row(Kind::KillAll, WireVersion::V2),
@@ -60,6 +67,14 @@ pub const ROWS: [Row; 15] = [
     row(Kind::Announce, WireVersion::V1),
     row(Kind::Draining, WireVersion::V1),
     row(Kind::Unsupported, WireVersion::V1),
+    row(Kind::StreamInit, WireVersion::V1),
+    row(Kind::Item, WireVersion::V1),
+    row(Kind::Question, WireVersion::V1),
+    row(Kind::StreamStart, WireVersion::V1),
+    row(Kind::StreamCancel, WireVersion::V1),
+    row(Kind::Ack, WireVersion::V1),
+    row(Kind::Response, WireVersion::V1),
+    row(Kind::Sent, WireVersion::V1),
 ];
 
 const fn row(kind: Kind, since: WireVersion) -> Row {

@@ -33,6 +33,19 @@ pub struct Limits {
     /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Also the frames of one peer that may wait
     /// for their payloads; beyond, the connection is closed. Default 100,000.
     pub jobs_max: usize,
+    /// Bytes of arguments that the jobs of one peer may hold on one server. Beyond: a typed exit. Default 64 MiB.
+    pub job_bytes_max: usize,
+    /// Reply streams that one server may have open for one peer. Beyond: the job that wants one more ends with a typed
+    /// exit. Default 10,000.
+    pub streams_max: usize,
+    /// Items of a stream that may be unacknowledged; a job may ask for another window. Beyond: the job waits. Default
+    /// 5, as in the original.
+    pub stream_window: u32,
+    /// How long a job waits for its stream to be started, and for an acknowledgement. Beyond: it ends with a typed exit.
+    /// Default 300 s, as in the original.
+    pub stream_time_limit: Duration,
+    /// Monitors of one peer that one server keeps. Beyond: the peer is told that this one is down. Default 1,000.
+    pub monitors_max: usize,
     /// Kills that a server remembers since they met no job. Beyond: the oldest is forgotten. Default 256.
     pub tombstones_max: usize,
     /// Bytes of a function's name. Beyond: the cast is refused. Default 255.
@@ -54,6 +67,11 @@ impl Default for Limits {
             buffered_bytes_max: 8 << 20,
             calls_open_max: 100_000,
             jobs_max: 100_000,
+            job_bytes_max: 64 << 20,
+            streams_max: 10_000,
+            stream_window: 5,
+            stream_time_limit: Duration::from_secs(300),
+            monitors_max: 1_000,
             tombstones_max: 256,
             function_bytes_max: 255,
             stability_period: Duration::from_secs(15),
@@ -115,6 +133,8 @@ impl Limits {
         let payload = self.payload_bytes_max as usize;
         need("inline_bytes_max", inline, "payload_bytes_max", payload, inline)?;
         need("one frame's need", 1, "buffered_frames_max", self.buffered_frames_max, 1)?;
+        need("one item's need", 1, "stream_window", self.stream_window as usize, 1)?;
+        need("payload_bytes_max", payload, "job_bytes_max", self.job_bytes_max, payload)?;
         need("one payload's need", 1, "bulk_streams_max", self.bulk_streams_max as usize, 1)?;
         need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)
     }

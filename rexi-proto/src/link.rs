@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use crate::error::EncodeError;
 use crate::hello::Refusal;
 use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
-use crate::message::{Body, BulkId, Cast, Message, Reply};
+use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
 use crate::name::Incarnation;
 use crate::phase::Servers;
 use crate::version::WireVersion;
@@ -197,14 +197,18 @@ const OVERRUN_FRAMES: usize = 4;
 fn payload_bytes(message: &Message) -> usize {
     match message {
         Message::Cast(_, Cast { body: Body::Inline(bytes), .. })
-        | Message::Reply(Reply { body: Body::Inline(bytes), .. }) => bytes.len(),
+        | Message::Reply(Reply { body: Body::Inline(bytes), .. })
+        | Message::Response(_, Response { body: Body::Inline(bytes), .. }) => bytes.len(),
         _ => 0,
     }
 }
 
 /// Takes a payload above the threshold out of its message, which then names it by `id`.
 fn take_bulk(mut message: Message, inline_bytes_max: usize, id: BulkId) -> (Message, Option<(BulkId, Bytes)>) {
-    let (Message::Cast(_, Cast { body, .. }) | Message::Reply(Reply { body, .. })) = &mut message else {
+    let (Message::Cast(_, Cast { body, .. })
+    | Message::Reply(Reply { body, .. })
+    | Message::Response(_, Response { body, .. })) = &mut message
+    else {
         return (message, None);
     };
     let bulk = match body {

@@ -18,8 +18,22 @@ pub enum Message {
     Kill(ServerAddress, CallRef),
     /// End the jobs of many calls, without exits.
     KillAll(ServerAddress, Vec<CallRef>),
-    /// A job's reply; the last one ends the call.
+    /// A job's reply, in one of its forms; the last one ends the call.
     Reply(Reply),
+    /// A job wants to send a stream of items, and waits until its caller starts or cancels it. Said again after a
+    /// reconnect for as long as there is no answer.
+    StreamInit(CallRef),
+    /// The caller takes the stream.
+    StreamStart(ServerAddress, CallRef),
+    /// The caller does not want the stream; its job ends.
+    StreamCancel(ServerAddress, CallRef),
+    /// The caller has consumed so many of the stream's items in all. A total and no difference, so that it can be said
+    /// again.
+    Ack(ServerAddress, CallRef, u64),
+    /// The caller's response to a question.
+    Response(ServerAddress, Response),
+    /// After a reconnect: replies that the job of this call has sent so far. A caller that has fewer has lost some.
+    Sent(CallRef, u64),
     /// A job ended without a further reply, or never started.
     Exit(Exit),
     /// The server that a cast was for is not here.
@@ -55,7 +69,11 @@ impl Message {
             | Self::NoSuchServer(server, _)
             | Self::Monitor(server, _)
             | Self::Demonitor(server, _)
-            | Self::Resume(server, _) => Some(*server),
+            | Self::Resume(server, _)
+            | Self::StreamStart(server, _)
+            | Self::StreamCancel(server, _)
+            | Self::Ack(server, ..)
+            | Self::Response(server, _) => Some(*server),
             _ => None,
         }
     }
@@ -85,8 +103,32 @@ pub struct Reply {
     pub call: CallRef,
     /// Replies that the job has sent before it. A caller that misses one ends the call: a gap is never passed over.
     pub number: u64,
-    /// Whether the job ended with it.
-    pub last: bool,
+    /// What it asks of its caller.
+    pub form: ReplyForm,
+    /// The encoded value.
+    pub body: Body,
+}
+
+/// What a reply asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReplyForm {
+    /// Nothing; the job goes on.
+    Plain,
+    /// Nothing; the job ended with it.
+    Last,
+    /// An [`Message::Ack`]: it is an item of the job's stream.
+    Item,
+    /// A [`Response`], for which the job waits.
+    Question,
+}
+
+/// A caller's response to a question of its job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Response {
+    /// The call whose job asked.
+    pub call: CallRef,
+    /// The number of the reply that was the question.
+    pub number: u64,
     /// The encoded value.
     pub body: Body,
 }
@@ -104,7 +146,7 @@ pub struct Exit {
     pub reason: ExitReason,
 }
 
-/// The payload of a cast or a reply.
+/// The payload of a cast, a reply or a response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// Here, inside the frame.
@@ -156,6 +198,18 @@ pub enum ExitReason {
     Killed,
     /// The server ended under it. It ran.
     ServerEnded,
+    /// Its caller neither started nor cancelled its stream in time, or did not acknowledge items in time. It ran.
+    StreamTimeout,
+    /// Its caller acknowledged items of a stream that it had not started. It ran.
+    InvalidStreamMessage,
+    /// Its caller acknowledged more items than there were. It ran.
+    MismatchedAck,
+    /// The server has as many streams open to the caller as it may. It ran.
+    TooManyStreams,
+    /// The arguments of the caller's jobs take as many bytes as they may. It did not run; try again, or elsewhere.
+    TooManyBytes,
+    /// The argument is not of the type that the function takes. It did not run.
+    WrongType(Arc<str>),
 }
 
 impl fmt::Display for ExitReason {
@@ -173,6 +227,12 @@ impl fmt::Display for ExitReason {
             Self::ReplyTooLarge => "its reply was larger than the limit",
             Self::Killed => "a kill came before it",
             Self::ServerEnded => "its server ended under it",
+            Self::StreamTimeout => "its caller did not drive its stream in time",
+            Self::InvalidStreamMessage => "its caller acknowledged a stream that it had not started",
+            Self::MismatchedAck => "its caller acknowledged more items than there were",
+            Self::TooManyStreams => "the server has as many streams open as it may",
+            Self::TooManyBytes => "the caller's jobs hold as many bytes of arguments as they may",
+            Self::WrongType(text) => return write!(f, "the argument is not what the function takes: {text}"),
         })
     }
 }
@@ -191,6 +251,8 @@ pub enum DownReason {
     Restarted,
     /// The node has left in good order.
     Shutdown,
+    /// The server keeps as many monitors of this node as it may, and does not keep this one.
+    TooManyMonitors,
 }
 
 impl fmt::Display for DownReason {
@@ -201,6 +263,7 @@ impl fmt::Display for DownReason {
             Self::NoConnection => "connection lost",
             Self::Restarted => "node restarted",
             Self::Shutdown => "node shut down",
+            Self::TooManyMonitors => "too many monitors",
         })
     }
 }

@@ -1,20 +1,24 @@
 //! The callee's side: jobs, kills, exits. A singleton and a per-node server are both a [`Server`]; the first takes the
 //! requests of every peer, the second those of one.
 //!
-//! In: requests of peers, replies and ends of workers. Out: workers to spawn and to abort, answers to send. A job's key
+//! In: requests of peers, replies and ends of workers. Out: workers to spawn, to wake and to abort, answers to send. A
+//! job's key
 //! holds its caller's incarnation, so that nothing of an earlier life meets a later one. Starting workers and finding
 //! functions is left to the shell. Source: rexi_server.erl; REXI.md R3, R8, R12 to R14, R31.
 
+mod streams;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, Trace};
+use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Trace};
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
-use std::sync::Arc;
+use crate::reply_stream::{ReplyStream, StreamSignal, StreamTimeouts};
 
 /// Who asked: a peer in one of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +38,10 @@ pub enum Request {
     Kill(Vec<CallRef>),
     /// These are all the calls that the peer has open with this server.
     Resume(Vec<CallRef>),
+    /// What the caller of this job says of its stream.
+    Stream(CallRef, StreamSignal),
+    /// The response to the question that this reply of the job was.
+    Response(CallRef, u64, Bytes),
     /// Tell the peer when this server ends.
     Monitor(MonitorRef),
     /// No longer tell it.
@@ -79,6 +87,8 @@ pub enum ServerOutput {
     Spawn(JobKey, CastRequest),
     /// Abort this job's worker; nothing is to be heard of it.
     Abort(JobKey),
+    /// Let this job's worker ask again: for what it waited may be there.
+    Wake(JobKey),
     /// Send this to the peer, if it still is in that life.
     Answer(Caller, Message),
 }
@@ -94,12 +104,34 @@ pub enum Ending {
     NoSuchFunction,
 }
 
+/// What became of an item that a job wants to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemStep {
+    /// It was sent.
+    Sent,
+    /// The job has to wait for its caller, and is woken.
+    Wait,
+    /// The job is over.
+    Over,
+}
+
+/// What became of a job's question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QuestionStep {
+    /// Its caller has responded.
+    Response(Bytes),
+    /// The job has to wait for its caller, and is woken.
+    Wait,
+    /// The job is over.
+    Over,
+}
+
 /// One server's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server {
     address: ServerAddress,
     jobs: BTreeMap<(Caller, CallRef), Job>,
-    jobs_by_peer: BTreeMap<PeerId, usize>,
+    shares: BTreeMap<PeerId, Share>,
     next_job: u64,
     /// Kills that met no job, oldest first: a cast that comes after its kill must not start (SAFETY.md M26).
     tombstones: VecDeque<(Caller, CallRef)>,
@@ -107,9 +139,8 @@ pub struct Server {
     draining: bool,
     /// Why the server ended, once it has.
     ended: Option<DownReason>,
-    jobs_max: usize,
-    tombstones_max: usize,
-    payload_bytes_max: usize,
+    timeouts: StreamTimeouts,
+    limits: Limits,
     outputs: VecDeque<ServerOutput>,
 }
 
@@ -117,8 +148,21 @@ pub struct Server {
 struct Job {
     id: JobId,
     function: Arc<str>,
+    /// Bytes of its argument.
+    bytes: usize,
     /// Replies sent so far.
     replies: u64,
+    stream: ReplyStream,
+    /// The question that it waits with, by its number, and the response once it has come.
+    question: Option<(u64, Option<Bytes>)>,
+}
+
+/// What one peer takes of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Share {
+    jobs: usize,
+    bytes: usize,
+    streams: usize,
 }
 
 impl Server {
@@ -127,15 +171,14 @@ impl Server {
         Self {
             address,
             jobs: BTreeMap::new(),
-            jobs_by_peer: BTreeMap::new(),
+            shares: BTreeMap::new(),
             next_job: 0,
             tombstones: VecDeque::new(),
             monitors: BTreeSet::new(),
             draining: false,
             ended: None,
-            jobs_max: limits.jobs_max,
-            tombstones_max: limits.tombstones_max,
-            payload_bytes_max: limits.payload_bytes_max as usize,
+            timeouts: StreamTimeouts::default(),
+            limits: limits.clone(),
             outputs: VecDeque::new(),
         }
     }
@@ -148,10 +191,10 @@ impl Server {
             Request::Resume(calls) => self.handle_resume(caller, &calls),
             Request::Monitor(monitor) => match self.ended {
                 Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
-                None => {
-                    self.monitors.insert((caller, monitor));
-                }
+                None => self.handle_monitor(caller, monitor),
             },
+            Request::Stream(call, signal) => self.handle_signal(caller, call, signal),
+            Request::Response(call, number, body) => self.handle_response(caller, call, number, body),
             Request::Demonitor(monitor) => {
                 self.monitors.remove(&(caller, monitor));
             }
@@ -162,19 +205,7 @@ impl Server {
     /// Takes a worker's reply that is not its last. `false`: the job is over, and the worker should end. A reply above
     /// the limit is the end of its job.
     pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
-        if body.len() > self.payload_bytes_max {
-            if self.running(job).is_some() {
-                self.handle_end(job, Ending::Exit(ExitReason::ReplyTooLarge));
-                self.outputs.push_back(ServerOutput::Abort(job));
-            }
-            return false;
-        }
-        let Some(running) = self.running(job) else { return false };
-        let number = running.replies;
-        running.replies += 1;
-        let reply = Reply { call: job.call, number, last: false, body: Body::Inline(body) };
-        self.answer(job.caller, Message::Reply(reply));
-        true
+        self.send(job, ReplyForm::Plain, body).is_some()
     }
 
     /// Takes a worker's sign of life. `false`: the job is over, and the worker should end.
@@ -192,12 +223,12 @@ impl Server {
             return;
         }
         let Some(Job { function, replies, .. }) = self.remove(job.caller, job.call) else { return };
-        let call = job.call;
+        let (call, payload_bytes_max) = (job.call, self.limits.payload_bytes_max as usize);
         let exit = |reason| Message::Exit(Exit { call, replies, function, reason });
         let message = match ending {
-            Ending::Reply(body) if body.len() > self.payload_bytes_max => exit(ExitReason::ReplyTooLarge),
+            Ending::Reply(body) if body.len() > payload_bytes_max => exit(ExitReason::ReplyTooLarge),
             Ending::Reply(body) => {
-                Message::Reply(Reply { call, number: replies, last: true, body: Body::Inline(body) })
+                Message::Reply(Reply { call, number: replies, form: ReplyForm::Last, body: Body::Inline(body) })
             }
             Ending::Exit(reason) => exit(reason),
             Ending::NoSuchFunction => Message::NoSuchFunction(call),
@@ -226,7 +257,7 @@ impl Server {
             let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
         }
-        self.jobs_by_peer.clear();
+        self.shares.clear();
         for (caller, monitor) in std::mem::take(&mut self.monitors) {
             self.answer(caller, Message::Down(monitor, reason));
         }
@@ -242,21 +273,63 @@ impl Server {
         self.jobs.len()
     }
 
+    /// Streams that are asked for or open.
+    pub fn streams(&self) -> usize {
+        self.shares.values().map(|share| share.streams).sum()
+    }
+
+    /// Streams whose callers did not drive them in time, since the start.
+    pub fn stream_timeouts(&self) -> StreamTimeouts {
+        self.timeouts
+    }
+
     /// The calls whose jobs run now, by caller.
     pub fn calls(&self) -> impl Iterator<Item = (Caller, CallRef)> {
         self.jobs.keys().copied()
     }
 
+    /// Sends a reply and gives its number. One above the limit is the end of its job.
+    fn send(&mut self, job: JobKey, form: ReplyForm, body: Bytes) -> Option<u64> {
+        let payload_bytes_max = self.limits.payload_bytes_max as usize;
+        let running = self.running(job)?;
+        if body.len() > payload_bytes_max {
+            self.end_job(job, ExitReason::ReplyTooLarge);
+            return None;
+        }
+        let number = running.replies;
+        running.replies += 1;
+        self.answer(job.caller, Message::Reply(Reply { call: job.call, number, form, body: Body::Inline(body) }));
+        Some(number)
+    }
+
+    fn handle_monitor(&mut self, caller: Caller, monitor: MonitorRef) {
+        let of_caller = (caller, MonitorRef(0))..=(caller, MonitorRef(u64::MAX));
+        if self.monitors.range(of_caller).count() >= self.limits.monitors_max {
+            self.answer(caller, Message::Down(monitor, DownReason::TooManyMonitors));
+        } else {
+            self.monitors.insert((caller, monitor));
+        }
+    }
+
+    /// Ends a job whose worker does not know of it yet.
+    fn end_job(&mut self, job: JobKey, reason: ExitReason) {
+        self.handle_end(job, Ending::Exit(reason));
+        self.outputs.push_back(ServerOutput::Abort(job));
+    }
+
     fn handle_cast(&mut self, caller: Caller, cast: CastRequest) {
         let place = (caller, cast.call);
+        let share = self.shares.get(&caller.peer).copied().unwrap_or_default();
         let refusal = if self.draining {
             Some(ExitReason::Draining)
         } else if self.jobs.contains_key(&place) {
             Some(ExitReason::DuplicateRef)
         } else if self.tombstones.contains(&place) {
             Some(ExitReason::Killed)
-        } else if self.jobs_by_peer.get(&caller.peer).is_some_and(|&jobs| jobs >= self.jobs_max) {
+        } else if share.jobs >= self.limits.jobs_max {
             Some(ExitReason::TooManyJobs)
+        } else if share.bytes + cast.body.len() > self.limits.job_bytes_max {
+            Some(ExitReason::TooManyBytes)
         } else {
             None
         };
@@ -266,8 +339,10 @@ impl Server {
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
-        self.jobs.insert(place, Job { id, function: Arc::clone(&cast.function), replies: 0 });
-        *self.jobs_by_peer.entry(caller.peer).or_default() += 1;
+        let (function, bytes) = (Arc::clone(&cast.function), cast.body.len());
+        self.jobs.insert(place, Job { id, function, bytes, replies: 0, stream: ReplyStream::Unopened, question: None });
+        let share = self.shares.entry(caller.peer).or_default();
+        (share.jobs, share.bytes) = (share.jobs + 1, share.bytes + bytes);
         self.outputs.push_back(ServerOutput::Spawn(self.key(caller, cast.call, id), cast));
     }
 
@@ -275,7 +350,7 @@ impl Server {
         if self.jobs.contains_key(&(caller, call)) {
             return self.abandon(caller, call);
         }
-        if self.tombstones.len() >= self.tombstones_max {
+        if self.tombstones.len() >= self.limits.tombstones_max {
             self.tombstones.pop_front();
         }
         self.tombstones.push_back((caller, call));
@@ -290,6 +365,16 @@ impl Server {
         let jobs = self.jobs_of(caller);
         for &call in jobs.difference(&open) {
             self.abandon(caller, call);
+        }
+        // What the job has sent may be lost, and what its caller has said.
+        for &call in jobs.intersection(&open) {
+            let Some(&Job { replies, stream, .. }) = self.jobs.get(&(caller, call)) else { continue };
+            if replies > 0 {
+                self.answer(caller, Message::Sent(call, replies));
+            }
+            if stream == ReplyStream::Asked {
+                self.answer(caller, Message::StreamInit(call));
+            }
         }
         for &call in open.difference(&jobs) {
             let exit = Exit { call, replies: 0, function: Arc::default(), reason: ExitReason::ConnectionLost };
@@ -317,10 +402,11 @@ impl Server {
 
     fn remove(&mut self, caller: Caller, call: CallRef) -> Option<Job> {
         let job = self.jobs.remove(&(caller, call))?;
-        if let Some(jobs) = self.jobs_by_peer.get_mut(&caller.peer) {
-            *jobs -= 1;
-            if *jobs == 0 {
-                self.jobs_by_peer.remove(&caller.peer);
+        if let Some(share) = self.shares.get_mut(&caller.peer) {
+            (share.jobs, share.bytes) = (share.jobs - 1, share.bytes - job.bytes);
+            share.streams -= usize::from(job.stream != ReplyStream::Unopened);
+            if share.jobs == 0 {
+                self.shares.remove(&caller.peer);
             }
         }
         Some(job)
@@ -336,4 +422,4 @@ impl Server {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -33,7 +33,7 @@ fn a_mixed_cluster_keeps_its_promises() {
 }
 
 /// Cases that matter: runs that never met one of them prove nothing (SAFETY.md, non-vacuity).
-const WITNESSES: [&str; 16] = [
+const WITNESSES: [&str; 18] = [
     "a batch was killed",
     "a call ended in a down",
     "a call ended in a refusal",
@@ -47,6 +47,8 @@ const WITNESSES: [&str; 16] = [
     "a reply was dropped",
     "a reply was too large",
     "a rollback",
+    "a stream went on after a connection broke",
+    "a stream's caller said something",
     "an argument was too large for its peer",
     "lowering was refused",
     "phase changed with calls open",
@@ -186,6 +188,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => pick.clone().prop_map(|pick| Op::Demonitor { pick }),
         6 => (n.clone(), pick.clone(), side, times)
             .prop_map(|(node, pick, bulk, times)| Op::Reply { node, pick, bulk, times }),
+        6 => (n.clone(), pick.clone(), side, 1..5_u8)
+            .prop_map(|(node, pick, bulk, times)| Op::Item { node, pick, bulk, times }),
+        2 => (n.clone(), pick.clone(), side).prop_map(|(node, pick, bulk)| Op::Question { node, pick, bulk }),
+        5 => (n.clone(), pick.clone()).prop_map(|(node, pick)| Op::Start { node, pick }),
+        1 => (n.clone(), pick.clone()).prop_map(|(node, pick)| Op::Cancel { node, pick }),
+        4 => (n.clone(), pick.clone()).prop_map(|(node, pick)| Op::Ack { node, pick }),
+        2 => (n.clone(), pick.clone(), side).prop_map(|(node, pick, bulk)| Op::Respond { node, pick, bulk }),
         1 => (n.clone(), pick.clone()).prop_map(|(node, pick)| Op::Ping { node, pick }),
         6 => (n.clone(), pick.clone(), 0..4_u8).prop_map(|(node, pick, how)| Op::End { node, pick, how }),
         4 => (n.clone(), 1..4_u8).prop_map(|(node, steps)| Op::Singleton { node, steps }),

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use rexi_proto::{
     Body, BulkId, CallRef, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, FrameBuffer, Hello,
     Incarnation, LENGTH_BYTES, Limits, Message, MonitorRef, Mutants, NodeName, Peer, PeerConfig, PeerId, Phase, Reply,
-    ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode, encode,
+    ReplyForm, Response, ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode, encode,
 };
 
 const FRAME_MAX: u32 = 1 << 20;
@@ -42,16 +42,17 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         trace: Some(Trace { trace_id: 1 << 63 | 5, span_id: 129, flags: 1 }),
         body: Body::Bulk(BulkId(7), 40_000),
     };
-    let reply = |number, last, body| Message::Reply(Reply { call: CallRef(300), number, last, body });
+    let reply = |number, form, body| Message::Reply(Reply { call: CallRef(300), number, form, body });
+    let response = |body| Message::Response(server, Response { call: CallRef(300), number: 2, body });
     let calls = || vec![CallRef(1), CallRef(300), CallRef(u64::MAX)];
     let mut all = vec![
         ("cast".to_owned(), Message::Cast(server, cast)),
         ("cast-full".to_owned(), Message::Cast(server, full)),
         ("kill".to_owned(), Message::Kill(server, CallRef(300))),
         ("kill-all".to_owned(), Message::KillAll(server, calls())),
-        ("reply".to_owned(), reply(2, false, Body::Inline(Bytes::from_static(b"yes")))),
-        ("reply-last".to_owned(), reply(0, true, Body::Inline(Bytes::new()))),
-        ("reply-bulk".to_owned(), reply(200, true, Body::Bulk(BulkId(0), 33_000))),
+        ("reply".to_owned(), reply(2, ReplyForm::Plain, Body::Inline(Bytes::from_static(b"yes")))),
+        ("reply-last".to_owned(), reply(0, ReplyForm::Last, Body::Inline(Bytes::new()))),
+        ("reply-bulk".to_owned(), reply(200, ReplyForm::Last, Body::Bulk(BulkId(0), 33_000))),
         ("no-such-server".to_owned(), Message::NoSuchServer(server, CallRef(300))),
         ("no-such-function".to_owned(), Message::NoSuchFunction(CallRef(300))),
         ("ping".to_owned(), Message::Ping(CallRef(300))),
@@ -61,6 +62,16 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         ("resume-empty".to_owned(), Message::Resume(server, Vec::new())),
         ("draining".to_owned(), Message::Draining),
         ("unsupported".to_owned(), Message::Unsupported(77)),
+        ("stream-init".to_owned(), Message::StreamInit(CallRef(300))),
+        ("item".to_owned(), reply(2, ReplyForm::Item, Body::Inline(Bytes::from_static(b"row")))),
+        ("item-bulk".to_owned(), reply(200, ReplyForm::Item, Body::Bulk(BulkId(0), 33_000))),
+        ("question".to_owned(), reply(2, ReplyForm::Question, Body::Inline(Bytes::from_static(b"go?")))),
+        ("stream-start".to_owned(), Message::StreamStart(server, CallRef(300))),
+        ("stream-cancel".to_owned(), Message::StreamCancel(server, CallRef(300))),
+        ("ack".to_owned(), Message::Ack(server, CallRef(300), 200)),
+        ("response".to_owned(), response(Body::Inline(Bytes::from_static(b"go")))),
+        ("response-bulk".to_owned(), response(Body::Bulk(BulkId(7), 40_000))),
+        ("sent".to_owned(), Message::Sent(CallRef(300), 200)),
     ];
     let exit = |(name, reason)| {
         let exit = Exit { call: CallRef(300), replies: 2, function: "f".into(), reason };
@@ -73,6 +84,7 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         ("no-connection", DownReason::NoConnection),
         ("restarted", DownReason::Restarted),
         ("shutdown", DownReason::Shutdown),
+        ("too-many-monitors", DownReason::TooManyMonitors),
     ];
     all.extend(reasons.map(|(name, reason)| (format!("down-{name}"), Message::Down(MonitorRef(3), reason))));
     all.extend(Phase::ALL.map(|phase| (format!("announce-{phase}"), Message::Announce(2, phase))));
@@ -93,6 +105,12 @@ fn exit_reasons() -> Vec<(&'static str, ExitReason)> {
         ("reply-too-large", ExitReason::ReplyTooLarge),
         ("killed", ExitReason::Killed),
         ("server-ended", ExitReason::ServerEnded),
+        ("stream-timeout", ExitReason::StreamTimeout),
+        ("invalid-stream-message", ExitReason::InvalidStreamMessage),
+        ("mismatched-ack", ExitReason::MismatchedAck),
+        ("too-many-streams", ExitReason::TooManyStreams),
+        ("too-many-bytes", ExitReason::TooManyBytes),
+        ("wrong-type", ExitReason::WrongType("no key".into())),
     ]
 }
 
@@ -236,14 +254,17 @@ fn a_frame_that_is_cut_or_has_a_byte_too_many_is_refused() {
 fn inline(message: &Message) -> bool {
     matches!(
         message,
-        Message::Cast(_, Cast { body: Body::Inline(_), .. }) | Message::Reply(Reply { body: Body::Inline(_), .. })
+        Message::Cast(_, Cast { body: Body::Inline(_), .. })
+            | Message::Reply(Reply { body: Body::Inline(_), .. })
+            | Message::Response(_, Response { body: Body::Inline(_), .. })
     )
 }
 
 fn header_bytes(version: WireVersion, frame: &[u8]) -> usize {
     match decode(version, frame).expect("golden") {
         Message::Cast(_, Cast { body: Body::Inline(body), .. })
-        | Message::Reply(Reply { body: Body::Inline(body), .. }) => frame.len() - body.len(),
+        | Message::Reply(Reply { body: Body::Inline(body), .. })
+        | Message::Response(_, Response { body: Body::Inline(body), .. }) => frame.len() - body.len(),
         _ => frame.len(),
     }
 }
@@ -273,7 +294,7 @@ fn needless_bytes_and_lying_lengths_are_refused() {
         assert!(matches!(decode_as(version, &frame), Err(DecodeError::Malformed { .. })), "{frame:?}");
     }
     // Tags that nothing has: an address, an option, a truth value, a reason.
-    for frame in [&[2, 2, 5][..], &[1, 0, 1, 2], &[4, 1, 0, 2, 0], &[5, 1, 0, 0, 12]] {
+    for frame in [&[2, 2, 5][..], &[1, 0, 1, 2], &[4, 1, 0, 2, 0], &[5, 1, 0, 0, 18]] {
         assert!(matches!(decode_as(v2, frame), Err(DecodeError::Malformed { .. })), "{frame:?}");
     }
     assert!(decode(v2, &[]).is_err());
@@ -320,8 +341,12 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
             body,
         },
     );
-    let reply = (call.clone(), any::<u64>(), any::<bool>(), body())
-        .prop_map(|(call, number, last, body)| Message::Reply(Reply { call, number, last, body }));
+    let forms = [ReplyForm::Plain, ReplyForm::Last, ReplyForm::Item, ReplyForm::Question];
+    let reply = (call.clone(), any::<u64>(), 0..forms.len(), body())
+        .prop_map(move |(call, number, form, body)| Message::Reply(Reply { call, number, form: forms[form], body }));
+    let response = (call.clone(), any::<u64>(), body())
+        .prop_map(move |(call, number, body)| Message::Response(server, Response { call, number, body }));
+    let count = (call.clone(), any::<u64>());
     let reasons = || exit_reasons().into_iter().map(|(_, reason)| reason).collect::<Vec<_>>();
     let reason = prop_oneof![
         (0..reasons().len()).prop_map(move |i| reasons()[i].clone()),
@@ -338,6 +363,12 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
         calls.clone().prop_map(move |calls| Message::KillAll(server, calls)),
         calls.prop_map(move |calls| Message::Resume(server, calls)),
         reply,
+        response,
+        count.clone().prop_map(move |(call, total)| Message::Ack(server, call, total)),
+        count.prop_map(|(call, replies)| Message::Sent(call, replies)),
+        call.clone().prop_map(Message::StreamInit),
+        call.clone().prop_map(move |call| Message::StreamStart(server, call)),
+        call.clone().prop_map(move |call| Message::StreamCancel(server, call)),
         exit,
         call.clone().prop_map(move |call| Message::NoSuchServer(server, call)),
         call.clone().prop_map(Message::NoSuchFunction),
@@ -369,7 +400,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
             }
             bytes
         });
-    let framed = (0..20_u8, vec(any::<u8>(), 0..30)).prop_map(|(kind, rest)| {
+    let framed = (0..28_u8, vec(any::<u8>(), 0..30)).prop_map(|(kind, rest)| {
         let length = (rest.len() as u32 + 1).to_le_bytes();
         [&length[..], &[kind], &rest].concat()
     });

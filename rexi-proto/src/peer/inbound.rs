@@ -10,10 +10,11 @@ use super::{ConnectionId, Output, Peer};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply};
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
+use crate::reply_stream::StreamSignal;
 use crate::server::{CastRequest, Request};
 use crate::wire;
 
@@ -97,6 +98,22 @@ impl<M: Clone> Peer<M> {
                 }
             }
             Message::Reply(reply) => self.handle_reply_frame(now, incarnation, reply),
+            Message::StreamInit(call) => self.handle_stream_init(call),
+            Message::StreamStart(server, call) => {
+                self.handle_signal(now, incarnation, server, call, StreamSignal::Start);
+            }
+            Message::StreamCancel(server, call) => {
+                self.handle_signal(now, incarnation, server, call, StreamSignal::Cancel);
+            }
+            Message::Ack(server, call, total) => {
+                self.handle_signal(now, incarnation, server, call, StreamSignal::Ack(total));
+            }
+            Message::Response(server, response) => self.handle_response(now, incarnation, server, response),
+            Message::Sent(call, replies) => {
+                if self.calls.awaits(call) && !self.calls.has_all_replies(call, replies) {
+                    self.lose(call);
+                }
+            }
             Message::Exit(exit) => {
                 let Exit { call, replies, function, reason } = exit;
                 let gap = reason == ExitReason::Done && !self.calls.has_all_replies(call, replies);
@@ -150,15 +167,52 @@ impl<M: Clone> Peer<M> {
     }
 
     fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, reply: Reply) {
-        let Reply { call, number, last, body } = reply;
+        let Reply { call, number, form, body } = reply;
         if !self.calls.count_reply(call, number) {
             self.lose(call);
         }
+        if form == ReplyForm::Item {
+            self.calls.count_item(call);
+        }
         match body {
-            Body::Inline(body) => self.handle_answer(call, Held::Complete(Answer::Reply { body, last })),
+            Body::Inline(body) => self.handle_answer(call, Held::reply(form, number, body)),
             Body::Bulk(id, bytes) => {
-                self.handle_answer(call, Held::Pending { id, last });
+                self.handle_answer(call, Held::Pending { id, number, form });
                 self.hold(now, incarnation, id, bytes, Incomplete::Reply(call));
+            }
+        }
+    }
+
+    /// A job asks for a stream. One that asks again did not hear the answer.
+    fn handle_stream_init(&mut self, call: CallRef) {
+        if self.calls.awaits(call) && !self.calls.note_asked(call) {
+            return self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+        }
+        self.handle_answer(call, Held::Complete(Answer::StreamInit));
+    }
+
+    fn handle_signal(
+        &mut self,
+        now: Duration,
+        incarnation: Incarnation,
+        server: ServerAddress,
+        call: CallRef,
+        signal: StreamSignal,
+    ) {
+        if self.serves(server, now) {
+            self.request(server, incarnation, Request::Stream(call, signal));
+        }
+    }
+
+    fn handle_response(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, response: Response) {
+        if !self.serves(server, now) {
+            return;
+        }
+        let Response { call, number, body } = response;
+        match body {
+            Body::Inline(body) => self.request(server, incarnation, Request::Response(call, number, body)),
+            Body::Bulk(id, bytes) => {
+                self.hold(now, incarnation, id, bytes, Incomplete::Response(server, call, number));
             }
         }
     }
@@ -189,6 +243,9 @@ impl<M: Clone> Peer<M> {
     fn join(&mut self, incarnation: Incarnation, id: BulkId, frame: Incomplete, body: Bytes) {
         match frame {
             Incomplete::Cast(server, cast) => self.request_cast(incarnation, server, cast, body),
+            Incomplete::Response(server, call, number) => {
+                self.request(server, incarnation, Request::Response(call, number, body));
+            }
             Incomplete::Reply(call) => {
                 let mut deliveries = Vec::new();
                 self.calls.complete(call, id, &body, &mut deliveries);

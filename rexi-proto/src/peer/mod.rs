@@ -21,6 +21,7 @@ use crate::message::{DownReason, Message};
 use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
+use crate::reply_stream::StreamTimeouts;
 use crate::server::{Caller, CastRequest, JobKey, Request, Server, ServerOutput};
 
 /// A connection to a peer, counted from the node's start.
@@ -35,6 +36,8 @@ pub enum Output<M> {
     Spawn(JobKey, CastRequest),
     /// Abort the worker of such a job.
     Abort(JobKey),
+    /// Wake the worker of such a job: what it waits for may be there.
+    Wake(JobKey),
     /// Hand this request to the node's singleton.
     Singleton(Caller, Request),
     /// Hand this answer to the mailbox.
@@ -75,6 +78,10 @@ pub struct PeerStats {
     pub calls: usize,
     /// Jobs that the per-node server runs for the peer.
     pub jobs: usize,
+    /// Streams of those jobs.
+    pub streams: usize,
+    /// Streams that the peer did not drive in time.
+    pub stream_timeouts: StreamTimeouts,
     /// Frames that wait in the buffer.
     pub buffered: usize,
     /// Frames that the full buffer has dropped.
@@ -272,6 +279,8 @@ impl<M: Clone> Peer<M> {
         PeerStats {
             calls: self.calls.len(),
             jobs: self.server.jobs(),
+            streams: self.server.streams(),
+            stream_timeouts: self.server.stream_timeouts(),
             buffered: self.link.buffered(),
             dropped: self.link.dropped(),
             unknown_frames: self.unknown_frames,
@@ -353,6 +362,7 @@ impl<M: Clone> Peer<M> {
             match output {
                 ServerOutput::Spawn(job, cast) => self.outputs.push_back(Output::Spawn(job, cast)),
                 ServerOutput::Abort(job) => self.outputs.push_back(Output::Abort(job)),
+                ServerOutput::Wake(job) => self.outputs.push_back(Output::Wake(job)),
                 ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
             }
         }

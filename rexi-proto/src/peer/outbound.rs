@@ -14,11 +14,11 @@ use crate::caller::{Answer, CastError};
 use crate::compat::{Kind, emitted};
 use crate::error::{CloseCode, EncodeError};
 use crate::link::Presence;
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply};
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Response};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{ServerAddress, Servers};
-use crate::server::{Caller, CastRequest, Ending, JobKey, Request};
+use crate::server::{Caller, CastRequest, Request, Server};
 
 impl<M: Clone> Peer<M> {
     /// Casts. Never waits; what becomes of it, `mailbox` hears.
@@ -75,24 +75,56 @@ impl<M: Clone> Peer<M> {
         }
     }
 
-    /// Takes a reply of a worker of the per-node server that is not its last. `false`: the job is over.
-    pub fn handle_reply(&mut self, job: JobKey, body: Bytes) -> bool {
-        let runs = self.server.handle_reply(job, body);
-        self.drain_server();
-        runs
+    /// Lets the job of this call send the stream that it asks for. `false`: it asks for none.
+    pub fn start_stream(&mut self, call: CallRef) -> bool {
+        self.answer_stream(call, true)
     }
 
-    /// Takes a sign of life of such a worker. `false`: the job is over.
-    pub fn handle_ping(&mut self, job: JobKey) -> bool {
-        let runs = self.server.handle_ping(job);
-        self.drain_server();
-        runs
+    /// Tells the job of this call that the stream it asks for is not wanted; it ends. `false`: it asks for none.
+    pub fn cancel_stream(&mut self, call: CallRef) -> bool {
+        self.answer_stream(call, false)
     }
 
-    /// Takes the end of such a worker.
-    pub fn handle_end(&mut self, job: JobKey, ending: Ending) {
-        self.server.handle_end(job, ending);
+    fn answer_stream(&mut self, call: CallRef, start: bool) -> bool {
+        let noted = self.calls.note_started(call, start);
+        if noted {
+            self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+        }
+        noted
+    }
+
+    /// Tells the job of this call that so many more of its items were consumed. `false`: there were not as many.
+    pub fn ack(&mut self, call: CallRef, items: u64) -> bool {
+        let noted = self.calls.note_acked(call, items);
+        if noted && let Some(ack @ Message::Ack(..)) = self.calls.said_of_stream(call).pop() {
+            self.control(ack);
+        }
+        noted
+    }
+
+    /// Responds to a question of this call's job. `false`: the call is not open, or the response is above the limit.
+    pub fn respond(&mut self, now: Duration, call: CallRef, number: u64, body: Bytes) -> bool {
+        let Some(server) = self.calls.server_of(call) else { return false };
+        let fits = body.len() <= self.config.limits.payload_bytes_max as usize;
+        if fits {
+            self.data(now, Message::Response(server, Response { call, number, body: Body::Inline(body) }));
+        }
+        fits
+    }
+
+    /// Whether a cast made now would go straight to the writer, or be answered at once.
+    pub fn is_clear(&self) -> bool {
+        match &self.link.presence {
+            Presence::Gone | Presence::Refused(_) => true,
+            Presence::Up(..) | Presence::Away(_) => self.link.is_clear(&self.config.limits),
+        }
+    }
+
+    /// What the workers of the per-node server have for it; what comes of it is done.
+    pub fn with_server<T>(&mut self, take: impl FnOnce(&mut Server) -> T) -> T {
+        let taken = take(&mut self.server);
         self.drain_server();
+        taken
     }
 
     /// Sends an answer of one of this node's servers, unless the caller's life is over.
@@ -156,6 +188,9 @@ impl<M: Clone> Peer<M> {
             }
             self.control(Message::Resume(server, calls));
         }
+        for call in self.calls.refs().collect::<Vec<_>>() {
+            self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+        }
         for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
             self.control(Message::Monitor(server, monitor));
         }
@@ -197,7 +232,10 @@ impl<M: Clone> Peer<M> {
         for dropped in self.link.wait(message, now, &self.config.limits) {
             match dropped {
                 Message::Cast(_, cast) => self.end_call(cast.call, Answer::Dropped),
+                Message::Response(_, Response { call, .. }) => self.lose(call),
                 Message::Reply(Reply { call, .. })
+                | Message::StreamInit(call)
+                | Message::Sent(call, _)
                 | Message::Exit(Exit { call, .. })
                 | Message::NoSuchServer(_, call)
                 | Message::NoSuchFunction(call) => self.reply_dropped(call),
@@ -273,6 +311,11 @@ impl<M: Clone> Peer<M> {
             Message::Reply(Reply { call, body: Body::Inline(bytes), .. }) if bytes.len() > payload_bytes_max => {
                 self.abandon_jobs_of(call);
                 Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyTooLarge })
+            }
+            Message::Response(_, Response { call, body: Body::Inline(bytes), .. })
+                if bytes.len() > payload_bytes_max =>
+            {
+                return self.lose(call);
             }
             other => other,
         };

@@ -8,7 +8,7 @@ use super::*;
 use crate::caller::CastError;
 use crate::frame::FrameBuffer;
 use crate::hello::{Hello, verdict};
-use crate::message::{Body, BulkId, Cast, Exit, ExitReason, Reply};
+use crate::message::{Body, BulkId, Cast, Exit, ExitReason, Reply, ReplyForm};
 use crate::name::NodeName;
 use crate::release::Profile;
 use crate::server::Ending;
@@ -104,7 +104,8 @@ fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
 }
 
 fn reply(call: u64, number: u64, last: bool, body: Body) -> Message {
-    Message::Reply(Reply { call: CallRef(call), number, last, body })
+    let form = if last { ReplyForm::Last } else { ReplyForm::Plain };
+    Message::Reply(Reply { call: CallRef(call), number, form, body })
 }
 
 fn inline() -> Body {
@@ -168,7 +169,7 @@ fn a_peer_that_comes_back_in_time_goes_on_where_it_was() {
     cast(&mut peer, SECOND, 5);
     disconnect(&mut peer, SECOND);
     cast(&mut peer, 2 * SECOND, 6);
-    peer.handle_end(job, Ending::Reply(Bytes::new()));
+    peer.with_server(|server| server.handle_end(job, Ending::Reply(Bytes::new())));
     peer.handle_connected(3 * SECOND, session(WireVersion::V3));
     let kinds: Vec<_> = sent(&mut peer).iter().map(Message::kind).collect();
     assert_eq!(kinds, [crate::Kind::Resume, crate::Kind::Cast, crate::Kind::Reply], "the resume goes first");
@@ -414,7 +415,7 @@ fn a_dropped_cast_is_told_and_a_dropped_reply_ends_its_job_by_the_resume() {
     let job = serve(&mut peer, 1);
     disconnect(&mut peer, SECOND);
     cast(&mut peer, SECOND, 5);
-    assert!(peer.handle_reply(job, Bytes::new()));
+    assert!(peer.with_server(|server| server.handle_reply(job, Bytes::new())));
     assert_eq!(answers(&mut peer), [(5, Answer::Dropped)]);
     cast(&mut peer, SECOND, 6);
     assert_eq!(outputs(&mut peer), [Output::Abort(job)]);

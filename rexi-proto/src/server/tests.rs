@@ -2,32 +2,32 @@
 
 use super::*;
 
-const CALLER: Caller = Caller { peer: PeerId(1), incarnation: Incarnation(7) };
+pub(crate) const CALLER: Caller = Caller { peer: PeerId(1), incarnation: Incarnation(7) };
 
-fn server(jobs_max: usize, tombstones_max: usize) -> Server {
+pub(crate) fn server(jobs_max: usize, tombstones_max: usize) -> Server {
     Server::new(ServerAddress::PerNode, &Limits { jobs_max, tombstones_max, ..Limits::default() })
 }
 
-fn cast(call: u64) -> Request {
+pub(crate) fn cast(call: u64) -> Request {
     let call = CallRef(call);
     let (function, body) = ("f".into(), Bytes::new());
     Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
-fn kill(calls: &[u64]) -> Request {
+pub(crate) fn kill(calls: &[u64]) -> Request {
     Request::Kill(calls.iter().map(|&call| CallRef(call)).collect())
 }
 
-fn resume(calls: &[u64]) -> Request {
+pub(crate) fn resume(calls: &[u64]) -> Request {
     Request::Resume(calls.iter().map(|&call| CallRef(call)).collect())
 }
 
-fn outputs(server: &mut Server) -> Vec<ServerOutput> {
+pub(crate) fn outputs(server: &mut Server) -> Vec<ServerOutput> {
     std::iter::from_fn(|| server.poll_output()).collect()
 }
 
 /// Casts, and gives the job that runs for it.
-fn spawn(server: &mut Server, call: u64) -> JobKey {
+pub(crate) fn spawn(server: &mut Server, call: u64) -> JobKey {
     server.handle_request(CALLER, cast(call));
     match &outputs(server)[..] {
         [ServerOutput::Spawn(job, _)] => *job,
@@ -36,12 +36,12 @@ fn spawn(server: &mut Server, call: u64) -> JobKey {
 }
 
 /// What the server says on a request.
-fn told(server: &mut Server, request: Request) -> Vec<Message> {
+pub(crate) fn told(server: &mut Server, request: Request) -> Vec<Message> {
     server.handle_request(CALLER, request);
     messages(server)
 }
 
-fn messages(server: &mut Server) -> Vec<Message> {
+pub(crate) fn messages(server: &mut Server) -> Vec<Message> {
     let answer = |output| match output {
         ServerOutput::Answer(caller, message) => {
             assert_eq!(caller, CALLER);
@@ -52,7 +52,7 @@ fn messages(server: &mut Server) -> Vec<Message> {
     outputs(server).into_iter().filter_map(answer).collect()
 }
 
-fn exit(call: u64, function: &str, reason: ExitReason) -> Message {
+pub(crate) fn exit(call: u64, function: &str, reason: ExitReason) -> Message {
     Message::Exit(Exit { call: CallRef(call), replies: 0, function: function.into(), reason })
 }
 
@@ -148,7 +148,7 @@ fn replies_carry_how_many_came_before() {
     );
     server.handle_end(job, Ending::Reply(Bytes::new()));
     let numbers = messages(&mut server).into_iter().filter_map(|message| match message {
-        Message::Reply(reply) => Some((reply.number, reply.last)),
+        Message::Reply(reply) => Some((reply.number, reply.form == ReplyForm::Last)),
         _ => None,
     });
     assert_eq!(numbers.collect::<Vec<_>>(), [(0, false), (1, false), (2, true)]);
@@ -167,7 +167,7 @@ fn a_reply_at_the_limit_goes_out_and_one_byte_more_ends_the_job() {
     assert_eq!(messages(&mut server), [exit(2, "f", ExitReason::ReplyTooLarge)]);
     let job = spawn(&mut server, 3);
     server.handle_end(job, Ending::Reply(fits));
-    assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.last));
+    assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.form == ReplyForm::Last));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_draining_server_refuses_casts_and_finishes_jobs() {
     server.drain();
     assert_eq!(told(&mut server, cast(2)), [exit(2, "f", ExitReason::Draining)]);
     server.handle_end(job, Ending::Reply(Bytes::new()));
-    assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.last));
+    assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.form == ReplyForm::Last));
 }
 
 #[test]

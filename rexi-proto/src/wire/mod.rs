@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compat::{self, Kind};
 use crate::error::{DecodeError, EncodeError};
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, ReplyForm};
 use crate::version::WireVersion;
 
 /// Bytes of a frame's length prefix.
@@ -79,7 +79,17 @@ impl Message {
             Self::Cast(..) => Kind::Cast,
             Self::Kill(..) => Kind::Kill,
             Self::KillAll(..) => Kind::KillAll,
-            Self::Reply(_) => Kind::Reply,
+            Self::Reply(reply) => match reply.form {
+                ReplyForm::Plain | ReplyForm::Last => Kind::Reply,
+                ReplyForm::Item => Kind::Item,
+                ReplyForm::Question => Kind::Question,
+            },
+            Self::StreamInit(_) => Kind::StreamInit,
+            Self::StreamStart(..) => Kind::StreamStart,
+            Self::StreamCancel(..) => Kind::StreamCancel,
+            Self::Ack(..) => Kind::Ack,
+            Self::Response(..) => Kind::Response,
+            Self::Sent(..) => Kind::Sent,
             Self::Exit(_) => Kind::Exit,
             Self::NoSuchServer(..) => Kind::NoSuchServer,
             Self::NoSuchFunction(_) => Kind::NoSuchFunction,

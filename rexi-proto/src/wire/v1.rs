@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{FrameReader, FrameWriter, clipped};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
-use crate::message::{self, Body, BulkId, ExitReason, Message};
+use crate::message::{self, Body, BulkId, ExitReason, Message, ReplyForm};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::version::WireVersion;
@@ -34,14 +34,33 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
             frame.header(&Cast::from(cast));
             frame.payload(&cast.body);
         }
-        Message::Kill(_, call) | Message::Ping(call) | Message::NoSuchFunction(call) => frame.header(&call.0),
+        Message::Kill(_, call)
+        | Message::Ping(call)
+        | Message::NoSuchFunction(call)
+        | Message::StreamInit(call)
+        | Message::StreamStart(_, call)
+        | Message::StreamCancel(_, call) => frame.header(&call.0),
         Message::KillAll(_, calls) | Message::Resume(_, calls) => {
             frame.header(&calls.iter().map(|call| call.0).collect::<Vec<u64>>());
         }
         Message::Reply(reply) => {
-            let message::Reply { call, number, last, ref body } = *reply;
-            frame.header(&Reply { call: call.0, number, last, bulk: Bulk::of(body) });
+            let message::Reply { call, number, form, ref body } = *reply;
+            let (call, bulk) = (call.0, Bulk::of(body));
+            match form {
+                ReplyForm::Plain | ReplyForm::Last => {
+                    frame.header(&Reply { call, number, last: form == ReplyForm::Last, bulk });
+                }
+                ReplyForm::Item | ReplyForm::Question => frame.header(&Numbered { call, number, bulk }),
+            }
             frame.payload(&reply.body);
+        }
+        Message::Response(_, response) => {
+            let message::Response { call, number, ref body } = *response;
+            frame.header(&Numbered { call: call.0, number, bulk: Bulk::of(body) });
+            frame.payload(body);
+        }
+        Message::Ack(_, call, count) | Message::Sent(call, count) => {
+            frame.header(&Count { call: call.0, count: *count });
         }
         Message::Exit(exit) => {
             let function = clipped(&exit.function, TEXT_BYTES_MAX);
@@ -77,7 +96,28 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
         Kind::Reply => {
             let Reply { call, number, last, bulk } = frame.header()?;
             let body = frame.payload(bulk.map(Body::from))?;
-            Message::Reply(message::Reply { call: CallRef(call), number, last, body })
+            let form = if last { ReplyForm::Last } else { ReplyForm::Plain };
+            Message::Reply(message::Reply { call: CallRef(call), number, form, body })
+        }
+        Kind::Item | Kind::Question => {
+            let form = if frame.kind == Kind::Item { ReplyForm::Item } else { ReplyForm::Question };
+            let (call, number, body) = decode_numbered(frame)?;
+            Message::Reply(message::Reply { call, number, form, body })
+        }
+        Kind::Response => {
+            let (call, number, body) = decode_numbered(frame)?;
+            Message::Response(server, message::Response { call, number, body })
+        }
+        Kind::StreamInit => Message::StreamInit(CallRef(frame.only()?)),
+        Kind::StreamStart => Message::StreamStart(server, CallRef(frame.only()?)),
+        Kind::StreamCancel => Message::StreamCancel(server, CallRef(frame.only()?)),
+        Kind::Ack => {
+            let Count { call, count } = frame.only()?;
+            Message::Ack(server, CallRef(call), count)
+        }
+        Kind::Sent => {
+            let Count { call, count } = frame.only()?;
+            Message::Sent(CallRef(call), count)
         }
         Kind::Exit => {
             let Exit { call, replies, function, reason } = frame.only()?;
@@ -105,6 +145,11 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
         Kind::Unsupported => Message::Unsupported(frame.only()?),
         Kind::Hello => unreachable!("compat.rs has no row for a hello"),
     })
+}
+
+fn decode_numbered(mut frame: FrameReader<'_>) -> Result<(CallRef, u64, Body), DecodeError> {
+    let Numbered { call, number, bulk } = frame.header()?;
+    Ok((CallRef(call), number, frame.payload(bulk.map(Body::from))?))
 }
 
 /// Bytes of a text that an exit carries; what is longer is cut.
@@ -142,6 +187,19 @@ struct Reply {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Numbered {
+    call: u64,
+    number: u64,
+    bulk: Option<Bulk>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Count {
+    call: u64,
+    count: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Exit<'a> {
     call: u64,
     replies: u64,
@@ -164,6 +222,12 @@ enum Reason<'a> {
     ReplyTooLarge,
     Killed,
     ServerEnded,
+    StreamTimeout,
+    InvalidStreamMessage,
+    MismatchedAck,
+    TooManyStreams,
+    TooManyBytes,
+    WrongType(&'a str),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -179,6 +243,7 @@ enum DownReason {
     NoConnection,
     Restarted,
     Shutdown,
+    TooManyMonitors,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -252,6 +317,12 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::ReplyTooLarge => Self::ReplyTooLarge,
             ExitReason::Killed => Self::Killed,
             ExitReason::ServerEnded => Self::ServerEnded,
+            ExitReason::StreamTimeout => Self::StreamTimeout,
+            ExitReason::InvalidStreamMessage => Self::InvalidStreamMessage,
+            ExitReason::MismatchedAck => Self::MismatchedAck,
+            ExitReason::TooManyStreams => Self::TooManyStreams,
+            ExitReason::TooManyBytes => Self::TooManyBytes,
+            ExitReason::WrongType(text) => Self::WrongType(clipped(text, TEXT_BYTES_MAX)),
         }
     }
 }
@@ -271,6 +342,12 @@ impl From<Reason<'_>> for ExitReason {
             Reason::ReplyTooLarge => Self::ReplyTooLarge,
             Reason::Killed => Self::Killed,
             Reason::ServerEnded => Self::ServerEnded,
+            Reason::StreamTimeout => Self::StreamTimeout,
+            Reason::InvalidStreamMessage => Self::InvalidStreamMessage,
+            Reason::MismatchedAck => Self::MismatchedAck,
+            Reason::TooManyStreams => Self::TooManyStreams,
+            Reason::TooManyBytes => Self::TooManyBytes,
+            Reason::WrongType(text) => Self::WrongType(text.into()),
         }
     }
 }
@@ -283,6 +360,7 @@ impl From<message::DownReason> for DownReason {
             message::DownReason::NoConnection => Self::NoConnection,
             message::DownReason::Restarted => Self::Restarted,
             message::DownReason::Shutdown => Self::Shutdown,
+            message::DownReason::TooManyMonitors => Self::TooManyMonitors,
         }
     }
 }
@@ -295,6 +373,7 @@ impl From<DownReason> for message::DownReason {
             DownReason::NoConnection => Self::NoConnection,
             DownReason::Restarted => Self::Restarted,
             DownReason::Shutdown => Self::Shutdown,
+            DownReason::TooManyMonitors => Self::TooManyMonitors,
         }
     }
 }

@@ -26,7 +26,11 @@ pub(super) fn decode(mut frame: FrameReader<'_>) -> Result<Message, DecodeError>
         | Kind::NoSuchServer
         | Kind::Monitor
         | Kind::Demonitor
-        | Kind::Resume => frame.header::<Address>()?.into(),
+        | Kind::Resume
+        | Kind::StreamStart
+        | Kind::StreamCancel
+        | Kind::Ack
+        | Kind::Response => frame.header::<Address>()?.into(),
         // The others are for no server, so what stands here is not looked at.
         _ => ServerAddress::Singleton,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rexi_proto::ServerAddress;
 
-use super::{Cluster, Work, node};
+use super::{Cluster, Drive, Work, node};
 
 impl Cluster {
     pub(super) fn heal_and_judge(&mut self) -> Result<(), String> {
@@ -15,6 +15,8 @@ impl Cluster {
         self.judge()?;
         self.judge_orphans();
         self.judge_views();
+        self.judge()?;
+        self.judge_streams();
         self.judge()?;
         for node in 0..self.nodes.len() {
             while let Some((&job, &mailbox)) = self.nodes[node].as_ref().and_then(|n| n.jobs.first_key_value()) {
@@ -64,6 +66,37 @@ impl Cluster {
                 let call = &self.ledger.calls[*mailbox as usize];
                 let text = format!("{job:?} runs at {} for nobody: {call:?}", node.index);
                 return self.ledger.violate("S3", &text);
+            }
+        }
+    }
+
+    /// A stream whose caller has taken all that came is not stuck, whatever was lost on the way.
+    fn judge_streams(&mut self) {
+        for node in 0..self.nodes.len() {
+            for mailbox in self.open_calls(node) {
+                for drive in [Drive::Start, Drive::Ack, Drive::Ack] {
+                    if self.ledger.calls[mailbox as usize].wants(drive) {
+                        self.drive_call(node, mailbox, drive);
+                    }
+                }
+            }
+        }
+        self.connect_all(1);
+        let streaming = |call: &super::ledger::Call| call.started == Some(true) && call.last.is_none();
+        for node in 0..self.nodes.len() {
+            let jobs: Vec<_> = self.nodes[node].iter().flat_map(|n| &n.jobs).map(|(&job, &of)| (job, of)).collect();
+            for (job, mailbox) in jobs {
+                if !streaming(&self.ledger.calls[mailbox as usize]) {
+                    continue;
+                }
+                let before = self.ledger.calls[mailbox as usize].sent;
+                self.work_on(node, job, mailbox, &Work::Item(false));
+                if self.ledger.calls[mailbox as usize].sent == before {
+                    self.ledger.violate("L5", &format!("the stream of {job:?} is stuck"));
+                }
+                if self.ledger.faulty {
+                    self.ledger.saw("a stream went on after a connection broke");
+                }
             }
         }
     }

@@ -25,6 +25,14 @@ pub(crate) struct Call {
     /// Replies that the mailbox has got.
     pub(crate) got: u32,
     pub(crate) last: Option<Answer>,
+    /// The mailbox was asked for a stream.
+    pub(crate) asked: bool,
+    /// Whether it has started or cancelled it.
+    pub(crate) started: Option<bool>,
+    /// Items that it has got and not acknowledged.
+    pub(crate) unacked: u64,
+    /// Questions that it has got and not responded to.
+    pub(crate) questions: Vec<u64>,
 }
 
 /// The record of one monitor; its index is its mailbox.
@@ -114,8 +122,10 @@ impl Ledger {
         } else if call.last.is_some() {
             broken = Some(("L1", "an answer after the last"));
         }
+        let asked_before = *answer == Answer::StreamInit && std::mem::replace(&mut call.asked, true);
         match answer {
-            Answer::Reply { body, last } => {
+            Answer::StreamInit if asked_before => broken = Some(("S5", "a stream was asked for twice")),
+            Answer::Reply { body, .. } | Answer::Item { body } | Answer::Question { body, .. } => {
                 let (of, number) = numbers(body);
                 if of != mailbox {
                     broken = Some(("S7", "a reply of another call's job"));
@@ -123,7 +133,12 @@ impl Ledger {
                     broken = Some(("S5", "a reply out of order, or after one that was lost in silence"));
                 }
                 call.got += 1;
-                if *last && call.got != call.sent {
+                match answer {
+                    Answer::Item { .. } => call.unacked += 1,
+                    Answer::Question { number, .. } => call.questions.push(*number),
+                    _ => {}
+                }
+                if answer.is_last() && call.got != call.sent {
                     broken = Some(("S5", "the last reply is there, but not all before it"));
                 }
             }

@@ -11,8 +11,8 @@ mod node;
 use std::time::Duration;
 
 use rexi_proto::{
-    CallRef, CastRequest, CloseCode, DownReason, Ending, ExitReason, Incarnation, JobKey, Limits, MonitorRef, Mutants,
-    Phase, Presence, ServerAddress,
+    CallRef, CastRequest, CloseCode, DownReason, Ending, ExitReason, Incarnation, ItemStep, JobKey, Limits, MonitorRef,
+    Mutants, Phase, Presence,
 };
 
 use ledger::{Call, Ledger, Monitor, payload};
@@ -29,6 +29,12 @@ pub(crate) enum Op {
     Monitor { from: u8, to: u8 },
     Demonitor { pick: u8 },
     Reply { node: u8, pick: u8, bulk: bool, times: u8 },
+    Item { node: u8, pick: u8, bulk: bool, times: u8 },
+    Question { node: u8, pick: u8, bulk: bool },
+    Start { node: u8, pick: u8 },
+    Cancel { node: u8, pick: u8 },
+    Ack { node: u8, pick: u8 },
+    Respond { node: u8, pick: u8, bulk: bool },
     Ping { node: u8, pick: u8 },
     End { node: u8, pick: u8, how: u8 },
     Singleton { node: u8, steps: u8 },
@@ -74,6 +80,7 @@ fn limits(node: usize) -> Limits {
         buffered_bytes_max: 256,
         calls_open_max: 100,
         jobs_max: 100,
+        job_bytes_max: 100 * 64,
         ..Limits::default()
     };
     limits.check().expect("the limits agree");
@@ -123,6 +130,14 @@ impl Cluster {
             Op::Reply { node, pick, bulk, times } => {
                 (0..times).for_each(|_| self.work(node.into(), pick.into(), &Work::Reply(bulk)));
             }
+            Op::Item { node, pick, bulk, times } => {
+                (0..times).for_each(|_| self.work(node.into(), pick.into(), &Work::Item(bulk)));
+            }
+            Op::Question { node, pick, bulk } => self.work(node.into(), pick.into(), &Work::Question(bulk)),
+            Op::Start { node, pick } => self.drive(node.into(), pick.into(), Drive::Start),
+            Op::Cancel { node, pick } => self.drive(node.into(), pick.into(), Drive::Cancel),
+            Op::Ack { node, pick } => self.drive(node.into(), pick.into(), Drive::Ack),
+            Op::Respond { node, pick, bulk } => self.drive(node.into(), pick.into(), Drive::Respond(bulk)),
             Op::Ping { node, pick } => self.work(node.into(), pick.into(), &Work::Ping),
             Op::End { node, pick, how } => self.work(node.into(), pick.into(), &Work::End(how)),
             Op::Singleton { node, steps } => self.step_singleton(node.into(), steps.into()),
@@ -207,6 +222,10 @@ impl Cluster {
             sent: 0,
             got: 0,
             last: None,
+            asked: false,
+            started: None,
+            unacked: 0,
+            questions: Vec::new(),
         });
         if peer.cast(now, cast, mailbox).is_err() {
             self.ledger.saw("a cast was not accepted");
@@ -293,6 +312,43 @@ impl Cluster {
         self.drain(by.0);
     }
 
+    /// Lets the caller of one of its open calls say something of its stream or to its question.
+    fn drive(&mut self, node: usize, pick: usize, drive: Drive) {
+        let node = node % self.nodes.len();
+        let mut open = self.open_calls(node);
+        open.retain(|&mailbox| self.ledger.calls[mailbox as usize].wants(drive));
+        if !open.is_empty() {
+            self.drive_call(node, open[pick % open.len()], drive);
+        }
+    }
+
+    fn drive_call(&mut self, node: usize, mailbox: u32, drive: Drive) {
+        let now = self.local(node);
+        let Some(of) = self.nodes[node].as_mut() else { return };
+        let call = &mut self.ledger.calls[mailbox as usize];
+        let peer = of.peers.get_mut(&call.to).expect("a member");
+        self.ledger.seen.entry("a stream's caller said something").and_modify(|times| *times += 1).or_insert(1);
+        let said = match drive {
+            Drive::Start | Drive::Cancel => {
+                let start = matches!(drive, Drive::Start);
+                call.started = Some(start);
+                if start { peer.start_stream(call.call) } else { peer.cancel_stream(call.call) }
+            }
+            Drive::Ack => {
+                call.unacked -= 1;
+                peer.ack(call.call, 1)
+            }
+            Drive::Respond(bulk) => {
+                let number = call.questions.remove(0);
+                peer.respond(now, call.call, number, payload(mailbox, 0, size(bulk, mailbox).min(30)))
+            }
+        };
+        if !said {
+            self.ledger.violate("S5", &format!("{drive:?} of call {mailbox} was not taken"));
+        }
+        self.drain(node);
+    }
+
     fn work(&mut self, node: usize, pick: usize, work: &Work) {
         let node = node % self.nodes.len();
         let Some(of) = self.nodes[node].as_mut() else { return };
@@ -303,7 +359,6 @@ impl Cluster {
     fn work_on(&mut self, node: usize, job: JobKey, mailbox: u32, work: &Work) {
         let Some(of) = self.nodes[node].as_mut() else { return };
         let record = &mut self.ledger.calls[mailbox as usize];
-        let member = job.caller.peer.0 as usize;
         if let Work::End(how) = *work {
             let ending = match how % 4 {
                 0 => Ending::Exit(ExitReason::Done),
@@ -312,22 +367,23 @@ impl Cluster {
             };
             record.sent += u32::from(matches!(ending, Ending::Reply(_)));
             of.jobs.remove(&job);
-            match job.server {
-                ServerAddress::Singleton => of.singleton.as_mut().expect("it runs a job").handle_end(job, ending),
-                ServerAddress::PerNode => of.peers.get_mut(&member).expect("a member").handle_end(job, ending),
-            }
+            of.with_server(job, |server| server.handle_end(job, ending));
             return self.drain(node);
         }
-        let body = payload(mailbox, record.sent, size(matches!(work, Work::Reply(true)), mailbox));
+        let bulk = matches!(work, Work::Reply(true) | Work::Item(true) | Work::Question(true));
+        let body = payload(mailbox, record.sent, size(bulk, mailbox));
         let bytes = body.len();
-        let is_reply = matches!(work, Work::Reply(_));
-        let runs = match (job.server, is_reply) {
-            (ServerAddress::Singleton, true) => of.singleton.as_mut().expect("it runs").handle_reply(job, body),
-            (ServerAddress::Singleton, false) => of.singleton.as_mut().expect("it runs").handle_ping(job),
-            (ServerAddress::PerNode, true) => of.peers.get_mut(&member).expect("a member").handle_reply(job, body),
-            (ServerAddress::PerNode, false) => of.peers.get_mut(&member).expect("a member").handle_ping(job),
-        };
-        record.sent += u32::from(is_reply);
+        let (sent, runs) = of.with_server(job, |server| match work {
+            Work::Reply(_) => (true, server.handle_reply(job, body)),
+            Work::Question(_) => (true, server.handle_question(job, body).is_some()),
+            Work::Item(_) => match server.handle_item(job, &body, Some(WINDOW)) {
+                ItemStep::Sent => (true, true),
+                ItemStep::Wait => (false, true),
+                ItemStep::Over => (false, false),
+            },
+            Work::Ping | Work::End(_) => (false, server.handle_ping(job)),
+        });
+        record.sent += u32::from(sent);
         if !runs && bytes > of.limits.payload_bytes_max as usize {
             // Its abort follows, as of any job that its server ends.
             self.ledger.saw("a reply was too large");
@@ -435,9 +491,34 @@ fn size(bulk: bool, mailbox: u32) -> usize {
     }
 }
 
+/// What a caller says.
+#[derive(Clone, Copy, Debug)]
+enum Drive {
+    Start,
+    Cancel,
+    Ack,
+    Respond(bool),
+}
+
+impl Call {
+    /// Whether the caller has a reason to say that.
+    fn wants(&self, drive: Drive) -> bool {
+        match drive {
+            Drive::Start | Drive::Cancel => self.asked && self.started.is_none(),
+            Drive::Ack => self.unacked > 0,
+            Drive::Respond(_) => !self.questions.is_empty(),
+        }
+    }
+}
+
+/// Items of a stream that may be unacknowledged.
+const WINDOW: u32 = 2;
+
 /// What a worker does.
 enum Work {
     Reply(bool),
+    Item(bool),
+    Question(bool),
     Ping,
     End(u8),
 }

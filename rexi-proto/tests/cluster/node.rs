@@ -113,6 +113,7 @@ impl Node {
         match output {
             Output::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
             Output::Abort(job) => self.abort(job, ledger),
+            Output::Wake(job) => self.wake(job, ledger),
             Output::Singleton(caller, request) if self.singleton.is_some() => self.queue.push_back((caller, request)),
             Output::Singleton(_, request) => {
                 ledger.violate("S6", &format!("a request to a singleton that is not there: {request:?}"));
@@ -145,6 +146,7 @@ impl Node {
         match output {
             ServerOutput::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
             ServerOutput::Abort(job) => self.abort(job, ledger),
+            ServerOutput::Wake(job) => self.wake(job, ledger),
             ServerOutput::Answer(caller, message) => {
                 let peer = self.peers.get_mut(&(caller.peer.0 as usize));
                 peer.expect("callers are members").answer(caller, message);
@@ -161,6 +163,23 @@ impl Node {
         match self.jobs.remove(&job) {
             Some(_) => ledger.saw("a job was aborted"),
             None => ledger.violate("S4", &format!("an abort of what does not run: {job:?}")),
+        }
+    }
+
+    fn wake(&mut self, job: JobKey, ledger: &mut Ledger) {
+        if !self.jobs.contains_key(&job) {
+            ledger.violate("S4", &format!("a wake-up of what does not run: {job:?}"));
+        }
+    }
+
+    /// Does something with the server that runs a job.
+    pub(crate) fn with_server<T>(&mut self, job: JobKey, take: impl FnOnce(&mut Server) -> T) -> T {
+        match job.server {
+            ServerAddress::Singleton => take(self.singleton.as_mut().expect("it runs a job")),
+            ServerAddress::PerNode => {
+                let peer = self.peers.get_mut(&(job.caller.peer.0 as usize));
+                peer.expect("callers are members").with_server(take)
+            }
         }
     }
 
