@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rexi_proto::{Body, Cast, CloseCode, Exit, Hello, Message, Reply};
+use rexi_proto::{Body, Cast, CloseCode, Exit, Hello, Message, Reply, ReplyForm};
 use rexi_server::{
     Answer, Bytes, Call, CallError, CallRef, DownReason, Event, ExitReason, Incarnation, Limits, Node, NodeBuilder,
     PeerPresence, Request, ServerAddress,
@@ -136,7 +136,7 @@ async fn a_brief_disconnect_ends_nothing() {
     assert!(matches!(lane.message().await, Message::Exit(exit) if lost(&exit)));
     assert_eq!((pair.n1.status().jobs, pair.n1.status().calls), (1, 1));
     let body = Body::Inline(Bytes::from("late"));
-    lane.say(&frame_of(&Message::Reply(Reply { call: open, number: 0, last: true, body }))).await;
+    lane.say(&frame_of(&Message::Reply(Reply { call: open, number: 0, form: ReplyForm::Last, body }))).await;
     assert_eq!(within("the reply", pair.call.reply()).await, Ok(Bytes::from("late")));
     lane.say(&frame_of(&Message::Kill(ServerAddress::PerNode, CallRef(7)))).await;
     until("the job to be killed", &pair.n1, |n1| n1.status().jobs == 0).await;

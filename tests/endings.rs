@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rexi_server::{
-    Answer, Bytes, CallError, Context, ExitReason, Limits, Node, NodeBuilder, Phase, Request, StartError,
+    Answer, Bytes, CallError, Context, ExitReason, JobOver, Limits, Node, NodeBuilder, Phase, Request, StartError,
 };
 use rexi_tests::{Cluster, name, release, until, within};
 use tokio::sync::Notify;
@@ -54,8 +54,8 @@ async fn a_time_limit_holds_though_the_peer_is_away() {
 
 /// Replies with a large payload, and with more small ones behind it than may wait for one.
 async fn burst(job: Context, _: Bytes) -> Result<(), String> {
-    job.reply(vec![1; 3_000_000]);
-    while job.reply("x") {
+    job.reply(vec![1; 3_000_000]).map_err(|over| over.to_string())?;
+    while job.reply("x").is_ok() {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -95,7 +95,7 @@ async fn a_reply_above_the_limit_ends_its_job() {
             let gone = Gone(Arc::clone(&dropped));
             async move {
                 let _gone = gone;
-                assert!(!job.reply(vec![0; 5 << 20]));
+                assert_eq!(job.reply(vec![0; 5 << 20]), Err(JobOver));
                 std::future::pending::<Result<(), String>>().await
             }
         })

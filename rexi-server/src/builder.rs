@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::context::Context;
 use crate::doorman::Doorman;
 use crate::error::StartError;
 use crate::identity::Identity;
@@ -24,7 +25,6 @@ use crate::node::{Node, Shared};
 use crate::registry::{IntoEnding, Registry};
 use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
-use crate::worker::Context;
 use crate::{accept, dial, local, transport};
 
 /// A node that has not started yet.

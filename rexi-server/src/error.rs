@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rexi_proto::{
     Answer, CastError, DownReason, ExitReason, LimitsError, NodeName, PhaseError, Refusal, ServerAddress,
@@ -76,6 +77,24 @@ pub enum SendError {
     Refused(#[from] CastError),
 }
 
+/// What a job sends nobody hears any more: it was killed, its caller is gone, or the server has ended it. The function
+/// is dropped at its next await, so there is nothing left to do but return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the job is over: it was killed, or its server has ended it")]
+pub struct JobOver;
+
+/// A question without a response. The job goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// The caller has not responded in time.
+    #[error("the caller has not responded within {0:?}")]
+    TimedOut(Duration),
+    /// The job is over.
+    #[error(transparent)]
+    Over(#[from] JobOver),
+}
+
 /// A call without a reply.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -126,6 +145,14 @@ pub enum CallError {
     /// The time limit has passed. It may have run.
     #[error("the time limit has passed")]
     TimePassed,
+    /// The job wants to send a stream, and its caller waits for one reply; the job was killed. Ask for it with
+    /// [`Node::stream`](crate::Node::stream).
+    #[error("the function sends a stream: ask for it with Node::stream")]
+    IsStream,
+    /// The job asks its caller a question, and its caller does not look at it; the job was killed. Take the answers one
+    /// by one with [`Call::next`](crate::Call::next).
+    #[error("the function asks its caller a question: take its answers with Call::next, and respond")]
+    Asks,
 }
 
 impl CallError {
@@ -143,6 +170,8 @@ impl CallError {
             Answer::TooLarge => Self::TooLarge,
             Answer::Down(reason) => Self::Down(reason),
             Answer::Incompatible(refusal) => Self::Incompatible(refusal),
+            Answer::StreamInit | Answer::Item { .. } => Self::IsStream,
+            Answer::Question { .. } => Self::Asks,
             // A reply is none of these; neither is what a later protocol may add.
             _ => Self::NoReply,
         }
@@ -160,7 +189,12 @@ impl CallError {
             | Self::Down(DownReason::NoConnect) => true,
             Self::Ended(reason) => matches!(
                 reason,
-                ExitReason::DuplicateRef | ExitReason::TooManyJobs | ExitReason::Draining | ExitReason::Killed
+                ExitReason::DuplicateRef
+                    | ExitReason::TooManyJobs
+                    | ExitReason::TooManyBytes
+                    | ExitReason::Draining
+                    | ExitReason::Killed
+                    | ExitReason::WrongType(_)
             ),
             _ => false,
         }

@@ -34,10 +34,12 @@ mod node;
 mod builder;
 mod request;
 mod mailbox;
+mod stream;
 mod member;
 mod connection;
 mod local;
 mod registry;
+mod context;
 mod worker;
 mod singleton;
 mod rollout;
@@ -56,9 +58,10 @@ mod error;
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;
 pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHASE_FILE_BYTES_MAX, Place};
+pub use context::Context;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
-pub use error::{CallError, SendError, StartError};
+pub use error::{CallError, JobOver, QuestionError, SendError, StartError};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use mailbox::{Call, Event, Mailbox};
 pub use node::Node;
@@ -67,14 +70,15 @@ pub use request::Request;
 pub use rexi_proto::{
     Answer, CallRef, CastError, DownReason, Ending, ExitReason, Incarnation, LimitingFactor, Limits, LimitsError,
     MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError, Refusal,
-    ServerAddress, Servers, Trace, UnknownPhase, VersionRange, WireVersion,
+    ServerAddress, Servers, StreamTimeouts, Trace, UnknownPhase, VersionRange, WireVersion,
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use semver::Version;
 pub use status::{NodeStatus, PeerPresence, PeerStatus};
-pub use worker::Context;
+pub use stream::ReplyStream;
+pub use tokio_util::sync::CancellationToken;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -108,6 +108,33 @@ impl Mailbox {
         kill_all(open);
     }
 
+    /// Lets the job of this call send the stream that it asks for. `false`: it asks for none, or was answered.
+    pub fn start(&self, call: CallRef) -> bool {
+        self.member_of(call).is_some_and(|member| member.with(|peer, _| peer.start_stream(call)))
+    }
+
+    /// Tells the job of this call that the stream it asks for is not wanted, which ends it normally. `false`: it asks
+    /// for none, or was answered.
+    pub fn cancel(&self, call: CallRef) -> bool {
+        self.member_of(call).is_some_and(|member| member.with(|peer, _| peer.cancel_stream(call)))
+    }
+
+    /// Tells the job of this call that so many more of its items were consumed. `false`: there were not as many.
+    pub fn ack(&self, call: CallRef, items: u64) -> bool {
+        self.member_of(call).is_some_and(|member| member.with(|peer, _| peer.ack(call, items)))
+    }
+
+    /// Responds to a question of this call's job by the question's number. `false`: the call is not open, or the
+    /// response is above `payload_bytes_max`.
+    pub fn respond(&self, call: CallRef, number: u64, body: impl Into<Bytes>) -> bool {
+        let body = body.into();
+        self.member_of(call).is_some_and(|member| member.with(|peer, now| peer.respond(now, call, number, body)))
+    }
+
+    fn member_of(&self, call: CallRef) -> Option<Arc<Member>> {
+        self.inner.lock().open.get(&call).cloned()
+    }
+
     /// Watches the server of `peer` that casts go to now. Its death is heard as [`Event::Down`], once.
     ///
     /// # Errors
@@ -222,6 +249,32 @@ impl Call {
                 None => return Err(CallError::NoReply),
             }
         }
+    }
+
+    /// As [`Mailbox::start`].
+    pub fn start(&self) -> bool {
+        self.mailbox.start(self.call)
+    }
+
+    /// As [`Mailbox::cancel`].
+    pub fn cancel(&self) -> bool {
+        self.mailbox.cancel(self.call)
+    }
+
+    /// As [`Mailbox::ack`].
+    pub fn ack(&self, items: u64) -> bool {
+        self.mailbox.ack(self.call, items)
+    }
+
+    /// As [`Mailbox::respond`].
+    pub fn respond(&self, number: u64, body: impl Into<Bytes>) -> bool {
+        self.mailbox.respond(self.call, number, body)
+    }
+
+    /// Ends the job; nothing more is heard of it.
+    pub(crate) fn give_up(&mut self) {
+        self.mailbox.kill(&[self.call]);
+        self.done = true;
     }
 
     /// Ends the job and lets go of the call, as dropping it does.

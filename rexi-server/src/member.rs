@@ -4,23 +4,21 @@
 //! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else
 //! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    CloseCode, ConnectionId, Ending, Incarnation, JobId, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase,
-    Presence, Refusal, Session,
+    CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase, Presence,
+    Refusal, Server, Session,
 };
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::handshake::HANDSHAKE_LIMIT;
 use crate::mailbox::Inbox;
 use crate::node::Shared;
 use crate::status::PeerStatus;
-use crate::worker::{self, Owner};
+use crate::worker::{self, Owner, Workers};
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -40,7 +38,7 @@ pub(crate) struct Member {
 
 struct State {
     peer: Peer<Arc<Inbox>>,
-    workers: HashMap<JobId, AbortHandle>,
+    workers: Workers,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
     latest: Option<Incarnation>,
@@ -62,7 +60,7 @@ impl Member {
     ) -> Self {
         let state = State {
             peer: Peer::new(id, config, Duration::ZERO),
-            workers: HashMap::new(),
+            workers: Workers::default(),
             connection: None,
             latest: None,
             claimed: None,
@@ -93,6 +91,15 @@ impl Member {
         let result = change(&mut state.peer, now);
         self.settle(state);
         result
+    }
+
+    /// Changes the per-node server once, with its workers at hand, and does what comes of it.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+        let mut guard = self.lock();
+        let State { peer, workers, .. } = &mut *guard;
+        let taken = peer.with_server(|server| take(server, workers));
+        self.settle(guard);
+        taken
     }
 
     /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen a
@@ -168,10 +175,10 @@ impl Member {
 
     /// A worker of the per-node server has come to its end.
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        let mut state = self.lock();
-        state.workers.remove(&job.id);
-        state.peer.handle_end(job, ending);
-        self.settle(state);
+        self.serve(|server, workers| {
+            workers.remove(job);
+            server.handle_end(job, ending);
+        });
         if let Some(shared) = self.shared.upgrade() {
             shared.job_ended.notify_waiters();
         }
@@ -186,7 +193,7 @@ impl Member {
 
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
-        self.lock().workers.drain().for_each(|(_, worker)| worker.abort());
+        self.lock().workers.abort_all();
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -278,16 +285,15 @@ impl Member {
                 Output::Spawn(job, cast) => {
                     let owner = Owner::PerNode(Arc::clone(self));
                     match worker::spawn(shared, owner, &self.name, job, cast) {
-                        Some(worker) => drop(state.workers.insert(job.id, worker)),
-                        None => state.peer.handle_end(job, Ending::NoSuchFunction),
+                        Some(worker) => state.workers.insert(job, worker),
+                        None => state.peer.with_server(|server| server.handle_end(job, Ending::NoSuchFunction)),
                     }
                 }
                 Output::Abort(job) => {
-                    if let Some(worker) = state.workers.remove(&job.id) {
-                        worker.abort();
-                    }
+                    state.workers.abort(job);
                     shared.job_ended.notify_waiters();
                 }
+                Output::Wake(job) => state.workers.wake(job),
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {
                         singleton.push(caller, request);

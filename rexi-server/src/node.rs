@@ -274,6 +274,8 @@ impl Shared {
     fn status(&self) -> NodeStatus {
         let peers: Vec<_> = self.members_by_id.iter().map(|member| member.status()).collect();
         let release = self.rollout().profile().release().clone();
+        let of_singleton = self.singleton.as_ref().map(|singleton| singleton.streams());
+        let (singleton_streams, singleton_timeouts) = of_singleton.unwrap_or_default();
         NodeStatus {
             name: self.name.clone(),
             incarnation: self.incarnation,
@@ -283,6 +285,8 @@ impl Shared {
             jobs: peers.iter().map(|peer| peer.stats.jobs).sum::<usize>()
                 + self.singleton.as_ref().map_or(0, |singleton| singleton.jobs()),
             calls: peers.iter().map(|peer| peer.stats.calls).sum(),
+            streams: peers.iter().map(|peer| peer.stats.streams).sum::<usize>() + singleton_streams,
+            stream_timeouts: peers.iter().fold(singleton_timeouts, |sum, peer| sum + peer.stats.stream_timeouts),
             singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
             stray_datagrams: self.doorman.strays(),
             peers,
@@ -295,7 +299,7 @@ impl Shared {
             member.with(|peer, _| peer.drain());
         }
         if let Some(singleton) = &self.singleton {
-            singleton.with(rexi_proto::Server::drain);
+            singleton.serve(|server, _| server.drain());
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rexi_proto::{Ending, ExitReason};
 
-use crate::worker::Context;
+use crate::context::Context;
 
 type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
 type Function = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;

@@ -3,15 +3,14 @@
 //! That it is a bottleneck is why the upgrade exists (DESIGN.md §4). Readers wait for room in the queue before they
 //! read on; the task that empties it waits for nobody.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use rexi_proto::{Caller, DownReason, Ending, JobId, JobKey, Request, Server, ServerOutput};
+use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutput, StreamTimeouts};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use crate::node::Shared;
-use crate::worker::{self, Owner};
+use crate::worker::{self, Owner, Workers};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -24,7 +23,7 @@ pub(crate) struct Singleton {
 
 struct State {
     server: Server,
-    workers: HashMap<JobId, AbortHandle>,
+    workers: Workers,
 }
 
 impl Singleton {
@@ -34,7 +33,7 @@ impl Singleton {
             queue: Mutex::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
-            state: Mutex::new(State { server, workers: HashMap::new() }),
+            state: Mutex::new(State { server, workers: Workers::default() }),
         }
     }
 
@@ -62,43 +61,47 @@ impl Singleton {
         loop {
             self.filled.notified().await;
             while let Some((caller, request)) = self.pop() {
-                self.with(|server| server.handle_request(caller, request));
+                self.serve(|server, _| server.handle_request(caller, request));
             }
             self.emptied.notify_waiters();
         }
     }
 
-    /// Changes the server once and does what comes of it, before anybody else can.
-    pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Server) -> T) -> T {
-        let mut state = self.lock();
-        let result = change(&mut state.server);
-        self.drain(&mut state);
-        result
+    /// Changes the server once, with its workers at hand, and does what comes of it, before anybody else can.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+        let mut guard = self.lock();
+        let State { server, workers } = &mut *guard;
+        let taken = take(server, workers);
+        self.drain(&mut guard);
+        taken
     }
 
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        let mut state = self.lock();
-        state.workers.remove(&job.id);
-        state.server.handle_end(job, ending);
-        self.drain(&mut state);
-        drop(state);
+        self.serve(|server, workers| {
+            workers.remove(job);
+            server.handle_end(job, ending);
+        });
         if let Some(shared) = self.shared.upgrade() {
             shared.job_ended.notify_waiters();
         }
     }
 
     pub(crate) fn end(self: &Arc<Self>) {
-        self.with(|server| server.end(DownReason::Shutdown));
+        self.serve(|server, _| server.end(DownReason::Shutdown));
     }
 
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
-        let mut state = self.lock();
-        state.workers.drain().for_each(|(_, worker)| worker.abort());
+        self.lock().workers.abort_all();
     }
 
     pub(crate) fn jobs(&self) -> usize {
         self.lock().server.jobs()
+    }
+
+    pub(crate) fn streams(&self) -> (usize, StreamTimeouts) {
+        let state = self.lock();
+        (state.server.streams(), state.server.stream_timeouts())
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -131,16 +134,15 @@ impl Singleton {
                     let caller = shared.member_by_id(job.caller.peer);
                     let owner = Owner::Singleton(Arc::clone(self));
                     match worker::spawn(&shared, owner, caller.name(), job, cast) {
-                        Some(worker) => drop(state.workers.insert(job.id, worker)),
+                        Some(worker) => state.workers.insert(job, worker),
                         None => state.server.handle_end(job, Ending::NoSuchFunction),
                     }
                 }
                 ServerOutput::Abort(job) => {
-                    if let Some(worker) = state.workers.remove(&job.id) {
-                        worker.abort();
-                    }
+                    state.workers.abort(job);
                     shared.job_ended.notify_waiters();
                 }
+                ServerOutput::Wake(job) => state.workers.wake(job),
                 ServerOutput::Answer(caller, message) => {
                     shared.member_by_id(caller.peer).with(|peer, _| peer.answer(caller, message));
                 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal};
+use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts};
 
 use crate::rollout::RolloutStatus;
 
@@ -24,6 +24,10 @@ pub struct NodeStatus {
     pub jobs: usize,
     /// Calls that it has open now.
     pub calls: usize,
+    /// Reply streams that its jobs have asked for or opened.
+    pub streams: usize,
+    /// Streams that ended since their callers did not drive them in time, since the start.
+    pub stream_timeouts: StreamTimeouts,
     /// Requests that wait for the singleton.
     pub singleton_queue: usize,
     /// Datagrams that belonged to no connection, from addresses that no member has.

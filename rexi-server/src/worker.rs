@@ -2,17 +2,19 @@
 //! a panic, a time limit. A killed worker's future is dropped, so its drop code runs, and nothing is sent.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Waker;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use rexi_proto::{CallRef, CastRequest, Ending, ExitReason, JobKey, NodeName, ServerAddress, Trace};
+use rexi_proto::{CastRequest, Ending, ExitReason, JobId, JobKey, NodeName, Server};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::context::Context;
 use crate::member::Member;
 use crate::node::Shared;
 use crate::singleton::Singleton;
@@ -24,79 +26,84 @@ pub(crate) enum Owner {
     Singleton(Arc<Singleton>),
 }
 
-/// What a running function knows of its job, and how it talks to its caller before its end.
-#[derive(Clone, Debug)]
-pub struct Context {
-    owner: Owner,
-    job: JobKey,
-    caller: NodeName,
-    function: Arc<str>,
-    deadline: Option<Instant>,
-    nonce: u64,
-    trace: Option<Trace>,
+/// The workers of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    running: HashMap<JobId, Worker>,
 }
 
-impl Context {
-    /// The node that asked, as its certificate names it.
-    pub fn caller(&self) -> &NodeName {
-        &self.caller
+#[derive(Debug)]
+struct Worker {
+    task: AbortHandle,
+    /// Who waits for the job's caller.
+    waker: Option<Waker>,
+    /// Made when it is first asked for.
+    cancellation: Option<CancellationToken>,
+}
+
+impl Workers {
+    pub(crate) fn insert(&mut self, job: JobKey, task: AbortHandle) {
+        self.running.insert(job.id, Worker { task, waker: None, cancellation: None });
     }
 
-    /// The start of the caller's life, in microseconds since 1970: with the call's number it names the job.
-    pub fn caller_incarnation(&self) -> rexi_proto::Incarnation {
-        self.job.caller.incarnation
+    /// A worker has come to its end; what it has started and left behind is told.
+    pub(crate) fn remove(&mut self, job: JobKey) {
+        self.running.remove(&job.id);
     }
 
-    /// The caller's number for the call.
-    pub fn call_ref(&self) -> CallRef {
-        self.job.call
-    }
-
-    /// The server that accepted the job.
-    pub fn server(&self) -> ServerAddress {
-        self.job.server
-    }
-
-    /// The function's registered name.
-    pub fn function(&self) -> &str {
-        &self.function
-    }
-
-    /// Time until the caller no longer waits; `None` where it set no limit.
-    pub fn time_left(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
-    }
-
-    /// The caller's id of the wider request; 0 for none.
-    pub fn nonce(&self) -> u64 {
-        self.nonce
-    }
-
-    /// The caller's W3C trace context.
-    pub fn trace(&self) -> Option<Trace> {
-        self.trace
-    }
-
-    /// Sends a reply and goes on. `false`: the job has been killed, and the function will be dropped at its next await.
-    pub fn reply(&self, body: impl Into<Bytes>) -> bool {
-        let body = body.into();
-        match &self.owner {
-            Owner::PerNode(member) => member.with(|peer, _| peer.handle_reply(self.job, body)),
-            Owner::Singleton(singleton) => singleton.with(|server| server.handle_reply(self.job, body)),
+    pub(crate) fn abort(&mut self, job: JobKey) {
+        if let Some(worker) = self.running.remove(&job.id) {
+            worker.task.abort();
         }
     }
 
-    /// Tells the caller that the job is still at work, which restarts the caller's per-message limit. As to the result,
-    /// see [`Context::reply`].
-    pub fn ping(&self) -> bool {
-        match &self.owner {
-            Owner::PerNode(member) => member.with(|peer, _| peer.handle_ping(self.job)),
-            Owner::Singleton(singleton) => singleton.with(|server| server.handle_ping(self.job)),
+    pub(crate) fn abort_all(&mut self) {
+        self.running.drain().for_each(|(_, worker)| worker.task.abort());
+    }
+
+    pub(crate) fn wake(&mut self, job: JobKey) {
+        if let Some(waker) = self.running.get_mut(&job.id).and_then(|worker| worker.waker.take()) {
+            waker.wake();
+        }
+    }
+
+    /// Notes whom to wake when the job's caller has said something.
+    pub(crate) fn wait(&mut self, job: JobKey, waker: &Waker) {
+        if let Some(worker) = self.running.get_mut(&job.id) {
+            worker.waker = Some(waker.clone());
+        }
+    }
+
+    /// Cancelled once the job is over, however that comes about.
+    pub(crate) fn cancellation(&mut self, job: JobKey) -> CancellationToken {
+        match self.running.get_mut(&job.id) {
+            Some(worker) => worker.cancellation.get_or_insert_default().clone(),
+            None => {
+                let over = CancellationToken::new();
+                over.cancel();
+                over
+            }
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(cancellation) = &self.cancellation {
+            cancellation.cancel();
         }
     }
 }
 
 impl Owner {
+    /// Changes the server once and does what comes of it.
+    pub(crate) fn serve<T>(&self, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+        match self {
+            Self::PerNode(member) => member.serve(take),
+            Self::Singleton(singleton) => singleton.serve(take),
+        }
+    }
+
     fn handle_end(&self, job: JobKey, ending: Ending) {
         match self {
             Self::PerNode(member) => member.finish(job, ending),
@@ -117,7 +124,18 @@ pub(crate) fn spawn(
     let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
     let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
     let deadline = time_left.map(|left| Instant::now() + left);
-    let context = Context { owner: owner.clone(), job, caller: caller.clone(), function: name, deadline, nonce, trace };
+    let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
+    let context = Context {
+        owner: owner.clone(),
+        job,
+        caller: caller.clone(),
+        function: name,
+        deadline,
+        nonce,
+        trace,
+        stream_window: window,
+        stream_time_limit: time_limit,
+    };
     let work = function(context, body);
     let work = async move {
         match deadline {

@@ -1,0 +1,239 @@
+//! Reply streams and questions between real nodes over QUIC, in every mode.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rexi_server::{
+    Answer, Bytes, CallError, Context, ExitReason, JobOver, Limits, Node, NodeBuilder, QuestionError, Request,
+};
+use rexi_tests::{Cluster, RELEASES, name, release, until, within};
+use tokio::sync::Notify;
+
+/// Two connected nodes of that release, the second with the functions of these tests.
+async fn pair(number: &str, build: impl FnOnce(NodeBuilder) -> NodeBuilder) -> (Node, Node) {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let n1 = cluster.start("n1", number);
+    let n2 = cluster.builder("n2", release(number)).function("count", count).function("ask", ask);
+    let n2 = build(n2).start().expect("n2 starts");
+    within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+    let highest = release(number).highest();
+    within("the phase", n1.rollout().watch().wait_for(|phase| *phase == highest)).await.expect("the node runs");
+    (n1, n2)
+}
+
+/// Streams as many numbers as it is asked for, and says in the end that these were all.
+async fn count(mut job: Context, argument: Bytes) -> Result<(), JobOver> {
+    for number in 0..u32::from(argument[0]) {
+        job.stream(number.to_le_bytes().to_vec()).await?;
+    }
+    job.stream_last("all").await
+}
+
+/// Asks its caller for a word, and replies with it twice.
+async fn ask(mut job: Context, _: Bytes) -> Result<Bytes, QuestionError> {
+    let word = job.sync_reply("a word?", Duration::from_secs(20)).await?;
+    Ok([&word[..], &word[..]].concat().into())
+}
+
+fn number(item: &Bytes) -> u32 {
+    u32::from_le_bytes(item[..].try_into().expect("a number"))
+}
+
+#[tokio::test]
+async fn a_stream_gives_every_item_in_order_and_ends() {
+    for release in RELEASES {
+        let (n1, n2) = pair(release, |n2| n2).await;
+        let items = n1.stream(&name("n2"), Request::new("count", vec![50])).expect("a member");
+        let items: Vec<_> = within("the items", items.map(|item| item.expect("no error")).collect()).await;
+        let (last, numbers) = items.split_last().expect("there are some");
+        assert_eq!(numbers.iter().map(number).collect::<Vec<_>>(), (0..50).collect::<Vec<_>>(), "release {release}");
+        assert_eq!(last, "all");
+        assert_eq!((n1.status().calls, n2.status().streams), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_never_further_ahead_than_the_window() {
+    for release in RELEASES {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&sent);
+        let (n1, _n2) = pair(release, |n2| {
+            n2.function("endless", move |mut job: Context, _| {
+                let sent = Arc::clone(&counter);
+                async move {
+                    loop {
+                        job.stream("item").await?;
+                        sent.fetch_add(1, Ordering::SeqCst);
+                    }
+                    #[expect(unreachable_code, reason = "it says what the function would return")]
+                    Ok::<(), JobOver>(())
+                }
+            })
+        })
+        .await;
+        let mut call = n1.cast(&name("n2"), Request::new("endless", "")).expect("a member");
+        assert_eq!(within("the request", call.next()).await, Some(Answer::StreamInit));
+        assert_eq!(sent.load(Ordering::SeqCst), 0, "nothing goes before the start");
+        assert!(call.start() && !call.start(), "a stream is started once");
+        for taken in 0..12 {
+            assert!(taken < 5 || call.ack(1));
+            let item = within("an item", call.next()).await;
+            assert_eq!(item, Some(Answer::Item { body: "item".into() }));
+        }
+        // Twelve came and seven are acknowledged, so the job waits; the worker counts an item after it was sent.
+        until("the job to wait", &n1, |_| sent.load(Ordering::SeqCst) == 12).await;
+        assert!(!call.ack(6), "there are only five");
+        drop(call);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cancelled_ends_its_job_normally() {
+    for release in RELEASES {
+        let (n1, n2) = pair(release, |n2| n2).await;
+        let mut call = n1.cast(&name("n2"), Request::new("count", vec![9])).expect("a member");
+        assert_eq!(within("the request", call.next()).await, Some(Answer::StreamInit));
+        assert!(call.cancel());
+        let done = Answer::Exit { function: "count".into(), reason: ExitReason::Done };
+        assert_eq!(within("the end", call.next()).await, Some(done));
+        until("the job to be gone", &n2, |n2| n2.status().jobs == 0).await;
+        let timeouts = n2.status().stream_timeouts;
+        assert_eq!(timeouts.init_stream + timeouts.stream + timeouts.wait_for_ack, 0);
+    }
+}
+
+#[tokio::test]
+async fn dropping_a_stream_kills_its_job() {
+    for release in RELEASES {
+        let (n1, n2) = pair(release, |n2| n2).await;
+        let mut items = n1.stream(&name("n2"), Request::new("count", vec![200])).expect("a member");
+        assert!(within("an item", items.next()).await.is_some());
+        drop(items);
+        until("the job to be gone", &n2, |n2| n2.status().jobs == 0 && n2.status().streams == 0).await;
+        assert_eq!(n1.status().calls, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_stalled_reader_ends_its_own_stream_and_is_counted() {
+    for release in RELEASES {
+        let limits = Limits { stream_time_limit: Duration::from_millis(50), ..Limits::default() };
+        let (n1, n2) = pair(release, |n2| n2.limits(limits)).await;
+        let end = Answer::Exit { function: "count".into(), reason: ExitReason::StreamTimeout };
+        let mut unanswered = n1.cast(&name("n2"), Request::new("count", vec![9])).expect("a member");
+        assert_eq!(within("the request", unanswered.next()).await, Some(Answer::StreamInit));
+        assert_eq!(within("the end", unanswered.next()).await, Some(end.clone()));
+        let mut stalled = n1.cast(&name("n2"), Request::new("count", vec![9])).expect("a member");
+        assert_eq!(within("the request", stalled.next()).await, Some(Answer::StreamInit));
+        stalled.start();
+        let mut items = 0;
+        while let Some(answer) = within("an answer", stalled.next()).await {
+            match answer {
+                Answer::Item { .. } => items += 1,
+                answer => assert_eq!(answer, end),
+            }
+        }
+        assert_eq!(items, 5);
+        let timeouts = n2.status().stream_timeouts;
+        assert_eq!((timeouts.init_stream, timeouts.stream, timeouts.wait_for_ack), (1, 1, 1));
+        assert_eq!(within("another call", n1.call(&name("n2"), Request::new("echo", "x"))).await, Ok("x".into()));
+    }
+}
+
+#[tokio::test]
+async fn a_large_item_does_not_hold_up_others() {
+    let (n1, _n2) = pair("2.0", |n2| {
+        n2.function("large", |mut job: Context, _| async move {
+            for size in [2_000_000, 1, 2_000_000, 2] {
+                job.stream(vec![7; size]).await?;
+            }
+            Ok::<_, JobOver>(())
+        })
+    })
+    .await;
+    let items = n1.stream(&name("n2"), Request::new("large", "")).expect("a member");
+    let sizes = items.map(|item| item.expect("no error").len()).collect::<Vec<_>>();
+    let small = async {
+        for _ in 0..100 {
+            n1.call(&name("n2"), Request::new("echo", "x")).await.expect("an echo");
+        }
+    };
+    let (sizes, ()) = within("both", async { tokio::join!(sizes, small) }).await;
+    assert_eq!(sizes, [2_000_000, 1, 2_000_000, 2], "items keep their order");
+}
+
+#[tokio::test]
+async fn a_question_waits_for_the_callers_response() {
+    for release in RELEASES {
+        let (n1, _n2) = pair(release, |n2| n2).await;
+        let mut call = n1.cast(&name("n2"), Request::new("ask", "")).expect("a member");
+        let Some(Answer::Question { number, body }) = within("the question", call.next()).await else {
+            panic!("no question");
+        };
+        assert_eq!(body, "a word?");
+        assert!(call.respond(number, "hey"));
+        assert_eq!(within("the reply", call.next()).await, Some(Answer::Reply { body: "heyhey".into(), last: true }));
+        let mut large = n1.cast(&name("n2"), Request::new("ask", "")).expect("a member");
+        let Some(Answer::Question { number, .. }) = within("the question", large.next()).await else {
+            panic!("no question");
+        };
+        assert!(!large.respond(number, vec![1; 5 << 20]), "it is above the limit");
+        assert!(large.respond(number, vec![1; 1 << 20]));
+        let reply = within("the reply", large.next()).await;
+        assert!(matches!(reply, Some(Answer::Reply { body, last: true }) if body.len() == 2 << 20));
+    }
+}
+
+#[tokio::test]
+async fn a_question_without_a_response_is_the_jobs_to_deal_with() {
+    let (n1, _n2) = pair("2.0", |n2| {
+        n2.function("impatient", |mut job: Context, _| async move {
+            let limit = Duration::from_millis(20);
+            let unanswered = job.sync_reply("well?", limit).await;
+            assert_eq!(unanswered, Err(QuestionError::TimedOut(limit)));
+            Ok::<_, String>(Bytes::from("never mind"))
+        })
+    })
+    .await;
+    let mut call = n1.cast(&name("n2"), Request::new("impatient", "")).expect("a member");
+    assert!(matches!(within("the question", call.next()).await, Some(Answer::Question { .. })));
+    let reply = Answer::Reply { body: "never mind".into(), last: true };
+    assert_eq!(within("the reply", call.next()).await, Some(reply));
+}
+
+#[tokio::test]
+async fn who_waits_for_one_reply_is_told_that_there_is_a_stream_or_a_question() {
+    let (n1, n2) = pair("2.0", |n2| n2).await;
+    for (function, error) in [("count", CallError::IsStream), ("ask", CallError::Asks)] {
+        let told = within("the error", n1.call(&name("n2"), Request::new(function, vec![3]))).await;
+        assert_eq!(told, Err(error));
+    }
+    until("the jobs to be gone", &n2, |n2| n2.status().jobs == 0).await;
+}
+
+#[tokio::test]
+async fn what_a_job_has_started_beside_itself_is_told_of_its_kill() {
+    let (started, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let seen = (Arc::clone(&started), Arc::clone(&told));
+    let (n1, _n2) = pair("1.0", |n2| {
+        n2.function("beside", move |job: Context, _| {
+            let (started, told) = (Arc::clone(&seen.0), Arc::clone(&seen.1));
+            async move {
+                let cancelled = job.cancellation();
+                tokio::spawn(async move {
+                    started.notify_one();
+                    cancelled.cancelled().await;
+                    told.notify_one();
+                });
+                std::future::pending::<Result<(), String>>().await
+            }
+        })
+    })
+    .await;
+    let call = n1.cast(&name("n2"), Request::new("beside", "")).expect("a member");
+    within("the job to start", started.notified()).await;
+    drop(call);
+    within("its task to be told", told.notified()).await;
+}
