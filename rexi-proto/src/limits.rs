@@ -41,13 +41,18 @@ pub struct Limits {
     /// Items of a stream that may be unacknowledged; a job may ask for another window. Beyond: the job waits. Default
     /// 5, as in the original.
     pub stream_window: u32,
-    /// How long a job waits for its stream to be started, and for an acknowledgement. Beyond: it ends with a typed exit.
+    /// How long a job waits for its stream to be started, and for an acknowledgement. Beyond: a typed exit.
     /// Default 300 s, as in the original.
     pub stream_time_limit: Duration,
     /// Monitors of one peer that one server keeps. Beyond: the peer is told that this one is down. Default 1,000.
     pub monitors_max: usize,
     /// Kills that a server remembers since they met no job. Beyond: the oldest is forgotten. Default 256.
     pub tombstones_max: usize,
+    /// Replies that may wait in one mailbox. Beyond: the job that replies is ended and its call answered. The last
+    /// answer of a call always fits: there is one for each open call. Default 65,536.
+    pub mailbox_length_max: usize,
+    /// Bytes of payload of those replies. Beyond: as above. Default 64 MiB.
+    pub mailbox_bytes_max: usize,
     /// Bytes of a function's name. Beyond: the cast is refused. Default 255.
     pub function_bytes_max: usize,
     /// How long a peer that is away keeps its server, its jobs and what is buffered for it. Default 15 s, as in the
@@ -73,6 +78,8 @@ impl Default for Limits {
             stream_time_limit: Duration::from_secs(300),
             monitors_max: 1_000,
             tombstones_max: 256,
+            mailbox_length_max: 65_536,
+            mailbox_bytes_max: 64 << 20,
             function_bytes_max: 255,
             stability_period: Duration::from_secs(15),
         }
@@ -134,6 +141,7 @@ impl Limits {
         need("inline_bytes_max", inline, "payload_bytes_max", payload, inline)?;
         need("one frame's need", 1, "buffered_frames_max", self.buffered_frames_max, 1)?;
         need("one item's need", 1, "stream_window", self.stream_window as usize, 1)?;
+        need("payload_bytes_max", payload, "mailbox_bytes_max", self.mailbox_bytes_max, payload)?;
         need("payload_bytes_max", payload, "job_bytes_max", self.job_bytes_max, payload)?;
         need("one payload's need", 1, "bulk_streams_max", self.bulk_streams_max as usize, 1)?;
         need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)

@@ -72,6 +72,12 @@ pub enum SendError {
         /// The names known.
         members: String,
     },
+    /// The mailbox that was to hear of it is dropped.
+    #[error("the mailbox is gone, so nobody would hear what becomes of the call")]
+    MailboxGone,
+    /// The time limit has passed before the peer was there and took frames. Try again later, or elsewhere.
+    #[error("{0} was not there, or did not keep up, until the time limit had passed; nothing was sent")]
+    NoRoom(NodeName),
     /// The request is out of bounds.
     #[error(transparent)]
     Refused(#[from] CastError),

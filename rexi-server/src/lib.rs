@@ -34,6 +34,7 @@ mod node;
 mod builder;
 mod request;
 mod mailbox;
+mod call;
 mod stream;
 mod member;
 mod connection;
@@ -57,13 +58,14 @@ mod error;
 
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;
+pub use call::Call;
 pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHASE_FILE_BYTES_MAX, Place};
 pub use context::Context;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
 pub use error::{CallError, JobOver, QuestionError, SendError, StartError};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
-pub use mailbox::{Call, Event, Mailbox};
+pub use mailbox::{Event, Mailbox, MailboxHandle};
 pub use node::Node;
 pub use registry::IntoEnding;
 pub use request::Request;

@@ -5,6 +5,7 @@
 //! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -32,6 +33,10 @@ pub(crate) struct Member {
     pub(crate) writable: Notify,
     /// The connection has come or gone.
     pub(crate) changed: Notify,
+    /// The link may take frames again.
+    room: Notify,
+    /// Who waits for that.
+    wait_for_room: AtomicUsize,
     /// Dial now, whatever the backoff says.
     pub(crate) kicked: Notify,
 }
@@ -68,8 +73,18 @@ impl Member {
             last_error: None,
             refusal: None,
         };
-        let (writable, changed, kicked) = (Notify::new(), Notify::new(), Notify::new());
-        Self { id, name, address, shared, state: Mutex::new(state), writable, changed, kicked }
+        Self {
+            id,
+            name,
+            address,
+            shared,
+            state: Mutex::new(state),
+            writable: Notify::new(),
+            changed: Notify::new(),
+            room: Notify::new(),
+            wait_for_room: AtomicUsize::new(0),
+            kicked: Notify::new(),
+        }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -213,6 +228,28 @@ impl Member {
         }
     }
 
+    /// Waits until a cast would go straight to the writer, or be answered at once.
+    pub(crate) async fn wait_clear(&self) {
+        struct Waits<'a>(&'a AtomicUsize);
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // Before the lock is taken, so that whoever changes the state after that sees it.
+        self.wait_for_room.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.wait_for_room);
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if self.lock().peer.is_clear() {
+                return;
+            }
+            room.await;
+        }
+    }
+
     /// Ends the peer's stay when its time has come, for as long as the node lives.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
@@ -316,6 +353,9 @@ impl Member {
         }
         if state.peer.wants_write() {
             self.writable.notify_one();
+        }
+        if self.wait_for_room.load(Ordering::Relaxed) > 0 && state.peer.is_clear() {
+            self.room.notify_waiters();
         }
         announced
     }

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::builder::NodeBuilder;
+use crate::call::Call;
 use crate::doorman::Doorman;
 use crate::error::{CallError, SendError};
 use crate::identity::Identity;
-use crate::mailbox::{Call, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::member::Member;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -117,10 +118,8 @@ impl Node {
     /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
         let mailbox = self.mailbox();
-        // A limit beyond what the clock can count to is none.
-        let deadline = request.limit().and_then(|limit| Instant::now().checked_add(limit));
         let call = mailbox.cast(peer, request)?;
-        Ok(Call::new(mailbox, call, deadline))
+        Ok(Call::new(mailbox, call))
     }
 
     /// Casts and waits for the first reply. Dropping the future kills the job.
@@ -131,10 +130,21 @@ impl Node {
         self.cast(peer, request)?.reply().await
     }
 
-    /// A mailbox for the answers of many calls. Up to 65,536 replies may wait in it; a job that replies beyond that is
-    /// ended and its call answered.
+    /// As [`Node::cast`], but waits until the peer is there and keeps up: see
+    /// [`MailboxHandle::cast_when_clear`](crate::MailboxHandle::cast_when_clear).
+    ///
+    /// # Errors
+    /// As [`Node::cast`]; also [`SendError::NoRoom`].
+    pub async fn cast_when_clear(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
+        let mailbox = self.mailbox();
+        let call = mailbox.cast_when_clear(peer, request).await?;
+        Ok(Call::new(mailbox, call))
+    }
+
+    /// A mailbox for the answers of many calls. As many replies may wait in it as `Limits::mailbox_length_max` and
+    /// `mailbox_bytes_max` say; a job that replies beyond is ended and its call answered.
     pub fn mailbox(&self) -> Mailbox {
-        Mailbox::new(self.clone(), MAILBOX_LENGTH_MAX)
+        Mailbox::new(self.clone(), &self.shared().limits)
     }
 
     /// A reference for [`Mailbox::cast_as`], used by nobody before.
@@ -360,9 +370,6 @@ impl Shared {
         }
     }
 }
-
-/// Answers that wait in one mailbox.
-const MAILBOX_LENGTH_MAX: usize = 65_536;
 
 /// How long a leaving node waits for peers to have its last words.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);

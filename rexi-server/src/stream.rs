@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, unfold};
 use rexi_proto::{Answer, CallRef, ExitReason};
 
+use crate::call::Call;
 use crate::error::{CallError, SendError};
-use crate::mailbox::Call;
 use crate::node::Node;
 use crate::request::Request;
 use rexi_proto::NodeName;
