@@ -36,6 +36,8 @@ mod request;
 mod mailbox;
 mod call;
 mod stream;
+mod gather;
+mod quorum;
 mod member;
 mod connection;
 mod local;
@@ -64,9 +66,11 @@ pub use context::Context;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
 pub use error::{CallError, JobOver, QuestionError, SendError, StartError};
+pub use gather::{Gather, Gathered, Heard, Step};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use mailbox::{Event, Mailbox, MailboxHandle};
 pub use node::Node;
+pub use quorum::{Quorum, QuorumError, Vote, VoteError};
 pub use registry::IntoEnding;
 pub use request::Request;
 pub use rexi_proto::{
