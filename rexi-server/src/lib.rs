@@ -45,6 +45,7 @@ mod dial;
 mod accept;
 mod handshake;
 mod transport;
+mod env;
 mod doorman;
 mod identity;
 #[cfg(feature = "dev-certs")]
@@ -58,6 +59,7 @@ pub use bytes::Bytes;
 pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHASE_FILE_BYTES_MAX, Place};
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
+pub use env::{NodeEnv, TaskGroup};
 pub use error::{CallError, SendError, StartError};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use mailbox::{Call, Event, Mailbox};
