@@ -53,6 +53,8 @@ mod dev_certs;
 mod config;
 mod status;
 mod error;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;

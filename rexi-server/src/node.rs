@@ -164,6 +164,13 @@ impl Node {
         }
     }
 
+    /// Ends without a word to anybody, as the end of the process would. The socket is for the caller to close.
+    #[cfg(feature = "testing")]
+    pub(crate) fn crash(&self) {
+        self.shared().env.tasks().abort();
+        self.shared().stop();
+    }
+
     /// Waits until a member has come or gone, or a try to connect has failed.
     pub async fn presence_changed(&self) {
         self.shared().presence.notified().await;
