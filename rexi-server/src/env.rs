@@ -158,8 +158,8 @@ impl Random {
 
 /// All tasks of one node: there is no other way to spawn one. Clones are the same group.
 ///
-/// The node's own tasks end when it stops; its workers are ended by whoever holds their jobs. Those of its QUIC endpoint
-/// live on for as long as there are last words to be sent, unless they are cut short by [`TaskGroup::abort`].
+/// The node's own tasks end when it stops; its workers are ended by whoever holds their jobs. Those of its QUIC
+/// endpoint live on for as long as there are last words to be sent, unless they are cut short by [`TaskGroup::abort`].
 #[derive(Clone, Debug, Default)]
 pub struct TaskGroup {
     tracker: TaskTracker,

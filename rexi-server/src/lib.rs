@@ -8,7 +8,8 @@
 //!       ─► Member | Singleton (singleton.rs) ─► worker (worker.rs) ─► Member ══ QUIC ══► Member ─► Mailbox
 //! ```
 //!
-//! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time.
+//! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time. What of these a node is given from
+//! outside is in env.rs; the feature `testing` has a cluster in memory for the tests of services.
 //!
 //! ```
 //! use rexi_server::{Bytes, Context, Identity, Node, NodeName, Profile, Request};

@@ -1,7 +1,7 @@
 //! A running node: what its tasks share, and the handle that a service holds.
 //!
-//! All tasks are spawned through one group (env.rs), so that a node that stops leaves none behind. When the last handle is
-//! dropped the node stops at once; [`Node::shutdown`] is the orderly way.
+//! All tasks are spawned through one group (env.rs), so that a node that stops leaves none behind. When the last handle
+//! is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,48 +1,12 @@
 //! A cluster for the tests of services: real nodes in one process, on a network in memory and in virtual time.
 //!
-//! All of it is real, the QUIC packets and the TLS handshakes too, but the UDP sockets: datagrams travel in memory, each
-//! taking a millisecond, and links can be cut, healed, made slow or lossy. Nodes can crash and come back at another
+//! All of it is real, the QUIC packets and the TLS handshakes too, but the UDP sockets: datagrams travel in memory and
+//! take a millisecond each, and links can be cut, healed, made slow or lossy. Nodes can crash and come back at another
 //! release. Time is tokio's: on a paused clock, a test in which 23 seconds pass takes some milliseconds.
 //!
 //! A test runs on one thread with the clock paused, `#[tokio::test(start_paused = true)]`, for which `tokio` needs its
 //! feature `test-util`. Time then moves on whenever all tasks wait. A runtime with several threads cannot be paused; on
 //! it a cluster works too, in real time.
-//!
-//! ```
-//! use std::time::Duration;
-//!
-//! use rexi_server::testing::TestCluster;
-//! use rexi_server::{Bytes, CallError, Context, Profile, Request};
-//!
-//! async fn echo(_job: Context, argument: Bytes) -> Result<Bytes, std::convert::Infallible> {
-//!     Ok(argument)
-//! }
-//!
-//! // In a test: #[tokio::test(start_paused = true)]
-//! #[tokio::main(flavor = "current_thread", start_paused = true)]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let cluster = TestCluster::new(["n1", "n2", "n3"]);
-//!     cluster.define_all(|node| node.function("echo", echo));
-//!     let [.., release] = Profile::train();
-//!     cluster.start_all(&release)?;
-//!     cluster.ready().await;
-//!
-//!     let (n1, n3) = (cluster.node("n1"), cluster.name("n3"));
-//!     assert_eq!(n1.call(&n3, Request::new("echo", "hello")).await?, "hello");
-//!
-//!     // Nobody hears of a cut at once, and a brief one ends nothing.
-//!     cluster.cut("n1", "n3");
-//!     let call = n1.cast(&n3, Request::new("echo", "later"))?;
-//!     tokio::time::sleep(Duration::from_secs(4)).await;
-//!     cluster.heal("n1", "n3");
-//!     assert_eq!(call.reply().await?, "later");
-//!
-//!     // A longer one does: 8 s until the connection is idle, and 15 s in which it could come back.
-//!     cluster.cut("n1", "n3");
-//!     assert!(matches!(n1.call(&n3, Request::new("echo", "lost")).await, Err(CallError::Down(_))));
-//!     Ok(())
-//! }
-//! ```
 
 mod network;
 
@@ -72,6 +36,42 @@ use network::{Link, Network};
 /// is run again with [`TestCluster::with_seed`]. What TLS draws (keys, so the bytes of packets) is not chosen by it.
 ///
 /// Members are named by their text. A method that takes one panics where there is no such member.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use rexi_server::testing::TestCluster;
+/// use rexi_server::{Bytes, CallError, Context, Profile, Request};
+///
+/// async fn echo(_job: Context, argument: Bytes) -> Result<Bytes, std::convert::Infallible> {
+///     Ok(argument)
+/// }
+///
+/// // In a test: #[tokio::test(start_paused = true)]
+/// #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let cluster = TestCluster::new(["n1", "n2", "n3"]);
+///     cluster.define_all(|node| node.function("echo", echo));
+///     let [.., release] = Profile::train();
+///     cluster.start_all(&release)?;
+///     cluster.ready().await;
+///
+///     let (n1, n3) = (cluster.node("n1"), cluster.name("n3"));
+///     assert_eq!(n1.call(&n3, Request::new("echo", "hello")).await?, "hello");
+///
+///     // Nobody hears of a cut at once, and a brief one ends nothing.
+///     cluster.cut("n1", "n3");
+///     let call = n1.cast(&n3, Request::new("echo", "later"))?;
+///     tokio::time::sleep(Duration::from_secs(4)).await;
+///     cluster.heal("n1", "n3");
+///     assert_eq!(call.reply().await?, "later");
+///
+///     // A longer one does: 8 s until the connection is idle, and 15 s in which it could come back.
+///     cluster.cut("n1", "n3");
+///     assert!(matches!(n1.call(&n3, Request::new("echo", "lost")).await, Err(CallError::Down(_))));
+///     Ok(())
+/// }
+/// ```
 pub struct TestCluster {
     seed: u64,
     members: BTreeMap<NodeName, Member>,
@@ -293,9 +293,9 @@ impl TestCluster {
         self.change(one, other, |link| link.loss = loss);
     }
 
-    /// Ends a member as the end of its process would: nobody is told, its address is free at once, its tasks are dropped
-    /// before time moves on. Handles on it that are still held answer that all is down. What its functions spawned for
-    /// themselves goes on. Nothing happens where the member does not run.
+    /// Ends a member as the end of its process would: nobody is told, its address is free at once, and its tasks are
+    /// dropped before time moves on. Handles on it that are still held answer that all is down. What its functions
+    /// spawned for themselves goes on. Nothing happens where the member does not run.
     ///
     /// # Panics
     /// Where there is no such member.
@@ -321,9 +321,11 @@ impl TestCluster {
         self.start(member, profile)
     }
 
-    /// Stops a member in good order, as [`Node::shutdown`] does with a limit of 10 s, and frees its address. Returns how
-    /// many jobs had to be ended; 0 where the member does not run. When the future is dropped in its middle, the node
-    /// leaves without waiting further, unless somebody else holds it.
+    /// Stops a member in good order, as [`Node::shutdown`] does with a limit of 10 s, and frees its address. Returns
+    /// how many jobs had to be ended; 0 where the member does not run.
+    ///
+    /// Not cancel safe: when the future is dropped in its middle, the cluster no longer knows the node, which leaves
+    /// without waiting further once nobody else holds it.
     ///
     /// # Panics
     /// Where there is no such member.

@@ -89,7 +89,7 @@ impl Network {
         Ok(Arc::new(Socket { network: self.clone(), address, id, timer: Mutex::default() }))
     }
 
-    /// Closes the socket at that address, whoever holds it: it sends and receives nothing more, and the address is free.
+    /// Closes the socket at that address, whoever holds it: it sends and receives nothing more, the address is free.
     pub(super) fn close(&self, address: SocketAddr) {
         let closed = self.lock().sockets.remove(&address);
         // Not under the lock: the reader may be the last to hold a socket.
