@@ -291,6 +291,8 @@ async fn a_node_that_crashes_leaves_no_task_and_says_nothing() {
         assert_eq!(open.reply().await, Err(CallError::Down(DownReason::NoConnection)));
         between(20..=24, crashed);
 
+        assert_eq!(n2.clone().shutdown(Duration::from_secs(1)).await, 0, "nothing is left to be ended");
+        assert_eq!((n2.status().jobs, n2.status().calls), (0, 0));
         cluster.crash("n1");
         settle().await;
         assert_eq!(alive(), before, "release {number}: no task is left, though handles are held");

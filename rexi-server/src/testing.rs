@@ -94,7 +94,8 @@ struct State {
 type Definition = dyn Fn(NodeBuilder) -> NodeBuilder + Send + Sync;
 
 impl TestCluster {
-    /// A cluster of these members, none of which runs yet, with a seed of its own.
+    /// A cluster of these members, none of which runs yet, with a seed of its own. A name that is given twice is one
+    /// member.
     ///
     /// # Panics
     /// Where a text is no node name, or the system gives no random bytes.
