@@ -176,9 +176,10 @@ struct Quic {
 }
 
 impl TaskGroup {
-    /// Ends the endpoint and its connections where they are, without a word to any peer, as the end of a process does.
-    /// What else the node runs is ended when the node stops.
+    /// Ends the node's own tasks, its endpoint and its connections where they are, without a word to any peer, as the
+    /// end of a process does; no job may start any more. Workers that run go on until the last handle is dropped.
     pub fn abort(&self) {
+        self.stop();
         let mut quic = self.quic();
         quic.aborted = true;
         quic.tasks.drain(..).for_each(|task| task.abort());
@@ -270,17 +271,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_group_that_is_stopped_and_aborted_leaves_no_task() {
+    async fn a_group_that_is_aborted_leaves_no_task() {
         let tasks = TaskGroup::default();
         let own = tasks.spawn(std::future::pending::<()>());
         let runtime = tasks.runtime();
         runtime.spawn(Box::pin(std::future::pending()));
         let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         assert_eq!(alive(), 2);
-        tasks.stop();
+        tasks.abort();
         assert_eq!(own.await.expect("no panic"), None);
         assert!(tasks.has_stopped());
-        tasks.abort();
         runtime.spawn(Box::pin(std::future::pending()));
         tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await.expect("its own tasks are gone");
         tokio::task::yield_now().await;
