@@ -53,6 +53,11 @@ fn the_core_has_no_clock_socket_task_or_chance() {
 }
 
 #[test]
+fn the_server_takes_tasks_and_chance_from_its_environment() {
+    judge("server through env", &workspace(), server_through_env);
+}
+
+#[test]
 fn nothing_is_used_that_the_workspace_bans() {
     judge("ban", &workspace(), bans);
 }
@@ -388,6 +393,18 @@ fn core_without_io(source: &Source) -> Vec<Finding> {
     banned.collect()
 }
 
+fn server_through_env(source: &Source) -> Vec<Finding> {
+    let exempt = ["rexi-server/src/env.rs", "rexi-server/src/testing.rs"].contains(&source.path.as_str());
+    if !source.path.starts_with("rexi-server/src/") || exempt {
+        return Vec::new();
+    }
+    let banned = SERVER_BANS.iter().flat_map(|(name, instead)| {
+        let what = format!("`{name}` in the server: {instead}");
+        find(source, |line| source.ships(line) && holds(&line.code, name), &what)
+    });
+    banned.collect()
+}
+
 fn bans(source: &Source) -> Vec<Finding> {
     let banned = BANS.iter().flat_map(|(name, instead)| {
         find(source, |line| holds(&line.code, name), &format!("`{name}` is banned: {instead}"))
@@ -462,6 +479,12 @@ const CORE_BANS: [(&str, &str); 7] = [
 ];
 
 /// What no file may name, and what it does instead.
+const SERVER_BANS: [(&str, &str); 4] = [
+    ("tokio::spawn", "a node that crashes in a test must leave no task: use `Shared::spawn`"),
+    ("spawn_blocking", "a test's clock stands still while a thread works: do it before the node starts"),
+    ("rand::random", "a seed must repeat it: use `NodeEnv::random`"),
+    ("rand::rng", "a seed must repeat it: use `NodeEnv::random`"),
+];
 const BANS: [(&str, &str); 2] = [
     ("into_0rtt", "early data can be replayed, and a cast runs at most once: await the connection"),
     ("unbounded_channel", "every queue has a bound: use `mpsc::channel(limit)` and say what happens when it is full"),
@@ -598,6 +621,15 @@ mod tests {
         assert_eq!(lines_of(&findings), [1, 7, 3]);
         assert!(findings[1].what.contains("BTreeMap"), "{findings:?}");
         assert_eq!(core_without_io(&Source::new("rexi-server/src/x.rs", text)), []);
+    }
+
+    #[test]
+    fn the_server_is_told_where_to_spawn() {
+        let text = "tokio::spawn(a);\n// tokio::spawn\nshared.spawn(a);\nrand::random_range(0..1);\nrand::random();";
+        let found = |path: &str| lines_of(&server_through_env(&Source::new(path, text)));
+        assert_eq!(found("rexi-server/src/x.rs"), [1, 5]);
+        assert_eq!(found("rexi-server/src/env.rs"), []);
+        assert_eq!(found("rexi-migrate/src/x.rs"), []);
     }
 
     #[test]

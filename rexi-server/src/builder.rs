@@ -13,11 +13,11 @@ use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Pro
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::context::Context;
 use crate::doorman::Doorman;
+use crate::env::NodeEnv;
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::member::Member;
@@ -41,6 +41,7 @@ pub struct NodeBuilder {
     rollout: Rollout,
     limits: Limits,
     mutants: Mutants,
+    env: NodeEnv,
 }
 
 impl NodeBuilder {
@@ -56,6 +57,7 @@ impl NodeBuilder {
             rollout: Rollout::from_release(),
             limits: Limits::default(),
             mutants: Mutants::default(),
+            env: NodeEnv::system(),
         }
     }
 
@@ -119,6 +121,12 @@ impl NodeBuilder {
         self
     }
 
+    /// What the node is given from outside. Default: [`NodeEnv::system`].
+    pub fn env(mut self, env: NodeEnv) -> Self {
+        self.env = env;
+        self
+    }
+
     /// Breaks the protocol on purpose, to show that the verifier notices.
     #[cfg(feature = "mutants")]
     pub fn mutants(mut self, mutants: Mutants) -> Self {
@@ -136,7 +144,7 @@ impl NodeBuilder {
         let rollout = self.start_rollout(source.as_deref())?;
         let addresses = self.peers.iter().map(|&(_, address)| address);
         let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
-        let endpoint = transport::open(self.listen, &self.identity, &self.limits, &doorman)?;
+        let endpoint = transport::open(self.listen, &self.identity, &self.limits, &doorman, &self.env)?;
         let shared = self.assemble(rollout, endpoint, doorman);
         spawn_tasks(&shared, source);
         let node = Node::new(shared);
@@ -148,7 +156,7 @@ impl NodeBuilder {
 
     fn check(&self) -> Result<(), StartError> {
         self.limits.check()?;
-        self.identity.check(&self.name, SystemTime::now())?;
+        self.identity.check(&self.name, self.env.now())?;
         if let Some((peer, address)) = self.peers.iter().find(|(_, address)| self.cannot_dial(*address)) {
             let (peer, address, listen) = (peer.clone(), *address, self.listen);
             return Err(StartError::AddressFamily { peer, address, listen });
@@ -186,7 +194,7 @@ impl NodeBuilder {
     }
 
     fn assemble(self, rollout: rexi_proto::Rollout, endpoint: quinn::Endpoint, doorman: Arc<Doorman>) -> Arc<Shared> {
-        let Self { name, profile, peers, registry, limits, mutants, .. } = self;
+        let Self { name, profile, peers, registry, limits, mutants, env, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phase: rollout.phase(),
@@ -209,7 +217,7 @@ impl NodeBuilder {
                 members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
                 members_by_id,
                 name,
-                incarnation: incarnation_now(),
+                incarnation: incarnation(env.now()),
                 limits,
                 started: Instant::now(),
                 registry,
@@ -218,9 +226,8 @@ impl NodeBuilder {
                 rollout: Mutex::new(rollout),
                 endpoint,
                 doorman,
-                tasks: TaskTracker::new(),
+                env,
                 flush: CancellationToken::new(),
-                stop: CancellationToken::new(),
                 draining: AtomicBool::new(false),
                 presence: Notify::new(),
                 job_ended: Notify::new(),
@@ -268,7 +275,7 @@ async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
 }
 
 /// Microseconds since 1970; a clock before that counts as 1970.
-fn incarnation_now() -> Incarnation {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn incarnation(now: SystemTime) -> Incarnation {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     Incarnation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

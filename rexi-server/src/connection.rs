@@ -177,10 +177,14 @@ impl Writer {
                 if out.is_empty() {
                     break;
                 }
-                match tokio::time::timeout(WRITE_LIMIT, lane.write_all(&out)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return End::Lost(error.to_string()),
-                    Err(_) => return End::TooSlow,
+                let mut unwritten = &out[..];
+                while !unwritten.is_empty() {
+                    // A limit on silence and not on the whole: a slow peer that reads on is no dead one.
+                    match tokio::time::timeout(WRITE_LIMIT, lane.write(unwritten)).await {
+                        Ok(Ok(written)) => unwritten = &unwritten[written..],
+                        Ok(Err(error)) => return End::Lost(error.to_string()),
+                        Err(_) => return End::TooSlow,
+                    }
                 }
                 for (bulk, body) in bulk {
                     self.send_bulk(&bulk_streams, &bulk_tasks, bulk, body);

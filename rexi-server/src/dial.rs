@@ -8,6 +8,7 @@ use std::time::Duration;
 use rexi_proto::CloseCode;
 
 use crate::connection;
+use crate::env::Random;
 use crate::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
 use crate::member::{Member, close};
 use crate::node::Shared;
@@ -25,7 +26,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
             biased;
             () = member.kicked.notified() => {}
             () = member.wait_connected(true) => continue,
-            () = tokio::time::sleep(backoff.next_delay()) => {}
+            () = tokio::time::sleep(backoff.next_delay(shared.env.random())) => {}
         }
         let tried = tokio::select! {
             biased;
@@ -92,14 +93,14 @@ struct Backoff {
 }
 
 impl Backoff {
-    fn next_delay(&mut self) -> Duration {
+    fn next_delay(&mut self, random: &Random) -> Duration {
         if self.tries == 0 {
             self.tries = 1;
             return Duration::ZERO;
         }
         let full = BACKOFF_MIN.saturating_mul(1 << (self.tries - 1).min(10)).min(BACKOFF_MAX);
         self.tries += 1;
-        full.mul_f64(rand::random_range(0.5..=1.0))
+        full.mul_f64(random.between(0.5..=1.0))
     }
 }
 
@@ -112,11 +113,11 @@ mod tests {
 
     #[test]
     fn the_first_try_is_at_once_and_later_ones_wait_longer_up_to_a_second() {
-        let mut backoff = Backoff::default();
-        assert_eq!(backoff.next_delay(), Duration::ZERO);
+        let (mut backoff, random) = (Backoff::default(), Random::seeded(1));
+        assert_eq!(backoff.next_delay(&random), Duration::ZERO);
         for tries in 0..40_u32 {
             let full = BACKOFF_MAX.min(BACKOFF_MIN * 2_u32.pow(tries.min(10)));
-            let delay = backoff.next_delay();
+            let delay = backoff.next_delay(&random);
             assert!(delay >= full / 2 && delay <= full, "try {tries}: {delay:?} of {full:?}");
         }
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use quinn::udp::{RecvMeta, Transmit};
-use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
+use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::time::Instant;
 
 /// Knows which addresses may send what.
@@ -33,9 +33,8 @@ impl Doorman {
     }
 
     /// Puts itself before `socket`.
-    pub(crate) fn guard(self: &Arc<Self>, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        let socket = quinn::TokioRuntime.wrap_udp_socket(socket)?;
-        Ok(Arc::new(Guarded { socket, doorman: Arc::clone(self) }))
+    pub(crate) fn guard(self: &Arc<Self>, socket: Arc<dyn AsyncUdpSocket>) -> Arc<dyn AsyncUdpSocket> {
+        Arc::new(Guarded { socket, doorman: Arc::clone(self) })
     }
 
     /// A connection from this address has shown who it is.

@@ -8,7 +8,8 @@
 //!       ─► Member | Singleton (singleton.rs) ─► worker (worker.rs) ─► Member ══ QUIC ══► Member ─► Mailbox
 //! ```
 //!
-//! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time.
+//! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time. What of these a node is given from
+//! outside is in env.rs; the feature `testing` has a cluster in memory for the tests of services.
 //!
 //! ```
 //! use rexi_server::{Bytes, Context, Identity, Node, NodeName, Profile, Request};
@@ -50,6 +51,7 @@ mod dial;
 mod accept;
 mod handshake;
 mod transport;
+mod env;
 mod doorman;
 mod identity;
 #[cfg(feature = "dev-certs")]
@@ -57,6 +59,8 @@ mod dev_certs;
 mod config;
 mod status;
 mod error;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;
@@ -65,6 +69,7 @@ pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHAS
 pub use context::Context;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
+pub use env::{NodeEnv, TaskGroup};
 pub use error::{CallError, JobOver, QuestionError, SendError, StartError};
 pub use gather::{Gather, Gathered, Heard, Step};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};

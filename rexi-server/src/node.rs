@@ -1,7 +1,7 @@
 //! A running node: what its tasks share, and the handle that a service holds.
 //!
-//! All tasks are spawned through one tracker, so that a node that stops leaves none behind. When the last handle is
-//! dropped the node stops at once; [`Node::shutdown`] is the orderly way.
+//! All tasks are spawned through one group (env.rs), so that a node that stops leaves none behind. When the last handle
+//! is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::builder::NodeBuilder;
 use crate::call::Call;
 use crate::doorman::Doorman;
+use crate::env::NodeEnv;
 use crate::error::{CallError, SendError};
 use crate::identity::Identity;
 use crate::mailbox::Mailbox;
@@ -55,11 +55,9 @@ pub(crate) struct Shared {
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) doorman: Arc<Doorman>,
-    pub(crate) tasks: TaskTracker,
+    pub(crate) env: NodeEnv,
     /// Set when connections are to say their last words.
     pub(crate) flush: CancellationToken,
-    /// Set when every task is to end.
-    pub(crate) stop: CancellationToken,
     pub(crate) draining: AtomicBool,
     pub(crate) presence: Notify,
     pub(crate) job_ended: Notify,
@@ -176,6 +174,13 @@ impl Node {
         }
     }
 
+    /// Ends without a word to anybody, as the end of the process would. The socket is for the caller to close.
+    #[cfg(feature = "testing")]
+    pub(crate) fn crash(&self) {
+        self.shared().env.tasks().abort();
+        self.shared().stop();
+    }
+
     /// Waits until a member has come or gone, or a try to connect has failed.
     pub async fn presence_changed(&self) {
         self.shared().presence.notified().await;
@@ -193,7 +198,7 @@ impl Node {
         shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node is leaving");
         let _ = tokio::time::timeout(CLOSE_LIMIT, shared.endpoint.wait_idle()).await;
         shared.stop();
-        let _ = tokio::time::timeout(FLUSH_LIMIT, shared.tasks.wait()).await;
+        let _ = tokio::time::timeout(FLUSH_LIMIT, shared.env.tasks().wait()).await;
         ended
     }
 }
@@ -349,18 +354,16 @@ impl Shared {
         &self,
         task: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<Option<T>> {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move { stop.run_until_cancelled(task).await })
+        self.env.tasks().spawn(task)
     }
 
     /// Whether the node has stopped, so that no job may start any more.
     pub(crate) fn has_stopped(&self) -> bool {
-        self.tasks.is_closed()
+        self.env.tasks().has_stopped()
     }
 
     fn stop(&self) {
-        self.stop.cancel();
-        self.tasks.close();
+        self.env.tasks().stop();
         for member in &self.members_by_id {
             member.abort_workers();
             member.with(|peer, _| peer.stop());

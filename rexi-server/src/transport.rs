@@ -5,11 +5,15 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{AckFrequencyConfig, ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
+    TransportConfig, VarInt,
+};
 use rexi_proto::Limits;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::doorman::Doorman;
+use crate::env::{NodeEnv, Random};
 use crate::error::StartError;
 use crate::identity::Identity;
 
@@ -19,25 +23,56 @@ pub(crate) fn open(
     identity: &Identity,
     limits: &Limits,
     doorman: &Arc<Doorman>,
+    env: &NodeEnv,
 ) -> Result<quinn::Endpoint, StartError> {
     let transport = Arc::new(transport(limits));
-    let mut server = ServerConfig::with_crypto(identity.quic_server_crypto()?);
+    let mut server = ServerConfig::new(identity.quic_server_crypto()?, env.random().token_key());
     server
         .transport_config(Arc::clone(&transport))
         // A node does not move; a client that claims to is not followed.
         .migration(false)
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(64 << 10)
-        .incoming_buffer_size_total(4 << 20);
+        .incoming_buffer_size_total(4 << 20)
+        .time_source(env.time_source());
+    let mut config = EndpointConfig::new(env.random().reset_key());
+    config.rng_seed(Some(env.random().bytes()));
     let mut client = ClientConfig::new(identity.quic_client_crypto()?);
     client.transport_config(transport);
+    if env.random().is_seeded() {
+        seed(env.random(), &mut config, &mut client);
+    }
     let listen = |source| StartError::Listen { address, source };
-    let socket = doorman.guard(bind(address).map_err(listen)?).map_err(listen)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let endpoint = quinn::Endpoint::new_with_abstract_socket(EndpointConfig::default(), Some(server), socket, runtime);
+    let socket = doorman.guard(env.open_socket(address).map_err(listen)?);
+    let endpoint = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, env.tasks().runtime());
     let mut endpoint = endpoint.map_err(listen)?;
     endpoint.set_default_client_config(client);
     Ok(endpoint)
+}
+
+/// Draws connection ids from the seed too. quinn's own are not seeded; they can be told from those of others, which a
+/// test does without.
+fn seed(random: &Random, config: &mut EndpointConfig, client: &mut ClientConfig) {
+    let ids = random.clone();
+    config.cid_generator(move || Box::new(SeededIds(ids.clone())));
+    let ids = random.clone();
+    client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.bytes::<20>())));
+}
+
+struct SeededIds(Random);
+
+impl ConnectionIdGenerator for SeededIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&self.0.bytes::<8>())
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
 }
 
 fn transport(limits: &Limits) -> TransportConfig {
@@ -63,7 +98,7 @@ fn transport(limits: &Limits) -> TransportConfig {
 }
 
 /// A socket with buffers of 4 MiB, where the system grants them: with its default, bursts are lost and bulk is halved.
-fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     for granted in [socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES), socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)]

@@ -155,7 +155,7 @@ pub(crate) fn spawn(
         }
         owner.handle_end(job, ending);
     };
-    Some(shared.tasks.spawn(task.instrument(span)).abort_handle())
+    Some(shared.env.tasks().spawn_worker(task.instrument(span)))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
