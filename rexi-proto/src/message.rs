@@ -156,6 +156,8 @@ pub enum ExitReason {
     Killed,
     /// The server ended under it. It ran.
     ServerEnded,
+    /// The argument is not of the type that the function takes; the text says what differs. The function did not run.
+    WrongType(Arc<str>),
 }
 
 impl fmt::Display for ExitReason {
@@ -173,6 +175,7 @@ impl fmt::Display for ExitReason {
             Self::ReplyTooLarge => "its reply was larger than the limit",
             Self::Killed => "a kill came before it",
             Self::ServerEnded => "its server ended under it",
+            Self::WrongType(text) => return write!(f, "the argument is not what the function takes: {text}"),
         })
     }
 }

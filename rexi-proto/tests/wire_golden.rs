@@ -93,6 +93,7 @@ fn exit_reasons() -> Vec<(&'static str, ExitReason)> {
         ("reply-too-large", ExitReason::ReplyTooLarge),
         ("killed", ExitReason::Killed),
         ("server-ended", ExitReason::ServerEnded),
+        ("wrong-type", ExitReason::WrongType("no".into())),
     ]
 }
 
@@ -273,7 +274,7 @@ fn needless_bytes_and_lying_lengths_are_refused() {
         assert!(matches!(decode_as(version, &frame), Err(DecodeError::Malformed { .. })), "{frame:?}");
     }
     // Tags that nothing has: an address, an option, a truth value, a reason.
-    for frame in [&[2, 2, 5][..], &[1, 0, 1, 2], &[4, 1, 0, 2, 0], &[5, 1, 0, 0, 12]] {
+    for frame in [&[2, 2, 5][..], &[1, 0, 1, 2], &[4, 1, 0, 2, 0], &[5, 1, 0, 0, 100]] {
         assert!(matches!(decode_as(v2, frame), Err(DecodeError::Malformed { .. })), "{frame:?}");
     }
     assert!(decode(v2, &[]).is_err());
@@ -327,6 +328,7 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
         (0..reasons().len()).prop_map(move |i| reasons()[i].clone()),
         ".{0,20}".prop_map(|text| ExitReason::Failed(text.into())),
         ".{0,20}".prop_map(|text| ExitReason::Panicked(text.into())),
+        ".{0,20}".prop_map(|text| ExitReason::WrongType(text.into())),
     ];
     let exit = (call.clone(), any::<u64>(), ".{0,20}", reason).prop_map(|(call, replies, function, reason)| {
         Message::Exit(Exit { call, replies, function: function.into(), reason })

@@ -164,6 +164,7 @@ enum Reason<'a> {
     ReplyTooLarge,
     Killed,
     ServerEnded,
+    WrongType(&'a str),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -252,6 +253,7 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::ReplyTooLarge => Self::ReplyTooLarge,
             ExitReason::Killed => Self::Killed,
             ExitReason::ServerEnded => Self::ServerEnded,
+            ExitReason::WrongType(text) => Self::WrongType(clipped(text, TEXT_BYTES_MAX)),
         }
     }
 }
@@ -271,6 +273,7 @@ impl From<Reason<'_>> for ExitReason {
             Reason::ReplyTooLarge => Self::ReplyTooLarge,
             Reason::Killed => Self::Killed,
             Reason::ServerEnded => Self::ServerEnded,
+            Reason::WrongType(text) => Self::WrongType(text.into()),
         }
     }
 }
