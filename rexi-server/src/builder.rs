@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Profile, Server, ServerAddress};
+use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Profile, Release, Server, ServerAddress};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,8 +36,8 @@ pub struct NodeBuilder {
     identity: Identity,
     listen: SocketAddr,
     peers: Vec<(NodeName, SocketAddr)>,
-    registry: Registry,
-    twice: Option<String>,
+    pub(crate) registry: Registry,
+    pub(crate) twice: Option<String>,
     rollout: Rollout,
     limits: Limits,
     mutants: Mutants,
@@ -156,6 +156,11 @@ impl NodeBuilder {
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
+        let own = Release::from(self.profile.release());
+        if let Some(row) = self.registry.rows().filter_map(|(_, row)| row).find(|row| !row.accepted(own)) {
+            let (row, release) = (Box::new(row.clone()), self.profile.release().clone());
+            return Err(StartError::FunctionNotInRelease { row, release });
+        }
         let mut names = std::collections::BTreeSet::from([&self.name]);
         match self.peers.iter().find(|(name, _)| !names.insert(name)) {
             Some((twice, _)) => Err(StartError::PeerTwice(twice.clone())),
@@ -209,6 +214,7 @@ impl NodeBuilder {
                 members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
                 members_by_id,
                 name,
+                release: Release::from(profile.release()),
                 incarnation: incarnation_now(),
                 limits,
                 started: Instant::now(),

@@ -32,6 +32,10 @@
 
 mod node;
 mod builder;
+mod function;
+pub mod typed;
+mod shape;
+mod bounded;
 mod request;
 mod mailbox;
 mod member;
@@ -58,21 +62,23 @@ pub use bytes::Bytes;
 pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHASE_FILE_BYTES_MAX, Place};
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
-pub use error::{CallError, SendError, StartError};
+pub use error::{AskError, CallError, SendError, StartError};
+pub use function::{Function, Life, Payload, StreamFunction};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use mailbox::{Call, Event, Mailbox};
 pub use node::Node;
 pub use registry::IntoEnding;
 pub use request::Request;
 pub use rexi_proto::{
-    Answer, CallRef, CastError, DownReason, Ending, ExitReason, Incarnation, LimitingFactor, Limits, LimitsError,
-    MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError, Refusal,
-    ServerAddress, Servers, Trace, UnknownPhase, VersionRange, WireVersion,
+    Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
+    LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
+    Refusal, Release, ServerAddress, Servers, Trace, UnknownPhase, VersionRange, WireVersion,
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use semver::Version;
+pub use shape::{Shape, ShapeError};
 pub use status::{NodeStatus, PeerPresence, PeerStatus};
 pub use worker::Context;
 

@@ -71,8 +71,8 @@ impl Mailbox {
     /// Casts to `peer`. Never waits; whatever becomes of it, the mailbox hears.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent and nothing is
-    /// heard.
+    /// [`SendError`] where the peer is no member, the request is out of bounds, or this node's release may not emit its
+    /// function; nothing was sent and nothing is heard.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<CallRef, SendError> {
         let call = self.node.next_call();
         self.cast_as(call, peer, request)?;
@@ -85,6 +85,7 @@ impl Mailbox {
     /// As [`Mailbox::cast`]; also where the reference is in use.
     pub fn cast_as(&self, call: CallRef, peer: &NodeName, request: Request) -> Result<(), SendError> {
         let member = self.node.member(peer)?;
+        let request = request.into_cast(call, self.node.shared().release)?;
         {
             let mut state = self.inner.lock();
             if state.open.contains_key(&call) {
@@ -92,7 +93,7 @@ impl Mailbox {
             }
             state.open.insert(call, Arc::clone(member));
         }
-        let cast = member.with(|peer, now| peer.cast(now, request.into_cast(call), Arc::clone(&self.inner)));
+        let cast = member.with(|peer, now| peer.cast(now, request, Arc::clone(&self.inner)));
         cast.map_err(|error| {
             self.inner.lock().open.remove(&call);
             SendError::Refused(error)

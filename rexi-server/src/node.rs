@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase};
+use rexi_proto::{
+    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -42,6 +44,8 @@ struct Handle {
 /// What the node's tasks share.
 pub(crate) struct Shared {
     pub(crate) name: NodeName,
+    /// What the rows of functions are compared with.
+    pub(crate) release: Release,
     pub(crate) incarnation: Incarnation,
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
