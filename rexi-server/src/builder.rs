@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::doorman::Doorman;
 use crate::error::StartError;
+use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::member::Member;
 use crate::node::{Node, Shared};
@@ -40,6 +41,7 @@ pub struct NodeBuilder {
     pub(crate) twice: Option<String>,
     rollout: Rollout,
     limits: Limits,
+    pub(crate) errors_kept: usize,
     mutants: Mutants,
 }
 
@@ -55,6 +57,7 @@ impl NodeBuilder {
             twice: None,
             rollout: Rollout::from_release(),
             limits: Limits::default(),
+            errors_kept: 0,
             mutants: Mutants::default(),
         }
     }
@@ -191,7 +194,7 @@ impl NodeBuilder {
     }
 
     fn assemble(self, rollout: rexi_proto::Rollout, endpoint: quinn::Endpoint, doorman: Arc<Doorman>) -> Arc<Shared> {
-        let Self { name, profile, peers, registry, limits, mutants, .. } = self;
+        let Self { name, profile, peers, registry, limits, errors_kept, mutants, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phase: rollout.phase(),
@@ -219,6 +222,7 @@ impl NodeBuilder {
                 limits,
                 started: Instant::now(),
                 registry,
+                failures: Arc::new(Failures::new(errors_kept)),
                 singleton,
                 phase: watch::Sender::new(rollout.phase()),
                 rollout: Mutex::new(rollout),

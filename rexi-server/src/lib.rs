@@ -43,6 +43,7 @@ mod connection;
 mod local;
 mod registry;
 mod worker;
+mod failures;
 mod singleton;
 mod rollout;
 mod dial;
@@ -63,6 +64,7 @@ pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHAS
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
 pub use error::{AskError, CallError, SendError, StartError};
+pub use failures::Failure;
 pub use function::{Function, Life, Payload, StreamFunction};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use mailbox::{Call, Event, Mailbox};

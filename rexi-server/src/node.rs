@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::builder::NodeBuilder;
 use crate::doorman::Doorman;
 use crate::error::{CallError, SendError};
+use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::mailbox::{Call, Mailbox};
 use crate::member::Member;
@@ -50,6 +51,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
     pub(crate) registry: Registry,
+    pub(crate) failures: Arc<Failures>,
     /// By name, the node itself among them.
     pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
     pub(crate) members_by_id: Vec<Arc<Member>>,

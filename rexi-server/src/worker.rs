@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::failures::Origin;
 use crate::member::Member;
 use crate::node::Shared;
 use crate::singleton::Singleton;
@@ -117,6 +118,8 @@ pub(crate) fn spawn(
     let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
     let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
     let deadline = time_left.map(|left| Instant::now() + left);
+    let origin = Origin { server: job.server, caller: caller.clone(), function: Arc::clone(&name), call: job.call };
+    let failures = Arc::clone(&shared.failures);
     let context = Context { owner: owner.clone(), job, caller: caller.clone(), function: name, deadline, nonce, trace };
     let work = function(context, body);
     let work = async move {
@@ -132,8 +135,9 @@ pub(crate) fn spawn(
             Ok(None) => Ending::Exit(ExitReason::TimePassed),
             Err(panic) => Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into())),
         };
-        if let Ending::Exit(reason @ (ExitReason::Failed(_) | ExitReason::Panicked(_))) = &ending {
-            tracing::warn!(%reason, "a job ended with an error");
+        // Before its caller hears, who may then ask for it.
+        if let Ending::Exit(reason) = &ending {
+            failures.note(origin, reason);
         }
         owner.handle_end(job, ending);
     };
