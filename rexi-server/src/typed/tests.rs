@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{PayloadError, decode, encode};
 use crate::bounded::NESTING_MAX;
+use crate::error::{AskError, CallError};
 use crate::function::Payload;
+use crate::typed;
 
 /// The types as another build has them: the same names, built otherwise.
 mod other {
@@ -129,6 +131,28 @@ fn an_enum_may_gain_variants_at_its_end() {
     assert_eq!(pass::<NextColor>(&Color::Red), Ok(NextColor::Red));
     assert_eq!(pass::<Color>(&NextColor::Named("teal".into())), Ok(Color::Named("teal".into())));
     assert!(matches!(pass::<Color>(&NextColor::Blue), Err(PayloadError::Malformed { .. })), "once it is used");
+}
+
+crate::function! {
+    /// Points from here on.
+    Points = "points" (u32) -> stream Point, error String, since 1.0;
+}
+
+#[test]
+fn a_stream_has_items_and_an_end() {
+    let point = Point { x: 1, y: 2 };
+    let item = encode(&point).expect("it can be encoded");
+    assert_eq!(typed::item::<Points>(&item), Ok(point.clone()));
+    let end = |end: Result<Option<Point>, String>| typed::last::<Points>(&encode(&end).expect("it can be encoded"));
+    assert_eq!(end(Ok(Some(point.clone()))), Ok(Some(point)));
+    assert_eq!(end(Ok(None)), Ok(None));
+    assert_eq!(end(Err("lost".into())), Err(AskError::Function("lost".into())));
+    let is_wrong =
+        |error: &CallError| matches!(error, CallError::WrongReply { function, .. } if &**function == "points");
+    let error = typed::item::<Points>(&encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
+    assert!(is_wrong(&error.expect_err("another struct")));
+    let Err(AskError::Call(error)) = typed::last::<Points>(&item) else { panic!("an item is no end") };
+    assert!(is_wrong(&error), "{error}");
 }
 
 /// These are the limits of it, as the module's documentation says.
