@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Profile, Server, ServerAddress};
+use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Profile, Release, Server, ServerAddress};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::doorman::Doorman;
 use crate::env::NodeEnv;
 use crate::error::StartError;
+use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::member::Member;
 use crate::node::{Node, Shared};
@@ -36,10 +37,11 @@ pub struct NodeBuilder {
     identity: Identity,
     listen: SocketAddr,
     peers: Vec<(NodeName, SocketAddr)>,
-    registry: Registry,
-    twice: Option<String>,
+    pub(crate) registry: Registry,
+    pub(crate) twice: Option<String>,
     rollout: Rollout,
     limits: Limits,
+    pub(crate) errors_kept: usize,
     mutants: Mutants,
     env: NodeEnv,
 }
@@ -56,6 +58,7 @@ impl NodeBuilder {
             twice: None,
             rollout: Rollout::from_release(),
             limits: Limits::default(),
+            errors_kept: 0,
             mutants: Mutants::default(),
             env: NodeEnv::system(),
         }
@@ -164,6 +167,11 @@ impl NodeBuilder {
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
+        let own = Release::from(self.profile.release());
+        if let Some(row) = self.registry.rows().filter_map(|(_, row)| row).find(|row| !row.accepted(own)) {
+            let (row, release) = (Box::new(row.clone()), self.profile.release().clone());
+            return Err(StartError::FunctionNotInRelease { row, release });
+        }
         let mut names = std::collections::BTreeSet::from([&self.name]);
         match self.peers.iter().find(|(name, _)| !names.insert(name)) {
             Some((twice, _)) => Err(StartError::PeerTwice(twice.clone())),
@@ -194,7 +202,7 @@ impl NodeBuilder {
     }
 
     fn assemble(self, rollout: rexi_proto::Rollout, endpoint: quinn::Endpoint, doorman: Arc<Doorman>) -> Arc<Shared> {
-        let Self { name, profile, peers, registry, limits, mutants, env, .. } = self;
+        let Self { name, profile, peers, registry, limits, errors_kept, mutants, env, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phase: rollout.phase(),
@@ -217,10 +225,12 @@ impl NodeBuilder {
                 members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
                 members_by_id,
                 name,
+                release: Release::from(profile.release()),
                 incarnation: incarnation(env.now()),
                 limits,
                 started: Instant::now(),
                 registry,
+                failures: Arc::new(Failures::new(errors_kept)),
                 singleton,
                 phase: watch::Sender::new(rollout.phase()),
                 rollout: Mutex::new(rollout),

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{
-    Answer, CastError, DownReason, ExitReason, LimitsError, NodeName, PhaseError, Refusal, ServerAddress,
+    Answer, CastError, DownReason, ExitReason, FunctionRow, LimitsError, NodeName, PhaseError, Refusal, Release,
+    ServerAddress,
 };
 use thiserror::Error;
 
 use crate::identity::IdentityError;
 use crate::rollout::PhaseSourceError;
+use crate::typed::PayloadError;
 
 /// A node that did not start. The caller or the environment is at fault; nothing is left running.
 #[derive(Debug, Error)]
@@ -37,6 +39,14 @@ pub enum StartError {
     /// A function was registered twice.
     #[error("two functions are called {0:?}; names must differ")]
     FunctionTwice(String),
+    /// A typed function is registered by a release that does not have it, or no longer.
+    #[error("release {release} does not have the function {row}; do not serve it in this release, or correct its row")]
+    FunctionNotInRelease {
+        /// The function's row.
+        row: Box<FunctionRow>,
+        /// The node's release.
+        release: semver::Version,
+    },
     /// A peer was given twice, or is the node itself.
     #[error("{0} is named twice among the node and its peers; names must differ")]
     PeerTwice(NodeName),
@@ -81,6 +91,23 @@ pub enum SendError {
     /// The request is out of bounds.
     #[error(transparent)]
     Refused(#[from] CastError),
+    /// The node's own release may not emit this typed function yet, or no longer: peers that it may meet do not have
+    /// it. Wait for the release that emits it.
+    #[error("release {release} may not call the function {row}")]
+    NotEmitted {
+        /// The function's row.
+        row: Box<FunctionRow>,
+        /// The node's own release.
+        release: Release,
+    },
+    /// The argument of a typed function cannot be encoded.
+    #[error("the argument of {function} cannot be encoded: {problem}")]
+    NotEncoded {
+        /// The function.
+        function: Arc<str>,
+        /// Why.
+        problem: PayloadError,
+    },
 }
 
 /// What a job sends nobody hears any more: it was killed, its caller is gone, or the server has ended it. The function
@@ -123,6 +150,24 @@ pub enum CallError {
         function: Arc<str>,
         /// The panic in words.
         message: Arc<str>,
+    },
+    /// The function takes an argument of another type. The caller is at fault, or was built against other code. The
+    /// function did not run; trying again does not help.
+    #[error("{function} does not take this argument: {problem}")]
+    WrongArgument {
+        /// The function.
+        function: Arc<str>,
+        /// What differs, in the words of the node that has the function.
+        problem: Arc<str>,
+    },
+    /// The typed function's reply is not of the type that it is taken for here. The function ran; trying again does not
+    /// help.
+    #[error("the reply of {function} is not what it is taken for: {problem}")]
+    WrongReply {
+        /// The function.
+        function: Arc<str>,
+        /// What differs.
+        problem: PayloadError,
     },
     /// The function ended without a reply. It ran.
     #[error("the function ended without a reply")]
@@ -167,6 +212,9 @@ impl CallError {
         match answer {
             Answer::Exit { function, reason: ExitReason::Failed(error) } => Self::Failed { function, error },
             Answer::Exit { function, reason: ExitReason::Panicked(message) } => Self::Panicked { function, message },
+            Answer::Exit { function, reason: ExitReason::WrongType(problem) } => {
+                Self::WrongArgument { function, problem }
+            }
             Answer::Exit { reason: ExitReason::Done, .. } => Self::NoReply,
             Answer::Exit { reason: ExitReason::TimePassed, .. } => Self::TimePassed,
             Answer::Exit { reason, .. } => Self::Ended(reason),
@@ -192,6 +240,7 @@ impl CallError {
             | Self::Dropped
             | Self::TooLarge
             | Self::Incompatible(_)
+            | Self::WrongArgument { .. }
             | Self::Down(DownReason::NoConnect) => true,
             Self::Ended(reason) => matches!(
                 reason,
@@ -204,5 +253,33 @@ impl CallError {
             ),
             _ => false,
         }
+    }
+}
+
+/// A call of a typed function without a value.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AskError<E> {
+    /// The function's own error. It ran; whether to try again is for the function to say.
+    #[error("{0}")]
+    Function(E),
+    /// The call came to nothing: it was not sent, or not answered, or not by what the function's type says.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}
+
+impl<E> AskError<E> {
+    /// Whether the function certainly did not run: see [`CallError::did_not_run`].
+    pub fn did_not_run(&self) -> bool {
+        match self {
+            Self::Function(_) => false,
+            Self::Call(error) => error.did_not_run(),
+        }
+    }
+}
+
+impl<E> From<SendError> for AskError<E> {
+    fn from(error: SendError) -> Self {
+        Self::Call(error.into())
     }
 }

@@ -179,9 +179,9 @@ impl Gather {
         }
     }
 
-    /// Hands each answer to `fold`, with what it has made of those before, until it stops, a limit passes, or every call
-    /// has had its last answer. `fold` may cast, kill and drive streams with the gather that it is handed. What is still
-    /// open then stays so: the gather may be folded again.
+    /// Hands each answer to `fold`, with what it has made of those before, until it stops, a limit passes, or every
+    /// call has had its last answer. `fold` may cast, kill and drive streams with the gather that it is handed. What is
+    /// still open then stays so: the gather may be folded again.
     ///
     /// Cancel safe in that no answer is lost but those that `fold` was handed.
     pub async fn fold<A, T>(

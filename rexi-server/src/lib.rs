@@ -33,6 +33,10 @@
 
 mod node;
 mod builder;
+mod function;
+pub mod typed;
+mod shape;
+mod bounded;
 mod request;
 mod mailbox;
 mod call;
@@ -45,6 +49,7 @@ mod local;
 mod registry;
 mod context;
 mod worker;
+mod failures;
 mod singleton;
 mod rollout;
 mod dial;
@@ -70,7 +75,9 @@ pub use context::Context;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
 pub use env::{NodeEnv, TaskGroup};
-pub use error::{CallError, JobOver, QuestionError, SendError, StartError};
+pub use error::{AskError, CallError, JobOver, QuestionError, SendError, StartError};
+pub use failures::Failure;
+pub use function::{Function, Life, Payload, StreamFunction};
 pub use gather::{Gather, Gathered, Heard, Step};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use mailbox::{Event, Mailbox, MailboxHandle};
@@ -79,14 +86,15 @@ pub use quorum::{Quorum, QuorumError, Vote, VoteError};
 pub use registry::IntoEnding;
 pub use request::Request;
 pub use rexi_proto::{
-    Answer, CallRef, CastError, DownReason, Ending, ExitReason, Incarnation, LimitingFactor, Limits, LimitsError,
-    MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError, Refusal,
-    ServerAddress, Servers, StreamTimeouts, Trace, UnknownPhase, VersionRange, WireVersion,
+    Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
+    LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
+    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Trace, UnknownPhase, VersionRange, WireVersion,
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use semver::Version;
+pub use shape::{Shape, ShapeError};
 pub use status::{NodeStatus, PeerPresence, PeerStatus};
 pub use stream::ReplyStream;
 pub use tokio_util::sync::CancellationToken;

@@ -1,5 +1,5 @@
-//! The caller's side: a mailbox that answers are put into, and the handles on it. Dropping a mailbox kills what was cast
-//! through it.
+//! The caller's side: a mailbox that answers are put into, and the handles on it. Dropping a mailbox kills what was
+//! cast through it.
 //!
 //! In: answers, from whichever task reads a peer's connection. Out: events, in the order in which they came. A mailbox
 //! keeps the time limits of its calls, whatever the other node does. Any task may cast with a handle; the answers go to
@@ -176,8 +176,8 @@ impl MailboxHandle {
     /// Casts to `peer`. Never waits; whatever becomes of it, the mailbox hears.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member, the request is out of bounds or the mailbox is gone; nothing was sent
-    /// and nothing is heard.
+    /// [`SendError`] where the peer is no member, the request is out of bounds, this node's release may not emit its
+    /// function, or the mailbox is gone; nothing was sent and nothing is heard.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<CallRef, SendError> {
         let call = self.node.next_call();
         self.cast_as(call, peer, request)?;
@@ -191,10 +191,11 @@ impl MailboxHandle {
     pub fn cast_as(&self, call: CallRef, peer: &NodeName, request: Request) -> Result<(), SendError> {
         let deadline = deadline_of(&request);
         let member = self.node.member(peer)?;
+        let cast = request.into_cast(call, self.node.shared().release)?;
         // The call is noted under the member's lock, so that a kill by another task finds it in both places or none.
         member.with(|peer, now| {
             self.inner.note_open(call, member, deadline)?;
-            let cast = peer.cast(now, request.into_cast(call), Arc::clone(&self.inner));
+            let cast = peer.cast(now, cast, Arc::clone(&self.inner));
             cast.map_err(|error| {
                 self.inner.lock().close(call);
                 SendError::Refused(error)

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase};
+use rexi_proto::{
+    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release,
+};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -20,6 +22,7 @@ use crate::call::Call;
 use crate::doorman::Doorman;
 use crate::env::NodeEnv;
 use crate::error::{CallError, SendError};
+use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::mailbox::Mailbox;
 use crate::member::Member;
@@ -43,10 +46,13 @@ struct Handle {
 /// What the node's tasks share.
 pub(crate) struct Shared {
     pub(crate) name: NodeName,
+    /// What the rows of functions are compared with.
+    pub(crate) release: Release,
     pub(crate) incarnation: Incarnation,
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
     pub(crate) registry: Registry,
+    pub(crate) failures: Arc<Failures>,
     /// By name, the node itself among them.
     pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
     pub(crate) members_by_id: Vec<Arc<Member>>,

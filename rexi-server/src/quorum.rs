@@ -1,7 +1,7 @@
 //! The first answers of several nodes: as many as are needed, and no more than that waited for.
 //!
-//! What CouchDB's fabric builds by hand on top of its fold: the first r of n, a majority, all; with hedging, where nodes
-//! beyond those needed are asked only when the first are slow or fail.
+//! What CouchDB's fabric builds by hand on top of its fold: the first r of n, a majority, all; with hedging, where
+//! nodes beyond those needed are asked only when the first are slow or fail.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;

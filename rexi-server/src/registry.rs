@@ -7,12 +7,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rexi_proto::{Ending, ExitReason};
+use rexi_proto::{Ending, ExitReason, FunctionRow};
 
 use crate::context::Context;
 
-type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
-type Function = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
+pub(crate) type Function = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
 
 /// What a function may return beside an error: a value for the caller, or nothing.
 pub trait IntoEnding {
@@ -42,7 +42,7 @@ impl IntoEnding for () {
 /// A node's functions.
 #[derive(Default)]
 pub(crate) struct Registry {
-    functions: BTreeMap<Arc<str>, Function>,
+    functions: BTreeMap<Arc<str>, (Function, Option<FunctionRow>)>,
 }
 
 impl Registry {
@@ -65,11 +65,21 @@ impl Registry {
                 }
             })
         });
-        self.functions.insert(name.into(), boxed).is_none()
+        self.insert_boxed(name, boxed, None)
+    }
+
+    /// Adds a function, with its row where it is typed. `false`: the name is taken.
+    pub(crate) fn insert_boxed(&mut self, name: &str, function: Function, row: Option<FunctionRow>) -> bool {
+        self.functions.insert(name.into(), (function, row)).is_none()
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&Function> {
-        self.functions.get(name)
+        self.functions.get(name).map(|(function, _)| function)
+    }
+
+    /// All functions by name, with the rows of those that are typed.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, Option<&FunctionRow>)> {
+        self.functions.iter().map(|(name, (_, row))| (&**name, row.as_ref()))
     }
 }
 

@@ -4,13 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{CallRef, CastRequest, Trace};
+use rexi_proto::{CallRef, CastRequest, FunctionRow, Release, Trace};
+
+use crate::error::SendError;
+use crate::function::{Function, Payload, StreamFunction};
+use crate::typed::{self, PayloadError};
 
 /// A request to run a function on another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     function: Arc<str>,
-    body: Bytes,
+    /// An argument that could not be encoded is told to whoever casts it.
+    body: Result<Bytes, PayloadError>,
+    /// The function's row, where it is typed.
+    row: Option<FunctionRow>,
     time_limit: Option<Duration>,
     nonce: u64,
     trace: Option<Trace>,
@@ -19,7 +26,23 @@ pub struct Request {
 impl Request {
     /// Asks for `function` with an encoded argument. No time limit, no nonce, no trace.
     pub fn new(function: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
-        Self { function: function.into(), body: body.into(), time_limit: None, nonce: 0, trace: None }
+        Self { function: function.into(), body: Ok(body.into()), row: None, time_limit: None, nonce: 0, trace: None }
+    }
+
+    /// Asks for the typed function `F`. Whether this node's release may emit it, and whether the argument could be
+    /// encoded, is said where the request is cast. The reply is read by [`typed::reply`].
+    pub fn of<F: Function>(argument: &F::Argument) -> Self {
+        Self::typed(F::LIFE.row(F::NAME), argument)
+    }
+
+    /// As [`Request::of`], for a function that answers with a stream.
+    pub fn of_stream<F: StreamFunction>(argument: &F::Argument) -> Self {
+        Self::typed(F::LIFE.row(F::NAME), argument)
+    }
+
+    fn typed(row: FunctionRow, argument: &impl Payload) -> Self {
+        let body = typed::encode(argument);
+        Self { function: (&*row.name).into(), body, row: Some(row), time_limit: None, nonce: 0, trace: None }
     }
 
     /// How long the caller waits, from the cast on. The remaining time travels with the cast; when it has passed, the
@@ -49,8 +72,15 @@ impl Request {
         self.time_limit
     }
 
-    pub(crate) fn into_cast(self, call: CallRef) -> CastRequest {
-        let Self { function, body, time_limit, nonce, trace } = self;
-        CastRequest { call, function, time_left: time_limit, nonce, trace, body }
+    /// What goes to the peer, if a node of that release may send it.
+    pub(crate) fn into_cast(self, call: CallRef, own: Release) -> Result<CastRequest, SendError> {
+        let Self { function, body, row, time_limit, nonce, trace } = self;
+        if let Some(row) = row.filter(|row| !row.emitted(own)) {
+            return Err(SendError::NotEmitted { row: Box::new(row), release: own });
+        }
+        match body {
+            Ok(body) => Ok(CastRequest { call, function, time_left: time_limit, nonce, trace, body }),
+            Err(problem) => Err(SendError::NotEncoded { function, problem }),
+        }
     }
 }

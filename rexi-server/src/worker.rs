@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::context::Context;
+use crate::failures::Origin;
 use crate::member::Member;
 use crate::node::Shared;
 use crate::singleton::Singleton;
@@ -124,6 +125,8 @@ pub(crate) fn spawn(
     let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
     let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
     let deadline = time_left.map(|left| Instant::now() + left);
+    let origin = Origin { server: job.server, caller: caller.clone(), function: Arc::clone(&name), call: job.call };
+    let failures = Arc::clone(&shared.failures);
     let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
     let context = Context {
         owner: owner.clone(),
@@ -150,8 +153,9 @@ pub(crate) fn spawn(
             Ok(None) => Ending::Exit(ExitReason::TimePassed),
             Err(panic) => Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into())),
         };
-        if let Ending::Exit(reason @ (ExitReason::Failed(_) | ExitReason::Panicked(_))) = &ending {
-            tracing::warn!(%reason, "a job ended with an error");
+        // Before its caller hears, who may then ask for it.
+        if let Ending::Exit(reason) = &ending {
+            failures.note(origin, reason);
         }
         owner.handle_end(job, ending);
     };

@@ -1,0 +1,172 @@
+//! Typed payloads: a value's [`Shape`] (u32, little endian), then the value in postcard.
+//!
+//! Postcard alone says nothing of types: a `u32` reads as an `i32`, a struct as any other of the same layout. So the
+//! sender hashes the shape of the value, the receiver that of what it has decoded, and a difference is an error.
+//!
+//! *Caught*: another width or sign; another number, order or name of fields; another struct or enum name (serde's);
+//! reordered or renamed variants; bytes left over or needlessly long; what `bounded.rs` bounds. *Passes on purpose*: an
+//! enum that has gained variants at its end, as long as the value uses none of them.
+//!
+//! *Not caught*: what the value does not show. An empty `Vec<A>` passes for an empty `Vec<B>`, `None` for any other
+//! `None`, `Ok` whatever the error type is, `usize` for `u64`, a type for another of the same name and build. Nor is a
+//! field that keeps name and type and changes its meaning. Two shapes are equal by chance once in 2^32.
+
+use bytes::Bytes;
+use postcard::ser_flavors::Size;
+use thiserror::Error;
+
+use crate::bounded::{self, Bound, Budget};
+use crate::error::{AskError, CallError};
+use crate::function::{Function, Payload, StreamFunction};
+use crate::shape::{Shape, ShapeError};
+
+/// A payload that is not what it is taken for, or a value that cannot be one.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The value has no encoding. The sender is at fault.
+    #[error(transparent)]
+    NoShape(#[from] ShapeError),
+    /// The codec cannot write the value. The sender is at fault.
+    #[error("the codec refuses it: {0}")]
+    NotWritten(postcard::Error),
+    /// Too short for a typed payload. The sender is at fault: it may have sent raw bytes.
+    #[error("{bytes} bytes are no typed payload, which opens with {SHAPE_BYTES} bytes of shape")]
+    TooShort {
+        /// Bytes that came.
+        bytes: usize,
+    },
+    /// The bytes do not decode as the type.
+    #[error("it does not decode as {expected}: {problem}")]
+    Malformed {
+        /// The type that is expected here.
+        expected: &'static str,
+        /// What the codec found.
+        problem: postcard::Error,
+    },
+    /// The value is complete before the payload ends.
+    #[error("it has {bytes} bytes after a {expected}")]
+    TrailingBytes {
+        /// The type that is expected here.
+        expected: &'static str,
+        /// Bytes left over.
+        bytes: usize,
+    },
+    /// The payload is longer than the value's only encoding.
+    #[error("it has {bytes} bytes for a {expected} that takes {canonical}")]
+    NotCanonical {
+        /// The type that is expected here.
+        expected: &'static str,
+        /// Bytes that came.
+        bytes: usize,
+        /// Bytes that the value takes.
+        canonical: usize,
+    },
+    /// The bytes decode, but what was sent is built otherwise.
+    #[error("it was sent with the shape {sent}, but as {expected} it has {decoded}")]
+    OtherShape {
+        /// The type that is expected here.
+        expected: &'static str,
+        /// The shape of what was sent.
+        sent: Shape,
+        /// The shape of what was decoded.
+        decoded: Shape,
+    },
+    /// The value is nested too deeply to be read.
+    #[error("as {expected} it is nested more than {} deep", bounded::NESTING_MAX)]
+    Nested {
+        /// The type that is expected here.
+        expected: &'static str,
+    },
+    /// The value would take far more memory than its payload.
+    #[error("as {expected} it takes far more memory than its {bytes} bytes account for")]
+    Memory {
+        /// The type that is expected here.
+        expected: &'static str,
+        /// Bytes that came.
+        bytes: usize,
+    },
+}
+
+/// Encodes a value. Cost: two walks of it. A long `Vec<u8>` is walked byte by byte; as serde bytes it is one step.
+///
+/// # Errors
+/// [`PayloadError`] where it cannot be a payload: nested more than 128 deep, a field left out by `skip_serializing_if`,
+/// a sequence of unknown length, or a `Serialize` that fails.
+pub fn encode<T: Payload>(value: &T) -> Result<Bytes, PayloadError> {
+    // The shape comes first, since it also bounds the nesting that the codec then follows.
+    let shape = Shape::of(value)?;
+    let payload = shape.0.to_le_bytes().to_vec();
+    postcard::to_extend(value, payload).map(Bytes::from).map_err(PayloadError::NotWritten)
+}
+
+/// Decodes a value and makes sure that it is what was sent. Cost: the decoding and two walks of the value; sequences
+/// take at most 32 times the payload's length and 64 KiB.
+///
+/// # Errors
+/// [`PayloadError`] where the payload is anything else than one value of this type in its only encoding.
+pub fn decode<T: Payload>(payload: &[u8]) -> Result<T, PayloadError> {
+    let expected = std::any::type_name::<T>();
+    let Some((shape, body)) = payload.split_first_chunk::<SHAPE_BYTES>() else {
+        return Err(PayloadError::TooShort { bytes: payload.len() });
+    };
+    let malformed = |problem| PayloadError::Malformed { expected, problem };
+    let budget = Budget::of(body.len());
+    let mut codec = postcard::Deserializer::from_bytes(body);
+    let decoded = bounded::deserialize::<T, _>(&mut codec, &budget);
+    let value = decoded.map_err(|problem| match budget.passed() {
+        Some(Bound::Nesting) => PayloadError::Nested { expected },
+        Some(Bound::Memory) => PayloadError::Memory { expected, bytes: body.len() },
+        None => malformed(problem),
+    })?;
+    let bytes = codec.finalize().map_err(malformed)?.len();
+    if bytes > 0 {
+        return Err(PayloadError::TrailingBytes { expected, bytes });
+    }
+    let (sent, decoded) = (Shape(u32::from_le_bytes(*shape)), Shape::of(&value)?);
+    if sent != decoded {
+        return Err(PayloadError::OtherShape { expected, sent, decoded });
+    }
+    let canonical = postcard::serialize_with_flavor(&value, Size::default()).map_err(malformed)?;
+    if body.len() != canonical {
+        return Err(PayloadError::NotCanonical { expected, bytes: body.len(), canonical });
+    }
+    Ok(value)
+}
+
+/// Reads the reply of `F`: its value, or its own error.
+///
+/// # Errors
+/// [`AskError::Function`] with the function's own error; [`CallError::WrongReply`] where it is not a reply of `F`.
+pub fn reply<F: Function>(body: &[u8]) -> Result<F::Reply, AskError<F::Error>> {
+    let result = decode::<Result<F::Reply, F::Error>>(body).map_err(|problem| wrong_reply(F::NAME, problem))?;
+    result.map_err(AskError::Function)
+}
+
+/// Reads an item of `F`'s stream, which is the payload of `F::Item`.
+///
+/// # Errors
+/// [`CallError::WrongReply`] where it is not an item of `F`.
+pub fn item<F: StreamFunction>(body: &[u8]) -> Result<F::Item, CallError> {
+    decode(body).map_err(|problem| wrong_reply(F::NAME, problem))
+}
+
+/// Reads the reply that ends `F`'s stream, which is the payload of `Result<Option<F::Item>, F::Error>`: a last item, or
+/// none, or the function's own error.
+///
+/// # Errors
+/// As [`reply`].
+pub fn last<F: StreamFunction>(body: &[u8]) -> Result<Option<F::Item>, AskError<F::Error>> {
+    let result = decode::<Result<Option<F::Item>, F::Error>>(body).map_err(|problem| wrong_reply(F::NAME, problem))?;
+    result.map_err(AskError::Function)
+}
+
+fn wrong_reply(function: &str, problem: PayloadError) -> CallError {
+    CallError::WrongReply { function: function.into(), problem }
+}
+
+/// Bytes of the shape that a typed payload opens with.
+const SHAPE_BYTES: usize = 4;
+
+#[cfg(test)]
+mod tests;

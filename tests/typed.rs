@@ -1,0 +1,235 @@
+//! Typed functions between two real nodes: what is declared is what is run, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rexi_server::{
+    AskError, Bytes, CallError, Context, Event, Function, Node, NodeBuilder, Release, Request, SendError, StartError,
+    typed,
+};
+use rexi_tests::{Cluster, name, release, within};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    database: String,
+    id: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Refused {
+    NoSuchDatabase(String),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self::NoSuchDatabase(name) = self;
+        write!(f, "there is no database {name}")
+    }
+}
+
+rexi_server::function! {
+    /// Finds a document.
+    Get = "get" (Key) -> Option<Vec<u32>>, error Refused, since 1.0;
+    /// Of no use to anybody.
+    Nothing = "nothing-much" () -> (), error Refused, since 1.0;
+    /// Run since 1.2, called since 2.0.
+    Put = "put" (Key, Vec<u32>) -> (), error Refused, since 1.2, emitted 2.0;
+    /// Of the past.
+    Compact = "compact" (String) -> (), error Refused, since 1.0, retired 2.0;
+}
+
+/// Functions of the same names, as a build declares them that nobody checked.
+mod other {
+    use serde::{Deserialize, Serialize};
+
+    /// The same layout, with its fields swapped.
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct Key {
+        pub(super) id: String,
+        pub(super) database: String,
+    }
+
+    rexi_server::function! {
+        pub(super) GetSwapped = "get" (Key) -> Option<Vec<u32>>, error super::Refused, since 1.0;
+        pub(super) GetSigned = "get" (super::Key) -> Option<Vec<i32>>, error super::Refused, since 1.0;
+    }
+}
+
+fn key(database: &str) -> Key {
+    Key { database: database.to_owned(), id: "a".to_owned() }
+}
+
+async fn get(_job: Context, key: Key) -> Result<Option<Vec<u32>>, Refused> {
+    match key.database.as_str() {
+        "full" => Ok(Some(vec![1, 2, 300])),
+        "empty" => Ok(None),
+        other => Err(Refused::NoSuchDatabase(other.to_owned())),
+    }
+}
+
+/// Two connected nodes of one release, the second built further by `build`.
+async fn pair(number: &str, build: impl FnOnce(NodeBuilder) -> NodeBuilder) -> (Node, Node) {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let n1 = cluster.start("n1", number);
+    let n2 = build(cluster.builder("n2", release(number))).start().expect("n2 starts");
+    within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+    (n1, n2)
+}
+
+#[tokio::test]
+async fn a_typed_call_has_a_typed_reply_in_every_mode() {
+    for number in rexi_tests::RELEASES {
+        let (n1, _n2) = pair(number, |n2| n2.serve::<Get, _, _>(get)).await;
+        let n2 = name("n2");
+        let ask = |database| n1.ask::<Get>(&n2, &key(database));
+        assert_eq!(within("the value", ask("full")).await, Ok(Some(vec![1, 2, 300])), "release {number}");
+        assert_eq!(within("no value", ask("empty")).await, Ok(None), "release {number}");
+        let error = AskError::Function(Refused::NoSuchDatabase("lost".to_owned()));
+        let told = within("the error", ask("lost")).await;
+        assert_eq!(told, Err(error), "release {number}");
+        assert!(!told.expect_err("an error").did_not_run());
+    }
+}
+
+#[tokio::test]
+async fn a_closure_may_serve_a_function_that_takes_nothing() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let (n1, _n2) = pair("2.0", |n2| {
+        n2.serve::<Nothing, _, _>(move |_job, ()| {
+            let count = Arc::clone(&counted);
+            async move {
+                count.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        })
+    })
+    .await;
+    assert_eq!(within("the reply", n1.ask::<Nothing>(&name("n2"), &())).await, Ok(()));
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+/// A pair whose `get` counts how often it has run.
+async fn counting_pair() -> (Node, Node, Arc<AtomicUsize>) {
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ran);
+    let (n1, n2) = pair("2.0", |n2| {
+        n2.serve::<Get, _, _>(move |job, key| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            get(job, key)
+        })
+    })
+    .await;
+    (n1, n2, ran)
+}
+
+#[tokio::test]
+async fn an_argument_of_another_type_is_a_typed_exit_and_nothing_runs() {
+    let (n1, _n2, ran) = counting_pair().await;
+    let swapped = other::Key { id: "full".to_owned(), database: "a".to_owned() };
+    let told = within("the exit", n1.ask::<other::GetSwapped>(&name("n2"), &swapped)).await;
+    let Err(AskError::Call(error @ CallError::WrongArgument { .. })) = told else { panic!("{told:?}") };
+    assert!(error.did_not_run());
+    let text = error.to_string();
+    assert!(text.contains("get") && text.contains("Key"), "{text}");
+    assert_eq!(ran.load(Ordering::Relaxed), 0, "the function did not run");
+    assert!(within("a good call", n1.ask::<Get>(&name("n2"), &key("full"))).await.is_ok());
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn raw_bytes_to_a_typed_function_are_a_typed_exit() {
+    let (n1, _n2, ran) = counting_pair().await;
+    for bytes in [&b""[..], b"raw", b"more than four bytes", &[255; 100], &[0; 100]] {
+        let request = Request::new("get", Bytes::copy_from_slice(bytes));
+        let told = within("the exit", n1.call(&name("n2"), request)).await;
+        assert!(matches!(&told, Err(CallError::WrongArgument { function, .. }) if &**function == "get"), "{told:?}");
+    }
+    assert_eq!(ran.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_reply_of_another_type_is_an_error_at_the_caller() {
+    let (n1, _n2, ran) = counting_pair().await;
+    let told = within("the reply", n1.ask::<other::GetSigned>(&name("n2"), &key("full"))).await;
+    assert!(matches!(&told, Err(AskError::Call(CallError::WrongReply { .. }))), "{told:?}");
+    assert!(!told.expect_err("an error").did_not_run());
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+    // A raw function's reply is no typed one either.
+    let body = within("the echo", n1.call(&name("n2"), Request::new("echo", "hello"))).await.expect("an echo");
+    let read = typed::reply::<Get>(&body);
+    assert!(matches!(read, Err(AskError::Call(CallError::WrongReply { .. }))), "{read:?}");
+}
+
+#[tokio::test]
+async fn a_function_is_not_called_before_its_release() {
+    let argument = (key("full"), vec![1]);
+    let (n1, n2) = pair("1.2", |n2| n2.serve::<Put, _, _>(|_, _| async { Ok(()) })).await;
+    let told = within("the refusal", n1.ask::<Put>(&name("n2"), &argument)).await;
+    let Err(AskError::Call(CallError::Send(SendError::NotEmitted { row, release }))) = &told else {
+        panic!("{told:?}");
+    };
+    assert_eq!((&*row.name, row.emitted_since, *release), ("put", Release(2, 0, 0), Release(1, 2, 0)));
+    assert!(told.expect_err("a refusal").did_not_run());
+    let mailbox = n1.mailbox();
+    assert!(matches!(mailbox.cast(&name("n2"), Request::of::<Put>(&argument)), Err(SendError::NotEmitted { .. })));
+    assert_eq!((mailbox.open_calls(), n1.status().calls, n2.status().jobs), (0, 0, 0), "nothing was sent");
+    let (n1, _n2) = pair("2.0", |n2| n2.serve::<Put, _, _>(|_, _| async { Ok(()) })).await;
+    assert_eq!(within("the reply", n1.ask::<Put>(&name("n2"), &argument)).await, Ok(()));
+    let retired = within("the refusal", n1.ask::<Compact>(&name("n2"), &"full".to_owned())).await;
+    let Err(AskError::Call(error)) = retired else { panic!("{retired:?}") };
+    assert!(matches!(error, CallError::Send(SendError::NotEmitted { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_serves_only_what_its_release_has() {
+    let cluster = Cluster::new(["n1"]);
+    let refused = |builder: NodeBuilder| match builder.start() {
+        Err(error @ StartError::FunctionNotInRelease { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let compact = |number| cluster.builder("n1", release(number)).serve::<Compact, _, _>(|_, _| async { Ok(()) });
+    let retired = refused(compact("2.0"));
+    for part in ["compact", "2.0.0", "retired in 2.0.0"] {
+        assert!(retired.contains(part), "{retired}");
+    }
+    let early = cluster.builder("n1", release("1.1")).serve::<Put, _, _>(|_, _| async { Ok(()) });
+    let early = refused(early);
+    for part in ["put", "1.1.0", "accepted since 1.2.0"] {
+        assert!(early.contains(part), "{early}");
+    }
+    let n1 = compact("1.2").start().expect("1.2 has it still");
+    let rows: Vec<_> = n1.functions().map(|(name, row)| (name, row.cloned())).collect();
+    assert!(rows.contains(&("compact", Some(Compact::LIFE.row(Compact::NAME)))), "{rows:?}");
+    assert!(rows.contains(&("echo", None)), "{rows:?}");
+    let twice = compact("1.2").function("compact", |_, _| async { Ok::<_, String>(()) });
+    assert!(matches!(twice.start(), Err(StartError::FunctionTwice(name)) if name == "compact"));
+}
+
+#[tokio::test]
+async fn a_typed_request_may_be_cast_into_any_mailbox() {
+    let (n1, _n2) = pair("2.0", |n2| n2.serve::<Get, _, _>(get)).await;
+    let mut mailbox = n1.mailbox();
+    mailbox.cast(&name("n2"), Request::of::<Get>(&key("full")).nonce(7)).expect("n2 is a member");
+    let event = within("the reply", mailbox.recv()).await;
+    let Event::Answer(_, rexi_server::Answer::Reply { body, .. }) = event else { panic!("{event:?}") };
+    assert_eq!(typed::reply::<Get>(&body), Ok(Some(vec![1, 2, 300])));
+}
+
+#[tokio::test]
+async fn an_argument_that_cannot_be_encoded_is_not_sent() {
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Partial {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        maybe: Option<u8>,
+    }
+    rexi_server::function! {
+        Take = "take" (Partial) -> (), error String, since 1.0;
+    }
+    let (n1, _n2) = pair("2.0", |n2| n2.serve::<Take, _, _>(|_, _| async { Ok(()) })).await;
+    let told = within("the refusal", n1.ask::<Take>(&name("n2"), &Partial { maybe: None })).await;
+    let Err(AskError::Call(error @ CallError::Send(SendError::NotEncoded { .. }))) = told else { panic!("{told:?}") };
+    assert!(error.to_string().contains("maybe"), "{error}");
+    assert_eq!(within("the reply", n1.ask::<Take>(&name("n2"), &Partial { maybe: Some(1) })).await, Ok(()));
+}
