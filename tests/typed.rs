@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::StreamExt;
 use rexi_server::{
-    AskError, Bytes, CallError, Context, Event, Function, Node, NodeBuilder, Release, Request, SendError, StartError,
-    typed,
+    AskError, Bytes, CallError, Context, Event, Function, Items, Node, NodeBuilder, QuorumError, Release, Request,
+    SendError, StartError, VoteError, typed,
 };
-use rexi_tests::{Cluster, name, release, within};
+use rexi_tests::{Cluster, RELEASES, name, release, within};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,4 +233,61 @@ async fn an_argument_that_cannot_be_encoded_is_not_sent() {
     let Err(AskError::Call(error @ CallError::Send(SendError::NotEncoded { .. }))) = told else { panic!("{told:?}") };
     assert!(error.to_string().contains("maybe"), "{error}");
     assert_eq!(within("the reply", n1.ask::<Take>(&name("n2"), &Partial { maybe: Some(1) })).await, Ok(()));
+}
+
+rexi_server::function! {
+    /// The numbers below a number, which is the last; none for none.
+    Count = "count" (u32) -> stream u32, error String, since 1.0;
+}
+
+async fn count(mut items: Items<Count>, end: u32) -> Result<Option<u32>, String> {
+    if end == 99 {
+        items.send(&0).await;
+        return Err("99 is too many".to_owned());
+    }
+    for number in 0..end {
+        items.send(&number).await;
+    }
+    Ok((end > 0).then_some(end))
+}
+
+#[tokio::test]
+async fn a_typed_stream_gives_its_items_and_its_own_error() {
+    for number in RELEASES {
+        let cluster = Cluster::new(["n1", "n2"]);
+        let start = |of| cluster.builder(of, release(number)).serve_stream::<Count, _, _>(count).start();
+        let (n1, _n2) = (start("n1").expect("it starts"), start("n2").expect("it starts"));
+        for (end, expected) in [(0, vec![]), (7, (0..=7).map(Ok).collect()), (99, vec![Ok(0), Err("99 is too many")])] {
+            let items = n1.ask_stream::<Count>(&name("n2"), &end).expect("a member");
+            let items: Vec<Result<u32, AskError<String>>> = within("the items", items.collect()).await;
+            let expected: Vec<_> =
+                expected.into_iter().map(|item| item.map_err(|e: &str| AskError::Function(e.to_owned()))).collect();
+            assert_eq!(items, expected, "release {number}");
+        }
+        let wrong = n1.stream(&name("n2"), Request::new("count", "not a number")).expect("a member");
+        let wrong: Vec<_> = within("the exit", wrong.collect()).await;
+        assert!(matches!(&wrong[..], [Err(CallError::WrongArgument { .. })]), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_functions_own_error_does_not_count_in_a_typed_quorum() {
+    let cluster = Cluster::new(["n1", "n2", "n3"]);
+    let nodes = ["n1", "n2", "n3"].map(|of| {
+        let builder = cluster.builder(of, release("2.0"));
+        let finds = of != "n3";
+        let serves = builder.serve::<Get, _, _>(move |_, key: Key| async move {
+            if finds { Ok(Some(vec![7])) } else { Err(Refused::NoSuchDatabase(key.database)) }
+        });
+        serves.start().expect("it starts")
+    });
+    within("n1 to be ready", nodes[0].ready()).await;
+    let ask = || nodes[0].ask_quorum::<Get>(["n1", "n2", "n3"].map(name), &key("users"));
+    let votes = within("the quorum", ask().run()).await.expect("two are enough");
+    assert!(votes.len() == 2 && votes.iter().all(|vote| vote.value == Some(vec![7])), "{votes:?}");
+    let Err(QuorumError::TooFew { failed, .. }) = within("the error", ask().all().run()).await else {
+        panic!("n3 has no such database");
+    };
+    let refused = VoteError::Function(AskError::Function(Refused::NoSuchDatabase("users".to_owned())));
+    assert_eq!(failed, [(name("n3"), refused)]);
 }

@@ -10,7 +10,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{CallRef, Incarnation, ItemStep, JobKey, NodeName, QuestionStep, Server, ServerAddress, Trace};
+use rexi_proto::{
+    CallRef, Ending, ExitReason, Incarnation, ItemStep, JobKey, NodeName, QuestionStep, Server, ServerAddress, Trace,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -166,6 +168,14 @@ impl Context {
             QuestionStep::Wait => None,
         });
         Ok(response.await.ok_or(QuestionError::TimedOut(limit))??)
+    }
+
+    /// Ends the job with an error, and its worker at its next await.
+    pub(crate) fn fail(&self, error: &str) {
+        self.owner.serve(|server, workers| {
+            server.handle_end(self.job, Ending::Exit(ExitReason::Failed(error.into())));
+            workers.abort(self.job);
+        });
     }
 
     async fn send_item(&mut self, item: Bytes, window: Option<u32>) -> Result<(), JobOver> {

@@ -43,6 +43,7 @@ mod call;
 mod stream;
 mod gather;
 mod quorum;
+mod items;
 mod member;
 mod connection;
 mod local;
@@ -80,6 +81,7 @@ pub use failures::Failure;
 pub use function::{Function, Life, Payload, StreamFunction};
 pub use gather::{Gather, Gathered, Heard, Step};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+pub use items::Items;
 pub use mailbox::{Event, Mailbox, MailboxHandle};
 pub use node::Node;
 pub use quorum::{Quorum, QuorumError, Vote, VoteError};
@@ -99,6 +101,7 @@ pub use status::{NodeStatus, PeerPresence, PeerStatus};
 pub use stream::ReplyStream;
 pub use tokio_util::sync::CancellationToken;
 
-#[cfg(doctest)]
+// The examples use the cluster in memory.
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -119,7 +119,8 @@ impl Node {
     /// buffered, within bounds.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
+    /// [`SendError`] where the peer is no member, the request is out of bounds or this node's release may not call the
+    /// function; nothing was sent.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
         let mailbox = self.mailbox();
         let call = mailbox.cast(peer, request)?;

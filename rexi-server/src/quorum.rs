@@ -14,10 +14,12 @@ use bytes::Bytes;
 use rexi_proto::{Answer, NodeName};
 use tokio::time::Instant;
 
-use crate::error::{CallError, SendError};
+use crate::error::{AskError, CallError, SendError};
+use crate::function::Function;
 use crate::gather::{Gather, Gathered, Heard, Step};
 use crate::node::Node;
 use crate::request::Request;
+use crate::typed;
 
 type Decode<T, E> = Box<dyn Fn(Bytes) -> Result<T, E> + Send + Sync>;
 
@@ -110,6 +112,17 @@ impl Node {
             let_rest_finish: false,
             decode: Box::new(Ok),
         }
+    }
+}
+
+impl Node {
+    /// As [`Node::quorum`], for a typed function: its own error counts as a failure of its node.
+    pub fn ask_quorum<F: Function>(
+        &self,
+        peers: impl IntoIterator<Item = NodeName>,
+        argument: &F::Argument,
+    ) -> Quorum<F::Reply, AskError<F::Error>> {
+        self.quorum(peers, Request::of::<F>(argument)).decode(|body| typed::reply::<F>(&body))
     }
 }
 

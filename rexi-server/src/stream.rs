@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, unfold};
+use futures_util::stream::{Stream, StreamExt, unfold};
 use rexi_proto::{Answer, CallRef, ExitReason};
 
 use crate::call::Call;
@@ -52,7 +52,16 @@ impl Node {
     /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
     pub fn stream(&self, peer: &NodeName, request: Request) -> Result<ReplyStream, SendError> {
         let call = self.cast(peer, request)?;
-        Ok(ReplyStream { call: call.call_ref(), items: Box::pin(unfold(call, next_item)) })
+        Ok(ReplyStream { call: call.call_ref(), items: Box::pin(unfold(call, next_part).map(Part::into_result)) })
+    }
+}
+
+impl Part {
+    fn into_result(self) -> Result<Bytes, CallError> {
+        match self {
+            Self::Item(body) | Self::Last(body) => Ok(body),
+            Self::Failed(error) => Err(error),
+        }
     }
 }
 
@@ -77,9 +86,21 @@ impl fmt::Debug for ReplyStream {
     }
 }
 
-async fn next_item(mut call: Call) -> Option<(Result<Bytes, CallError>, Call)> {
+/// What a job's stream consists of.
+pub(crate) enum Part {
+    /// An item, or a plain reply among them.
+    Item(Bytes),
+    /// The reply that the job has ended with.
+    Last(Bytes),
+    /// Its end, where that was none.
+    Failed(CallError),
+}
+
+/// The next part of the stream that this call's job sends. Starts it when the job asks; an item is acknowledged when it
+/// is taken.
+pub(crate) async fn next_part(mut call: Call) -> Option<(Part, Call)> {
     loop {
-        return match call.next().await? {
+        let part = match call.next().await? {
             Answer::Ping => continue,
             Answer::StreamInit => {
                 call.start();
@@ -87,15 +108,16 @@ async fn next_item(mut call: Call) -> Option<(Result<Bytes, CallError>, Call)> {
             }
             Answer::Item { body } => {
                 call.ack(1);
-                Some((Ok(body), call))
+                Part::Item(body)
             }
-            Answer::Reply { body, .. } => Some((Ok(body), call)),
-            Answer::Exit { reason: ExitReason::Done, .. } => None,
+            Answer::Reply { body, last: false } => Part::Item(body),
+            Answer::Reply { body, last: true } => Part::Last(body),
+            Answer::Exit { reason: ExitReason::Done, .. } => return None,
             answer => {
-                let error = CallError::from_answer(answer);
                 call.give_up();
-                Some((Err(error), call))
+                Part::Failed(CallError::from_answer(answer))
             }
         };
+        return Some((part, call));
     }
 }
