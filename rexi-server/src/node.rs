@@ -152,7 +152,7 @@ impl Node {
         Mailbox::new(self.clone(), &self.shared().limits)
     }
 
-    /// A reference for [`Mailbox::cast_as`], used by nobody before.
+    /// A reference for [`MailboxHandle::cast_as`](crate::MailboxHandle::cast_as), used by nobody before.
     pub fn next_call(&self) -> CallRef {
         CallRef(self.shared().next_call.fetch_add(1, Ordering::Relaxed))
     }
