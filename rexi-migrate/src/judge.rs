@@ -27,7 +27,7 @@ use crate::ledger::{LedgerError, NodeIndex, Outcome, ProcessLedger};
 use join::Joined;
 
 pub use count::Counts;
-pub use finding::{EXAMPLES_MAX, Example, Finding, FindingKind, Invariant};
+pub use finding::{EXAMPLES_MAX, Example, Finding, FindingKind};
 pub use steps::StepRow;
 pub use witness::{Requirement, Witness, WitnessCount};
 

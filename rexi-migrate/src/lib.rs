@@ -3,8 +3,11 @@
 //! A rehearsal, in the order of its path: `train` plans it; `run` does the steps over a `cluster`, whose every
 //! `process` speaks the lines of `control` with what `node` runs; each process writes a `ledger`, `evidence` gathers
 //! them all and `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end,
-//! `report` tells its end.
+//! `report` tells its end. Every level judges by the list of `invariant`, tells its cases as a `trace` and itself as a
+//! `level`.
 
+pub mod invariant;
+pub mod trace;
 pub mod train;
 pub mod control;
 pub mod process;
@@ -20,3 +23,4 @@ pub mod judge;
 pub mod progress;
 pub mod rehearse;
 pub mod report;
+pub mod level;

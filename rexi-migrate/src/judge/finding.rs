@@ -6,37 +6,11 @@ use std::fmt;
 use serde::Serialize;
 
 use super::join::{Call, Job, Joined};
+use crate::invariant::Invariant;
 use crate::ledger::{CallId, Outcome, Work};
 
 /// How many cases a finding shows.
 pub const EXAMPLES_MAX: usize = 5;
-
-/// An invariant of SAFETY.md §1 that ledgers can show broken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Invariant {
-    /// A cast to a live peer reaches exactly one running server, or its caller gets a typed answer. Never silence.
-    S1,
-    /// An accepted job runs at most once.
-    S2,
-    /// Once a kill was issued and its copies are delivered, the job runs on no server.
-    S3,
-    /// A kill is idempotent; a second copy never hits another job.
-    S4,
-    /// A peer counts as ready only while its server for this node accepts.
-    S6,
-    /// Decoding returns the value that was sent, or a typed error.
-    S8,
-    /// No node emits what its peer's negotiated version lacks.
-    S9,
-    /// No worker outlives its coordinator beyond a stated bound.
-    L2,
-}
-
-impl fmt::Display for Invariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -10,6 +10,7 @@ use rexi_proto::{Incarnation, NodeName, Phase, ServerAddress};
 use semver::Version;
 
 use super::*;
+use crate::invariant::Invariant;
 use crate::ledger::{CallId, CallNumber, Ending, Entry, LedgerHeader, MonitorNumber, Record, Work};
 
 /// A ledger in the making. Unless told otherwise, it is of a process that lives to the end.

@@ -1,0 +1,223 @@
+//! A trace: what happened between nodes, event by event, as text for a terminal and as a sequence diagram in SVG.
+//!
+//! Every level tells its counterexamples as traces: lanes are nodes from left to right, events go from top to bottom.
+//! What a level cannot say of an event (its time, say) it leaves out. The diagram refers to nothing outside itself and
+//! takes its colours from the page, so that it can be printed.
+
+use std::fmt::{self, Write};
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// What happened, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Trace {
+    /// The nodes, from left to right, as the diagram heads them: a name and what else is worth saying of it.
+    pub lanes: Vec<String>,
+    /// What happened, first to last.
+    pub events: Vec<Event>,
+}
+
+/// One event of a trace. Lanes are named by their place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// When, since the start of the run; none where order is all that is known.
+    pub at: Option<Duration>,
+    /// Where.
+    pub place: Place,
+    /// What, in a few words.
+    pub what: String,
+    /// Whether this is the event that broke the invariant.
+    pub breach: bool,
+}
+
+/// Where an event took place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// On one node.
+    At(usize),
+    /// On the way from one node to another, where it arrived.
+    Between(usize, usize),
+    /// On the way from one node to another, where it was lost.
+    Lost(usize, usize),
+    /// Everywhere, or outside of all nodes.
+    Everywhere,
+}
+
+impl Event {
+    /// An event without a time that breaks nothing.
+    pub fn new(place: Place, what: impl Into<String>) -> Self {
+        Self { at: None, place, what: what.into(), breach: false }
+    }
+
+    /// The same event at a time.
+    #[must_use]
+    pub fn at(self, at: Duration) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// The same event as the one that broke the invariant.
+    #[must_use]
+    pub fn breach(self) -> Self {
+        Self { breach: true, ..self }
+    }
+}
+
+impl Trace {
+    /// The sequence diagram, as an `<svg>` element that stands alone.
+    pub fn to_svg(&self) -> String {
+        let width = LEFT + self.lanes.len().max(1) * LANE + RIGHT;
+        let bottom = TOP + (self.events.len() + 1) * ROW;
+        let mut svg = String::new();
+        let height = bottom + ROW;
+        write!(svg, r#"<svg class="trace" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}""#)
+            .expect(NEVER);
+        write!(svg, r#" width="{width}" height="{height}" role="img" fill="none" stroke="currentColor""#).expect(NEVER);
+        svg.push_str(r#" font-family="sans-serif" font-size="13">"#);
+        for (lane, name) in self.lanes.iter().enumerate() {
+            let x = centre(lane);
+            text(&mut svg, x, TOP - ROW / 2, "middle", true, name);
+            write!(svg, r#"<path d="M{x} {TOP}V{bottom}" stroke-opacity=".35"/>"#).expect(NEVER);
+        }
+        for (row, event) in self.events.iter().enumerate() {
+            self.draw(&mut svg, TOP + (row + 1) * ROW, width, row + 1, event);
+        }
+        svg.push_str("</svg>");
+        svg
+    }
+
+    fn draw(&self, svg: &mut String, y: usize, width: usize, number: usize, event: &Event) {
+        let colour = if event.breach { r#" stroke="var(--breach, #b3261e)" stroke-width="2""# } else { "" };
+        let time = event.at.map_or_else(|| number.to_string(), |at| format!("{number} · {}", seconds(at)));
+        text(svg, 8, y + 4, "start", false, &time);
+        match event.place {
+            Place::At(lane) => {
+                let x = centre(lane);
+                write!(svg, r#"<circle cx="{x}" cy="{y}" r="4" fill="currentColor"{colour}/>"#).expect(NEVER);
+                text(svg, x + 10, y - 6, "start", event.breach, &event.what);
+            }
+            Place::Between(from, to) | Place::Lost(from, to) => {
+                let lost = matches!(event.place, Place::Lost(..));
+                let (from, to) = (centre(from), centre(to));
+                let end = if lost { from.midpoint(to) } else { to };
+                let back = if to >= from { end.saturating_sub(8) } else { end + 8 };
+                let dash = if lost { r#" stroke-dasharray="5 4""# } else { "" };
+                write!(svg, r#"<path d="M{from} {y}H{end}"{dash}{colour}/>"#).expect(NEVER);
+                let head = if lost {
+                    format!("M{} {}L{} {}M{} {}L{} {}", end - 5, y - 5, end + 5, y + 5, end - 5, y + 5, end + 5, y - 5)
+                } else {
+                    format!("M{back} {}L{end} {y}L{back} {}", y - 5, y + 5)
+                };
+                write!(svg, r#"<path d="{head}"{colour}/>"#).expect(NEVER);
+                text(svg, from.midpoint(to), y - 6, "middle", event.breach, &event.what);
+            }
+            Place::Everywhere => {
+                write!(svg, r#"<path d="M{LEFT} {y}H{}" stroke-dasharray="2 4"{colour}/>"#, width - RIGHT)
+                    .expect(NEVER);
+                text(svg, width / 2, y - 6, "middle", event.breach, &event.what);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Trace {
+    /// One line an event: number, time, where, what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lane = |lane: usize| self.lanes.get(lane).map_or("?", String::as_str);
+        for (number, event) in (1..).zip(&self.events) {
+            write!(f, "{number:>4} ")?;
+            if let Some(at) = event.at {
+                write!(f, "{:>10} ", seconds(at))?;
+            }
+            match event.place {
+                Place::At(at) => write!(f, "{}: ", lane(at))?,
+                Place::Between(from, to) => write!(f, "{} -> {}: ", lane(from), lane(to))?,
+                Place::Lost(from, to) => write!(f, "{} -x {}: ", lane(from), lane(to))?,
+                Place::Everywhere => f.write_str("-- ")?,
+            }
+            f.write_str(&event.what)?;
+            f.write_str(if event.breach { "  <-- here\n" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+/// A time as diagrams and lists show it.
+fn seconds(at: Duration) -> String {
+    format!("{:.3} s", at.as_secs_f64())
+}
+
+fn centre(lane: usize) -> usize {
+    LEFT + lane * LANE + LANE / 2
+}
+
+fn text(svg: &mut String, x: usize, y: usize, anchor: &str, bold: bool, what: &str) {
+    let weight = if bold { r#" font-weight="bold""# } else { "" };
+    let what = escape(what);
+    write!(
+        svg,
+        r#"<text x="{x}" y="{y}" text-anchor="{anchor}"{weight} fill="currentColor" stroke="none">{what}</text>"#
+    )
+    .expect(NEVER);
+}
+
+/// Text as the content of an element or of a quoted attribute.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+const NEVER: &str = "a string takes all that is written to it";
+
+/// Measures of the diagram, in CSS pixels: where lanes begin, their width, the margin behind them, the first row, rows.
+const LEFT: usize = 110;
+const LANE: usize = 260;
+const RIGHT: usize = 40;
+const TOP: usize = 40;
+const ROW: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace() -> Trace {
+        let events = vec![
+            Event::new(Place::Everywhere, "all start").at(Duration::ZERO),
+            Event::new(Place::Between(0, 1), "Cast <c1> to \"singleton\""),
+            Event::new(Place::Lost(1, 0), "Reply c1").at(Duration::from_millis(1_500)),
+            Event::new(Place::At(1), "c1 still runs").breach(),
+        ];
+        Trace { lanes: vec!["n1 1.1".to_owned(), "n2 1.2".to_owned()], events }
+    }
+
+    #[test]
+    fn a_trace_reads_from_top_to_bottom() {
+        let expected = "   1    0.000 s -- all start\n   \
+                        2 n1 1.1 -> n2 1.2: Cast <c1> to \"singleton\"\n   \
+                        3    1.500 s n2 1.2 -x n1 1.1: Reply c1\n   \
+                        4 n2 1.2: c1 still runs  <-- here\n";
+        assert_eq!(trace().to_string(), expected);
+    }
+
+    #[test]
+    fn the_diagram_is_well_formed_and_names_every_lane_and_event() {
+        let svg = trace().to_svg();
+        for part in ["n1 1.1", "n2 1.2", "Cast &lt;c1&gt; to &quot;singleton&quot;", "c1 still runs", "--breach"] {
+            assert!(svg.contains(part), "{part} is missing in {svg}");
+        }
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>"));
+        assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+        assert!(!svg.contains("href"), "nothing outside is referred to");
+        assert!(Trace::default().to_svg().ends_with("</svg>"));
+    }
+}
