@@ -102,7 +102,7 @@ impl TestCluster {
     /// member.
     ///
     /// # Panics
-    /// Where a text is no node name, or the system gives no random bytes.
+    /// Where a text is no node name.
     pub fn new<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         Self::with_seed(rand::random(), members)
     }

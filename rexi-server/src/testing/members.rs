@@ -25,18 +25,18 @@ pub(super) struct Member {
 }
 
 impl TestMembers {
-    /// These members, with an authority of their own. A name that is given twice is one member.
+    /// These members. A name that is given twice is one member. Keys and certificates follow from the names, so they
+    /// are the same in every process, and secret to nobody.
     ///
     /// # Panics
-    /// Where a text is no node name, or the system gives no random bytes.
+    /// Where a text is no node name.
     pub fn new<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
-        let authority = DevAuthority::in_memory().expect("the system gives random bytes");
+        let authority = DevAuthority::fixed().expect("its key is fixed");
         let name =
             |text| NodeName::new(text).unwrap_or_else(|error| panic!("a test cluster's member {text:?}: {error}"));
         let names: std::collections::BTreeSet<NodeName> = members.into_iter().map(name).collect();
         let member = |(number, name): (usize, NodeName)| {
-            // Not `issue`, which warns in the log, since this is a test by its name.
-            let (cert, key) = authority.issue_pem(&name).expect("the system gives random bytes");
+            let (cert, key) = authority.issue_fixed_pem(&name).expect("its key is fixed");
             let identity = Identity::from_pem(authority.ca_pem().as_bytes(), cert.as_bytes(), key.as_bytes());
             let identity = identity.expect("it was made for this");
             let host = u32::try_from(number).expect("a cluster in memory has fewer members");
