@@ -54,18 +54,33 @@ impl Mode {
         names: [&str; N],
         build: impl Fn(NodeBuilder, &str) -> NodeBuilder + Send + Sync + 'static,
     ) -> TestCluster {
-        crate::log::listen();
-        let (cluster, build) = (TestCluster::new(names), Arc::new(build));
-        for of in names {
-            let (build, of) = (Arc::clone(&build), of.to_owned());
-            cluster.define(&of.clone(), move |node| build(functions(node), &of));
-        }
+        let cluster = self.members(names, build);
         cluster.start_all(&self.profile()).expect("nodes that are described well start");
         cluster.ready().await;
         for of in names {
             self.reached(&cluster.node(of)).await;
         }
         cluster
+    }
+
+    /// As [`Mode::cluster`], but none of them runs yet.
+    pub fn members<const N: usize>(
+        self,
+        names: [&str; N],
+        build: impl Fn(NodeBuilder, &str) -> NodeBuilder + Send + Sync + 'static,
+    ) -> TestCluster {
+        crate::log::listen();
+        let (cluster, build) = (TestCluster::new(names), Arc::new(build));
+        for of in names {
+            let (build, name) = (Arc::clone(&build), of.to_owned());
+            cluster.define(of, move |node| build(functions(node), &name));
+        }
+        cluster
+    }
+
+    /// Starts a member.
+    pub fn start(self, cluster: &TestCluster, of: &str) -> Node {
+        cluster.start(of, &self.profile()).expect("a node that is described well starts")
     }
 
     /// As [`Mode::cluster`], of n1 and n2, both built alike.
