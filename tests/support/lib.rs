@@ -20,7 +20,7 @@ use rexi_server::{
 pub use log::Log;
 pub use modes::{MODES, Mode, Script, in_every_mode};
 pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello};
-pub use witness::{Traffic, Witness};
+pub use witness::{Held, Traffic, Witness};
 
 /// A name that is known to be good.
 pub fn name(name: &str) -> NodeName {

@@ -98,9 +98,13 @@ impl Mode {
 
     /// A node n1 on a real socket, and a script as the member n3 of the same release.
     pub async fn script(self, build: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Script {
+        self.script_of(self.profile(), build).await
+    }
+
+    /// As [`Mode::script`], of another release that n1 speaks to.
+    pub async fn script_of(self, profile: Profile, build: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Script {
         let cluster = Cluster::new(["n1", "n3"]);
         let n1 = build(cluster.builder("n1", self.profile())).start().expect("n1 starts");
-        let profile = self.profile();
         let hello = Hello {
             release: profile.release().clone(),
             wire: profile.wire(),
@@ -109,17 +113,16 @@ impl Mode {
             hosts: profile.hosts(),
             ..hello("n3")
         };
-        let wire = hello.wire.newest_common(profile.wire()).expect("a release speaks to itself");
+        let wire = hello.wire.newest_common(self.profile().wire()).expect("the two speak to each other");
         let lane = Stranger::member(cluster.authority(), "n3").shake_hands(cluster.address("n1"), "n1", &hello).await;
         within("n1 to be ready", n1.ready()).await;
         self.reached(&n1).await;
-        Script { _cluster: cluster, n1, lane, wire }
+        Script { n1, lane, wire }
     }
 }
 
 /// A node n1, and what the script n3 hears from it and says to it.
 pub struct Script {
-    _cluster: Cluster,
     /// The node.
     pub n1: Node,
     lane: Lane,
