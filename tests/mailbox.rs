@@ -1,4 +1,5 @@
-//! Mailboxes: time limits, handles of other tasks, calls that are let go, bounds, casts that wait for room. In every mode.
+//! Mailboxes in every mode: references, time limits, handles of other tasks, calls that are let go, bounds, casts that
+//! wait for room.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The servers of a node, in every mode: whom each serves, when it is there, when it is given up, what it says of itself.
+//! The servers of a node, in every mode: whom each serves, when it is there, when it is given up, what it outlives.
 
 use std::time::Duration;
 
