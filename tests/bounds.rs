@@ -10,10 +10,9 @@ use rexi_server::testing::TestCluster;
 use rexi_server::{
     Answer, Bytes, Call, CallError, Context, DownReason, ExitReason, JobOver, Limits, NodeBuilder, Request,
 };
-use rexi_tests::{name, release};
+use rexi_tests::{RELEASES, name, release};
 use tokio::time::Instant;
 
-const RELEASES: [&str; 3] = ["1.0", "1.2", "2.0"];
 const JOBS_MAX: usize = 50;
 const BUFFERED_FRAMES_MAX: usize = 2_000;
 
