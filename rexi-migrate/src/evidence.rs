@@ -59,10 +59,13 @@ fn can_produce(step: &Step, witness: Witness) -> bool {
         (Witness::KillNine, step) => step.is_kill(),
         (Witness::Rollback, Step::Restart { from, to, .. }) => to < from,
         (Witness::BufferedOverRelease, Step::Restart { from, to, .. }) => to != from,
-        (Witness::RestartInFlight, Step::Restart { .. }) => true,
-        (Witness::KillAcrossSwitch, Step::Ceiling { reach, .. }) => *reach == Phase::Switch,
+        (Witness::RestartInFlight | Witness::StreamOverRestart, Step::Restart { .. }) => true,
+        (Witness::KillAcrossSwitch | Witness::StreamOverSwitch, Step::Ceiling { reach, .. }) => *reach == Phase::Switch,
+        // A stream takes a moment to fill its window, and a step that does not dwell may give it none.
+        (Witness::StreamWindowFull, Step::Restart { .. }) => true,
         (Witness::KillAcrossSwitch | Witness::Rollback | Witness::BufferedOverRelease, _) => false,
-        (Witness::RestartInFlight, _) => false,
+        (Witness::StreamOverSwitch | Witness::StreamWindowFull, _) => false,
+        (Witness::RestartInFlight | Witness::StreamOverRestart, _) => false,
         // What is demanded without a rule here is demanded of every plan.
         _ => true,
     }
@@ -105,12 +108,12 @@ mod tests {
         let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
         assert_eq!(witnesses(DEFAULT, 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
-        assert_eq!(witnesses("1.0,1.1", 0.0), [Witness::BufferedOverRelease, Witness::RestartInFlight]);
-        assert_eq!(
-            witnesses("1.1,1.0", 1.0),
-            [Witness::BufferedOverRelease, Witness::RestartInFlight, Witness::KillNine, Witness::Rollback]
-        );
-        assert_eq!(witnesses("1.2", 0.4), [Witness::KillAcrossSwitch]);
+        let streams = [Witness::StreamOverRestart, Witness::StreamWindowFull];
+        let restarts = [Witness::BufferedOverRelease, Witness::RestartInFlight];
+        assert_eq!(witnesses("1.0,1.1", 0.0), [restarts, streams].concat());
+        let back = [Witness::KillNine, Witness::Rollback];
+        assert_eq!(witnesses("1.1,1.0", 1.0), [restarts, back, streams].concat());
+        assert_eq!(witnesses("1.2", 0.4), [Witness::KillAcrossSwitch, Witness::StreamOverSwitch]);
     }
 
     fn row(number: usize, started_us: u64, ended_us: u64) -> StepRow {
