@@ -12,7 +12,7 @@ use crate::cluster::{Ending, Life};
 use crate::judge::{Evidence, ProcessEnd, ProcessRecord, Requirement, StepWindow, Witness};
 use crate::ledger::LedgerReader;
 use crate::report::StepRow;
-use crate::train::Step;
+use crate::train::{Step, Stop};
 
 /// Reads the ledger of every process and puts the rest beside it. Blocks, for about a second a million records.
 pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
@@ -50,8 +50,19 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 /// Of the cases that prove a run's worth, those that this plan can produce.
 fn required(plan: &[Step]) -> Vec<Requirement> {
     let mut required = Requirement::non_vacuity();
-    required.retain(|requirement| plan.iter().any(|step| can_produce(step, requirement.witness)));
+    required.retain(|requirement| match requirement.witness {
+        Witness::QuorumOverDown => loses_nodes(plan),
+        witness => plan.iter().any(|step| can_produce(step, witness)),
+    });
     required
+}
+
+/// Whether quorums surely meet a node that is down: nodes leave in good order, often enough, and the others hear of it
+/// at once and ask around; and there are enough others for a majority.
+fn loses_nodes(plan: &[Step]) -> bool {
+    let drains = plan.iter().filter(|step| matches!(step, Step::Restart { how: Stop::Drain, .. })).count();
+    let third = plan.iter().any(|step| matches!(step, Step::Restart { node, .. } if *node >= 2));
+    third && drains >= DRAINS_MIN
 }
 
 fn can_produce(step: &Step, witness: Witness) -> bool {
@@ -70,6 +81,10 @@ fn can_produce(step: &Step, witness: Witness) -> bool {
         _ => true,
     }
 }
+
+/// How many orderly restarts a plan needs for a quorum over a node that is down to be certain: each gives a few, and
+/// the default plan has at least one in each of its five legs.
+const DRAINS_MIN: usize = 5;
 
 /// How long a job may run on after its kill or its caller's death, at most 25 s: a peer that dies in silence is away
 /// when the connection's idle time-out has passed, and down, with its jobs, when it was away for the stability period.
@@ -108,6 +123,8 @@ mod tests {
         let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
         assert_eq!(witnesses(DEFAULT, 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
+        let all_killed = witnesses(DEFAULT, 1.0);
+        assert!(!all_killed.contains(&Witness::QuorumOverDown) && all_killed.contains(&Witness::StreamOverSwitch));
         let streams = [Witness::StreamOverRestart, Witness::StreamWindowFull];
         let restarts = [Witness::BufferedOverRelease, Witness::RestartInFlight];
         assert_eq!(witnesses("1.0,1.1", 0.0), [restarts, streams].concat());

@@ -84,6 +84,7 @@ enum Due {
     Ack(CallRef),
     /// To the question of this number.
     Respond(CallRef, u64),
+    Gather,
 }
 
 impl Load {
@@ -170,7 +171,7 @@ impl Load {
     /// waits for an acknowledgement or a response gets it.
     pub(crate) fn wind_up(&mut self) {
         self.do_due(None);
-        self.kill_standing();
+        self.kill_paced();
     }
 
     /// Gives up every call and gather that is open, since the process is about to end: jobs that were to be killed are,
@@ -243,8 +244,9 @@ impl Load {
             let reason = down_code(reason);
             record(&self.ledger, Entry::MonitorDown { monitor: number, reason });
             self.unwatched.push((Instant::now() + WATCH_AGAIN, on));
-            // So that gathers surely meet a node that is down.
+            // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
             self.begin_gather();
+            self.due.push(Reverse((Instant::now() + GATHER_AGAIN, Due::Gather)));
         }
     }
 
@@ -304,6 +306,7 @@ impl Load {
                 Due::Kill(call) => kills.push(call),
                 Due::Ack(call) => _ = self.mailbox.ack(call, 1),
                 Due::Respond(call, number) => self.respond(call, number),
+                Due::Gather => self.begin_gather(),
             }
         }
         self.kill(&kills);
@@ -356,6 +359,9 @@ fn down_code(reason: DownReason) -> u8 {
 
 /// Longer than the stability period of 15 s, after which a peer that is away is down.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(25);
+
+/// How long after a down all nodes are asked once more.
+const GATHER_AGAIN: Duration = Duration::from_millis(4);
 
 /// How long after a down a node is watched again.
 const WATCH_AGAIN: Duration = Duration::from_millis(200);

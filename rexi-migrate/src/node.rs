@@ -219,6 +219,8 @@ impl Child {
         if in_flight == 0 {
             record(&self.ledger, Entry::Quiet);
         }
+        // So that the figures of a cluster at rest are those of its rest.
+        self.say_stats();
         say(&Event::Quiet { in_flight, jobs });
         Ok(())
     }

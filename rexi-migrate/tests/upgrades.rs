@@ -99,6 +99,11 @@ mod broken {
     }
 
     #[test]
+    fn acknowledgements_that_follow_the_phase_leave_streams_in_silence() {
+        assert!(findings("ack-follows-phase").contains(&"L1".to_owned()));
+    }
+
+    #[test]
     fn per_node_servers_that_start_late_refuse_casts() {
         assert!(findings("late-per-node-servers").contains(&"S6".to_owned()));
     }

@@ -186,7 +186,7 @@ impl Requirement {
     }
 
     /// What SAFETY.md §1 asks of every run that claims safety, as far as a ledger can witness it; a kill -9; and what
-    /// streams go wrong in.
+    /// streams and quorums go wrong in.
     pub fn non_vacuity() -> Vec<Self> {
         [
             Witness::KillAcrossSwitch,
@@ -197,6 +197,7 @@ impl Requirement {
             Witness::StreamOverSwitch,
             Witness::StreamOverRestart,
             Witness::StreamWindowFull,
+            Witness::QuorumOverDown,
         ]
         .map(Self::once)
         .to_vec()

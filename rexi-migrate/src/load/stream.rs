@@ -106,12 +106,13 @@ impl Load {
         Order { id, work: Work::Stream, pause, payload_bytes: 16, parts, window, salt: self.rng.random() }
     }
 
-    /// Kills the streams that stand, once they have begun: those that have not are cancelled when they ask.
-    pub(super) fn kill_standing(&mut self) {
-        let begun = |reading: &Reading| reading.stands.is_some() && reading.said == Said::Start;
-        let standing: Vec<_> =
-            self.open.iter().filter(|(_, open)| begun(&open.reading)).map(|(&call, _)| call).collect();
-        self.kill(&standing);
+    /// Kills the stream that its job paces, once it has begun: one that has not is cancelled when it asks. Its slow
+    /// sibling comes to its end soon, now that nothing is put off; if it does not, its job is stuck, which a kill would
+    /// hide.
+    pub(super) fn kill_paced(&mut self) {
+        let begun = |reading: &Reading| reading.stands == Some(Stand::Paced) && reading.said == Said::Start;
+        let paced: Vec<_> = self.open.iter().filter(|(_, open)| begun(&open.reading)).map(|(&call, _)| call).collect();
+        self.kill(&paced);
     }
 
     /// A job asks for its stream.

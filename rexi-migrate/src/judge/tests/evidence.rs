@@ -88,7 +88,7 @@ fn a_required_case_that_never_occurred_leaves_a_run_untold() {
     let mut evidence = run([caller.live(), worker.live()]);
     evidence.required = Requirement::non_vacuity();
     let doubts = doubts(&evidence);
-    assert_eq!(doubts.lines().count(), 8);
+    assert_eq!(doubts.lines().count(), 9);
     assert!(doubts.contains("the run had 0 kills across the switch, and needs 1"), "{doubts}");
     evidence.required = vec![Requirement::once(Witness::PerNodeJob)];
     assert_eq!(judge(&evidence).verdict, Verdict::Safe);
