@@ -365,3 +365,6 @@ const GATHER_AGAIN: Duration = Duration::from_millis(4);
 
 /// How long after a down a node is watched again.
 const WATCH_AGAIN: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;
