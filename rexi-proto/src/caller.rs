@@ -260,11 +260,12 @@ impl<M: Clone> Calls<M> {
         })
     }
 
-    /// All that the caller has said of a call's stream.
-    pub(crate) fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
+    /// All that the caller has said of a call's stream, to the server of its cast. A broken variant names another.
+    pub(crate) fn said_of_stream(&self, call: CallRef, astray: Option<ServerAddress>) -> Vec<Message> {
         let Some((server, stream)) = self.open.get(&call).and_then(|open| Some((open.sent_to?, open.stream))) else {
             return Vec::new();
         };
+        let server = astray.unwrap_or(server);
         match stream.started {
             None => Vec::new(),
             Some(false) => vec![Message::StreamCancel(server, call)],

@@ -63,6 +63,7 @@ fn each_broken_variant_breaks_a_promise() {
         (on(&[KillOnlyPerNode]), "S3"),
         (on(&[KillOnlySingleton]), "S3"),
         (on(&[KillFollowsPhase]), "S3"),
+        (on(&[AckFollowsPhase]), "L5"),
         (on(&[LatePerNodeServers]), "S6"),
         (on(&[LatePerNodeServers, SilentMissingServer]), "S1"),
     ];

@@ -186,7 +186,7 @@ impl<M: Clone> Peer<M> {
     /// A job asks for a stream. One that asks again did not hear the answer.
     fn handle_stream_init(&mut self, call: CallRef) {
         if self.calls.awaits(call) && !self.calls.note_asked(call) {
-            return self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            return self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
         }
         self.handle_answer(call, Held::Complete(Answer::StreamInit));
     }

@@ -88,7 +88,7 @@ impl<M: Clone> Peer<M> {
     fn answer_stream(&mut self, call: CallRef, start: bool) -> bool {
         let noted = self.calls.note_started(call, start);
         if noted {
-            self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
         }
         noted
     }
@@ -96,10 +96,16 @@ impl<M: Clone> Peer<M> {
     /// Tells the job of this call that so many more of its items were consumed. `false`: there were not as many.
     pub fn ack(&mut self, call: CallRef, items: u64) -> bool {
         let noted = self.calls.note_acked(call, items);
-        if noted && let Some(ack @ Message::Ack(..)) = self.calls.said_of_stream(call).pop() {
+        if noted && let Some(ack @ Message::Ack(..)) = self.said_of_stream(call).pop() {
             self.control(ack);
         }
         noted
+    }
+
+    /// All that the caller has said of a call's stream.
+    pub(super) fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
+        let astray = self.config.mutants.has(Mutant::AckFollowsPhase).then(|| self.config.phase.cast_target());
+        self.calls.said_of_stream(call, astray)
     }
 
     /// Responds to a question of this call's job. `false`: the call is not open, or the response is above the limit.
@@ -189,7 +195,7 @@ impl<M: Clone> Peer<M> {
             self.control(Message::Resume(server, calls));
         }
         for call in self.calls.refs().collect::<Vec<_>>() {
-            self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
         }
         for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
             self.control(Message::Monitor(server, monitor));
