@@ -192,7 +192,7 @@ impl Migration {
         };
         let mut changes: Vec<Release> = rows
             .iter()
-            .flat_map(|row| [Some(row.accepted_since), Some(row.emitted_since), row.retired_in])
+            .flat_map(|row| [Some(row.accepted_since), Some(row.emitted_since), row.silent_since, row.retired_in])
             .flatten()
             .collect();
         changes.sort_unstable();

@@ -62,7 +62,6 @@ pub(super) enum Action {
 /// Ways to break an invariant; forms and releases by their places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Broken {
-    NothingCast { release: usize },
     CastRefused { form: usize, release: usize },
     NobodyTookTheCast,
     RanTwice { form: usize },
@@ -76,7 +75,7 @@ pub(super) enum Broken {
 impl Broken {
     pub(super) fn invariant(self) -> Invariant {
         match self {
-            Self::NothingCast { .. } | Self::NobodyTookTheCast | Self::NothingAnswered { .. } => Invariant::L1,
+            Self::NobodyTookTheCast | Self::NothingAnswered { .. } => Invariant::L1,
             Self::CastRefused { .. } | Self::AnsweredTwice { .. } => Invariant::S1,
             Self::RanTwice { .. } => Invariant::S2,
             Self::KillMissed => Invariant::S3,
@@ -88,7 +87,6 @@ impl Broken {
         let form = |form: usize| migration.forms[form].name.as_str();
         let release = |release: usize| migration.releases[release].name.as_str();
         match self {
-            Self::NothingCast { release: at } => format!("{} casts in no form", release(at)),
             Self::CastRefused { form: of, release: at } => {
                 format!("a {} reaches {}, which does not take it", form(of), release(at))
             }
@@ -119,7 +117,10 @@ impl Mix {
         }
         match &self.call {
             None => {
-                let pairs = (0..NODES).flat_map(|caller| (0..NODES).map(move |callee| (caller, callee)));
+                // A release that casts in no form does not call: it has not begun to, or no longer does.
+                let calls = |&caller: &usize| !migration.emitted(self.at[caller], Role::Start).is_empty();
+                let callers = (0..NODES).filter(calls);
+                let pairs = callers.flat_map(|caller| (0..NODES).map(move |callee| (caller, callee)));
                 let casts = pairs.filter(|(caller, callee)| caller != callee);
                 actions.extend(casts.map(|(caller, callee)| Action::Cast { caller, callee }));
             }
@@ -167,9 +168,6 @@ impl Mix {
             Action::Cast { caller, callee } => {
                 let cast_at = self.at[caller];
                 let forth: VecDeque<usize> = migration.emitted(cast_at, Role::Start).iter().collect();
-                if forth.is_empty() {
-                    return Err(Broken::NothingCast { release: cast_at });
-                }
                 let (back, job) = (VecDeque::new(), Job::Awaited);
                 self.call = Some(Call { caller, callee, cast_at, forth, back, job, killed: false });
                 Ok(())
