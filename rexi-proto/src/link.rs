@@ -152,9 +152,26 @@ impl Link {
         Some(oldest)
     }
 
+    /// Takes all casts out of the buffer, oldest first.
+    pub(crate) fn take_waiting_casts(&mut self) -> Vec<Cast> {
+        let mut casts = Vec::new();
+        for waiting in std::mem::take(&mut self.waiting) {
+            match waiting.message {
+                Message::Cast(_, cast) => casts.push(cast),
+                message => self.waiting.push_back(Waiting { message, ..waiting }),
+            }
+        }
+        self.recount_waiting();
+        casts
+    }
+
     /// Forgets what waits, but for the frames that `keep` holds.
     pub(crate) fn retain_waiting(&mut self, keep: impl Fn(&Message) -> bool) {
         self.waiting.retain(|waiting| keep(&waiting.message));
+        self.recount_waiting();
+    }
+
+    fn recount_waiting(&mut self) {
         self.waiting_bytes = self.waiting.iter().map(|waiting| payload_bytes(&waiting.message)).sum();
     }
 

@@ -133,7 +133,7 @@ impl<M: Clone> Peer<M> {
             Message::Announce(epoch, phase) => {
                 self.outputs.push_back(Output::Announced(incarnation, epoch, phase));
             }
-            Message::Draining => self.outputs.push_back(Output::Draining),
+            Message::Draining => self.handle_draining(),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
         }
     }
@@ -215,6 +215,16 @@ impl<M: Clone> Peer<M> {
                 self.hold(now, incarnation, id, bytes, Incomplete::Response(server, call, number));
             }
         }
+    }
+
+    /// The peer refuses what is cast from now on, so nothing more is sent to it in this life. What waits in the buffer
+    /// would be refused as well, and is answered here; a stream's words and responses to jobs that still run go on.
+    fn handle_draining(&mut self) {
+        self.peer_draining = true;
+        for cast in self.link.take_waiting_casts() {
+            self.refuse_as_draining(cast.call, cast.function);
+        }
+        self.outputs.push_back(Output::Draining);
     }
 
     fn handle_answer(&mut self, call: CallRef, held: Held) {

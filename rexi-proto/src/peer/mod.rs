@@ -46,7 +46,8 @@ pub enum Output<M> {
     MonitorDown(M, MonitorRef, DownReason),
     /// The peer, in this life, says that its phase has changed; the number grows with each change.
     Announced(Incarnation, u64, Phase),
-    /// The peer takes no new casts.
+    /// The peer takes no new casts. Those that wait for it were answered, and so are those that are made now, until
+    /// this life of the peer is over.
     Draining,
     /// The peer does not know the frame kind that we sent.
     Unsupported(u8),
@@ -108,7 +109,10 @@ pub struct Peer<M> {
     connection: ConnectionId,
     /// The peer's life, from its first handshake until it is known to have ended.
     incarnation: Option<Incarnation>,
+    /// This node takes no new casts.
     draining: bool,
+    /// The peer, in this life, takes no new casts: it has said so.
+    peer_draining: bool,
     unknown_frames: u64,
     stray_answers: u64,
     stale_answers: u64,
@@ -128,6 +132,7 @@ impl<M: Clone> Peer<M> {
             connection: ConnectionId::default(),
             incarnation: None,
             draining: false,
+            peer_draining: false,
             unknown_frames: 0,
             stray_answers: 0,
             stale_answers: 0,
@@ -311,6 +316,7 @@ impl<M: Clone> Peer<M> {
     /// were never sent wait for its next life.
     fn end_life(&mut self, reason: DownReason) {
         let Some(incarnation) = self.incarnation.take() else { return };
+        self.peer_draining = false;
         let mut deliveries = Vec::new();
         self.calls.end_all(true, &Answer::Down(reason), &mut deliveries);
         self.deliver(deliveries);

@@ -5,6 +5,7 @@
 //! downs and announcements are never buffered or dropped: while the peer is away, the state itself is what remembers
 //! them, and the resume or the next hello carries it over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -36,6 +37,10 @@ impl<M: Clone> Peer<M> {
         };
         if let Some(answer) = refusal {
             self.end_call(call, answer);
+            return Ok(());
+        }
+        if self.peer_draining {
+            self.refuse_as_draining(call, function);
             return Ok(());
         }
         let target = self.config.phase.cast_target();
@@ -116,7 +121,7 @@ impl<M: Clone> Peer<M> {
     pub fn is_clear(&self) -> bool {
         match &self.link.presence {
             Presence::Gone | Presence::Refused(_) => true,
-            Presence::Up(..) | Presence::Away(_) => self.link.is_clear(&self.config.limits),
+            Presence::Up(..) | Presence::Away(_) => self.peer_draining || self.link.is_clear(&self.config.limits),
         }
     }
 
@@ -248,6 +253,11 @@ impl<M: Clone> Peer<M> {
         let mut deliveries = Vec::new();
         self.calls.end(call, answer, &mut deliveries);
         self.deliver(deliveries);
+    }
+
+    /// Answers a cast as the peer would, which takes none any more. It did not run.
+    pub(super) fn refuse_as_draining(&mut self, call: CallRef, function: Arc<str>) {
+        self.end_call(call, Answer::Exit { function, reason: ExitReason::Draining });
     }
 
     /// Ends a call of which a reply was lost, and its job.

@@ -50,6 +50,7 @@ pub(crate) enum Op {
     Notice { wire: u8, side: bool },
     Crash { node: u8 },
     Restart { node: u8, step: u8 },
+    Drain { node: u8 },
     Depart { node: u8 },
     Ceiling { node: u8, phase: u8 },
     Advance { seconds: u8 },
@@ -154,6 +155,7 @@ impl Cluster {
             Op::Notice { wire, side } => self.notice(wire.into(), side.into()),
             Op::Crash { node } => self.crash(node.into()),
             Op::Restart { node, step } => self.restart(node.into(), step),
+            Op::Drain { node } => self.drain_node(node.into()),
             Op::Depart { node } => self.depart(node.into()),
             Op::Ceiling { node, phase } => self.ceiling(node.into(), phase),
             Op::Advance { seconds } => self.advance(Duration::from_secs(seconds.into())),
@@ -433,6 +435,17 @@ impl Cluster {
             }
         };
         self.start(index);
+    }
+
+    /// A node takes no new casts, and is still there.
+    fn drain_node(&mut self, index: usize) {
+        let Some(node) = self.node(index) else { return };
+        let index = node.index;
+        node.peers.values_mut().for_each(rexi_proto::Peer::drain);
+        if let Some(singleton) = &mut node.singleton {
+            singleton.drain();
+        }
+        self.drain(index);
     }
 
     fn depart(&mut self, index: usize) {

@@ -127,6 +127,9 @@ impl Node {
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ReplyDropped, .. } => {
                         ledger.saw("a reply was dropped");
                     }
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::Draining, .. } => {
+                        ledger.saw("a cast met a node that leaves");
+                    }
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ConnectionLost, .. } => {
                         ledger.saw("a call was lost with its connection");
                     }
