@@ -239,7 +239,7 @@ impl NodeBuilder {
                 env,
                 flush: CancellationToken::new(),
                 draining: AtomicBool::new(false),
-                presence: Notify::new(),
+                presence: watch::Sender::new(0),
                 job_ended: Notify::new(),
                 next_call: AtomicU64::new(1),
             }

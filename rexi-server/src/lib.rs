@@ -97,7 +97,7 @@ pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use semver::Version;
 pub use shape::{Shape, ShapeError};
-pub use status::{NodeStatus, PeerPresence, PeerStatus};
+pub use status::{NodeStatus, PeerPresence, PeerStatus, PresenceWatch};
 pub use stream::ReplyStream;
 pub use tokio_util::sync::CancellationToken;
 

@@ -184,7 +184,7 @@ impl Member {
     pub(crate) fn presence_changed(&self) {
         self.changed.notify_waiters();
         if let Some(shared) = self.shared.upgrade() {
-            shared.presence.notify_waiters();
+            shared.presence.send_modify(|changes| *changes += 1);
         }
     }
 

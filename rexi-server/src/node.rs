@@ -30,7 +30,7 @@ use crate::registry::Registry;
 use crate::request::Request;
 use crate::rollout::{RolloutControl, RolloutStatus};
 use crate::singleton::Singleton;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, PresenceWatch};
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]
@@ -65,7 +65,8 @@ pub(crate) struct Shared {
     /// Set when connections are to say their last words.
     pub(crate) flush: CancellationToken,
     pub(crate) draining: AtomicBool,
-    pub(crate) presence: Notify,
+    /// How often a member has come or gone, or a try to connect has failed.
+    pub(crate) presence: watch::Sender<u64>,
     pub(crate) job_ended: Notify,
     pub(crate) next_call: AtomicU64,
 }
@@ -169,15 +170,9 @@ impl Node {
 
     /// Waits until every member is connected. Waits for as long as one is not: see [`Node::status`] for who and why.
     pub async fn ready(&self) {
-        let shared = self.shared();
-        loop {
-            let changed = shared.presence.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if shared.members_by_id.iter().all(|member| member.is_connected()) {
-                return;
-            }
-            changed.await;
+        let mut presence = self.watch_presence();
+        while !self.shared().members_by_id.iter().all(|member| member.is_connected()) {
+            presence.changed().await;
         }
     }
 
@@ -188,9 +183,9 @@ impl Node {
         self.shared().stop();
     }
 
-    /// Waits until a member has come or gone, or a try to connect has failed.
-    pub async fn presence_changed(&self) {
-        self.shared().presence.notified().await;
+    /// Hears of members that come and go from now on.
+    pub fn watch_presence(&self) -> PresenceWatch {
+        PresenceWatch::new(self.clone(), self.shared().presence.subscribe())
     }
 
     /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest

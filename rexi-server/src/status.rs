@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts};
+use tokio::sync::watch;
 
+use crate::node::Node;
 use crate::rollout::RolloutStatus;
 
 /// A node as it is now.
@@ -68,6 +70,33 @@ pub enum PeerPresence {
     Gone,
     /// The two releases may not speak; what is sent to it is answered at once.
     Refused(Box<Refusal>),
+}
+
+/// Hears of members that come and go: see [`Node::watch_presence`]. It keeps the node running.
+#[derive(Clone, Debug)]
+pub struct PresenceWatch {
+    node: Node,
+    changes: watch::Receiver<u64>,
+}
+
+impl PresenceWatch {
+    pub(crate) fn new(node: Node, changes: watch::Receiver<u64>) -> Self {
+        Self { node, changes }
+    }
+
+    /// Waits until a member has come or gone, or a try to connect has failed, since this was last heard of or since
+    /// the watch was made: what changes while nobody waits is not missed. Several changes may be heard of as one, so
+    /// look at [`Node::status`] before each wait.
+    ///
+    /// Cancel safe.
+    pub async fn changed(&mut self) {
+        self.changes.changed().await.expect("the node, which sends, is kept by this");
+    }
+
+    /// The node that is watched.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
 }
 
 impl From<&Presence> for PeerPresence {
