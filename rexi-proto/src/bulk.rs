@@ -47,7 +47,7 @@ impl Inbound {
             self.body_bytes -= body.len();
             return joined(frame, bytes, body).map(Some);
         }
-        if self.frames.len() >= limits.jobs_max {
+        if self.frames.len() >= limits.bulk_frames_max {
             return Err(BulkError("more frames than payloads that they name"));
         }
         match self.frames.insert(id, (frame, bytes)) {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { payload_bytes_max: 10, bulk_streams_max: 2, jobs_max: 2, ..Limits::default() }
+        Limits { payload_bytes_max: 10, bulk_streams_max: 2, bulk_frames_max: 2, ..Limits::default() }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! [`Duration`]: std::time::Duration
 
 mod limits;
+mod pool;
 mod name;
 mod version;
 mod phase;
@@ -52,6 +53,7 @@ pub use mutant::{Mutant, Mutants};
 pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError, PeerId};
 pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
 pub use phase::{Phase, ServerAddress, Servers, UnknownPhase};
+pub use pool::{NodePool, Pool, Total, Unlimited};
 pub use release::{Profile, ProfileError};
 pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};

@@ -1,5 +1,7 @@
-//! Every bound of the protocol: its unit, its default, and what happens when it is reached.
+//! Every bound of the protocol: its unit, its default, and what happens when it is reached. docs/bounds.md has them in
+//! one table, each with its test.
 //!
+//! A bound whose name ends in `_total_max` is one over all peers of the node; `pool.rs` says how it is shared out.
 //! Sources: THREATS.md for the attacks, FIGURES.md for what the sizes cost, REXI.md R42 and R46 for the original's.
 
 use std::time::Duration;
@@ -21,6 +23,9 @@ pub struct Limits {
     /// Payloads that may be in transfer on QUIC streams of their own at once, per peer and direction. Beyond: the next
     /// waits. Default 4.
     pub bulk_streams_max: u32,
+    /// Frames of one peer that may wait for their payloads. Beyond: the connection is closed. A node has half as many
+    /// payloads in transfer at most; more wait in the buffer. Default 1,024.
+    pub bulk_frames_max: usize,
     /// Bytes of encoded frames that wait for the writer, per peer. Beyond: frames go to the buffer. Default 256 KiB.
     pub unwritten_bytes_max: usize,
     /// Frames that wait for a peer that is away or slow. Beyond: the oldest is dropped, counted, and its caller told.
@@ -28,16 +33,29 @@ pub struct Limits {
     pub buffered_frames_max: usize,
     /// Bytes of payload that those frames hold. Beyond: as above. Default 8 MiB.
     pub buffered_bytes_max: usize,
+    /// Frames in the buffers of all peers. Beyond: the oldest frame for the peer that needs room is dropped, counted,
+    /// and its caller told that it is the node's total. Default 64,000.
+    pub buffered_frames_total_max: usize,
+    /// Bytes of payload that all those frames hold. Beyond: as above. Default 256 MiB.
+    pub buffered_bytes_total_max: usize,
     /// Calls that one node may have open to one peer. Beyond: the cast is refused. Default 100,000.
     pub calls_open_max: usize,
-    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Also the frames of one peer that may wait
-    /// for their payloads; beyond, the connection is closed. Default 100,000.
+    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Default 100,000.
     pub jobs_max: usize,
-    /// Bytes of arguments that the jobs of one peer may hold on one server. Beyond: a typed exit. Default 64 MiB.
+    /// Jobs that all servers of the node run at once. Beyond: a typed exit that says so, to peers above their floor.
+    /// Default 400,000.
+    pub jobs_total_max: usize,
+    /// Bytes of arguments that the jobs of one peer may hold on one server. Beyond: a typed exit. Default 8 MiB.
     pub job_bytes_max: usize,
+    /// Bytes of arguments that all jobs of the node may hold. Beyond: a typed exit that says so, to peers above their
+    /// floor. Default 256 MiB.
+    pub job_bytes_total_max: usize,
     /// Reply streams that one server may have open for one peer. Beyond: the job that wants one more ends with a typed
     /// exit. Default 10,000.
     pub streams_max: usize,
+    /// Reply streams that all servers of the node may have open. Beyond: as above, and the exit says that it is the
+    /// node's total. Default 40,000.
+    pub streams_total_max: usize,
     /// Items of a stream that may be unacknowledged; a job may ask for another window. Beyond: the job waits. Default
     /// 5, as in the original.
     pub stream_window: u32,
@@ -67,13 +85,19 @@ impl Default for Limits {
             payload_bytes_max: 4 << 20,
             inline_bytes_max: 32 << 10,
             bulk_streams_max: 4,
+            bulk_frames_max: 1_024,
             unwritten_bytes_max: 256 << 10,
             buffered_frames_max: 2_000,
             buffered_bytes_max: 8 << 20,
+            buffered_frames_total_max: 64_000,
+            buffered_bytes_total_max: 256 << 20,
             calls_open_max: 100_000,
             jobs_max: 100_000,
-            job_bytes_max: 64 << 20,
+            jobs_total_max: 400_000,
+            job_bytes_max: 8 << 20,
+            job_bytes_total_max: 256 << 20,
             streams_max: 10_000,
+            streams_total_max: 40_000,
             stream_window: 5,
             stream_time_limit: Duration::from_secs(300),
             monitors_max: 1_000,
@@ -144,7 +168,22 @@ impl Limits {
         need("payload_bytes_max", payload, "mailbox_bytes_max", self.mailbox_bytes_max, payload)?;
         need("payload_bytes_max", payload, "job_bytes_max", self.job_bytes_max, payload)?;
         need("one payload's need", 1, "bulk_streams_max", self.bulk_streams_max as usize, 1)?;
-        need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)
+        need("two payloads' need", 2, "bulk_frames_max", self.bulk_frames_max, 2)?;
+        need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)?;
+        let of_all = |smaller, smaller_value, larger, larger_value| {
+            need(smaller, smaller_value, larger, larger_value, smaller_value)
+        };
+        of_all("jobs_max", self.jobs_max, "jobs_total_max", self.jobs_total_max)?;
+        of_all("job_bytes_max", self.job_bytes_max, "job_bytes_total_max", self.job_bytes_total_max)?;
+        of_all("streams_max", self.streams_max, "streams_total_max", self.streams_total_max)?;
+        let (frames, bytes) = (self.buffered_frames_max, self.buffered_bytes_max);
+        of_all("buffered_frames_max", frames, "buffered_frames_total_max", self.buffered_frames_total_max)?;
+        of_all("buffered_bytes_max", bytes, "buffered_bytes_total_max", self.buffered_bytes_total_max)?;
+        // Half of a total is shared out as floors. A payload of full length fits into the other half, which is free
+        // when no peer is above its floor.
+        let twice = payload.saturating_mul(2);
+        need("payload_bytes_max", payload, "job_bytes_total_max", self.job_bytes_total_max, twice)?;
+        need("payload_bytes_max", payload, "buffered_bytes_total_max", self.buffered_bytes_total_max, twice)
     }
 }
 

@@ -33,7 +33,7 @@ fn a_mixed_cluster_keeps_its_promises() {
 }
 
 /// Cases that matter: runs that never met one of them prove nothing (SAFETY.md, non-vacuity).
-const WITNESSES: [&str; 19] = [
+const WITNESSES: [&str; 21] = [
     "a batch was killed",
     "a call ended in a down",
     "a call ended in a refusal",
@@ -41,8 +41,10 @@ const WITNESSES: [&str; 19] = [
     "a cast met a node that leaves",
     "a cast ran in another release than it was made for",
     "a cast was dropped",
+    "a cast was dropped from buffers full in all",
     "a connection was replaced",
     "a departure",
+    "a job was refused by the node's total",
     "a kill crossed the switch",
     "a node crashed with jobs in flight",
     "a reply was dropped",

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::handshake::HANDSHAKE_LIMIT;
 use crate::mailbox::Inbox;
 use crate::node::Shared;
+use crate::pool::SharedPool;
 use crate::status::PeerStatus;
 use crate::worker::{self, Owner, Workers};
 
@@ -42,7 +43,7 @@ pub(crate) struct Member {
 }
 
 struct State {
-    peer: Peer<Arc<Inbox>>,
+    peer: Peer<Arc<Inbox>, SharedPool>,
     workers: Workers,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
@@ -62,9 +63,10 @@ impl Member {
         name: NodeName,
         address: Option<SocketAddr>,
         config: PeerConfig,
+        pool: SharedPool,
     ) -> Self {
         let state = State {
-            peer: Peer::new(id, config, Duration::ZERO),
+            peer: Peer::with_pool(id, config, pool, Duration::ZERO),
             workers: Workers::default(),
             connection: None,
             latest: None,
@@ -100,7 +102,10 @@ impl Member {
     }
 
     /// Changes the peer's state once and does what comes of it.
-    pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Peer<Arc<Inbox>>, Duration) -> T) -> T {
+    pub(crate) fn with<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Peer<Arc<Inbox>, SharedPool>, Duration) -> T,
+    ) -> T {
         let now = self.now();
         let mut state = self.lock();
         let result = change(&mut state.peer, now);
@@ -109,7 +114,7 @@ impl Member {
     }
 
     /// Changes the per-node server once, with its workers at hand, and does what comes of it.
-    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
         let mut guard = self.lock();
         let State { peer, workers, .. } = &mut *guard;
         let taken = peer.with_server(|server| take(server, workers));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::{
-    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release,
+    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release, Total,
 };
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -26,6 +26,7 @@ use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::mailbox::Mailbox;
 use crate::member::Member;
+use crate::pool::SharedPool;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::rollout::{RolloutControl, RolloutStatus};
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
     pub(crate) members_by_id: Vec<Arc<Member>>,
     pub(crate) singleton: Option<Arc<Singleton>>,
+    pub(crate) pool: SharedPool,
     pub(crate) rollout: Mutex<rexi_proto::Rollout>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) endpoint: quinn::Endpoint,
@@ -306,6 +308,7 @@ impl Shared {
             stream_timeouts: peers.iter().fold(singleton_timeouts, |sum, peer| sum + peer.stats.stream_timeouts),
             singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
             stray_datagrams: self.doorman.strays(),
+            pool_left: Total::ALL.map(|total| (total, self.pool.left(total))),
             peers,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts};
+use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts, Total};
 use tokio::sync::watch;
 
 use crate::node::Node;
@@ -34,6 +34,9 @@ pub struct NodeStatus {
     pub singleton_queue: usize,
     /// Datagrams that belonged to no connection, from addresses that no member has.
     pub stray_datagrams: u64,
+    /// What is left of each total over all peers, beyond what is kept for each as its floor. At 0, peers that hold more
+    /// than their floor are refused more; others are not.
+    pub pool_left: [(Total, usize); Total::ALL.len()],
     /// The members, by name, the node itself among them.
     pub peers: Vec<PeerStatus>,
 }

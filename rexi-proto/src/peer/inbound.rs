@@ -14,11 +14,12 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
+use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
 use crate::server::{CastRequest, Request};
 use crate::wire;
 
-impl<M: Clone> Peer<M> {
+impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Takes bytes of the ordered lane, in any portions.
     pub fn handle_bytes(&mut self, now: Duration, connection: ConnectionId, bytes: &[u8]) {
         if connection != self.connection || self.link.session().is_none() {
@@ -221,7 +222,7 @@ impl<M: Clone> Peer<M> {
     /// would be refused as well, and is answered here; a stream's words and responses to jobs that still run go on.
     fn handle_draining(&mut self) {
         self.peer_draining = true;
-        for cast in self.link.take_waiting_casts() {
+        for cast in self.link.take_waiting_casts(&mut self.pool) {
             self.refuse_as_draining(cast.call, cast.function);
         }
         self.outputs.push_back(Output::Draining);
