@@ -46,7 +46,7 @@ pub use error::{CloseCode, DecodeError, EncodeError};
 pub use frame::FrameBuffer;
 pub use function::{FunctionRow, Release};
 pub use hello::{Agreement, Hello, Party, Refusal, verdict};
-pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError};
+pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Trace};
 pub use mutant::{Mutant, Mutants};

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::phase::Servers;
+
 /// The bounds of one node. [`Limits::default`] fits a cluster of up to 64 nodes; [`Limits::check`] refuses a set that
 /// contradicts itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,8 +22,8 @@ pub struct Limits {
     /// Bytes of a payload that still travels inside its frame; a larger one goes on a QUIC stream of its own. Default
     /// 32 KiB.
     pub inline_bytes_max: u32,
-    /// Payloads that may be in transfer on QUIC streams of their own at once, per peer and direction. Beyond: the next
-    /// waits. Default 4.
+    /// Payloads that may be in transfer on QUIC streams of their own at once, per peer and direction; of those that are
+    /// received, one at a time is read beyond [`STREAM_WINDOW_BYTES`]. Beyond: the next waits. Default 4.
     pub bulk_streams_max: u32,
     /// Frames of one peer that may wait for their payloads. Beyond: the connection is closed. A node has half as many
     /// payloads in transfer at most; more wait in the buffer. Default 1,024.
@@ -139,6 +141,31 @@ pub enum LimitsError {
 }
 
 impl Limits {
+    /// Bytes that one peer can make a node with these servers hold of what it sends, whatever it sends: by default just
+    /// below 16 MiB where there is one server, and 8 MiB more while there are two.
+    ///
+    /// | what | default |
+    /// |---|---|
+    /// | QUIC streams that are not read: the lane and [`Limits::bulk_streams_max`], a window each | 1.25 MiB |
+    /// | the frame that has begun, and what one read adds | 1.06 MiB |
+    /// | payloads that are not complete or wait for their frame: a window each, and one in full | 5 MiB |
+    /// | frames that wait for their payload | 0.5 MiB |
+    /// | arguments of jobs, per server | 8 MiB |
+    ///
+    /// Not in it: what a job takes by running, which is a task and a row of about 1 KiB and whatever its function does,
+    /// for [`Limits::jobs_max`] jobs; and what this node has for a peer that does not read, which is bounded by
+    /// [`Limits::unwritten_bytes_max`], [`Limits::buffered_bytes_max`] and the latter once more for payloads in
+    /// transfer.
+    pub fn inbound_bytes_max(&self, hosts: Servers) -> usize {
+        let (window, streams) = (STREAM_WINDOW_BYTES as usize, self.bulk_streams_max as usize);
+        let unread = (1 + streams) * window;
+        let frame = self.frame_bytes_max as usize + READ_BYTES_MAX;
+        let payloads = streams * window + self.payload_bytes_max as usize;
+        let frames = self.bulk_frames_max * (self.function_bytes_max + WAITING_FRAME_BYTES);
+        let arguments = hosts.iter().count() * self.job_bytes_max;
+        unread + frame + payloads + frames + arguments
+    }
+
     /// Checks that the limits agree with each other.
     ///
     /// # Errors
@@ -187,8 +214,17 @@ impl Limits {
     }
 }
 
+/// Bytes of one QUIC stream that a peer may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Bytes that the reader takes off the ordered lane at once.
+pub const READ_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes of a handshake frame. A peer is not trusted before its handshake, so this bound is not configurable.
 pub const HELLO_BYTES_MAX: u32 = 16 << 10;
+
+/// What a frame that waits for its payload takes beside its function's name.
+const WAITING_FRAME_BYTES: usize = 256;
 
 /// The longest that a peer that is away may be kept.
 const STABILITY_PERIOD_MAX: Duration = Duration::from_hours(24);
@@ -206,6 +242,33 @@ mod tests {
     #[test]
     fn the_defaults_agree_with_each_other() {
         assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn one_peer_can_make_a_node_hold_16_mib_of_what_it_sends_and_no_more() {
+        let (limits, mib) = (Limits::default(), 1 << 20);
+        for one in [Servers::SINGLETON, Servers::PER_NODE] {
+            assert!(limits.inbound_bytes_max(one) <= 16 * mib, "{}", limits.inbound_bytes_max(one));
+        }
+        assert_eq!(limits.inbound_bytes_max(Servers::BOTH), limits.inbound_bytes_max(Servers::PER_NODE) + 8 * mib);
+        assert!(crate::bulk::INCOMPLETE_BYTES < WAITING_FRAME_BYTES, "{}", crate::bulk::INCOMPLETE_BYTES);
+    }
+
+    #[test]
+    fn totals_that_are_too_small_are_named() {
+        let default = Limits::default;
+        for (limits, named) in [
+            (Limits { jobs_total_max: 99_999, ..default() }, "jobs_total_max"),
+            (Limits { job_bytes_total_max: 1, ..default() }, "job_bytes_total_max"),
+            (Limits { streams_total_max: 1, ..default() }, "streams_total_max"),
+            (Limits { buffered_frames_total_max: 1_999, ..default() }, "buffered_frames_total_max"),
+            (Limits { buffered_bytes_total_max: 1, ..default() }, "buffered_bytes_total_max"),
+            (Limits { bulk_frames_max: 1, ..default() }, "bulk_frames_max"),
+            (Limits { payload_bytes_max: 8 << 20, job_bytes_total_max: 15 << 20, ..default() }, "job_bytes_total_max"),
+        ] {
+            let error = limits.check().expect_err("too small").to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase, Presence,
-    Refusal, Server, Session,
+    BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase,
+    Presence, Refusal, Server, Session,
 };
 use tokio::sync::Notify;
 
@@ -35,9 +35,9 @@ pub(crate) struct Member {
     /// The connection has come or gone.
     pub(crate) changed: Notify,
     /// The link may take frames again.
-    room: Notify,
-    /// Who waits for that.
-    wait_for_room: AtomicUsize,
+    room: Waiters,
+    /// A frame may have come for a payload that was there before it.
+    joined: Waiters,
     /// Dial now, whatever the backoff says.
     pub(crate) kicked: Notify,
 }
@@ -83,8 +83,8 @@ impl Member {
             state: Mutex::new(state),
             writable: Notify::new(),
             changed: Notify::new(),
-            room: Notify::new(),
-            wait_for_room: AtomicUsize::new(0),
+            room: Waiters::default(),
+            joined: Waiters::default(),
             kicked: Notify::new(),
         }
     }
@@ -235,24 +235,12 @@ impl Member {
 
     /// Waits until a cast would go straight to the writer, or be answered at once.
     pub(crate) async fn wait_clear(&self) {
-        struct Waits<'a>(&'a AtomicUsize);
-        impl Drop for Waits<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        // Before the lock is taken, so that whoever changes the state after that sees it.
-        self.wait_for_room.fetch_add(1, Ordering::Relaxed);
-        let _waits = Waits(&self.wait_for_room);
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if self.lock().peer.is_clear() {
-                return;
-            }
-            room.await;
-        }
+        self.room.wait(|| self.lock().peer.is_clear()).await;
+    }
+
+    /// Waits until the frame of this payload has come, or its connection has gone.
+    pub(crate) async fn wait_for_frame(&self, connection: ConnectionId, bulk: BulkId) {
+        self.joined.wait(|| !self.lock().peer.awaits_frame(connection, bulk)).await;
     }
 
     /// Ends the peer's stay when its time has come, for as long as the node lives.
@@ -359,8 +347,11 @@ impl Member {
         if state.peer.wants_write() {
             self.writable.notify_one();
         }
-        if self.wait_for_room.load(Ordering::Relaxed) > 0 && state.peer.is_clear() {
-            self.room.notify_waiters();
+        if self.room.any() && state.peer.is_clear() {
+            self.room.wake();
+        }
+        if self.joined.any() {
+            self.joined.wake();
         }
         announced
     }
@@ -381,6 +372,45 @@ impl Member {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds a member")
+    }
+}
+
+/// Tasks that wait for the state to change. Whoever changes it need not wake anybody where nobody waits.
+#[derive(Default)]
+struct Waiters {
+    notify: Notify,
+    count: AtomicUsize,
+}
+
+impl Waiters {
+    /// Waits until `ready` says so, which looks at the state.
+    async fn wait(&self, ready: impl Fn() -> bool) {
+        struct Counted<'a>(&'a AtomicUsize);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // Before the lock is taken, so that whoever changes the state after that sees it.
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted(&self.count);
+        loop {
+            let woken = self.notify.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if ready() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    fn wake(&self) {
+        self.notify.notify_waiters();
     }
 }
 

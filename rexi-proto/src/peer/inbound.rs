@@ -53,6 +53,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
+    /// Whether a payload that came on this connection is kept because its frame has not come yet.
+    pub fn awaits_frame(&self, connection: ConnectionId, id: BulkId) -> bool {
+        connection == self.connection && self.inbound.awaits_frame(id)
+    }
+
     /// Bytes that wait for the rest of their frame: more than 0 at the end of a lane means that a frame was cut off.
     pub fn incomplete_bytes(&self) -> usize {
         self.frames.incomplete_bytes()
