@@ -1,4 +1,4 @@
-//! What a node says of members that come, go and leave: no change is missed, and nothing more is cast to one that leaves.
+//! What a node says of members that come, go and leave: no change is missed, and one that leaves is cast to no more.
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
-//! Every bound of the protocol: its unit, its default, and what happens when it is reached. docs/bounds.md has them in
-//! one table, each with its test.
+//! Every bound of the protocol: its unit, its default, and what happens when it is reached.
 //!
 //! A bound whose name ends in `_total_max` is one over all peers of the node; `pool.rs` says how it is shared out.
 //! Sources: THREATS.md for the attacks, FIGURES.md for what the sizes cost, REXI.md R42 and R46 for the original's.
@@ -251,7 +250,7 @@ mod tests {
             assert!(limits.inbound_bytes_max(one) <= 16 * mib, "{}", limits.inbound_bytes_max(one));
         }
         assert_eq!(limits.inbound_bytes_max(Servers::BOTH), limits.inbound_bytes_max(Servers::PER_NODE) + 8 * mib);
-        assert!(crate::bulk::INCOMPLETE_BYTES < WAITING_FRAME_BYTES, "{}", crate::bulk::INCOMPLETE_BYTES);
+        const { assert!(crate::bulk::INCOMPLETE_BYTES < WAITING_FRAME_BYTES) };
     }
 
     #[test]

@@ -155,9 +155,9 @@ async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Conne
     }
 }
 
-/// Reads a payload and its number to their end. Beyond one window only one payload of a connection is read at a time, or
-/// as many of full length would be kept in part as there are streams. Whoever is first goes on to its end, so none
-/// waits for one that waits.
+/// Reads a payload and its number to their end. Beyond one window only one payload of a connection is read at a time:
+/// else as many of full length would be kept in part as there are streams. Whoever is first goes on to its end, so
+/// none waits for one that waits.
 async fn read_bulk(
     mut stream: RecvStream,
     bytes_max: usize,
