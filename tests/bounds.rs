@@ -135,8 +135,9 @@ async fn a_full_buffer_drops_the_oldest_and_sends_the_rest_in_order() {
         let fault = async {
             // Until n1 knows that n2 is away, casts go to the connection.
             let node = cluster.node("n1");
+            let mut presence = node.watch_presence();
             while rexi_tests::peer(&node, "n2").presence == rexi_server::PeerPresence::Connected {
-                node.presence_changed().await;
+                presence.changed().await;
             }
             let mut calls: Vec<_> = (0..=BUFFERED_FRAMES_MAX).map(|_| cast(&cluster, "echo")).collect();
             let mut oldest = calls.remove(0);

@@ -53,8 +53,11 @@ pub enum Answer {
     NoSuchServer(ServerAddress),
     /// The function is not registered there. It did not run.
     NoSuchFunction,
-    /// The cast was dropped from our own full buffer. It did not run.
+    /// The cast was dropped from our own full buffer for that peer. It did not run.
     Dropped,
+    /// The cast was dropped since our own buffers for all peers are full. It did not run; a cast to a peer that has
+    /// less in its buffer may fit.
+    DroppedInAll,
     /// The argument is larger than the peer takes. It did not run.
     TooLarge,
     /// The peer is down. If the cast had been sent, it may have run.

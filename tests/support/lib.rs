@@ -147,10 +147,11 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// Waits until `condition` holds, looking at it again whenever a member of `node` comes or goes, and every 5 ms.
 pub async fn until(what: &str, node: &Node, mut condition: impl FnMut(&Node) -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let mut presence = node.watch_presence();
     let holds = async {
         while !condition(node) {
             tokio::select! {
-                () = node.presence_changed() => {}
+                () = presence.changed() => {}
                 _ = ticks.tick() => {}
             }
         }
