@@ -131,13 +131,7 @@ fn a_tagged_reply_is_handled_as_an_untagged_one_in_every_mode() {
         // A gap: the call is lost, and its job killed.
         &[(1, ReplyForm::Plain, small())],
     ];
-    let modes = [
-        (Phase::Singleton, WireVersion::V1),
-        (Phase::Introduce, WireVersion::V1),
-        (Phase::Switch, WireVersion::V2),
-        (Phase::Remove, WireVersion::V3),
-    ];
-    for (phase, wire) in modes {
+    for (phase, wire) in MODES {
         for replies in runs {
             let plain = heard(caller(phase, wire), wire, untagged, replies);
             let same = heard(caller(phase, wire), wire, tagged, replies);
@@ -152,3 +146,11 @@ fn a_tagged_reply_is_handled_as_an_untagged_one_in_every_mode() {
         assert!(kinds.contains(&(Kind::Kill as u8)), "{kinds:?}");
     }
 }
+
+/// Each phase with a wire version that a node in it speaks.
+const MODES: [(Phase, WireVersion); 4] = [
+    (Phase::Singleton, WireVersion::V1),
+    (Phase::Introduce, WireVersion::V1),
+    (Phase::Switch, WireVersion::V2),
+    (Phase::Remove, WireVersion::V3),
+];
