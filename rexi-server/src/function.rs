@@ -252,6 +252,7 @@ where
 ///     /// Retired before it is emitted.
 ///     pub Get = "kv.get" (u8) -> u8, error String, since 1.1, retired 1.0;
 /// }
+/// ```
 /// ```compile_fail
 /// rexi_server::function! {
 ///     /// Silent before it is emitted.
