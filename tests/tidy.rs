@@ -1,13 +1,15 @@
 //! Enforces the countable rules of CONTRIBUTING.md over every `.rs` file of the workspace.
 //!
 //! In: the sources, read as text with the standard library alone. Out: one failing test per broken rule, with a line
-//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rule on the page of
-//! facts is in `tidy/facts.rs`. What needs types (disallowed methods, the length of functions) is left to clippy. After
-//! TigerBeetle's tidy.zig.
+//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on
+//! the pages of facts and of bounds are in `tidy/facts.rs` and `tidy/bounds.rs`. What needs types (disallowed methods,
+//! the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
 
 #[path = "tidy/source.rs"]
 mod source;
 
+#[path = "tidy/bounds.rs"]
+mod bounds;
 #[path = "tidy/facts.rs"]
 mod facts;
 
@@ -78,8 +80,18 @@ fn every_file_of_tests_is_run() {
 
 #[test]
 fn every_fact_of_the_original_names_tests_that_are_there() {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(facts::PAGE));
-    report("fact", &facts::facts(&page.expect("the page is part of the workspace"), &workspace()));
+    report("fact", &facts::facts(&page(facts::PAGE), &workspace()));
+}
+
+#[test]
+fn every_bound_is_told_and_names_tests_that_are_there() {
+    report("bound", &bounds::bounds(&page(bounds::PAGE), &workspace()));
+}
+
+/// A page of the workspace.
+fn page(path: &str) -> String {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path));
+    page.expect("the page is part of the workspace")
 }
 
 /// Where a rule is broken.

@@ -1,4 +1,4 @@
-//! Every bound of the protocol: its unit, its default, and what happens when it is reached.
+//! Every bound of the protocol: its unit, its default, and what happens beyond. docs/bounds.md has their tests, too.
 //!
 //! A bound whose name ends in `_total_max` is one over all peers of the node; `pool.rs` says how it is shared out.
 //! Sources: THREATS.md for the attacks, FIGURES.md for what the sizes cost, REXI.md R42 and R46 for the original's.

@@ -6,6 +6,7 @@
 mod log;
 mod modes;
 mod stranger;
+mod undisturbed;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use rexi_server::{
 pub use log::Log;
 pub use modes::{MODES, Mode, Script, in_every_mode};
 pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello};
+pub use undisturbed::{cut_off, undisturbed};
 pub use witness::{Held, Traffic, Witness};
 
 /// A name that is known to be good.

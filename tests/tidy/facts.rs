@@ -65,12 +65,10 @@ impl<'a> Row<'a> {
             problems.push("no test: name its file and its function, each in backticks".to_owned());
         }
         for (file, function) in named {
-            let path = if file.contains('/') { file.to_owned() } else { format!("tests/{file}") };
-            match sources.iter().find(|source| source.path == path).map(|source| test(source, function)) {
-                None => problems.push(format!("there is no {path}")),
-                Some(None) => problems.push(format!("{path} has no test {function}")),
-                Some(Some(Reach::EveryMode)) => in_every_mode += 1,
-                Some(Some(Reach::Some)) => {}
+            match find(sources, file, function) {
+                Err(problem) => problems.push(problem),
+                Ok(Reach::EveryMode) => in_every_mode += 1,
+                Ok(Reach::Some) => {}
             }
         }
         let reason = modes.split_once(": ").is_some_and(|(_, reason)| reason.split_whitespace().count() >= 3);
@@ -85,8 +83,15 @@ impl<'a> Row<'a> {
     }
 }
 
+/// The test of that name in that file, which is named from the workspace's root or else of `tests/`.
+pub(crate) fn find(sources: &[Source], file: &str, function: &str) -> Result<Reach, String> {
+    let path = if file.contains('/') { file.to_owned() } else { format!("tests/{file}") };
+    let source = sources.iter().find(|source| source.path == path).ok_or_else(|| format!("there is no {path}"))?;
+    test(source, function).ok_or_else(|| format!("{path} has no test {function}"))
+}
+
 /// Files and functions: `a.rs`: `one`, `two`; `b.rs`: `three`.
-fn tests_named(cell: &str) -> Vec<(&str, &str)> {
+pub(crate) fn tests_named(cell: &str) -> Vec<(&str, &str)> {
     let mut named = Vec::new();
     for group in cell.split(';') {
         let mut words = group.split('`').skip(1).step_by(2);
@@ -97,7 +102,7 @@ fn tests_named(cell: &str) -> Vec<(&str, &str)> {
 }
 
 /// The modes that a test runs in.
-enum Reach {
+pub(crate) enum Reach {
     EveryMode,
     Some,
 }
