@@ -102,7 +102,7 @@ fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
 fn parse_mutants(text: &str) -> Result<String, String> {
     use rexi_server::{Mutant, Mutants};
 
-    let known = || Mutant::ALL.map(|(_, name)| name).join(", ");
+    let known = || Mutant::ALL.iter().map(|planted| planted.name).collect::<Vec<_>>().join(", ");
     Mutants::from_names(text).map_err(|name| format!("{name:?} is no mutant: use some of {}", known()))?;
     Ok(text.to_owned())
 }

@@ -100,7 +100,7 @@ mod broken {
 
     #[test]
     fn acknowledgements_that_follow_the_phase_leave_streams_in_silence() {
-        assert!(findings("ack-follows-phase").contains(&"L1".to_owned()));
+        assert!(findings("acks-follow-phase").contains(&"L1".to_owned()));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub use hello::{Agreement, Hello, Party, Refusal, verdict};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Trace};
-pub use mutant::{Mutant, Mutants};
+pub use mutant::{Mutant, Mutants, Planted};
 pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError, PeerId};
 pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
 pub use phase::{Phase, ServerAddress, Servers, UnknownPhase};

@@ -14,6 +14,7 @@ use crate::error::EncodeError;
 use crate::hello::Refusal;
 use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
+use crate::mutant::{Mutant, Mutants};
 use crate::name::Incarnation;
 use crate::phase::Servers;
 use crate::pool::{Pool, Total, grow, shrink};
@@ -72,6 +73,7 @@ pub(crate) struct Link {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     dropped: u64,
+    mutants: Mutants,
 }
 
 /// A frame in the buffer.
@@ -102,7 +104,13 @@ impl Link {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             dropped: 0,
+            mutants: Mutants::default(),
         }
+    }
+
+    /// The same link, broken on purpose; by none in a release.
+    pub(crate) fn with_mutants(self, mutants: Mutants) -> Self {
+        Self { mutants, ..self }
     }
 
     pub(crate) fn session(&self) -> Option<&Session> {
@@ -137,7 +145,7 @@ impl Link {
         let (wire, frame_bytes_max) = (session.wire, session.frame_bytes_max);
         let inline_bytes_max = (limits.inline_bytes_max as usize).min(frame_bytes_max as usize / 2);
         let (message, bulk) = take_bulk(message, inline_bytes_max, BulkId(self.next_bulk));
-        wire::encode(wire, &message, frame_bytes_max, &mut self.unwritten)?;
+        wire::encode_by(wire, &message, frame_bytes_max, &mut self.unwritten, self.mutants)?;
         if let Some(bulk) = bulk {
             self.next_bulk += 1;
             self.bulk_count += 1;
@@ -227,7 +235,9 @@ impl Link {
 
     /// Forgets what was encoded for a connection that is no more.
     pub(crate) fn forget_unwritten(&mut self) {
-        self.unwritten.clear();
+        if !self.mutants.has(Mutant::UnwrittenKept) {
+            self.unwritten.clear();
+        }
         self.bulk.clear();
         (self.bulk_count, self.bulk_bytes) = (0, 0);
         self.next_bulk = 0;
@@ -236,6 +246,9 @@ impl Link {
     /// Swaps what is encoded with `out`, which must be empty, and hands over the payloads that go behind it.
     pub(crate) fn take_unwritten(&mut self, out: &mut BytesMut) -> Vec<(BulkId, Bytes)> {
         std::mem::swap(&mut self.unwritten, out);
+        if self.mutants.has(Mutant::WrittenTwice) {
+            self.unwritten.extend_from_slice(out);
+        }
         std::mem::take(&mut self.bulk)
     }
 

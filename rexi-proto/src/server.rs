@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use crate::limits::Limits;
 use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Trace};
+use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
 use crate::pool::{Pool, Total, Unlimited, grow, shrink};
@@ -143,6 +144,7 @@ pub struct Server<P = Unlimited> {
     timeouts: StreamTimeouts,
     limits: Limits,
     pool: P,
+    mutants: Mutants,
     outputs: VecDeque<ServerOutput>,
 }
 
@@ -215,8 +217,15 @@ impl<P: Pool> Server<P> {
             timeouts: StreamTimeouts::default(),
             limits: limits.clone(),
             pool,
+            mutants: Mutants::default(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// The same server, broken on purpose; by none in a release.
+    #[must_use]
+    pub fn with_mutants(self, mutants: Mutants) -> Self {
+        Self { mutants, ..self }
     }
 
     /// Takes a peer's request.
@@ -234,6 +243,7 @@ impl<P: Pool> Server<P> {
             Request::Demonitor(monitor) => {
                 self.monitors.remove(&(caller, monitor));
             }
+            Request::Forget if self.mutants.has(Mutant::ForgetIgnored) => {}
             Request::Forget => self.forget(caller),
         }
     }
@@ -397,13 +407,20 @@ impl<P: Pool> Server<P> {
     }
 
     fn handle_kill(&mut self, caller: Caller, call: CallRef) {
+        if self.mutants.has(Mutant::KillAnyCaller) {
+            let others = self.jobs.keys().copied().filter(|&(of, number)| of != caller && number == call);
+            others.collect::<Vec<_>>().into_iter().for_each(|(of, call)| self.abandon(of, call));
+        }
         if self.jobs.contains_key(&(caller, call)) {
             return self.abandon(caller, call);
         }
         if self.tombstones.len() >= self.limits.tombstones_max {
-            self.tombstones.pop_front();
+            let oldest = self.tombstones.pop_front();
+            assert!(oldest.is_some() || !self.mutants.has(Mutant::ZeroBoundPanics), "nothing is there to be dropped");
         }
-        self.tombstones.push_back((caller, call));
+        if !self.mutants.has(Mutant::NoTombstones) {
+            self.tombstones.push_back((caller, call));
+        }
     }
 
     /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are
@@ -413,7 +430,8 @@ impl<P: Pool> Server<P> {
         self.monitors.retain(|(of, _)| *of != caller);
         let open: BTreeSet<CallRef> = calls.iter().copied().collect();
         let jobs = self.jobs_of(caller);
-        for &call in jobs.difference(&open) {
+        let mutants = self.mutants;
+        for &call in jobs.difference(&open).filter(|_| !mutants.has(Mutant::ResumeKeepsJobs)) {
             self.abandon(caller, call);
         }
         // What the job has sent may be lost, and what its caller has said.
@@ -426,7 +444,7 @@ impl<P: Pool> Server<P> {
                 self.answer(caller, Message::StreamInit(call));
             }
         }
-        for &call in open.difference(&jobs) {
+        for &call in open.difference(&jobs).filter(|_| !mutants.has(Mutant::ResumeTellsNothing)) {
             let exit = Exit { call, replies: 0, function: Arc::default(), reason: ExitReason::ConnectionLost };
             self.answer(caller, Message::Exit(exit));
         }

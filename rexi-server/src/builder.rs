@@ -190,7 +190,8 @@ impl NodeBuilder {
 
     fn start_rollout(&self, source: Option<&dyn PhaseSource>) -> Result<rexi_proto::Rollout, StartError> {
         let members = self.peers.iter().map(|(name, _)| name.clone());
-        let mut rollout = rexi_proto::Rollout::new(self.name.clone(), self.profile.clone(), members);
+        let rollout = rexi_proto::Rollout::new(self.name.clone(), self.profile.clone(), members);
+        let mut rollout = rollout.with_mutants(self.mutants);
         match self.rollout.ceiling {
             Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
             ceiling => {
@@ -221,11 +222,10 @@ impl NodeBuilder {
                 Arc::new(Member::new(shared.clone(), PeerId(id), name.clone(), *address, config.clone(), pool.clone()))
             };
             let members_by_id: Vec<_> = (0..).zip(&all).map(member).collect();
-            let singleton = profile
-                .hosts()
-                .contains(ServerAddress::Singleton)
-                .then(|| Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()))
-                .map(|server| Arc::new(Singleton::new(shared.clone(), server)));
+            let singleton = profile.hosts().contains(ServerAddress::Singleton).then(|| {
+                let server = Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants);
+                Arc::new(Singleton::new(shared.clone(), server))
+            });
             Shared {
                 members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
                 members_by_id,

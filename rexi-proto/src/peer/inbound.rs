@@ -66,8 +66,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn handle_frames(&mut self, now: Duration, frames: &mut crate::frame::FrameBuffer) -> Result<(), DecodeError> {
         while let Some(frame) = frames.next_frame()? {
             let Some((incarnation, wire)) = self.link.session().map(|s| (s.incarnation, s.wire)) else { return Ok(()) };
-            match wire::decode(wire, frame) {
+            match wire::decode_by(wire, frame, self.config.mutants) {
                 Ok(message) => self.handle_message(now, incarnation, message),
+                Err(DecodeError::UnknownKind { .. }) if self.config.mutants.has(Mutant::UnknownDropped) => {}
                 Err(DecodeError::UnknownKind { kind, .. }) => {
                     self.unknown_frames += 1;
                     self.data(now, Message::Unsupported(kind));
@@ -167,7 +168,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn handle_kill(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, calls: Vec<CallRef>) {
         // A kill to a server that is not here is idempotent and silent like any other.
         if self.serves(server, now) {
-            self.inbound.kill(server, &calls);
+            if !self.config.mutants.has(Mutant::KillPassesHeld) {
+                self.inbound.kill(server, &calls);
+            }
             self.request(server, incarnation, Request::Kill(calls));
         }
     }
@@ -192,7 +195,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// A job asks for a stream. One that asks again did not hear the answer.
     fn handle_stream_init(&mut self, call: CallRef) {
         if self.calls.awaits(call) && !self.calls.note_asked(call) {
-            return self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            return self.say_of_stream(call);
         }
         self.handle_answer(call, Held::Complete(Answer::StreamInit));
     }

@@ -139,9 +139,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     pub fn with_pool(id: PeerId, config: PeerConfig, pool: P, now: Duration) -> Self {
         Self {
             id,
-            link: Link::new(Presence::Away(now + config.limits.stability_period)),
+            link: Link::new(Presence::Away(now + config.limits.stability_period)).with_mutants(config.mutants),
             calls: Calls::new(),
-            server: Server::with_pool(ServerAddress::PerNode, &config.limits, pool.clone()),
+            server: Server::with_pool(ServerAddress::PerNode, &config.limits, pool.clone())
+                .with_mutants(config.mutants),
             pool,
             inbound: Inbound::default(),
             frames: FrameBuffer::new(config.limits.frame_bytes_max),
@@ -175,7 +176,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.end_life(DownReason::Restarted);
         }
         self.incarnation = Some(session.incarnation);
-        if !session.hosts.contains(self.config.phase.cast_target()) {
+        if same_life && self.config.mutants.has(Mutant::LostPerNodeServer) {
+            self.config.hosts = self.config.hosts.without(ServerAddress::PerNode);
+        }
+        let unchecked = self.config.mutants.has(Mutant::ConnectUnchecked);
+        if !unchecked && !session.hosts.contains(self.config.phase.cast_target()) {
             self.link.presence = Presence::Away(now + self.config.limits.stability_period);
             self.close(CloseCode::TryAgain, "the phase has changed since the hello".to_owned());
             return self.connection;
@@ -261,12 +266,16 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
     /// the server that casts now go to is let go.
     pub fn set_phase(&mut self, now: Duration, epoch: u64, phase: Phase) {
-        if epoch <= self.config.phase_epoch {
+        let mutants = self.config.mutants;
+        if epoch <= self.config.phase_epoch || mutants.has(Mutant::PhaseUnheard) {
             return;
         }
         (self.config.phase_epoch, self.config.phase) = (epoch, phase);
-        self.control(Message::Announce(epoch, phase));
-        if self.link.session().is_some_and(|session| !session.hosts.contains(phase.cast_target())) {
+        if !mutants.has(Mutant::AnnounceUnsent) {
+            self.control(Message::Announce(epoch, phase));
+        }
+        let unchecked = mutants.has(Mutant::PhaseUnchecked);
+        if !unchecked && self.link.session().is_some_and(|session| !session.hosts.contains(phase.cast_target())) {
             self.close(CloseCode::TryAgain, format!("the phase is now {phase}"));
             self.handle_disconnected(now, self.connection);
         }
@@ -371,7 +380,13 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Hands a request to one of this node's servers.
     fn request(&mut self, server: ServerAddress, incarnation: Incarnation, request: Request) {
-        let caller = Caller { peer: self.id, incarnation };
+        let mut caller = Caller { peer: self.id, incarnation };
+        if self.config.mutants.has(Mutant::LifelessJobKey) {
+            caller.incarnation = Incarnation(0);
+        }
+        if server == ServerAddress::Singleton && self.config.mutants.has(Mutant::SharedJobKey) {
+            caller.peer = PeerId(0);
+        }
         match server {
             ServerAddress::Singleton => self.outputs.push_back(Output::Singleton(caller, request)),
             ServerAddress::PerNode => {
@@ -406,7 +421,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         let late = self.config.mutants.has(Mutant::LatePerNodeServers)
             && server == ServerAddress::PerNode
             && matches!(self.link.presence, Presence::Up(_, since) if now < since + LATE);
-        self.config.hosts.contains(server) && !late
+        let gated = self.config.mutants.has(Mutant::OwnPhaseGate)
+            && server == ServerAddress::PerNode
+            && self.config.phase.cast_target() != server;
+        self.config.hosts.contains(server) && !late && !gated
     }
 }
 

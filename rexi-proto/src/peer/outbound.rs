@@ -93,10 +93,20 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn answer_stream(&mut self, call: CallRef, start: bool) -> bool {
         let noted = self.calls.note_started(call, start);
-        if noted {
-            self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+        if noted && !self.config.mutants.has(Mutant::StreamUnanswered) {
+            self.say_of_stream(call);
         }
         noted
+    }
+
+    fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
+        let follows = self.config.mutants.has(Mutant::AcksFollowPhase);
+        self.calls.said_of_stream(call, follows.then(|| self.config.phase.cast_target()))
+    }
+
+    /// Says all that the caller has said of a call's stream.
+    pub(super) fn say_of_stream(&mut self, call: CallRef) {
+        self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
     }
 
     /// Tells the job of this call that so many more of its items were consumed. `false`: there were not as many.
@@ -106,12 +116,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.control(ack);
         }
         noted
-    }
-
-    /// All that the caller has said of a call's stream.
-    pub(super) fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
-        let astray = self.config.mutants.has(Mutant::AckFollowsPhase).then(|| self.config.phase.cast_target());
-        self.calls.said_of_stream(call, astray)
     }
 
     /// Responds to a question of this call's job. `false`: the call is not open, or the response is above the limit.
@@ -201,7 +205,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.control(Message::Resume(server, calls));
         }
         for call in self.calls.refs().collect::<Vec<_>>() {
-            self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            self.say_of_stream(call);
         }
         for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
             self.control(Message::Monitor(server, monitor));
@@ -310,7 +314,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn send_kills(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
         let Some(session) = self.link.session().cloned() else { return };
-        if calls.len() > 1 && emitted(Kind::KillAll, session.wire) {
+        let ungated = self.config.mutants.has(Mutant::UngatedKillAll);
+        if calls.len() > 1 && (emitted(Kind::KillAll, session.wire) || ungated) {
             for calls in calls.chunks(session.calls_per_frame()) {
                 self.control(Message::KillAll(server, calls.to_vec()));
             }
@@ -325,7 +330,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return;
         };
         let message = match message {
-            Message::Cast(_, cast) => match self.route(cast, waited, payload_bytes_max) {
+            Message::Cast(made_for, cast) => match self.route(made_for, cast, waited, payload_bytes_max) {
                 Some(routed) => routed,
                 None => return,
             },
@@ -359,7 +364,13 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     /// Gives a cast that leaves for the wire its server; `None` where it must not leave.
-    fn route(&mut self, mut cast: Cast, waited: Duration, payload_bytes_max: usize) -> Option<Message> {
+    fn route(
+        &mut self,
+        made_for: ServerAddress,
+        mut cast: Cast,
+        waited: Duration,
+        payload_bytes_max: usize,
+    ) -> Option<Message> {
         if matches!(&cast.body, Body::Inline(bytes) if bytes.len() > payload_bytes_max) {
             self.end_call(cast.call, Answer::TooLarge);
             return None;
@@ -373,7 +384,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             }
             cast.time_left = Some(left);
         }
-        let target = self.config.phase.cast_target();
+        let early = self.config.mutants.has(Mutant::RoutedWhenCast);
+        let target = if early { made_for } else { self.config.phase.cast_target() };
         self.calls.mark_sent(cast.call, target).then_some(Message::Cast(target, cast))
     }
 

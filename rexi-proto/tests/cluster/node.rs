@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rexi_proto::{
-    Caller, CloseCode, Incarnation, JobKey, Limits, Mutants, NodeName, NodePool, Output, Peer, PeerConfig, PeerId,
-    Pool, Profile, Request, Rollout, Server, ServerAddress, ServerOutput, Total,
+    Caller, CloseCode, DownReason, Incarnation, JobKey, Limits, Mutants, NodeName, NodePool, Output, Peer, PeerConfig,
+    PeerId, Phase, Pool, Profile, Request, Rollout, Server, ServerAddress, ServerOutput, Total,
 };
 
 use super::ledger::{Ledger, Life};
+use super::notes::Place;
 
 /// A node in one of its lives.
 pub(crate) struct Node {
@@ -27,7 +28,12 @@ pub(crate) struct Node {
     pub(crate) peers: BTreeMap<usize, Peer<u32, SharedPool>>,
     pub(crate) jobs: BTreeMap<JobKey, u32>,
     pub(crate) next_ref: u64,
+    /// The operator's ceiling, as it was accepted.
+    pub(crate) ceiling: Option<Phase>,
+    /// The life and the release in which each member has last said hello.
+    pub(crate) met: BTreeMap<usize, (Incarnation, usize)>,
     told_epoch: u64,
+    told_phase: Phase,
 }
 
 /// What a node's peers and its singleton share.
@@ -66,7 +72,7 @@ impl Node {
     ) -> Self {
         let profile = Profile::train()[release].clone();
         let hosts = profile.hosts();
-        let rollout = Rollout::new(name(index), profile, (0..members).map(name));
+        let rollout = Rollout::new(name(index), profile, (0..members).map(name)).with_mutants(mutants);
         let config =
             PeerConfig { hosts, phase: rollout.phase(), phase_epoch: rollout.epoch(), limits: limits.clone(), mutants };
         let whole_pool = NodePool::new(&limits, members, hosts);
@@ -78,14 +84,18 @@ impl Node {
             release,
             incarnation,
             started,
-            singleton: singleton.then(|| Server::with_pool(ServerAddress::Singleton, &limits, pool.clone())),
+            singleton: singleton
+                .then(|| Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants)),
             queue: VecDeque::new(),
             peers: (0..members).filter(|&i| i != index).map(peer).collect(),
             pool,
             whole_pool,
             jobs: BTreeMap::new(),
             next_ref: 0,
+            ceiling: None,
+            met: BTreeMap::new(),
             told_epoch: rollout.epoch(),
+            told_phase: rollout.phase(),
             rollout,
             limits,
         }
@@ -106,11 +116,29 @@ impl Node {
         let (epoch, phase) = (self.rollout.epoch(), self.rollout.phase());
         if epoch != self.told_epoch {
             self.told_epoch = epoch;
+            let before = std::mem::replace(&mut self.told_phase, phase);
+            self.judge_raise(before, ledger);
+            ledger.note(Place::On(self.index), || format!("its phase is {phase} now"));
             ledger.saw("phase changed");
             if self.jobs_of_mine(ledger) {
                 ledger.saw("phase changed with calls open");
             }
             self.peers.values_mut().for_each(|peer| peer.set_phase(now, epoch, phase));
+        }
+    }
+
+    /// A phase that casts elsewhere than the one before is entered only where all members are known to serve there.
+    pub(crate) fn judge_raise(&self, before: Phase, ledger: &mut Ledger) {
+        let (phase, members) = (self.rollout.phase(), self.peers.keys());
+        if phase <= before || phase.cast_target() == before.cast_target() {
+            return;
+        }
+        let ready = |member: &usize| {
+            let release = self.met.get(member).map(|&(_, release)| release);
+            release.is_some_and(|release| Profile::train()[release].hosts().contains(phase.cast_target()))
+        };
+        if let Some(member) = members.copied().find(|member| !ready(member)) {
+            ledger.violate("S6", &format!("{} is raised to {phase}, and {member} is not known to serve", self.index));
         }
     }
 
@@ -176,7 +204,12 @@ impl Node {
                 }
                 ledger.answer(self.life(), mailbox, call, &answer);
             }
-            Output::MonitorDown(mailbox, monitor, _) => ledger.down(self.life(), mailbox, monitor),
+            Output::MonitorDown(mailbox, monitor, reason) => {
+                if reason == DownReason::NoServer {
+                    ledger.violate("S6", "a monitor of a member that is there met no server");
+                }
+                ledger.down(self.life(), mailbox, monitor);
+            }
             Output::Announced(life, epoch, phase) => self.rollout.handle_announce(&name(member), life, epoch, phase),
             Output::Unsupported(_) => ledger.saw("an unknown frame was answered"),
             Output::Close(code, _) => closes.push((member, code)),
@@ -189,10 +222,10 @@ impl Node {
             ServerOutput::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
             ServerOutput::Abort(job) => self.abort(job, ledger),
             ServerOutput::Wake(job) => self.wake(job, ledger),
-            ServerOutput::Answer(caller, message) => {
-                let peer = self.peers.get_mut(&(caller.peer.0 as usize));
-                peer.expect("callers are members").answer(caller, message);
-            }
+            ServerOutput::Answer(caller, message) => match self.peers.get_mut(&(caller.peer.0 as usize)) {
+                Some(peer) => peer.answer(caller, message),
+                None => ledger.violate("S7", &format!("an answer to {caller:?}, which is no member")),
+            },
         }
     }
 
@@ -202,6 +235,7 @@ impl Node {
     }
 
     fn abort(&mut self, job: JobKey, ledger: &mut Ledger) {
+        ledger.note(Place::On(self.index), || format!("the {} aborts the job of c{}", job.server, job.call.0));
         match self.jobs.remove(&job) {
             Some(_) => ledger.saw("a job was aborted"),
             None => ledger.violate("S4", &format!("an abort of what does not run: {job:?}")),
