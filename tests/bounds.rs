@@ -2,7 +2,6 @@
 //!
 //! n1 is the one at fault, n2 what it asks, n3 the one that must not notice. In virtual time.
 
-use std::future::Future;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,10 +9,9 @@ use rexi_server::testing::TestCluster;
 use rexi_server::{
     Answer, Bytes, Call, CallError, Context, DownReason, ExitReason, JobOver, Limits, NodeBuilder, Request,
 };
-use rexi_tests::{name, release};
+use rexi_tests::{RELEASES, cut_off, name, release, undisturbed};
 use tokio::time::Instant;
 
-const RELEASES: [&str; 3] = ["1.0", "1.2", "2.0"];
 const JOBS_MAX: usize = 50;
 const BUFFERED_FRAMES_MAX: usize = 2_000;
 
@@ -25,28 +23,6 @@ fn functions(node: NodeBuilder) -> NodeBuilder {
             while job.stream("item").await.is_ok() {}
             Err::<(), _>(JobOver)
         })
-}
-
-/// Runs `fault` while n3 calls n2 every 100 ms, and holds each call to a tenth of a second.
-async fn undisturbed<T>(cluster: &TestCluster, fault: impl Future<Output = T>) -> T {
-    let (n3, n2) = (cluster.node("n3"), name("n2"));
-    let calls = async {
-        let mut slowest = Duration::ZERO;
-        let mut ticks = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            ticks.tick().await;
-            let asked = Instant::now();
-            let echoed = n3.call(&n2, Request::new("echo", "n3")).await;
-            assert_eq!(echoed, Ok("n3".into()));
-            slowest = slowest.max(asked.elapsed());
-            assert!(slowest < Duration::from_millis(100), "{slowest:?}");
-        }
-    };
-    tokio::select! {
-        biased;
-        result = fault => result,
-        () = calls => unreachable!("it calls on"),
-    }
 }
 
 async fn cluster(number: &str) -> TestCluster {
@@ -132,13 +108,9 @@ async fn a_dead_node_is_given_up_after_the_stability_period() {
 async fn a_full_buffer_drops_the_oldest_and_sends_the_rest_in_order() {
     for number in RELEASES {
         let cluster = cluster(number).await;
-        cluster.cut("n1", "n2");
         let fault = async {
-            // Until n1 knows that n2 is away, casts go to the connection.
+            cut_off(&cluster, "n1", "n2").await;
             let node = cluster.node("n1");
-            while rexi_tests::peer(&node, "n2").presence == rexi_server::PeerPresence::Connected {
-                node.presence_changed().await;
-            }
             let mut calls: Vec<_> = (0..=BUFFERED_FRAMES_MAX).map(|_| cast(&cluster, "echo")).collect();
             let mut oldest = calls.remove(0);
             assert_eq!(oldest.next().await, Some(Answer::Dropped));

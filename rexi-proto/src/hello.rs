@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::compat::Kind;
 use crate::error::DecodeError;
 use crate::limits::HELLO_BYTES_MAX;
+use crate::mutant::{Mutant, Mutants};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::version::{VersionRange, WireVersion};
@@ -133,16 +134,22 @@ impl Refusal {
 /// # Errors
 /// [`Refusal`] names both nodes, their releases and what stands between them.
 pub fn verdict(one: &Hello, other: &Hello) -> Result<Agreement, Box<Refusal>> {
+    verdict_by(one, other, Mutants::default())
+}
+
+/// The verdict of a node that may be broken on purpose.
+pub(crate) fn verdict_by(one: &Hello, other: &Hello, mutants: Mutants) -> Result<Agreement, Box<Refusal>> {
     let (first, second) = if one.node <= other.node { (one, other) } else { (other, one) };
     if first.node == second.node {
         return Err(Box::new(Refusal::SameName { first: first.party() }));
     }
-    let Some(wire) = first.wire.newest_common(second.wire) else {
+    let older = mutants.has(Mutant::WireUnchecked).then(|| first.wire.newest.min(second.wire.newest));
+    let Some(wire) = first.wire.newest_common(second.wire).or(older) else {
         return Err(Box::new(Refusal::NoCommonWire { first: first.party(), second: second.party() }));
     };
     for (sender, receiver) in [(first, second), (second, first)] {
         let server = sender.phase.cast_target();
-        if !receiver.hosts.contains(server) {
+        if !receiver.hosts.contains(server) && !mutants.has(Mutant::HostsUnchecked) {
             return Err(Box::new(Refusal::ServerNotHosted {
                 sender: sender.party(),
                 phase: sender.phase,
@@ -153,7 +160,8 @@ pub fn verdict(one: &Hello, other: &Hello) -> Result<Agreement, Box<Refusal>> {
         }
     }
     for (remover, witness) in [(first, second), (second, first)] {
-        let in_the_way = witness.holdouts.iter().find(|&node| *node != remover.node);
+        let heeded = !mutants.has(Mutant::HoldoutsIgnored);
+        let in_the_way = witness.holdouts.iter().find(|&node| *node != remover.node && heeded);
         if let (false, Some(holdout)) = (remover.hosts.contains(ServerAddress::Singleton), in_the_way) {
             let (holdout, witness, remover) = (holdout.clone(), witness.party(), remover.party());
             return Err(Box::new(Refusal::SingletonInUse { holdout, witness, remover }));
@@ -206,7 +214,7 @@ impl Hello {
                 "it does not open with rexi's magic, so the peer speaks another protocol".to_owned(),
             ));
         }
-        let layout: Layout<'_> = FrameReader { kind: Kind::Hello, body }.only()?;
+        let layout: Layout<'_> = FrameReader::new(Kind::Hello, body).only()?;
         let name = |name: &str| NodeName::new(name).map_err(|e| malformed(e.to_string()));
         let phase = |code: u8| {
             let known = Phase::ALL.get(usize::from(code)).copied();

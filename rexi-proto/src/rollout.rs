@@ -11,11 +11,13 @@ use std::fmt;
 use semver::Version;
 use thiserror::Error;
 
-use crate::hello::{Agreement, Hello, Refusal, verdict};
+use crate::hello::{Agreement, Hello, Refusal, verdict_by};
 use crate::limits::Limits;
+use crate::mutant::{Mutant, Mutants};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::release::Profile;
+use crate::version::WireVersion;
 
 /// The state of one node's rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +31,7 @@ pub struct Rollout {
     /// Whether the phase stays as it is, whoever says what.
     held: bool,
     members: BTreeMap<NodeName, Option<Announced>>,
+    mutants: Mutants,
 }
 
 /// What a member last said of itself. It holds until the member says otherwise, also while it is away.
@@ -135,9 +138,18 @@ impl Rollout {
     pub fn new(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>) -> Self {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
         let phase = profile.lowest();
-        let mut rollout = Self { node, profile, operator: None, source: None, phase, epoch: 0, held: false, members };
+        let (operator, source, mutants) = (None, None, Mutants::default());
+        let mut rollout = Self { node, profile, operator, source, phase, epoch: 0, held: false, members, mutants };
         rollout.settle();
         rollout
+    }
+
+    /// The same rollout, broken on purpose; by none in a release.
+    #[must_use]
+    pub fn with_mutants(mut self, mutants: Mutants) -> Self {
+        self.mutants = mutants;
+        self.settle();
+        self
     }
 
     /// The phase the node is in.
@@ -167,7 +179,7 @@ impl Rollout {
             phase: self.phase,
             phase_epoch: self.epoch,
             ceiling: self.wanted(),
-            hosts: self.profile.hosts(),
+            hosts: self.announced_hosts(),
             holdouts: self.members.iter().filter(sends_to_singleton).map(|(name, _)| name.clone()).collect(),
             capabilities: 0,
             frame_bytes_max: limits.frame_bytes_max,
@@ -182,15 +194,23 @@ impl Rollout {
     /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member or stale.
     pub fn handle_hello(&mut self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
         if theirs.node == self.node {
-            return verdict(ours, theirs).map_err(HandshakeError::Refused);
+            return verdict_by(ours, theirs, self.mutants).map_err(HandshakeError::Refused);
         }
+        let (mutants, counts) = (self.mutants, self.counts(theirs));
         let known = self.members.get_mut(&theirs.node);
         let known = known.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
-        if let Some(known) = known.as_ref().filter(|known| known.incarnation > theirs.incarnation) {
+        if let Some(known) = known.as_ref().filter(|known| known.incarnation > theirs.incarnation)
+            && !mutants.has(Mutant::DeadLifeWelcome)
+        {
             let (node, old, known) = (theirs.node.clone(), theirs.incarnation, known.incarnation);
             return Err(HandshakeError::StaleIncarnation { node, old, known });
         }
-        if !known.as_ref().is_some_and(|k| k.incarnation == theirs.incarnation && k.epoch > theirs.phase_epoch) {
+        let newer = |k: &Announced| {
+            let heeded = !mutants.has(Mutant::EarlierEpochBelieved);
+            let newer = k.incarnation == theirs.incarnation && k.epoch > theirs.phase_epoch && heeded;
+            newer || mutants.has(Mutant::FirstReleaseBelieved)
+        };
+        if !known.as_ref().is_some_and(newer) && counts {
             *known = Some(Announced {
                 incarnation: theirs.incarnation,
                 epoch: theirs.phase_epoch,
@@ -200,17 +220,20 @@ impl Rollout {
             });
         }
         self.settle();
-        let agreement = verdict(ours, theirs).map_err(HandshakeError::Refused)?;
+        let agreement = verdict_by(ours, theirs, self.mutants).map_err(HandshakeError::Refused)?;
+        if self.mutants.has(Mutant::SingleVerdict) {
+            return Ok(agreement);
+        }
         let now = Hello { phase: self.phase, ..ours.clone() };
-        verdict(&now, theirs).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
+        verdict_by(&now, theirs, self.mutants).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
     }
 
     /// Takes a connected member's word that its phase has changed. An older word than the last is passed over.
     /// So is one of an earlier life, which may still be read when a later one has already said hello.
     pub fn handle_announce(&mut self, member: &NodeName, incarnation: Incarnation, epoch: u64, phase: Phase) {
         if let Some(Some(known)) = self.members.get_mut(member)
-            && incarnation == known.incarnation
-            && epoch > known.epoch
+            && (incarnation == known.incarnation || self.mutants.has(Mutant::EarlierLifeBelieved))
+            && (epoch > known.epoch || self.mutants.has(Mutant::EarlierEpochBelieved))
         {
             known.epoch = epoch;
             known.phase = phase;
@@ -224,6 +247,9 @@ impl Rollout {
     /// [`PhaseError`] where the release does not allow the phase, or a member stands in the way of going back to it.
     pub fn set_ceiling(&mut self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
         self.check(ceiling)?;
+        if self.mutants.has(Mutant::CeilingIgnored) {
+            return Ok(());
+        }
         self.operator = ceiling;
         self.settle();
         Ok(())
@@ -279,7 +305,7 @@ impl Rollout {
             said.as_ref().filter(|said| !said.hosts.contains(server)).map(|said| (name.clone(), said.release.clone()))
         });
         match in_the_way {
-            Some((member, release)) if wanted < self.phase => {
+            Some((member, release)) if wanted < self.phase && !self.mutants.has(Mutant::LoweringUnchecked) => {
                 Err(PhaseError::Blocked { wanted, member, release, server })
             }
             _ => Ok(()),
@@ -297,13 +323,25 @@ impl Rollout {
         if self.held {
             return;
         }
-        let wanted = self.wanted();
+        let highest = if self.mutants.has(Mutant::NeverRaised) { self.phase } else { Phase::Remove };
+        let wanted = self.wanted().min(highest);
         let free = |&phase: &Phase| phase <= wanted && (phase <= self.phase || self.obstacle(phase).is_none());
         let settled = Phase::ALL.into_iter().rev().find(free).unwrap_or(self.phase);
         if settled != self.phase {
             self.phase = settled;
             self.epoch += 1;
         }
+    }
+
+    /// The servers that the node says it runs: its release's, whatever its phase.
+    fn announced_hosts(&self) -> Servers {
+        let follows = self.mutants.has(Mutant::HostsFollowPhase);
+        if follows { Servers::NONE.with(self.phase.cast_target()) } else { self.profile.hosts() }
+    }
+
+    /// Whether a hello counts: every one, but for a mutant.
+    fn counts(&self, hello: &Hello) -> bool {
+        !self.mutants.has(Mutant::ProbeOfTheNext) || hello.wire.contains(WireVersion::V3)
     }
 
     /// The phase that release, operator and source would have.
@@ -315,7 +353,13 @@ impl Rollout {
     /// The member that stands in the way of `phase`, if one does.
     fn obstacle(&self, phase: Phase) -> Option<LimitingFactor> {
         let server = phase.cast_target();
+        let hosts = |said: &&Option<Announced>| said.as_ref().is_some_and(|said| said.hosts.contains(server));
+        let half = || self.members.values().filter(hosts).count() * 2 >= self.members.len();
+        if self.mutants.has(Mutant::MajorityIsEnough) && half() {
+            return None;
+        }
         self.members.iter().find_map(|(name, said)| match said {
+            None if self.mutants.has(Mutant::UnknownIsReady) => None,
             None => Some(LimitingFactor::Unknown(name.clone())),
             Some(said) if said.hosts.contains(server) => None,
             Some(said) => Some(LimitingFactor::NotHosted(name.clone(), said.release.clone(), server)),

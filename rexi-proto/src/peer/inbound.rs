@@ -14,11 +14,12 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
+use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
 use crate::server::{CastRequest, Request};
 use crate::wire;
 
-impl<M: Clone> Peer<M> {
+impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Takes bytes of the ordered lane, in any portions.
     pub fn handle_bytes(&mut self, now: Duration, connection: ConnectionId, bytes: &[u8]) {
         if connection != self.connection || self.link.session().is_none() {
@@ -52,6 +53,11 @@ impl<M: Clone> Peer<M> {
         }
     }
 
+    /// Whether a payload that came on this connection is kept because its frame has not come yet.
+    pub fn awaits_frame(&self, connection: ConnectionId, id: BulkId) -> bool {
+        connection == self.connection && self.inbound.awaits_frame(id)
+    }
+
     /// Bytes that wait for the rest of their frame: more than 0 at the end of a lane means that a frame was cut off.
     pub fn incomplete_bytes(&self) -> usize {
         self.frames.incomplete_bytes()
@@ -60,8 +66,9 @@ impl<M: Clone> Peer<M> {
     fn handle_frames(&mut self, now: Duration, frames: &mut crate::frame::FrameBuffer) -> Result<(), DecodeError> {
         while let Some(frame) = frames.next_frame()? {
             let Some((incarnation, wire)) = self.link.session().map(|s| (s.incarnation, s.wire)) else { return Ok(()) };
-            match wire::decode(wire, frame) {
+            match wire::decode_by(wire, frame, self.config.mutants) {
                 Ok(message) => self.handle_message(now, incarnation, message),
+                Err(DecodeError::UnknownKind { .. }) if self.config.mutants.has(Mutant::UnknownDropped) => {}
                 Err(DecodeError::UnknownKind { kind, .. }) => {
                     self.unknown_frames += 1;
                     self.data(now, Message::Unsupported(kind));
@@ -133,7 +140,7 @@ impl<M: Clone> Peer<M> {
             Message::Announce(epoch, phase) => {
                 self.outputs.push_back(Output::Announced(incarnation, epoch, phase));
             }
-            Message::Draining => self.outputs.push_back(Output::Draining),
+            Message::Draining => self.handle_draining(),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
         }
     }
@@ -161,7 +168,9 @@ impl<M: Clone> Peer<M> {
     fn handle_kill(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, calls: Vec<CallRef>) {
         // A kill to a server that is not here is idempotent and silent like any other.
         if self.serves(server, now) {
-            self.inbound.kill(server, &calls);
+            if !self.config.mutants.has(Mutant::KillPassesHeld) {
+                self.inbound.kill(server, &calls);
+            }
             self.request(server, incarnation, Request::Kill(calls));
         }
     }
@@ -186,7 +195,7 @@ impl<M: Clone> Peer<M> {
     /// A job asks for a stream. One that asks again did not hear the answer.
     fn handle_stream_init(&mut self, call: CallRef) {
         if self.calls.awaits(call) && !self.calls.note_asked(call) {
-            return self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            return self.say_of_stream(call);
         }
         self.handle_answer(call, Held::Complete(Answer::StreamInit));
     }
@@ -215,6 +224,16 @@ impl<M: Clone> Peer<M> {
                 self.hold(now, incarnation, id, bytes, Incomplete::Response(server, call, number));
             }
         }
+    }
+
+    /// The peer refuses what is cast from now on, so nothing more is sent to it in this life. What waits in the buffer
+    /// would be refused as well, and is answered here; a stream's words and responses to jobs that still run go on.
+    fn handle_draining(&mut self) {
+        self.peer_draining = true;
+        for cast in self.link.take_waiting_casts(&mut self.pool) {
+            self.refuse_as_draining(cast.call, cast.function);
+        }
+        self.outputs.push_back(Output::Draining);
     }
 
     fn handle_answer(&mut self, call: CallRef, held: Held) {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::compat::{self, Kind};
 use crate::error::{DecodeError, EncodeError};
 use crate::message::{Body, Message, ReplyForm};
+use crate::mutant::{Mutant, Mutants};
 use crate::version::WireVersion;
 
 /// Bytes of a frame's length prefix.
@@ -33,13 +34,27 @@ pub fn encode(
     frame_bytes_max: u32,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
+    encode_by(version, message, frame_bytes_max, out, Mutants::default())
+}
+
+/// As [`encode`], by a node that may be broken on purpose.
+pub(crate) fn encode_by(
+    version: WireVersion,
+    message: &Message,
+    frame_bytes_max: u32,
+    out: &mut BytesMut,
+    mutants: Mutants,
+) -> Result<(), EncodeError> {
     let kind = message.kind();
-    if !compat::emitted(kind, version) {
+    if !compat::emitted(kind, version) && !mutants.has(Mutant::UngatedEncoder) {
         return Err(EncodeError::NotEmitted { kind, version });
     }
     let start = out.len();
+    let tagged = matches!(message, Message::Reply(_)) && mutants.has(Mutant::EarlyTaggedReply);
+    let kind = if tagged { Kind::TaggedReply } else { kind };
     let mut frame = FrameWriter::open(out, first_byte(kind, version));
     let encoded = match version {
+        _ if tagged => v1::encode_tagged(message, &mut frame),
         WireVersion::V1 => v1::encode(message, &mut frame),
         WireVersion::V2 => v2::encode(message, &mut frame),
         _ => v3::encode(message, &mut frame),
@@ -58,13 +73,19 @@ pub fn encode(
 /// # Errors
 /// [`DecodeError`] where the frame is not exactly one canonical message that `version` has.
 pub fn decode(version: WireVersion, frame: &[u8]) -> Result<Message, DecodeError> {
+    decode_by(version, frame, Mutants::default())
+}
+
+/// As [`decode`], by a node that may be broken on purpose.
+pub(crate) fn decode_by(version: WireVersion, frame: &[u8], mutants: Mutants) -> Result<Message, DecodeError> {
     let (&first, body) = frame.split_first().ok_or(DecodeError::FrameLength { claimed: 0, max: u32::MAX })?;
     if first & VERSION_BITS != version_bits(version) {
         return Err(DecodeError::OtherVersion { first, version });
     }
     let kind = first & !VERSION_BITS;
-    let kind = compat::accepted(kind, version).ok_or(DecodeError::UnknownKind { kind, version })?;
-    let reader = FrameReader { kind, body };
+    let known = |&kind: &Kind| kind != Kind::TaggedReply || !mutants.has(Mutant::UnreadTaggedReply);
+    let kind = compat::accepted(kind, version).filter(known).ok_or(DecodeError::UnknownKind { kind, version })?;
+    let reader = FrameReader { mutants, ..FrameReader::new(kind, body) };
     match version {
         WireVersion::V1 => v1::decode(reader),
         WireVersion::V2 => v2::decode(reader),
@@ -166,9 +187,14 @@ impl Flavor for Sink<'_> {
 pub(crate) struct FrameReader<'a> {
     pub(crate) kind: Kind,
     pub(crate) body: &'a [u8],
+    mutants: Mutants,
 }
 
 impl<'a> FrameReader<'a> {
+    pub(crate) fn new(kind: Kind, body: &'a [u8]) -> Self {
+        Self { kind, body, mutants: Mutants::default() }
+    }
+
     /// Takes a header off the front, refusing one that is longer than its canonical form: postcard itself accepts
     /// numbers with needless bytes (THREATS.md).
     pub(crate) fn header<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, DecodeError> {
@@ -200,7 +226,7 @@ impl<'a> FrameReader<'a> {
     }
 
     fn end(self) -> Result<(), DecodeError> {
-        if self.body.is_empty() {
+        if self.body.is_empty() || self.mutants.has(Mutant::TrailingBytes) {
             Ok(())
         } else {
             Err(DecodeError::TrailingBytes { kind: self.kind as u8, bytes: self.body.len() })

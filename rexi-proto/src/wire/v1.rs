@@ -82,6 +82,22 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
     }
 }
 
+/// Writes a reply in the form that nobody emits yet: for a mutant.
+pub(super) fn encode_tagged(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
+    if let Message::Reply(message::Reply { call, number, form, body }) = message {
+        let bulk = Bulk::of(body);
+        let form = match form {
+            ReplyForm::Plain => Form::Plain,
+            ReplyForm::Last => Form::Last,
+            ReplyForm::Item => Form::Item,
+            ReplyForm::Question => Form::Question,
+        };
+        frame.header(&TaggedReply { call: call.0, number: *number, form, bulk });
+        frame.payload(body);
+    }
+    Ok(())
+}
+
 /// Reads a message that is for `server`, where it is for a server at all.
 pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddress) -> Result<Message, DecodeError> {
     let calls = |numbers: Vec<u64>| numbers.into_iter().map(CallRef).collect();
@@ -103,6 +119,11 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             let form = if frame.kind == Kind::Item { ReplyForm::Item } else { ReplyForm::Question };
             let (call, number, body) = decode_numbered(frame)?;
             Message::Reply(message::Reply { call, number, form, body })
+        }
+        Kind::TaggedReply => {
+            let TaggedReply { call, number, form, bulk } = frame.header()?;
+            let body = frame.payload(bulk.map(Body::from))?;
+            Message::Reply(message::Reply { call: CallRef(call), number, form: form.into(), body })
         }
         Kind::Response => {
             let (call, number, body) = decode_numbered(frame)?;
@@ -186,6 +207,23 @@ struct Reply {
     bulk: Option<Bulk>,
 }
 
+/// Any reply, in one frame that says its form. Nobody writes it yet.
+#[derive(Serialize, Deserialize)]
+struct TaggedReply {
+    call: u64,
+    number: u64,
+    form: Form,
+    bulk: Option<Bulk>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Form {
+    Plain,
+    Last,
+    Item,
+    Question,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Numbered {
     call: u64,
@@ -228,6 +266,10 @@ enum Reason<'a> {
     TooManyStreams,
     TooManyBytes,
     WrongType(&'a str),
+    TooManyJobsInAll,
+    TooManyBytesInAll,
+    TooManyStreamsInAll,
+    ReplyDroppedInAll,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -323,6 +365,10 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::TooManyStreams => Self::TooManyStreams,
             ExitReason::TooManyBytes => Self::TooManyBytes,
             ExitReason::WrongType(text) => Self::WrongType(clipped(text, TEXT_BYTES_MAX)),
+            ExitReason::TooManyJobsInAll => Self::TooManyJobsInAll,
+            ExitReason::TooManyBytesInAll => Self::TooManyBytesInAll,
+            ExitReason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
+            ExitReason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
         }
     }
 }
@@ -348,6 +394,21 @@ impl From<Reason<'_>> for ExitReason {
             Reason::TooManyStreams => Self::TooManyStreams,
             Reason::TooManyBytes => Self::TooManyBytes,
             Reason::WrongType(text) => Self::WrongType(text.into()),
+            Reason::TooManyJobsInAll => Self::TooManyJobsInAll,
+            Reason::TooManyBytesInAll => Self::TooManyBytesInAll,
+            Reason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
+            Reason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
+        }
+    }
+}
+
+impl From<Form> for ReplyForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Plain => Self::Plain,
+            Form::Last => Self::Last,
+            Form::Item => Self::Item,
+            Form::Question => Self::Question,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rexi_proto::ServerAddress;
 
-use super::{Cluster, Drive, Work, node};
+use super::{Cluster, Drive, Node, Work, node};
 
 impl Cluster {
     pub(super) fn heal_and_judge(&mut self) -> Result<(), String> {
@@ -15,6 +15,7 @@ impl Cluster {
         self.judge()?;
         self.judge_orphans();
         self.judge_views();
+        self.judge_phases();
         self.judge()?;
         self.judge_streams();
         self.judge()?;
@@ -65,7 +66,8 @@ impl Cluster {
             if let Some((job, mailbox)) = node.jobs.iter().find(|(_, mailbox)| self.ledger.is_over(**mailbox)) {
                 let call = &self.ledger.calls[*mailbox as usize];
                 let text = format!("{job:?} runs at {} for nobody: {call:?}", node.index);
-                return self.ledger.violate("S3", &text);
+                let id = if self.ledger.is_dead(call.by) { "L2" } else { "S3" };
+                return self.ledger.violate(id, &text);
             }
         }
     }
@@ -92,7 +94,7 @@ impl Cluster {
                 let before = self.ledger.calls[mailbox as usize].sent;
                 self.work_on(node, job, mailbox, &Work::Item(false));
                 if self.ledger.calls[mailbox as usize].sent == before {
-                    self.ledger.violate("L5", &format!("the stream of {job:?} is stuck"));
+                    self.ledger.violate("S5", &format!("the stream of {job:?} is stuck"));
                 }
                 if self.ledger.faulty {
                     self.ledger.saw("a stream went on after a connection broke");
@@ -116,20 +118,35 @@ impl Cluster {
         }
     }
 
-    fn judge_leaks(&mut self) {
-        let mut unknown = 0;
+    /// Once faults have stopped, a node is as high as its operator lets it be, where all members serve what it needs.
+    fn judge_phases(&mut self) {
         for node in self.nodes.iter().flatten() {
+            let highest = node.rollout.profile().highest();
+            let wanted = node.ceiling.map_or(highest, |ceiling| ceiling.min(highest));
+            let serve = |other: &Node| other.rollout.profile().hosts().contains(wanted.cast_target());
+            let free = self.nodes.iter().flatten().all(serve);
+            if free && node.rollout.phase() != wanted {
+                let text =
+                    format!("{} stays at {}: {}", node.index, node.rollout.phase(), node.rollout.limiting_factor());
+                return self.ledger.violate("L4", &text);
+            }
+        }
+    }
+
+    fn judge_leaks(&mut self) {
+        for node in self.nodes.iter().flatten() {
+            if let Some(lent) = node.lent() {
+                return self
+                    .ledger
+                    .violate("L6", &format!("nothing is held at {}, and of its pool: {lent}", node.index));
+            }
             for (member, peer) in &node.peers {
                 let stats = peer.stats();
-                unknown += stats.unknown_frames;
                 if stats.calls + stats.jobs + stats.buffered > 0 {
                     let text = format!("{} still has this with {member}: {stats:?}", node.index);
                     return self.ledger.violate("L1", &text);
                 }
             }
-        }
-        if unknown > 0 && !self.unknown_frames_sent {
-            self.ledger.violate("S9", "a node sent what its peer does not know");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::notes::{Note, Place};
 use bytes::Bytes;
 use rexi_proto::{Answer, CallRef, Caller, ExitReason, Incarnation, MonitorRef, ServerAddress};
 
@@ -52,14 +53,25 @@ pub(crate) struct Ledger {
     pub(crate) monitors: Vec<Monitor>,
     pub(crate) violation: Option<String>,
     pub(crate) seen: BTreeMap<&'static str, u64>,
+    /// What happened, where it is asked for.
+    pub(crate) notes: Option<Vec<Note>>,
     /// Whether a connection has broken yet.
     pub(crate) faulty: bool,
     dead: BTreeSet<Life>,
+    /// The invariants that count; all, if none is named.
+    judged: Vec<String>,
 }
 
 impl Ledger {
+    /// A ledger that is broken by these invariants alone; by any, if none is named.
+    pub(crate) fn judging(invariants: &[&str]) -> Self {
+        Self { judged: invariants.iter().map(|&id| id.to_owned()).collect(), ..Self::default() }
+    }
+
     pub(crate) fn violate(&mut self, id: &str, what: &str) {
-        if self.violation.is_none() {
+        let counts = self.judged.is_empty() || self.judged.iter().any(|judged| judged == id);
+        if counts && self.violation.is_none() {
+            self.note(Place::Everywhere, || format!("{id}: {what}"));
             self.violation = Some(format!("{id}: {what}"));
         }
     }
@@ -67,6 +79,20 @@ impl Ledger {
     /// Notes that a case which matters was met.
     pub(crate) fn saw(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// Takes down what happened, if anybody wants to know.
+    pub(crate) fn note(&mut self, place: Place, what: impl FnOnce() -> String) {
+        if let Some(notes) = &mut self.notes
+            && self.violation.is_none()
+        {
+            notes.push(Note { place, what: what() });
+        }
+    }
+
+    /// Whether that caller of a call is dead.
+    pub(crate) fn is_dead(&self, life: Life) -> bool {
+        self.dead.contains(&life)
     }
 
     pub(crate) fn bury(&mut self, life: Life) {
@@ -89,6 +115,7 @@ impl Ledger {
         body: &Bytes,
     ) -> u32 {
         let (mailbox, _) = numbers(body);
+        self.note(Place::On(at), || format!("the {server} starts the job of call {mailbox}"));
         let Some(call) = self.calls.get_mut(mailbox as usize) else {
             self.violate("S8", "a job for a cast that nobody made");
             return 0;
@@ -113,6 +140,7 @@ impl Ledger {
 
     /// A mailbox got an answer.
     pub(crate) fn answer(&mut self, by: Life, mailbox: u32, call_ref: CallRef, answer: &Answer) {
+        self.note(Place::On(by.0), || format!("call {mailbox} hears {answer:?}"));
         let call = &mut self.calls[mailbox as usize];
         let mut broken = None;
         if call.by != by || call.call != call_ref {
@@ -153,11 +181,18 @@ impl Ledger {
                 broken = Some(("L1", "lost, and no connection was"));
             }
             Answer::Dropped
+            | Answer::DroppedInAll
             | Answer::TooLarge
             | Answer::Incompatible(_)
-            | Answer::Exit { reason: ExitReason::Draining | ExitReason::TooManyJobs, .. }
-                if call.spawned > 0 && broken.is_none() =>
-            {
+            | Answer::Exit {
+                reason:
+                    ExitReason::Draining
+                    | ExitReason::TooManyJobs
+                    | ExitReason::TooManyBytes
+                    | ExitReason::TooManyJobsInAll
+                    | ExitReason::TooManyBytesInAll,
+                ..
+            } if call.spawned > 0 && broken.is_none() => {
                 broken = Some(("S2", "it ran, and its caller was told that it did not"));
             }
             _ => {}

@@ -7,20 +7,26 @@ mod heal;
 mod ledger;
 mod network;
 mod node;
+mod notes;
+mod pinned;
+mod search;
 
 use std::time::Duration;
 
 use rexi_proto::{
     CallRef, CastRequest, CloseCode, DownReason, Ending, ExitReason, Incarnation, ItemStep, JobKey, Limits, MonitorRef,
-    Mutants, Phase, Presence,
+    Mutants, Phase, Presence, Profile,
 };
 
 use ledger::{Call, Ledger, Monitor, payload};
 use network::Wire;
 use node::Node;
+pub(crate) use notes::{Note, Place};
+pub(crate) use pinned::pinned;
+pub(crate) use search::{Found, Run, Seen, search};
 
 /// What may happen. Numbers pick among what there is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Open,
     Cast { from: u8, to: u8, bulk: bool, times: u8 },
@@ -45,11 +51,13 @@ pub(crate) enum Op {
     Deliver { wire: u8, side: bool, bytes: u8 },
     DeliverBulk { wire: u8, side: bool, pick: u8 },
     UnknownFrame { wire: u8, side: bool },
+    LongFrame { wire: u8, side: bool },
     Exchange,
     Cut { wire: u8 },
     Notice { wire: u8, side: bool },
     Crash { node: u8 },
     Restart { node: u8, step: u8 },
+    Drain { node: u8 },
     Depart { node: u8 },
     Ceiling { node: u8, phase: u8 },
     Advance { seconds: u8 },
@@ -65,7 +73,6 @@ pub(crate) struct Cluster {
     now: Duration,
     incarnations: u64,
     mutants: Mutants,
-    unknown_frames_sent: bool,
 }
 
 /// Small enough that every bound is met. Every third node takes less than the others send.
@@ -78,9 +85,16 @@ fn limits(node: usize) -> Limits {
         unwritten_bytes_max: 96,
         buffered_frames_max: 4,
         buffered_bytes_max: 256,
+        buffered_frames_total_max: 6,
+        buffered_bytes_total_max: 320,
         calls_open_max: 100,
-        jobs_max: 100,
-        job_bytes_max: 100 * 64,
+        jobs_max: 4,
+        jobs_total_max: 4,
+        job_bytes_max: 12 * 64,
+        job_bytes_total_max: 12 * 64,
+        streams_max: 2,
+        streams_total_max: 2,
+        tombstones_max: if node % 3 == 2 { 0 } else { 256 },
         ..Limits::default()
     };
     limits.check().expect("the limits agree");
@@ -89,16 +103,20 @@ fn limits(node: usize) -> Limits {
 
 impl Cluster {
     pub(crate) fn new(releases: &[u8], mutants: Mutants) -> Self {
+        Self::judged_by(releases, mutants, &[])
+    }
+
+    /// A cluster whose run is broken by these invariants alone; by any, if none is named.
+    pub(crate) fn judged_by(releases: &[u8], mutants: Mutants, invariants: &[&str]) -> Self {
         let releases: Vec<usize> = releases.iter().map(|&r| usize::from(r) % 4).collect();
         let mut cluster = Self {
             nodes: releases.iter().map(|_| None).collect(),
             releases,
             wires: Vec::new(),
-            ledger: Ledger::default(),
+            ledger: Ledger::judging(invariants),
             now: Duration::ZERO,
             incarnations: 0,
             mutants,
-            unknown_frames_sent: false,
         };
         (0..cluster.nodes.len()).for_each(|node| cluster.start(node));
         cluster
@@ -148,12 +166,14 @@ impl Cluster {
             Op::Deliver { wire, side, bytes } => self.deliver(wire.into(), side.into(), bytes.into()),
             Op::DeliverBulk { wire, side, pick } => self.deliver_bulk(wire.into(), side.into(), pick.into()),
             Op::UnknownFrame { wire, side } => self.send_unknown(wire.into(), side.into()),
+            Op::LongFrame { wire, side } => self.send_long(wire.into(), side.into()),
             Op::Open => self.connect_all(2),
             Op::Exchange => self.exchange(),
             Op::Cut { wire } => self.cut(wire.into()),
             Op::Notice { wire, side } => self.notice(wire.into(), side.into()),
             Op::Crash { node } => self.crash(node.into()),
             Op::Restart { node, step } => self.restart(node.into(), step),
+            Op::Drain { node } => self.drain_node(node.into()),
             Op::Depart { node } => self.depart(node.into()),
             Op::Ceiling { node, phase } => self.ceiling(node.into(), phase),
             Op::Advance { seconds } => self.advance(Duration::from_secs(seconds.into())),
@@ -188,7 +208,9 @@ impl Cluster {
                 return;
             }
             for (member, code) in closes {
-                if matches!(code, CloseCode::BadFrame | CloseCode::ProtocolBroken) {
+                if code == CloseCode::BadFrame && self.take_long(index, member) {
+                    self.ledger.saw("a frame that is too long was refused");
+                } else if matches!(code, CloseCode::BadFrame | CloseCode::ProtocolBroken) {
                     self.ledger.violate("S8", &format!("{index} closed the connection to {member} with {code:?}"));
                 }
                 if code == CloseCode::TryAgain {
@@ -210,6 +232,7 @@ impl Cluster {
         let peer = node.peers.get_mut(&to).expect("a member");
         let body = payload(mailbox, 0, size(bulk, mailbox));
         let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+        self.ledger.note(Place::On(from), || format!("casts c{} to n{to}", call.0));
         self.ledger.calls.push(Call {
             by,
             release,
@@ -265,6 +288,7 @@ impl Cluster {
         let Some(node) = self.nodes[from].as_mut() else { return };
         let target = node.rollout.phase().cast_target();
         let mut calls = Vec::new();
+        self.ledger.note(Place::On(from), || format!("kills calls {mailboxes:?} (in the order of all casts)"));
         for &mailbox in mailboxes {
             let call = &mut self.ledger.calls[mailbox as usize];
             call.killed = true;
@@ -385,12 +409,14 @@ impl Cluster {
         });
         record.sent += u32::from(sent);
         if !runs && bytes > of.limits.payload_bytes_max as usize {
-            // Its abort follows, as of any job that its server ends.
             self.ledger.saw("a reply was too large");
-        } else if !runs {
-            self.ledger.violate("S3", &format!("{job:?} was not aborted, but its server does not know it"));
         }
         self.drain(node);
+        // Its abort has come by now, as of any job that its server ends: for its reply, or for want of a stream.
+        let still = self.nodes[node].as_ref().is_some_and(|of| of.jobs.contains_key(&job));
+        if !runs && still {
+            self.ledger.violate("S3", &format!("{job:?} was not aborted, but its server does not know it"));
+        }
     }
 
     fn step_singleton(&mut self, node: usize, steps: usize) {
@@ -406,6 +432,9 @@ impl Cluster {
         let incarnation = Incarnation(self.incarnations);
         let (count, release) = (self.nodes.len(), self.releases[index]);
         let node = Node::start(index, count, release, incarnation, self.now, (limits(index), self.mutants));
+        let phase = node.rollout.phase();
+        self.ledger.note(Place::On(index), || format!("starts as {}, {phase}", node.rollout.profile().release()));
+        node.judge_raise(node.rollout.profile().lowest(), &mut self.ledger);
         self.nodes[index] = Some(node);
     }
 
@@ -415,6 +444,7 @@ impl Cluster {
             if !node.jobs.is_empty() {
                 self.ledger.saw("a node crashed with jobs in flight");
             }
+            self.ledger.note(Place::On(index), || "crashes".to_owned());
             self.ledger.bury(node.life());
             self.abandon_wires(index, false);
         }
@@ -435,6 +465,17 @@ impl Cluster {
         self.start(index);
     }
 
+    /// A node takes no new casts, and is still there.
+    fn drain_node(&mut self, index: usize) {
+        let Some(node) = self.node(index) else { return };
+        let index = node.index;
+        node.peers.values_mut().for_each(rexi_proto::Peer::drain);
+        if let Some(singleton) = &mut node.singleton {
+            singleton.drain();
+        }
+        self.drain(index);
+    }
+
     fn depart(&mut self, index: usize) {
         let index = index % self.nodes.len();
         let Some(node) = self.nodes[index].as_mut() else { return };
@@ -447,6 +488,7 @@ impl Cluster {
         node.peers.values_mut().for_each(rexi_proto::Peer::end_server);
         self.drain(index);
         (0..self.wires.len()).for_each(|wire| self.flush_node(wire, index));
+        self.ledger.note(Place::On(index), || "leaves in good order".to_owned());
         self.ledger.saw("a departure");
         if let Some(node) = self.nodes[index].take() {
             if !node.jobs.is_empty() {
@@ -458,19 +500,45 @@ impl Cluster {
     }
 
     fn ceiling(&mut self, index: usize, phase: u8) {
-        let now = self.local(index % self.nodes.len());
-        let Some(node) = self.node(index) else { return };
-        let index = node.index;
+        let index = index % self.nodes.len();
+        let now = self.local(index);
+        let Some(node) = self.nodes[index].as_mut() else { return };
         let ceiling = Phase::ALL.get(usize::from(phase)).copied();
+        let before = node.rollout.phase();
         let set = node.rollout.set_ceiling(ceiling);
-        self.nodes[index].as_mut().expect("it lives").sync_phase(now, &mut self.ledger);
+        let after = node.rollout.phase();
+        if set.is_ok() {
+            node.ceiling = ceiling;
+        }
+        node.sync_phase(now, &mut self.ledger);
+        self.judge_ceiling(index, ceiling, set.is_ok(), (before, after));
         if matches!(set, Err(rexi_proto::PhaseError::Blocked { .. })) {
             self.ledger.saw("lowering was refused");
         }
         self.drain(index);
     }
 
+    /// A ceiling that was accepted is kept to, and none is that would send to what a member has removed.
+    fn judge_ceiling(&mut self, index: usize, ceiling: Option<Phase>, set: bool, (before, after): (Phase, Phase)) {
+        self.ledger.note(Place::On(index), || match (ceiling, set) {
+            (Some(ceiling), true) => format!("its operator sets the ceiling {ceiling}: {before} -> {after}"),
+            (None, _) => format!("its operator lifts the ceiling: {before} -> {after}"),
+            (Some(ceiling), false) => format!("its operator may not set the ceiling {ceiling}"),
+        });
+        if set && ceiling.is_some_and(|ceiling| after > ceiling) {
+            self.ledger.violate("L5", &format!("{index} took the ceiling {ceiling:?} and stays at {after}"));
+        }
+        let lost = |member: &usize| {
+            let hosts = Profile::train()[self.releases[*member]].hosts();
+            self.is_connected(index, *member) && !hosts.contains(after.cast_target())
+        };
+        if after < before && (0..self.nodes.len()).any(|member| member != index && lost(&member)) {
+            self.ledger.violate("S12", &format!("{index} was lowered to {after}, which a member has removed"));
+        }
+    }
+
     fn advance(&mut self, by: Duration) {
+        self.ledger.note(Place::Everywhere, || format!("{} s pass", by.as_secs()));
         self.now += by;
         for index in 0..self.nodes.len() {
             let now = self.local(index);

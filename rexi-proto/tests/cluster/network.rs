@@ -5,11 +5,13 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    Agreement, BulkId, ConnectionId, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Peer, Presence, Session,
+    Agreement, BulkId, ConnectionId, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Kind, Peer, Presence,
+    Profile, ServerAddress, Session, decode,
 };
 
-use super::Cluster;
 use super::ledger::Life;
+use super::notes::{Place, words};
+use super::{Cluster, Node};
 
 /// A connection, or what is left of one.
 pub(crate) struct Wire {
@@ -26,6 +28,14 @@ struct End {
     lane: VecDeque<u8>,
     bulk: Vec<(BulkId, Bytes)>,
     parting: Option<Parting>,
+    /// Members that send to the singleton, as this end's node could know when its hello was made.
+    holdouts: Vec<Life>,
+    /// Frames of an unknown kind that were put on the lane to this end, and how many it has counted.
+    unknown: (u64, u64),
+    /// Whether a frame that is too long for its message was put on the lane.
+    long: bool,
+    /// What arrives, cut into frames, where notes are taken.
+    heard: FrameBuffer,
 }
 
 enum Stage {
@@ -45,6 +55,10 @@ enum Parting {
 impl End {
     fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Closed)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.lane.is_empty() || !self.is_open()
     }
 }
 
@@ -71,7 +85,11 @@ impl Cluster {
             Some(out.to_vec())
         };
         let [(life_a, hello_a), (life_b, hello_b)] = hellos;
-        let end = |of, hello, hello_in| End {
+        let end = |of: Life, hello, hello_in| End {
+            holdouts: self.known_holdouts(of.0),
+            unknown: (0, 0),
+            long: false,
+            heard: FrameBuffer::new(1 << 20),
             of,
             hello,
             stage: Stage::Opening,
@@ -81,8 +99,9 @@ impl Cluster {
             parting: None,
         };
         let (to_a, to_b) = (bytes(&hello_b), bytes(&hello_a));
+        let ends = [end(life_a, hello_a, to_a), end(life_b, hello_b, to_b)];
         self.wires.retain(|wire| wire.ends.iter().any(End::is_open));
-        self.wires.push(Wire { ends: [end(life_a, hello_a, to_a), end(life_b, hello_b, to_b)], cut: false });
+        self.wires.push(Wire { ends, cut: false });
     }
 
     /// The hello of the other end arrives.
@@ -101,14 +120,21 @@ impl Cluster {
         let now = self.local(index);
         let node = self.nodes[index].as_mut().expect("an open end has a living node");
         let (_, member) = self.wires[at].members(side);
+        let release = Profile::train().iter().position(|profile| *profile.release() == theirs.release);
+        let met = (theirs.incarnation, release.expect("all run releases of the train"));
+        if node.met.get(&member).is_none_or(|&(life, _)| life <= met.0) {
+            node.met.insert(member, met);
+        }
         let verdict = node.rollout.handle_hello(&ours, &theirs);
         node.sync_phase(now, &mut self.ledger);
         match verdict {
             Ok(agreement) => {
                 self.wires[at].ends[side].stage = Stage::Agreed(Box::new(session(&ours, &theirs, agreement)));
+                self.judge_holdouts(at);
             }
             Err(HandshakeError::Refused(refusal)) => {
                 self.ledger.saw("a handshake was refused");
+                self.ledger.note(Place::From(member, index), || format!("hello, refused: {refusal}"));
                 let peer = node.peers.get_mut(&member).expect("a member");
                 peer.handle_refused(now, theirs.incarnation, refusal);
                 self.close_end(at, side);
@@ -144,7 +170,12 @@ impl Cluster {
             self.close_end(other, side);
         }
         self.wires[at].ends[side].stage = Stage::Connected(connection);
+        self.ledger.note(Place::From(member, index), || "connected".to_owned());
         self.drain(index);
+        let apart = self.releases[index].abs_diff(self.releases[member]);
+        if apart > 1 && self.is_connected(index, member) {
+            self.ledger.violate("S11", &format!("{index} and {member} are connected, {apart} releases apart"));
+        }
     }
 
     /// The writer takes what is encoded.
@@ -180,10 +211,79 @@ impl Cluster {
         let Stage::Connected(connection) = end.stage else { return };
         let bytes = if bytes > 200 { end.lane.len() } else { bytes.min(end.lane.len()) };
         let bytes: Vec<u8> = end.lane.drain(..bytes).collect();
+        self.overhear(at, side, &bytes);
         let now = self.local(index);
         let node = self.nodes[index].as_mut().expect("an open end has a living node");
-        node.peers.get_mut(&member).expect("a member").handle_bytes(now, connection, &bytes);
+        let peer = node.peers.get_mut(&member).expect("a member");
+        let before = peer.stats().unknown_frames;
+        peer.handle_bytes(now, connection, &bytes);
+        let counted = peer.stats().unknown_frames - before;
+        self.wires[at].ends[side].unknown.1 += counted;
         self.drain(index);
+        self.judge_frames(at, side);
+    }
+
+    /// Takes down the messages that arrive.
+    fn overhear(&mut self, at: usize, side: usize, bytes: &[u8]) {
+        let (index, member) = self.wires[at].members(side);
+        let peer = self.nodes[index].as_ref().and_then(|node| node.peers.get(&member));
+        let (Some(Presence::Up(session, _)), true) = (peer.map(Peer::presence), self.ledger.notes.is_some()) else {
+            return;
+        };
+        let (wire, heard) = (session.wire, &mut self.wires[at].ends[side].heard);
+        heard.extend(bytes);
+        while let Ok(Some(frame)) = heard.next_frame() {
+            let what = decode(wire, frame).map_or_else(|error| error.to_string(), |message| words(&message));
+            self.ledger.note(Place::From(member, index), || what);
+        }
+    }
+
+    /// What was put on the lane beside the protocol's own frames was counted or refused, and nothing else was.
+    fn judge_frames(&mut self, at: usize, side: usize) {
+        let Some(end) = self.wires.get(at).map(|wire| &wire.ends[side]) else { return };
+        if !matches!(end.stage, Stage::Connected(_)) || !end.lane.is_empty() {
+            return;
+        }
+        let (sent, counted) = end.unknown;
+        if counted < sent {
+            self.ledger.violate("S10", "a frame of an unknown kind was not counted");
+        } else if counted > sent {
+            self.ledger.violate("S9", "a node sent what its peer does not know");
+        } else if end.long {
+            self.ledger.violate("S8", "bytes behind a message's last field were passed over");
+        }
+    }
+
+    /// The members that send to the singleton and have told this node so: nothing is on its way between the two.
+    fn known_holdouts(&self, witness: usize) -> Vec<Life> {
+        let known = |node: &&Node| {
+            let peer = node.peers.get(&witness);
+            let quiet = |wire: &Wire| !wire.is_between(witness, node.index) || wire.ends.iter().all(End::is_quiet);
+            node.rollout.phase().cast_target() == ServerAddress::Singleton
+                && self.is_connected(witness, node.index)
+                && peer.is_some_and(|peer| !peer.wants_write())
+                && self.wires.iter().all(quiet)
+        };
+        self.nodes.iter().flatten().filter(known).map(Node::life).collect()
+    }
+
+    /// Nobody without a singleton is let in where the other end knows of a third that still sends to one.
+    fn judge_holdouts(&mut self, at: usize) {
+        for side in 0..2 {
+            let (witness, remover) = self.wires[at].members(side);
+            let other = self.wires[at].ends[1 - side].of;
+            let Some(hosts) = self.nodes[remover].as_ref().filter(|n| n.life() == other) else { continue };
+            let hosts = hosts.rollout.profile().hosts();
+            let remains = |life: &&Life| {
+                let node = self.nodes[life.0].as_ref().filter(|node| node.life() == **life);
+                life.0 != remover && node.is_some_and(|n| n.rollout.phase().cast_target() == ServerAddress::Singleton)
+            };
+            let holdout = self.wires[at].ends[side].holdouts.iter().find(remains);
+            if let (false, Some(&(holdout, _))) = (hosts.contains(ServerAddress::Singleton), holdout) {
+                let text = format!("{witness} speaks with {remover}, which has no singleton, while {holdout} uses it");
+                return self.ledger.violate("S13", &text);
+            }
+        }
     }
 
     /// A payload arrives, whichever.
@@ -221,8 +321,32 @@ impl Cluster {
         if let Some(Presence::Up(session, _)) = peer.map(Peer::presence) {
             let version_bits = u8::try_from(session.wire.0 << 6).expect("three versions");
             self.wires[at].ends[side].lane.extend([3, 0, 0, 0, 45 | version_bits, 1, 2]);
-            self.unknown_frames_sent = true;
+            self.wires[at].ends[side].unknown.0 += 1;
         }
+    }
+
+    /// A node sends a message with a byte behind its last field.
+    pub(super) fn send_long(&mut self, wire: usize, side: usize) {
+        let Some(at) = self.wire_at(wire) else { return };
+        if !matches!(self.wires[at].ends[1 - side].stage, Stage::Connected(_)) || self.wires[at].cut {
+            return;
+        }
+        let (index, sender) = self.wires[at].members(side);
+        let peer = self.nodes[sender].as_ref().and_then(|node| node.peers.get(&index));
+        if let Some(Presence::Up(session, _)) = peer.map(Peer::presence) {
+            let version_bits = u8::try_from(session.wire.0 << 6).expect("three versions");
+            let end = &mut self.wires[at].ends[side];
+            end.lane.extend([3, 0, 0, 0, Kind::Ping as u8 | version_bits, 100, 2]);
+            end.long = true;
+        }
+    }
+
+    /// Whether a frame that is too long was sent to this node by that member; each connection ends with its first.
+    pub(super) fn take_long(&mut self, index: usize, member: usize) -> bool {
+        self.wires.iter_mut().any(|wire| {
+            let side = wire.side_of(index, member);
+            side.is_some_and(|side| std::mem::take(&mut wire.ends[side].long))
+        })
     }
 
     /// All that is on its way arrives, and every queue is worked off.
@@ -250,9 +374,13 @@ impl Cluster {
         if wire.is_open() && !wire.cut {
             self.ledger.faulty = true;
             wire.cut = true;
+            let (a, b) = wire.members(0);
+            self.ledger.note(Place::Lost(a, b), || "all that is on its way".to_owned());
+            let wire = &mut self.wires[at];
             for end in &mut wire.ends {
                 end.lane.clear();
                 end.bulk.clear();
+                (end.unknown.0, end.long) = (end.unknown.1, false);
                 end.hello_in = None;
                 end.parting = None;
             }

@@ -1,14 +1,17 @@
 //! One node as a shell would build it: a rollout, a singleton behind its queue, a peer per member, workers.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rexi_proto::{
-    Caller, CloseCode, Incarnation, JobKey, Limits, Mutants, NodeName, Output, Peer, PeerConfig, PeerId, Profile,
-    Request, Rollout, Server, ServerAddress, ServerOutput,
+    Caller, CloseCode, DownReason, Incarnation, JobKey, Limits, Mutants, NodeName, NodePool, Output, Peer, PeerConfig,
+    PeerId, Phase, Pool, Profile, Request, Rollout, Server, ServerAddress, ServerOutput, Total,
 };
 
 use super::ledger::{Ledger, Life};
+use super::notes::Place;
 
 /// A node in one of its lives.
 pub(crate) struct Node {
@@ -18,12 +21,37 @@ pub(crate) struct Node {
     pub(crate) started: Duration,
     pub(crate) rollout: Rollout,
     pub(crate) limits: Limits,
-    pub(crate) singleton: Option<Server>,
+    pool: SharedPool,
+    whole_pool: NodePool,
+    pub(crate) singleton: Option<Server<SharedPool>>,
     pub(crate) queue: VecDeque<(Caller, Request)>,
-    pub(crate) peers: BTreeMap<usize, Peer<u32>>,
+    pub(crate) peers: BTreeMap<usize, Peer<u32, SharedPool>>,
     pub(crate) jobs: BTreeMap<JobKey, u32>,
     pub(crate) next_ref: u64,
+    /// The operator's ceiling, as it was accepted.
+    pub(crate) ceiling: Option<Phase>,
+    /// The life and the release in which each member has last said hello.
+    pub(crate) met: BTreeMap<usize, (Incarnation, usize)>,
     told_epoch: u64,
+    told_phase: Phase,
+}
+
+/// What a node's peers and its singleton share.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedPool(Rc<RefCell<NodePool>>);
+
+impl Pool for SharedPool {
+    fn floor(&self, total: Total) -> usize {
+        self.0.borrow().floor(total)
+    }
+
+    fn take(&mut self, total: Total, amount: usize) -> bool {
+        self.0.borrow_mut().take(total, amount)
+    }
+
+    fn give(&mut self, total: Total, amount: usize) {
+        self.0.borrow_mut().give(total, amount);
+    }
 }
 
 /// Connections that a node's state wants closed: with which member, and why.
@@ -44,25 +72,39 @@ impl Node {
     ) -> Self {
         let profile = Profile::train()[release].clone();
         let hosts = profile.hosts();
-        let rollout = Rollout::new(name(index), profile, (0..members).map(name));
+        let rollout = Rollout::new(name(index), profile, (0..members).map(name)).with_mutants(mutants);
         let config =
             PeerConfig { hosts, phase: rollout.phase(), phase_epoch: rollout.epoch(), limits: limits.clone(), mutants };
-        let peer = |i: usize| (i, Peer::new(PeerId(i as u32), config.clone(), Duration::ZERO));
+        let whole_pool = NodePool::new(&limits, members, hosts);
+        let pool = SharedPool(Rc::new(RefCell::new(whole_pool.clone())));
+        let peer = |i: usize| (i, Peer::with_pool(PeerId(i as u32), config.clone(), pool.clone(), Duration::ZERO));
         let singleton = hosts.contains(ServerAddress::Singleton);
         Self {
             index,
             release,
             incarnation,
             started,
-            singleton: singleton.then(|| Server::new(ServerAddress::Singleton, &limits)),
+            singleton: singleton
+                .then(|| Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants)),
             queue: VecDeque::new(),
             peers: (0..members).filter(|&i| i != index).map(peer).collect(),
+            pool,
+            whole_pool,
             jobs: BTreeMap::new(),
             next_ref: 0,
+            ceiling: None,
+            met: BTreeMap::new(),
             told_epoch: rollout.epoch(),
+            told_phase: rollout.phase(),
             rollout,
             limits,
         }
+    }
+
+    /// What was taken out of the pool and not given back.
+    pub(crate) fn lent(&self) -> Option<String> {
+        let pool = self.pool.0.borrow();
+        (*pool != self.whole_pool).then(|| format!("{pool:?} of {:?}", self.whole_pool))
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -74,11 +116,29 @@ impl Node {
         let (epoch, phase) = (self.rollout.epoch(), self.rollout.phase());
         if epoch != self.told_epoch {
             self.told_epoch = epoch;
+            let before = std::mem::replace(&mut self.told_phase, phase);
+            self.judge_raise(before, ledger);
+            ledger.note(Place::On(self.index), || format!("its phase is {phase} now"));
             ledger.saw("phase changed");
             if self.jobs_of_mine(ledger) {
                 ledger.saw("phase changed with calls open");
             }
             self.peers.values_mut().for_each(|peer| peer.set_phase(now, epoch, phase));
+        }
+    }
+
+    /// A phase that casts elsewhere than the one before is entered only where all members are known to serve there.
+    pub(crate) fn judge_raise(&self, before: Phase, ledger: &mut Ledger) {
+        let (phase, members) = (self.rollout.phase(), self.peers.keys());
+        if phase <= before || phase.cast_target() == before.cast_target() {
+            return;
+        }
+        let ready = |member: &usize| {
+            let release = self.met.get(member).map(|&(_, release)| release);
+            release.is_some_and(|release| Profile::train()[release].hosts().contains(phase.cast_target()))
+        };
+        if let Some(member) = members.copied().find(|member| !ready(member)) {
+            ledger.violate("S6", &format!("{} is raised to {phase}, and {member} is not known to serve", self.index));
         }
     }
 
@@ -121,11 +181,21 @@ impl Node {
             Output::Deliver(mailbox, call, answer) => {
                 match &answer {
                     rexi_proto::Answer::Dropped => ledger.saw("a cast was dropped"),
+                    rexi_proto::Answer::DroppedInAll => ledger.saw("a cast was dropped from buffers full in all"),
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::TooManyJobsInAll, .. } => {
+                        ledger.saw("a job was refused by the node's total");
+                    }
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::TooManyStreamsInAll, .. } => {
+                        ledger.saw("a stream was refused by the node's total");
+                    }
                     rexi_proto::Answer::TooLarge => ledger.saw("an argument was too large for its peer"),
                     rexi_proto::Answer::Down(_) => ledger.saw("a call ended in a down"),
                     rexi_proto::Answer::Incompatible(_) => ledger.saw("a call ended in a refusal"),
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ReplyDropped, .. } => {
                         ledger.saw("a reply was dropped");
+                    }
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::Draining, .. } => {
+                        ledger.saw("a cast met a node that leaves");
                     }
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ConnectionLost, .. } => {
                         ledger.saw("a call was lost with its connection");
@@ -134,7 +204,12 @@ impl Node {
                 }
                 ledger.answer(self.life(), mailbox, call, &answer);
             }
-            Output::MonitorDown(mailbox, monitor, _) => ledger.down(self.life(), mailbox, monitor),
+            Output::MonitorDown(mailbox, monitor, reason) => {
+                if reason == DownReason::NoServer {
+                    ledger.violate("S6", "a monitor of a member that is there met no server");
+                }
+                ledger.down(self.life(), mailbox, monitor);
+            }
             Output::Announced(life, epoch, phase) => self.rollout.handle_announce(&name(member), life, epoch, phase),
             Output::Unsupported(_) => ledger.saw("an unknown frame was answered"),
             Output::Close(code, _) => closes.push((member, code)),
@@ -147,10 +222,10 @@ impl Node {
             ServerOutput::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
             ServerOutput::Abort(job) => self.abort(job, ledger),
             ServerOutput::Wake(job) => self.wake(job, ledger),
-            ServerOutput::Answer(caller, message) => {
-                let peer = self.peers.get_mut(&(caller.peer.0 as usize));
-                peer.expect("callers are members").answer(caller, message);
-            }
+            ServerOutput::Answer(caller, message) => match self.peers.get_mut(&(caller.peer.0 as usize)) {
+                Some(peer) => peer.answer(caller, message),
+                None => ledger.violate("S7", &format!("an answer to {caller:?}, which is no member")),
+            },
         }
     }
 
@@ -160,6 +235,7 @@ impl Node {
     }
 
     fn abort(&mut self, job: JobKey, ledger: &mut Ledger) {
+        ledger.note(Place::On(self.index), || format!("the {} aborts the job of c{}", job.server, job.call.0));
         match self.jobs.remove(&job) {
             Some(_) => ledger.saw("a job was aborted"),
             None => ledger.violate("S4", &format!("an abort of what does not run: {job:?}")),
@@ -173,7 +249,7 @@ impl Node {
     }
 
     /// Does something with the server that runs a job.
-    pub(crate) fn with_server<T>(&mut self, job: JobKey, take: impl FnOnce(&mut Server) -> T) -> T {
+    pub(crate) fn with_server<T>(&mut self, job: JobKey, take: impl FnOnce(&mut Server<SharedPool>) -> T) -> T {
         match job.server {
             ServerAddress::Singleton => take(self.singleton.as_mut().expect("it runs a job")),
             ServerAddress::PerNode => {
