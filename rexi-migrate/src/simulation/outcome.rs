@@ -21,8 +21,12 @@ pub struct Outcome {
     pub met: Met,
     /// Calls that were made.
     pub calls: usize,
+    /// Whether nodes of different releases ran side by side.
+    pub mixed: bool,
     /// Virtual time that passed.
     pub passed: Duration,
+    /// Time that it took.
+    pub took: Duration,
     /// All that happened, in order, each with its time.
     pub events: Events,
     /// Every datagram, in the order in which they were sent, if they were recorded.
@@ -48,6 +52,21 @@ pub struct Datagram {
 }
 
 impl Outcome {
+    /// Of a plan that came to no end.
+    pub(super) fn none(plan: Plan) -> Self {
+        Self {
+            plan,
+            breaches: Vec::new(),
+            met: Met::new(),
+            calls: 0,
+            mixed: false,
+            passed: Duration::ZERO,
+            took: Duration::ZERO,
+            events: Events::new(),
+            datagrams: Vec::new(),
+        }
+    }
+
     /// Whether nothing went wrong.
     pub fn is_safe(&self) -> bool {
         self.breaches.is_empty()

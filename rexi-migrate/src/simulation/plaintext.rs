@@ -13,7 +13,8 @@ use quinn::crypto::{
     ClientConfig, CryptoError, ExportKeyingMaterialError, HeaderKey, KeyPair, Keys, PacketKey, ServerConfig, Session,
     UnsupportedVersion,
 };
-use quinn::{ConnectError, ConnectionId, Side, TransportError, TransportErrorCode};
+use quinn::{ConnectError, ConnectionId, Side, TransportErrorCode};
+use quinn_proto::TransportError;
 use quinn_proto::transport_parameters::TransportParameters;
 use rexi_server::{Identity, QuicCrypto};
 use rustls::pki_types::CertificateDer;

@@ -81,10 +81,7 @@ impl Simulation {
     /// Adds to the description of each node at each of its starts: its functions, above all. What has to survive a
     /// crash belongs to whoever calls, by the node's name; what must not, into the functions' own state.
     #[must_use]
-    pub fn define(
-        mut self,
-        define: impl Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync + 'static,
-    ) -> Self {
+    pub fn define(mut self, define: impl Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync + 'static) -> Self {
         self.actions.define = Some(Arc::new(define));
         self
     }
@@ -128,8 +125,11 @@ impl Simulation {
     /// Within a tokio runtime, since it starts one; where the plan's number of nodes is not within [`NODES`]; where a
     /// definition of a node is not in order, or the test's own code panics.
     pub fn run(&self, plan: &Plan) -> Outcome {
+        let started = std::time::Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime without IO needs nothing of the system").block_on(self.play(plan))
+        let runtime = runtime.expect("a runtime without IO needs nothing of the system");
+        let outcome = runtime.block_on(self.play(plan));
+        Outcome { took: started.elapsed(), ..outcome }
     }
 
     async fn play(&self, plan: &Plan) -> Outcome {
@@ -174,7 +174,9 @@ impl Simulation {
             breaches,
             met: witness::witness(&state, &tally),
             calls: state.calls.len(),
+            mixed: tally.mixed,
             passed: now,
+            took: Duration::ZERO,
             events: state.events.clone(),
             datagrams: datagrams.map(|all| std::mem::take(&mut *lock(&all))).unwrap_or_default(),
         }

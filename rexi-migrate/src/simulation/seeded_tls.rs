@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
+use ::aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rexi_server::{Identity, IdentityError, QuicCrypto};
@@ -34,7 +34,8 @@ pub(super) fn seed(seed: u64) {
 /// [`IdentityError`], of which these crates are to blame.
 pub(super) fn crypto(identity: &Identity) -> Result<QuicCrypto, IdentityError> {
     let mut provider: CryptoProvider = aws_lc_rs::default_provider();
-    (provider.secure_random, provider.kx_groups) = (&Seeded, vec![&Seeded]);
+    provider.secure_random = &Seeded;
+    provider.kx_groups = vec![&Seeded];
     identity.crypto_with(Arc::new(provider), Arc::new(Seeded))
 }
 

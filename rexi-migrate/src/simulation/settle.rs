@@ -94,9 +94,8 @@ fn apart(world: &World) -> Vec<(usize, usize)> {
         let status = node.status();
         for (other, peer, theirs) in &running {
             let legal = release.abs_diff(*theirs) <= 1;
-            let sees = |seen: &rexi_server::PeerStatus| {
-                seen.name == *peer.name() && seen.presence == PeerPresence::Connected
-            };
+            let sees =
+                |seen: &rexi_server::PeerStatus| seen.name == *peer.name() && seen.presence == PeerPresence::Connected;
             if number != other && legal && !status.peers.iter().any(sees) {
                 apart.push((*number, *other));
             }

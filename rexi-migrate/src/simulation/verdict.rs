@@ -163,7 +163,8 @@ impl Judge<'_> {
             self.add(Invariant::S11, at, None, what);
         }
         if let Some(&(at, one, other)) = tally.unhosted.first() {
-            let what = format!("{} sends to a server that {} does not run, and they are connected", node(one), node(other));
+            let what =
+                format!("{} sends to a server that {} does not run, and they are connected", node(one), node(other));
             self.add(Invariant::S13, at, None, what);
         }
         if let Some(&(at, one, phase)) = tally.out_of_bounds.first() {

@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::ledger::{Event, Ledger, Life, LifeEnd, NodeNumber};
 use super::op::{Leave, Op, Whom};
-use super::service::{Caller, FUNCTION, carry_out};
 use super::run::Actions;
+use super::service::{Caller, FUNCTION, carry_out};
 
 /// The cluster, and what is known of each of its nodes.
 pub(super) struct World {
@@ -57,6 +57,8 @@ pub(super) struct Tally {
     pub(super) unhosted: Vec<(Duration, usize, usize)>,
     /// Nodes in a phase that their release or their ceiling does not allow.
     pub(super) out_of_bounds: Vec<(Duration, usize, Phase)>,
+    /// Nodes of different releases ran side by side.
+    pub(super) mixed: bool,
     pub(super) counts: BTreeMap<&'static str, u64>,
 }
 
@@ -280,7 +282,11 @@ impl World {
     fn set_clock(&self, node: u8, seconds: i32) -> bool {
         let name = self.names[self.number(node)].as_str();
         let by = Duration::from_secs(seconds.unsigned_abs().into());
-        if seconds < 0 { self.cluster.set_clock_back(name, by) } else { self.cluster.set_clock_ahead(name, by) }
+        if seconds < 0 {
+            self.cluster.set_clock_back(name, by)
+        } else {
+            self.cluster.set_clock_ahead(name, by)
+        }
         seconds != 0
     }
 
@@ -361,6 +367,7 @@ impl World {
         let now = self.ledger.now();
         let running = self.running();
         let mut tally = self.tally();
+        tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
         for (number, node, release) in &running {
             let status = node.status();
             let (profile, phase) = (&self.profiles[*release], status.rollout.phase);
