@@ -3,7 +3,7 @@
 //! A [`Plan`] is a list of operations (`op.rs`: calls, kills, upgrades, flips, crashes, faults of the network) with a
 //! seed. `strategy.rs` makes plans, with faults laid over the boundaries of upgrade steps, and `shrink.rs` shrinks
 //! them. `run.rs` plays one: `world.rs` does its operations, `service.rs` calls and is called, `settle.rs` brings the
-//! cluster to rest. The `ledger.rs` has both ends of every call, `verdict.rs` judges it by SAFETY.md, `witness.rs`
+//! cluster to rest. The `ledger.rs` has both ends of every call, `verdict.rs` judges it by SAFETY.md (`skew.rs`: who could speak with whom), `witness.rs`
 //! counts what was met, `outcome.rs` tells it. `campaign.rs` plays thousands. `plaintext.rs` and `seeded_tls.rs` are
 //! what a simulation has for TLS.
 
@@ -18,6 +18,7 @@ mod ledger;
 mod service;
 mod world;
 mod settle;
+mod skew;
 mod verdict;
 mod witness;
 mod run;

@@ -28,6 +28,8 @@ pub(super) struct LifeRecord {
     pub(super) release: usize,
     pub(super) began: Duration,
     pub(super) ended: Option<(Duration, LifeEnd)>,
+    /// Its phases, each from when on.
+    pub(super) phases: Vec<(Duration, Phase)>,
 }
 
 /// How a life ended.
@@ -161,8 +163,12 @@ pub enum Event {
         /// To what.
         phase: Phase,
     },
-    /// Something of the simulation itself.
-    Note(String),
+    /// All links are as they were at first.
+    Healed,
+    /// The plan is over: ceilings are lifted, and nodes that do not run are started.
+    Settling,
+    /// Everybody casts to everybody.
+    Probing,
 }
 
 /// The ledger. All may write to it at any time.
@@ -203,7 +209,7 @@ impl Ledger {
     pub(super) fn begin_life(&self, node: NodeNumber, release: usize) -> Life {
         let began = self.now();
         let mut state = self.lock();
-        state.lives.push(LifeRecord { node, release, began, ended: None });
+        state.lives.push(LifeRecord { node, release, began, ended: None, phases: Vec::new() });
         state.events.push((began, Event::Started { node, release }));
         Life(state.lives.len() - 1)
     }
@@ -318,6 +324,19 @@ impl Ledger {
         events.push((now, Event::Item { call, by: lives[record.by.0].node, number }));
     }
 
+    /// The phase that a node starts in.
+    pub(super) fn first_phase(&self, life: Life, phase: Phase) {
+        let now = self.now();
+        self.lock().lives[life.0].phases.push((now, phase));
+    }
+
+    /// Notes an operation before what it has brought about, which began with event number `first`.
+    pub(super) fn note_op(&self, first: usize, event: Event) {
+        let mut state = self.lock();
+        let at = state.events.get(first).map_or_else(|| self.now(), |(at, _)| *at);
+        state.events.insert(first, (at, event));
+    }
+
     /// A node's phase moved.
     pub(super) fn phase(&self, life: Life, from: Phase, to: Phase) {
         let now = self.now();
@@ -327,6 +346,7 @@ impl Ledger {
             let streams = calls.iter_mut().filter(|call| call.by == life && call.streaming);
             streams.for_each(|call| call.streamed_over_switch = true);
         }
+        lives[life.0].phases.push((now, to));
         events.push((now, Event::Phase { node: lives[life.0].node, phase: to }));
     }
 }

@@ -313,6 +313,19 @@ impl Op {
         )
     }
 
+    /// Whether the operation makes a link worse.
+    pub fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::Cut { .. }
+                | Self::CutOneWay { .. }
+                | Self::Lose { .. }
+                | Self::Twice { .. }
+                | Self::Reorder { .. }
+                | Self::Slow { .. }
+        )
+    }
+
     /// Simpler operations to try in this one's place, the simplest first.
     pub(super) fn simpler(self) -> Vec<Self> {
         let halves = |n: u16, least: u16| {

@@ -88,9 +88,9 @@ impl Outcome {
     /// What happened, as a sequence diagram's events; the event at which the first breach shows is marked.
     pub fn trace(&self) -> Trace {
         let train = Plan::train();
-        let lanes = (0..self.plan.nodes).map(|node| format!("n{} {}", node + 1, train[self.plan.first()])).collect();
-        let mut events: Vec<_> =
-            self.events.iter().filter_map(|(at, event)| Some(tell(event, &train, self)?.at(*at))).collect();
+        let lanes = (0..self.plan.nodes).map(|node| format!("n{}", node + 1)).collect();
+        let events = self.events.iter().take_while(|(_, event)| *event != Event::Probing || self.failed_late());
+        let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, &train, self)?.at(*at))).collect();
         if let Some(breach) = self.breaches.first() {
             let place = breach.call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
             let event = trace::Event::new(place, format!("{}: {}", breach.rule, breach.what)).at(breach.at).breach();
@@ -98,6 +98,15 @@ impl Outcome {
             events.insert(behind, event);
         }
         Trace { lanes, events }
+    }
+
+    /// Whether the first breach is of a call that was made at the very end, to see that all is well.
+    fn failed_late(&self) -> bool {
+        let probing = self.events.iter().position(|(_, event)| *event == Event::Probing);
+        let late = probing.map_or(&[][..], |at| &self.events[at..]);
+        let call = self.breaches.first().and_then(|breach| breach.call);
+        let casts = |event: &Event| matches!(event, Event::Cast { call: of, .. } if Some(*of) == call);
+        call.is_some() && late.iter().any(|(_, event)| casts(event))
     }
 
     /// Where a call's job ran last, or where it was cast.
@@ -110,6 +119,8 @@ impl Outcome {
         self.events.iter().rev().find_map(|(_, event)| place(event))
     }
 }
+
+const SETTLING: &str = "the plan is over: links are healed, ceilings lifted, nodes started";
 
 fn first_difference<T: PartialEq + fmt::Debug>(one: &[T], other: &[T]) -> Option<String> {
     let at = (0..one.len().max(other.len())).find(|&at| one.get(at) != other.get(at))?;
@@ -145,7 +156,9 @@ fn tell(event: &Event, train: &[crate::train::Release], of: &Outcome) -> Option<
         Event::JobEnded { call, on, how } => line(Place::At(*on), format!("{call} ends: {how:?}")),
         Event::Item { call, by, number } => line(Place::At(*by), format!("{call}: item {number}")),
         Event::Phase { node, phase } => line(Place::At(*node), format!("is at {phase} now")),
-        Event::Note(what) => line(Place::Everywhere, what.clone()),
+        Event::Healed => None,
+        Event::Settling => line(Place::Everywhere, SETTLING.to_owned()),
+        Event::Probing => line(Place::Everywhere, "everybody casts to everybody".to_owned()),
     }
 }
 

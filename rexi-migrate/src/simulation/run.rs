@@ -151,8 +151,7 @@ impl Simulation {
         }
         world.cluster.ready().await;
         for &op in &plan.ops {
-            let done = world.apply(op);
-            world.note(op, done);
+            world.apply(op);
             if let Op::Pass { ms } = op {
                 tokio::time::sleep(Duration::from_millis(ms.into())).await;
             }
@@ -164,10 +163,9 @@ impl Simulation {
             None => None,
         };
         let now = ledger.now();
-        let forced = plan.ops.iter().any(|op| matches!(op, Op::Force { .. }));
         let state = ledger.lock();
         let tally = world.tally();
-        let mut breaches = judge(&state, &tally, &settled, forced, now);
+        let mut breaches = judge(&state, &tally, &settled, now);
         breaches.extend(own.map(|what| Breach { rule: Rule::Own, what, at: now, call: None }));
         Outcome {
             plan: plan.clone(),

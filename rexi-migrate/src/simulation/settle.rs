@@ -29,8 +29,8 @@ pub(super) struct Settled {
 
 /// Brings the cluster to rest.
 pub(super) async fn settle(world: &Arc<World>) -> Settled {
-    world.ledger.note(Event::Note("all links are healed, all ceilings lifted, all nodes started".to_owned()));
-    world.cluster.heal_all();
+    world.heal();
+    world.ledger.note(Event::Settling);
     wait_until(world, LEAVE_BOUND, || !world.any_leaving()).await;
     start_all(world);
     world.raise_all();
@@ -125,6 +125,7 @@ fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
 
 /// Casts from each node to each within one release, and waits for the answers.
 async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
+    world.ledger.note(Event::Probing);
     let running = world.running();
     let mut probes = Vec::new();
     for (number, _, release) in &running {

@@ -10,6 +10,7 @@ use super::ledger::{CallNumber, CallRecord, State};
 use super::op::Work;
 use super::service::ITEMS;
 use super::settle::Settled;
+use super::skew::may_refuse;
 use super::world::Tally;
 use crate::invariant::Invariant;
 use crate::ledger::{Ending, Outcome};
@@ -50,9 +51,9 @@ fn node(number: usize) -> String {
     format!("n{}", number + 1)
 }
 
-/// Everything that is wrong, in the order of the calls, and whether the plan ever forced a release.
-pub(super) fn judge(state: &State, tally: &Tally, settled: &Settled, forced: bool, now: Duration) -> Vec<Breach> {
-    let mut judge = Judge { state, settled, forced, now, breaches: Vec::new() };
+/// Everything that is wrong, in the order of the calls.
+pub(super) fn judge(state: &State, tally: &Tally, settled: &Settled, now: Duration) -> Vec<Breach> {
+    let mut judge = Judge { state, settled, now, breaches: Vec::new() };
     for (number, call) in state.calls.iter().enumerate() {
         let number = CallNumber(number);
         judge.answer(number, call);
@@ -66,7 +67,6 @@ pub(super) fn judge(state: &State, tally: &Tally, settled: &Settled, forced: boo
 struct Judge<'a> {
     state: &'a State,
     settled: &'a Settled,
-    forced: bool,
     now: Duration,
     breaches: Vec<Breach>,
 }
@@ -89,14 +89,15 @@ impl Judge<'_> {
             self.add(Invariant::S1, now, Some(number), format!("{what} was answered after its last answer"));
         }
         let Some((at, outcome)) = call.answer else { return };
+        let by_life = &self.state.lives[call.by.0];
         let by = |how| move |job: &super::ledger::JobRecord| job.ended.is_some_and(|(_, ended)| ended == how);
         let wrong = match outcome {
             Outcome::WrongReply => Some((Invariant::S8, "had an answer that is not the one to its order")),
             Outcome::OtherExit => Some((Invariant::S1, "ended in an exit that nothing had asked for")),
             Outcome::NoSuchServer => Some((Invariant::S6, "found no server on a peer that counted as ready")),
             Outcome::NoSuchFunction => Some((Invariant::S1, "found no function, which every node has")),
-            Outcome::Incompatible if !self.forced => {
-                Some((Invariant::S11, "was refused for good, though no two releases were more than one apart"))
+            Outcome::Incompatible if !call.to.is_some_and(|to| may_refuse(self.state, by_life, to, at)) => {
+                Some((Invariant::S11, "was refused for good, though the two nodes could speak"))
             }
             Outcome::Reply if !call.jobs.iter().any(by(Ending::Done)) => {
                 Some((Invariant::S1, "was answered, though no job of it was done"))

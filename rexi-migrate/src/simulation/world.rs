@@ -88,8 +88,15 @@ impl World {
         self.actions.define(builder, &self.names[number])
     }
 
-    /// Does one operation. `false`: it makes no sense where the cluster stands.
-    pub(super) fn apply(self: &Arc<Self>, op: Op) -> bool {
+    /// Does one operation, and notes it.
+    pub(super) fn apply(self: &Arc<Self>, op: Op) {
+        let first = self.ledger.lock().events.len();
+        let done = self.try_apply(op);
+        self.ledger.note_op(first, if done { Event::Did(op) } else { Event::Skipped(op) });
+    }
+
+    /// `false`: it makes no sense where the cluster stands.
+    fn try_apply(self: &Arc<Self>, op: Op) -> bool {
         match op {
             Op::Cast { from, to, work, count } => self.with_caller(from, |caller| {
                 let to = self.number(to);
@@ -113,11 +120,16 @@ impl World {
             Op::Stop { node } => self.leave(self.number(node), None),
             Op::Clock { node, seconds } => self.set_clock(node, seconds),
             Op::Heal => {
-                self.cluster.heal_all();
+                self.heal();
                 true
             }
             op => self.disturb(op),
         }
+    }
+
+    pub(super) fn heal(&self) {
+        self.cluster.heal_all();
+        self.ledger.note(Event::Healed);
     }
 
     /// Changes a link.
@@ -161,6 +173,7 @@ impl World {
         self.lock()[number].next = Some(life);
         let started = self.cluster.start(self.names[number].as_str(), &self.profiles[release]);
         let node = started.unwrap_or_else(|error| panic!("{} does not start: {error}", self.names[number]));
+        self.ledger.first_phase(life, node.rollout().phase());
         let (caller, run) = Caller::new(node.clone(), life, Arc::clone(&self.ledger));
         let tasks = vec![tokio::spawn(run).abort_handle()];
         let member = &mut self.lock()[number];
@@ -393,10 +406,6 @@ impl World {
 
     pub(super) fn count(&self, what: &'static str) {
         *self.tally().counts.entry(what).or_default() += 1;
-    }
-
-    pub(super) fn note(&self, op: Op, done: bool) {
-        self.ledger.note(if done { Event::Did(op) } else { Event::Skipped(op) });
     }
 
     fn number(&self, node: u8) -> NodeNumber {
