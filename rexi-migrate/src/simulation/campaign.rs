@@ -61,8 +61,10 @@ pub struct Tally {
     pub calls: u64,
     /// Virtual time that passed, over all scenarios.
     pub passed: Duration,
-    /// Time that it took.
+    /// Time that it took to play them.
     pub elapsed: Duration,
+    /// Time that it took to shrink the one that failed.
+    pub shrinking: Duration,
     /// How often each case was met.
     pub met: Met,
     /// Scenarios that were played again and were the same.
@@ -148,12 +150,13 @@ impl Campaign {
                 show(&tally);
             }
         });
+        tally.elapsed = started.elapsed();
         let failed = first_failed.into_inner();
         if failed != u64::MAX {
             tally.scenarios += 1;
             tally.failure = Some(self.failure(failed));
         }
-        tally.elapsed = started.elapsed();
+        tally.shrinking = started.elapsed() - tally.elapsed;
         tally
     }
 
@@ -225,7 +228,7 @@ impl Campaign {
             failure.tell(&mut report, &again);
         }
         let own = tally.failure.as_ref().is_some_and(|failure| failure.outcome.breaks(Rule::Own));
-        conclude(report, own, tally.elapsed)
+        conclude(report, own, tally.elapsed + tally.shrinking)
     }
 }
 
@@ -248,7 +251,7 @@ impl Played {
 impl Campaign {
     /// The report of one plan alone, of which nothing is asked but that it is safe. `command` plays it again.
     pub fn report_one(outcome: &Outcome, command: &str) -> LevelReport {
-        let mut tally = Tally::default();
+        let mut tally = Tally { elapsed: outcome.took, ..Tally::default() };
         let played = Played::of(outcome, false);
         tally.add(&played);
         let mut report = LevelReport::new(Level::Simulate, format!("one plan, {}", outcome.plan), command);
@@ -298,6 +301,9 @@ impl Tally {
         figure("scenarios", self.scenarios as f64, "");
         figure("scenarios of mixed releases", self.mixed as f64, "");
         figure("rate", self.rate().round(), "scenarios/min");
+        if self.failure.is_some() {
+            figure("shrinking", self.shrinking.as_secs_f64(), "s");
+        }
         figure("calls", self.calls as f64, "");
         figure("virtual time", self.passed.as_secs_f64().round(), "s");
         if twice {

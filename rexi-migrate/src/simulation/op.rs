@@ -313,6 +313,36 @@ impl Op {
         )
     }
 
+    /// The same operation on the nodes that the numbers stand for in a cluster of so many.
+    pub(super) fn within(self, nodes: u8) -> Self {
+        let n = |node: u8| node % nodes.max(1);
+        let whom = |whom| match whom {
+            Whom::One(node) => Whom::One(n(node)),
+            Whom::All => Whom::All,
+        };
+        match self {
+            Self::Cast { from, to, work, count } => Self::Cast { from: n(from), to: n(to), work, count },
+            Self::Gather { from } => Self::Gather { from: n(from) },
+            Self::Act { node, number } => Self::Act { node: n(node), number },
+            Self::Upgrade { node, how } => Self::Upgrade { node: n(node), how },
+            Self::RollBack { node, how } => Self::RollBack { node: n(node), how },
+            Self::Force { node, release } => Self::Force { node: n(node), release },
+            Self::Lower { node } => Self::Lower { node: whom(node) },
+            Self::Raise { node } => Self::Raise { node: whom(node) },
+            Self::Crash { node } => Self::Crash { node: n(node) },
+            Self::Start { node } => Self::Start { node: n(node) },
+            Self::Stop { node } => Self::Stop { node: n(node) },
+            Self::Cut { one, other } => Self::Cut { one: n(one), other: n(other) },
+            Self::CutOneWay { from, to } => Self::CutOneWay { from: n(from), to: n(to) },
+            Self::Lose { one, other, percent } => Self::Lose { one: n(one), other: n(other), percent },
+            Self::Twice { one, other, percent } => Self::Twice { one: n(one), other: n(other), percent },
+            Self::Reorder { one, other, ms } => Self::Reorder { one: n(one), other: n(other), ms },
+            Self::Slow { one, other, ms } => Self::Slow { one: n(one), other: n(other), ms },
+            Self::Clock { node, seconds } => Self::Clock { node: n(node), seconds },
+            Self::Kill { .. } | Self::Pass { .. } | Self::Heal => self,
+        }
+    }
+
     /// Whether the operation makes a link worse.
     pub fn is_fault(self) -> bool {
         matches!(

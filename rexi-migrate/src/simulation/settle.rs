@@ -143,9 +143,8 @@ async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
 /// Lets time pass until the condition holds, up to the bound.
 async fn wait_until(world: &World, bound: Duration, done: impl Fn() -> bool) -> bool {
     let until = Instant::now() + bound;
-    let mut ticks = tokio::time::interval(TICK);
+    let mut tick = TICK_MIN;
     loop {
-        ticks.tick().await;
         world.inspect();
         if done() {
             return true;
@@ -153,6 +152,8 @@ async fn wait_until(world: &World, bound: Duration, done: impl Fn() -> bool) -> 
         if Instant::now() >= until {
             return false;
         }
+        tokio::time::sleep(tick).await;
+        tick = (tick + tick / 4).min(TICK_MAX);
     }
 }
 
@@ -165,4 +166,6 @@ const LEAVE_BOUND: Duration = Duration::from_secs(15);
 
 const PROBE_BOUND: Duration = Duration::from_secs(10);
 
-const TICK: Duration = Duration::from_millis(20);
+/// How often it is looked whether all is over: often at first, when most is.
+const TICK_MIN: Duration = Duration::from_millis(8);
+const TICK_MAX: Duration = Duration::from_millis(250);

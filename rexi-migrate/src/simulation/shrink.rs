@@ -57,7 +57,8 @@ impl Shrink<'_> {
     fn simplify(&mut self) -> bool {
         let mut any = false;
         for nodes in *NODES.start()..self.plan.nodes {
-            if self.try_one(Plan { nodes, ..self.plan.clone() }) {
+            let ops = self.plan.ops.iter().map(|op| op.within(nodes)).collect();
+            if self.try_one(Plan { nodes, ops, ..self.plan.clone() }) {
                 any = true;
                 break;
             }
