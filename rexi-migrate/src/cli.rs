@@ -1,6 +1,7 @@
 //! The subcommands but for `rehearse`, a file each: flags in, a call of the library, text, JSON and exit code out.
 
 pub(crate) mod plan;
+pub(crate) mod wire;
 
 use std::path::Path;
 

@@ -26,3 +26,4 @@ pub mod progress;
 pub mod rehearse;
 pub mod report;
 pub mod level;
+pub mod wire;
