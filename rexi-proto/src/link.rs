@@ -188,6 +188,10 @@ impl Link {
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
+
+    pub(crate) fn forget_dropped(&mut self) {
+        self.dropped = 0;
+    }
 }
 
 /// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers
