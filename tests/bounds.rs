@@ -10,10 +10,9 @@ use rexi_server::testing::TestCluster;
 use rexi_server::{
     Answer, Bytes, Call, CallError, Context, DownReason, ExitReason, JobOver, Limits, NodeBuilder, Request,
 };
-use rexi_tests::{name, release};
+use rexi_tests::{RELEASES, name, release};
 use tokio::time::Instant;
 
-const RELEASES: [&str; 3] = ["1.0", "1.2", "2.0"];
 const JOBS_MAX: usize = 50;
 const BUFFERED_FRAMES_MAX: usize = 2_000;
 
@@ -136,8 +135,9 @@ async fn a_full_buffer_drops_the_oldest_and_sends_the_rest_in_order() {
         let fault = async {
             // Until n1 knows that n2 is away, casts go to the connection.
             let node = cluster.node("n1");
+            let mut presence = node.watch_presence();
             while rexi_tests::peer(&node, "n2").presence == rexi_server::PeerPresence::Connected {
-                node.presence_changed().await;
+                presence.changed().await;
             }
             let mut calls: Vec<_> = (0..=BUFFERED_FRAMES_MAX).map(|_| cast(&cluster, "echo")).collect();
             let mut oldest = calls.remove(0);

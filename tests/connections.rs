@@ -1,4 +1,4 @@
-//! Connections that come and go: restarts, nodes that never come, full buffers, dials that cross, leaving under load.
+//! Connections that come and go on real sockets: restarts, cuts, dials that cross, leaving under load.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use rexi_proto::{Body, Cast, CloseCode, Exit, Hello, Message, Reply, ReplyForm};
 use rexi_server::{
-    Answer, Bytes, Call, CallError, CallRef, DownReason, Event, ExitReason, Incarnation, Limits, Node, NodeBuilder,
-    PeerPresence, Request, ServerAddress,
+    Answer, Bytes, Call, CallRef, DownReason, Event, ExitReason, Incarnation, Node, NodeBuilder, PeerPresence, Request,
+    ServerAddress,
 };
 use rexi_tests::{
-    Cluster, Lane, Log, Stranger, Witness, frame_of, hello, name, peer, release, start_again, until, within,
+    Cluster, Held, Lane, Log, Stranger, Witness, frame_of, hello, in_every_mode, name, peer, release, start_again,
+    until, within,
 };
 
 fn numbered(number: usize) -> Request {
@@ -20,12 +21,6 @@ fn numbered(number: usize) -> Request {
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<Bytes> {
     range.map(|number| Bytes::from(number.to_string())).collect()
-}
-
-fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
-    let mut limits = Limits::default();
-    change(&mut limits);
-    limits
 }
 
 async fn ready(nodes: [&Node; 2]) {
@@ -43,10 +38,10 @@ async fn replies(calls: Vec<Call>) -> Vec<Bytes> {
 
 #[tokio::test]
 async fn a_restart_ends_calls_and_jobs_and_the_new_node_gets_what_waited_in_order() {
-    for number in ["1.0", "1.2", "2.0"] {
+    in_every_mode(async |mode| {
         let (cluster, witness) = (Cluster::new(["n1", "n2"]), Witness::default());
-        let n1 = cluster.start("n1", number);
-        let describe = || witness.on(cluster.builder("n2", release(number)));
+        let n1 = cluster.start("n1", mode.release);
+        let describe = || witness.on(cluster.builder("n2", mode.profile()));
         let n2 = describe().start().expect("n2 starts");
         ready([&n1, &n2]).await;
         let mut open = n1.cast(&name("n2"), Request::new("forever", "")).expect("n2 is a member");
@@ -69,9 +64,10 @@ async fn a_restart_ends_calls_and_jobs_and_the_new_node_gets_what_waited_in_orde
 
         let n2 = start_again(describe).await;
         assert!(n2.incarnation() > first_life);
-        assert_eq!(replies(calls).await, numbers(0..100), "release {number}");
-        assert_eq!(witness.arguments(), numbers(0..100), "release {number}");
-    }
+        assert_eq!(replies(calls).await, numbers(0..100));
+        assert_eq!(witness.arguments(), numbers(0..100));
+    })
+    .await;
 }
 
 /// n1, which a scripted n3 is connected to in its life `1`, with a job of n3 at n1 and a call of n1 to n3.
@@ -83,9 +79,9 @@ struct Pair {
 }
 
 impl Pair {
-    async fn new(limits: Limits) -> Self {
+    async fn new() -> Self {
         let cluster = Cluster::new(["n1", "n3"]);
-        let n1 = cluster.builder("n1", release("2.0")).limits(limits).start().expect("n1 starts");
+        let n1 = cluster.start("n1", "2.0");
         let mut lane = Self::dial(&cluster, 1).await;
         let body = Body::Inline(Bytes::new());
         let cast = Cast { call: CallRef(7), function: "forever".into(), time_left: None, nonce: 0, trace: None, body };
@@ -110,7 +106,7 @@ impl Pair {
 
 #[tokio::test]
 async fn a_new_life_of_a_crashed_node_ends_what_the_old_one_had() {
-    let mut pair = Pair::new(Limits::default()).await;
+    let mut pair = Pair::new().await;
     let mut mailbox = pair.n1.mailbox();
     let monitor = mailbox.monitor(&name("n3")).expect("n3 is a member");
     // The old connection is still there: nobody has noticed the crash.
@@ -124,7 +120,7 @@ async fn a_new_life_of_a_crashed_node_ends_what_the_old_one_had() {
 
 #[tokio::test]
 async fn a_brief_disconnect_ends_nothing() {
-    let pair = Pair::new(Limits::default()).await;
+    let pair = Pair::new().await;
     pair.cut().await;
     assert_eq!((pair.n1.status().jobs, pair.n1.status().calls), (1, 1));
     let mut lane = Pair::dial(&pair.cluster, 1).await;
@@ -143,44 +139,19 @@ async fn a_brief_disconnect_ends_nothing() {
 }
 
 #[tokio::test]
-async fn after_the_stability_period_a_lost_node_is_given_up() {
-    let mut pair = Pair::new(limits(|limits| limits.stability_period = Duration::from_millis(200))).await;
-    let mut mailbox = pair.n1.mailbox();
-    let monitor = mailbox.monitor(&name("n3")).expect("n3 is a member");
-    pair.cut().await;
-    assert_eq!(within("the call's end", pair.call.next()).await, Some(Answer::Down(DownReason::NoConnection)));
-    assert_eq!(within("the down", mailbox.recv()).await, Event::Down(monitor, DownReason::NoConnection));
-    until("n3's job to be gone", &pair.n1, |n1| n1.status().jobs == 0).await;
-    assert_eq!(peer(&pair.n1, "n3").presence, PeerPresence::Gone);
-}
-
-#[tokio::test]
 async fn a_node_that_is_dropped_ends_its_own_jobs() {
-    struct Gone(Arc<AtomicUsize>);
-    impl Drop for Gone {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    for number in ["1.0", "2.0"] {
-        let cluster = Cluster::new(["n1", "n2"]);
-        let gone = Arc::new(AtomicUsize::new(0));
-        let seen = Arc::clone(&gone);
-        let n2 = cluster.builder("n2", release(number)).function("held", move |_, _| {
-            let gone = Gone(Arc::clone(&seen));
-            async move {
-                let _gone = gone;
-                std::future::pending::<Result<(), String>>().await
-            }
-        });
-        let (n1, n2) = (cluster.start("n1", number), n2.start().expect("n2 starts"));
+    in_every_mode(async |mode| {
+        let (cluster, held) = (Cluster::new(["n1", "n2"]), Held::default());
+        let n2 = held.on(cluster.builder("n2", mode.profile())).start().expect("n2 starts");
+        let n1 = cluster.start("n1", mode.release);
         ready([&n1, &n2]).await;
         let _held: Vec<_> =
             (0..3).map(|_| n1.cast(&name("n2"), Request::new("held", "")).expect("n2 is a member")).collect();
-        until("the jobs to run", &n2, |n2| n2.status().jobs == 3).await;
+        until("the jobs to run", &n2, |_| held.started() == 3).await;
         drop(n2);
-        until("the jobs to be dropped", &n1, |_| gone.load(Ordering::Relaxed) == 3).await;
-    }
+        until("the jobs to be dropped", &n1, |_| held.dropped() == 3).await;
+    })
+    .await;
 }
 
 /// On several threads, where a node's tasks learn of its end in any order.
@@ -198,80 +169,6 @@ async fn a_node_that_is_dropped_says_so_and_frees_its_address() {
         assert_eq!(down, Some(Answer::Down(DownReason::Shutdown)), "round {round}");
         n2 = start_again(|| cluster.builder("n2", release("1.2"))).await;
     }
-}
-
-#[tokio::test]
-async fn a_monitor_fires_once_with_the_reason() {
-    for number in ["1.0", "1.2", "2.0"] {
-        let cluster = Cluster::new(["n1", "n2"]);
-        let (n1, n2) = (cluster.start("n1", number), cluster.start("n2", number));
-        ready([&n1, &n2]).await;
-        let mut mailbox = n1.mailbox();
-        let watched = mailbox.monitor(&name("n2")).expect("n2 is a member");
-        let let_go = mailbox.monitor(&name("n2")).expect("n2 is a member");
-        mailbox.demonitor(let_go);
-        // An answer on the same lane shows that the monitors have arrived before the node leaves.
-        within("an echo", n1.call(&name("n2"), Request::new("echo", ""))).await.expect("a reply");
-        within("n2 to leave", n2.shutdown(Duration::from_secs(5))).await;
-        assert_eq!(within("the down", mailbox.recv()).await, Event::Down(watched, DownReason::Shutdown));
-        until("n2 to be away", &n1, |n1| peer(n1, "n2").presence == PeerPresence::Away).await;
-        let n2 = start_again(|| cluster.builder("n2", release(number))).await;
-        ready([&n1, &n2]).await;
-        within("an echo", n1.call(&name("n2"), Request::new("echo", ""))).await.expect("a reply");
-        assert_eq!(mailbox.try_recv(), None, "release {number}");
-    }
-}
-
-#[tokio::test]
-async fn a_monitor_of_a_node_that_is_not_there_fires_at_once() {
-    let cluster = Cluster::new(["n1", "n2"]);
-    let n1 = cluster.start("n1", "1.2");
-    let mut mailbox = n1.mailbox();
-    let monitor = mailbox.monitor(&name("n2")).expect("n2 is a member");
-    assert_eq!(mailbox.try_recv(), Some(Event::Down(monitor, DownReason::NoConnect)));
-    assert_eq!(mailbox.try_recv(), None);
-}
-
-#[tokio::test]
-async fn calls_to_a_node_that_never_comes_are_answered_after_the_stability_period() {
-    let cluster = Cluster::new(["n1", "n2"]);
-    let short = limits(|limits| limits.stability_period = Duration::from_millis(200));
-    let n1 = cluster.builder("n1", release("1.2")).limits(short).start().expect("n1 starts");
-    let early = n1.cast(&name("n2"), Request::new("echo", "")).expect("n2 is a member");
-    assert_eq!(within("the end", early.reply()).await, Err(CallError::Down(DownReason::NoConnect)));
-    assert_eq!(peer(&n1, "n2").presence, PeerPresence::Gone);
-    // Later ones are answered at once, without a wait.
-    let mut late = n1.cast(&name("n2"), Request::new("echo", "")).expect("n2 is a member");
-    let at_once = tokio::time::timeout(Duration::ZERO, late.next()).await;
-    assert_eq!(at_once, Ok(Some(Answer::Down(DownReason::NoConnect))));
-    // It recovers when the node comes after all.
-    let n2 = cluster.start("n2", "1.2");
-    ready([&n1, &n2]).await;
-    let echo = within("the echo", n1.call(&name("n2"), Request::new("echo", "late"))).await;
-    assert_eq!(echo, Ok(Bytes::from("late")));
-}
-
-#[tokio::test]
-async fn a_full_buffer_drops_the_oldest_cast_and_tells_its_caller() {
-    let (cluster, witness) = (Cluster::new(["n1", "n2"]), Witness::default());
-    let few = limits(|limits| limits.buffered_frames_max = 8);
-    let n1 = cluster.builder("n1", release("1.2")).limits(few).start().expect("n1 starts");
-    let cast = |i| n1.cast(&name("n2"), numbered(i)).expect("n2 is a member");
-    // Reached.
-    let mut calls: Vec<_> = (0..8).map(cast).collect();
-    assert_eq!((peer(&n1, "n2").stats.buffered, peer(&n1, "n2").stats.dropped), (8, 0));
-    // Passed by one.
-    calls.push(cast(8));
-    assert_eq!((peer(&n1, "n2").stats.buffered, peer(&n1, "n2").stats.dropped), (8, 1));
-    let oldest = calls.remove(0);
-    assert_eq!(within("the drop", oldest.reply()).await, Err(CallError::Dropped));
-    // Recovered.
-    let n2 = witness.on(cluster.builder("n2", release("1.2"))).start().expect("n2 starts");
-    assert_eq!(replies(calls).await, numbers(1..9));
-    ready([&n1, &n2]).await;
-    assert_eq!(replies((9..30).map(cast).collect()).await, numbers(9..30));
-    assert_eq!(witness.arguments(), numbers(1..30));
-    assert_eq!((peer(&n1, "n2").stats.buffered, peer(&n1, "n2").stats.dropped), (0, 1));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::cluster::{Ending, Life};
 use crate::judge::{Evidence, ProcessEnd, ProcessRecord, Requirement, StepWindow, Witness};
 use crate::ledger::LedgerReader;
 use crate::report::StepRow;
-use crate::train::Step;
+use crate::train::{Step, Stop};
 
 /// Reads the ledger of every process and puts the rest beside it. Blocks, for about a second a million records.
 pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
@@ -50,8 +50,19 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 /// Of the cases that prove a run's worth, those that this plan can produce.
 fn required(plan: &[Step]) -> Vec<Requirement> {
     let mut required = Requirement::non_vacuity();
-    required.retain(|requirement| plan.iter().any(|step| can_produce(step, requirement.witness)));
+    required.retain(|requirement| match requirement.witness {
+        Witness::QuorumOverDown => loses_nodes(plan),
+        witness => plan.iter().any(|step| can_produce(step, witness)),
+    });
     required
+}
+
+/// Whether quorums surely meet a node that is down: nodes leave in good order, often enough, and the others hear of it
+/// at once and ask around; and there are enough others for a majority.
+fn loses_nodes(plan: &[Step]) -> bool {
+    let drains = plan.iter().filter(|step| matches!(step, Step::Restart { how: Stop::Drain, .. })).count();
+    let third = plan.iter().any(|step| matches!(step, Step::Restart { node, .. } if *node >= 2));
+    third && drains >= DRAINS_MIN
 }
 
 fn can_produce(step: &Step, witness: Witness) -> bool {
@@ -59,14 +70,21 @@ fn can_produce(step: &Step, witness: Witness) -> bool {
         (Witness::KillNine, step) => step.is_kill(),
         (Witness::Rollback, Step::Restart { from, to, .. }) => to < from,
         (Witness::BufferedOverRelease, Step::Restart { from, to, .. }) => to != from,
-        (Witness::RestartInFlight, Step::Restart { .. }) => true,
-        (Witness::KillAcrossSwitch, Step::Ceiling { reach, .. }) => *reach == Phase::Switch,
+        (Witness::RestartInFlight | Witness::StreamOverRestart, Step::Restart { .. }) => true,
+        (Witness::KillAcrossSwitch | Witness::StreamOverSwitch, Step::Ceiling { reach, .. }) => *reach == Phase::Switch,
+        // A stream takes a moment to fill its window, and a step that does not dwell may give it none.
+        (Witness::StreamWindowFull, Step::Restart { .. }) => true,
         (Witness::KillAcrossSwitch | Witness::Rollback | Witness::BufferedOverRelease, _) => false,
-        (Witness::RestartInFlight, _) => false,
+        (Witness::StreamOverSwitch | Witness::StreamWindowFull, _) => false,
+        (Witness::RestartInFlight | Witness::StreamOverRestart, _) => false,
         // What is demanded without a rule here is demanded of every plan.
         _ => true,
     }
 }
+
+/// How many orderly restarts a plan needs for a quorum over a node that is down to be certain: each gives a few, and
+/// the default plan has at least one in each of its five legs.
+const DRAINS_MIN: usize = 5;
 
 /// How long a job may run on after its kill or its caller's death, at most 25 s: a peer that dies in silence is away
 /// when the connection's idle time-out has passed, and down, with its jobs, when it was away for the stability period.
@@ -105,12 +123,14 @@ mod tests {
         let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
         assert_eq!(witnesses(DEFAULT, 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
-        assert_eq!(witnesses("1.0,1.1", 0.0), [Witness::BufferedOverRelease, Witness::RestartInFlight]);
-        assert_eq!(
-            witnesses("1.1,1.0", 1.0),
-            [Witness::BufferedOverRelease, Witness::RestartInFlight, Witness::KillNine, Witness::Rollback]
-        );
-        assert_eq!(witnesses("1.2", 0.4), [Witness::KillAcrossSwitch]);
+        let all_killed = witnesses(DEFAULT, 1.0);
+        assert!(!all_killed.contains(&Witness::QuorumOverDown) && all_killed.contains(&Witness::StreamOverSwitch));
+        let streams = [Witness::StreamOverRestart, Witness::StreamWindowFull];
+        let restarts = [Witness::BufferedOverRelease, Witness::RestartInFlight];
+        assert_eq!(witnesses("1.0,1.1", 0.0), [restarts, streams].concat());
+        let back = [Witness::KillNine, Witness::Rollback];
+        assert_eq!(witnesses("1.1,1.0", 1.0), [restarts, back, streams].concat());
+        assert_eq!(witnesses("1.2", 0.4), [Witness::KillAcrossSwitch, Witness::StreamOverSwitch]);
     }
 
     fn row(number: usize, started_us: u64, ended_us: u64) -> StepRow {

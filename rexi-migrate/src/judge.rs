@@ -1,10 +1,10 @@
 //! Judges a rehearsal by the ledgers of all its processes: was a cast lost, did a job run twice or outlive its kill?
 //!
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
-//! of a call and of its jobs together, `judge/count.rs` counts and finds what breaks an invariant of SAFETY.md, as do
-//! `judge/stray_end.rs` for ends without a cause and `judge/monitor.rs` for monitors, `judge/doubt.rs` finds what
-//! breaks none and is not as it should be, `judge/witness.rs` counts the cases that a run must have met to prove
-//! anything, `judge/steps.rs` splits it by step.
+//! of a call and of its jobs together, `judge/talk.rs` what they said before their end. `judge/count.rs` counts and
+//! finds what breaks an invariant of SAFETY.md, as do `stray_end.rs` for ends without a cause, `monitor.rs`,
+//! `stream.rs`, `question.rs` and `gather.rs` for what their names say. `doubt.rs` finds what breaks none and is not as
+//! it should be, `witness.rs` counts the cases that a run must have met, `steps.rs` splits it by step.
 //!
 //! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could
 //! not tell: evidence that is missing or contradicts itself, or a required case that never occurred.
@@ -12,10 +12,14 @@
 mod count;
 mod doubt;
 mod finding;
+mod gather;
 mod join;
 mod monitor;
+mod question;
 mod steps;
 mod stray_end;
+mod stream;
+mod talk;
 mod witness;
 
 use std::collections::BTreeMap;
@@ -23,7 +27,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::ledger::{LedgerError, NodeIndex, Outcome, ProcessLedger};
+use crate::ledger::{GatherEnd, LedgerError, NodeIndex, Outcome, ProcessLedger};
 use join::Joined;
 
 pub use count::Counts;
@@ -103,6 +107,8 @@ pub struct Judgement {
     pub counts: Counts,
     /// How often a call ended in each outcome, first answers only.
     pub outcomes: BTreeMap<Outcome, u64>,
+    /// How often a gather ended in each way.
+    pub gathers: BTreeMap<GatherEnd, u64>,
     /// How often each case occurred that a run must have met.
     pub witnesses: Vec<WitnessCount>,
     /// The run by step, by the time of the cast, in the order of the steps' times.
@@ -152,8 +158,8 @@ pub fn judge(input: &Evidence) -> Judgement {
         (true, false) => Verdict::CouldNotTell(doubts.clone()),
         (true, true) => Verdict::Safe,
     };
-    let outcomes = count::outcomes(&joined);
-    Judgement { verdict, doubts, counts, outcomes, witnesses, steps: steps::table(&joined, &input.steps) }
+    let (outcomes, gathers) = (count::outcomes(&joined), gather::ends(&joined));
+    Judgement { verdict, doubts, counts, outcomes, gathers, witnesses, steps: steps::table(&joined, &input.steps) }
 }
 
 #[cfg(test)]

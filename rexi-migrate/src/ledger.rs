@@ -52,7 +52,8 @@ pub struct Record {
 ///
 /// Records must be made in the order that errs on no side when `kill -9` falls between two steps: `Cast` and `Killed`
 /// before the server is asked to cast and to kill, `Started` first and `Ended` last in the job's future (from a drop
-/// guard, so that a killed job records it too), `Answered` when the caller has the answer in hand.
+/// guard, so that a killed job records it too), `Answered` when the caller has the answer in hand. Likewise what is
+/// sent or said is recorded before, what is received after, and an item before its acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// Caller: a cast is about to be made.
@@ -125,6 +126,127 @@ pub enum Entry {
         /// The monitor's number.
         monitor: MonitorNumber,
     },
+    /// Caller: a job has asked for its stream, which is about to be started.
+    StreamStarted {
+        /// The call's number.
+        call: CallNumber,
+        /// Items that the whole stream has.
+        items: u16,
+        /// Items that may be unacknowledged.
+        window: u8,
+    },
+    /// Caller: a job has asked for its stream, which is about to be cancelled.
+    StreamCancelled {
+        /// The call's number.
+        call: CallNumber,
+    },
+    /// Worker: an item of the job's stream is about to be sent. With item 0 the job asks for the stream.
+    ItemSent {
+        /// The call that asked for it.
+        id: CallId,
+        /// The item's place in the stream, from 0.
+        index: u16,
+    },
+    /// Caller: an item of a stream has come, and is not acknowledged yet.
+    ItemReceived {
+        /// The call's number.
+        call: CallNumber,
+        /// The place in the stream that the item itself names; where it cannot be read, the one that was due.
+        index: u16,
+        /// Whether it is the item that the request determines for that place.
+        content: Content,
+        /// Its size in whole KiB.
+        kib: u16,
+    },
+    /// Worker: the job is about to ask its caller a question.
+    Asked {
+        /// The call that asked for it.
+        id: CallId,
+        /// Which of its questions, from 0.
+        index: u8,
+    },
+    /// Caller: a job's question was heard and is about to be responded to.
+    Responded {
+        /// The call's number.
+        call: CallNumber,
+        /// Which question of this call, counted as they came, from 0.
+        index: u8,
+        /// Whether it is the question that the request determines.
+        content: Content,
+    },
+    /// Worker: the response to a question has come.
+    ResponseHeard {
+        /// The call that asked for it.
+        id: CallId,
+        /// Which question.
+        index: u8,
+        /// Whether it is the response that the request determines.
+        content: Content,
+    },
+    /// Caller: several nodes are about to be asked the same. Their jobs bear the gather's number.
+    GatherBegun {
+        /// The gather's number, of the same sequence as those of calls.
+        gather: CallNumber,
+        /// How it gathers.
+        form: GatherForm,
+        /// How many must answer.
+        need: u8,
+        /// Who may be asked.
+        members: NodeSet,
+        /// By when it has to end, in milliseconds from now.
+        limit_ms: u32,
+    },
+    /// Caller: a gather ended.
+    GatherEnded {
+        /// The gather's number.
+        gather: CallNumber,
+        /// How it ended.
+        how: GatherEnd,
+        /// Whose right answers it counted.
+        votes: NodeSet,
+        /// Whose answers have another value than the request determines.
+        wrong: NodeSet,
+        /// The first answer that is neither a value nor a word of a node that is down or leaving.
+        odd: Option<Outcome>,
+    },
+}
+
+/// Some of the first 32 nodes of the cluster, which is as many as a rehearsal has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeSet(pub u32);
+
+impl NodeSet {
+    /// The set with this node; a node beyond the 32nd leaves it as it is.
+    #[must_use]
+    pub fn with(self, node: NodeIndex) -> Self {
+        Self(self.0 | 1_u32.checked_shl(node.0.into()).unwrap_or(0))
+    }
+
+    /// Whether the node is in it.
+    pub fn has(self, node: NodeIndex) -> bool {
+        1_u32.checked_shl(node.0.into()).is_some_and(|bit| self.0 & bit != 0)
+    }
+
+    /// How many nodes are in it.
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// Whether no node is in it.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The nodes in it, in their order.
+    pub fn nodes(self) -> impl Iterator<Item = NodeIndex> {
+        (0..32).map(NodeIndex).filter(move |&node| self.has(node))
+    }
+}
+
+impl FromIterator<NodeIndex> for NodeSet {
+    fn from_iter<I: IntoIterator<Item = NodeIndex>>(nodes: I) -> Self {
+        nodes.into_iter().fold(Self::default(), Self::with)
+    }
 }
 
 /// Declares an enum with a frozen one-byte code for each variant: codes are added, never changed or used again.
@@ -174,6 +296,12 @@ coded! {
         Hold = 3 "hold",
         /// As `Reply`, with a body that travels on a bulk lane.
         Bulk = 4 "bulk",
+        /// Send a stream of items, and end.
+        Stream = 5 "stream",
+        /// Ask the caller, and give a value that is made of its responses.
+        Question = 6 "question",
+        /// As `Reply`, for a caller that asks several nodes the same.
+        Vote = 7 "vote",
     }
 }
 
@@ -204,6 +332,10 @@ coded! {
         OtherExit = 11 "other_exit",
         /// The load generator's own, generous limit passed: the protocol said nothing.
         TimedOut = 12 "timed_out",
+        /// The end of a stream, behind its last item.
+        StreamDone = 13 "stream_done",
+        /// The end of a stream that the caller has cancelled.
+        Cancelled = 14 "stream_cancelled",
     }
 }
 
@@ -219,10 +351,55 @@ coded! {
     }
 }
 
+coded! {
+    /// Whether what came is what the request determines.
+    pub enum Content {
+        /// It is.
+        Right = 1 "right",
+        /// It is something else.
+        Wrong = 2 "wrong",
+    }
+}
+
+coded! {
+    /// How answers of several nodes are gathered.
+    pub enum GatherForm {
+        /// A fold that stops with the first so many, with a limit in all and one between messages.
+        First = 1 "first",
+        /// A quorum of more than half, all asked at once.
+        Majority = 2 "majority",
+        /// A quorum that asks as many nodes as it needs, and more only where those are slow or fail.
+        Hedged = 3 "hedged",
+    }
+}
+
+coded! {
+    /// How a gather ended.
+    pub enum GatherEnd {
+        /// As many answered as were needed.
+        Reached = 1 "reached",
+        /// Too many failed for the others to suffice.
+        TooFew = 2 "too_few",
+        /// One of its limits passed.
+        TimedOut = 3 "timed_out",
+        /// It was not sent: a bound, which its caller was told of.
+        Refused = 4 "refused",
+        /// Its caller gave it up, since its process was about to end.
+        GivenUp = 5 "given_up",
+    }
+}
+
+impl Work {
+    /// Whether the job runs for as long as its caller wants, so that a kill is no sign of a caller that gave up.
+    pub const fn ends_by_kill(self) -> bool {
+        matches!(self, Self::Hold | Self::Stream)
+    }
+}
+
 impl Outcome {
     /// Whether only a job that ran can have given this answer.
     pub const fn needs_job(self) -> bool {
-        matches!(self, Self::Reply | Self::FailedAsAsked)
+        matches!(self, Self::Reply | Self::FailedAsAsked | Self::StreamDone | Self::Cancelled)
     }
 
     /// Whether the caller was told, by the type of the answer, that its call was not served.

@@ -4,11 +4,12 @@
 //! `process` speaks the lines of `control` with what `node` runs; each process writes a `ledger`, `evidence` gathers
 //! them all and `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end,
 //! `report` tells its end. Every level judges by the list of `invariant`, tells its cases as a `trace` and itself as a
-//! `level`. `search` meets every state of a model.
+//! `level`. `search` meets every state of a model; a `migration` is a change of the protocol as data.
 
 pub mod invariant;
 pub mod trace;
 pub mod search;
+pub mod migration;
 pub mod train;
 pub mod control;
 pub mod process;

@@ -2,10 +2,15 @@
 //!
 //! In: time, answers. Out: casts, kills, ledger records. Most casts want a reply, at once or after a while; some must
 //! fail; some run until they are killed, which is how kills come to cross a change of phase; a few carry a payload that
-//! travels beside the lane. Every choice is the seed's.
+//! travels beside the lane; some are answered by a stream (`load/stream.rs`) or by questions (`load/question.rs`).
+//! Beside them gathers ask all nodes the same (`load/gather.rs`). Every choice is the seed's.
+
+mod gather;
+mod question;
+mod stream;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +22,8 @@ use tokio::time::Instant;
 
 use crate::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNumber, NodeIndex, Outcome, Work};
 use crate::work::{FUNCTION, Order, record};
+use gather::Gathers;
+use stream::{CLOSED_MAX, Reading};
 
 /// One node's load.
 pub(crate) struct Load {
@@ -35,7 +42,13 @@ pub(crate) struct Load {
     owed: f64,
     open: HashMap<CallRef, Open>,
     next_call: u64,
-    kills: BinaryHeap<Reverse<(Instant, CallRef)>>,
+    /// What is to be done later, the next first.
+    due: BinaryHeap<Reverse<(Instant, Due)>>,
+    /// Streams that ended lately, so that what comes behind their end is noticed.
+    closed: VecDeque<(CallRef, CallNumber)>,
+    /// From when on streams that are to stand are cast again.
+    stand_again: Instant,
+    gathers: Gathers,
     monitors: BTreeMap<MonitorRef, (MonitorNumber, NodeIndex)>,
     next_monitor: u64,
     /// Nodes to be watched, and from when on.
@@ -54,7 +67,24 @@ pub(crate) struct LoadCounts {
 
 struct Open {
     order: Order,
-    since: Instant,
+    /// When something was last heard of it.
+    heard: Instant,
+    reading: Reading,
+    /// Questions that were responded to.
+    questions: u16,
+    /// The question that is open is not the one that was due.
+    wrong_question: bool,
+}
+
+/// What the load puts off.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Kill(CallRef),
+    /// Of one item.
+    Ack(CallRef),
+    /// To the question of this number.
+    Respond(CallRef, u64),
+    Gather,
 }
 
 impl Load {
@@ -75,7 +105,10 @@ impl Load {
             owed: 0.0,
             open: HashMap::new(),
             next_call: 1,
-            kills: BinaryHeap::new(),
+            due: BinaryHeap::new(),
+            closed: VecDeque::new(),
+            stand_again: now,
+            gathers: Gathers::new(now, rate),
             monitors: BTreeMap::new(),
             next_monitor: 1,
             counts: LoadCounts::default(),
@@ -90,12 +123,12 @@ impl Load {
         }
     }
 
-    /// Calls that are open.
+    /// Calls that are open, and those that gathers may have open.
     pub(crate) fn in_flight(&self) -> usize {
-        self.open.len()
+        self.open.len() + self.gathers.running() * self.targets.len()
     }
 
-    /// Does what is due: casts, kills, time limits, monitors.
+    /// Does what is due: casts, gathers, kills, acknowledgements, responses, monitors.
     pub(crate) fn tick(&mut self) {
         let now = Instant::now();
         let owed = self.owed + (now - self.counted).as_secs_f64() * f64::from(self.rate);
@@ -107,9 +140,12 @@ impl Load {
                 self.owed -= 1.0;
                 self.cast(now);
             }
+            self.keep_streams(now);
+            self.gather_due(now);
             self.watch(now);
         }
-        self.kill_due(now);
+        self.gathers.reap();
+        self.do_due(Some(now));
     }
 
     /// Gives up on calls that have heard nothing for longer than any bound of the protocol allows. What is in the
@@ -118,7 +154,7 @@ impl Load {
         if let Some(event) = self.mailbox.try_recv() {
             self.handle(event);
         }
-        let overdue = |open: &Open| open.order.work != Work::Hold && open.since.elapsed() > ANSWER_LIMIT;
+        let overdue = |open: &Open| open.order.work != Work::Hold && open.heard.elapsed() > ANSWER_LIMIT;
         let overdue: Vec<_> = self.open.iter().filter(|(_, open)| overdue(open)).map(|(&call, _)| call).collect();
         self.fall_silent(&overdue);
     }
@@ -131,17 +167,18 @@ impl Load {
         self.mailbox.kill(calls);
     }
 
-    /// Kills every job that would run for ever, since no more kills will come.
-    pub(crate) fn kill_all_held(&mut self) {
-        while let Some(Reverse((_, call))) = self.kills.pop() {
-            self.kill(&[call]);
-        }
+    /// Puts nothing off any longer: jobs that would run for ever are killed, streams that would take long too, and who
+    /// waits for an acknowledgement or a response gets it.
+    pub(crate) fn wind_up(&mut self) {
+        self.do_due(None);
+        self.kill_paced();
     }
 
-    /// Gives up every call that is open, since the process is about to end: jobs that were to be killed are, and what
-    /// should have been answered by now counts as silence.
+    /// Gives up every call and gather that is open, since the process is about to end: jobs that were to be killed are,
+    /// and what should have been answered by now counts as silence.
     pub(crate) fn give_up(&mut self) {
-        self.kill_all_held();
+        self.wind_up();
+        self.gathers.give_up();
         let silent: Vec<_> = self.open.keys().copied().collect();
         self.fall_silent(&silent);
     }
@@ -174,14 +211,31 @@ impl Load {
     }
 
     fn handle_answer(&mut self, call: CallRef, answer: &Answer) {
-        let Some(outcome) = self.open.get(&call).and_then(|open| open.order.outcome(answer)) else { return };
-        self.close(call, outcome);
-        self.counts.answered += 1;
+        let Some(open) = self.open.get_mut(&call) else { return self.handle_late(call, answer) };
+        open.heard = Instant::now();
+        let (work, outcome) = (open.order.work, open.order.outcome(answer));
+        match (work, answer) {
+            (Work::Stream, Answer::StreamInit) => self.answer_stream(call),
+            (Work::Stream, Answer::Item { body }) => self.take_item(call, body, true),
+            (Work::Stream, Answer::Reply { body, .. }) => self.take_item(call, body, false),
+            (Work::Question, Answer::Question { number, body }) => self.hear_question(call, *number, body),
+            _ => {}
+        }
+        if let Some(outcome) = outcome {
+            self.close(call, outcome);
+            self.counts.answered += 1;
+        }
     }
 
     fn close(&mut self, call: CallRef, outcome: Outcome) {
-        if let Some(open) = self.open.remove(&call) {
-            record(&self.ledger, Entry::Answered { call: open.order.id.call, outcome });
+        let Some(open) = self.open.remove(&call) else { return };
+        let number = open.order.id.call;
+        record(&self.ledger, Entry::Answered { call: number, outcome: open.reading.end(outcome) });
+        if open.order.work == Work::Stream {
+            if self.closed.len() == CLOSED_MAX {
+                self.closed.pop_front();
+            }
+            self.closed.push_back((call, number));
         }
     }
 
@@ -190,11 +244,19 @@ impl Load {
             let reason = down_code(reason);
             record(&self.ledger, Entry::MonitorDown { monitor: number, reason });
             self.unwatched.push((Instant::now() + WATCH_AGAIN, on));
+            // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
+            self.begin_gather();
+            self.due.push(Reverse((Instant::now() + GATHER_AGAIN, Due::Gather)));
         }
     }
 
     fn cast(&mut self, now: Instant) {
-        let order = self.next_order();
+        let id = self.next_id();
+        let (order, reading) = self.draw_order(id);
+        self.cast_order(now, order, reading);
+    }
+
+    fn cast_order(&mut self, now: Instant, order: Order, reading: Reading) {
         let at = self.rng.random_range(0..self.targets.len());
         let (to, target) = self.targets[at].clone();
         let phase = self.node.rollout().phase();
@@ -202,10 +264,10 @@ impl Load {
         self.counts.casts += 1;
         match self.mailbox.cast(&target, Request::new(FUNCTION, order.encode())) {
             Ok(call) => {
-                self.open.insert(call, Open { order, since: now });
+                self.open.insert(call, Open { order, heard: now, reading, questions: 0, wrong_question: false });
                 if order.work == Work::Hold {
                     let life = Duration::from_millis(self.rng.random_range(50..2_000));
-                    self.kills.push(Reverse((now + life, call)));
+                    self.due.push(Reverse((now + life, Due::Kill(call))));
                 }
             }
             // The bound on open calls; the cast was refused with a typed error, so its caller knows.
@@ -213,28 +275,41 @@ impl Load {
         }
     }
 
-    fn next_order(&mut self) -> Order {
+    fn next_id(&mut self) -> CallId {
         let id = CallId { caller: self.own, incarnation: self.node.incarnation(), call: CallNumber(self.next_call) };
         self.next_call += 1;
-        let (work, pause_ms, payload_bytes) = match self.rng.random_range(0..1_000) {
-            0..820 => (Work::Reply, 0, 64),
-            820..900 => (Work::Reply, self.rng.random_range(1..100), 64),
-            900..950 => (Work::Fail, 0, 16),
-            950..998 => (Work::Hold, 0, 16),
-            _ => (Work::Bulk, 0, self.rng.random_range(40_000..80_000)),
-        };
-        Order { id, work, pause: Duration::from_millis(pause_ms), payload_bytes }
+        id
     }
 
-    fn kill_due(&mut self, now: Instant) {
-        let mut due = Vec::new();
-        while let Some(&Reverse((at, call))) = self.kills.peek()
-            && at <= now
+    fn draw_order(&mut self, id: CallId) -> (Order, Reading) {
+        let (work, pause_ms, payload_bytes) = match self.rng.random_range(0..1_000) {
+            0..804 => (Work::Reply, 0, 64),
+            804..884 => (Work::Reply, self.rng.random_range(1..100), 64),
+            884..934 => (Work::Fail, 0, 16),
+            934..982 => (Work::Hold, 0, 16),
+            982..992 => return self.draw_stream(id),
+            992..998 => return (self.draw_question(id), Reading::default()),
+            _ => (Work::Bulk, 0, self.rng.random_range(40_000..80_000)),
+        };
+        let pause = Duration::from_millis(pause_ms);
+        (Order { id, work, pause, payload_bytes, parts: 0, window: 0, salt: 0 }, Reading::default())
+    }
+
+    /// Does what was put off until now, or all of it.
+    fn do_due(&mut self, now: Option<Instant>) {
+        let mut kills = Vec::new();
+        while let Some(&Reverse((at, due))) = self.due.peek()
+            && now.is_none_or(|now| at <= now)
         {
-            self.kills.pop();
-            due.push(call);
+            self.due.pop();
+            match due {
+                Due::Kill(call) => kills.push(call),
+                Due::Ack(call) => _ = self.mailbox.ack(call, 1),
+                Due::Respond(call, number) => self.respond(call, number),
+                Due::Gather => self.begin_gather(),
+            }
         }
-        self.kill(&due);
+        self.kill(&kills);
     }
 
     fn kill(&mut self, calls: &[CallRef]) {
@@ -285,5 +360,11 @@ fn down_code(reason: DownReason) -> u8 {
 /// Longer than the stability period of 15 s, after which a peer that is away is down.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 
+/// How long after a down all nodes are asked once more.
+const GATHER_AGAIN: Duration = Duration::from_millis(4);
+
 /// How long after a down a node is watched again.
 const WATCH_AGAIN: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;

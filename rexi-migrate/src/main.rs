@@ -2,6 +2,8 @@
 //!
 //! Exit codes of `rehearse`: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 
+mod cli;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -10,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use cli::{COULD_NOT_TELL, USAGE};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use rexi_migrate::judge::judge;
 use rexi_migrate::node::{self, NodeArgs};
@@ -33,6 +36,7 @@ enum Subcommands {
     ///
     /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
     Rehearse(RehearseArgs),
+    Plan(cli::plan::PlanArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -104,13 +108,15 @@ fn parse_mutants(text: &str) -> Result<String, String> {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Subcommands::Rehearse(args) => run(args).unwrap_or_else(|(code, report)| {
-            eprintln!("{report:?}");
-            ExitCode::from(code)
-        }),
-        Subcommands::Node(args) => node::run(args),
-    }
+    let ended = match Cli::parse().command {
+        Subcommands::Rehearse(args) => run(args),
+        Subcommands::Plan(args) => cli::plan::run(&args),
+        Subcommands::Node(args) => return node::run(args),
+    };
+    ended.unwrap_or_else(|(code, report)| {
+        eprintln!("{report:?}");
+        ExitCode::from(code)
+    })
 }
 
 /// This executable under a name of the run's own, for as long as the guard lives: a build that replaces it meanwhile
@@ -228,12 +234,6 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The exit code of wrong usage; clap's own.
-const USAGE: u8 = 2;
-
-/// The exit code of a run that proves nothing.
-const COULD_NOT_TELL: u8 = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,7 +242,7 @@ mod tests {
         let words = ["rexi-migrate", "rehearse"].into_iter().chain(args.split_whitespace());
         match Cli::try_parse_from(words)?.command {
             Subcommands::Rehearse(args) => Ok(args),
-            Subcommands::Node(_) => unreachable!("the words say rehearse"),
+            _ => unreachable!("the words say rehearse"),
         }
     }
 

@@ -213,12 +213,14 @@ impl Child {
     async fn quiesce(&mut self, commands: &mut LineReader<BufReader<Stdin>>, ready: &mut bool) -> Result<(), String> {
         self.load.set_on(false);
         self.load.stop_watching();
-        self.load.kill_all_held();
+        self.load.wind_up();
         self.serve_until_command(commands, ready, Some(QUIET_LIMIT)).await?;
         let (in_flight, jobs) = (self.load.in_flight() as u64, self.node.status().jobs as u64);
         if in_flight == 0 {
             record(&self.ledger, Entry::Quiet);
         }
+        // So that the figures of a cluster at rest are those of its rest.
+        self.say_stats();
         say(&Event::Quiet { in_flight, jobs });
         Ok(())
     }
@@ -232,7 +234,7 @@ impl Child {
         let deadline = Instant::now() + limit;
         self.load.set_on(false);
         self.load.stop_watching();
-        self.load.kill_all_held();
+        self.load.wind_up();
         // Own calls first, while others still serve; others' jobs are shutdown's to wait for.
         while self.load.in_flight() > 0 && Instant::now() < deadline {
             self.serve_until_command(commands, ready, Some(TICK)).await?;

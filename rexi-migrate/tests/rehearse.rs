@@ -104,6 +104,7 @@ fn satisfied(evidence: &Evidence) -> Judgement {
         doubts: Vec::new(),
         counts: Counts { processes, casts: 700, answered: 700, ..Counts::default() },
         outcomes: BTreeMap::new(),
+        gathers: BTreeMap::new(),
         witnesses: vec![WitnessCount { witness: Witness::RestartInFlight, count: processes, required: 1 }],
         steps: evidence.steps.iter().map(step).collect(),
     }

@@ -40,9 +40,27 @@ fn a_cluster_steps_through_the_whole_train_and_nothing_is_lost() {
     for nothing in ["lost", "executed_twice", "orphans", "wrong", "refused", "reply_without_job", "answered_twice"] {
         assert_eq!(count(&report, nothing), 0, "{nothing}: {text}");
     }
+    for nothing in ["streams_broken", "questions_astray", "gathers_broken"] {
+        assert_eq!(count(&report, nothing), 0, "{nothing}: {text}");
+    }
     assert!(count(&report, "casts") > 3_000, "{text}");
+    for some in ["streams", "items", "questions", "gathers", "quorums"] {
+        assert!(count(&report, some) > 50, "{some}: {text}");
+    }
     for met in ["kill_across_switch", "restart_in_flight", "kill_nine", "drain", "rollback", "buffered_over_release"] {
         assert!(witnessed(&report, met) > 0, "{met}: {text}");
+    }
+    for met in ["stream_over_switch", "stream_over_restart", "stream_window_full", "stream_served", "stream_killed"] {
+        assert!(witnessed(&report, met) > 0, "{met}: {text}");
+    }
+    for met in ["large_item", "question_answered"] {
+        assert!(witnessed(&report, met) > 0, "{met}: {text}");
+    }
+    let steps = report["judgement"]["steps"].as_array().expect("a list of steps");
+    let loaded = steps.iter().filter(|step| step["casts"].as_u64() > Some(100));
+    for (step, name) in loaded.map(|step| (step, &step["name"])) {
+        assert!(step["streams"].as_u64() > Some(0), "no stream in step {name}: {text}");
+        assert!(step["gathers"].as_u64() > Some(0), "no gather in step {name}: {text}");
     }
 }
 
@@ -78,6 +96,11 @@ mod broken {
     #[test]
     fn a_kill_that_follows_the_phase_leaves_orphans_over_a_hot_flip() {
         assert!(findings("kill-follows-phase").contains(&"S3".to_owned()));
+    }
+
+    #[test]
+    fn acknowledgements_that_follow_the_phase_leave_streams_in_silence() {
+        assert!(findings("ack-follows-phase").contains(&"L1".to_owned()));
     }
 
     #[test]

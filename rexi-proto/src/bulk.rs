@@ -27,6 +27,10 @@ pub(crate) enum Incomplete {
     Response(ServerAddress, CallRef, u64),
 }
 
+/// What one of those takes beside the name that it holds.
+#[cfg(test)]
+pub(crate) const INCOMPLETE_BYTES: usize = size_of::<(BulkId, (Incomplete, u32))>();
+
 /// What is wrong with a payload; the peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BulkError(pub(crate) &'static str);
@@ -47,7 +51,7 @@ impl Inbound {
             self.body_bytes -= body.len();
             return joined(frame, bytes, body).map(Some);
         }
-        if self.frames.len() >= limits.jobs_max {
+        if self.frames.len() >= limits.bulk_frames_max {
             return Err(BulkError("more frames than payloads that they name"));
         }
         match self.frames.insert(id, (frame, bytes)) {
@@ -74,6 +78,11 @@ impl Inbound {
             None => Ok(None),
             Some(_) => Err(BulkError("two payloads bear the same number")),
         }
+    }
+
+    /// Whether this payload is here and its frame is not.
+    pub(crate) fn awaits_frame(&self, id: BulkId) -> bool {
+        self.bodies.contains_key(&id)
     }
 
     /// Forgets casts of these calls to `server`, since a kill has come for them. Their payloads are let go on arrival.
@@ -117,7 +126,7 @@ mod tests {
     }
 
     fn limits() -> Limits {
-        Limits { payload_bytes_max: 10, bulk_streams_max: 2, jobs_max: 2, ..Limits::default() }
+        Limits { payload_bytes_max: 10, bulk_streams_max: 2, bulk_frames_max: 2, ..Limits::default() }
     }
 
     #[test]

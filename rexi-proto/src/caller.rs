@@ -53,8 +53,11 @@ pub enum Answer {
     NoSuchServer(ServerAddress),
     /// The function is not registered there. It did not run.
     NoSuchFunction,
-    /// The cast was dropped from our own full buffer. It did not run.
+    /// The cast was dropped from our own full buffer for that peer. It did not run.
     Dropped,
+    /// The cast was dropped since our own buffers for all peers are full. It did not run; a cast to a peer that has
+    /// less in its buffer may fit.
+    DroppedInAll,
     /// The argument is larger than the peer takes. It did not run.
     TooLarge,
     /// The peer is down. If the cast had been sent, it may have run.
@@ -260,11 +263,12 @@ impl<M: Clone> Calls<M> {
         })
     }
 
-    /// All that the caller has said of a call's stream.
-    pub(crate) fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
+    /// All that the caller has said of a call's stream, to the server of its cast. A broken variant names another.
+    pub(crate) fn said_of_stream(&self, call: CallRef, astray: Option<ServerAddress>) -> Vec<Message> {
         let Some((server, stream)) = self.open.get(&call).and_then(|open| Some((open.sent_to?, open.stream))) else {
             return Vec::new();
         };
+        let server = astray.unwrap_or(server);
         match stream.started {
             None => Vec::new(),
             Some(false) => vec![Message::StreamCancel(server, call)],

@@ -35,6 +35,7 @@ pub enum Kind {
     Ack = 21,
     Response = 22,
     Sent = 23,
+    TaggedReply = 24,
 }
 
 /// A message's life across wire versions. Release 1.0 brought v1, 1.1 brought v2, 2.0 brought v3.
@@ -44,14 +45,14 @@ pub struct Row {
     pub kind: Kind,
     /// The first version in which a node understands it.
     pub accepted_since: WireVersion,
-    /// The first version in which a node may send it; never before `accepted_since`.
-    pub emitted_since: WireVersion,
+    /// The first version in which a node may send it; never before `accepted_since`. `None`: no version yet.
+    pub emitted_since: Option<WireVersion>,
     /// The first version that no longer has it.
     pub retired_in: Option<WireVersion>,
 }
 
 /// Every message's row.
-pub const ROWS: [Row; 23] = [
+pub const ROWS: [Row; 24] = [
     row(Kind::Cast, WireVersion::V1),
     row(Kind::Kill, WireVersion::V1),
     row(Kind::KillAll, WireVersion::V2),
@@ -75,10 +76,13 @@ pub const ROWS: [Row; 23] = [
     row(Kind::Ack, WireVersion::V1),
     row(Kind::Response, WireVersion::V1),
     row(Kind::Sent, WireVersion::V1),
+    // The receiving half of a change of the original's that was taken back half way (REXI.md R30): a node that
+    // understood only one of the two forms would hold whoever sent the other to it.
+    Row { emitted_since: None, ..row(Kind::TaggedReply, WireVersion::V1) },
 ];
 
 const fn row(kind: Kind, since: WireVersion) -> Row {
-    Row { kind, accepted_since: since, emitted_since: since, retired_in: None }
+    Row { kind, accepted_since: since, emitted_since: Some(since), retired_in: None }
 }
 
 /// The kind of this number, if the negotiated version has it.
@@ -88,7 +92,7 @@ pub fn accepted(kind: u8, version: WireVersion) -> Option<Kind> {
 
 /// Whether a node may send this kind where this version was negotiated.
 pub fn emitted(kind: Kind, version: WireVersion) -> bool {
-    ROWS.iter().any(|row| row.kind == kind && row.lives(row.emitted_since, version))
+    ROWS.iter().any(|row| row.kind == kind && row.emitted_since.is_some_and(|since| row.lives(since, version)))
 }
 
 impl Row {
@@ -106,8 +110,9 @@ mod tests {
     #[test]
     fn what_is_emitted_is_accepted() {
         for row in ROWS {
-            assert!(row.accepted_since <= row.emitted_since, "{row:?}");
-            assert!(row.retired_in.is_none_or(|retired| retired > row.emitted_since), "{row:?}");
+            let since = row.emitted_since.unwrap_or(row.accepted_since);
+            assert!(row.accepted_since <= since, "{row:?}");
+            assert!(row.retired_in.is_none_or(|retired| retired > since), "{row:?}");
             for version in VERSIONS {
                 if emitted(row.kind, version) {
                     assert_eq!(accepted(row.kind as u8, version), Some(row.kind), "{version}");
@@ -125,6 +130,10 @@ mod tests {
         assert!(emitted(Kind::KillAll, WireVersion::V2));
         assert_eq!(accepted(Kind::NoSuchServer as u8, WireVersion::V3), None);
         assert_eq!(accepted(Kind::Hello as u8, WireVersion::V3), None, "a second hello is no message");
+        for version in VERSIONS {
+            assert_eq!(accepted(Kind::TaggedReply as u8, version), Some(Kind::TaggedReply));
+            assert!(!emitted(Kind::TaggedReply, version));
+        }
         assert_eq!(accepted(200, WireVersion::V3), None);
     }
 }

@@ -2,7 +2,8 @@
 //! service instead of wire version.
 //!
 //! A function is accepted at least one release before any release emits it, and is retired only when no release within
-//! one step still emits it. The node asks its own row before it registers or casts; the verifier reads all rows.
+//! one step still emits it, for which it is silent first. The node asks its own row before it registers or casts; the
+//! verifier reads all rows.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -70,6 +71,9 @@ pub struct FunctionRow {
     pub accepted_since: Release,
     /// The first release that may ask for it.
     pub emitted_since: Release,
+    /// The first release that asks for it no more, while it still runs it; `None`: up to the last that has it. What is
+    /// ever to be retired needs one, or the last release that asks would meet the first that has it no more.
+    pub silent_since: Option<Release>,
     /// The first release that neither has it nor asks for it; `None`: not retired yet.
     pub retired_in: Option<Release>,
 }
@@ -82,7 +86,8 @@ impl FunctionRow {
 
     /// Whether a node of that release may ask for the function.
     pub fn emitted(&self, release: Release) -> bool {
-        self.emitted_since <= release && !self.retired(release)
+        let silent = self.silent_since.is_some_and(|silent_since| silent_since <= release);
+        self.emitted_since <= release && !silent && !self.retired(release)
     }
 
     fn retired(&self, release: Release) -> bool {
@@ -92,8 +97,11 @@ impl FunctionRow {
 
 impl fmt::Display for FunctionRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, accepted_since, emitted_since, retired_in } = self;
+        let Self { name, accepted_since, emitted_since, silent_since, retired_in } = self;
         write!(f, "{name} (accepted since {accepted_since}, emitted since {emitted_since}, ")?;
+        if let Some(silent_since) = silent_since {
+            write!(f, "silent since {silent_since}, ")?;
+        }
         match retired_in {
             Some(retired_in) => write!(f, "retired in {retired_in})"),
             None => f.write_str("not retired)"),
@@ -110,7 +118,7 @@ mod tests {
 
     fn row(retired_in: Option<Release>) -> FunctionRow {
         let (accepted_since, emitted_since) = (Release(1, 1, 0), Release(1, 2, 0));
-        FunctionRow { name: "f".into(), accepted_since, emitted_since, retired_in }
+        FunctionRow { name: "f".into(), accepted_since, emitted_since, silent_since: None, retired_in }
     }
 
     #[test]
@@ -124,6 +132,17 @@ mod tests {
         assert_eq!(at(Release(1, 99, 0)), (true, true));
         assert_eq!(at(Release(2, 0, 0)), (false, false));
         assert_eq!(at(Release(3, 0, 0)), (false, false));
+    }
+
+    #[test]
+    fn a_function_that_is_to_go_is_run_for_longer_than_it_is_asked_for() {
+        let row = FunctionRow { silent_since: Some(Release(1, 3, 0)), ..row(Some(Release(2, 0, 0))) };
+        let at = |release| (row.accepted(release), row.emitted(release));
+        assert_eq!(at(Release(1, 2, 9)), (true, true));
+        assert_eq!(at(Release(1, 3, 0)), (true, false));
+        assert_eq!(at(Release(2, 0, 0)), (false, false));
+        let says = "f (accepted since 1.1.0, emitted since 1.2.0, silent since 1.3.0, retired in 2.0.0)";
+        assert_eq!(row.to_string(), says);
     }
 
     #[test]

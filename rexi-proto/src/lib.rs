@@ -19,6 +19,7 @@
 //! [`Duration`]: std::time::Duration
 
 mod limits;
+mod pool;
 mod name;
 mod version;
 mod phase;
@@ -45,13 +46,14 @@ pub use error::{CloseCode, DecodeError, EncodeError};
 pub use frame::FrameBuffer;
 pub use function::{FunctionRow, Release};
 pub use hello::{Agreement, Hello, Party, Refusal, verdict};
-pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError};
+pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Trace};
 pub use mutant::{Mutant, Mutants};
 pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError, PeerId};
 pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
 pub use phase::{Phase, ServerAddress, Servers, UnknownPhase};
+pub use pool::{NodePool, Pool, Total, Unlimited};
 pub use release::{Profile, ProfileError};
 pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};

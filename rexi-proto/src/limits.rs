@@ -1,10 +1,13 @@
 //! Every bound of the protocol: its unit, its default, and what happens when it is reached.
 //!
+//! A bound whose name ends in `_total_max` is one over all peers of the node; `pool.rs` says how it is shared out.
 //! Sources: THREATS.md for the attacks, FIGURES.md for what the sizes cost, REXI.md R42 and R46 for the original's.
 
 use std::time::Duration;
 
 use thiserror::Error;
+
+use crate::phase::Servers;
 
 /// The bounds of one node. [`Limits::default`] fits a cluster of up to 64 nodes; [`Limits::check`] refuses a set that
 /// contradicts itself.
@@ -18,9 +21,12 @@ pub struct Limits {
     /// Bytes of a payload that still travels inside its frame; a larger one goes on a QUIC stream of its own. Default
     /// 32 KiB.
     pub inline_bytes_max: u32,
-    /// Payloads that may be in transfer on QUIC streams of their own at once, per peer and direction. Beyond: the next
-    /// waits. Default 4.
+    /// Payloads that may be in transfer on QUIC streams of their own at once, per peer and direction; of those that are
+    /// received, one at a time is read beyond [`STREAM_WINDOW_BYTES`]. Beyond: the next waits. Default 4.
     pub bulk_streams_max: u32,
+    /// Frames of one peer that may wait for their payloads. Beyond: the connection is closed. A node has half as many
+    /// payloads in transfer at most; more wait in the buffer. Default 1,024.
+    pub bulk_frames_max: usize,
     /// Bytes of encoded frames that wait for the writer, per peer. Beyond: frames go to the buffer. Default 256 KiB.
     pub unwritten_bytes_max: usize,
     /// Frames that wait for a peer that is away or slow. Beyond: the oldest is dropped, counted, and its caller told.
@@ -28,16 +34,29 @@ pub struct Limits {
     pub buffered_frames_max: usize,
     /// Bytes of payload that those frames hold. Beyond: as above. Default 8 MiB.
     pub buffered_bytes_max: usize,
+    /// Frames in the buffers of all peers. Beyond: the oldest frame for the peer that needs room is dropped, counted,
+    /// and its caller told that it is the node's total. Default 64,000.
+    pub buffered_frames_total_max: usize,
+    /// Bytes of payload that all those frames hold. Beyond: as above. Default 256 MiB.
+    pub buffered_bytes_total_max: usize,
     /// Calls that one node may have open to one peer. Beyond: the cast is refused. Default 100,000.
     pub calls_open_max: usize,
-    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Also the frames of one peer that may wait
-    /// for their payloads; beyond, the connection is closed. Default 100,000.
+    /// Jobs that one server runs at once for one peer. Beyond: a typed exit. Default 100,000.
     pub jobs_max: usize,
-    /// Bytes of arguments that the jobs of one peer may hold on one server. Beyond: a typed exit. Default 64 MiB.
+    /// Jobs that all servers of the node run at once. Beyond: a typed exit that says so, to peers above their floor.
+    /// Default 400,000.
+    pub jobs_total_max: usize,
+    /// Bytes of arguments that the jobs of one peer may hold on one server. Beyond: a typed exit. Default 8 MiB.
     pub job_bytes_max: usize,
+    /// Bytes of arguments that all jobs of the node may hold. Beyond: a typed exit that says so, to peers above their
+    /// floor. Default 256 MiB.
+    pub job_bytes_total_max: usize,
     /// Reply streams that one server may have open for one peer. Beyond: the job that wants one more ends with a typed
     /// exit. Default 10,000.
     pub streams_max: usize,
+    /// Reply streams that all servers of the node may have open. Beyond: as above, and the exit says that it is the
+    /// node's total. Default 40,000.
+    pub streams_total_max: usize,
     /// Items of a stream that may be unacknowledged; a job may ask for another window. Beyond: the job waits. Default
     /// 5, as in the original.
     pub stream_window: u32,
@@ -67,13 +86,19 @@ impl Default for Limits {
             payload_bytes_max: 4 << 20,
             inline_bytes_max: 32 << 10,
             bulk_streams_max: 4,
+            bulk_frames_max: 1_024,
             unwritten_bytes_max: 256 << 10,
             buffered_frames_max: 2_000,
             buffered_bytes_max: 8 << 20,
+            buffered_frames_total_max: 64_000,
+            buffered_bytes_total_max: 256 << 20,
             calls_open_max: 100_000,
             jobs_max: 100_000,
-            job_bytes_max: 64 << 20,
+            jobs_total_max: 400_000,
+            job_bytes_max: 8 << 20,
+            job_bytes_total_max: 256 << 20,
             streams_max: 10_000,
+            streams_total_max: 40_000,
             stream_window: 5,
             stream_time_limit: Duration::from_secs(300),
             monitors_max: 1_000,
@@ -115,6 +140,31 @@ pub enum LimitsError {
 }
 
 impl Limits {
+    /// Bytes that one peer can make a node with these servers hold of what it sends, whatever it sends: by default just
+    /// below 16 MiB where there is one server, and 8 MiB more while there are two.
+    ///
+    /// | what | default |
+    /// |---|---|
+    /// | QUIC streams that are not read: the lane and [`Limits::bulk_streams_max`], a window each | 1.25 MiB |
+    /// | the frame that has begun, and what one read adds | 1.06 MiB |
+    /// | payloads that are not complete or wait for their frame: a window each, and one in full | 5 MiB |
+    /// | frames that wait for their payload | 0.5 MiB |
+    /// | arguments of jobs, per server | 8 MiB |
+    ///
+    /// Not in it: what a job takes by running, which is a task and a row of about 1 KiB and whatever its function does,
+    /// for [`Limits::jobs_max`] jobs; and what this node has for a peer that does not read, which is bounded by
+    /// [`Limits::unwritten_bytes_max`], [`Limits::buffered_bytes_max`] and the latter once more for payloads in
+    /// transfer.
+    pub fn inbound_bytes_max(&self, hosts: Servers) -> usize {
+        let (window, streams) = (STREAM_WINDOW_BYTES as usize, self.bulk_streams_max as usize);
+        let unread = (1 + streams) * window;
+        let frame = self.frame_bytes_max as usize + READ_BYTES_MAX;
+        let payloads = streams * window + self.payload_bytes_max as usize;
+        let frames = self.bulk_frames_max * (self.function_bytes_max + WAITING_FRAME_BYTES);
+        let arguments = hosts.iter().count() * self.job_bytes_max;
+        unread + frame + payloads + frames + arguments
+    }
+
     /// Checks that the limits agree with each other.
     ///
     /// # Errors
@@ -144,12 +194,36 @@ impl Limits {
         need("payload_bytes_max", payload, "mailbox_bytes_max", self.mailbox_bytes_max, payload)?;
         need("payload_bytes_max", payload, "job_bytes_max", self.job_bytes_max, payload)?;
         need("one payload's need", 1, "bulk_streams_max", self.bulk_streams_max as usize, 1)?;
-        need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)
+        need("two payloads' need", 2, "bulk_frames_max", self.bulk_frames_max, 2)?;
+        need("payload_bytes_max", payload, "buffered_bytes_max", self.buffered_bytes_max, payload)?;
+        let of_all = |smaller, smaller_value, larger, larger_value| {
+            need(smaller, smaller_value, larger, larger_value, smaller_value)
+        };
+        of_all("jobs_max", self.jobs_max, "jobs_total_max", self.jobs_total_max)?;
+        of_all("job_bytes_max", self.job_bytes_max, "job_bytes_total_max", self.job_bytes_total_max)?;
+        of_all("streams_max", self.streams_max, "streams_total_max", self.streams_total_max)?;
+        let (frames, bytes) = (self.buffered_frames_max, self.buffered_bytes_max);
+        of_all("buffered_frames_max", frames, "buffered_frames_total_max", self.buffered_frames_total_max)?;
+        of_all("buffered_bytes_max", bytes, "buffered_bytes_total_max", self.buffered_bytes_total_max)?;
+        // Half of a total is shared out as floors. A payload of full length fits into the other half, which is free
+        // when no peer is above its floor.
+        let twice = payload.saturating_mul(2);
+        need("payload_bytes_max", payload, "job_bytes_total_max", self.job_bytes_total_max, twice)?;
+        need("payload_bytes_max", payload, "buffered_bytes_total_max", self.buffered_bytes_total_max, twice)
     }
 }
 
+/// Bytes of one QUIC stream that a peer may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+
+/// Bytes that the reader takes off the ordered lane at once.
+pub const READ_BYTES_MAX: usize = 64 << 10;
+
 /// Bytes of a handshake frame. A peer is not trusted before its handshake, so this bound is not configurable.
 pub const HELLO_BYTES_MAX: u32 = 16 << 10;
+
+/// What a frame that waits for its payload takes beside its function's name.
+const WAITING_FRAME_BYTES: usize = 256;
 
 /// The longest that a peer that is away may be kept.
 const STABILITY_PERIOD_MAX: Duration = Duration::from_hours(24);
@@ -167,6 +241,33 @@ mod tests {
     #[test]
     fn the_defaults_agree_with_each_other() {
         assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn one_peer_can_make_a_node_hold_16_mib_of_what_it_sends_and_no_more() {
+        let (limits, mib) = (Limits::default(), 1 << 20);
+        for one in [Servers::SINGLETON, Servers::PER_NODE] {
+            assert!(limits.inbound_bytes_max(one) <= 16 * mib, "{}", limits.inbound_bytes_max(one));
+        }
+        assert_eq!(limits.inbound_bytes_max(Servers::BOTH), limits.inbound_bytes_max(Servers::PER_NODE) + 8 * mib);
+        const { assert!(crate::bulk::INCOMPLETE_BYTES < WAITING_FRAME_BYTES) };
+    }
+
+    #[test]
+    fn totals_that_are_too_small_are_named() {
+        let default = Limits::default;
+        for (limits, named) in [
+            (Limits { jobs_total_max: 99_999, ..default() }, "jobs_total_max"),
+            (Limits { job_bytes_total_max: 1, ..default() }, "job_bytes_total_max"),
+            (Limits { streams_total_max: 1, ..default() }, "streams_total_max"),
+            (Limits { buffered_frames_total_max: 1_999, ..default() }, "buffered_frames_total_max"),
+            (Limits { buffered_bytes_total_max: 1, ..default() }, "buffered_bytes_total_max"),
+            (Limits { bulk_frames_max: 1, ..default() }, "bulk_frames_max"),
+            (Limits { payload_bytes_max: 8 << 20, job_bytes_total_max: 15 << 20, ..default() }, "job_bytes_total_max"),
+        ] {
+            let error = limits.check().expect_err("too small").to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

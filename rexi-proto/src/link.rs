@@ -16,6 +16,7 @@ use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
 use crate::name::Incarnation;
 use crate::phase::Servers;
+use crate::pool::{Pool, Total, grow, shrink};
 use crate::version::WireVersion;
 use crate::wire;
 
@@ -64,6 +65,8 @@ pub(crate) struct Link {
     unwritten: BytesMut,
     /// Payloads that go on QUIC streams of their own, behind the frames that point to them.
     bulk: Vec<(BulkId, Bytes)>,
+    /// Payloads that the shell has not sent yet, and their bytes.
+    bulk_count: usize,
     bulk_bytes: usize,
     next_bulk: u64,
     waiting: VecDeque<Waiting>,
@@ -78,12 +81,22 @@ pub(crate) struct Waiting {
     pub(crate) since: Duration,
 }
 
+/// Which bound a frame was dropped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The peer's own.
+    ForPeer,
+    /// The node's, over all peers.
+    InAll,
+}
+
 impl Link {
     pub(crate) fn new(presence: Presence) -> Self {
         Self {
             presence,
             unwritten: BytesMut::new(),
             bulk: Vec::new(),
+            bulk_count: 0,
             bulk_bytes: 0,
             next_bulk: 0,
             waiting: VecDeque::new(),
@@ -109,6 +122,7 @@ impl Link {
         self.session().is_some()
             && self.unwritten.len() < limits.unwritten_bytes_max
             && self.bulk_bytes < limits.buffered_bytes_max
+            && self.bulk_count < limits.bulk_frames_max / 2
     }
 
     /// Whether more is encoded than answers and all that goes past the buffer can explain: the peer asks on and does
@@ -126,43 +140,96 @@ impl Link {
         wire::encode(wire, &message, frame_bytes_max, &mut self.unwritten)?;
         if let Some(bulk) = bulk {
             self.next_bulk += 1;
+            self.bulk_count += 1;
             self.bulk_bytes += bulk.1.len();
             self.bulk.push(bulk);
         }
         Ok(())
     }
 
-    /// Puts a message into the buffer. What the buffer had to drop for it is returned, oldest first.
-    pub(crate) fn wait(&mut self, message: Message, now: Duration, limits: &Limits) -> Vec<Message> {
-        self.waiting_bytes += payload_bytes(&message);
-        self.waiting.push_back(Waiting { message, since: now });
+    /// Puts a message into the buffer. What had to be dropped for it is returned, oldest first: frames that wait for
+    /// this peer and no other, whichever bound they were in the way of, or the message itself where that is not enough.
+    pub(crate) fn wait(
+        &mut self,
+        message: Message,
+        now: Duration,
+        limits: &Limits,
+        pool: &mut impl Pool,
+    ) -> Vec<(Message, Full)> {
         let mut dropped = Vec::new();
-        while self.waiting.len() > limits.buffered_frames_max || self.waiting_bytes > limits.buffered_bytes_max {
-            let Some(oldest) = self.take_waiting() else { break };
+        while let Err(full) = self.reserve(payload_bytes(&message), limits, pool) {
             self.dropped += 1;
-            dropped.push(oldest.message);
+            match self.take_waiting(pool) {
+                Some(oldest) => dropped.push((oldest.message, full)),
+                None => {
+                    dropped.push((message, full));
+                    return dropped;
+                }
+            }
         }
+        self.waiting.push_back(Waiting { message, since: now });
         dropped
     }
 
+    /// Makes room in the counts for a frame with so much payload.
+    fn reserve(&mut self, bytes: usize, limits: &Limits, pool: &mut impl Pool) -> Result<(), Full> {
+        let mut frames = self.waiting.len();
+        if frames >= limits.buffered_frames_max || self.waiting_bytes + bytes > limits.buffered_bytes_max {
+            return Err(Full::ForPeer);
+        }
+        if !grow(pool, Total::BufferedFrames, &mut frames, 1) {
+            return Err(Full::InAll);
+        }
+        if !grow(pool, Total::BufferedBytes, &mut self.waiting_bytes, bytes) {
+            shrink(pool, Total::BufferedFrames, &mut frames, 1);
+            return Err(Full::InAll);
+        }
+        Ok(())
+    }
+
     /// Takes the oldest frame out of the buffer.
-    pub(crate) fn take_waiting(&mut self) -> Option<Waiting> {
+    pub(crate) fn take_waiting(&mut self, pool: &mut impl Pool) -> Option<Waiting> {
+        let mut frames = self.waiting.len();
         let oldest = self.waiting.pop_front()?;
-        self.waiting_bytes -= payload_bytes(&oldest.message);
+        shrink(pool, Total::BufferedFrames, &mut frames, 1);
+        shrink(pool, Total::BufferedBytes, &mut self.waiting_bytes, payload_bytes(&oldest.message));
         Some(oldest)
     }
 
+    /// Takes all casts out of the buffer, oldest first.
+    pub(crate) fn take_waiting_casts(&mut self, pool: &mut impl Pool) -> Vec<Cast> {
+        let mut casts = Vec::new();
+        for _ in 0..self.waiting.len() {
+            match self.waiting.pop_front() {
+                Some(Waiting { message: Message::Cast(_, cast), .. }) => casts.push(cast),
+                other => self.waiting.extend(other),
+            }
+        }
+        self.recount_waiting(self.waiting.len() + casts.len(), pool);
+        casts
+    }
+
     /// Forgets what waits, but for the frames that `keep` holds.
-    pub(crate) fn retain_waiting(&mut self, keep: impl Fn(&Message) -> bool) {
+    pub(crate) fn retain_waiting(&mut self, pool: &mut impl Pool, keep: impl Fn(&Message) -> bool) {
+        let before = self.waiting.len();
         self.waiting.retain(|waiting| keep(&waiting.message));
-        self.waiting_bytes = self.waiting.iter().map(|waiting| payload_bytes(&waiting.message)).sum();
+        self.recount_waiting(before, pool);
+    }
+
+    /// Some of `before` frames were taken out.
+    fn recount_waiting(&mut self, mut before: usize, pool: &mut impl Pool) {
+        let gone = before - self.waiting.len();
+        shrink(pool, Total::BufferedFrames, &mut before, gone);
+        let rest: usize = self.waiting.iter().map(|waiting| payload_bytes(&waiting.message)).sum();
+        let gone = self.waiting_bytes - rest;
+        shrink(pool, Total::BufferedBytes, &mut self.waiting_bytes, gone);
     }
 
     /// Forgets what was encoded for a connection that is no more.
     pub(crate) fn forget_unwritten(&mut self) {
         self.unwritten.clear();
         self.bulk.clear();
-        self.bulk_bytes = 0;
+        (self.bulk_count, self.bulk_bytes) = (0, 0);
         self.next_bulk = 0;
     }
 
@@ -174,6 +241,7 @@ impl Link {
 
     /// The shell has sent a payload of so many bytes.
     pub(crate) fn bulk_sent(&mut self, bytes: usize) {
+        self.bulk_count = self.bulk_count.saturating_sub(1);
         self.bulk_bytes = self.bulk_bytes.saturating_sub(bytes);
     }
 
@@ -183,6 +251,10 @@ impl Link {
 
     pub(crate) fn buffered(&self) -> usize {
         self.waiting.len()
+    }
+
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.waiting_bytes
     }
 
     pub(crate) fn dropped(&self) -> u64 {
@@ -233,6 +305,7 @@ mod tests {
     use crate::message::DownReason;
     use crate::name::{CallRef, MonitorRef};
     use crate::phase::ServerAddress;
+    use crate::pool::{NodePool, Unlimited};
 
     fn cast(call: u64, bytes: usize) -> Message {
         let body = Body::Inline(vec![7; bytes].into());
@@ -269,15 +342,15 @@ mod tests {
         assert_eq!(limits.buffered_frames_max, 2_000, "as in the original");
         let mut link = away();
         for i in 0..2_000 {
-            assert_eq!(link.wait(cast(i, 1), Duration::ZERO, &limits), []);
+            assert_eq!(link.wait(cast(i, 1), Duration::ZERO, &limits, &mut Unlimited), []);
         }
-        let dropped = link.wait(cast(2_000, 1), Duration::ZERO, &limits);
-        assert_eq!(dropped.iter().map(call).collect::<Vec<_>>(), [0]);
+        let dropped = link.wait(cast(2_000, 1), Duration::ZERO, &limits, &mut Unlimited);
+        assert_eq!(dropped.iter().map(|(message, _)| call(message)).collect::<Vec<_>>(), [0]);
         assert_eq!((link.buffered(), link.dropped()), (2_000, 1));
-        assert_eq!(link.take_waiting().map(|waiting| call(&waiting.message)), Some(1));
-        assert_eq!(link.wait(cast(2_001, 1), Duration::ZERO, &limits), [], "there is room again");
+        assert_eq!(link.take_waiting(&mut Unlimited).map(|waiting| call(&waiting.message)), Some(1));
+        assert_eq!(link.wait(cast(2_001, 1), Duration::ZERO, &limits, &mut Unlimited), [], "there is room again");
         let order: Vec<u64> =
-            std::iter::from_fn(|| link.take_waiting()).map(|waiting| call(&waiting.message)).collect();
+            std::iter::from_fn(|| link.take_waiting(&mut Unlimited)).map(|waiting| call(&waiting.message)).collect();
         assert_eq!(order, (2..=2_001).collect::<Vec<_>>(), "first in, first out");
         assert_eq!(link.waiting_bytes, 0);
     }
@@ -287,14 +360,59 @@ mod tests {
         let limits = Limits { buffered_bytes_max: 100, ..Limits::default() };
         let mut link = away();
         for i in 0..4 {
-            assert_eq!(link.wait(cast(i, 25), Duration::ZERO, &limits), []);
+            assert_eq!(link.wait(cast(i, 25), Duration::ZERO, &limits, &mut Unlimited), []);
         }
-        let dropped = link.wait(cast(4, 26), Duration::ZERO, &limits);
-        assert_eq!(dropped.iter().map(call).collect::<Vec<_>>(), [0, 1]);
+        let dropped = link.wait(cast(4, 26), Duration::ZERO, &limits, &mut Unlimited);
+        assert_eq!(dropped.iter().map(|(message, _)| call(message)).collect::<Vec<_>>(), [0, 1]);
         assert_eq!((link.buffered(), link.waiting_bytes), (3, 76));
-        assert_eq!(link.wait(cast(5, 24), Duration::ZERO, &limits), []);
-        link.retain_waiting(|message| call(message) == 5);
+        assert_eq!(link.wait(cast(5, 24), Duration::ZERO, &limits, &mut Unlimited), []);
+        link.retain_waiting(&mut Unlimited, |message| call(message) == 5);
         assert_eq!((link.buffered(), link.waiting_bytes), (1, 24));
+    }
+
+    /// Two members: 2 frames and 20 bytes each as a floor, 3 frames and 30 bytes in the pool.
+    fn pool() -> NodePool {
+        let limits = Limits { buffered_frames_total_max: 7, buffered_bytes_total_max: 70, ..Limits::default() };
+        let mut pool = NodePool::new(&limits, 2, Servers::PER_NODE);
+        assert!((pool.floor(Total::BufferedFrames), pool.floor(Total::BufferedBytes)) == (1, 17));
+        assert!(pool.take(Total::BufferedFrames, 2) && pool.take(Total::BufferedBytes, 6));
+        pool
+    }
+
+    #[test]
+    fn buffers_that_are_full_in_all_drop_the_oldest_of_who_needs_room_and_of_nobody_else() {
+        let (limits, mut pool) = (Limits::default(), pool());
+        let (mut greedy, mut other) = (away(), away());
+        for i in 0..4 {
+            assert_eq!(greedy.wait(cast(i, 1), Duration::ZERO, &limits, &mut pool), []);
+        }
+        let dropped = greedy.wait(cast(4, 1), Duration::ZERO, &limits, &mut pool);
+        assert!(matches!(&dropped[..], [(message, Full::InAll)] if call(message) == 0));
+        assert_eq!(other.wait(cast(0, 17), Duration::ZERO, &limits, &mut pool), [], "its floor is its own");
+        let dropped = other.wait(cast(1, 1), Duration::ZERO, &limits, &mut pool);
+        assert!(matches!(&dropped[..], [(message, Full::InAll)] if call(message) == 0));
+        greedy.take_waiting(&mut pool).expect("four wait");
+        assert_eq!(other.wait(cast(2, 17), Duration::ZERO, &limits, &mut pool), [], "there is room again");
+        assert_eq!((greedy.buffered(), other.buffered()), (3, 2));
+    }
+
+    #[test]
+    fn a_payload_for_which_there_is_no_room_in_all_is_dropped_itself_and_all_room_comes_back() {
+        let (limits, mut pool) = (Limits::default(), pool());
+        let whole = pool.clone();
+        let mut link = away();
+        assert_eq!(link.wait(cast(0, 47), Duration::ZERO, &limits, &mut pool), [], "17 of its own, 30 of the pool");
+        let dropped = link.wait(cast(1, 48), Duration::ZERO, &limits, &mut pool);
+        let dropped: Vec<_> = dropped.iter().map(|(message, full)| (call(message), *full)).collect();
+        assert_eq!(dropped, [(0, Full::InAll), (1, Full::InAll)]);
+        assert_eq!((link.buffered(), link.dropped(), &pool), (0, 2, &whole));
+        for i in 2..5 {
+            assert_eq!(link.wait(cast(i, 10), Duration::ZERO, &limits, &mut pool), []);
+        }
+        link.retain_waiting(&mut pool, |message| call(message) == 3);
+        assert_eq!((link.waiting_bytes, pool.left(Total::BufferedFrames)), (10, 3));
+        assert_eq!(link.take_waiting_casts(&mut pool).len(), 1);
+        assert_eq!((link.waiting_bytes, pool), (0, whole));
     }
 
     #[test]

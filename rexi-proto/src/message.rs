@@ -190,7 +190,7 @@ pub enum ExitReason {
     Draining,
     /// The connection broke, and the cast or its reply with it. It may have run.
     ConnectionLost,
-    /// The reply was dropped from the callee's full buffer. It ran.
+    /// The reply was dropped from the callee's full buffer for this caller. It ran.
     ReplyDropped,
     /// The reply was larger than the limit. It ran.
     ReplyTooLarge,
@@ -210,6 +210,16 @@ pub enum ExitReason {
     TooManyBytes,
     /// The argument is not of the type that the function takes. It did not run.
     WrongType(Arc<str>),
+    /// The node runs as many jobs for all its peers as it may, and this caller's above its floor. It did not run; try
+    /// elsewhere, or again.
+    TooManyJobsInAll,
+    /// The arguments of all jobs of the node take as many bytes as they may, and this caller's more than its floor. It
+    /// did not run; try elsewhere, or again.
+    TooManyBytesInAll,
+    /// The node has as many streams open to all its peers as it may, and to this caller more than its floor. It ran.
+    TooManyStreamsInAll,
+    /// The reply was dropped since the callee's buffers for all its peers are full. It ran.
+    ReplyDroppedInAll,
 }
 
 impl fmt::Display for ExitReason {
@@ -233,6 +243,10 @@ impl fmt::Display for ExitReason {
             Self::TooManyStreams => "the server has as many streams open as it may",
             Self::TooManyBytes => "the caller's jobs hold as many bytes of arguments as they may",
             Self::WrongType(text) => return write!(f, "the argument is not what the function takes: {text}"),
+            Self::TooManyJobsInAll => "the node runs as many jobs for all its peers as it may",
+            Self::TooManyBytesInAll => "the node's jobs hold as many bytes of arguments in all as they may",
+            Self::TooManyStreamsInAll => "the node has as many streams open to all its peers as it may",
+            Self::ReplyDroppedInAll => "its reply was dropped, since the node's buffers are full in all",
         })
     }
 }

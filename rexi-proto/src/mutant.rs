@@ -22,16 +22,19 @@ pub enum Mutant {
     LatePerNodeServers,
     /// S1: a cast to a missing server is dropped without an answer.
     SilentMissingServer,
+    /// M27: what a caller says of a stream goes where casts go now, wherever its cast went.
+    AckFollowsPhase,
 }
 
 impl Mutant {
     /// Every mutant with the name that selects it.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::KillOnlyPerNode, "kill-only-per-node"),
         (Self::KillOnlySingleton, "kill-only-singleton"),
         (Self::KillFollowsPhase, "kill-follows-phase"),
         (Self::LatePerNodeServers, "late-per-node-servers"),
         (Self::SilentMissingServer, "silent-missing-server"),
+        (Self::AckFollowsPhase, "ack-follows-phase"),
     ];
 }
 

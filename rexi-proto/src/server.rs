@@ -19,6 +19,7 @@ use crate::limits::Limits;
 use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Trace};
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
+use crate::pool::{Pool, Total, Unlimited, grow, shrink};
 use crate::reply_stream::{ReplyStream, StreamSignal, StreamTimeouts};
 
 /// Who asked: a peer in one of its lives.
@@ -129,7 +130,7 @@ pub enum QuestionStep {
 
 /// One server's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Server {
+pub struct Server<P = Unlimited> {
     address: ServerAddress,
     jobs: BTreeMap<(Caller, CallRef), Job>,
     shares: BTreeMap<PeerId, Share>,
@@ -142,6 +143,7 @@ pub struct Server {
     ended: Option<DownReason>,
     timeouts: StreamTimeouts,
     limits: Limits,
+    pool: P,
     outputs: VecDeque<ServerOutput>,
 }
 
@@ -166,9 +168,42 @@ struct Share {
     streams: usize,
 }
 
+impl Share {
+    fn add_job(&mut self, bytes: usize, pool: &mut impl Pool) -> Result<(), ExitReason> {
+        if !grow(pool, Total::Jobs, &mut self.jobs, 1) {
+            return Err(ExitReason::TooManyJobsInAll);
+        }
+        if !grow(pool, Total::JobBytes, &mut self.bytes, bytes) {
+            shrink(pool, Total::Jobs, &mut self.jobs, 1);
+            return Err(ExitReason::TooManyBytesInAll);
+        }
+        Ok(())
+    }
+
+    fn remove_job(&mut self, bytes: usize, stream: ReplyStream, pool: &mut impl Pool) {
+        shrink(pool, Total::Jobs, &mut self.jobs, 1);
+        shrink(pool, Total::JobBytes, &mut self.bytes, bytes);
+        shrink(pool, Total::Streams, &mut self.streams, usize::from(stream != ReplyStream::Unopened));
+    }
+
+    fn release(mut self, pool: &mut impl Pool) {
+        let Self { jobs, bytes, streams } = self;
+        shrink(pool, Total::Jobs, &mut self.jobs, jobs);
+        shrink(pool, Total::JobBytes, &mut self.bytes, bytes);
+        shrink(pool, Total::Streams, &mut self.streams, streams);
+    }
+}
+
 impl Server {
-    /// A server without jobs.
+    /// A server without jobs, on a node on which nothing is bounded in all.
     pub fn new(address: ServerAddress, limits: &Limits) -> Self {
+        Self::with_pool(address, limits, Unlimited)
+    }
+}
+
+impl<P: Pool> Server<P> {
+    /// A server without jobs, which takes out of `pool` what its peers hold beyond their floors.
+    pub fn with_pool(address: ServerAddress, limits: &Limits, pool: P) -> Self {
         Self {
             address,
             jobs: BTreeMap::new(),
@@ -180,6 +215,7 @@ impl Server {
             ended: None,
             timeouts: StreamTimeouts::default(),
             limits: limits.clone(),
+            pool,
             outputs: VecDeque::new(),
         }
     }
@@ -258,7 +294,9 @@ impl Server {
             let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
         }
-        self.shares.clear();
+        for share in std::mem::take(&mut self.shares).into_values() {
+            share.release(&mut self.pool);
+        }
         for (caller, monitor) in std::mem::take(&mut self.monitors) {
             self.answer(caller, Message::Down(monitor, reason));
         }
@@ -272,6 +310,11 @@ impl Server {
     /// Jobs that run now.
     pub fn jobs(&self) -> usize {
         self.jobs.len()
+    }
+
+    /// Bytes of their arguments.
+    pub fn job_bytes(&self) -> usize {
+        self.shares.values().map(|share| share.bytes).sum()
     }
 
     /// Streams that are asked for or open.
@@ -319,32 +362,39 @@ impl Server {
     }
 
     fn handle_cast(&mut self, caller: Caller, cast: CastRequest) {
-        let place = (caller, cast.call);
-        let share = self.shares.get(&caller.peer).copied().unwrap_or_default();
-        let refusal = if self.draining {
-            Some(ExitReason::Draining)
-        } else if self.jobs.contains_key(&place) {
-            Some(ExitReason::DuplicateRef)
-        } else if self.tombstones.contains(&place) {
-            Some(ExitReason::Killed)
-        } else if share.jobs >= self.limits.jobs_max {
-            Some(ExitReason::TooManyJobs)
-        } else if share.bytes + cast.body.len() > self.limits.job_bytes_max {
-            Some(ExitReason::TooManyBytes)
-        } else {
-            None
-        };
-        if let Some(reason) = refusal {
+        if let Err(reason) = self.admit(caller, &cast) {
             let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
             return self.answer(caller, Message::Exit(exit));
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
         let (function, bytes) = (Arc::clone(&cast.function), cast.body.len());
-        self.jobs.insert(place, Job { id, function, bytes, replies: 0, stream: ReplyStream::Unopened, question: None });
-        let share = self.shares.entry(caller.peer).or_default();
-        (share.jobs, share.bytes) = (share.jobs + 1, share.bytes + bytes);
+        let job = Job { id, function, bytes, replies: 0, stream: ReplyStream::Unopened, question: None };
+        self.jobs.insert((caller, cast.call), job);
         self.outputs.push_back(ServerOutput::Spawn(self.key(caller, cast.call, id), cast));
+    }
+
+    /// Whether this cast may start a job; if so, its caller's share has grown by it.
+    fn admit(&mut self, caller: Caller, cast: &CastRequest) -> Result<(), ExitReason> {
+        let place = (caller, cast.call);
+        let share = self.shares.entry(caller.peer).or_default();
+        let admitted = if self.draining {
+            Err(ExitReason::Draining)
+        } else if self.jobs.contains_key(&place) {
+            Err(ExitReason::DuplicateRef)
+        } else if self.tombstones.contains(&place) {
+            Err(ExitReason::Killed)
+        } else if share.jobs >= self.limits.jobs_max {
+            Err(ExitReason::TooManyJobs)
+        } else if share.bytes + cast.body.len() > self.limits.job_bytes_max {
+            Err(ExitReason::TooManyBytes)
+        } else {
+            share.add_job(cast.body.len(), &mut self.pool)
+        };
+        if *share == Share::default() {
+            self.shares.remove(&caller.peer);
+        }
+        admitted
     }
 
     fn handle_kill(&mut self, caller: Caller, call: CallRef) {
@@ -404,9 +454,8 @@ impl Server {
     fn remove(&mut self, caller: Caller, call: CallRef) -> Option<Job> {
         let job = self.jobs.remove(&(caller, call))?;
         if let Some(share) = self.shares.get_mut(&caller.peer) {
-            (share.jobs, share.bytes) = (share.jobs - 1, share.bytes - job.bytes);
-            share.streams -= usize::from(job.stream != ReplyStream::Unopened);
-            if share.jobs == 0 {
+            share.remove_job(job.bytes, job.stream, &mut self.pool);
+            if *share == Share::default() {
                 self.shares.remove(&caller.peer);
             }
         }

@@ -33,15 +33,18 @@ fn a_mixed_cluster_keeps_its_promises() {
 }
 
 /// Cases that matter: runs that never met one of them prove nothing (SAFETY.md, non-vacuity).
-const WITNESSES: [&str; 18] = [
+const WITNESSES: [&str; 21] = [
     "a batch was killed",
     "a call ended in a down",
     "a call ended in a refusal",
     "a call was lost with its connection",
+    "a cast met a node that leaves",
     "a cast ran in another release than it was made for",
     "a cast was dropped",
+    "a cast was dropped from buffers full in all",
     "a connection was replaced",
     "a departure",
+    "a job was refused by the node's total",
     "a kill crossed the switch",
     "a node crashed with jobs in flight",
     "a reply was dropped",
@@ -63,6 +66,7 @@ fn each_broken_variant_breaks_a_promise() {
         (on(&[KillOnlyPerNode]), "S3"),
         (on(&[KillOnlySingleton]), "S3"),
         (on(&[KillFollowsPhase]), "S3"),
+        (on(&[AckFollowsPhase]), "L5"),
         (on(&[LatePerNodeServers]), "S6"),
         (on(&[LatePerNodeServers, SilentMissingServer]), "S1"),
     ];
@@ -211,6 +215,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => at.prop_map(|(wire, side)| Op::Notice { wire, side }),
         1 => n.clone().prop_map(|node| Op::Crash { node }),
         2 => (n.clone(), 0..4_u8).prop_map(|(node, step)| Op::Restart { node, step }),
+        1 => n.clone().prop_map(|node| Op::Drain { node }),
         1 => n.clone().prop_map(|node| Op::Depart { node }),
         6 => (n, 1..5_u8).prop_map(|(node, phase)| Op::Ceiling { node, phase }),
         2 => (1..17_u8).prop_map(|seconds| Op::Advance { seconds }),

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rexi_proto::{Incarnation, Limits, Mutants, NodeName, PeerConfig, PeerId, Profile, Release, Server, ServerAddress};
+use rexi_proto::{
+    Incarnation, Limits, Mutants, NodeName, NodePool, PeerConfig, PeerId, Profile, Release, Server, ServerAddress,
+};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::member::Member;
 use crate::node::{Node, Shared};
+use crate::pool::SharedPool;
 use crate::registry::{IntoEnding, Registry};
 use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
@@ -213,14 +216,16 @@ impl NodeBuilder {
         let all: BTreeMap<NodeName, Option<std::net::SocketAddr>> =
             peers.into_iter().map(|(name, address)| (name, Some(address))).chain([(name.clone(), None)]).collect();
         Arc::new_cyclic(|shared| {
+            let pool = SharedPool::new(NodePool::new(&limits, all.len(), profile.hosts()));
             let member = |(id, (name, address)): (u32, (&NodeName, &Option<SocketAddr>))| {
-                Arc::new(Member::new(shared.clone(), PeerId(id), name.clone(), *address, config.clone()))
+                Arc::new(Member::new(shared.clone(), PeerId(id), name.clone(), *address, config.clone(), pool.clone()))
             };
             let members_by_id: Vec<_> = (0..).zip(&all).map(member).collect();
             let singleton = profile
                 .hosts()
                 .contains(ServerAddress::Singleton)
-                .then(|| Arc::new(Singleton::new(shared.clone(), Server::new(ServerAddress::Singleton, &limits))));
+                .then(|| Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()))
+                .map(|server| Arc::new(Singleton::new(shared.clone(), server)));
             Shared {
                 members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
                 members_by_id,
@@ -232,6 +237,7 @@ impl NodeBuilder {
                 registry,
                 failures: Arc::new(Failures::new(errors_kept)),
                 singleton,
+                pool,
                 phase: watch::Sender::new(rollout.phase()),
                 rollout: Mutex::new(rollout),
                 endpoint,
@@ -239,7 +245,7 @@ impl NodeBuilder {
                 env,
                 flush: CancellationToken::new(),
                 draining: AtomicBool::new(false),
-                presence: Notify::new(),
+                presence: watch::Sender::new(0),
                 job_ended: Notify::new(),
                 next_call: AtomicU64::new(1),
             }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
-use rexi_proto::{BulkId, CloseCode, ConnectionId};
-use tokio::sync::Semaphore;
+use rexi_proto::{BulkId, CloseCode, ConnectionId, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -125,28 +125,63 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
     }
 }
 
-/// Takes payloads off their own QUIC streams, as many at once as the transport lets the peer open.
+/// Takes payloads off their own QUIC streams, as many at once as the transport lets the peer open. One that is complete
+/// counts until its frame has come, so that a peer cannot have more of them kept than it may send at once.
 async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Connection, id: ConnectionId) {
-    while let Ok(mut stream) = connection.accept_uni().await {
-        let (member, connection) = (Arc::clone(&member), connection.clone());
-        let bytes_max = shared.limits.payload_bytes_max as usize + BULK_HEADER_BYTES;
+    let places = Arc::new(Semaphore::new(shared.limits.bulk_streams_max as usize));
+    let large = Arc::new(Semaphore::new(1));
+    let bytes_max = shared.limits.payload_bytes_max as usize + BULK_HEADER_BYTES;
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        let Ok(stream) = connection.accept_uni().await else { return };
+        let (member, connection, large) = (Arc::clone(&member), connection.clone(), Arc::clone(&large));
         shared.spawn(async move {
-            match stream.read_to_end(bytes_max).await {
-                Ok(bytes) => match bytes.split_first_chunk::<BULK_HEADER_BYTES>() {
+            let _place = place;
+            match read_bulk(stream, bytes_max, &large).await {
+                Ok((bytes, _large)) => match bytes.split_first_chunk::<BULK_HEADER_BYTES>() {
                     Some((&header, _)) => {
                         let bulk = BulkId(u64::from_le_bytes(header));
-                        let body = Bytes::from(bytes).slice(BULK_HEADER_BYTES..);
+                        let body = bytes.slice(BULK_HEADER_BYTES..);
                         member.with(|peer, now| peer.handle_bulk(now, id, bulk, body));
+                        member.wait_for_frame(id, bulk).await;
                     }
                     None => close(&connection, CloseCode::BadFrame, "a payload without its number"),
                 },
-                Err(quinn::ReadToEndError::TooLong) => {
-                    close(&connection, CloseCode::BadFrame, "a payload above the limit");
-                }
+                Err(Some(reason)) => close(&connection, CloseCode::BadFrame, reason),
                 // The connection has ended, and with it what was in transfer.
-                Err(quinn::ReadToEndError::Read(_)) => {}
+                Err(None) => {}
             }
         });
+    }
+}
+
+/// Reads a payload and its number to their end. Beyond one window only one payload of a connection is read at a time:
+/// else as many of full length would be kept in part as there are streams. Whoever is first goes on to its end, so
+/// none waits for one that waits.
+async fn read_bulk(
+    mut stream: RecvStream,
+    bytes_max: usize,
+    large: &Arc<Semaphore>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Option<&'static str>> {
+    let (mut bytes, mut permit) = (Vec::new(), None);
+    loop {
+        let small = (STREAM_WINDOW_BYTES as usize).saturating_sub(bytes.len());
+        if small == 0 && permit.is_none() {
+            permit = Some(Arc::clone(large).acquire_owned().await.expect("it is never closed"));
+        }
+        let most = if permit.is_some() { READ_BYTES_MAX } else { small.min(READ_BYTES_MAX) };
+        let Some(chunk) = stream.read_chunk(most, true).await.map_err(|_| None)? else {
+            bytes.shrink_to_fit();
+            return Ok((bytes.into(), permit));
+        };
+        if bytes.len() + chunk.bytes.len() > bytes_max {
+            return Err(Some("a payload above the limit"));
+        }
+        if bytes.capacity() - bytes.len() < chunk.bytes.len() {
+            // By steps and not by doubling: memory is not taken for what has not arrived.
+            bytes.reserve_exact(chunk.bytes.len().max(bytes.len() / 8));
+        }
+        bytes.extend_from_slice(&chunk.bytes);
     }
 }
 
@@ -227,9 +262,6 @@ impl Writer {
         });
     }
 }
-
-/// Bytes that the reader takes at once.
-const READ_BYTES_MAX: usize = 64 << 10;
 
 /// A payload's own QUIC stream opens with its number: u64, little endian.
 const BULK_HEADER_BYTES: usize = 8;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{JobOver, QuestionError};
+use crate::pool::SharedPool;
 use crate::worker::Owner;
 
 /// What a running function knows of its job, and how it talks to its caller before its end.
@@ -192,7 +193,11 @@ impl Context {
     }
 
     /// Asks the server again whenever the job is woken, until it has an answer. `None`: not within the limit.
-    async fn wait<T>(&self, limit: Duration, mut ask: impl FnMut(&mut Server, JobKey) -> Option<T>) -> Option<T> {
+    async fn wait<T>(
+        &self,
+        limit: Duration,
+        mut ask: impl FnMut(&mut Server<SharedPool>, JobKey) -> Option<T>,
+    ) -> Option<T> {
         let answered = poll_fn(|cx| {
             self.owner.serve(|server, workers| match ask(server, self.job) {
                 Some(answer) => Poll::Ready(answer),

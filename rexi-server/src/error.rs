@@ -181,6 +181,10 @@ pub enum CallError {
     /// Our own buffer for that node was full. It did not run; try again later.
     #[error("dropped from the full buffer for that node")]
     Dropped,
+    /// Our own buffers for all nodes were full, and that node's share of them above its floor. It did not run; try
+    /// another node, or later.
+    #[error("dropped, since the buffers for all nodes are full together")]
+    DroppedInAll,
     /// The argument is larger than that node takes. It did not run.
     #[error("the argument is larger than that node takes")]
     TooLarge,
@@ -221,6 +225,7 @@ impl CallError {
             Answer::NoSuchServer(server) => Self::NoSuchServer(server),
             Answer::NoSuchFunction => Self::NoSuchFunction,
             Answer::Dropped => Self::Dropped,
+            Answer::DroppedInAll => Self::DroppedInAll,
             Answer::TooLarge => Self::TooLarge,
             Answer::Down(reason) => Self::Down(reason),
             Answer::Incompatible(refusal) => Self::Incompatible(refusal),
@@ -238,6 +243,7 @@ impl CallError {
             | Self::NoSuchFunction
             | Self::NoSuchServer(_)
             | Self::Dropped
+            | Self::DroppedInAll
             | Self::TooLarge
             | Self::Incompatible(_)
             | Self::WrongArgument { .. }
@@ -247,6 +253,8 @@ impl CallError {
                 ExitReason::DuplicateRef
                     | ExitReason::TooManyJobs
                     | ExitReason::TooManyBytes
+                    | ExitReason::TooManyJobsInAll
+                    | ExitReason::TooManyBytesInAll
                     | ExitReason::Draining
                     | ExitReason::Killed
                     | ExitReason::WrongType(_)

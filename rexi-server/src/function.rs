@@ -76,6 +76,7 @@ pub trait StreamFunction: 'static {
 pub struct Life {
     accepted_since: Release,
     emitted_since: Release,
+    silent_since: Option<Release>,
     retired_in: Option<Release>,
 }
 
@@ -83,7 +84,7 @@ impl Life {
     /// Accepted and emitted since this release. A function that joins a running service is emitted a release later: see
     /// [`Life::emitted_since`].
     pub const fn since(release: Release) -> Self {
-        Self { accepted_since: release, emitted_since: release, retired_in: None }
+        Self { accepted_since: release, emitted_since: release, silent_since: None, retired_in: None }
     }
 
     /// The first release that may call it; earlier ones only run it.
@@ -93,6 +94,17 @@ impl Life {
     #[must_use]
     pub const fn emitted_since(self, release: Release) -> Self {
         Self { emitted_since: release, ..self }.checked()
+    }
+
+    /// The first release that calls it no more, and still runs it. A function is silent for a release before it is
+    /// retired: else the last release that calls it meets the first that does not have it.
+    ///
+    /// # Panics
+    /// Where that is not after the first release that may call it, or after it is retired. In a constant, that does not
+    /// compile.
+    #[must_use]
+    pub const fn silent_since(self, release: Release) -> Self {
+        Self { silent_since: Some(release), ..self }.checked()
     }
 
     /// The first release that neither calls nor runs it.
@@ -106,14 +118,20 @@ impl Life {
 
     /// The row of the function with this life.
     pub fn row(self, name: &'static str) -> FunctionRow {
-        let Self { accepted_since, emitted_since, retired_in } = self;
-        FunctionRow { name: name.into(), accepted_since, emitted_since, retired_in }
+        let Self { accepted_since, emitted_since, silent_since, retired_in } = self;
+        FunctionRow { name: name.into(), accepted_since, emitted_since, silent_since, retired_in }
     }
 
     const fn checked(self) -> Self {
         assert!(!self.emitted_since.is_before(self.accepted_since), "a function is emitted before it is accepted");
         if let Some(retired_in) = self.retired_in {
             assert!(self.emitted_since.is_before(retired_in), "a function is retired before it is emitted");
+        }
+        if let Some(silent_since) = self.silent_since {
+            assert!(self.emitted_since.is_before(silent_since), "a function is silent before it is emitted");
+            if let Some(retired_in) = self.retired_in {
+                assert!(!retired_in.is_before(silent_since), "a function is retired before it is silent");
+            }
         }
         self
     }
@@ -210,8 +228,8 @@ where
 /// Declares typed functions: each a type that implements [`Function`], or [`StreamFunction`] where it says `stream`.
 ///
 /// After the name comes what it takes, in parentheses: nothing, one type, or a tuple's types. `since` is the first
-/// release that runs it; `emitted`, where it is given, the first that may call it; `retired`, where it is given, the
-/// first without it.
+/// release that runs it; where they are given, `emitted` is the first that may call it, `silent` the first that calls
+/// it no more, and `retired` the first without it.
 ///
 /// ```
 /// # type Key = String; type Value = Vec<u8>; type KvError = String;
@@ -221,17 +239,23 @@ where
 ///     /// Writes a key: run since 1.1, called since 1.2.
 ///     pub Put = "kv.put" (Key, Value) -> (), error KvError, since 1.1, emitted 1.2;
 ///     /// All keys.
-///     Keys = "kv.keys" () -> stream Key, error KvError, since 1.0.1, retired 2.0;
+///     Keys = "kv.keys" () -> stream Key, error KvError, since 1.0.1, silent 1.2, retired 2.0;
 /// }
 /// # use rexi_server::{Function, Release, StreamFunction};
 /// # assert_eq!(Put::LIFE.row(Put::NAME).emitted_since, Release(1, 2, 0));
 /// # assert_eq!(Keys::LIFE.row(Keys::NAME).accepted_since, Release(1, 0, 1));
+/// # assert_eq!(Keys::LIFE.row(Keys::NAME).silent_since, Some(Release(1, 2, 0)));
 /// # assert_eq!(Keys::LIFE.row(Keys::NAME).retired_in, Some(Release(2, 0, 0)));
 /// ```
 /// ```compile_fail
 /// rexi_server::function! {
 ///     /// Retired before it is emitted.
 ///     pub Get = "kv.get" (u8) -> u8, error String, since 1.1, retired 1.0;
+/// }
+/// ```compile_fail
+/// rexi_server::function! {
+///     /// Silent before it is emitted.
+///     pub Get = "kv.get" (u8) -> u8, error String, since 1.1, emitted 1.2, silent 1.2;
 /// }
 /// ```
 #[macro_export]
@@ -241,12 +265,14 @@ macro_rules! function {
         $(#[$attribute:meta])* $visibility:vis $name:ident = $wire:literal $argument:tt -> stream $item:ty,
         error $error:ty, since $since:literal $(. $since_patch:literal)?
         $(, emitted $emitted:literal $(. $emitted_patch:literal)?)?
+        $(, silent $silent:literal $(. $silent_patch:literal)?)?
         $(, retired $retired:literal $(. $retired_patch:literal)?)?; $($rest:tt)*
     ) => {
         $crate::function! {
             @declare StreamFunction Item [$item] $(#[$attribute])* $visibility $name = $wire $argument, $error,
             $crate::Life::since($crate::function!(@release $since $(. $since_patch)?))
                 $(.emitted_since($crate::function!(@release $emitted $(. $emitted_patch)?)))?
+                $(.silent_since($crate::function!(@release $silent $(. $silent_patch)?)))?
                 $(.retired_in($crate::function!(@release $retired $(. $retired_patch)?)))?
         }
         $crate::function! { $($rest)* }
@@ -255,12 +281,14 @@ macro_rules! function {
         $(#[$attribute:meta])* $visibility:vis $name:ident = $wire:literal $argument:tt -> $reply:ty,
         error $error:ty, since $since:literal $(. $since_patch:literal)?
         $(, emitted $emitted:literal $(. $emitted_patch:literal)?)?
+        $(, silent $silent:literal $(. $silent_patch:literal)?)?
         $(, retired $retired:literal $(. $retired_patch:literal)?)?; $($rest:tt)*
     ) => {
         $crate::function! {
             @declare Function Reply [$reply] $(#[$attribute])* $visibility $name = $wire $argument, $error,
             $crate::Life::since($crate::function!(@release $since $(. $since_patch)?))
                 $(.emitted_since($crate::function!(@release $emitted $(. $emitted_patch)?)))?
+                $(.silent_since($crate::function!(@release $silent $(. $silent_patch)?)))?
                 $(.retired_in($crate::function!(@release $retired $(. $retired_patch)?)))?
         }
         $crate::function! { $($rest)* }

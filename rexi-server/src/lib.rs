@@ -52,6 +52,7 @@ mod context;
 mod worker;
 mod failures;
 mod singleton;
+mod pool;
 mod rollout;
 mod dial;
 mod accept;
@@ -90,14 +91,14 @@ pub use request::Request;
 pub use rexi_proto::{
     Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
     LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
-    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Trace, UnknownPhase, VersionRange, WireVersion,
+    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Total, Trace, UnknownPhase, VersionRange, WireVersion,
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};
 pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use semver::Version;
 pub use shape::{Shape, ShapeError};
-pub use status::{NodeStatus, PeerPresence, PeerStatus};
+pub use status::{NodeStatus, PeerPresence, PeerStatus, PresenceWatch};
 pub use stream::ReplyStream;
 pub use tokio_util::sync::CancellationToken;
 

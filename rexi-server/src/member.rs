@@ -10,14 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase, Presence,
-    Refusal, Server, Session,
+    BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase,
+    Presence, Refusal, Server, Session,
 };
 use tokio::sync::Notify;
 
 use crate::handshake::HANDSHAKE_LIMIT;
 use crate::mailbox::Inbox;
 use crate::node::Shared;
+use crate::pool::SharedPool;
 use crate::status::PeerStatus;
 use crate::worker::{self, Owner, Workers};
 
@@ -34,15 +35,15 @@ pub(crate) struct Member {
     /// The connection has come or gone.
     pub(crate) changed: Notify,
     /// The link may take frames again.
-    room: Notify,
-    /// Who waits for that.
-    wait_for_room: AtomicUsize,
+    room: Waiters,
+    /// A frame may have come for a payload that was there before it.
+    joined: Waiters,
     /// Dial now, whatever the backoff says.
     pub(crate) kicked: Notify,
 }
 
 struct State {
-    peer: Peer<Arc<Inbox>>,
+    peer: Peer<Arc<Inbox>, SharedPool>,
     workers: Workers,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
@@ -62,9 +63,10 @@ impl Member {
         name: NodeName,
         address: Option<SocketAddr>,
         config: PeerConfig,
+        pool: SharedPool,
     ) -> Self {
         let state = State {
-            peer: Peer::new(id, config, Duration::ZERO),
+            peer: Peer::with_pool(id, config, pool, Duration::ZERO),
             workers: Workers::default(),
             connection: None,
             latest: None,
@@ -81,8 +83,8 @@ impl Member {
             state: Mutex::new(state),
             writable: Notify::new(),
             changed: Notify::new(),
-            room: Notify::new(),
-            wait_for_room: AtomicUsize::new(0),
+            room: Waiters::default(),
+            joined: Waiters::default(),
             kicked: Notify::new(),
         }
     }
@@ -100,7 +102,10 @@ impl Member {
     }
 
     /// Changes the peer's state once and does what comes of it.
-    pub(crate) fn with<T>(self: &Arc<Self>, change: impl FnOnce(&mut Peer<Arc<Inbox>>, Duration) -> T) -> T {
+    pub(crate) fn with<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Peer<Arc<Inbox>, SharedPool>, Duration) -> T,
+    ) -> T {
         let now = self.now();
         let mut state = self.lock();
         let result = change(&mut state.peer, now);
@@ -109,7 +114,7 @@ impl Member {
     }
 
     /// Changes the per-node server once, with its workers at hand, and does what comes of it.
-    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
         let mut guard = self.lock();
         let State { peer, workers, .. } = &mut *guard;
         let taken = peer.with_server(|server| take(server, workers));
@@ -184,7 +189,7 @@ impl Member {
     pub(crate) fn presence_changed(&self) {
         self.changed.notify_waiters();
         if let Some(shared) = self.shared.upgrade() {
-            shared.presence.notify_waiters();
+            shared.presence.send_modify(|changes| *changes += 1);
         }
     }
 
@@ -230,24 +235,12 @@ impl Member {
 
     /// Waits until a cast would go straight to the writer, or be answered at once.
     pub(crate) async fn wait_clear(&self) {
-        struct Waits<'a>(&'a AtomicUsize);
-        impl Drop for Waits<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        // Before the lock is taken, so that whoever changes the state after that sees it.
-        self.wait_for_room.fetch_add(1, Ordering::Relaxed);
-        let _waits = Waits(&self.wait_for_room);
-        loop {
-            let room = self.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            if self.lock().peer.is_clear() {
-                return;
-            }
-            room.await;
-        }
+        self.room.wait(|| self.lock().peer.is_clear()).await;
+    }
+
+    /// Waits until the frame of this payload has come, or its connection has gone.
+    pub(crate) async fn wait_for_frame(&self, connection: ConnectionId, bulk: BulkId) {
+        self.joined.wait(|| !self.lock().peer.awaits_frame(connection, bulk)).await;
     }
 
     /// Ends the peer's stay when its time has come, for as long as the node lives.
@@ -354,8 +347,11 @@ impl Member {
         if state.peer.wants_write() {
             self.writable.notify_one();
         }
-        if self.wait_for_room.load(Ordering::Relaxed) > 0 && state.peer.is_clear() {
-            self.room.notify_waiters();
+        if self.room.any() && state.peer.is_clear() {
+            self.room.wake();
+        }
+        if self.joined.any() {
+            self.joined.wake();
         }
         announced
     }
@@ -376,6 +372,45 @@ impl Member {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds a member")
+    }
+}
+
+/// Tasks that wait for the state to change. Whoever changes it need not wake anybody where nobody waits.
+#[derive(Default)]
+struct Waiters {
+    notify: Notify,
+    count: AtomicUsize,
+}
+
+impl Waiters {
+    /// Waits until `ready` says so, which looks at the state.
+    async fn wait(&self, ready: impl Fn() -> bool) {
+        struct Counted<'a>(&'a AtomicUsize);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // Before the lock is taken, so that whoever changes the state after that sees it.
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted(&self.count);
+        loop {
+            let woken = self.notify.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if ready() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    fn wake(&self) {
+        self.notify.notify_waiters();
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::{
-    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release,
+    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release, Total,
 };
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -26,11 +26,12 @@ use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::mailbox::Mailbox;
 use crate::member::Member;
+use crate::pool::SharedPool;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::rollout::{RolloutControl, RolloutStatus};
 use crate::singleton::Singleton;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, PresenceWatch};
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
     pub(crate) members_by_id: Vec<Arc<Member>>,
     pub(crate) singleton: Option<Arc<Singleton>>,
+    pub(crate) pool: SharedPool,
     pub(crate) rollout: Mutex<rexi_proto::Rollout>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) endpoint: quinn::Endpoint,
@@ -65,7 +67,8 @@ pub(crate) struct Shared {
     /// Set when connections are to say their last words.
     pub(crate) flush: CancellationToken,
     pub(crate) draining: AtomicBool,
-    pub(crate) presence: Notify,
+    /// How often a member has come or gone, or a try to connect has failed.
+    pub(crate) presence: watch::Sender<u64>,
     pub(crate) job_ended: Notify,
     pub(crate) next_call: AtomicU64,
 }
@@ -169,15 +172,9 @@ impl Node {
 
     /// Waits until every member is connected. Waits for as long as one is not: see [`Node::status`] for who and why.
     pub async fn ready(&self) {
-        let shared = self.shared();
-        loop {
-            let changed = shared.presence.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if shared.members_by_id.iter().all(|member| member.is_connected()) {
-                return;
-            }
-            changed.await;
+        let mut presence = self.watch_presence();
+        while !self.shared().members_by_id.iter().all(|member| member.is_connected()) {
+            presence.changed().await;
         }
     }
 
@@ -188,9 +185,9 @@ impl Node {
         self.shared().stop();
     }
 
-    /// Waits until a member has come or gone, or a try to connect has failed.
-    pub async fn presence_changed(&self) {
-        self.shared().presence.notified().await;
+    /// Hears of members that come and go from now on.
+    pub fn watch_presence(&self) -> PresenceWatch {
+        PresenceWatch::new(self.clone(), self.shared().presence.subscribe())
     }
 
     /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest
@@ -311,6 +308,7 @@ impl Shared {
             stream_timeouts: peers.iter().fold(singleton_timeouts, |sum, peer| sum + peer.stats.stream_timeouts),
             singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
             stray_datagrams: self.doorman.strays(),
+            pool_left: Total::ALL.map(|total| (total, self.pool.left(total))),
             peers,
         }
     }

@@ -10,6 +10,7 @@ use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutp
 use tokio::sync::Notify;
 
 use crate::node::Shared;
+use crate::pool::SharedPool;
 use crate::worker::{self, Owner, Workers};
 
 /// The node's singleton.
@@ -22,12 +23,12 @@ pub(crate) struct Singleton {
 }
 
 struct State {
-    server: Server,
+    server: Server<SharedPool>,
     workers: Workers,
 }
 
 impl Singleton {
-    pub(crate) fn new(shared: Weak<Shared>, server: Server) -> Self {
+    pub(crate) fn new(shared: Weak<Shared>, server: Server<SharedPool>) -> Self {
         Self {
             shared,
             queue: Mutex::default(),
@@ -68,7 +69,7 @@ impl Singleton {
     }
 
     /// Changes the server once, with its workers at hand, and does what comes of it, before anybody else can.
-    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
         let mut guard = self.lock();
         let State { server, workers } = &mut *guard;
         let taken = take(server, workers);

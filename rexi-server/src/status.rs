@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 
-use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts};
+use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts, Total};
+use tokio::sync::watch;
 
+use crate::node::Node;
 use crate::rollout::RolloutStatus;
 
 /// A node as it is now.
@@ -32,6 +34,9 @@ pub struct NodeStatus {
     pub singleton_queue: usize,
     /// Datagrams that belonged to no connection, from addresses that no member has.
     pub stray_datagrams: u64,
+    /// What is left of each total over all peers, beyond what is kept for each as its floor. At 0, peers that hold more
+    /// than their floor are refused more; others are not.
+    pub pool_left: [(Total, usize); Total::ALL.len()],
     /// The members, by name, the node itself among them.
     pub peers: Vec<PeerStatus>,
 }
@@ -68,6 +73,33 @@ pub enum PeerPresence {
     Gone,
     /// The two releases may not speak; what is sent to it is answered at once.
     Refused(Box<Refusal>),
+}
+
+/// Hears of members that come and go: see [`Node::watch_presence`]. It keeps the node running.
+#[derive(Clone, Debug)]
+pub struct PresenceWatch {
+    node: Node,
+    changes: watch::Receiver<u64>,
+}
+
+impl PresenceWatch {
+    pub(crate) fn new(node: Node, changes: watch::Receiver<u64>) -> Self {
+        Self { node, changes }
+    }
+
+    /// Waits until a member has come or gone, or a try to connect has failed, since this was last heard of or since
+    /// the watch was made: what changes while nobody waits is not missed. Several changes may be heard of as one, so
+    /// look at [`Node::status`] before each wait.
+    ///
+    /// Cancel safe.
+    pub async fn changed(&mut self) {
+        self.changes.changed().await.expect("the node, which sends, is kept by this");
+    }
+
+    /// The node that is watched.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
 }
 
 impl From<&Presence> for PeerPresence {

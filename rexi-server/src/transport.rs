@@ -9,7 +9,7 @@ use quinn::{
     AckFrequencyConfig, ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
     TransportConfig, VarInt,
 };
-use rexi_proto::Limits;
+use rexi_proto::{Limits, STREAM_WINDOW_BYTES};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::doorman::Doorman;
@@ -80,14 +80,16 @@ fn transport(limits: &Limits) -> TransportConfig {
     // An acknowledgement per 50 packets or 5 ms: a third less CPU a call than quinn's default (FIGURES.md).
     ack.ack_eliciting_threshold(VarInt::from_u32(50)).max_ack_delay(Some(Duration::from_millis(5)));
     let mut transport = TransportConfig::default();
+    let bulk_streams = limits.bulk_streams_max.min(100);
     transport
         // The ordered lane, and no other.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         // Each allowed stream takes memory beforehand.
-        .max_concurrent_uni_streams(VarInt::from_u32(limits.bulk_streams_max.min(100)))
+        .max_concurrent_uni_streams(VarInt::from_u32(bulk_streams))
         // What bulk may have in flight is what small calls wait behind: 1 to 2 times the bandwidth-delay product.
-        .stream_receive_window(VarInt::from_u32(256 << 10))
-        .receive_window(VarInt::from_u32(8 << 20))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
+        // The lane and each bulk stream can use their windows in full; nothing could use more.
+        .receive_window(VarInt::from_u32((1 + bulk_streams) * STREAM_WINDOW_BYTES))
         .send_window(8 << 20)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(Duration::from_secs(2)))

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::failures::Origin;
 use crate::member::Member;
 use crate::node::Shared;
+use crate::pool::SharedPool;
 use crate::singleton::Singleton;
 
 /// The server that a worker answers to.
@@ -98,7 +99,7 @@ impl Drop for Worker {
 
 impl Owner {
     /// Changes the server once and does what comes of it.
-    pub(crate) fn serve<T>(&self, take: impl FnOnce(&mut Server, &mut Workers) -> T) -> T {
+    pub(crate) fn serve<T>(&self, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
         match self {
             Self::PerNode(member) => member.serve(take),
             Self::Singleton(singleton) => singleton.serve(take),

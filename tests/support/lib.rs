@@ -4,6 +4,7 @@
 //! fails with what it waited for.
 
 mod log;
+mod modes;
 mod stranger;
 mod witness;
 
@@ -17,8 +18,9 @@ use rexi_server::{
 };
 
 pub use log::Log;
+pub use modes::{MODES, Mode, Script, in_every_mode};
 pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello};
-pub use witness::{Traffic, Witness};
+pub use witness::{Held, Traffic, Witness};
 
 /// A name that is known to be good.
 pub fn name(name: &str) -> NodeName {
@@ -66,34 +68,38 @@ impl Cluster {
         &self.authority
     }
 
-    /// Describes a member with all others as its peers and the functions that tests use: `echo`, `fail`, `panic`,
-    /// `forever`, `server`.
+    /// Describes a member with all others as its peers and the functions that tests use.
     pub fn builder(&self, of: &str, profile: Profile) -> NodeBuilder {
         let own = name(of);
         let mut builder = Node::builder(own.clone(), profile, self.identity(of)).listen(self.address(of));
         for (peer, &address) in self.addresses.iter().filter(|(peer, _)| **peer != own) {
             builder = builder.peer(peer.clone(), address);
         }
-        builder
-            .function("echo", |_, argument: Bytes| async move { Ok::<_, String>(argument) })
-            .function("fail", |_, argument: Bytes| async move {
-                Err::<(), _>(String::from_utf8_lossy(&argument).into_owned())
-            })
-            .function("panic", panics)
-            .function("forever", |_, _| std::future::pending::<Result<(), String>>())
-            .function("server", |job: Context, _| async move {
-                let server: &[u8] = match job.server() {
-                    ServerAddress::Singleton => b"singleton",
-                    ServerAddress::PerNode => b"per-node",
-                };
-                Ok::<_, String>(Bytes::from_static(server))
-            })
+        functions(builder)
     }
 
     /// Starts a member of that release.
     pub fn start(&self, of: &str, number: &str) -> Node {
         self.builder(of, release(number)).start().expect("a node that is described well starts")
     }
+}
+
+/// Adds the functions that tests use: `echo`, `fail`, `panic`, `forever`, `server`.
+pub fn functions(node: NodeBuilder) -> NodeBuilder {
+    node.function("echo", |_, argument: Bytes| async move { Ok::<_, String>(argument) })
+        .function(
+            "fail",
+            |_, argument: Bytes| async move { Err::<(), _>(String::from_utf8_lossy(&argument).into_owned()) },
+        )
+        .function("panic", panics)
+        .function("forever", |_, _| std::future::pending::<Result<(), String>>())
+        .function("server", |job: Context, _| async move {
+            let server: &[u8] = match job.server() {
+                ServerAddress::Singleton => b"singleton",
+                ServerAddress::PerNode => b"per-node",
+            };
+            Ok::<_, String>(Bytes::from_static(server))
+        })
 }
 
 async fn panics(_: Context, argument: Bytes) -> Result<(), String> {
@@ -120,6 +126,18 @@ pub fn peer(node: &Node, of: &str) -> PeerStatus {
     found.unwrap_or_else(|| panic!("{of} is a member"))
 }
 
+/// Lets virtual time move on.
+pub async fn pass(time: Duration) {
+    assert!(tokio::time::timeout(time, std::future::pending::<()>()).await.is_err());
+}
+
+/// Waits until nothing of these nodes is left to be done: no job, no open call.
+pub async fn idle(nodes: &[Node]) {
+    for node in nodes {
+        until("nothing to be left", node, |node| node.status().jobs == 0 && node.status().calls == 0).await;
+    }
+}
+
 /// Waits for `future`, but not for longer than a busy machine could need.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(Duration::from_secs(30), future).await;
@@ -129,10 +147,11 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// Waits until `condition` holds, looking at it again whenever a member of `node` comes or goes, and every 5 ms.
 pub async fn until(what: &str, node: &Node, mut condition: impl FnMut(&Node) -> bool) {
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    let mut presence = node.watch_presence();
     let holds = async {
         while !condition(node) {
             tokio::select! {
-                () = node.presence_changed() => {}
+                () = presence.changed() => {}
                 _ = ticks.tick() => {}
             }
         }

@@ -1,8 +1,9 @@
-//! A function that writes down who ran it, and a caller that does not stop calling.
+//! A function that writes down who ran it, one that never ends by itself, and a caller that does not stop calling.
 //!
-//! With the one a test shows that nothing ran which must not; with the other, that a good peer was not disturbed.
+//! With the first a test shows that nothing ran which must not; with the second, that what must end has ended; with the
+//! third, that a good peer was not disturbed.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rexi_server::{Bytes, Context, Node, NodeBuilder, NodeName, Request};
@@ -44,6 +45,44 @@ impl Witness {
     pub fn arguments(&self) -> Vec<Bytes> {
         let runs = self.runs.lock().expect("nothing panics while it holds the runs");
         runs.iter().map(|(_, argument)| argument.clone()).collect()
+    }
+}
+
+/// Every execution of the function `held`, which ends only when it is killed.
+#[derive(Clone, Default)]
+pub struct Held {
+    started: Arc<AtomicUsize>,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Held {
+    /// Adds the function.
+    pub fn on(&self, builder: NodeBuilder) -> NodeBuilder {
+        struct Dropped(Arc<AtomicUsize>);
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let held = self.clone();
+        builder.function("held", move |_, _| {
+            let Self { started, dropped } = held.clone();
+            async move {
+                let _dropped = Dropped(dropped);
+                started.fetch_add(1, Ordering::Relaxed);
+                std::future::pending::<Result<(), String>>().await
+            }
+        })
+    }
+
+    /// Executions so far.
+    pub fn started(&self) -> usize {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// Executions whose drop code has run.
+    pub fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::Relaxed)
     }
 }
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::finding::{Example, Finding, FindingKind, Findings, in_words, of_call, of_job};
 use super::join::{Call, Fate, Job, Joined, Process, node_name};
 use super::stray_end::StrayEnds;
-use super::{ProcessEnd, monitor};
-use crate::ledger::{Ending, Outcome, Work};
+use super::{ProcessEnd, gather, monitor, question, stream};
+use crate::ledger::{Ending, GatherEnd, Outcome, Work};
 
 /// The numbers of a run. The five fates of a call add up to `casts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -51,11 +51,28 @@ pub struct Counts {
     pub answers_after_kill: u64,
     /// Processes that ended without being asked to.
     pub crashed: u64,
-    /// The longest time that a `Hold` job ran on after its kill or its caller's death, in microseconds.
+    /// The longest time that a `Hold` or `Stream` job ran on after its kill or its caller's death, in microseconds.
     pub orphan_max_us: u64,
     /// Monitors that neither fired nor were taken away for 25 s after a process of the node they watch had ended, on a
     /// process that lived on.
     pub monitors_silent: u64,
+    /// Streams that their callers started.
+    pub streams: u64,
+    /// Items of them that their callers received.
+    pub items: u64,
+    /// Streams with a gap, an item that came twice, out of order, wrong, unsent or behind their end, or with a job that
+    /// went on without an acknowledgement; and streams that ended as if they were whole.
+    pub streams_broken: u64,
+    /// Questions whose responses their jobs heard.
+    pub questions: u64,
+    /// Calls with a question or a response that went astray.
+    pub questions_astray: u64,
+    /// Gathers begun.
+    pub gathers: u64,
+    /// Of those: as many answered as were needed.
+    pub quorums: u64,
+    /// Gathers that did not end by their limit, and quorums that the ledgers contradict.
+    pub gathers_broken: u64,
 }
 
 pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
@@ -65,6 +82,11 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
         casts: joined.calls.len() as u64,
         jobs: joined.jobs.len() as u64,
         monitors_silent: monitor::silent(joined).count,
+        streams: joined.calls.iter().filter(|call| call.started).count() as u64,
+        items: joined.talks.values().map(|talk| talk.received.len() as u64).sum(),
+        questions: joined.talks.values().map(|talk| talk.heard.len() as u64).sum(),
+        gathers: joined.gathers.len() as u64,
+        quorums: gather::ends(joined).get(&GatherEnd::Reached).copied().unwrap_or(0),
         ..Counts::default()
     };
     let mut found = Findings::default();
@@ -78,6 +100,28 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
     }
     count_strays(joined, &mut found);
     monitor::find_unserved(joined, &mut found);
+    stream::find(joined, &mut found);
+    question::find(joined, &mut found);
+    gather::find(joined, &mut found);
+    find_crashed(joined, &mut found);
+    use FindingKind as K;
+    let sum = |kinds: &[K]| kinds.iter().map(|&kind| found.count(kind)).sum::<u64>();
+    counts.executed_twice = sum(&[K::ExecutedTwice]);
+    counts.orphans = sum(&[K::OrphanAfterKill, K::Orphan]);
+    counts.wrong = sum(&[K::WrongReply, K::UnfitAnswer, K::UnaskedExit, K::AnswerUnlikeJob, K::JobUnlikeCall]);
+    counts.reply_without_job = sum(&[K::ReplyWithoutJob]);
+    counts.job_without_call = sum(&[K::JobWithoutCall]);
+    counts.answered_twice = sum(&[K::AnsweredTwice]);
+    counts.refused = sum(&[K::NoSuchServer, K::NoSuchFunction]);
+    counts.crashed = sum(&[K::Crashed]);
+    counts.streams_broken = sum(&[K::ItemGap, K::ItemTwice, K::ItemReordered, K::WrongItem, K::ItemUnsent])
+        + sum(&[K::ItemAfterEnd, K::StreamShort, K::AckAstray]);
+    counts.questions_astray = sum(&[K::QuestionAstray, K::ResponseAstray]);
+    counts.gathers_broken = sum(&[K::GatherLate, K::QuorumContradicted]);
+    (counts, found.into_list())
+}
+
+fn find_crashed(joined: &Joined<'_>, found: &mut Findings) {
     for process in &joined.processes {
         if let ProcessEnd::Crashed { at_us } = process.end {
             found.add(FindingKind::Crashed, || Example {
@@ -89,17 +133,6 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
             });
         }
     }
-    use FindingKind as K;
-    let sum = |kinds: &[K]| kinds.iter().map(|&kind| found.count(kind)).sum();
-    counts.executed_twice = sum(&[K::ExecutedTwice]);
-    counts.orphans = sum(&[K::OrphanAfterKill, K::Orphan]);
-    counts.wrong = sum(&[K::WrongReply, K::UnfitAnswer, K::UnaskedExit, K::AnswerUnlikeJob, K::JobUnlikeCall]);
-    counts.reply_without_job = sum(&[K::ReplyWithoutJob]);
-    counts.job_without_call = sum(&[K::JobWithoutCall]);
-    counts.answered_twice = sum(&[K::AnsweredTwice]);
-    counts.refused = sum(&[K::NoSuchServer, K::NoSuchFunction]);
-    counts.crashed = sum(&[K::Crashed]);
-    (counts, found.into_list())
 }
 
 /// How often each outcome was the first answer.
@@ -121,9 +154,9 @@ pub(super) fn is_orphan(joined: &Joined<'_>, job: &Job) -> bool {
     ran_on || job.end.is_none() && !joined.processes[job.on].died()
 }
 
-/// How long a job that waits for its kill ran on after it, or after its caller's death.
+/// How long a job that waits for its caller ran on after its kill, or after its caller's death.
 pub(super) fn ran_on_us(joined: &Joined<'_>, job: &Job) -> u64 {
-    if job.work != Work::Hold {
+    if !job.work.ends_by_kill() {
         return 0;
     }
     // A process that dies takes its jobs along; how long they had run on by then still counts.
@@ -143,7 +176,8 @@ fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut
         Fate::CallerDied => counts.caller_died += 1,
         Fate::Lost => {
             counts.lost += 1;
-            found.add(FindingKind::Lost, || of_call(joined, call));
+            let kind = if call.work == Work::Stream { FindingKind::StreamSilent } else { FindingKind::Lost };
+            found.add(kind, || of_call(joined, call));
         }
     }
     counts.timed_out += u64::from(call.timed_out_us.is_some());
@@ -162,29 +196,40 @@ fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut
         found.add(FindingKind::ReplyWithoutJob, || of_call(joined, call));
     }
     let ending = call.job.filter(|_| call.jobs == 1).and_then(|job| joined.jobs[job].end);
-    if let (Outcome::Reply, Some((Ending::Failed, _))) | (Outcome::FailedAsAsked, Some((Ending::Done, _))) =
-        (outcome, ending)
-    {
+    if ending.is_some_and(|(how, _)| !fits(outcome, how)) {
         found.add(FindingKind::AnswerUnlikeJob, || of_call(joined, call));
     }
 }
 
+/// Whether a job that ended so can have given this answer.
+fn fits(outcome: Outcome, how: Ending) -> bool {
+    match outcome {
+        Outcome::Reply => how != Ending::Failed,
+        Outcome::FailedAsAsked | Outcome::Cancelled => how != Ending::Done,
+        Outcome::StreamDone => how == Ending::Done,
+        _ => true,
+    }
+}
+
 /// What is wrong with an answer to a call for such work.
-fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
+pub(super) fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
     match (outcome, work) {
         (Outcome::NoSuchServer, _) => Some(FindingKind::NoSuchServer),
         (Outcome::NoSuchFunction, _) => Some(FindingKind::NoSuchFunction),
         (Outcome::WrongReply, _) => Some(FindingKind::WrongReply),
         (Outcome::OtherExit, _) => Some(FindingKind::UnaskedExit),
-        (Outcome::Reply, Work::Fail | Work::Hold) => Some(FindingKind::UnfitAnswer),
-        (Outcome::FailedAsAsked, Work::Reply | Work::Bulk | Work::Hold) => Some(FindingKind::UnfitAnswer),
+        (Outcome::Reply, Work::Fail | Work::Hold | Work::Stream) => Some(FindingKind::UnfitAnswer),
+        (Outcome::FailedAsAsked, work) if work != Work::Fail => Some(FindingKind::UnfitAnswer),
+        (Outcome::StreamDone | Outcome::Cancelled, work) if work != Work::Stream => Some(FindingKind::UnfitAnswer),
         _ => None,
     }
 }
 
 fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Findings) {
     let call = job.call.map(|call| &joined.calls[call]);
+    let gather = job.gather.map(|gather| &joined.gathers[gather]);
     let by = job.by.map(|by| &joined.processes[by]);
+    let on = joined.processes[job.on].header.index;
     if is_orphan(joined, job) {
         let killed = call.is_some_and(|call| call.kill.is_some());
         let kind = if killed { FindingKind::OrphanAfterKill } else { FindingKind::Orphan };
@@ -194,13 +239,18 @@ fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Fi
         });
     }
     match call {
-        Some(call) if call.to != joined.processes[job.on].header.index || call.work != job.work => {
+        Some(call) if call.to != on || call.work != job.work => {
             found.add(FindingKind::JobUnlikeCall, || Example {
                 note: Some(format!("{} was asked for the work {}", node_name(call.to), call.work)),
                 ..of_job(joined, job)
             });
         }
         Some(_) => {}
+        None if gather.is_some_and(|gather| gather.members.has(on) && job.work == Work::Vote) => {}
+        None if gather.is_some() => {
+            let note = Some(format!("a gather asked for the work {} of others", Work::Vote));
+            found.add(FindingKind::JobUnlikeCall, || Example { note, ..of_job(joined, job) });
+        }
         // A cast is in its caller's ledger before it is sent, so that no death excuses its absence. A torn tail may be
         // what is left of it; a ledger that is missing cannot be asked.
         None if by.is_some_and(|by| may_have_torn(joined, by, job)) || joined.unread.contains(&job.id.caller) => {}
@@ -216,9 +266,11 @@ fn may_have_torn(joined: &Joined<'_>, by: &Process<'_>, job: &Job) -> bool {
 
 /// Jobs that ran twice for a call whose own record is gone.
 fn count_strays(joined: &Joined<'_>, found: &mut Findings) {
-    let mut strays: Vec<&Job> = joined.jobs.iter().filter(|job| job.call.is_none()).collect();
-    strays.sort_by_key(|job| job.id);
-    for same in strays.chunk_by(|a, b| a.id == b.id).filter(|same| same.len() > 1) {
+    // The jobs of a gather bear the same number, one on each node.
+    let name = |job: &Job| (job.id, (job.work == Work::Vote).then(|| joined.processes[job.on].header.index));
+    let mut strays: Vec<&Job> = joined.jobs.iter().filter(|job| job.call.is_none() && job.gather.is_none()).collect();
+    strays.sort_by_key(|job| name(job));
+    for same in strays.chunk_by(|a, b| name(a) == name(b)).filter(|same| same.len() > 1) {
         found.add(FindingKind::ExecutedTwice, || Example {
             servers: same.iter().map(|job| job.server.to_string()).collect(),
             started_us: same.iter().map(|job| job.started_us).collect(),

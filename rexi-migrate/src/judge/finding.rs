@@ -50,6 +50,32 @@ pub enum FindingKind {
     NoSuchFunction,
     /// A process ended without being asked to.
     Crashed,
+    /// An item of a stream never came, though a later one did.
+    ItemGap,
+    /// An item of a stream came more than once.
+    ItemTwice,
+    /// An item of a stream came behind a later one.
+    ItemReordered,
+    /// An item is not what the request determines.
+    WrongItem,
+    /// An item came that no job had sent.
+    ItemUnsent,
+    /// An item came behind the end of its stream, or after the stream was cancelled.
+    ItemAfterEnd,
+    /// A stream ended as if it were whole, with items missing.
+    StreamShort,
+    /// A job went on without its caller's acknowledgement: it got that of another stream.
+    AckAstray,
+    /// A caller heard a question that its job had not asked.
+    QuestionAstray,
+    /// A job heard a response that its caller had not given to it.
+    ResponseAstray,
+    /// The caller of a stream was told nothing of its end.
+    StreamSilent,
+    /// A gather did not end by its limit.
+    GatherLate,
+    /// A gather counted votes that no job gave, or fewer than it needed.
+    QuorumContradicted,
 }
 
 impl FindingKind {
@@ -65,6 +91,10 @@ impl FindingKind {
             Self::JobUnlikeCall | Self::ReplyWithoutJob | Self::JobWithoutCall => Invariant::S8,
             Self::NoSuchFunction => Invariant::S9,
             Self::Orphan => Invariant::L2,
+            Self::ItemGap | Self::ItemTwice | Self::ItemReordered | Self::WrongItem => Invariant::S5,
+            Self::ItemUnsent | Self::ItemAfterEnd | Self::StreamShort | Self::AckAstray => Invariant::S5,
+            Self::QuestionAstray | Self::ResponseAstray => Invariant::S5,
+            Self::StreamSilent | Self::GatherLate | Self::QuorumContradicted => Invariant::L1,
         }
     }
 
@@ -90,6 +120,19 @@ impl FindingKind {
             Self::MonitorUnserved => "monitors were told of no server by a node that lived",
             Self::NoSuchFunction => "casts were refused by a legal neighbour: no such function",
             Self::Crashed => "processes ended without being asked to",
+            Self::ItemGap => "streams have a gap: an item never came, and a later one did",
+            Self::ItemTwice => "streams had an item more than once",
+            Self::ItemReordered => "streams had an item behind a later one",
+            Self::WrongItem => "streams had an item that is not what their request determines",
+            Self::ItemUnsent => "streams had an item that their job had not sent",
+            Self::ItemAfterEnd => "streams went on behind their end",
+            Self::StreamShort => "streams ended as if they were whole, with items missing",
+            Self::AckAstray => "streams went on unacknowledged: an acknowledgement reached another job",
+            Self::QuestionAstray => "calls heard a question that their job had not asked",
+            Self::ResponseAstray => "jobs heard a response that their caller had not given to them",
+            Self::StreamSilent => "streams ended in silence: their caller was told nothing",
+            Self::GatherLate => "gathers did not end by their limit",
+            Self::QuorumContradicted => "gathers counted votes that the ledgers contradict",
         }
     }
 }

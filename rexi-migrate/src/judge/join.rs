@@ -3,12 +3,14 @@
 //! Rows lie in two vectors, sorted within each process, so that millions of records join without a hash of each. What
 //! does not fit together (an answer to a call that was never made) is a doubt about the evidence, not a finding.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
-use rexi_proto::{Phase, ServerAddress};
+use rexi_proto::{Incarnation, Phase, ServerAddress};
 
+use super::gather::{Gather, gathers_of};
+use super::talk::{Talk, talks};
 use super::{Evidence, ProcessEnd, ProcessRecord};
 use crate::ledger::{CallId, CallNumber, Ending, Entry, LedgerHeader, NodeIndex, Outcome, ProcessLedger, Record, Work};
 
@@ -19,6 +21,12 @@ pub(super) struct Joined<'a> {
     pub(super) calls: Vec<Call>,
     /// By process, then by call.
     pub(super) jobs: Vec<Job>,
+    /// By process, then by number.
+    pub(super) gathers: Vec<Gather>,
+    /// What was said of a call before its end, by the call's index.
+    pub(super) talks: BTreeMap<usize, Talk>,
+    /// The process of each life: an index.
+    lives: HashMap<(NodeIndex, Incarnation), usize>,
     /// Nodes with a process whose ledger is missing: that a record is absent proves nothing there.
     pub(super) unread: BTreeSet<NodeIndex>,
     pub(super) doubts: Vec<String>,
@@ -57,6 +65,8 @@ pub(super) struct Call {
     pub(super) timed_out_us: Option<u64>,
     /// The first kill.
     pub(super) kill: Option<Kill>,
+    /// Whether its caller has started a stream of it.
+    pub(super) started: bool,
     /// How many jobs all ledgers have for it.
     pub(super) jobs: u32,
     /// The first one in the order of `Joined::jobs`: an index.
@@ -87,6 +97,8 @@ pub(super) struct Job {
     pub(super) by: Option<usize>,
     /// The call: an index.
     pub(super) call: Option<usize>,
+    /// The gather: an index.
+    pub(super) gather: Option<usize>,
     pub(super) server: ServerAddress,
     pub(super) work: Work,
     pub(super) started_us: u64,
@@ -115,6 +127,9 @@ impl<'a> Joined<'a> {
             processes: Vec::new(),
             calls: Vec::new(),
             jobs: Vec::new(),
+            gathers: Vec::new(),
+            talks: BTreeMap::new(),
+            lives: HashMap::new(),
             unread: BTreeSet::new(),
             doubts: Vec::new(),
             outlives_max_us: evidence.outlives_max.map(micros),
@@ -130,6 +145,7 @@ impl<'a> Joined<'a> {
             }
         }
         joined.link();
+        joined.listen();
         joined
     }
 
@@ -155,8 +171,9 @@ impl<'a> Joined<'a> {
             (Some(answer), _) if !answer.after_kill && answer.outcome.is_told() => Fate::Told,
             (Some(answer), _) if !answer.after_kill => Fate::Answered,
             (Some(_), Some(_)) => Fate::Killed,
-            // The load kills nothing but what it holds: a kill of other work is a caller that gave up on silence.
-            (None, Some(_)) if call.work == Work::Hold => Fate::Killed,
+            // The load kills what it holds and streams that have begun: any other kill is a caller that gave up on
+            // silence.
+            (None, Some(_)) if call.work == Work::Hold || call.started => Fate::Killed,
             (None, Some(_)) => Fate::Lost,
             _ if self.processes[call.by].died() => Fate::CallerDied,
             _ => Fate::Lost,
@@ -207,10 +224,12 @@ impl<'a> Joined<'a> {
         }
         let (calls, stray_answers) = calls_of(index, &ledger.records);
         let (jobs, stray_ends) = jobs_of(index, &ledger.records);
+        let (gathers, stray_gathers) = gathers_of(index, &ledger.records);
         let repeated = calls.windows(2).filter(|w| w[0].number == w[1].number).count();
         for (count, what) in [
             (stray_answers, "answers or kills of calls that it never made"),
             (stray_ends, "ends of jobs that it never started"),
+            (stray_gathers, "ends of gathers that it never began"),
             (repeated, "calls of the same number"),
         ] {
             if count > 0 {
@@ -221,30 +240,87 @@ impl<'a> Joined<'a> {
         process.jobs = self.jobs.len()..self.jobs.len() + jobs.len();
         self.calls.extend(calls);
         self.jobs.extend(jobs);
+        self.gathers.extend(gathers);
         self.processes.push(process);
     }
 
-    /// Finds the call of each job.
+    /// Finds the call or the gather of each job.
     fn link(&mut self) {
-        let mut lives = HashMap::new();
         for (index, process) in self.processes.iter().enumerate() {
             let life = (process.header.index, process.header.incarnation);
-            if lives.insert(life, index).is_some() {
+            if self.lives.insert(life, index).is_some() {
                 let (node, incarnation) = (&process.header.node, life.1.0);
                 self.doubts.push(format!("two processes of {node} have the incarnation {incarnation}"));
             }
         }
-        for (index, job) in self.jobs.iter_mut().enumerate() {
-            job.by = lives.get(&(job.id.caller, job.id.incarnation)).copied();
-            let Some(by) = job.by else { continue };
-            let range = self.processes[by].calls.clone();
-            job.call = find(&self.calls[range.clone()], job.id.call).map(|at| range.start + at);
-            if let Some(call) = job.call {
+        let gathers: HashMap<_, _> =
+            self.gathers.iter().enumerate().map(|(index, gather)| ((gather.by, gather.number), index)).collect();
+        for index in 0..self.jobs.len() {
+            let id = self.jobs[index].id;
+            let Some(&by) = self.lives.get(&(id.caller, id.incarnation)) else { continue };
+            let (call, gather) = (self.call_of(id), gathers.get(&(by, id.call)).copied());
+            let job = &mut self.jobs[index];
+            (job.by, job.call, job.gather) = (Some(by), call, gather);
+            if let Some(call) = call {
                 self.calls[call].jobs += 1;
                 self.calls[call].job.get_or_insert(index);
             }
+            if let Some(gather) = gather {
+                self.gathers[gather].jobs.push(index);
+            }
         }
     }
+
+    /// Brings together what the ends of each call have said.
+    fn listen(&mut self) {
+        let (talks, strays) = talks(self);
+        for (process, strays) in self.processes.iter().zip(strays).filter(|(_, strays)| *strays > 0) {
+            let name = self.name(process);
+            let what = "words to calls that it never made";
+            self.doubts.push(format!("the ledger of {name} contradicts itself: {strays} {what}"));
+        }
+        for (&call, talk) in &talks {
+            self.calls[call].started = talk.started.is_some();
+        }
+        self.talks = talks;
+    }
+
+    /// The call of this name: an index.
+    pub(super) fn call_of(&self, id: CallId) -> Option<usize> {
+        let range = self.processes[*self.lives.get(&(id.caller, id.incarnation))?].calls.clone();
+        find(&self.calls[range.clone()], id.call).map(|at| range.start + at)
+    }
+
+    /// The phase of a process at a time, as it wrote it down.
+    pub(super) fn phase_at(&self, process: usize, at_us: u64) -> Option<Phase> {
+        let records = self.processes[process].records;
+        let before = &records[..records.partition_point(|record| record.at_us <= at_us)];
+        before.iter().rev().find_map(|record| match record.entry {
+            Entry::PhaseChanged { phase } => Some(phase),
+            _ => None,
+        })
+    }
+
+    /// Every time between the end of a process and the beginning of the node's next one.
+    pub(super) fn restarts(&self) -> Vec<Gap> {
+        let next = |process: &Process<'_>| {
+            let began = self.of_node(process.header.index).map(|p| p.header.began_us);
+            began.filter(|&began| began > process.header.began_us).min()
+        };
+        let gap = |process: &Process<'_>| {
+            let (node, back_us) = (process.header.index, next(process)?);
+            Some(Gap { node, gone_us: process.gone_us, back_us }).filter(|gap| gap.gone_us <= gap.back_us)
+        };
+        self.processes.iter().filter_map(gap).collect()
+    }
+}
+
+/// A time in which a node had no process.
+#[derive(Clone, Copy)]
+pub(super) struct Gap {
+    pub(super) node: NodeIndex,
+    pub(super) gone_us: u64,
+    pub(super) back_us: u64,
 }
 
 impl Process<'_> {
@@ -285,6 +361,7 @@ fn calls_of(by: usize, records: &[Record]) -> (Vec<Call>, usize) {
                 answers: 0,
                 timed_out_us: None,
                 kill: None,
+                started: false,
                 jobs: 0,
                 job: None,
             }),
@@ -312,7 +389,7 @@ impl Call {
             Entry::Killed { phase, .. } => _ = self.kill.get_or_insert(Kill { phase, at_us }),
             // After the kill of a job that holds, silence is what is meant to come.
             Entry::Answered { outcome: Outcome::TimedOut, .. }
-                if self.answer.is_some() || self.kill.is_some() && self.work == Work::Hold => {}
+                if self.answer.is_some() || self.kill.is_some() && self.work.ends_by_kill() => {}
             Entry::Answered { outcome: Outcome::TimedOut, .. } => _ = self.timed_out_us.get_or_insert(at_us),
             Entry::Answered { outcome, .. } => {
                 self.answers += 1;
@@ -328,9 +405,17 @@ fn jobs_of(on: usize, records: &[Record]) -> (Vec<Job>, usize) {
     let mut jobs: Vec<Job> = records
         .iter()
         .filter_map(|record| match record.entry {
-            Entry::Started { id, server, work } => {
-                Some(Job { on, id, by: None, call: None, server, work, started_us: record.at_us, end: None })
-            }
+            Entry::Started { id, server, work } => Some(Job {
+                on,
+                id,
+                by: None,
+                call: None,
+                gather: None,
+                server,
+                work,
+                started_us: record.at_us,
+                end: None,
+            }),
             _ => None,
         })
         .collect();
@@ -349,7 +434,7 @@ fn jobs_of(on: usize, records: &[Record]) -> (Vec<Job>, usize) {
 }
 
 /// Where the call of a number is. Numbers are mostly counted up without a gap, so the first guess is mostly right.
-fn find(calls: &[Call], number: CallNumber) -> Option<usize> {
+pub(super) fn find(calls: &[Call], number: CallNumber) -> Option<usize> {
     let first = calls.first()?.number;
     let guess = usize::try_from(number.0.checked_sub(first.0)?).ok()?;
     if calls.get(guess).is_some_and(|call| call.number == number) {

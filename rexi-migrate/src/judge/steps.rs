@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::StepWindow;
 use super::count::is_orphan;
 use super::join::{Fate, Joined};
+use crate::ledger::Work;
 
 /// The numbers of one step. The fates of its calls add up to `casts`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,6 +34,12 @@ pub struct StepRow {
     pub twice: u64,
     /// Jobs never seen to end; one without a known call counts in the step in which it started.
     pub orphans: u64,
+    /// Of the casts: for a stream.
+    pub streams: u64,
+    /// Of the casts: for a job that asks its caller.
+    pub questions: u64,
+    /// Gathers begun.
+    pub gathers: u64,
 }
 
 /// A row for each step, by time, and one last row for what was outside every step, if anything was.
@@ -47,6 +54,8 @@ pub(super) fn table(joined: &Joined<'_>, steps: &[StepWindow]) -> Vec<StepRow> {
         let row = row_at(&mut rows, call.cast_us);
         row.casts += 1;
         row.twice += u64::from(call.jobs > 1);
+        row.streams += u64::from(call.work == Work::Stream);
+        row.questions += u64::from(call.work == Work::Question);
         *match joined.fate(call) {
             Fate::Answered => &mut row.answered,
             Fate::Told => &mut row.told,
@@ -59,13 +68,16 @@ pub(super) fn table(joined: &Joined<'_>, steps: &[StepWindow]) -> Vec<StepRow> {
         let at_us = job.call.map_or(job.started_us, |call| joined.calls[call].cast_us);
         row_at(&mut rows, at_us).orphans += 1;
     }
+    for gather in &joined.gathers {
+        row_at(&mut rows, gather.begun_us).gathers += 1;
+    }
     for row in &mut rows {
         let micros = row.to_us.saturating_sub(row.from_us);
         if micros > 0 {
             row.casts_per_second = row.casts as f64 * 1e6 / micros as f64;
         }
     }
-    let outside = rows.pop().filter(|row| row.casts > 0 || row.orphans > 0);
+    let outside = rows.pop().filter(|row| row.casts > 0 || row.orphans > 0 || row.gathers > 0);
     rows.extend(outside);
     rows
 }

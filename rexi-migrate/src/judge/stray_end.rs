@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::ProcessEnd;
 use super::finding::{Example, FindingKind, Findings, in_words, of_job};
 use super::join::{Call, Job, Joined};
-use crate::ledger::{Ending, NodeIndex, Outcome, Work};
+use crate::ledger::{Ending, NodeIndex, Outcome};
 
 /// What a job may have ended of without a kill, beside the ends of the processes.
 pub(super) struct StrayEnds<'a> {
@@ -33,7 +33,7 @@ impl<'a> StrayEnds<'a> {
         let (Some(call), Some((Ending::Dropped, ended_us))) = (job.call, job.end) else { return };
         let call = &self.joined.calls[call];
         let killed_us = call.kill.map(|kill| kill.at_us);
-        let stray = job.work == Work::Hold
+        let stray = job.work.ends_by_kill()
             && call.answer.is_none()
             && killed_us.is_none_or(|killed| ended_us < killed)
             && !self.ended_with_a_process(call, job, ended_us)

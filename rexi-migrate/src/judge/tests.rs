@@ -3,7 +3,10 @@
 mod doubts;
 mod evidence;
 mod findings;
+mod gathers;
+mod questions;
 mod stray;
+mod streams;
 mod witnesses;
 
 use rexi_proto::{Incarnation, NodeName, Phase, ServerAddress};
@@ -11,7 +14,7 @@ use semver::Version;
 
 use super::*;
 use crate::invariant::Invariant;
-use crate::ledger::{CallId, CallNumber, Ending, Entry, LedgerHeader, MonitorNumber, Record, Work};
+use crate::ledger::{CallId, CallNumber, Content, Ending, Entry, LedgerHeader, MonitorNumber, Record, Work};
 
 /// A ledger in the making. Unless told otherwise, it is of a process that lives to the end.
 struct Process {
@@ -65,6 +68,23 @@ impl Process {
 
     fn ended(self, at_us: u64, id: CallId, how: Ending) -> Self {
         self.add(at_us, Entry::Ended { id, how })
+    }
+
+    /// Starts a stream of so many items, of which two may be unacknowledged.
+    fn stream_started(self, at_us: u64, call: u64, items: u16) -> Self {
+        self.add(at_us, Entry::StreamStarted { call: CallNumber(call), items, window: 2 })
+    }
+
+    fn item_sent(self, at_us: u64, id: CallId, index: u16) -> Self {
+        self.add(at_us, Entry::ItemSent { id, index })
+    }
+
+    fn item_received(self, at_us: u64, call: u64, index: u16) -> Self {
+        self.item(at_us, call, index, Content::Right)
+    }
+
+    fn item(self, at_us: u64, call: u64, index: u16, content: Content) -> Self {
+        self.add(at_us, Entry::ItemReceived { call: CallNumber(call), index, content, kib: 0 })
     }
 
     fn kill_nine(self, at_us: u64) -> ProcessRecord {
@@ -126,6 +146,8 @@ fn served(work: Work) -> (Process, Process) {
     let (outcome, how) = match work {
         Work::Reply | Work::Bulk => (Outcome::Reply, Ending::Done),
         Work::Fail => (Outcome::FailedAsAsked, Ending::Failed),
+        Work::Stream => (Outcome::StreamDone, Ending::Done),
+        Work::Question | Work::Vote => (Outcome::Reply, Ending::Done),
         Work::Hold => panic!("a job that holds is killed, not served"),
     };
     (

@@ -1,5 +1,7 @@
 //! Non-vacuity: how often a run met the cases that an upgrade goes wrong in. A run that never met them proves nothing.
 
+mod talk;
+
 use std::collections::{BTreeMap, HashMap};
 
 use rexi_proto::{Phase, ServerAddress};
@@ -45,11 +47,31 @@ pub enum Witness {
     PhaseRaised,
     /// A process lowered its phase while it ran.
     PhaseLowered,
+    /// A stream came whole.
+    StreamServed,
+    /// A stream had items before a node's process ended and after its next one began.
+    StreamOverRestart,
+    /// A stream was cast in `Switch` and had items while its caller was in another phase, or the other way round.
+    StreamOverSwitch,
+    /// A job wanted to send an item while as many as may be were not acknowledged.
+    StreamWindowFull,
+    /// A caller cancelled a stream, and heard of its end.
+    StreamCancelled,
+    /// A caller killed a stream that it had started.
+    StreamKilled,
+    /// A stream had an item that travelled beside the lane.
+    LargeItem,
+    /// A job heard all that it had asked, and proved it by its reply.
+    QuestionAnswered,
+    /// A question was cast in `Switch` and its response given in another phase, or the other way round.
+    QuestionOverSwitch,
+    /// A gather got its quorum though a node that it could ask was down.
+    QuorumOverDown,
 }
 
 impl Witness {
     /// Every case.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 26] = [
         Self::KillAcrossSwitch,
         Self::RestartInFlight,
         Self::KillNine,
@@ -66,6 +88,16 @@ impl Witness {
         Self::MonitorFired,
         Self::PhaseRaised,
         Self::PhaseLowered,
+        Self::StreamServed,
+        Self::StreamOverRestart,
+        Self::StreamOverSwitch,
+        Self::StreamWindowFull,
+        Self::StreamCancelled,
+        Self::StreamKilled,
+        Self::LargeItem,
+        Self::QuestionAnswered,
+        Self::QuestionOverSwitch,
+        Self::QuorumOverDown,
     ];
 
     /// The case in words, for so many of it.
@@ -92,6 +124,16 @@ impl Witness {
             Self::MonitorFired => "monitor that fired after an end",
             Self::PhaseRaised => "phase raised at run time",
             Self::PhaseLowered => "phase lowered at run time",
+            Self::StreamServed => "stream that came whole",
+            Self::StreamOverRestart => "stream open over a restart",
+            Self::StreamOverSwitch => "stream open over the switch",
+            Self::StreamWindowFull => "stream whose window was full",
+            Self::StreamCancelled => "stream cancelled by its caller",
+            Self::StreamKilled => "stream killed in its middle",
+            Self::LargeItem => "stream with an item beside the lane",
+            Self::QuestionAnswered => "question answered",
+            Self::QuestionOverSwitch => "question answered over the switch",
+            Self::QuorumOverDown => "quorum reached over a node that was down",
         }
     }
 
@@ -114,6 +156,16 @@ impl Witness {
             Self::MonitorFired => "monitors that fired after an end",
             Self::PhaseRaised => "phases raised at run time",
             Self::PhaseLowered => "phases lowered at run time",
+            Self::StreamServed => "streams that came whole",
+            Self::StreamOverRestart => "streams open over a restart",
+            Self::StreamOverSwitch => "streams open over the switch",
+            Self::StreamWindowFull => "streams whose window was full",
+            Self::StreamCancelled => "streams cancelled by their caller",
+            Self::StreamKilled => "streams killed in their middle",
+            Self::LargeItem => "streams with an item beside the lane",
+            Self::QuestionAnswered => "questions answered",
+            Self::QuestionOverSwitch => "questions answered over the switch",
+            Self::QuorumOverDown => "quorums reached over a node that was down",
         }
     }
 }
@@ -133,7 +185,8 @@ impl Requirement {
         Self { witness, at_least: 1 }
     }
 
-    /// What SAFETY.md §1 asks of every run that claims safety, as far as a ledger can witness it, and a kill -9.
+    /// What SAFETY.md §1 asks of every run that claims safety, as far as a ledger can witness it; a kill -9; and what
+    /// streams and quorums go wrong in.
     pub fn non_vacuity() -> Vec<Self> {
         [
             Witness::KillAcrossSwitch,
@@ -141,6 +194,10 @@ impl Requirement {
             Witness::RestartInFlight,
             Witness::KillNine,
             Witness::Rollback,
+            Witness::StreamOverSwitch,
+            Witness::StreamOverRestart,
+            Witness::StreamWindowFull,
+            Witness::QuorumOverDown,
         ]
         .map(Self::once)
         .to_vec()
@@ -173,6 +230,7 @@ pub(super) fn witness(joined: &Joined<'_>, required: &[Requirement]) -> Vec<Witn
     tally.processes(joined);
     tally.calls(joined);
     tally.jobs(joined);
+    tally.talks(joined);
     tally.add(Witness::RestartInFlight, restarts_in_flight(joined));
     tally.add(Witness::MonitorFired, monitors_fired(joined));
     let required = |witness| required.iter().filter(|r| r.witness == witness).map(|r| r.at_least).max().unwrap_or(0);

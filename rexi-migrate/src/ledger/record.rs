@@ -1,14 +1,17 @@
 //! A record's 32 bytes, little-endian, format 1.
 //!
-//! `at_us` u64 · `kind` u8 · three small fields u8 · `node` u16 · `check` u16 · `call` or `monitor` u64 · caller's
-//! `incarnation` u64. A field that a kind does not have is zero, and must be: a decoder that ignores bytes cannot tell
-//! damage. The check covers all other bytes.
+//! `at_us` u64 · `kind` u8 · three small fields u8 · `node` u16 · `check` u16 · number of `call`, `monitor` or `gather`
+//! u64 · u64: caller's `incarnation`, two sets of nodes, or one and a limit. A field that a kind does not have is zero,
+//! and must be: a decoder that ignores bytes cannot tell damage. The check covers all other bytes.
 
 use std::fmt;
 
 use rexi_proto::{Incarnation, Phase, ServerAddress};
 
-use super::{CallId, CallNumber, Ending, Entry, MonitorNumber, NodeIndex, Outcome, Record, Work};
+use super::{
+    CallId, CallNumber, Content, Ending, Entry, GatherEnd, GatherForm, MonitorNumber, NodeIndex, NodeSet, Outcome,
+    Record, Work,
+};
 
 /// The size of every record, in bytes.
 pub const RECORD_BYTES: usize = 32;
@@ -47,7 +50,7 @@ impl Record {
         bytes[9..12].copy_from_slice(&raw.small);
         bytes[12..14].copy_from_slice(&raw.node.to_le_bytes());
         bytes[16..24].copy_from_slice(&raw.number.to_le_bytes());
-        bytes[24..32].copy_from_slice(&raw.incarnation.to_le_bytes());
+        bytes[24..32].copy_from_slice(&raw.second.to_le_bytes());
         let check = check(&bytes);
         bytes[14..16].copy_from_slice(&check.to_le_bytes());
         bytes
@@ -64,7 +67,7 @@ impl Record {
             small: [bytes[9], bytes[10], bytes[11]],
             node: u16::from_le_bytes([bytes[12], bytes[13]]),
             number: word(bytes, 2),
-            incarnation: word(bytes, 3),
+            second: word(bytes, 3),
         };
         let entry = raw.to_entry()?;
         if Raw::from_entry(&entry) == raw { Ok(Self { at_us: word(bytes, 0), entry }) } else { Err(Damage::Spare) }
@@ -78,14 +81,14 @@ struct Raw {
     small: [u8; 3],
     node: u16,
     number: u64,
-    incarnation: u64,
+    /// A caller's incarnation, or two halves: the lower one first.
+    second: u64,
 }
 
 impl Raw {
     fn from_entry(entry: &Entry) -> Self {
-        let of = |kind, small, node: NodeIndex, number| Self { kind, small, node: node.0, number, incarnation: 0 };
-        let job =
-            |kind, small, id: &CallId| Self { incarnation: id.incarnation.0, ..of(kind, small, id.caller, id.call.0) };
+        let of = |kind, small, node: NodeIndex, number| Self { kind, small, node: node.0, number, second: 0 };
+        let job = |kind, small, id: &CallId| Self { second: id.incarnation.0, ..of(kind, small, id.caller, id.call.0) };
         const NOBODY: NodeIndex = NodeIndex(0);
         match *entry {
             Entry::Cast { call, to, work, phase } => of(CAST, [work.code(), phase_code(phase), 0], to, call.0),
@@ -99,14 +102,38 @@ impl Raw {
             Entry::Monitored { monitor, on } => of(MONITORED, [0; 3], on, monitor.0),
             Entry::MonitorDown { monitor, reason } => of(MONITOR_DOWN, [reason, 0, 0], NOBODY, monitor.0),
             Entry::Demonitored { monitor } => of(DEMONITORED, [0; 3], NOBODY, monitor.0),
+            Entry::StreamStarted { call, items, window } => {
+                let [low, high] = items.to_le_bytes();
+                of(STREAM_STARTED, [low, high, window], NOBODY, call.0)
+            }
+            Entry::StreamCancelled { call } => of(STREAM_CANCELLED, [0; 3], NOBODY, call.0),
+            Entry::ItemSent { id, index } => {
+                let [low, high] = index.to_le_bytes();
+                job(ITEM_SENT, [low, high, 0], &id)
+            }
+            Entry::ItemReceived { call, index, content, kib } => {
+                let [low, high] = index.to_le_bytes();
+                of(ITEM_RECEIVED, [low, high, content.code()], NodeIndex(kib), call.0)
+            }
+            Entry::Asked { id, index } => job(ASKED, [index, 0, 0], &id),
+            Entry::Responded { call, index, content } => of(RESPONDED, [index, content.code(), 0], NOBODY, call.0),
+            Entry::ResponseHeard { id, index, content } => job(RESPONSE_HEARD, [index, content.code(), 0], &id),
+            Entry::GatherBegun { gather, form, need, members, limit_ms } => {
+                let second = halves(members.0, limit_ms);
+                Self { second, ..of(GATHER_BEGUN, [form.code(), need, 0], NOBODY, gather.0) }
+            }
+            Entry::GatherEnded { gather, how, votes, wrong, odd } => {
+                let (second, odd) = (halves(votes.0, wrong.0), odd.map_or(0, Outcome::code));
+                Self { second, ..of(GATHER_ENDED, [how.code(), odd, 0], NOBODY, gather.0) }
+            }
         }
     }
 
     fn to_entry(&self) -> Result<Entry, Damage> {
-        let [a, b, _] = self.small;
+        let [a, b, c] = self.small;
         let (call, monitor) = (CallNumber(self.number), MonitorNumber(self.number));
         let node = NodeIndex(self.node);
-        let id = CallId { caller: node, incarnation: Incarnation(self.incarnation), call };
+        let id = CallId { caller: node, incarnation: Incarnation(self.second), call };
         let work = || Work::from_code(a).ok_or(Damage::Code(a));
         Ok(match self.kind {
             CAST => Entry::Cast { call, to: node, work: work()?, phase: phase_of(b)? },
@@ -120,9 +147,46 @@ impl Raw {
             MONITORED => Entry::Monitored { monitor, on: node },
             MONITOR_DOWN => Entry::MonitorDown { monitor, reason: a },
             DEMONITORED => Entry::Demonitored { monitor },
+            STREAM_STARTED => Entry::StreamStarted { call, items: u16::from_le_bytes([a, b]), window: c },
+            STREAM_CANCELLED => Entry::StreamCancelled { call },
+            ITEM_SENT => Entry::ItemSent { id, index: u16::from_le_bytes([a, b]) },
+            ITEM_RECEIVED => {
+                let (index, content) = (u16::from_le_bytes([a, b]), content_of(c)?);
+                Entry::ItemReceived { call, index, content, kib: self.node }
+            }
+            ASKED => Entry::Asked { id, index: a },
+            RESPONDED => Entry::Responded { call, index: a, content: content_of(b)? },
+            RESPONSE_HEARD => Entry::ResponseHeard { id, index: a, content: content_of(b)? },
+            GATHER_BEGUN => Entry::GatherBegun {
+                gather: call,
+                form: GatherForm::from_code(a).ok_or(Damage::Code(a))?,
+                need: b,
+                members: NodeSet(lower(self.second)),
+                limit_ms: lower(self.second >> 32),
+            },
+            GATHER_ENDED => Entry::GatherEnded {
+                gather: call,
+                how: GatherEnd::from_code(a).ok_or(Damage::Code(a))?,
+                votes: NodeSet(lower(self.second)),
+                wrong: NodeSet(lower(self.second >> 32)),
+                odd: if b == 0 { None } else { Some(Outcome::from_code(b).ok_or(Damage::Code(b))?) },
+            },
             kind => return Err(Damage::Kind(kind)),
         })
     }
+}
+
+fn content_of(code: u8) -> Result<Content, Damage> {
+    Content::from_code(code).ok_or(Damage::Code(code))
+}
+
+fn halves(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+fn lower(word: u64) -> u32 {
+    let [a, b, c, d, ..] = word.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Each step is a bijection, so two inputs that differ in one word differ before the fold to 16 bits.
@@ -183,3 +247,12 @@ const DRAINED: u8 = 8;
 const MONITORED: u8 = 9;
 const MONITOR_DOWN: u8 = 10;
 const DEMONITORED: u8 = 11;
+const STREAM_STARTED: u8 = 12;
+const STREAM_CANCELLED: u8 = 13;
+const ITEM_SENT: u8 = 14;
+const ITEM_RECEIVED: u8 = 15;
+const ASKED: u8 = 16;
+const RESPONDED: u8 = 17;
+const RESPONSE_HEARD: u8 = 18;
+const GATHER_BEGUN: u8 = 19;
+const GATHER_ENDED: u8 = 20;

@@ -37,7 +37,41 @@ fn any_entry() -> impl Strategy<Value = Entry> {
             call,
         })
     };
+    let content = || prop::sample::select(Content::ALL.to_vec());
+    let nodes = || any::<u32>().prop_map(NodeSet);
+    let form = prop::sample::select(GatherForm::ALL.to_vec());
+    let end = prop::sample::select(GatherEnd::ALL.to_vec());
+    let odd = prop::option::of(prop::sample::select(Outcome::ALL.to_vec()));
+    let talk = prop_oneof![
+        (call(), any::<u16>(), any::<u8>()).prop_map(|(call, items, window)| Entry::StreamStarted {
+            call,
+            items,
+            window
+        }),
+        call().prop_map(|call| Entry::StreamCancelled { call }),
+        (id(), any::<u16>()).prop_map(|(id, index)| Entry::ItemSent { id, index }),
+        (call(), any::<u16>(), content(), any::<u16>()).prop_map(|(call, index, content, kib)| Entry::ItemReceived {
+            call,
+            index,
+            content,
+            kib
+        }),
+        (id(), any::<u8>()).prop_map(|(id, index)| Entry::Asked { id, index }),
+        (call(), any::<u8>(), content()).prop_map(|(call, index, content)| Entry::Responded { call, index, content }),
+        (id(), any::<u8>(), content()).prop_map(|(id, index, content)| Entry::ResponseHeard { id, index, content }),
+        (call(), form, any::<u8>(), nodes(), any::<u32>()).prop_map(|(gather, form, need, members, limit_ms)| {
+            Entry::GatherBegun { gather, form, need, members, limit_ms }
+        }),
+        (call(), end, nodes(), nodes(), odd).prop_map(|(gather, how, votes, wrong, odd)| Entry::GatherEnded {
+            gather,
+            how,
+            votes,
+            wrong,
+            odd
+        }),
+    ];
     prop_oneof![
+        talk,
         (call(), node(), work(), phase()).prop_map(|(call, to, work, phase)| Entry::Cast { call, to, work, phase }),
         (call(), outcome).prop_map(|(call, outcome)| Entry::Answered { call, outcome }),
         (call(), phase()).prop_map(|(call, phase)| Entry::Killed { call, phase }),
@@ -77,15 +111,22 @@ proptest! {
 fn codes_are_frozen() {
     let codes = |all: &[(u8, &str)]| all.iter().map(|(c, t)| format!("{c} {t}")).collect::<Vec<_>>().join(", ");
     let work: Vec<_> = Work::ALL.iter().map(|w| (w.code(), w.as_str())).collect();
-    assert_eq!(codes(&work), "1 reply, 2 fail, 3 hold, 4 bulk");
+    assert_eq!(codes(&work), "1 reply, 2 fail, 3 hold, 4 bulk, 5 stream, 6 question, 7 vote");
     let outcomes: Vec<_> = Outcome::ALL.iter().map(|o| (o.code(), o.as_str())).collect();
     assert_eq!(
         codes(&outcomes),
         "1 reply, 2 wrong_reply, 3 failed_as_asked, 4 down, 5 connection_lost, 6 no_such_server, 7 no_such_function, \
-         8 draining, 9 dropped, 10 incompatible, 11 other_exit, 12 timed_out"
+         8 draining, 9 dropped, 10 incompatible, 11 other_exit, 12 timed_out, 13 stream_done, \
+         14 stream_cancelled"
     );
     let endings: Vec<_> = Ending::ALL.iter().map(|e| (e.code(), e.as_str())).collect();
     assert_eq!(codes(&endings), "1 done, 2 failed, 3 dropped");
+    let contents: Vec<_> = Content::ALL.iter().map(|c| (c.code(), c.as_str())).collect();
+    assert_eq!(codes(&contents), "1 right, 2 wrong");
+    let forms: Vec<_> = GatherForm::ALL.iter().map(|f| (f.code(), f.as_str())).collect();
+    assert_eq!(codes(&forms), "1 first, 2 majority, 3 hedged");
+    let ends: Vec<_> = GatherEnd::ALL.iter().map(|e| (e.code(), e.as_str())).collect();
+    assert_eq!(codes(&ends), "1 reached, 2 too_few, 3 timed_out, 4 refused, 5 given_up");
 }
 
 #[test]
@@ -95,6 +136,43 @@ fn a_record_has_its_golden_bytes() {
     let bytes = Record { at_us: 0x0c, entry }.encode();
     assert_eq!(bytes[..14], [0x0c, 0, 0, 0, 0, 0, 0, 0, 4, 3, 2, 0, 0x01, 0x02]);
     assert_eq!(bytes[16..], [0x0b, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn the_records_of_streams_questions_and_gathers_have_their_golden_bytes() {
+    let bytes = |entry| {
+        let bytes = Record { at_us: 0, entry }.encode();
+        ([bytes[8], bytes[9], bytes[10], bytes[11], bytes[12], bytes[13]], bytes[16], bytes[24..].to_vec())
+    };
+    let (call, gather) = (CallNumber(9), CallNumber(9));
+    let id = CallId { caller: NodeIndex(2), incarnation: Incarnation(7), call };
+    let (nobody, life) = (vec![0; 8], vec![7, 0, 0, 0, 0, 0, 0, 0]);
+    let content = Content::Wrong;
+    let started = Entry::StreamStarted { call, items: 0x0102, window: 5 };
+    assert_eq!(bytes(started), ([12, 2, 1, 5, 0, 0], 9, nobody.clone()));
+    assert_eq!(bytes(Entry::StreamCancelled { call }), ([13, 0, 0, 0, 0, 0], 9, nobody.clone()));
+    assert_eq!(bytes(Entry::ItemSent { id, index: 0x0102 }), ([14, 2, 1, 0, 2, 0], 9, life.clone()));
+    let received = Entry::ItemReceived { call, index: 0x0102, content, kib: 0x0304 };
+    assert_eq!(bytes(received), ([15, 2, 1, 2, 4, 3], 9, nobody.clone()));
+    assert_eq!(bytes(Entry::Asked { id, index: 1 }), ([16, 1, 0, 0, 2, 0], 9, life.clone()));
+    assert_eq!(bytes(Entry::Responded { call, index: 1, content }), ([17, 1, 2, 0, 0, 0], 9, nobody));
+    assert_eq!(bytes(Entry::ResponseHeard { id, index: 1, content }), ([18, 1, 2, 0, 2, 0], 9, life));
+    let (form, members) = (GatherForm::Hedged, [0, 2].map(NodeIndex).into_iter().collect());
+    let begun = Entry::GatherBegun { gather, form, need: 2, members, limit_ms: 0x0102 };
+    assert_eq!(bytes(begun), ([19, 3, 2, 0, 0, 0], 9, vec![5, 0, 0, 0, 2, 1, 0, 0]));
+    let (how, votes, wrong) = (GatherEnd::TooFew, NodeSet(2), NodeSet(4));
+    let ended = Entry::GatherEnded { gather, how, votes, wrong, odd: Some(Outcome::NoSuchServer) };
+    assert_eq!(bytes(ended), ([20, 2, 6, 0, 0, 0], 9, vec![2, 0, 0, 0, 4, 0, 0, 0]));
+}
+
+#[test]
+fn a_set_of_nodes_holds_the_first_thirty_two() {
+    let set: NodeSet = [0, 31, 31].map(NodeIndex).into_iter().collect();
+    assert_eq!((set, set.len(), set.is_empty()), (NodeSet(0x8000_0001), 2, false));
+    assert!(set.has(NodeIndex(31)) && !set.has(NodeIndex(32)) && !set.has(NodeIndex(1)));
+    assert_eq!(set.with(NodeIndex(32)), set, "one more than fits");
+    assert_eq!(set.nodes().collect::<Vec<_>>(), [NodeIndex(0), NodeIndex(31)]);
+    assert!(NodeSet::default().is_empty());
 }
 
 struct Written {
@@ -176,7 +254,7 @@ fn fields_that_make_no_sense_are_damage_though_the_check_fits() {
     };
     assert!(sealed(12, 1).is_ok(), "another node is another record");
     assert_eq!(sealed(8, 0), Err(Damage::Kind(0)));
-    assert_eq!(sealed(8, 12), Err(Damage::Kind(12)));
+    assert_eq!(sealed(8, 21), Err(Damage::Kind(21)));
     assert_eq!(sealed(9, 9), Err(Damage::Code(9)));
     assert_eq!(sealed(10, 5), Err(Damage::Code(5)));
     assert_eq!(sealed(11, 1), Err(Damage::Spare));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::judge::{Counts, Example, Finding, FindingKind, StepRow as StepCounts, Witness, WitnessCount};
-use crate::ledger::{CallId, CallNumber, NodeIndex, Outcome, Work};
+use crate::ledger::{CallId, CallNumber, GatherEnd, NodeIndex, Outcome, Work};
 
 fn report() -> Report {
     let step = |number: usize| StepRow {
@@ -26,6 +26,9 @@ fn report() -> Report {
         casts_per_second: 6_543.2,
         answered: 6_000,
         killed: 543,
+        streams: 61,
+        questions: 37,
+        gathers: 59,
         ..StepCounts::default()
     };
     Report {
@@ -43,8 +46,20 @@ fn report() -> Report {
         judgement: Some(Judgement {
             verdict: Verdict::Safe,
             doubts: Vec::new(),
-            counts: Counts { processes: 4, casts: 1_013_086, answered: 1_012_000, killed: 1_086, ..Counts::default() },
+            counts: Counts {
+                processes: 4,
+                casts: 1_013_086,
+                answered: 1_012_000,
+                killed: 1_086,
+                streams: 1_200,
+                items: 9_000,
+                questions: 1,
+                gathers: 1_503,
+                quorums: 1_500,
+                ..Counts::default()
+            },
             outcomes: [(Outcome::Reply, 1_011_999), (Outcome::FailedAsAsked, 1)].into(),
+            gathers: [(GatherEnd::Reached, 1_500), (GatherEnd::TimedOut, 3)].into(),
             witnesses: vec![
                 WitnessCount { witness: Witness::KillNine, count: 2, required: 1 },
                 WitnessCount { witness: Witness::BulkServed, count: 31, required: 0 },
@@ -77,6 +92,11 @@ fn the_text_says_what_was_done_and_what_it_proves() {
             "6,543",
             "1,011,999 ┆ reply",
             "1 ┆ failed_as_asked",
+            "61 ┆    37 ┆      59 │",
+            "1,500 ┆ reached",
+            "3 ┆ timed_out",
+            "0 of 1,200 streams broken, with 9,000 items; 0 astray of 1 question; 1,500 of 1,503 gathers reached their \
+             quorum, 0 late or contradicted.\n",
             "SAFE: 0 lost, 0 executed twice, 0 orphans in 1,013,086 casts by 4 processes; 2 kill -9s\n",
             "31 ┆        ┆ large bodies served",
             "\nOf the casts 99.9 % were answered, 0.0 % told (0.0 % refused by a draining node), 0.1 % killed.\n",

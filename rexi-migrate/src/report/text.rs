@@ -10,11 +10,14 @@ use crate::judge::{Example, Finding, Judgement, StepRow as StepCounts};
 use crate::ledger::Outcome;
 
 impl Report {
-    /// The report as text: the tables, then the verdict. About 160 columns wide.
+    /// The report as text: the tables, then the verdict. About 180 columns wide.
     pub fn to_text(&self) -> String {
         let mut text = format!("{}\n", self.step_table());
         if let Some(judged) = self.judgement.as_ref().filter(|judged| judged.counts.casts > 0) {
             let _ = write!(text, "\n{}\n\n{}\n", outcome_table(judged), case_table(judged));
+            if !judged.gathers.is_empty() {
+                let _ = write!(text, "\n{}\n", gather_table(judged));
+            }
         }
         let _ = write!(text, "\n{}", self.verdict_text());
         text
@@ -24,6 +27,7 @@ impl Report {
         let mut header = vec!["step", "node", "release", "how", "ready\nms", "in\nflight", "casts/s"];
         if self.judgement.is_some() {
             header.extend(["casts", "answered", "told", "killed", "lost", "caller\ndied", "twice", "orphans"]);
+            header.extend(["streams", "asked", "gathers"]);
         }
         let columns = header.len();
         let mut table = table(&header);
@@ -70,7 +74,7 @@ impl Report {
             }
             let ran_on = grouped(judged.counts.orphan_max_us.div_ceil(1_000));
             if judged.counts.casts > 0 {
-                let _ = write!(text, "\n{}", shares(judged));
+                let _ = write!(text, "\n{}\n{}", shares(judged), talk(judged));
             }
             let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
@@ -118,14 +122,24 @@ impl StepRow {
     }
 }
 
-fn count_cells(row: &StepCounts) -> [String; 8] {
-    [row.casts, row.answered, row.told, row.killed, row.lost, row.caller_died, row.twice, row.orphans].map(grouped)
+fn count_cells(row: &StepCounts) -> impl Iterator<Item = String> {
+    let fates = [row.casts, row.answered, row.told, row.killed, row.lost, row.caller_died, row.twice, row.orphans];
+    fates.into_iter().chain([row.streams, row.questions, row.gathers]).map(grouped)
 }
 
 fn outcome_table(judged: &Judgement) -> Table {
     let mut table = table(&["calls", "ended in"]);
     for (outcome, &count) in &judged.outcomes {
         table.add_row([grouped(count), outcome.to_string()]);
+    }
+    align_right(&mut table, [0]);
+    table
+}
+
+fn gather_table(judged: &Judgement) -> Table {
+    let mut table = table(&["gathers", "ended in"]);
+    for (how, &count) in &judged.gathers {
+        table.add_row([grouped(count), how.to_string()]);
     }
     align_right(&mut table, [0]);
     table
@@ -180,6 +194,23 @@ fn shares(judged: &Judgement) -> String {
         share(counts.told),
         share(refused),
         share(counts.killed)
+    )
+}
+
+/// What streams, questions and gathers came to.
+fn talk(judged: &Judgement) -> String {
+    let counts = &judged.counts;
+    let astray = counts.questions_astray;
+    format!(
+        "{} of {} broken, with {}; {} astray of {}; {} of {} reached their quorum, {} late or contradicted.",
+        grouped(counts.streams_broken),
+        counted(counts.streams, "stream", "streams"),
+        counted(counts.items, "item", "items"),
+        grouped(astray),
+        counted(counts.questions, "question", "questions"),
+        grouped(counts.quorums),
+        counted(counts.gathers, "gather", "gathers"),
+        grouped(counts.gathers_broken)
     )
 }
 

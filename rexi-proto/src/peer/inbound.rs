@@ -14,11 +14,12 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
+use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
 use crate::server::{CastRequest, Request};
 use crate::wire;
 
-impl<M: Clone> Peer<M> {
+impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Takes bytes of the ordered lane, in any portions.
     pub fn handle_bytes(&mut self, now: Duration, connection: ConnectionId, bytes: &[u8]) {
         if connection != self.connection || self.link.session().is_none() {
@@ -50,6 +51,11 @@ impl<M: Clone> Peer<M> {
             Ok(Some((frame, body))) => self.join(incarnation, id, frame, body),
             Err(BulkError(reason)) => self.end_connection(now, CloseCode::ProtocolBroken, reason.to_owned()),
         }
+    }
+
+    /// Whether a payload that came on this connection is kept because its frame has not come yet.
+    pub fn awaits_frame(&self, connection: ConnectionId, id: BulkId) -> bool {
+        connection == self.connection && self.inbound.awaits_frame(id)
     }
 
     /// Bytes that wait for the rest of their frame: more than 0 at the end of a lane means that a frame was cut off.
@@ -133,7 +139,7 @@ impl<M: Clone> Peer<M> {
             Message::Announce(epoch, phase) => {
                 self.outputs.push_back(Output::Announced(incarnation, epoch, phase));
             }
-            Message::Draining => self.outputs.push_back(Output::Draining),
+            Message::Draining => self.handle_draining(),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
         }
     }
@@ -186,7 +192,7 @@ impl<M: Clone> Peer<M> {
     /// A job asks for a stream. One that asks again did not hear the answer.
     fn handle_stream_init(&mut self, call: CallRef) {
         if self.calls.awaits(call) && !self.calls.note_asked(call) {
-            return self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            return self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
         }
         self.handle_answer(call, Held::Complete(Answer::StreamInit));
     }
@@ -215,6 +221,16 @@ impl<M: Clone> Peer<M> {
                 self.hold(now, incarnation, id, bytes, Incomplete::Response(server, call, number));
             }
         }
+    }
+
+    /// The peer refuses what is cast from now on, so nothing more is sent to it in this life. What waits in the buffer
+    /// would be refused as well, and is answered here; a stream's words and responses to jobs that still run go on.
+    fn handle_draining(&mut self) {
+        self.peer_draining = true;
+        for cast in self.link.take_waiting_casts(&mut self.pool) {
+            self.refuse_as_draining(cast.call, cast.function);
+        }
+        self.outputs.push_back(Output::Draining);
     }
 
     fn handle_answer(&mut self, call: CallRef, held: Held) {

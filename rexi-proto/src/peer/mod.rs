@@ -21,6 +21,7 @@ use crate::message::{DownReason, Message};
 use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
+use crate::pool::{Pool, Unlimited};
 use crate::reply_stream::StreamTimeouts;
 use crate::server::{Caller, CastRequest, JobKey, Request, Server, ServerOutput};
 
@@ -46,7 +47,8 @@ pub enum Output<M> {
     MonitorDown(M, MonitorRef, DownReason),
     /// The peer, in this life, says that its phase has changed; the number grows with each change.
     Announced(Incarnation, u64, Phase),
-    /// The peer takes no new casts.
+    /// The peer takes no new casts. Those that wait for it were answered, and so are those that are made now, until
+    /// this life of the peer is over.
     Draining,
     /// The peer does not know the frame kind that we sent.
     Unsupported(u8),
@@ -78,12 +80,16 @@ pub struct PeerStats {
     pub calls: usize,
     /// Jobs that the per-node server runs for the peer.
     pub jobs: usize,
+    /// Bytes of their arguments.
+    pub job_bytes: usize,
     /// Streams of those jobs.
     pub streams: usize,
     /// Streams that the peer did not drive in time.
     pub stream_timeouts: StreamTimeouts,
     /// Frames that wait in the buffer.
     pub buffered: usize,
+    /// Bytes of their payloads.
+    pub buffered_bytes: usize,
     /// Frames that the full buffer has dropped.
     pub dropped: u64,
     /// Frames of unknown kinds that came.
@@ -96,19 +102,24 @@ pub struct PeerStats {
 
 /// The state of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Peer<M> {
+pub struct Peer<M, P = Unlimited> {
     id: PeerId,
     config: PeerConfig,
     link: Link,
     calls: Calls<M>,
     /// The per-node server: it serves this peer and no other.
-    server: Server,
+    server: Server<P>,
+    /// What it takes beyond its floors, of the node's totals.
+    pool: P,
     inbound: Inbound,
     frames: FrameBuffer,
     connection: ConnectionId,
     /// The peer's life, from its first handshake until it is known to have ended.
     incarnation: Option<Incarnation>,
+    /// This node takes no new casts.
     draining: bool,
+    /// The peer, in this life, takes no new casts: it has said so.
+    peer_draining: bool,
     unknown_frames: u64,
     stray_answers: u64,
     stale_answers: u64,
@@ -116,18 +127,28 @@ pub struct Peer<M> {
 }
 
 impl<M: Clone> Peer<M> {
-    /// The peer with this node's own number `id`, not yet connected.
+    /// The peer with this node's own number `id`, not yet connected, on a node on which nothing is bounded in all.
     pub fn new(id: PeerId, config: PeerConfig, now: Duration) -> Self {
+        Self::with_pool(id, config, Unlimited, now)
+    }
+}
+
+impl<M: Clone, P: Pool + Clone> Peer<M, P> {
+    /// The peer with this node's own number `id`, not yet connected, which takes out of `pool` what it holds beyond its
+    /// floors. All clones of a pool are the same one.
+    pub fn with_pool(id: PeerId, config: PeerConfig, pool: P, now: Duration) -> Self {
         Self {
             id,
             link: Link::new(Presence::Away(now + config.limits.stability_period)),
             calls: Calls::new(),
-            server: Server::new(ServerAddress::PerNode, &config.limits),
+            server: Server::with_pool(ServerAddress::PerNode, &config.limits, pool.clone()),
+            pool,
             inbound: Inbound::default(),
             frames: FrameBuffer::new(config.limits.frame_bytes_max),
             connection: ConnectionId::default(),
             incarnation: None,
             draining: false,
+            peer_draining: false,
             unknown_frames: 0,
             stray_answers: 0,
             stale_answers: 0,
@@ -279,9 +300,11 @@ impl<M: Clone> Peer<M> {
         PeerStats {
             calls: self.calls.len(),
             jobs: self.server.jobs(),
+            job_bytes: self.server.job_bytes(),
             streams: self.server.streams(),
             stream_timeouts: self.server.stream_timeouts(),
             buffered: self.link.buffered(),
+            buffered_bytes: self.link.buffered_bytes(),
             dropped: self.link.dropped(),
             unknown_frames: self.unknown_frames,
             stray_answers: self.stray_answers,
@@ -321,11 +344,12 @@ impl<M: Clone> Peer<M> {
     /// were never sent wait for its next life.
     fn end_life(&mut self, reason: DownReason) {
         let Some(incarnation) = self.incarnation.take() else { return };
+        self.peer_draining = false;
         let mut deliveries = Vec::new();
         self.calls.end_all(true, &Answer::Down(reason), &mut deliveries);
         self.deliver(deliveries);
         self.monitors_down(reason);
-        self.link.retain_waiting(|message| matches!(message, Message::Cast(..)));
+        self.link.retain_waiting(&mut self.pool, |message| matches!(message, Message::Cast(..)));
         self.forget_jobs(incarnation);
     }
 
@@ -337,7 +361,7 @@ impl<M: Clone> Peer<M> {
         self.calls.end_all(false, unsent, &mut deliveries);
         self.deliver(deliveries);
         self.monitors_down(reason);
-        self.link.retain_waiting(|_| false);
+        self.link.retain_waiting(&mut self.pool, |_| false);
         if let Some(incarnation) = self.incarnation {
             self.forget_jobs(incarnation);
         }

@@ -5,6 +5,7 @@
 //! downs and announcements are never buffered or dropped: while the peer is away, the state itself is what remembers
 //! them, and the resume or the next hello carries it over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,14 +14,15 @@ use super::{ConnectionId, Output, Peer};
 use crate::caller::{Answer, CastError};
 use crate::compat::{Kind, emitted};
 use crate::error::{CloseCode, EncodeError};
-use crate::link::Presence;
+use crate::link::{Full, Presence};
 use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Response};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{ServerAddress, Servers};
+use crate::pool::Pool;
 use crate::server::{Caller, CastRequest, Request, Server};
 
-impl<M: Clone> Peer<M> {
+impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Casts. Never waits; what becomes of it, `mailbox` hears.
     ///
     /// # Errors
@@ -36,6 +38,10 @@ impl<M: Clone> Peer<M> {
         };
         if let Some(answer) = refusal {
             self.end_call(call, answer);
+            return Ok(());
+        }
+        if self.peer_draining {
+            self.refuse_as_draining(call, function);
             return Ok(());
         }
         let target = self.config.phase.cast_target();
@@ -88,7 +94,7 @@ impl<M: Clone> Peer<M> {
     fn answer_stream(&mut self, call: CallRef, start: bool) -> bool {
         let noted = self.calls.note_started(call, start);
         if noted {
-            self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
         }
         noted
     }
@@ -96,10 +102,16 @@ impl<M: Clone> Peer<M> {
     /// Tells the job of this call that so many more of its items were consumed. `false`: there were not as many.
     pub fn ack(&mut self, call: CallRef, items: u64) -> bool {
         let noted = self.calls.note_acked(call, items);
-        if noted && let Some(ack @ Message::Ack(..)) = self.calls.said_of_stream(call).pop() {
+        if noted && let Some(ack @ Message::Ack(..)) = self.said_of_stream(call).pop() {
             self.control(ack);
         }
         noted
+    }
+
+    /// All that the caller has said of a call's stream.
+    pub(super) fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
+        let astray = self.config.mutants.has(Mutant::AckFollowsPhase).then(|| self.config.phase.cast_target());
+        self.calls.said_of_stream(call, astray)
     }
 
     /// Responds to a question of this call's job. `false`: the call is not open, or the response is above the limit.
@@ -116,12 +128,12 @@ impl<M: Clone> Peer<M> {
     pub fn is_clear(&self) -> bool {
         match &self.link.presence {
             Presence::Gone | Presence::Refused(_) => true,
-            Presence::Up(..) | Presence::Away(_) => self.link.is_clear(&self.config.limits),
+            Presence::Up(..) | Presence::Away(_) => self.peer_draining || self.link.is_clear(&self.config.limits),
         }
     }
 
     /// What the workers of the per-node server have for it; what comes of it is done.
-    pub fn with_server<T>(&mut self, take: impl FnOnce(&mut Server) -> T) -> T {
+    pub fn with_server<T>(&mut self, take: impl FnOnce(&mut Server<P>) -> T) -> T {
         let taken = take(&mut self.server);
         self.drain_server();
         taken
@@ -189,7 +201,7 @@ impl<M: Clone> Peer<M> {
             self.control(Message::Resume(server, calls));
         }
         for call in self.calls.refs().collect::<Vec<_>>() {
-            self.calls.said_of_stream(call).into_iter().for_each(|said| self.control(said));
+            self.said_of_stream(call).into_iter().for_each(|said| self.control(said));
         }
         for (monitor, server) in self.calls.monitors().collect::<Vec<_>>() {
             self.control(Message::Monitor(server, monitor));
@@ -199,7 +211,7 @@ impl<M: Clone> Peer<M> {
     /// Encodes what waits, for as long as there is room.
     pub(super) fn refill(&mut self, now: Duration) {
         while self.link.has_room(&self.config.limits)
-            && let Some(waiting) = self.link.take_waiting()
+            && let Some(waiting) = self.link.take_waiting(&mut self.pool)
         {
             let waited = now.saturating_sub(waiting.since);
             self.transmit(waiting.message, waited);
@@ -229,16 +241,20 @@ impl<M: Clone> Peer<M> {
         if self.link.is_clear(&self.config.limits) {
             return self.transmit(message, Duration::ZERO);
         }
-        for dropped in self.link.wait(message, now, &self.config.limits) {
+        for (dropped, full) in self.link.wait(message, now, &self.config.limits, &mut self.pool) {
+            let (answer, reason) = match full {
+                Full::ForPeer => (Answer::Dropped, ExitReason::ReplyDropped),
+                Full::InAll => (Answer::DroppedInAll, ExitReason::ReplyDroppedInAll),
+            };
             match dropped {
-                Message::Cast(_, cast) => self.end_call(cast.call, Answer::Dropped),
+                Message::Cast(_, cast) => self.end_call(cast.call, answer),
                 Message::Response(_, Response { call, .. }) => self.lose(call),
                 Message::Reply(Reply { call, .. })
                 | Message::StreamInit(call)
                 | Message::Sent(call, _)
                 | Message::Exit(Exit { call, .. })
                 | Message::NoSuchServer(_, call)
-                | Message::NoSuchFunction(call) => self.reply_dropped(call),
+                | Message::NoSuchFunction(call) => self.reply_dropped(call, reason),
                 _ => {}
             }
         }
@@ -248,6 +264,11 @@ impl<M: Clone> Peer<M> {
         let mut deliveries = Vec::new();
         self.calls.end(call, answer, &mut deliveries);
         self.deliver(deliveries);
+    }
+
+    /// Answers a cast as the peer would, which takes none any more. It did not run.
+    pub(super) fn refuse_as_draining(&mut self, call: CallRef, function: Arc<str>) {
+        self.end_call(call, Answer::Exit { function, reason: ExitReason::Draining });
     }
 
     /// Ends a call of which a reply was lost, and its job.
@@ -357,9 +378,9 @@ impl<M: Clone> Peer<M> {
     }
 
     /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, talks to nobody.
-    fn reply_dropped(&mut self, call: CallRef) {
+    fn reply_dropped(&mut self, call: CallRef, reason: ExitReason) {
         self.abandon_jobs_of(call);
-        self.control(Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyDropped }));
+        self.control(Message::Exit(Exit { call, replies: 0, function: "".into(), reason }));
     }
 
     fn abandon_jobs_of(&mut self, call: CallRef) {

@@ -209,6 +209,75 @@ fn a_departure_answers_what_was_sent_and_keeps_what_was_not() {
     assert_eq!(answers(&mut peer), [(6, Answer::Down(DownReason::NoConnect))]);
 }
 
+fn draining(call: u64) -> (u64, Answer) {
+    (call, Answer::Exit { function: "f".into(), reason: ExitReason::Draining })
+}
+
+#[test]
+fn a_cast_to_a_peer_that_leaves_is_answered_at_once_and_not_sent() {
+    for (phase, wire) in
+        [(Phase::Singleton, WireVersion::V1), (Phase::Switch, WireVersion::V2), (Phase::Remove, WireVersion::V3)]
+    {
+        let mut peer = connected(phase, wire);
+        cast(&mut peer, SECOND, 5);
+        assert_eq!(sent(&mut peer).len(), 1);
+        receive(&mut peer, SECOND, &Message::Draining);
+        assert_eq!(outputs(&mut peer), [Output::Draining], "what was sent goes on");
+        cast(&mut peer, SECOND, 6);
+        assert_eq!((answers(&mut peer), sent(&mut peer)), (vec![draining(6)], Vec::new()));
+        // A brief disconnect is not the end of its life.
+        disconnect(&mut peer, SECOND);
+        assert!(peer.is_clear(), "who waits for room is let through, to be answered");
+        cast(&mut peer, SECOND, 7);
+        assert_eq!(answers(&mut peer), [draining(7)]);
+        peer.handle_connected(2 * SECOND, session(wire));
+        receive(&mut peer, 2 * SECOND, &Message::Draining);
+        cast(&mut peer, 2 * SECOND, 8);
+        assert_eq!(answers(&mut peer), [draining(8)]);
+        let last = reply(5, 0, true, inline());
+        receive(&mut peer, 2 * SECOND, &last);
+        let body = Bytes::from_static(b"x");
+        assert_eq!(answers(&mut peer), [(5, Answer::Reply { body, last: true })], "its jobs end well");
+        assert_eq!(peer.stats().calls, 0);
+    }
+}
+
+#[test]
+fn the_next_life_of_a_peer_that_has_left_is_cast_to_again() {
+    let mut departed = connected(Phase::Remove, WireVersion::V3);
+    receive(&mut departed, SECOND, &Message::Draining);
+    let mut restarted = departed.clone();
+    departed.handle_departed(SECOND, departed.connection());
+    let next = Session { incarnation: Incarnation(8), ..session(WireVersion::V3) };
+    restarted.handle_connected(SECOND, next.clone());
+    outputs(&mut restarted);
+    cast(&mut restarted, SECOND, 6);
+    assert!(matches!(&sent(&mut restarted)[..], [Message::Cast(..)]), "a new incarnation, without a departure");
+    outputs(&mut departed);
+    cast(&mut departed, SECOND, 6);
+    assert_eq!(outputs(&mut departed), [], "it waits for the next life");
+    departed.handle_connected(2 * SECOND, next);
+    assert!(matches!(&sent(&mut departed)[..], [Message::Cast(_, cast)] if cast.call == CallRef(6)));
+}
+
+#[test]
+fn casts_in_the_buffer_are_answered_when_their_peer_says_that_it_leaves_and_replies_are_not() {
+    let limits = Limits { unwritten_bytes_max: 1, ..Limits::default() };
+    let mut peer = peer(Phase::Remove, limits);
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    let job = serve(&mut peer, 1);
+    for call in [5, 6, 7] {
+        cast(&mut peer, SECOND, call);
+    }
+    peer.kill(&[CallRef(7)]);
+    peer.with_server(|server| server.handle_end(job, Ending::Reply(Bytes::new())));
+    assert_eq!(peer.stats().buffered, 3, "the first was sent, and nothing behind it yet");
+    receive(&mut peer, SECOND, &Message::Draining);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(6, CallRef(6), draining(6).1), Output::Draining]);
+    let kinds: Vec<_> = sent(&mut peer).iter().map(Message::kind).collect();
+    assert_eq!(kinds, [crate::Kind::Cast, crate::Kind::Reply]);
+}
+
 #[test]
 fn a_monitor_hears_of_a_down_once() {
     let mut peer = connected(Phase::Switch, WireVersion::V2);

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use super::{Caller, ItemStep, Job, JobKey, QuestionStep, Server, ServerOutput};
 use crate::message::{ExitReason, Message, ReplyForm};
 use crate::name::CallRef;
+use crate::pool::{Pool, Total, grow};
 use crate::reply_stream::{Heard, ReplyStream, StreamSignal};
 
-impl Server {
+impl<P: Pool> Server<P> {
     /// Takes an item of a job's stream, and sends it if its caller keeps up; the first asks the caller for the stream.
     /// `window` is how many items may be unacknowledged; with `None` the item wants no acknowledgement and waits for
     /// the start only. An item above the limit of payloads is the end of its job.
@@ -71,11 +72,17 @@ impl Server {
 
     fn open_stream(&mut self, job: JobKey) -> ItemStep {
         let share = self.shares.entry(job.caller.peer).or_default();
-        if share.streams >= self.limits.streams_max {
-            self.end_job(job, ExitReason::TooManyStreams);
+        let refusal = if share.streams >= self.limits.streams_max {
+            Some(ExitReason::TooManyStreams)
+        } else if !grow(&mut self.pool, Total::Streams, &mut share.streams, 1) {
+            Some(ExitReason::TooManyStreamsInAll)
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            self.end_job(job, reason);
             return ItemStep::Over;
         }
-        share.streams += 1;
         if let Some(running) = self.running(job) {
             running.stream = ReplyStream::Asked;
         }

@@ -1,6 +1,8 @@
 //! One server by itself: kills, tombstones, resumes, bounds, its end.
 
 use super::*;
+use crate::phase::Servers;
+use crate::pool::NodePool;
 
 pub(crate) const CALLER: Caller = Caller { peer: PeerId(1), incarnation: Incarnation(7) };
 
@@ -218,4 +220,89 @@ fn a_forgotten_peer_leaves_nothing() {
     spawn(&mut server, 2);
     server.end(DownReason::Shutdown);
     assert_eq!(messages(&mut server), [exit(2, "f", ExitReason::ServerEnded)]);
+}
+
+/// One server of a node with two members: a job, 15 bytes and a stream each as floors; 5, 30 and 3 in the pool.
+fn bounded_in_all() -> Server<NodePool> {
+    let limits = Limits { jobs_total_max: 7, job_bytes_total_max: 60, streams_total_max: 5, ..Limits::default() };
+    let pool = NodePool::new(&limits, 2, Servers::SINGLETON);
+    assert_eq!(Total::ALL[..3].iter().map(|&total| pool.floor(total)).collect::<Vec<_>>(), [1, 15, 1]);
+    Server::with_pool(ServerAddress::Singleton, &limits, pool)
+}
+
+const OTHER: Caller = Caller { peer: PeerId(2), incarnation: Incarnation(7) };
+
+fn sized(call: u64, bytes: usize) -> Request {
+    let (call, function, body) = (CallRef(call), "f".into(), vec![0; bytes].into());
+    Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
+}
+
+/// Casts, and gives the job that runs, or why none does.
+fn asked(server: &mut Server<NodePool>, caller: Caller, request: Request) -> Result<JobKey, ExitReason> {
+    server.handle_request(caller, request);
+    match server.poll_output() {
+        Some(ServerOutput::Spawn(job, _)) => Ok(job),
+        Some(ServerOutput::Answer(_, Message::Exit(exit))) => Err(exit.reason),
+        other => panic!("neither job nor exit: {other:?}"),
+    }
+}
+
+#[test]
+fn a_greedy_peer_takes_the_pool_and_nobody_elses_floor() {
+    let mut server = bounded_in_all();
+    let whole = server.pool.clone();
+    let jobs: Vec<_> = (0..6).map(|call| asked(&mut server, CALLER, cast(call)).expect("there is room")).collect();
+    assert_eq!(asked(&mut server, CALLER, cast(9)), Err(ExitReason::TooManyJobsInAll));
+    let held = asked(&mut server, OTHER, cast(9)).expect("its floor is kept for it");
+    assert_eq!(asked(&mut server, OTHER, cast(10)), Err(ExitReason::TooManyJobsInAll), "which is no more than that");
+    server.handle_end(jobs[0], Ending::Exit(ExitReason::Done));
+    server.poll_output();
+    asked(&mut server, OTHER, cast(11)).expect("what one gives back another may take");
+    assert_eq!(asked(&mut server, CALLER, cast(12)), Err(ExitReason::TooManyJobsInAll));
+    server.handle_request(CALLER, Request::Forget);
+    server.handle_request(OTHER, kill(&[11]));
+    server.handle_end(held, Ending::Reply(Bytes::new()));
+    assert_eq!((server.jobs(), &server.pool), (0, &whole), "however jobs end, their room comes back");
+    assert_eq!(server.shares, BTreeMap::new());
+}
+
+#[test]
+fn bytes_of_arguments_are_bounded_in_all_and_a_refusal_takes_nothing() {
+    let mut server = bounded_in_all();
+    let whole = server.pool.clone();
+    asked(&mut server, CALLER, sized(1, 45)).expect("15 of its own and all 30 of the pool");
+    assert_eq!(asked(&mut server, CALLER, sized(2, 1)), Err(ExitReason::TooManyBytesInAll));
+    let after = server.pool.clone();
+    assert_eq!(asked(&mut server, OTHER, sized(3, 16)), Err(ExitReason::TooManyBytesInAll));
+    assert_eq!((server.job_bytes(), &server.pool), (45, &after));
+    asked(&mut server, OTHER, sized(3, 15)).expect("its floor is kept for it");
+    server.end(DownReason::Shutdown);
+    assert_eq!(server.pool, whole, "a server that ends gives all back");
+}
+
+#[test]
+fn streams_are_bounded_in_all_and_only_who_holds_more_than_its_floor_is_refused() {
+    let mut server = bounded_in_all();
+    let item = Bytes::from_static(b"item");
+    let mut greedy: Vec<_> =
+        (0..5).map(|call| asked(&mut server, CALLER, cast(call)).expect("there is room")).collect();
+    let one_more = greedy.pop().expect("five run");
+    for job in greedy {
+        assert_eq!(server.handle_item(job, &item, None), ItemStep::Wait, "1 of its own and 3 of the pool");
+    }
+    outputs_of(&mut server);
+    assert_eq!(server.handle_item(one_more, &item, None), ItemStep::Over);
+    let exit = Message::Exit(Exit {
+        call: one_more.call,
+        replies: 0,
+        function: "f".into(),
+        reason: ExitReason::TooManyStreamsInAll,
+    });
+    assert_eq!(outputs_of(&mut server), [ServerOutput::Answer(CALLER, exit), ServerOutput::Abort(one_more)]);
+    let other = asked(&mut server, OTHER, cast(9)).expect("there is room");
+    assert_eq!(server.handle_item(other, &item, None), ItemStep::Wait, "its floor is kept for it");
+}
+
+fn outputs_of(server: &mut Server<NodePool>) -> Vec<ServerOutput> {
+    std::iter::from_fn(|| server.poll_output()).collect()
 }

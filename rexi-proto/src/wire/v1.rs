@@ -104,6 +104,11 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             let (call, number, body) = decode_numbered(frame)?;
             Message::Reply(message::Reply { call, number, form, body })
         }
+        Kind::TaggedReply => {
+            let TaggedReply { call, number, form, bulk } = frame.header()?;
+            let body = frame.payload(bulk.map(Body::from))?;
+            Message::Reply(message::Reply { call: CallRef(call), number, form: form.into(), body })
+        }
         Kind::Response => {
             let (call, number, body) = decode_numbered(frame)?;
             Message::Response(server, message::Response { call, number, body })
@@ -186,6 +191,23 @@ struct Reply {
     bulk: Option<Bulk>,
 }
 
+/// Any reply, in one frame that says its form. Nobody writes it yet.
+#[derive(Serialize, Deserialize)]
+struct TaggedReply {
+    call: u64,
+    number: u64,
+    form: Form,
+    bulk: Option<Bulk>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Form {
+    Plain,
+    Last,
+    Item,
+    Question,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Numbered {
     call: u64,
@@ -228,6 +250,10 @@ enum Reason<'a> {
     TooManyStreams,
     TooManyBytes,
     WrongType(&'a str),
+    TooManyJobsInAll,
+    TooManyBytesInAll,
+    TooManyStreamsInAll,
+    ReplyDroppedInAll,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -323,6 +349,10 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::TooManyStreams => Self::TooManyStreams,
             ExitReason::TooManyBytes => Self::TooManyBytes,
             ExitReason::WrongType(text) => Self::WrongType(clipped(text, TEXT_BYTES_MAX)),
+            ExitReason::TooManyJobsInAll => Self::TooManyJobsInAll,
+            ExitReason::TooManyBytesInAll => Self::TooManyBytesInAll,
+            ExitReason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
+            ExitReason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
         }
     }
 }
@@ -348,6 +378,21 @@ impl From<Reason<'_>> for ExitReason {
             Reason::TooManyStreams => Self::TooManyStreams,
             Reason::TooManyBytes => Self::TooManyBytes,
             Reason::WrongType(text) => Self::WrongType(text.into()),
+            Reason::TooManyJobsInAll => Self::TooManyJobsInAll,
+            Reason::TooManyBytesInAll => Self::TooManyBytesInAll,
+            Reason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
+            Reason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
+        }
+    }
+}
+
+impl From<Form> for ReplyForm {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Plain => Self::Plain,
+            Form::Last => Self::Last,
+            Form::Item => Self::Item,
+            Form::Question => Self::Question,
         }
     }
 }

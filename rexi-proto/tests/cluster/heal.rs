@@ -119,6 +119,11 @@ impl Cluster {
     fn judge_leaks(&mut self) {
         let mut unknown = 0;
         for node in self.nodes.iter().flatten() {
+            if let Some(lent) = node.lent() {
+                return self
+                    .ledger
+                    .violate("L6", &format!("nothing is held at {}, and of its pool: {lent}", node.index));
+            }
             for (member, peer) in &node.peers {
                 let stats = peer.stats();
                 unknown += stats.unknown_frames;

@@ -153,11 +153,18 @@ impl Ledger {
                 broken = Some(("L1", "lost, and no connection was"));
             }
             Answer::Dropped
+            | Answer::DroppedInAll
             | Answer::TooLarge
             | Answer::Incompatible(_)
-            | Answer::Exit { reason: ExitReason::Draining | ExitReason::TooManyJobs, .. }
-                if call.spawned > 0 && broken.is_none() =>
-            {
+            | Answer::Exit {
+                reason:
+                    ExitReason::Draining
+                    | ExitReason::TooManyJobs
+                    | ExitReason::TooManyBytes
+                    | ExitReason::TooManyJobsInAll
+                    | ExitReason::TooManyBytesInAll,
+                ..
+            } if call.spawned > 0 && broken.is_none() => {
                 broken = Some(("S2", "it ran, and its caller was told that it did not"));
             }
             _ => {}

@@ -1,11 +1,13 @@
 //! One node as a shell would build it: a rollout, a singleton behind its queue, a peer per member, workers.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rexi_proto::{
-    Caller, CloseCode, Incarnation, JobKey, Limits, Mutants, NodeName, Output, Peer, PeerConfig, PeerId, Profile,
-    Request, Rollout, Server, ServerAddress, ServerOutput,
+    Caller, CloseCode, Incarnation, JobKey, Limits, Mutants, NodeName, NodePool, Output, Peer, PeerConfig, PeerId,
+    Pool, Profile, Request, Rollout, Server, ServerAddress, ServerOutput, Total,
 };
 
 use super::ledger::{Ledger, Life};
@@ -18,12 +20,32 @@ pub(crate) struct Node {
     pub(crate) started: Duration,
     pub(crate) rollout: Rollout,
     pub(crate) limits: Limits,
-    pub(crate) singleton: Option<Server>,
+    pool: SharedPool,
+    whole_pool: NodePool,
+    pub(crate) singleton: Option<Server<SharedPool>>,
     pub(crate) queue: VecDeque<(Caller, Request)>,
-    pub(crate) peers: BTreeMap<usize, Peer<u32>>,
+    pub(crate) peers: BTreeMap<usize, Peer<u32, SharedPool>>,
     pub(crate) jobs: BTreeMap<JobKey, u32>,
     pub(crate) next_ref: u64,
     told_epoch: u64,
+}
+
+/// What a node's peers and its singleton share.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedPool(Rc<RefCell<NodePool>>);
+
+impl Pool for SharedPool {
+    fn floor(&self, total: Total) -> usize {
+        self.0.borrow().floor(total)
+    }
+
+    fn take(&mut self, total: Total, amount: usize) -> bool {
+        self.0.borrow_mut().take(total, amount)
+    }
+
+    fn give(&mut self, total: Total, amount: usize) {
+        self.0.borrow_mut().give(total, amount);
+    }
 }
 
 /// Connections that a node's state wants closed: with which member, and why.
@@ -47,22 +69,32 @@ impl Node {
         let rollout = Rollout::new(name(index), profile, (0..members).map(name));
         let config =
             PeerConfig { hosts, phase: rollout.phase(), phase_epoch: rollout.epoch(), limits: limits.clone(), mutants };
-        let peer = |i: usize| (i, Peer::new(PeerId(i as u32), config.clone(), Duration::ZERO));
+        let whole_pool = NodePool::new(&limits, members, hosts);
+        let pool = SharedPool(Rc::new(RefCell::new(whole_pool.clone())));
+        let peer = |i: usize| (i, Peer::with_pool(PeerId(i as u32), config.clone(), pool.clone(), Duration::ZERO));
         let singleton = hosts.contains(ServerAddress::Singleton);
         Self {
             index,
             release,
             incarnation,
             started,
-            singleton: singleton.then(|| Server::new(ServerAddress::Singleton, &limits)),
+            singleton: singleton.then(|| Server::with_pool(ServerAddress::Singleton, &limits, pool.clone())),
             queue: VecDeque::new(),
             peers: (0..members).filter(|&i| i != index).map(peer).collect(),
+            pool,
+            whole_pool,
             jobs: BTreeMap::new(),
             next_ref: 0,
             told_epoch: rollout.epoch(),
             rollout,
             limits,
         }
+    }
+
+    /// What was taken out of the pool and not given back.
+    pub(crate) fn lent(&self) -> Option<String> {
+        let pool = self.pool.0.borrow();
+        (*pool != self.whole_pool).then(|| format!("{pool:?} of {:?}", self.whole_pool))
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -121,11 +153,21 @@ impl Node {
             Output::Deliver(mailbox, call, answer) => {
                 match &answer {
                     rexi_proto::Answer::Dropped => ledger.saw("a cast was dropped"),
+                    rexi_proto::Answer::DroppedInAll => ledger.saw("a cast was dropped from buffers full in all"),
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::TooManyJobsInAll, .. } => {
+                        ledger.saw("a job was refused by the node's total");
+                    }
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::TooManyStreamsInAll, .. } => {
+                        ledger.saw("a stream was refused by the node's total");
+                    }
                     rexi_proto::Answer::TooLarge => ledger.saw("an argument was too large for its peer"),
                     rexi_proto::Answer::Down(_) => ledger.saw("a call ended in a down"),
                     rexi_proto::Answer::Incompatible(_) => ledger.saw("a call ended in a refusal"),
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ReplyDropped, .. } => {
                         ledger.saw("a reply was dropped");
+                    }
+                    rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::Draining, .. } => {
+                        ledger.saw("a cast met a node that leaves");
                     }
                     rexi_proto::Answer::Exit { reason: rexi_proto::ExitReason::ConnectionLost, .. } => {
                         ledger.saw("a call was lost with its connection");
@@ -173,7 +215,7 @@ impl Node {
     }
 
     /// Does something with the server that runs a job.
-    pub(crate) fn with_server<T>(&mut self, job: JobKey, take: impl FnOnce(&mut Server) -> T) -> T {
+    pub(crate) fn with_server<T>(&mut self, job: JobKey, take: impl FnOnce(&mut Server<SharedPool>) -> T) -> T {
         match job.server {
             ServerAddress::Singleton => take(self.singleton.as_mut().expect("it runs a job")),
             ServerAddress::PerNode => {

@@ -186,6 +186,18 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v3 ack per-node", "05000000d5ac02c801"),
     ("v3 response per-node", "07000000d6ac020200676f"),
     ("v3 response-bulk per-node", "09000000d6ac02020107c0b802"),
+    ("v1 exit-too-many-jobs-in-all", "0700000045ac0202016612"),
+    ("v1 exit-too-many-bytes-in-all", "0700000045ac0202016613"),
+    ("v1 exit-too-many-streams-in-all", "0700000045ac0202016614"),
+    ("v1 exit-reply-dropped-in-all", "0700000045ac0202016615"),
+    ("v2 exit-too-many-jobs-in-all", "0700000085ac0202016612"),
+    ("v2 exit-too-many-bytes-in-all", "0700000085ac0202016613"),
+    ("v2 exit-too-many-streams-in-all", "0700000085ac0202016614"),
+    ("v2 exit-reply-dropped-in-all", "0700000085ac0202016615"),
+    ("v3 exit-too-many-jobs-in-all", "07000000c5ac0202016612"),
+    ("v3 exit-too-many-bytes-in-all", "07000000c5ac0202016613"),
+    ("v3 exit-too-many-streams-in-all", "07000000c5ac0202016614"),
+    ("v3 exit-reply-dropped-in-all", "07000000c5ac0202016615"),
 ];
 
 pub(crate) const HELLO: &[&str] =

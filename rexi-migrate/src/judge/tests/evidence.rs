@@ -88,7 +88,7 @@ fn a_required_case_that_never_occurred_leaves_a_run_untold() {
     let mut evidence = run([caller.live(), worker.live()]);
     evidence.required = Requirement::non_vacuity();
     let doubts = doubts(&evidence);
-    assert_eq!(doubts.lines().count(), 5);
+    assert_eq!(doubts.lines().count(), 9);
     assert!(doubts.contains("the run had 0 kills across the switch, and needs 1"), "{doubts}");
     evidence.required = vec![Requirement::once(Witness::PerNodeJob)];
     assert_eq!(judge(&evidence).verdict, Verdict::Safe);
@@ -139,6 +139,11 @@ fn the_report_has_stable_names() {
     let json = serde_json::to_value(judge(&run([caller.live(), worker.live()]))).expect("plain data");
     assert_eq!(json["verdict"], serde_json::json!({ "kind": "safe" }));
     assert_eq!(json["outcomes"], serde_json::json!({ "reply": 1 }));
+    let ended = GatherEnd::ALL.iter().map(|how| serde_json::to_value(how).expect("plain data")).collect::<Vec<_>>();
+    assert_eq!(ended, ["reached", "too_few", "timed_out", "refused", "given_up"]);
+    for count in ["streams", "items", "streams_broken", "questions", "questions_astray", "gathers", "gathers_broken"] {
+        assert_eq!(json["counts"][count], 0, "{count}");
+    }
 }
 
 /// A run of two nodes with `calls` served calls, four records each, each worker's jobs in another order than the casts.

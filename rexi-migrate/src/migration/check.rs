@@ -1,0 +1,122 @@
+//! The search over all mixes of a migration's releases, and what it has shown.
+
+use super::Migration;
+use super::mix::{Action, Job, Mix, NODES};
+use crate::invariant::Invariant;
+use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
+use crate::trace::{Event, Place, Trace};
+
+/// What the search of one migration has shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// Distinct states of three nodes with a call between two of them.
+    pub states: usize,
+    /// Steps between them.
+    pub transitions: u64,
+    /// Steps to the farthest state.
+    pub depth: u32,
+    /// How often each case that matters was met.
+    pub met: Vec<(&'static str, u64)>,
+    /// The first invariant that broke, what broke it, and the shortest way there.
+    pub breach: Option<(Invariant, String, Trace)>,
+}
+
+/// Searches every mix of the migration's releases to the end.
+pub fn check(migration: &Migration) -> Checked {
+    // One thread: the spaces are small and many.
+    let options = Options { threads: 1, ..Options::default() };
+    let Outcome { end, tally, .. } = search(&Mixes(migration), &options, &mut |_| ());
+    let breach = match end {
+        End::Broken(broken, path) => Some((broken.invariant, broken.what.clone(), trace(migration, &path))),
+        End::Exhausted | End::Bounded(_) | End::Stuck(_) => None,
+    };
+    Checked {
+        states: usize::try_from(tally.states).unwrap_or(usize::MAX),
+        transitions: tally.transitions,
+        depth: tally.depth,
+        met: CASES.into_iter().zip(tally.met).collect(),
+        breach,
+    }
+}
+
+struct Mixes<'a>(&'a Migration);
+
+/// Cases without which a search proves little.
+const CASES: [&str; 4] = [
+    "changes of what is said with a call open",
+    "kills by a caller that says another thing than when it cast",
+    "rollbacks",
+    "restarts with a job running",
+];
+
+/// What a mix was reached by, beside what it is: cases are met by steps.
+#[derive(Clone)]
+struct Reached {
+    mix: Mix,
+    met: u64,
+}
+
+impl Model for Mixes<'_> {
+    type State = Reached;
+    type Action = Action;
+
+    fn initial(&self) -> Vec<Reached> {
+        vec![Reached { mix: Mix::at_rest(0), met: 0 }]
+    }
+
+    fn actions(&self, state: &Reached, actions: &mut Vec<Action>) {
+        actions.extend(state.mix.actions(self.0));
+    }
+
+    fn step(&self, state: &Reached, action: &Action) -> Option<Reached> {
+        Some(Reached { met: met(&state.mix, *action), mix: state.mix.step(self.0, *action) })
+    }
+
+    fn check(&self, state: &Reached) -> Result<(), Broken> {
+        match state.mix.broken {
+            None => Ok(()),
+            Some(broken) => Err(Broken { invariant: broken.invariant(), what: broken.sentence(self.0) }),
+        }
+    }
+
+    fn fingerprint(&self, state: &Reached) -> Fingerprint {
+        Fingerprint::of(&state.mix)
+    }
+
+    fn cases(&self) -> &[&'static str] {
+        &CASES
+    }
+
+    fn met(&self, state: &Reached) -> u64 {
+        state.met
+    }
+}
+
+fn met(before: &Mix, action: Action) -> u64 {
+    let call = before.call.as_ref();
+    let cases = match action {
+        Action::Flip { node, .. } => [call.is_some_and(|call| call.caller == node), false, false, false],
+        Action::Kill => [false, call.is_some_and(|call| before.at[call.caller] != call.cast_at), false, false],
+        Action::Restart { node, to } => {
+            let runs = |call: &super::mix::Call| call.callee == node && matches!(call.job, Job::Runs(_));
+            [false, false, to < before.at[node], call.is_some_and(runs)]
+        }
+        _ => [false; 4],
+    };
+    (0..).zip(cases).map(|(bit, met)| u64::from(met) << bit).sum()
+}
+
+fn trace(migration: &Migration, path: &Path<Mixes<'_>>) -> Trace {
+    let mut events = vec![Event::new(Place::Everywhere, format!("all run {}", migration.releases[0].name))];
+    let mut before = &path.start.mix;
+    for (action, after) in &path.steps {
+        events.push(before.event(migration, *action));
+        before = &after.mix;
+    }
+    if let Some(broken) = before.broken {
+        let place = before.call.as_ref().map_or(Place::Everywhere, |call| Place::At(call.callee));
+        events.push(Event::new(place, broken.sentence(migration)).breach());
+    }
+    let lane = |node: usize| format!("n{} {}", node + 1, migration.releases[before.at[node]].name);
+    Trace { lanes: (0..NODES).map(lane).collect(), events }
+}

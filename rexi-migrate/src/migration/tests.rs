@@ -1,0 +1,171 @@
+//! The known migrations, broken ones, synthesis, and migrations from files and from functions.
+
+use rexi_proto::Release;
+
+use super::*;
+use crate::invariant::Invariant;
+
+fn breach(migration: &Migration) -> Option<(Invariant, String)> {
+    check(migration).breach.map(|(invariant, what, _)| (invariant, what))
+}
+
+#[test]
+fn the_known_migrations_are_safe_in_every_mix_and_their_searches_met_what_matters() {
+    for migration in known() {
+        let checked = check(&migration);
+        assert_eq!(checked.breach, None, "{}", migration.name);
+        assert!(checked.met.iter().all(|&(_, times)| times > 0), "{}: {checked:?}", migration.name);
+        assert!(checked.states > 100, "{}: {checked:?}", migration.name);
+    }
+}
+
+#[test]
+fn a_form_that_is_said_before_all_understand_it_is_found() {
+    for (mut migration, invariant, what) in [
+        (kill_all(), Invariant::S9, "before cannot read a batch of kills"),
+        (tagged_reply(), Invariant::S9, "a caller of before cannot read a tagged reply"),
+        (server_per_node(), Invariant::S1, "a cast to the per-node server reaches 1.0, which does not take it"),
+    ] {
+        migration.releases.remove(1);
+        assert_eq!(breach(&migration), Some((invariant, what.to_owned())), "{}", migration.name);
+    }
+}
+
+#[test]
+fn kills_that_follow_what_is_said_now_miss_jobs_from_before_a_flip() {
+    let mut forgetful = server_per_node();
+    forgetful.releases.iter_mut().for_each(|release| release.remembers = false);
+    let Checked { breach: Some((invariant, what, trace)), .. } = check(&forgetful) else {
+        panic!("lowered back to 1.1, a kill goes to the singleton alone");
+    };
+    assert_eq!((invariant, what.as_str()), (Invariant::S3, "the job runs on though its kill has arrived"));
+    let text = trace.to_string();
+    assert!(text.contains("changes at run time: 1.2 to 1.1"), "{text}");
+    // To both servers in both releases is as good as a memory.
+    let kills = forgetful.of_role(Role::End);
+    forgetful.releases[1].emits = forgetful.releases[1].emits.with(kills);
+    assert_eq!(breach(&forgetful), None);
+}
+
+#[test]
+fn a_cast_to_both_servers_runs_twice_and_a_release_that_casts_nowhere_breaks_nothing() {
+    let mut migration = server_per_node();
+    let casts = migration.of_role(Role::Start);
+    migration.releases[1].emits = migration.releases[1].emits.with(casts);
+    migration.releases.drain(..1);
+    assert_eq!(breach(&migration).map(|(invariant, _)| invariant), Some(Invariant::S2));
+    migration.releases[0].emits = migration.releases[0].emits.without(casts);
+    assert_eq!(breach(&migration), None);
+}
+
+#[test]
+fn the_three_releases_are_found_from_the_old_and_the_new_behaviour_alone() {
+    for migration in known() {
+        let found = synthesize(&migration).expect("it is narrow");
+        let plan = found.plan.as_ref().unwrap_or_else(|| panic!("{}: no plan", migration.name));
+        assert_eq!(plan.releases.len(), 4, "{}: {plan:#?}", migration.name);
+        assert_eq!(breach(plan), None);
+        // Both forms are understood before the first word of the new one, and until after the last of the old one.
+        let both = migration.releases[0].accepts.with(migration.releases[3].accepts);
+        for release in &plan.releases[1..3] {
+            assert_eq!(release.accepts, both, "{}", migration.name);
+        }
+        let (starts, answers) = (migration.of_role(Role::Start), migration.of_role(Role::Answer));
+        let said = |forms: Forms, of: Forms| forms.without(forms.without(of));
+        for of in [starts, answers] {
+            assert_eq!(said(plan.releases[1].emits, of), said(migration.releases[0].emits, of));
+            assert_eq!(said(plan.releases[2].emits, of), said(migration.releases[3].emits, of));
+        }
+    }
+}
+
+#[test]
+fn every_shorter_plan_is_ruled_out_by_a_counterexample_that_breaks_something() {
+    let found = synthesize(&server_per_node()).expect("it is narrow");
+    let of = |steps| found.ruled_out.iter().filter(move |out| out.steps == steps);
+    assert_eq!(of(1).map(|out| out.plans).sum::<u128>(), 1);
+    assert_eq!(of(2).map(|out| out.plans).sum::<u128>(), found.candidates as u128);
+    assert_eq!(of(3).count(), 0);
+    for out in &found.ruled_out {
+        let migration = Migration { releases: out.pair.to_vec(), ..server_per_node() };
+        assert_eq!(breach(&migration), Some((out.invariant, out.what.clone())), "it fails again when it is searched");
+        assert!(out.trace.events.last().is_some_and(|event| event.breach), "{out:?}");
+    }
+}
+
+#[test]
+fn each_step_says_what_it_needs_and_how_it_is_taken_back() {
+    let steps = steps(&server_per_node());
+    let [introduce, switch, remove] = steps.as_slice() else { panic!("three steps: {steps:?}") };
+    assert_eq!(introduce.changes[0], "understands cast to the per-node server and kill to the per-node server");
+    assert!(introduce.changes[1].starts_with("a kill also goes where its call was cast"), "{introduce:?}");
+    assert!(switch.needs.iter().any(|need| need.contains("every node understands cast to the per-node server")));
+    assert!(switch.way_back.starts_with("at run time"), "{switch:?}");
+    assert!(remove.needs.iter().any(|need| need.contains("nobody says")), "{remove:?}");
+    assert!(remove.needs.iter().any(|need| need.contains("no job runs on the singleton")), "{remove:?}");
+    assert!(remove.way_back.contains("as long as the upgrade is not finalized"), "{remove:?}");
+}
+
+#[test]
+fn a_service_adds_the_rows_of_its_functions() {
+    let row = |name: &'static str, accepted, emitted, retired| FunctionRow {
+        name: name.into(),
+        accepted_since: Release(1, accepted, 0),
+        emitted_since: Release(1, emitted, 0),
+        silent_since: None,
+        retired_in: retired,
+    };
+    let good = [row("get", 0, 0, Some(Release(1, 3, 0))), row("get.v2", 1, 2, None)];
+    let migration = Migration::of_functions("get", &good);
+    let names: Vec<&str> = migration.releases.iter().map(|release| release.name.as_str()).collect();
+    assert_eq!(names, ["1.0.0", "1.1.0", "1.2.0", "1.3.0"]);
+    assert_eq!(breach(&migration), None);
+    let hasty = [row("get", 0, 0, Some(Release(1, 2, 0))), row("get.v2", 1, 2, None)];
+    let (invariant, what) = breach(&Migration::of_functions("get", &hasty)).expect("1.1 calls what 1.2 has not");
+    assert_eq!((invariant, what.as_str()), (Invariant::S1, "a call of get reaches 1.2.0, which does not take it"));
+    // One that nothing takes the place of is silent before it goes.
+    let mut last = row("compact", 0, 0, Some(Release(1, 2, 0)));
+    assert_eq!(
+        breach(&Migration::of_functions("compact", &[last.clone()])).map(|(broken, _)| broken),
+        Some(Invariant::S1)
+    );
+    last.silent_since = Some(Release(1, 1, 0));
+    assert_eq!(breach(&Migration::of_functions("compact", &[last])), None);
+}
+
+#[test]
+fn a_file_declares_a_migration_and_errors_say_what_is_wrong() {
+    let text = r#"
+        name = "put"
+        form = [{ name = "put", role = "start" }, { name = "put2", role = "start", server = "store" }]
+        release = [
+            { name = "1", accepts = ["put"], emits = ["put"] },
+            { name = "2", accepts = ["put", "put2"], emits = ["put2"] },
+        ]
+    "#;
+    let migration = from_toml(text).expect("it is a migration");
+    assert_eq!(breach(&migration).map(|(invariant, _)| invariant), Some(Invariant::S1));
+    for (from, to, says) in [
+        (
+            "emits = [\"put\"]",
+            "emits = [\"get\"]",
+            "names the form \"get\", which is not declared; declared are put, put2",
+        ),
+        ("name = \"2\"", "name = \"1\"", "the release \"1\" is declared twice"),
+        ("role = \"start\" }", "role = \"begin\" }", "begin"),
+        ("server = \"store\"", "host = \"store\"", "host"),
+        ("{ name = \"2\"", "# { name = \"2\"", "a migration has 2 to 16"),
+    ] {
+        let error = from_toml(&text.replace(from, to)).expect_err(to).to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn what_is_too_wide_to_be_synthesized_is_refused() {
+    let mut wide = kill_all();
+    let more = wide.forms[0].clone();
+    wide.forms.extend(std::iter::repeat_n(more, 4));
+    let error = synthesize(&wide).expect_err("seven forms").to_string();
+    assert!(error.contains("up to 6 forms, and this migration has 7"), "{error}");
+}
