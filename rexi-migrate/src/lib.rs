@@ -10,6 +10,7 @@ pub mod invariant;
 pub mod trace;
 pub mod search;
 pub mod migration;
+pub mod check;
 pub mod train;
 pub mod control;
 pub mod process;

@@ -37,6 +37,7 @@ enum Subcommands {
     /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
     Rehearse(RehearseArgs),
     Plan(cli::plan::PlanArgs),
+    Check(cli::check::CheckArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Subcommands::Rehearse(args) => run(args),
         Subcommands::Plan(args) => cli::plan::run(&args),
+        Subcommands::Check(args) => cli::check::run(&args),
         Subcommands::Node(args) => return node::run(args),
     };
     ended.unwrap_or_else(|(code, report)| {

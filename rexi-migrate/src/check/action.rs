@@ -83,7 +83,8 @@ impl Cluster {
                 actions.push(Action::Deliver(from, to));
             }
             match (&state.pairs[at].stage, self.scope.handshake) {
-                (Stage::Down, Handshake::Whole) => actions.push(Action::Connect(from, to)),
+                // Which of the two dials makes no difference.
+                (Stage::Down, Handshake::Whole) if from < to => actions.push(Action::Connect(from, to)),
                 (Stage::Down, Handshake::Steps) => actions.push(Action::Dial(from, to)),
                 (Stage::Dialed(dialer, _), _) if *dialer == side => actions.push(Action::Accept(from, to)),
                 (Stage::Accepted(dialer, _), _) if *dialer == side => actions.push(Action::Complete(from, to)),
@@ -124,9 +125,8 @@ impl Cluster {
                 if call.unacked > 0 {
                     actions.push(Action::Ack(index));
                 }
-                let same = |other: &&super::state::Call| {
-                    state.is_open(other) && (other.by, other.to) == (call.by, call.to)
-                };
+                let same =
+                    |other: &&super::state::Call| state.is_open(other) && (other.by, other.to) == (call.by, call.to);
                 let first = state.calls.iter().position(|other| same(&other)) == Some(index);
                 if first && state.calls.iter().filter(same).count() > 1 {
                     actions.push(Action::KillAll(call.by, call.to));

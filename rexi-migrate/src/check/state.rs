@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rexi_proto::{
-    CallRef, Caller, Hello, Incarnation, JobKey, Limits, NodeName, Peer, PeerConfig, PeerId, Presence, Profile,
-    Request, Rollout, Server, ServerAddress,
+    CallRef, Caller, Hello, Incarnation, JobKey, LENGTH_BYTES, Limits, NodeName, Peer, PeerConfig, PeerId, Presence,
+    Profile, Request, Rollout, Server, ServerAddress,
 };
 
 use super::scope::Scope;
@@ -268,7 +268,12 @@ impl State {
 
     /// The kinds of the frames on their way.
     pub(super) fn kinds_on_lane(&self, from: usize, to: usize) -> impl Iterator<Item = u8> {
-        frames(self.lane(from, to)).filter_map(|frame| frame.get(4).map(|first| first & KIND_BITS))
+        frames(self.lane(from, to)).filter_map(Self::kind)
+    }
+
+    /// The kind of a frame.
+    pub(super) fn kind(frame: &[u8]) -> Option<u8> {
+        frame.get(LENGTH_BYTES).map(|first| first & KIND_BITS)
     }
 }
 
@@ -276,7 +281,7 @@ impl State {
 pub(super) fn frames(mut lane: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let length = u32::from_le_bytes(*lane.first_chunk()?) as usize;
-        let (frame, rest) = lane.split_at_checked(4 + length)?;
+        let (frame, rest) = lane.split_at_checked(LENGTH_BYTES + length)?;
         lane = rest;
         Some(frame)
     })

@@ -52,14 +52,8 @@ impl Turns {
     }
 
     /// A fingerprint for each turn.
-    fn each(&self, mut record: impl FnMut(&Turn, &mut Recorder)) -> Vec<Fingerprint> {
-        let mut recorder = Recorder::default();
-        let print = |turn: &Turn| {
-            recorder.clear();
-            record(turn, &mut recorder);
-            recorder.fingerprint()
-        };
-        self.turns.iter().map(print).collect()
+    fn each(&self, record: impl Fn(&Turn, &mut Recorder)) -> Vec<Fingerprint> {
+        self.turns.iter().map(|turn| Fingerprint::recorded(|recorder| record(turn, recorder))).collect()
     }
 
     pub(super) fn print_rollout(&self, node: &mut Node) {
@@ -78,17 +72,16 @@ impl Turns {
 
     /// The node as a whole; its parts must be printed before.
     pub(super) fn print_node(&self, index: usize, node: &mut Node) {
-        let whole = self.turns.iter().enumerate().map(|(number, turn)| {
-            let mut into = Recorder::default();
-            (node.at, node.release, node.incarnation, node.lowered).hash(&mut into);
-            node.prints.rollout[number].hash(&mut into);
-            node.prints.singleton[number].hash(&mut into);
-            node.queue.len().hash(&mut into);
+        let record = |(number, turn): (usize, &Turn), into: &mut Recorder| {
+            (node.at, node.release, node.incarnation, node.lowered).hash(into);
+            node.prints.rollout[number].hash(into);
+            node.prints.singleton[number].hash(into);
+            node.queue.len().hash(into);
             for (caller, request) in &node.queue {
-                (Caller { peer: turned(turn, caller.peer), ..*caller }, request).hash(&mut into);
+                (Caller { peer: turned(turn, caller.peer), ..*caller }, request).hash(into);
             }
             for &member in turn.from.iter().filter(|&&member| member != index) {
-                node.prints.peers[member].hash(&mut into);
+                node.prints.peers[member].hash(into);
             }
             let key = |job: &super::state::Job| {
                 let caller = Caller { peer: member_id(turn.to[job.member]), ..job.key.caller };
@@ -96,20 +89,15 @@ impl Turns {
             };
             let mut jobs: Vec<_> = node.jobs.iter().map(key).collect();
             jobs.sort_unstable();
-            jobs.hash(&mut into);
-            into.fingerprint()
-        });
-        node.prints.whole = whole.collect();
+            jobs.hash(into);
+        };
+        let print = |numbered| Fingerprint::recorded(|into| record(numbered, into));
+        node.prints.whole = self.turns.iter().enumerate().map(print).collect();
     }
 
     /// The state as a whole; its nodes and pairs must be printed before.
     pub(super) fn print(&self, state: &State) -> Fingerprint {
-        let mut into = Recorder::default();
-        let print = |(number, turn)| {
-            into.clear();
-            self.record(state, number, turn, &mut into);
-            into.fingerprint()
-        };
+        let print = |(number, turn)| Fingerprint::recorded(|into| self.record(state, number, turn, into));
         self.turns.iter().enumerate().map(print).min().unwrap_or_default()
     }
 
@@ -173,7 +161,7 @@ pub(super) fn turned(turn: &Turn, peer: PeerId) -> PeerId {
 }
 
 /// Every order of so many nodes, the natural one first.
-fn orders_of(nodes: usize) -> Vec<Vec<usize>> {
+pub(super) fn orders_of(nodes: usize) -> Vec<Vec<usize>> {
     let mut orders = vec![Vec::new()];
     for _ in 0..nodes {
         let longer = |order: Vec<usize>| {

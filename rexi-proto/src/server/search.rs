@@ -2,9 +2,10 @@
 
 use super::{Caller, Server};
 use crate::name::{CallRef, PeerId};
+use crate::pool::Pool;
 use crate::reply_stream::StreamTimeouts;
 
-impl Server {
+impl<P: Pool + Clone> Server<P> {
     /// The same server in a node that numbers its peers otherwise. For a search that takes clusters which differ in
     /// numbers alone for one; `rename` must not give two peers the same number.
     #[must_use]
