@@ -7,6 +7,7 @@
 mod scope;
 mod state;
 mod turns;
+mod share;
 mod action;
 mod step;
 mod shell;

@@ -261,8 +261,13 @@ impl Link {
         self.dropped
     }
 
-    pub(crate) fn forget_dropped(&mut self) {
+    /// Forgets the count of what was dropped, and which hello of ours began the session: nothing asks for it once the
+    /// peer is there.
+    pub(crate) fn forget_past(&mut self) {
         self.dropped = 0;
+        if let Presence::Up(session, _) = &mut self.presence {
+            session.phase_epoch = 0;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use rexi_proto::Incarnation;
 use super::action::Action;
 use super::judge;
 use super::scope::Scope;
+use super::share::Shared;
 use super::state::{Node, Pair, Stage, State, Used};
 use super::step::Stepper;
 use super::turns::{Turns, print_pair};
@@ -18,6 +19,7 @@ use crate::search::{Broken, Fingerprint, Model};
 pub struct Cluster {
     pub(super) scope: Scope,
     pub(super) turns: Turns,
+    pub(super) shared: Arc<Shared>,
     /// Where every node begins, as a place in the scope's train.
     pub(super) start: Vec<usize>,
 }
@@ -26,7 +28,7 @@ impl Cluster {
     /// The clusters of a scope: every node begins in the first release, and none is connected.
     pub fn new(scope: Scope) -> Self {
         let start = vec![0; scope.nodes];
-        Self { turns: Turns::new(scope.nodes, scope.symmetry), scope, start }
+        Self { turns: Turns::new(scope.nodes, scope.symmetry), shared: Arc::default(), scope, start }
     }
 
     /// The same, but each node begins at a place of the train of its own. Symmetric as ever: nodes differ in what they

@@ -11,7 +11,7 @@ use rexi_proto::{CallRef, Kind, Peer, PeerId, Phase, Rollout, Server};
 use super::action::Action;
 use super::model::Cluster;
 use super::scope::NODES_MAX;
-use super::state::{Call, Node, Pair, State, member_id, name, pair};
+use super::state::{Call, Node, Pair, Stage, State, member_id, name, pair};
 use super::turns::print_pair;
 use super::witness::Case;
 use crate::invariant::Invariant;
@@ -88,7 +88,11 @@ impl<'a> Stepper<'a> {
         for index in bits(nodes.into()) {
             let node = Arc::make_mut(&mut self.state.nodes[index]);
             for member in bits(peers[index].into()) {
-                node.prints.peers[member] = Fingerprint::of(node.peer(member));
+                let print = Fingerprint::of(node.peer(member));
+                node.prints.peers[member] = print;
+                if let Some(peer) = &mut node.peers[member] {
+                    cluster.shared.peers.share(print, peer);
+                }
             }
             if rollouts & 1 << index != 0 {
                 node.note_holdouts();
@@ -98,10 +102,17 @@ impl<'a> Stepper<'a> {
                 cluster.turns.print_singleton(node);
             }
             cluster.turns.print_node(index, node);
+            let print = node.prints.whole[0];
+            cluster.shared.nodes.share(print, &mut self.state.nodes[index]);
         }
         for at in bits(pairs) {
             let pair = Arc::make_mut(&mut self.state.pairs[at]);
             pair.prints = print_pair(&pair.stage, &pair.lanes);
+            // Hellos are not in the print.
+            if matches!(pair.stage, Stage::Down | Stage::Up) {
+                let print = pair.prints[0];
+                cluster.shared.pairs.share(print, &mut self.state.pairs[at]);
+            }
         }
         self.state.print = cluster.turns.print(&self.state);
         self.state
