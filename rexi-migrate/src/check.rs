@@ -30,3 +30,6 @@ pub use scope::{Handshake, NODES_MAX, NODES_MIN, Notice, Operator, Scope, Stops,
 pub use state::State;
 pub use suite::suite;
 pub use vectors::{Vectors, vectors};
+
+#[cfg(test)]
+mod tests;

@@ -89,13 +89,9 @@ pub fn check(options: &CheckOptions) -> LevelReport {
 
 fn checked(options: &CheckOptions) -> String {
     let mut parts = Vec::new();
-    if let Some(scope) = options.scopes.first() {
+    if let Some(nodes) = options.scopes.iter().map(|scope| scope.nodes).max() {
         let count = options.scopes.len();
-        parts.push(format!(
-            "every state of {} nodes in {count} scope{}",
-            scope.nodes,
-            if count == 1 { "" } else { "s" }
-        ));
+        parts.push(format!("every state of up to {nodes} nodes in {count} scope{}", if count == 1 { "" } else { "s" }));
     }
     if options.vectors {
         parts.push("all version vectors of three nodes".to_owned());
@@ -123,7 +119,7 @@ impl Totals {
         self.transitions += tally.transitions;
         self.depth = self.depth.max(tally.depth);
         self.searching += outcome.elapsed;
-        self.kept_bytes = self.kept_bytes.max(outcome.kept_bytes);
+        self.kept_bytes += outcome.kept_bytes;
         self.met.iter_mut().zip(&tally.met).for_each(|(all, met)| *all += met);
     }
 

@@ -41,11 +41,6 @@ impl Turns {
         Self { names: (0..nodes).map(name).collect(), turns: turns.collect() }
     }
 
-    #[cfg(test)]
-    pub(super) fn all(&self) -> &[Turn] {
-        &self.turns
-    }
-
     pub(super) fn name(&self, turn: &Turn, name: &NodeName) -> NodeName {
         let node = self.names.iter().position(|known| known == name).expect("there are no other names");
         self.names[turn.to[node]].clone()

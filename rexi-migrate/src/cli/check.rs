@@ -132,3 +132,59 @@ impl CheckArgs {
         command
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: CheckArgs,
+    }
+
+    fn parse(words: &str) -> Result<CheckArgs, clap::Error> {
+        let words = ["check"].into_iter().chain(words.split_whitespace());
+        Words::try_parse_from(words).map(|words| words.args)
+    }
+
+    #[test]
+    fn wrong_usage_names_what_is_allowed_and_exits_2() {
+        for (words, allowed) in [
+            ("--nodes 1", "from 2 to 5"),
+            ("--nodes 6", "from 2 to 5"),
+            ("--jobs 5", "0..=4"),
+            ("--threads 0", "1..=1024"),
+            ("--train 1.0,1.3", "1.0, 1.1, 1.2, 2.0"),
+            ("--budget-seconds -1", "--"),
+        ] {
+            let error = parse(words).expect_err(words);
+            assert_eq!(error.exit_code(), i32::from(USAGE), "{words}");
+            assert!(error.to_string().contains(allowed), "{words}: {error}");
+        }
+        for words in ["--nodes 2", "--nodes 5", "--jobs 0", "--jobs 4"] {
+            assert!(parse(words).is_ok(), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_does_the_same_again() {
+        for words in
+            ["--nodes 2 --jobs 0 --train 1.1,1.2 --budget-states 10 --budget-seconds 3", "--vectors", "--orders", ""]
+        {
+            let first = parse(words).expect(words).options();
+            let again = first.command.strip_prefix("rexi-migrate check").expect("the command");
+            assert_eq!(format!("{:?}", parse(again).expect(again).options()), format!("{first:?}"), "{words}");
+        }
+    }
+
+    #[test]
+    fn vectors_and_orders_alone_search_nothing() {
+        let both = parse("--vectors --orders").expect("flags").options();
+        assert!(both.scopes.is_empty() && both.vectors && both.orders);
+        let all = parse("").expect("nothing").options();
+        assert!(all.scopes.len() > 1 && all.vectors && all.orders);
+    }
+}
