@@ -226,11 +226,8 @@ impl Stepper<'_> {
             broken = Some((Invariant::L1, "the call was over"));
         }
         match answer {
-            Answer::StreamInit => {
-                if std::mem::replace(&mut of.asked, true) {
-                    broken = broken.or(Some((Invariant::S5, "it was asked before")));
-                }
-            }
+            Answer::StreamInit if of.asked => broken = broken.or(Some((Invariant::S5, "it was asked before"))),
+            Answer::StreamInit => of.asked = true,
             Answer::Reply { body, .. } | Answer::Item { body } => {
                 let number = numbers(body);
                 if number.0 != mailbox {

@@ -76,12 +76,8 @@ fn settle(vector: &[usize], broken: &mut Vec<String>) -> Vec<String> {
                         judge_refusal(pair, &first, round + 1 == ROUNDS, broken);
                         refusals.insert(first.to_string());
                     }
-                    [Ok(first), Ok(second)] if first == second => {
-                        if pair[0].1.abs_diff(pair[1].1) > 1 {
-                            broken.push(format!("{}: two releases of a skew of two may speak", words(vector)));
-                        }
-                    }
-                    // The phase has moved with this hello: the next round tells.
+                    [Ok(first), Ok(second)] if first == second && pair[0].1.abs_diff(pair[1].1) <= 1 => {}
+                    // A phase has moved with this hello, which the next round shows; else it is wrong.
                     sides if round + 1 == ROUNDS => broken.push(format!("{}: {sides:?}", words(vector))),
                     _ => {}
                 }
