@@ -1,4 +1,4 @@
-//! What the state machines of a node want done, as a shell does it: workers, mailboxes, the singleton's queue, the wire.
+//! What the state machines of a node want done, as a shell does it: workers, mailboxes, the queue, the wire.
 //!
 //! An observer looks on, who knows of every call, and notes what should not happen.
 

@@ -1,6 +1,6 @@
 //! A path through the cluster's states as a trace that a reader can follow: who did what, what arrived, who changed.
 
-use rexi_proto::{LENGTH_BYTES, Message, Presence, decode};
+use rexi_proto::{LENGTH_BYTES, Message, Presence, Request, decode};
 
 use super::action::{Action, Stop};
 use super::model::Cluster;
@@ -11,13 +11,12 @@ use crate::trace::{Event, Place, Trace};
 
 /// The trace of a path, and of what breaks at its end if something does.
 pub(super) fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Trace {
-    let lanes = path
-        .start
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(index, node)| format!("{} {} {}", name(index), release_name(node.release), node.rollout.phase()));
+    let lanes = (0..path.start.nodes.len()).map(|index| name(index).to_string());
     let mut trace = Trace { lanes: lanes.collect(), events: Vec::new() };
+    for (index, node) in path.start.nodes.iter().enumerate() {
+        let what = format!("starts as {}, at {}", release_name(node.release), node.rollout.phase());
+        trace.events.push(Event::new(Place::At(index), what));
+    }
     let mut before = &path.start;
     for (action, after) in &path.steps {
         trace.events.push(event(scope, before, *action));
@@ -47,7 +46,7 @@ fn event(scope: &Scope, state: &State, action: Action) -> Event {
         Action::Ack(at) => (Place::At(call(at).by), format!("acknowledges an item of call {at}")),
         Action::Watch(from, to) => (Place::At(from), format!("monitors {}", name(to))),
         Action::Deliver(from, to) => (Place::Between(from, to), first_on_lane(state, from, to)),
-        Action::Take(node) => (Place::At(node), "the singleton takes the first request of its queue".to_owned()),
+        Action::Take(node) => (Place::At(node), first_in_queue(state, node)),
         Action::Connect(one, other) => (Place::Between(one, other), "both say hello".to_owned()),
         Action::Dial(from, to) => (Place::Between(from, to), "dials and says hello".to_owned()),
         Action::Accept(from, to) => (Place::Between(to, from), "takes the hello and answers".to_owned()),
@@ -87,6 +86,21 @@ fn first_on_lane(state: &State, from: usize, to: usize) -> String {
         other => format!("{other:?}"),
     };
     format!("{kind} arrives")
+}
+
+/// The first request of a singleton's queue in words.
+fn first_in_queue(state: &State, node: usize) -> String {
+    let Some((caller, request)) = state.nodes[node].queue.front() else { return "the queue is empty".to_owned() };
+    let what = match request {
+        Request::Cast(_) => "a cast",
+        Request::Kill(_) => "a kill",
+        Request::Resume(_) => "a resume",
+        Request::Stream(..) => "a word on a stream",
+        Request::Monitor(_) => "a monitor",
+        Request::Forget => "the end of an earlier life",
+        _ => "a request",
+    };
+    format!("the singleton takes {what} of {} off its queue", name(caller.peer.0 as usize))
 }
 
 /// What a step has changed that is not said by its name: phases and workers.
