@@ -170,7 +170,8 @@ impl Cluster {
         let Scope { rollbacks, crashes, operator, stops, .. } = self.scope;
         let at = state.nodes[node].at;
         if operator == Operator::Careless {
-            let others = (0..self.scope.train.len()).filter(|&to| to != at);
+            let may = state.used.crashes < crashes;
+            let others = (0..self.scope.train.len()).filter(|&to| to != at && may);
             actions.extend(others.map(|to| Action::Restart(node, to, Stop::Crash)));
             return;
         }

@@ -7,7 +7,7 @@ use rexi_proto::{
 };
 
 use super::action::Stop;
-use super::scope::Notice;
+use super::scope::{Notice, Operator};
 use super::state::{NOW, Node, Stage, frames, name, pair};
 use super::step::Stepper;
 use super::witness::Case;
@@ -119,6 +119,7 @@ impl Stepper<'_> {
             self.saw(Case::RestartWithJobs);
         }
         match to.cmp(&at) {
+            _ if self.cluster.scope().operator == Operator::Careless => self.state.used.crashes += 1,
             std::cmp::Ordering::Less => {
                 self.saw(Case::Rollback);
                 self.state.used.rollbacks += 1;

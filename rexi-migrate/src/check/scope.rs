@@ -57,7 +57,7 @@ pub enum Operator {
     Patient,
     /// Goes leg by leg, and waits for nothing.
     Hasty,
-    /// Restarts any node into any release at any time.
+    /// Restarts any node into any other release at any time; each counts as one of [`Scope::crashes`].
     Careless,
 }
 

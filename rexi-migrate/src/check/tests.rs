@@ -55,6 +55,13 @@ fn a_train_that_skips_a_release_cannot_be_brought_to_its_end_by_a_patient_operat
 }
 
 #[test]
+fn whatever_a_careless_operator_restarts_the_handshake_lets_no_illegal_pair_connect() {
+    let scope = Scope { operator: Operator::Careless, crashes: 3, reach_goal: false, ..two(&[0, 1, 2, 3]) };
+    exhausted(scope.clone());
+    exhausted(Scope { nodes: 3, crashes: 2, ..scope });
+}
+
+#[test]
 fn of_64_version_vectors_22_are_legal_and_the_handshake_refuses_42_by_name() {
     let Vectors { legal, illegal, broken } = vectors(3);
     assert_eq!(broken, Vec::<String>::new());
