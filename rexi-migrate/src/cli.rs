@@ -1,5 +1,6 @@
 //! The subcommands but for `rehearse`, a file each: flags in, a call of the library, text, JSON and exit code out.
 
+pub(crate) mod check;
 pub(crate) mod plan;
 pub(crate) mod wire;
 

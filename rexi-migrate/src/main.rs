@@ -38,6 +38,7 @@ enum Subcommands {
     Rehearse(RehearseArgs),
     Plan(cli::plan::PlanArgs),
     Wire(cli::wire::WireArgs),
+    Check(cli::check::CheckArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -113,6 +114,7 @@ fn main() -> ExitCode {
         Subcommands::Rehearse(args) => run(args),
         Subcommands::Plan(args) => cli::plan::run(&args),
         Subcommands::Wire(args) => cli::wire::run(args),
+        Subcommands::Check(args) => cli::check::run(&args),
         Subcommands::Node(args) => return node::run(args),
     };
     ended.unwrap_or_else(|(code, report)| {
