@@ -192,10 +192,11 @@ impl Node {
     pub(super) fn start(scope: &Scope, node: usize, at: usize, release: usize, incarnation: Incarnation) -> Self {
         let profile = Profile::train()[release].clone();
         let (hosts, limits) = (profile.hosts(), Limits::default());
-        let rollout = Rollout::new(name(node), profile, (0..scope.nodes).map(name));
-        let singleton =
-            hosts.contains(ServerAddress::Singleton).then(|| Server::new(ServerAddress::Singleton, &limits));
-        let (phase, phase_epoch, mutants) = (rollout.phase(), rollout.epoch(), scope.mutants);
+        let mutants = scope.mutants;
+        let rollout = Rollout::new(name(node), profile, (0..scope.nodes).map(name)).with_mutants(mutants);
+        let singleton = || Server::new(ServerAddress::Singleton, &limits).with_mutants(mutants);
+        let singleton = hosts.contains(ServerAddress::Singleton).then(singleton);
+        let (phase, phase_epoch) = (rollout.phase(), rollout.epoch());
         let peer = Arc::new(Peer::new(PEER, PeerConfig { hosts, phase, phase_epoch, limits, mutants }, NOW));
         Self {
             at,

@@ -262,7 +262,7 @@ fn mutants_are_found_by_their_shortest_traces() {
         ("kill-only-singleton", Invariant::S3, 10),
         ("kill-follows-phase", Invariant::S3, 12),
         ("late-per-node-servers", Invariant::S6, 7),
-        ("ack-follows-phase", Invariant::S5, 14),
+        ("acks-follow-phase", Invariant::S5, 14),
         ("silent-missing-server,late-per-node-servers", Invariant::S1, 7),
     ] {
         assert_eq!(shortest(names, 1), Some((invariant, steps)), "{names}");
