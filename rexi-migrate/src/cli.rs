@@ -1,7 +1,9 @@
 //! The subcommands but for `rehearse`, a file each: flags in, a call of the library, text, JSON and exit code out.
 
+pub(crate) mod check;
 pub(crate) mod plan;
 pub(crate) mod simulate;
+pub(crate) mod wire;
 
 use std::path::Path;
 

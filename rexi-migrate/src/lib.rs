@@ -4,13 +4,15 @@
 //! `process` speaks the lines of `control` with what `node` runs; each process writes a `ledger`, `evidence` gathers
 //! them all and `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end,
 //! `report` tells its end. Every level judges by the list of `invariant`, tells its cases as a `trace` and itself as a
-//! `level`. `search` meets every state of a model; a `migration` is a change of the protocol as data.
+//! `level`. `search` meets every state of a model; a `migration` is a change of the protocol as data; `check` makes a
+//! model of the real state machines and judges every state of a small cluster.
 
 pub mod invariant;
 pub mod trace;
 pub mod search;
 pub mod migration;
 pub mod train;
+pub mod check;
 pub mod control;
 pub mod process;
 pub mod node;
@@ -26,4 +28,5 @@ pub mod progress;
 pub mod rehearse;
 pub mod report;
 pub mod level;
+pub mod wire;
 pub mod simulation;

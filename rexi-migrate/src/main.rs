@@ -37,6 +37,8 @@ enum Subcommands {
     /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
     Rehearse(RehearseArgs),
     Plan(cli::plan::PlanArgs),
+    Wire(cli::wire::WireArgs),
+    Check(cli::check::CheckArgs),
     Simulate(cli::simulate::SimulateArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
@@ -112,6 +114,8 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().command {
         Subcommands::Rehearse(args) => run(args),
         Subcommands::Plan(args) => cli::plan::run(&args),
+        Subcommands::Wire(args) => cli::wire::run(args),
+        Subcommands::Check(args) => cli::check::run(&args),
         Subcommands::Simulate(args) => cli::simulate::run(&args),
         Subcommands::Node(args) => return node::run(args),
     };

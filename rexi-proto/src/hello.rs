@@ -257,6 +257,12 @@ impl Hello {
     }
 }
 
+/// Shows the layout of a hello.
+#[cfg(feature = "schema")]
+pub(crate) fn show(visitor: &mut impl crate::schema::LayoutVisitor) {
+    visitor.header::<Layout<'_>>(Kind::Hello);
+}
+
 /// Opens every hello, so that a stranger's bytes are named as such.
 const MAGIC: [u8; 4] = *b"REXI";
 

@@ -38,6 +38,8 @@ mod reply_stream;
 mod hello;
 mod rollout;
 mod error;
+#[cfg(feature = "schema")]
+mod schema;
 mod mutant;
 
 pub use caller::{Answer, CastError};
@@ -57,6 +59,8 @@ pub use pool::{NodePool, Pool, Total, Unlimited};
 pub use release::{Profile, ProfileError};
 pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
+#[cfg(feature = "schema")]
+pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
 pub use server::{Caller, CastRequest, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
 pub use version::{VersionRange, WireVersion};
 pub use wire::{LENGTH_BYTES, decode, encode};

@@ -273,6 +273,15 @@ impl Link {
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
+
+    /// Forgets the count of what was dropped, and which hello of ours began the session: nothing asks for it once the
+    /// peer is there.
+    pub(crate) fn forget_past(&mut self) {
+        self.dropped = 0;
+        if let Presence::Up(session, _) = &mut self.presence {
+            session.phase_epoch = 0;
+        }
+    }
 }
 
 /// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers

@@ -162,6 +162,14 @@ impl Rollout {
         self.epoch
     }
 
+    /// The same rollout in a cluster whose nodes bear other names. For a search that takes clusters which differ in
+    /// names alone for one; `rename` must not give two nodes the same name.
+    #[must_use]
+    pub fn renamed(&self, rename: impl Fn(&NodeName) -> NodeName) -> Self {
+        let members = self.members.iter().map(|(name, said)| (rename(name), said.clone())).collect();
+        Self { node: rename(&self.node), members, ..self.clone() }
+    }
+
     /// The release's profile.
     pub fn profile(&self) -> &Profile {
         &self.profile

@@ -6,6 +6,7 @@
 //! holds its caller's incarnation, so that nothing of an earlier life meets a later one. Starting workers and finding
 //! functions is left to the shell. Source: rexi_server.erl; REXI.md R3, R8, R12 to R14, R31.
 
+mod search;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -21,7 +21,10 @@ pub struct Shape(pub u32);
 
 impl Shape {
     /// Walks `value`. Cost: a few nanoseconds for each primitive in it, but bytes and texts count as one.
-    pub(crate) fn of(value: &impl Serialize) -> Result<Self, ShapeError> {
+    ///
+    /// # Errors
+    /// [`ShapeError`] where the value cannot be a payload.
+    pub fn of(value: &impl Serialize) -> Result<Self, ShapeError> {
         let hash = value.serialize(Walk { depth: 0 })?.0;
         Ok(Self((hash ^ (hash >> 32)) as u32))
     }

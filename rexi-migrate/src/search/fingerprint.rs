@@ -4,6 +4,7 @@
 //! made against an adversary, and a model has none. `usize` is written as 64 bits, so counts do not depend on the
 //! machine's word.
 
+use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 
 use twox_hash::XxHash3_128;
@@ -15,10 +16,25 @@ pub struct Fingerprint(pub u128);
 impl Fingerprint {
     /// The fingerprint of a value.
     pub fn of(value: &impl Hash) -> Self {
-        let mut recorder = Recorder::default();
-        value.hash(&mut recorder);
-        recorder.fingerprint()
+        Self::recorded(|recorder| value.hash(recorder))
     }
+
+    /// The fingerprint of all that `record` writes. It must not ask for another meanwhile.
+    ///
+    /// # Panics
+    /// Where it does.
+    pub fn recorded(record: impl FnOnce(&mut Recorder)) -> Self {
+        RECORDER.with_borrow_mut(|recorder| {
+            recorder.clear();
+            record(recorder);
+            recorder.fingerprint()
+        })
+    }
+}
+
+thread_local! {
+    /// Used again and again: a search takes millions of fingerprints.
+    static RECORDER: RefCell<Recorder> = RefCell::default();
 }
 
 /// Takes down all that values hash. Its memory is used again after [`Recorder::clear`].

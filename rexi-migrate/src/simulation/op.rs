@@ -232,7 +232,7 @@ impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
-            Self::One(node) => write!(f, "n{}", node.saturating_add(1)),
+            Self::One(node) => write!(f, "n{}", u16::from(*node) + 1),
         }
     }
 }

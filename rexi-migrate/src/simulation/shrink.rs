@@ -63,10 +63,13 @@ impl Shrink<'_> {
                 break;
             }
         }
-        for place in 0..self.plan.ops.len() {
-            let simpler = self.plan.ops[place].simpler();
+        let mut place = 0;
+        // Joining takes one away, so the count is looked up each time.
+        while let Some(op) = self.plan.ops.get(place) {
+            let simpler = op.simpler();
             any |= simpler.into_iter().any(|op| self.try_one(self.with(place, op)));
             any |= self.join(place);
+            place += 1;
         }
         any
     }

@@ -19,6 +19,6 @@ pub(super) fn whom(text: &str) -> Result<Whom, String> {
     if text == "all" {
         return Ok(Whom::All);
     }
-    let one = text.strip_prefix('n').and_then(|number| number.parse::<u8>().ok()?.checked_sub(1));
+    let one = text.strip_prefix('n').and_then(|number| u8::try_from(number.parse::<u16>().ok()?.checked_sub(1)?).ok());
     one.map(Whom::One).ok_or_else(|| format!("{text:?} is no node, such as n1"))
 }

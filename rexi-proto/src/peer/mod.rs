@@ -331,6 +331,16 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.server.calls()
     }
 
+    /// Forgets what only tells of the past, so that a search does not take states apart for it: counts, the numbers of
+    /// earlier connections, which hello began the session, and in the per-node server what [`Server::forget_past`]
+    /// says. Whoever calls this must hold no number of an earlier connection; the one in use is to be asked for anew.
+    pub fn forget_past(&mut self, may_come: impl Fn(CallRef) -> bool) {
+        self.connection = ConnectionId::default();
+        (self.unknown_frames, self.stray_answers, self.stale_answers) = (0, 0, 0);
+        self.link.forget_past();
+        self.server.forget_past(|_, call| may_come(call));
+    }
+
     /// What was in transfer is lost: never sent again, and told by the resume where it mattered.
     fn drop_connection(&mut self) {
         self.link.forget_unwritten();

@@ -187,3 +187,17 @@ fn a_release_that_speaks_one_version_says_so() {
     assert_eq!(hello.wire, VersionRange::new(crate::WireVersion::V2, crate::WireVersion::V2));
     assert_eq!(hello.ceiling, Phase::Switch);
 }
+
+#[test]
+fn a_renamed_rollout_is_the_same_under_other_names() {
+    let raised = raised();
+    let turned = |node: &NodeName| match node.as_str() {
+        "n1" => name("n2"),
+        "n2" => name("n1"),
+        _ => node.clone(),
+    };
+    let renamed = raised.renamed(turned);
+    assert_ne!(renamed, raised);
+    assert_eq!(renamed.hello(Incarnation(9), &Limits::default()).node, name("n2"));
+    assert_eq!(renamed.renamed(turned), raised, "there and back");
+}

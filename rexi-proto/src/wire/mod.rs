@@ -93,6 +93,16 @@ pub(crate) fn decode_by(version: WireVersion, frame: &[u8], mutants: Mutants) ->
     }
 }
 
+/// Shows what a frame of `kind` is made of in `version`.
+#[cfg(feature = "schema")]
+pub(crate) fn show(version: WireVersion, kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
+    match version {
+        WireVersion::V2 => v2::show(kind, visitor),
+        // v3 has the layouts of v1.
+        _ => v1::show(kind, visitor),
+    }
+}
+
 impl Message {
     /// The kind of frame that carries this message.
     pub fn kind(&self) -> Kind {

@@ -168,6 +168,37 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
     })
 }
 
+/// Shows the layout of a message without the server that it is for.
+#[cfg(feature = "schema")]
+pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
+    match kind {
+        Kind::Cast => visitor.header::<Cast<'_>>(kind),
+        Kind::Reply => visitor.header::<Reply>(kind),
+        Kind::TaggedReply => visitor.header::<TaggedReply>(kind),
+        Kind::Item | Kind::Question | Kind::Response => visitor.header::<Numbered>(kind),
+        Kind::Kill
+        | Kind::NoSuchServer
+        | Kind::NoSuchFunction
+        | Kind::Ping
+        | Kind::Monitor
+        | Kind::Demonitor
+        | Kind::StreamInit
+        | Kind::StreamStart
+        | Kind::StreamCancel => visitor.header::<u64>(kind),
+        Kind::KillAll | Kind::Resume => visitor.header::<Vec<u64>>(kind),
+        Kind::Ack | Kind::Sent => visitor.header::<Count>(kind),
+        Kind::Exit => visitor.header::<Exit<'_>>(kind),
+        Kind::Down => visitor.header::<Down>(kind),
+        Kind::Announce => visitor.header::<Announce>(kind),
+        Kind::Draining => visitor.header::<()>(kind),
+        Kind::Unsupported => visitor.header::<u8>(kind),
+        Kind::Hello => unreachable!("compat.rs has no row for a hello"),
+    }
+    if matches!(kind, Kind::Cast | Kind::Reply | Kind::TaggedReply | Kind::Item | Kind::Question | Kind::Response) {
+        visitor.payload(kind);
+    }
+}
+
 fn decode_numbered(mut frame: FrameReader<'_>) -> Result<(CallRef, u64, Body), DecodeError> {
     let Numbered { call, number, bulk } = frame.header()?;
     Ok((CallRef(call), number, frame.payload(bulk.map(Body::from))?))

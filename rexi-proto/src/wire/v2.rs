@@ -19,22 +19,36 @@ pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(
 }
 
 pub(super) fn decode(mut frame: FrameReader<'_>) -> Result<Message, DecodeError> {
-    let server = match frame.kind {
-        Kind::Cast
-        | Kind::Kill
-        | Kind::KillAll
-        | Kind::NoSuchServer
-        | Kind::Monitor
-        | Kind::Demonitor
-        | Kind::Resume
-        | Kind::StreamStart
-        | Kind::StreamCancel
-        | Kind::Ack
-        | Kind::Response => frame.header::<Address>()?.into(),
-        // The others are for no server, so what stands here is not looked at.
-        _ => ServerAddress::Singleton,
-    };
+    // The others are for no server, so what stands here is not looked at.
+    let server = if addressed(frame.kind) { frame.header::<Address>()?.into() } else { ServerAddress::Singleton };
     v1::decode_unaddressed(frame, server)
+}
+
+/// Shows the layout of a message, with the server that it is for.
+#[cfg(feature = "schema")]
+pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
+    if addressed(kind) {
+        visitor.header::<Address>(kind);
+    }
+    v1::show(kind, visitor);
+}
+
+/// Whether a message of this kind is for a server.
+fn addressed(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Cast
+            | Kind::Kill
+            | Kind::KillAll
+            | Kind::NoSuchServer
+            | Kind::Monitor
+            | Kind::Demonitor
+            | Kind::Resume
+            | Kind::StreamStart
+            | Kind::StreamCancel
+            | Kind::Ack
+            | Kind::Response
+    )
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,0 +1,35 @@
+//! L1: every state of a small cluster of the real state machines is met and judged, through the whole upgrade.
+//!
+//! A `scope` bounds it; `state` is built of the machines themselves; an `action` is one thing that happens, done by a
+//! step (`step`, `shell`, `work`, `network`); `judge` and the steps break it to the list of invariants; `turns` takes
+//! clusters that differ in names alone for one; `model` makes a search of it.
+
+mod scope;
+mod state;
+mod turns;
+mod share;
+mod action;
+mod step;
+mod shell;
+mod work;
+mod network;
+mod witness;
+mod judge;
+mod model;
+mod tell;
+mod vectors;
+mod orders;
+mod suite;
+mod run;
+
+pub use action::{Action, Stop};
+pub use model::Cluster;
+pub use orders::{Orders, orders};
+pub use run::{CheckOptions, check};
+pub use scope::{Handshake, NODES_MAX, NODES_MIN, Notice, Operator, Scope, Stops, release_name};
+pub use state::State;
+pub use suite::suite;
+pub use vectors::{Vectors, vectors};
+
+#[cfg(test)]
+mod tests;

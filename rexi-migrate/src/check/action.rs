@@ -1,0 +1,202 @@
+//! What may happen in a cluster, one thing at a time, and when.
+
+use super::model::Cluster;
+use super::scope::{Handshake, Notice, Operator, Scope, Stops};
+use super::state::{Stage, State, pair};
+
+/// One thing that happens. Nodes are numbered from 0, calls by their place in the observer's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// A node casts to another; whether the job is to send a stream.
+    Cast(usize, usize, bool),
+    /// A caller kills a call.
+    Kill(usize),
+    /// A caller kills all its calls to a node at once.
+    KillAll(usize, usize),
+    /// A job ends with a reply.
+    End(usize),
+    /// A job sends an item, or asks for its stream to be started.
+    Item(usize),
+    /// A caller starts the stream that it was asked for.
+    Start(usize),
+    /// A caller acknowledges an item.
+    Ack(usize),
+    /// A node monitors another's server.
+    Watch(usize, usize),
+    /// The first frame on its way from a node to another arrives.
+    Deliver(usize, usize),
+    /// A singleton takes the first request of its queue.
+    Take(usize),
+    /// A node dials another and the handshake goes through, or does not, at once.
+    Connect(usize, usize),
+    /// A node dials another: its hello leaves.
+    Dial(usize, usize),
+    /// The second node takes the hello of the first, connects, and answers.
+    Accept(usize, usize),
+    /// The first node takes the answer of the second, and connects.
+    Complete(usize, usize),
+    /// A connection breaks, with all that is on its way.
+    Cut(usize, usize),
+    /// A node hears that its connection to another is gone.
+    Notice(usize, usize),
+    /// A node is killed, or leaves in good order, and starts again at this place of the train.
+    Restart(usize, usize, Stop),
+    /// The operator lowers a node's phase.
+    Lower(usize),
+    /// The operator lets a node's phase rise again.
+    Lift(usize),
+    /// A node has not been connected to another for the stability period.
+    Expire(usize, usize),
+}
+
+/// How a node is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stop {
+    /// By `kill -9`.
+    Crash,
+    /// In good order.
+    Leave,
+}
+
+impl Cluster {
+    pub(super) fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        if state.broken.is_some() {
+            return;
+        }
+        self.transport(state, actions);
+        self.work(state, actions);
+        self.faults(state, actions);
+        for node in 0..self.scope.nodes {
+            self.restarts(state, node, actions);
+        }
+    }
+
+    fn ordered(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let nodes = self.scope.nodes;
+        (0..nodes).flat_map(move |from| (0..nodes).filter(move |&to| to != from).map(move |to| (from, to)))
+    }
+
+    fn transport(&self, state: &State, actions: &mut Vec<Action>) {
+        for (from, to) in self.ordered() {
+            let (at, side) = pair(from, to);
+            if !state.lane(from, to).is_empty() && state.is_live(to, from) {
+                actions.push(Action::Deliver(from, to));
+            }
+            match (&state.pairs[at].stage, self.scope.handshake) {
+                // Which of the two dials makes no difference.
+                (Stage::Down, Handshake::Whole) if from < to => actions.push(Action::Connect(from, to)),
+                (Stage::Down, Handshake::Steps) => actions.push(Action::Dial(from, to)),
+                (Stage::Dialed(dialer, _), _) if *dialer == side => actions.push(Action::Accept(from, to)),
+                (Stage::Accepted(dialer, _), _) if *dialer == side => actions.push(Action::Complete(from, to)),
+                _ => {}
+            }
+            if self.scope.notice == Notice::Late && state.nodes[from].is_up(to) && !state.is_live(from, to) {
+                actions.push(Action::Notice(from, to));
+            }
+        }
+        for (index, node) in state.nodes.iter().enumerate() {
+            if !node.queue.is_empty() {
+                actions.push(Action::Take(index));
+            }
+        }
+    }
+
+    fn work(&self, state: &State, actions: &mut Vec<Action>) {
+        let Scope { jobs, streams, monitors, items, .. } = self.scope;
+        if state.used.jobs < jobs {
+            for (from, to) in self.ordered() {
+                if state.used.jobs - state.used.streams < jobs - streams {
+                    actions.push(Action::Cast(from, to, false));
+                }
+                if state.used.streams < streams {
+                    actions.push(Action::Cast(from, to, true));
+                }
+            }
+        }
+        if state.watches.len() < usize::from(monitors) {
+            actions.extend(self.ordered().map(|(from, to)| Action::Watch(from, to)));
+        }
+        for (index, call) in state.calls.iter().enumerate() {
+            if state.is_open(call) {
+                actions.push(Action::Kill(index));
+                if call.asked && !call.started {
+                    actions.push(Action::Start(index));
+                }
+                if call.unacked > 0 {
+                    actions.push(Action::Ack(index));
+                }
+                let same =
+                    |other: &&super::state::Call| state.is_open(other) && (other.by, other.to) == (call.by, call.to);
+                let first = state.calls.iter().position(|other| same(&other)) == Some(index);
+                if first && state.calls.iter().filter(same).count() > 1 {
+                    actions.push(Action::KillAll(call.by, call.to));
+                }
+            }
+            if let Some((_, job)) = (!call.over).then(|| state.job_of(index)).flatten()
+                && !job.waits
+            {
+                actions.push(Action::End(index));
+                if call.stream && call.sent < items {
+                    actions.push(Action::Item(index));
+                }
+            }
+        }
+    }
+
+    fn faults(&self, state: &State, actions: &mut Vec<Action>) {
+        let Scope { cuts, flips, expiries, .. } = self.scope;
+        for (from, to) in self.ordered() {
+            let stage = &state.pairs[pair(from, to).0].stage;
+            if from < to && *stage != Stage::Down && state.used.cuts < cuts {
+                actions.push(Action::Cut(from, to));
+            }
+            let away = state.nodes[from].peer(to).deadline().is_some();
+            if *stage == Stage::Down && away && state.used.expiries < expiries {
+                actions.push(Action::Expire(from, to));
+            }
+        }
+        for (index, node) in state.nodes.iter().enumerate() {
+            let can_flip = node.profile().lowest() < node.profile().highest();
+            if can_flip && !node.lowered && state.used.flips < flips {
+                actions.push(Action::Lower(index));
+            }
+            if node.lowered {
+                actions.push(Action::Lift(index));
+            }
+        }
+    }
+
+    fn restarts(&self, state: &State, node: usize, actions: &mut Vec<Action>) {
+        let Scope { rollbacks, crashes, operator, stops, .. } = self.scope;
+        let at = state.nodes[node].at;
+        if operator == Operator::Careless {
+            let may = state.used.crashes < crashes;
+            let others = (0..self.scope.train.len()).filter(|&to| to != at && may);
+            actions.extend(others.map(|to| Action::Restart(node, to, Stop::Crash)));
+            return;
+        }
+        let stops: &[Stop] = if stops == Stops::Both { &[Stop::Crash, Stop::Leave] } else { &[Stop::Crash] };
+        let mut to = Vec::new();
+        if at + 1 < self.scope.train.len() && may_go(state, node, at + 1) && self.waits_no_more(state) {
+            to.push(at + 1);
+        }
+        if at > 0 && state.used.rollbacks < rollbacks && may_go(state, node, at - 1) {
+            to.push(at - 1);
+        }
+        if state.used.crashes < crashes {
+            to.push(at);
+        }
+        actions.extend(to.into_iter().flat_map(|to| stops.iter().map(move |&stop| Action::Restart(node, to, stop))));
+    }
+
+    /// Whether the operator has seen what it waits for before it upgrades a node.
+    fn waits_no_more(&self, state: &State) -> bool {
+        let settled = |node: &std::sync::Arc<super::state::Node>| node.rollout.phase() == node.profile().highest();
+        self.scope.operator != Operator::Patient || state.all_connected() && state.nodes.iter().all(settled)
+    }
+}
+
+/// Whether all are within one release if this node goes there.
+fn may_go(state: &State, node: usize, to: usize) -> bool {
+    state.nodes.iter().enumerate().all(|(other, at)| other == node || at.at.abs_diff(to) <= 1)
+}

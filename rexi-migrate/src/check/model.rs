@@ -1,0 +1,123 @@
+//! The cluster as a [`Model`]: where it begins, what a step does, which states are one.
+
+use std::sync::Arc;
+
+use rexi_proto::Incarnation;
+
+use super::action::Action;
+use super::judge;
+use super::scope::Scope;
+use super::share::Shared;
+use super::state::{Node, Pair, Stage, State, Used};
+use super::step::Stepper;
+use super::turns::{Turns, print_pair};
+use super::witness::CASES;
+use crate::search::{Broken, Fingerprint, Model};
+
+/// All clusters that a scope admits.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub(super) scope: Scope,
+    pub(super) turns: Turns,
+    pub(super) shared: Arc<Shared>,
+    /// Where every node begins, as a place in the scope's train.
+    pub(super) start: Vec<usize>,
+}
+
+impl Cluster {
+    /// The clusters of a scope: every node begins in the first release, and none is connected.
+    pub fn new(scope: Scope) -> Self {
+        let start = vec![0; scope.nodes];
+        Self { turns: Turns::new(scope.nodes, scope.symmetry), shared: Arc::default(), scope, start }
+    }
+
+    /// The same, but each node begins at a place of the train of its own. Symmetric as ever: nodes differ in what they
+    /// run alone.
+    pub fn starting_at(scope: Scope, start: Vec<usize>) -> Self {
+        Self { start, ..Self::new(scope) }
+    }
+
+    /// What the clusters are bounded by.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    fn begin(&self) -> State {
+        let nodes = self.start.iter().enumerate().map(|(index, &at)| {
+            let mut node = Node::start(&self.scope, index, at, self.scope.train[at], Incarnation(1));
+            self.print_all(index, &mut node);
+            Arc::new(node)
+        });
+        let lanes = [Vec::new(), Vec::new()];
+        let pair = Arc::new(Pair { prints: print_pair(&Stage::Down, &lanes), stage: Stage::Down, lanes });
+        let mut state = State {
+            nodes: nodes.collect(),
+            pairs: vec![pair; self.scope.nodes * (self.scope.nodes - 1) / 2],
+            calls: Vec::new(),
+            watches: Vec::new(),
+            used: Used::default(),
+            broken: None,
+            met: 0,
+            print: Fingerprint::default(),
+        };
+        state.print = self.turns.print(&state);
+        state
+    }
+
+    /// All prints of a node that has just started.
+    pub(super) fn print_all(&self, index: usize, node: &mut Node) {
+        for member in (0..self.scope.nodes).filter(|&member| member != index) {
+            node.prints.peers[member] = Fingerprint::of(node.peer(member));
+        }
+        self.turns.print_rollout(node);
+        self.turns.print_singleton(node);
+        self.turns.print_node(index, node);
+    }
+}
+
+impl Model for Cluster {
+    type State = State;
+    type Action = Action;
+
+    fn initial(&self) -> Vec<State> {
+        vec![self.begin()]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.possible(state, actions);
+    }
+
+    fn step(&self, state: &State, action: &Action) -> Option<State> {
+        let mut stepper = Stepper::new(self, state);
+        stepper.apply(*action);
+        Some(stepper.seal())
+    }
+
+    fn check(&self, state: &State) -> Result<(), Broken> {
+        match &state.broken {
+            Some(broken) => Err((**broken).clone()),
+            None => judge::judge(&self.scope, state),
+        }
+    }
+
+    fn fingerprint(&self, state: &State) -> Fingerprint {
+        state.print
+    }
+
+    fn cases(&self) -> &[&'static str] {
+        &CASES
+    }
+
+    fn met(&self, state: &State) -> u64 {
+        state.met
+    }
+
+    fn is_goal(&self, state: &State) -> bool {
+        let last = self.scope.train.len() - 1;
+        let idle = |node: &Arc<Node>| node.at == last && node.jobs.is_empty() && node.queue.is_empty();
+        let silent = |pair: &Arc<Pair>| pair.stage == Stage::Up && pair.lanes.iter().all(Vec::is_empty);
+        state.nodes.iter().all(idle)
+            && state.pairs.iter().all(silent)
+            && state.calls.iter().all(|call| call.over || call.killed || call.answered || state.is_orphan(call))
+    }
+}

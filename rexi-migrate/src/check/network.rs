@@ -1,0 +1,283 @@
+//! Connections and lives: handshakes with real hellos, what breaks, who restarts as what, and phases that move.
+
+use bytes::BytesMut;
+use rexi_proto::{
+    DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, Limits, NodeName, Party, Refusal,
+    Session,
+};
+
+use super::action::Stop;
+use super::scope::{Notice, Operator};
+use super::state::{NOW, Node, Stage, frames, name, pair};
+use super::step::Stepper;
+use super::witness::Case;
+use crate::invariant::Invariant;
+
+impl Stepper<'_> {
+    /// The first frame on its way arrives.
+    pub(super) fn deliver(&mut self, from: usize, to: usize) {
+        let side = pair(from, to).1;
+        let lane = &mut self.pair(from, to).lanes[side];
+        let bytes = frames(lane).next().map_or(lane.len(), <[u8]>::len);
+        let frame: Vec<u8> = lane.drain(..bytes).collect();
+        self.hear(to, from, &frame);
+        self.drain(to);
+    }
+
+    /// Both nodes dial, say hello and answer at once.
+    pub(super) fn connect(&mut self, one: usize, other: usize) {
+        let hellos = [one, other].map(|index| self.hello_of(index));
+        self.unlink(one, other);
+        let first = self.take_hello(one, other, &hellos[0], &hellos[1]);
+        let second = self.take_hello(other, one, &hellos[1], &hellos[0]);
+        match (first, second) {
+            (Some(first), Some(second)) => {
+                self.pair(one, other).stage = Stage::Up;
+                self.peer(one, other).handle_connected(NOW, first);
+                self.peer(other, one).handle_connected(NOW, second);
+                self.drain(one);
+                self.drain(other);
+            }
+            (Some(session), None) => self.connect_in_vain(one, other, session),
+            (None, Some(session)) => self.connect_in_vain(other, one, session),
+            (None, None) => {}
+        }
+    }
+
+    pub(super) fn dial(&mut self, from: usize, to: usize) {
+        let hello = Box::new(self.hello_of(from));
+        self.unlink(from, to);
+        self.pair(from, to).stage = Stage::Dialed(pair(from, to).1, hello);
+    }
+
+    pub(super) fn accept(&mut self, from: usize, to: usize) {
+        let Stage::Dialed(side, dialer) = self.pair(from, to).stage.clone() else { return };
+        let ours = self.hello_of(to);
+        if let Some(session) = self.take_hello(to, from, &ours, &dialer) {
+            self.pair(from, to).stage = Stage::Accepted(side, Box::new([*dialer, ours]));
+            self.peer(to, from).handle_connected(NOW, session);
+            return self.drain(to);
+        }
+        self.unlink(from, to);
+        // The listener's hello gets there all the same, so that both know why.
+        if let Some(session) = self.take_hello(from, to, &dialer, &ours) {
+            self.connect_in_vain(from, to, session);
+        }
+    }
+
+    pub(super) fn complete(&mut self, from: usize, to: usize) {
+        let Stage::Accepted(_, hellos) = self.pair(from, to).stage.clone() else { return };
+        let [dialer, listener] = *hellos;
+        if let Some(session) = self.take_hello(from, to, &dialer, &listener) {
+            self.pair(from, to).stage = Stage::Up;
+            self.peer(from, to).handle_connected(NOW, session);
+            return self.drain(from);
+        }
+        self.sever(from, to);
+    }
+
+    /// A connection breaks, with all that is on its way.
+    pub(super) fn sever(&mut self, one: usize, other: usize) {
+        self.unlink(one, other);
+        if self.hear_at_once() {
+            self.disconnect(one, other);
+            self.disconnect(other, one);
+        }
+    }
+
+    /// Whether an end hears at once that its connection is gone.
+    pub(super) fn hear_at_once(&self) -> bool {
+        self.cluster.scope().notice == Notice::AtOnce
+    }
+
+    /// There is no connection any more; its ends have yet to hear so.
+    pub(super) fn unlink(&mut self, one: usize, other: usize) {
+        let pair = self.pair(one, other);
+        pair.stage = Stage::Down;
+        pair.lanes.iter_mut().for_each(Vec::clear);
+        for call in &mut self.state.calls {
+            if !call.over && (call.by, call.to) == (one, other) || (call.by, call.to) == (other, one) {
+                call.lossy = true;
+            }
+        }
+    }
+
+    /// An end hears that its connection is gone.
+    pub(super) fn disconnect(&mut self, at: usize, of: usize) {
+        if self.state.nodes[at].is_up(of) {
+            let peer = self.peer(at, of);
+            let connection = peer.connection();
+            peer.handle_disconnected(NOW, connection);
+            self.drain(at);
+        }
+    }
+
+    pub(super) fn restart(&mut self, index: usize, to: usize, stop: Stop) {
+        let (node, members) = (&self.state.nodes[index], 0..self.state.nodes.len());
+        let (at, incarnation) = (node.at, Incarnation(node.incarnation.0 + 1));
+        if !node.jobs.is_empty() {
+            self.saw(Case::RestartWithJobs);
+        }
+        match to.cmp(&at) {
+            _ if self.cluster.scope().operator == Operator::Careless => self.state.used.crashes += 1,
+            std::cmp::Ordering::Less => {
+                self.saw(Case::Rollback);
+                self.state.used.rollbacks += 1;
+            }
+            std::cmp::Ordering::Equal => self.state.used.crashes += 1,
+            std::cmp::Ordering::Greater => {}
+        }
+        if stop == Stop::Leave {
+            self.depart(index);
+        }
+        let others = || members.clone().filter(|&member| member != index);
+        others().for_each(|member| self.unlink(index, member));
+        let scope = self.cluster.scope();
+        self.place(index, Node::start(scope, index, to, scope.train[to], incarnation));
+        if self.hear_at_once() {
+            others().for_each(|member| self.disconnect(member, index));
+        }
+    }
+
+    /// A node leaves in good order: all that it says gets there.
+    fn depart(&mut self, index: usize) {
+        self.saw(Case::Departed);
+        while !self.state.nodes[index].queue.is_empty() {
+            self.take(index);
+        }
+        let others: Vec<usize> = (0..self.state.nodes.len()).filter(|&member| member != index).collect();
+        others.iter().for_each(|&member| self.peer(index, member).drain());
+        if let Some(singleton) = self.singleton(index) {
+            singleton.drain();
+            singleton.end(DownReason::Shutdown);
+        }
+        others.iter().for_each(|&member| self.peer(index, member).end_server());
+        self.drain(index);
+        if !self.state.nodes[index].jobs.is_empty() {
+            self.breaks(Invariant::L2, format!("{} has left, and a job of it runs", name(index)));
+        }
+        for member in others {
+            if !(self.state.is_live(index, member) && self.state.is_live(member, index)) {
+                continue;
+            }
+            let side = pair(index, member).1;
+            let bytes = std::mem::take(&mut self.pair(index, member).lanes[side]);
+            self.hear(member, index, &bytes);
+            let peer = self.peer(member, index);
+            let connection = peer.connection();
+            peer.handle_departed(NOW, connection);
+            self.unlink(index, member);
+            self.drain(member);
+        }
+    }
+
+    pub(super) fn lower(&mut self, index: usize) {
+        let lowest = self.state.nodes[index].profile().lowest();
+        let by = |call: &super::state::Call| call.by == index && !call.over;
+        let busy = self.state.calls.iter().enumerate().any(|(at, call)| by(call) && self.state.job_of(at).is_some());
+        // A refusal is an answer too, and changes nothing.
+        if self.rollout(index).set_ceiling(Some(lowest)).is_ok() {
+            self.state.used.flips += 1;
+            self.node(index).lowered = true;
+            if busy {
+                self.saw(Case::FlipWithJobs);
+            }
+        }
+        self.drain(index);
+    }
+
+    pub(super) fn lift(&mut self, index: usize) {
+        if self.rollout(index).set_ceiling(None).is_err() {
+            self.breaks(Invariant::L5, format!("the ceiling of {} cannot be lifted", name(index)));
+        }
+        self.node(index).lowered = false;
+        self.drain(index);
+    }
+
+    pub(super) fn expire(&mut self, at: usize, of: usize) {
+        self.state.used.expiries += 1;
+        self.saw(Case::Expired);
+        let peer = self.peer(at, of);
+        if let Some(until) = peer.deadline() {
+            peer.handle_timeout(until);
+        }
+        self.drain(at);
+    }
+
+    fn hear(&mut self, at: usize, from: usize, bytes: &[u8]) {
+        let peer = self.peer(at, from);
+        let connection = peer.connection();
+        peer.handle_bytes(NOW, connection, bytes);
+    }
+
+    fn hello_of(&self, index: usize) -> Hello {
+        let node = &self.state.nodes[index];
+        node.rollout.hello(node.incarnation, &Limits::default())
+    }
+
+    /// A node takes the hello of another, given the one that it sent itself.
+    fn take_hello(&mut self, index: usize, member: usize, ours: &Hello, theirs: &Hello) -> Option<Session> {
+        let Some(theirs) = over_the_wire(theirs) else {
+            self.breaks(Invariant::S8, format!("{} cannot read the hello of {}", name(index), name(member)));
+            return None;
+        };
+        let taken = self.rollout(index).handle_hello(ours, &theirs);
+        let session = match taken {
+            Ok(agreement) => Some(Session {
+                incarnation: theirs.incarnation,
+                wire: agreement.wire,
+                hosts: theirs.hosts,
+                frame_bytes_max: theirs.frame_bytes_max,
+                payload_bytes_max: theirs.payload_bytes_max,
+                phase_epoch: ours.phase_epoch,
+            }),
+            Err(HandshakeError::Refused(refusal)) => {
+                self.saw(Case::Refused);
+                let refusal = nameless(refusal, &ours.node);
+                self.peer(index, member).handle_refused(NOW, theirs.incarnation, refusal);
+                None
+            }
+            Err(_) => None,
+        };
+        self.drain(index);
+        session
+    }
+
+    /// One end connects and the other does not, so the connection is over as soon as it is there.
+    fn connect_in_vain(&mut self, at: usize, of: usize, session: Session) {
+        let peer = self.peer(at, of);
+        let connection = peer.handle_connected(NOW, session);
+        peer.handle_disconnected(NOW, connection);
+        self.drain(at);
+    }
+}
+
+/// A hello as its receiver reads it.
+fn over_the_wire(hello: &Hello) -> Option<Hello> {
+    let mut bytes = BytesMut::new();
+    hello.encode(&mut bytes);
+    let mut buffer = FrameBuffer::new(HELLO_BYTES_MAX);
+    buffer.extend(&bytes);
+    let read = Hello::decode(buffer.next_frame().ok()??).ok()?;
+    (read == *hello).then_some(read)
+}
+
+/// A refusal without the nodes' names, which a peer keeps: its state must not depend on whom it stands for.
+fn nameless(mut refusal: Box<Refusal>, own: &NodeName) -> Box<Refusal> {
+    let rename = |party: &mut Party| {
+        let name = if party.node == *own { "own" } else { "other" };
+        party.node = NodeName::new(name).expect("letters make a name");
+    };
+    match &mut *refusal {
+        Refusal::NoCommonWire { first, second } => {
+            if second.node == *own {
+                std::mem::swap(first, second);
+            }
+            [first, second].into_iter().for_each(rename);
+        }
+        Refusal::ServerNotHosted { sender, receiver, .. } => [sender, receiver].into_iter().for_each(rename),
+        // Never kept, since it is to be tried again, or never met.
+        _ => {}
+    }
+    refusal
+}

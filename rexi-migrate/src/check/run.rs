@@ -1,0 +1,144 @@
+//! The level's run: every scope in turn, then the version vectors and the orders; one report of it all.
+
+use std::time::{Duration, Instant};
+
+use super::model::Cluster;
+use super::orders;
+use super::scope::Scope;
+use super::tell::trace;
+use super::vectors;
+use super::witness::{CASES, REQUIRED};
+use crate::invariant::Invariant;
+use crate::level::{Breach, Figure, Level, LevelReport, Met};
+use crate::search::{Bar, Broken, End, Options, Outcome, Path, resident_bytes_max, search};
+
+/// What to check, and within which bounds.
+#[derive(Clone, Debug)]
+pub struct CheckOptions {
+    /// What is searched, one after the other; the first that breaks something ends the run.
+    pub scopes: Vec<Scope>,
+    /// Bounds of all searches together (states, time) and of each (threads, memory).
+    pub search: Options,
+    /// Whether all version vectors are tried (`vectors.rs`).
+    pub vectors: bool,
+    /// Whether all orders of upgrades are tried (`orders.rs`).
+    pub orders: bool,
+    /// Shows no progress.
+    pub quiet: bool,
+    /// The command line that does it again.
+    pub command: String,
+}
+
+/// Counts over all scopes.
+#[derive(Default)]
+struct Totals {
+    states: u64,
+    transitions: u64,
+    depth: u32,
+    searching: Duration,
+    kept_bytes: u64,
+    met: [u64; CASES.len()],
+}
+
+/// Checks, and reports.
+pub fn check(options: &CheckOptions) -> LevelReport {
+    let started = Instant::now();
+    let mut report = LevelReport::new(Level::Check, checked(options), &options.command);
+    let mut totals = Totals::default();
+    for scope in &options.scopes {
+        let bounds = Options {
+            states_max: options.search.states_max.saturating_sub(totals.states),
+            time_max: options.search.time_max.map(|time| time.saturating_sub(started.elapsed())),
+            reach_goal: scope.reach_goal,
+            ..options.search.clone()
+        };
+        let cluster = Cluster::new(scope.clone());
+        let mut bar = Bar::new(&scope.name, &bounds, options.quiet);
+        let outcome = search(&cluster, &bounds, &mut |tally| bar.show(tally));
+        drop(bar);
+        totals.add(&outcome);
+        report.figures.push(Figure::new(
+            format!("states of \"{}\" ({})", scope.name, scope.describe()),
+            outcome.tally.states as f64,
+            "",
+        ));
+        match outcome.end {
+            End::Exhausted => {}
+            End::Bounded(bound) => report.doubts.push(format!("{}: {bound}", scope.name)),
+            End::Broken(broken, path) => report.breaches.push(breach(options, scope, &broken, &path)),
+            End::Stuck(path) => {
+                let what = "from here the upgrade cannot be brought to its end".to_owned();
+                report.breaches.push(breach(options, scope, &Broken { invariant: Invariant::L4, what }, &path));
+            }
+        }
+        if !report.breaches.is_empty() {
+            break;
+        }
+    }
+    if !options.scopes.is_empty() {
+        totals.tell(&mut report);
+    }
+    if options.vectors {
+        vectors::report(&mut report);
+    }
+    if options.orders {
+        orders::report(&mut report);
+    }
+    report.concluded(started.elapsed())
+}
+
+fn checked(options: &CheckOptions) -> String {
+    let mut parts = Vec::new();
+    if let Some(nodes) = options.scopes.iter().map(|scope| scope.nodes).max() {
+        let count = options.scopes.len();
+        parts.push(format!("every state of up to {nodes} nodes in {count} scope{}", if count == 1 { "" } else { "s" }));
+    }
+    if options.vectors {
+        parts.push("all version vectors of three nodes".to_owned());
+    }
+    if options.orders {
+        parts.push("all orders of upgrading three nodes".to_owned());
+    }
+    parts.join(", ")
+}
+
+fn breach(options: &CheckOptions, scope: &Scope, broken: &Broken, path: &Path<Cluster>) -> Breach {
+    Breach {
+        invariant: broken.invariant,
+        what: format!("{} ({} steps, scope \"{}\")", broken.what, path.steps.len(), scope.name),
+        count: 1,
+        trace: Some(trace(scope, path, Some(broken))),
+        command: options.command.clone(),
+    }
+}
+
+impl Totals {
+    fn add(&mut self, outcome: &Outcome<Cluster>) {
+        let tally = &outcome.tally;
+        self.states += tally.states;
+        self.transitions += tally.transitions;
+        self.depth = self.depth.max(tally.depth);
+        self.searching += outcome.elapsed;
+        self.kept_bytes += outcome.kept_bytes;
+        self.met.iter_mut().zip(&tally.met).for_each(|(all, met)| *all += met);
+    }
+
+    fn tell(&self, report: &mut LevelReport) {
+        let seconds = self.searching.as_secs_f64().max(f64::EPSILON);
+        let figures = [
+            ("states", self.states as f64, ""),
+            ("transitions", self.transitions as f64, ""),
+            ("depth", f64::from(self.depth), "steps"),
+            ("rate", (self.states as f64 / seconds).round(), "states/s"),
+            ("kept of each state", (self.kept_bytes as f64 / self.states.max(1) as f64).round(), "bytes"),
+        ];
+        report.figures.extend(figures.map(|(name, value, unit)| Figure::new(name, value, unit)));
+        if let Some(bytes) = resident_bytes_max() {
+            report.figures.push(Figure::new("peak memory", (bytes >> 20) as f64, "MiB"));
+        }
+        let met = CASES.iter().zip(self.met).enumerate();
+        report.witnesses = met
+            .map(|(at, (what, count))| Met { what: (*what).to_owned(), count, required: u64::from(at < REQUIRED) })
+            .collect();
+    }
+}

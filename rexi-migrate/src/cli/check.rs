@@ -1,0 +1,190 @@
+//! `rexi-migrate check`: every state of a small cluster through the upgrade, on the real state machines.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use miette::{IntoDiagnostic, Report, WrapErr};
+use rexi_migrate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, suite};
+use rexi_migrate::search::Options;
+use rexi_migrate::train::{DEFAULT, Train};
+
+use super::{USAGE, write_json};
+
+/// Meets every state that a small cluster can be in on its way through the releases, on the real state machines, and
+/// judges each; then tries all version vectors and all orders of the upgrade.
+///
+/// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// How many nodes, 2 to 5.
+    #[arg(long, default_value_t = 3, value_parser = parse_nodes)]
+    nodes: usize,
+    /// Casts in a run, each from any node to any other, 0 to 4.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
+    jobs: u8,
+    /// The releases to go through.
+    #[arg(long, default_value = DEFAULT)]
+    train: Train,
+    /// Distinct states at most; what is beyond is not told of.
+    #[arg(long, value_name = "STATES", default_value_t = 100_000_000)]
+    budget_states: u64,
+    /// Seconds at most. [default: no bound]
+    #[arg(long, value_name = "SECONDS")]
+    budget_seconds: Option<u64>,
+    /// Threads. Counts and traces do not depend on it. [default: as many as there are processors]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    threads: Option<u16>,
+    /// Tries all version vectors of three nodes, and searches nothing unless --orders says so.
+    #[arg(long)]
+    vectors: bool,
+    /// Tries all orders of upgrading three nodes, and searches nothing.
+    #[arg(long)]
+    orders: bool,
+    /// Writes the report to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes the diagram of a counterexample to a file, if there is one.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Shows no progress, the report alone.
+    #[arg(long)]
+    quiet: bool,
+    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAMES", value_parser = crate::parse_mutants)]
+    mutant: Option<String>,
+}
+
+fn parse_nodes(text: &str) -> Result<usize, String> {
+    let nodes = text.parse().ok().filter(|nodes| (NODES_MIN..=NODES_MAX).contains(nodes));
+    nodes.ok_or_else(|| format!("use a number of nodes from {NODES_MIN} to {NODES_MAX}"))
+}
+
+/// Checks, and gives the exit code of the report; an error comes with the exit code that it means.
+pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, (u8, Report)> {
+    let report = check(&args.options());
+    print!("{}", report.to_text());
+    if let Some(file) = &args.json {
+        write_json(file, &report)?;
+    }
+    let trace = report.breaches.iter().find_map(|breach| breach.trace.as_ref());
+    if let (Some(file), Some(trace)) = (&args.svg, trace) {
+        std::fs::write(file, trace.to_svg())
+            .into_diagnostic()
+            .wrap_err_with(|| format!("--svg: cannot write {}", file.display()))
+            .map_err(|error| (USAGE, error))?;
+    }
+    Ok(report.verdict.into())
+}
+
+impl CheckArgs {
+    fn options(&self) -> CheckOptions {
+        let defaults = Options::default();
+        let all = !self.vectors && !self.orders;
+        CheckOptions {
+            scopes: if all { suite(self.nodes, self.jobs, &self.train, self.mutants()) } else { Vec::new() },
+            search: Options {
+                states_max: self.budget_states,
+                time_max: self.budget_seconds.map(Duration::from_secs),
+                threads: self.threads.map_or(defaults.threads, usize::from),
+                ..defaults
+            },
+            vectors: all || self.vectors,
+            orders: all || self.orders,
+            quiet: self.quiet,
+            command: self.command(),
+        }
+    }
+
+    #[cfg(feature = "mutants")]
+    fn mutants(&self) -> rexi_proto::Mutants {
+        let names = self.mutant.as_deref().unwrap_or_default();
+        rexi_proto::Mutants::from_names(names).expect("the names were looked at")
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the feature's twin needs it")]
+    fn mutants(&self) -> rexi_proto::Mutants {
+        rexi_proto::Mutants::default()
+    }
+
+    /// The command line that does it again.
+    fn command(&self) -> String {
+        let mut command = "rexi-migrate check".to_owned();
+        if self.vectors || self.orders {
+            command += if self.vectors { " --vectors" } else { "" };
+            command += if self.orders { " --orders" } else { "" };
+            return command;
+        }
+        command += &format!(" --nodes {} --jobs {} --train {}", self.nodes, self.jobs, self.train);
+        if self.budget_states != 100_000_000 {
+            command += &format!(" --budget-states {}", self.budget_states);
+        }
+        if let Some(seconds) = self.budget_seconds {
+            command += &format!(" --budget-seconds {seconds}");
+        }
+        #[cfg(feature = "mutants")]
+        if let Some(names) = &self.mutant {
+            command += &format!(" --mutant {names}");
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: CheckArgs,
+    }
+
+    fn parse(words: &str) -> Result<CheckArgs, clap::Error> {
+        let words = ["check"].into_iter().chain(words.split_whitespace());
+        Words::try_parse_from(words).map(|words| words.args)
+    }
+
+    #[test]
+    fn wrong_usage_names_what_is_allowed_and_exits_2() {
+        for (words, allowed) in [
+            ("--nodes 1", "from 2 to 5"),
+            ("--nodes 6", "from 2 to 5"),
+            ("--jobs 5", "0..=4"),
+            ("--threads 0", "1..=1024"),
+            ("--train 1.0,1.3", "1.0, 1.1, 1.2, 2.0"),
+            ("--budget-seconds -1", "--"),
+        ] {
+            let error = parse(words).expect_err(words);
+            assert_eq!(error.exit_code(), i32::from(USAGE), "{words}");
+            assert!(error.to_string().contains(allowed), "{words}: {error}");
+        }
+        for words in ["--nodes 2", "--nodes 5", "--jobs 0", "--jobs 4"] {
+            assert!(parse(words).is_ok(), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_does_the_same_again() {
+        for words in
+            ["--nodes 2 --jobs 0 --train 1.1,1.2 --budget-states 10 --budget-seconds 3", "--vectors", "--orders", ""]
+        {
+            let first = parse(words).expect(words).options();
+            let again = first.command.strip_prefix("rexi-migrate check").expect("the command");
+            assert_eq!(format!("{:?}", parse(again).expect(again).options()), format!("{first:?}"), "{words}");
+        }
+    }
+
+    #[test]
+    fn vectors_and_orders_alone_search_nothing() {
+        let both = parse("--vectors --orders").expect("flags").options();
+        assert!(both.scopes.is_empty() && both.vectors && both.orders);
+        let all = parse("").expect("nothing").options();
+        assert!(all.scopes.len() > 1 && all.vectors && all.orders);
+    }
+}

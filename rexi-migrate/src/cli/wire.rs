@@ -1,0 +1,178 @@
+//! `rexi-migrate wire`: the lock of all schemas, what breaks between two locks, every version's frames read by every
+//! version, and how far the diff can be trusted.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_migrate::report::Conclusion;
+use rexi_migrate::wire::{Diff, Lock, LockError, Unshipped, corpus, matrix, report};
+
+use super::{COULD_NOT_TELL, USAGE, write_json};
+
+/// What every message is built of, who breaks when that changes, and what each version makes of each.
+///
+/// Exit codes: 0 nothing breaks, 1 something does, 2 wrong usage, 3 could not tell.
+#[derive(Debug, Args)]
+pub(crate) struct WireArgs {
+    #[command(subcommand)]
+    command: WireCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum WireCommand {
+    /// Writes down the schemas of this build, or checks that they are as they were written down.
+    Lock {
+        /// The lock.
+        #[arg(long, value_name = "FILE", default_value = "rexi-migrate/wire.lock.json")]
+        file: PathBuf,
+        /// Writes nothing: 1 where the lock is not this build's.
+        #[arg(long)]
+        check: bool,
+        /// What is locked and in no release yet, so that it may change: v3 and the like, hello, functions, all; joined
+        /// by commas. All else is frozen.
+        #[arg(long, value_name = "PARTS", conflicts_with = "check")]
+        unshipped: Option<Unshipped>,
+    },
+    /// Says for each change between two locks who breaks, in which direction, and whether anybody would notice.
+    Diff {
+        /// The lock before.
+        old: PathBuf,
+        /// The lock after.
+        new: PathBuf,
+        /// Writes the changes to a file, as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Lets every version read golden and generated frames of every version.
+    Matrix {
+        /// Generated frames of each kind and version, 1 to 100000.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        generated: u32,
+        /// Their seed. [default: a random one]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Measures the diff against generated changes of schemas whose outcome real values show.
+    Corpus {
+        /// How many changes, 1 to 1000000.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        count: u64,
+        /// Their seed. [default: a random one]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// All of it as one level of the verification.
+    Report {
+        /// Generated changes of schemas, 1 to 1000000.
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+        evolutions: u64,
+        /// Seed of all that is generated. [default: a random one]
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Writes the report to a file, as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+}
+
+/// Runs a subcommand; an error comes with the exit code that it means.
+pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
+    match args.command {
+        WireCommand::Lock { file, check: true, .. } => check(&file),
+        WireCommand::Lock { file, unshipped, .. } => lock(&file, &unshipped.unwrap_or_default()),
+        WireCommand::Diff { old, new, json } => {
+            let diff = Diff::new(&read(&old)?, &read(&new)?);
+            print!("{}", diff.to_text());
+            json.map_or(Ok(()), |file| write_json(&file, &diff))?;
+            Ok(diff.verdict().into())
+        }
+        WireCommand::Matrix { generated, seed } => {
+            let seed = seed.unwrap_or_else(random);
+            let read = matrix(generated as usize, seed).map_err(|error| no_schema(&error))?;
+            println!("{read}\nagain: rexi-migrate wire matrix --generated {generated} --seed {seed}");
+            Ok(if read.wrong.is_empty() { Conclusion::Safe } else { Conclusion::Unsafe }.into())
+        }
+        WireCommand::Corpus { count, seed } => {
+            let seed = seed.unwrap_or_else(random);
+            let score = corpus::run(count, seed, &mut progress(count));
+            println!("{}again: rexi-migrate wire corpus --count {count} --seed {seed}", score.to_text());
+            let right = score.missed.is_empty() && score.false_alarms.is_empty();
+            Ok(if right { Conclusion::Safe } else { Conclusion::Unsafe }.into())
+        }
+        WireCommand::Report { evolutions, seed, json } => {
+            let told = report(evolutions, seed.unwrap_or_else(random), &mut progress(evolutions))
+                .map_err(|error| no_schema(&error))?;
+            print!("{}", told.to_text());
+            json.map_or(Ok(()), |file| write_json(&file, &told))?;
+            Ok(told.verdict.into())
+        }
+    }
+}
+
+fn check(file: &Path) -> Result<ExitCode, (u8, Report)> {
+    let (old, new) = (read(file)?, Lock::of_this_build().map_err(|error| no_schema(&error))?);
+    if old == new {
+        println!("{} is the lock of this build: {} schemas", file.display(), new.schemas());
+        return Ok(Conclusion::Safe.into());
+    }
+    print!("{}", Diff::new(&old, &new).to_text());
+    println!(
+        "{} is not the lock of this build; rexi-migrate wire lock writes it, where that is allowed",
+        file.display()
+    );
+    Ok(Conclusion::Unsafe.into())
+}
+
+fn lock(file: &Path, unshipped: &Unshipped) -> Result<ExitCode, (u8, Report)> {
+    let new = Lock::of_this_build().map_err(|error| no_schema(&error))?;
+    let contradictions = new.contradictions();
+    if let Some(change) = contradictions.first() {
+        return Err((Conclusion::Unsafe.code(), miette!("the rows contradict themselves: {change}")));
+    }
+    if file.exists() {
+        new.may_replace(&read(file)?, unshipped).map_err(|refused| {
+            let help = "a release in the field relies on it: write a new wire version, or a function of another name. \
+                        If no release has it yet, say so: --unshipped";
+            (Conclusion::Unsafe.code(), miette!(help = help, "{refused}"))
+        })?;
+    }
+    let written = std::fs::write(file, new.to_text()).into_diagnostic();
+    written.wrap_err_with(|| format!("cannot write {}", file.display())).map_err(|error| (USAGE, error))?;
+    println!("{}: {} schemas", file.display(), new.schemas());
+    Ok(Conclusion::Safe.into())
+}
+
+fn read(path: &Path) -> Result<Lock, (u8, Report)> {
+    Lock::read(path).map_err(|error| (USAGE, Report::msg(error.to_string())))
+}
+
+fn no_schema(error: &LockError) -> (u8, Report) {
+    (COULD_NOT_TELL, Report::msg(error.to_string()))
+}
+
+fn random() -> u64 {
+    rand::random::<u32>().into()
+}
+
+/// A bar with rate and time left, for what takes longer than two seconds.
+fn progress(count: u64) -> impl FnMut(u64) {
+    let (started, bar) = (Instant::now(), ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::hidden()));
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} changes, {per_sec}, {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    move |done| {
+        if started.elapsed() > SILENT && bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        }
+        bar.set_position(done);
+        if done == count {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// For how long nothing is shown.
+const SILENT: Duration = Duration::from_secs(2);

@@ -1,0 +1,39 @@
+//! L0, the wire: what every message is built of, who breaks when that changes, and what each version makes of each.
+//!
+//! [`Lock`] writes the schemas of this build down, [`Diff`] compares two locks, [`matrix`] lets every version read
+//! every version's frames, [`corpus`] measures the diff against changes whose outcome is known, [`mutants`] shows that
+//! planted breaks are found, and [`report`] says all that as one level of the verification.
+
+mod schema;
+mod tracer;
+mod lock;
+mod functions;
+mod relock;
+mod value;
+mod same;
+mod machine;
+mod pairing;
+mod search;
+mod changes;
+mod diff;
+mod sample;
+pub mod corpus;
+mod edit;
+mod matrix;
+mod planted;
+mod report;
+
+pub use diff::{Carrier, Change, Diff, Direction, Effect, compare};
+pub use functions::{Answer, FunctionLock};
+pub use lock::{FrameLock, LOCK_BYTES_MAX, LOCK_FORMAT_VERSION, Lock, LockError, RowLock};
+pub use matrix::{Cell, Matrix, matrix};
+pub use planted::{Planted, mutants};
+pub use relock::{Refused, Unshipped};
+pub use report::{GENERATED, LOCKED, report};
+pub use schema::{Enum, Field, Layout, Named, Parts, Type};
+pub use search::{Reading, reading};
+pub use tracer::{TraceError, trace};
+pub use value::{Carried, Value, shape};
+
+#[cfg(test)]
+mod tests;

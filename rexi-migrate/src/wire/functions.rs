@@ -1,0 +1,111 @@
+//! The lock of a service's own functions: what each takes, answers and fails with, and its row.
+//!
+//! A service names its functions in a test and compares the lock with the file that it has checked in.
+
+use rexi_server::{Function, FunctionRow, StreamFunction};
+use serde::{Deserialize, Serialize};
+
+use super::lock::{Lock, LockError};
+use super::schema::{Enum, Layout, Named, Parts, Type};
+use super::tracer::trace;
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionLock {
+    /// The first release that runs it, as `1.2.0`.
+    pub accepted_since: String,
+    /// The first release that may call it.
+    pub emitted_since: String,
+    /// The first release that calls it no more, and still runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_since: Option<String>,
+    /// The first release without it.
+    pub retired_in: Option<String>,
+    /// What it takes.
+    pub argument: Type,
+    /// What it is answered with: a value, or the items of a stream.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// Its own error.
+    pub error: Type,
+}
+
+/// How a function answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// With one value.
+    Reply(Type),
+    /// With a stream of items.
+    Items(Type),
+}
+
+impl FunctionLock {
+    /// What travels as a typed payload of its own, each with a word for it.
+    pub fn roots(&self) -> Vec<(&'static str, Layout)> {
+        let result = |ok: Type| {
+            let variant = |name: &str, of: Type| Named { name: name.to_owned(), parts: Parts::Newtype(Box::new(of)) };
+            let variants = vec![variant("Ok", ok), variant("Err", self.error.clone())];
+            Layout::of(Type::Enum(Enum { name: "Result".to_owned(), variants }))
+        };
+        let argument = ("argument", Layout::of(self.argument.clone()));
+        match &self.answer {
+            Answer::Reply(reply) => vec![argument, ("reply", result(reply.clone()))],
+            Answer::Items(item) => {
+                let end = result(Type::Option(Box::new(item.clone())));
+                vec![argument, ("item", Layout::of(item.clone())), ("end", end)]
+            }
+        }
+    }
+
+    fn new(row: &FunctionRow, argument: Type, answer: Answer, error: Type) -> Self {
+        Self {
+            accepted_since: row.accepted_since.to_string(),
+            emitted_since: row.emitted_since.to_string(),
+            silent_since: row.silent_since.map(|release| release.to_string()),
+            retired_in: row.retired_in.map(|release| release.to_string()),
+            argument,
+            answer,
+            error,
+        }
+    }
+}
+
+impl Lock {
+    /// The lock with a function of the service.
+    ///
+    /// ```
+    /// use rexi_migrate::wire::Lock;
+    ///
+    /// rexi_server::function! {
+    ///     /// The value of a key.
+    ///     pub Get = "kv.get" (String) -> Option<u32>, error String, since 1.0;
+    ///     /// All keys.
+    ///     pub Keys = "kv.keys" () -> stream String, error String, since 1.1, emitted 1.2;
+    /// }
+    ///
+    /// let lock = Lock::empty().function::<Get>()?.stream_function::<Keys>()?;
+    /// assert!(lock.to_text().contains(r#""kv.get""#));
+    /// # Ok::<(), rexi_migrate::wire::LockError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LockError::NoSchema`] where one of its types cannot be told.
+    pub fn function<F: Function>(mut self) -> Result<Self, LockError> {
+        let answer = Answer::Reply(trace::<F::Reply>()?);
+        let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
+        self.functions.insert(F::NAME.to_owned(), lock);
+        Ok(self)
+    }
+
+    /// The lock with a function that answers with a stream.
+    ///
+    /// # Errors
+    /// As [`Lock::function`].
+    pub fn stream_function<F: StreamFunction>(mut self) -> Result<Self, LockError> {
+        let answer = Answer::Items(trace::<F::Item>()?);
+        let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
+        self.functions.insert(F::NAME.to_owned(), lock);
+        Ok(self)
+    }
+}

@@ -1,0 +1,211 @@
+//! Every version reads every version's frames: golden ones and generated ones, through the real encoder and decoder.
+//!
+//! A frame names its version, so one of another version is refused, and one of the same is read as what it is and
+//! written again as the same bytes. A frame that is cut short, or followed by a byte, is refused; so is a kind that the
+//! version does not have. Nothing is ever read as another value.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::BytesMut;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+use rexi_proto::{DecodeError, LENGTH_BYTES, WIRE_VERSIONS, WireVersion, decode, emitted, encode};
+
+use super::lock::{FrameLock, Lock, LockError};
+use super::sample::carried;
+
+#[path = "../../../rexi-proto/tests/wire_golden/golden.rs"]
+#[expect(dead_code, reason = "the hellos of the list have no version and are no part of the matrix")]
+mod golden;
+
+/// What became of all frames.
+#[derive(Clone, Debug, Default)]
+pub struct Matrix {
+    /// By the kind's name, then by the versions of writer and reader.
+    pub cells: BTreeMap<String, BTreeMap<(u16, u16), Cell>>,
+    /// Frames that fared otherwise than they must, in words; the first 20.
+    pub wrong: Vec<String>,
+}
+
+/// What became of the frames of one kind between two versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// Read as what they are.
+    pub same: u64,
+    /// Refused with a typed error, as they must be.
+    pub refused: u64,
+    /// Neither.
+    pub wrong: u64,
+}
+
+/// Frames that are told of when they fare otherwise than they must.
+const WRONG_MAX: usize = 20;
+
+/// Lets every version read `generated` frames of each kind of every version, and all golden ones.
+///
+/// # Errors
+/// [`LockError::NoSchema`].
+pub fn matrix(generated: usize, seed: u64) -> Result<Matrix, LockError> {
+    let lock = Lock::of_this_build()?;
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut matrix = Matrix::default();
+    for writer in WIRE_VERSIONS {
+        for (&kind, frame) in &lock.versions[&writer.to_string()] {
+            let drawn = (0..generated).map(|_| {
+                let mut bytes = vec![first_byte(kind, writer)];
+                bytes.extend(carried(&frame.layout, &mut rng).encode(&frame.layout));
+                bytes
+            });
+            let frames: Vec<_> = golden_frames(first_byte(kind, writer)).chain(drawn).collect();
+            for bytes in frames {
+                for reader in WIRE_VERSIONS {
+                    matrix.read(frame, (writer, reader), &bytes);
+                }
+            }
+        }
+        matrix.unknown_kinds(writer, &lock.versions[&writer.to_string()]);
+    }
+    Ok(matrix)
+}
+
+impl Matrix {
+    /// Frames in all.
+    pub fn frames(&self) -> u64 {
+        self.sum(|cell| cell.same + cell.refused + cell.wrong)
+    }
+
+    /// Frames that were read as what they are.
+    pub fn same(&self) -> u64 {
+        self.sum(|cell| cell.same)
+    }
+
+    /// Frames that were refused as they must be.
+    pub fn refused(&self) -> u64 {
+        self.sum(|cell| cell.refused)
+    }
+
+    fn sum(&self, of: impl Fn(&Cell) -> u64) -> u64 {
+        self.cells.values().flat_map(BTreeMap::values).map(of).sum()
+    }
+
+    fn read(&mut self, frame: &FrameLock, (writer, reader): (WireVersion, WireVersion), bytes: &[u8]) {
+        let fared = if writer == reader { own(frame, reader, bytes) } else { foreign(reader, bytes) };
+        self.note(&frame.kind, (writer, reader), bytes, fared);
+    }
+
+    /// Kinds that the version does not have, each with an empty body and with one byte.
+    fn unknown_kinds(&mut self, version: WireVersion, known: &BTreeMap<u8, FrameLock>) {
+        for kind in (0..KINDS).filter(|kind| !known.contains_key(kind)) {
+            for bytes in [vec![first_byte(kind, version)], vec![first_byte(kind, version), 0]] {
+                let fared = match decode(version, &bytes) {
+                    Err(DecodeError::UnknownKind { .. }) => Ok(false),
+                    other => Err(format!("kind {kind} is not in {version}, and gives {other:?}")),
+                };
+                self.note("(not in the version)", (version, version), &bytes, fared);
+            }
+        }
+    }
+
+    fn note(&mut self, kind: &str, (w, r): (WireVersion, WireVersion), bytes: &[u8], fared: Result<bool, String>) {
+        let cell = self.cells.entry(kind.to_owned()).or_default().entry((w.0, r.0)).or_default();
+        match fared {
+            Ok(true) => cell.same += 1,
+            Ok(false) => cell.refused += 1,
+            Err(what) => {
+                cell.wrong += 1;
+                if self.wrong.len() < WRONG_MAX {
+                    self.wrong.push(format!("{kind} of {w} read by {r}: {what}; bytes {bytes:02x?}"));
+                }
+            }
+        }
+    }
+}
+
+/// A frame of the reader's own version: the same value, or a typed error where a field has no such value; and nothing
+/// but an error once a byte is missing or follows.
+fn own(frame: &FrameLock, version: WireVersion, bytes: &[u8]) -> Result<bool, String> {
+    for short in (0..bytes.len()).filter(|_| !frame.layout.payload) {
+        if let Ok(read) = decode(version, &bytes[..short]) {
+            return Err(format!("its first {short} bytes are read as {read:?}"));
+        }
+    }
+    let longer = [bytes, &[0]].concat();
+    if let (false, Ok(read)) = (frame.layout.payload, decode(version, &longer)) {
+        return Err(format!("with a byte behind it, it is read as {read:?}"));
+    }
+    let Ok(message) = decode(version, bytes) else { return Ok(false) };
+    if !emitted(message.kind(), version) {
+        return Ok(true);
+    }
+    let mut again = BytesMut::new();
+    encode(version, &message, u32::MAX, &mut again).map_err(|error| format!("cannot be written again: {error}"))?;
+    // What nobody emits is read as its emitted twin, and written so.
+    let twin = message.kind() as u8 != bytes[0] & !VERSION_BITS;
+    if twin || again[LENGTH_BYTES..] == *bytes {
+        Ok(true)
+    } else {
+        Err(format!("is written again as {:02x?}", &again[LENGTH_BYTES..]))
+    }
+}
+
+/// A frame of another version is refused for that.
+fn foreign(version: WireVersion, bytes: &[u8]) -> Result<bool, String> {
+    match decode(version, bytes) {
+        Err(DecodeError::OtherVersion { .. }) => Ok(false),
+        other => Err(format!("gives {other:?}")),
+    }
+}
+
+fn golden_frames(first: u8) -> impl Iterator<Item = Vec<u8>> {
+    let bytes = |hex: &str| -> Vec<u8> {
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("golden bytes are hex digits");
+        (2 * LENGTH_BYTES..hex.len()).step_by(2).map(byte).collect()
+    };
+    golden::GOLDEN.iter().map(move |(_, hex)| bytes(hex)).filter(move |frame| frame.first() == Some(&first))
+}
+
+fn first_byte(kind: u8, version: WireVersion) -> u8 {
+    kind | (version.0 << 6).to_le_bytes()[0]
+}
+
+/// The bits of a frame's first byte that name its version; the others are its kind.
+const VERSION_BITS: u8 = 0b1100_0000;
+
+/// Kinds that six bits can name.
+const KINDS: u8 = 64;
+
+impl fmt::Display for Matrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pairs: Vec<(u16, u16)> =
+            WIRE_VERSIONS.iter().flat_map(|w| WIRE_VERSIONS.iter().map(move |r| (w.0, r.0))).collect();
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+        let heads = pairs.iter().map(|(writer, reader)| format!("v{writer} > v{reader}"));
+        table.set_header(std::iter::once("kind".to_owned()).chain(heads));
+        for (kind, cells) in &self.cells {
+            let cell = |pair: &(u16, u16)| cells.get(pair).map_or_else(String::new, Cell::to_string);
+            table.add_row(std::iter::once(kind.clone()).chain(pairs.iter().map(cell)));
+        }
+        writeln!(f, "{table}")?;
+        self.wrong.iter().try_for_each(|wrong| writeln!(f, "WRONG: {wrong}"))?;
+        let wrong = self.sum(|cell| cell.wrong);
+        write!(
+            f,
+            "{} frames: {} read as they are, {} refused, {wrong} wrong",
+            self.frames(),
+            self.same(),
+            self.refused()
+        )
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [(self.same, "same"), (self.refused, "refused"), (self.wrong, "WRONG")];
+        let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        f.write_str(&parts.join(", "))
+    }
+}

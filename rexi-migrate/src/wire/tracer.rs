@@ -1,0 +1,447 @@
+//! Reads the schema of a type out of its `Deserialize`: what it asks for is what is on the wire.
+//!
+//! The type is deserialized again and again from nothing but made-up values; each run notes what was asked for, and
+//! takes another variant of the enums that are not known in full, wherever they stand. The schema is complete once
+//! nothing is left to ask. Places are told apart by where they are and not by a name, so that two types of one name
+//! stay two. serde-reflection keys them by name: it makes one of two enums of one name, and gives up on an enum inside
+//! of an option; a test holds the two against each other where both can tell.
+
+use std::any::type_name;
+use std::fmt;
+
+use serde::de::value::U32Deserializer;
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
+use serde::de::{VariantAccess, Visitor};
+use thiserror::Error;
+
+use super::schema::{Enum, Field, Named, Parts, Type};
+
+/// Why the schema of a type cannot be told. The type's author is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the schema of {name} cannot be read: {reason}")]
+#[non_exhaustive]
+pub struct TraceError {
+    /// The type.
+    pub name: &'static str,
+    /// What it said.
+    pub reason: String,
+}
+
+/// The schema of `T`.
+///
+/// # Errors
+/// [`TraceError`] where the type checks what it reads and takes none of the values that were made up, or is not
+/// positional (`deserialize_any`, `flatten`, an untagged enum), or is larger than 10,000 variants.
+pub fn trace<T: Deserialize<'static>>() -> Result<Type, TraceError> {
+    let mut root = Node::Unknown;
+    let mut known = 0;
+    for _ in 0..RUNS_MAX {
+        let ended = T::deserialize(Probe { node: &mut root, inside: None });
+        if root.complete() {
+            return Ok(root.into_type());
+        }
+        let reason = match ended {
+            Ok(_) => "a part of it is never asked for".to_owned(),
+            Err(stop) => stop.0,
+        };
+        if root.known() == known {
+            return Err(TraceError { name: type_name::<T>(), reason });
+        }
+        known = root.known();
+    }
+    Err(TraceError { name: type_name::<T>(), reason: format!("it is not known in full after {RUNS_MAX} runs") })
+}
+
+/// Runs for one type; each brings a variant at least, so this bounds the variants.
+const RUNS_MAX: usize = 10_000;
+
+/// What is known of a place.
+enum Node {
+    Unknown,
+    Plain(Type),
+    Option(Box<Self>),
+    Seq(Box<Self>),
+    Map(Box<Self>, Box<Self>),
+    Tuple(Vec<Self>),
+    Struct(&'static str, PartNodes),
+    Enum(&'static str, Vec<(&'static str, Option<PartNodes>)>),
+    Recursive(&'static str),
+}
+
+enum PartNodes {
+    Unit,
+    Newtype(Box<Node>),
+    Tuple(Vec<Node>),
+    Fields(Vec<(&'static str, Node)>),
+}
+
+impl Node {
+    fn children(&self) -> Vec<&Self> {
+        match self {
+            Self::Unknown | Self::Plain(_) | Self::Recursive(_) => Vec::new(),
+            Self::Option(inner) | Self::Seq(inner) => vec![inner],
+            Self::Map(key, value) => vec![key, value],
+            Self::Tuple(parts) => parts.iter().collect(),
+            Self::Struct(_, parts) => parts.nodes(),
+            Self::Enum(_, variants) => {
+                variants.iter().filter_map(|(_, parts)| parts.as_ref()).flat_map(PartNodes::nodes).collect()
+            }
+        }
+    }
+
+    fn complete(&self) -> bool {
+        let own = match self {
+            Self::Unknown => false,
+            Self::Enum(_, variants) => variants.iter().all(|(_, parts)| parts.is_some()),
+            _ => true,
+        };
+        own && self.children().iter().all(|child| child.complete())
+    }
+
+    /// How much is known: grows with each run that finds anything.
+    fn known(&self) -> usize {
+        let own = match self {
+            Self::Unknown => 0,
+            Self::Enum(_, variants) => 1 + variants.iter().filter(|(_, parts)| parts.is_some()).count(),
+            _ => 1,
+        };
+        own + self.children().iter().map(|child| child.known()).sum::<usize>()
+    }
+
+    /// Whether a value of it may hold another of a type that it is inside of.
+    fn recurs(&self) -> bool {
+        matches!(self, Self::Recursive(_)) || self.children().iter().any(|child| child.recurs())
+    }
+
+    fn into_type(self) -> Type {
+        match self {
+            Self::Unknown => unreachable!("a complete node has no unknown ones"),
+            Self::Plain(plain) => plain,
+            Self::Option(inner) => Type::Option(Box::new(inner.into_type())),
+            Self::Seq(inner) => Type::Seq(Box::new(inner.into_type())),
+            Self::Map(key, value) => Type::Map(Box::new(key.into_type()), Box::new(value.into_type())),
+            Self::Tuple(parts) => Type::Tuple(parts.into_iter().map(Self::into_type).collect()),
+            Self::Struct(name, parts) => Type::Struct(parts.named(name)),
+            Self::Enum(name, variants) => {
+                let variant = |(name, parts): (&str, Option<PartNodes>)| parts.map(|parts| parts.named(name));
+                let variants = variants.into_iter().filter_map(variant).collect();
+                Type::Enum(Enum { name: name.to_owned(), variants })
+            }
+            Self::Recursive(name) => Type::Recursive(name.to_owned()),
+        }
+    }
+}
+
+impl PartNodes {
+    fn nodes(&self) -> Vec<&Node> {
+        match self {
+            Self::Unit => Vec::new(),
+            Self::Newtype(inner) => vec![inner],
+            Self::Tuple(parts) => parts.iter().collect(),
+            Self::Fields(fields) => fields.iter().map(|(_, node)| node).collect(),
+        }
+    }
+
+    fn nodes_mut(&mut self) -> Vec<&mut Node> {
+        match self {
+            Self::Unit => Vec::new(),
+            Self::Newtype(inner) => vec![inner],
+            Self::Tuple(parts) => parts.iter_mut().collect(),
+            Self::Fields(fields) => fields.iter_mut().map(|(_, node)| node).collect(),
+        }
+    }
+
+    fn unknown_tuple(parts: usize) -> Self {
+        Self::Tuple((0..parts).map(|_| Node::Unknown).collect())
+    }
+
+    fn unknown_fields(names: &'static [&'static str]) -> Self {
+        Self::Fields(names.iter().map(|&name| (name, Node::Unknown)).collect())
+    }
+
+    fn named(self, name: &str) -> Named {
+        let field = |(name, node): (&str, Node)| Field { name: name.to_owned(), r#type: node.into_type() };
+        let parts = match self {
+            Self::Unit => Parts::Unit,
+            Self::Newtype(inner) => Parts::Newtype(Box::new(inner.into_type())),
+            Self::Tuple(parts) => Parts::Tuple(parts.into_iter().map(Node::into_type).collect()),
+            Self::Fields(fields) => Parts::Fields(fields.into_iter().map(field).collect()),
+        };
+        Named { name: name.to_owned(), parts }
+    }
+}
+
+/// What ended a run before its value was whole. No failure by itself: what was asked for until then is noted.
+#[derive(Debug)]
+struct Stop(String);
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl de::Error for Stop {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self(message.to_string())
+    }
+}
+
+/// The types that a place is inside of, from the nearest on.
+#[derive(Clone, Copy)]
+struct Inside<'a> {
+    type_name: &'static str,
+    above: Option<&'a Self>,
+}
+
+/// Answers what a type asks for with made-up values, and notes it.
+struct Probe<'a> {
+    node: &'a mut Node,
+    inside: Option<&'a Inside<'a>>,
+}
+
+impl<'a> Probe<'a> {
+    fn plain(self, plain: Type) {
+        *self.node = Node::Plain(plain);
+    }
+
+    /// Notes a type that has a name, once, and stops where the place is inside of the same type already.
+    fn open<V>(&mut self, name: &'static str, fresh: impl FnOnce() -> Node) -> Result<Inside<'a>, Stop> {
+        let inside = Inside { type_name: type_name::<V>(), above: self.inside };
+        let mut above = self.inside;
+        while let Some(outer) = above {
+            if outer.type_name == inside.type_name {
+                *self.node = Node::Recursive(name);
+                return Err(Stop(format!("{name} holds itself in every value")));
+            }
+            above = outer.above;
+        }
+        if matches!(self.node, Node::Unknown) {
+            *self.node = fresh();
+        }
+        Ok(inside)
+    }
+}
+
+macro_rules! plain {
+    ($($method:ident: $type:ident => $visit:ident($($value:expr)?)),* $(,)?) => {
+        $(fn $method<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+            self.plain(Type::$type);
+            visitor.$visit($($value)?)
+        })*
+    };
+}
+
+macro_rules! not_positional {
+    ($($method:ident),*) => {
+        $(fn $method<V: Visitor<'static>>(self, _: V) -> Result<V::Value, Stop> {
+            Err(Stop("it asks what the bytes say of themselves, and postcard says nothing".to_owned()))
+        })*
+    };
+}
+
+impl Deserializer<'static> for Probe<'_> {
+    type Error = Stop;
+
+    // 1 and not 0, for types that are never 0.
+    plain! {
+        deserialize_bool: Bool => visit_bool(true),
+        deserialize_i8: I8 => visit_i8(1),
+        deserialize_i16: I16 => visit_i16(1),
+        deserialize_i32: I32 => visit_i32(1),
+        deserialize_i64: I64 => visit_i64(1),
+        deserialize_i128: I128 => visit_i128(1),
+        deserialize_u8: U8 => visit_u8(1),
+        deserialize_u16: U16 => visit_u16(1),
+        deserialize_u32: U32 => visit_u32(1),
+        deserialize_u64: U64 => visit_u64(1),
+        deserialize_u128: U128 => visit_u128(1),
+        deserialize_f32: F32 => visit_f32(1.0),
+        deserialize_f64: F64 => visit_f64(1.0),
+        deserialize_char: Char => visit_char('a'),
+        deserialize_str: Str => visit_borrowed_str("a"),
+        deserialize_string: Str => visit_borrowed_str("a"),
+        deserialize_bytes: Bytes => visit_borrowed_bytes(b"a"),
+        deserialize_byte_buf: Bytes => visit_borrowed_bytes(b"a"),
+        deserialize_unit: Unit => visit_unit(),
+    }
+
+    not_positional! { deserialize_any, deserialize_ignored_any, deserialize_identifier }
+
+    fn deserialize_option<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+        if matches!(self.node, Node::Unknown) {
+            *self.node = Node::Option(Box::new(Node::Unknown));
+        }
+        let Node::Option(inner) = self.node else { return Err(changed()) };
+        if inner.complete() && inner.recurs() {
+            return visitor.visit_none();
+        }
+        visitor.visit_some(Probe { node: inner, inside: self.inside })
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'static>>(self, name: &'static str, visitor: V) -> Result<V::Value, Stop> {
+        *self.node = Node::Struct(name, PartNodes::Unit);
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'static>>(
+        mut self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        let fresh = || Node::Struct(name, PartNodes::Newtype(Box::new(Node::Unknown)));
+        let inside = self.open::<V::Value>(name, fresh)?;
+        let Node::Struct(_, PartNodes::Newtype(inner)) = self.node else { return Err(changed()) };
+        visitor.visit_newtype_struct(Probe { node: inner, inside: Some(&inside) })
+    }
+
+    fn deserialize_seq<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+        if matches!(self.node, Node::Unknown) {
+            *self.node = Node::Seq(Box::new(Node::Unknown));
+        }
+        let Node::Seq(inner) = self.node else { return Err(changed()) };
+        let nodes = if inner.complete() && inner.recurs() { Vec::new() } else { vec![&mut **inner] };
+        visitor.visit_seq(Parted { nodes: nodes.into_iter(), inside: self.inside })
+    }
+
+    fn deserialize_tuple<V: Visitor<'static>>(self, parts: usize, visitor: V) -> Result<V::Value, Stop> {
+        if matches!(self.node, Node::Unknown) {
+            *self.node = Node::Tuple((0..parts).map(|_| Node::Unknown).collect());
+        }
+        let Node::Tuple(nodes) = self.node else { return Err(changed()) };
+        visitor.visit_seq(Parted { nodes: nodes.iter_mut().collect::<Vec<_>>().into_iter(), inside: self.inside })
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'static>>(
+        mut self,
+        name: &'static str,
+        parts: usize,
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        let inside = self.open::<V::Value>(name, || Node::Struct(name, PartNodes::unknown_tuple(parts)))?;
+        let Node::Struct(_, parts) = self.node else { return Err(changed()) };
+        visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&inside) })
+    }
+
+    fn deserialize_map<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+        if matches!(self.node, Node::Unknown) {
+            *self.node = Node::Map(Box::new(Node::Unknown), Box::new(Node::Unknown));
+        }
+        let Node::Map(key, value) = self.node else { return Err(changed()) };
+        let done = key.complete() && value.complete() && (key.recurs() || value.recurs());
+        let nodes = if done { Vec::new() } else { vec![&mut **key, &mut **value] };
+        visitor.visit_map(Parted { nodes: nodes.into_iter(), inside: self.inside })
+    }
+
+    fn deserialize_struct<V: Visitor<'static>>(
+        mut self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        let inside = self.open::<V::Value>(name, || Node::Struct(name, PartNodes::unknown_fields(fields)))?;
+        let Node::Struct(_, parts) = self.node else { return Err(changed()) };
+        visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&inside) })
+    }
+
+    fn deserialize_enum<V: Visitor<'static>>(
+        mut self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        let fresh = || Node::Enum(name, variants.iter().map(|&variant| (variant, None)).collect());
+        let inside = self.open::<V::Value>(name, fresh)?;
+        let Node::Enum(_, variants) = self.node else { return Err(changed()) };
+        let open = |parts: &PartNodes| parts.nodes().iter().any(|node| !node.complete());
+        let recurs = |parts: &PartNodes| parts.nodes().iter().any(|node| node.recurs());
+        let unknown = variants.iter().position(|(_, parts)| parts.as_ref().is_none_or(open));
+        let plain = || variants.iter().position(|(_, parts)| parts.as_ref().is_some_and(|parts| !recurs(parts)));
+        let index = unknown.or_else(plain).unwrap_or(0);
+        let (_, parts) = variants.get_mut(index).ok_or_else(|| Stop(format!("{name} has no variants")))?;
+        let number = u32::try_from(index).map_err(de::Error::custom)?;
+        visitor.visit_enum(Chosen { number, parts, inside })
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+fn changed() -> Stop {
+    Stop("it asks for another type each time".to_owned())
+}
+
+/// The parts of a tuple, a struct, a sequence or a map, one after the other.
+struct Parted<'a, I> {
+    nodes: I,
+    inside: Option<&'a Inside<'a>>,
+}
+
+impl<'a, I: Iterator<Item = &'a mut Node>> SeqAccess<'static> for Parted<'a, I> {
+    type Error = Stop;
+
+    fn next_element_seed<S: DeserializeSeed<'static>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
+        self.nodes.next().map(|node| seed.deserialize(Probe { node, inside: self.inside })).transpose()
+    }
+}
+
+impl<'a, I: Iterator<Item = &'a mut Node>> MapAccess<'static> for Parted<'a, I> {
+    type Error = Stop;
+
+    fn next_key_seed<S: DeserializeSeed<'static>>(&mut self, seed: S) -> Result<Option<S::Value>, Stop> {
+        self.next_element_seed(seed)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'static>>(&mut self, seed: S) -> Result<S::Value, Stop> {
+        self.next_element_seed(seed)?.ok_or_else(changed)
+    }
+}
+
+/// The variant that a run takes.
+struct Chosen<'a> {
+    number: u32,
+    parts: &'a mut Option<PartNodes>,
+    inside: Inside<'a>,
+}
+
+impl<'a> EnumAccess<'static> for Chosen<'a> {
+    type Error = Stop;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'static>>(self, seed: S) -> Result<(S::Value, Self), Stop> {
+        let number: U32Deserializer<Stop> = self.number.into_deserializer();
+        Ok((seed.deserialize(number)?, self))
+    }
+}
+
+impl VariantAccess<'static> for Chosen<'_> {
+    type Error = Stop;
+
+    fn unit_variant(self) -> Result<(), Stop> {
+        *self.parts = Some(PartNodes::Unit);
+        Ok(())
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'static>>(self, seed: S) -> Result<S::Value, Stop> {
+        let parts = self.parts.get_or_insert_with(|| PartNodes::Newtype(Box::new(Node::Unknown)));
+        let PartNodes::Newtype(node) = parts else { return Err(changed()) };
+        seed.deserialize(Probe { node, inside: Some(&self.inside) })
+    }
+
+    fn tuple_variant<V: Visitor<'static>>(self, parts: usize, visitor: V) -> Result<V::Value, Stop> {
+        let parts = self.parts.get_or_insert_with(|| PartNodes::unknown_tuple(parts));
+        visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&self.inside) })
+    }
+
+    fn struct_variant<V: Visitor<'static>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Stop> {
+        let parts = self.parts.get_or_insert_with(|| PartNodes::unknown_fields(fields));
+        visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&self.inside) })
+    }
+}

@@ -1,0 +1,62 @@
+//! A server as a search sees it: the same under other numbers of peers, and without what only tells of the past.
+
+use super::{Caller, Server};
+use crate::name::{CallRef, PeerId};
+use crate::pool::Pool;
+use crate::reply_stream::StreamTimeouts;
+
+impl<P: Pool + Clone> Server<P> {
+    /// The same server in a node that numbers its peers otherwise. For a search that takes clusters which differ in
+    /// numbers alone for one; `rename` must not give two peers the same number.
+    #[must_use]
+    pub fn renamed(&self, rename: impl Fn(PeerId) -> PeerId) -> Self {
+        let caller = |of: Caller| Caller { peer: rename(of.peer), ..of };
+        let jobs = self.jobs.iter().map(|(&(of, call), job)| ((caller(of), call), job.clone())).collect();
+        let monitors = self.monitors.iter().map(|&(of, monitor)| (caller(of), monitor)).collect();
+        let shares = self.shares.iter().map(|(&peer, &share)| (rename(peer), share)).collect();
+        // Their order counts where they are dropped, beyond the bound.
+        let tombstones = self.tombstones.iter().map(|&(of, call)| (caller(of), call)).collect();
+        Self { jobs, monitors, shares, tombstones, ..self.clone() }
+    }
+
+    /// Forgets what only tells of the past, so that a search does not take states apart for it: counts, job numbers
+    /// once no job runs, and kills of calls whose cast can no longer come, as `may_come` says. Whoever calls this must
+    /// hold no number of a job that is over.
+    pub fn forget_past(&mut self, may_come: impl Fn(Caller, CallRef) -> bool) {
+        self.timeouts = StreamTimeouts::default();
+        self.tombstones.retain(|&(caller, call)| may_come(caller, call));
+        if self.jobs.is_empty() {
+            self.next_job = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::tests::{CALLER, kill, outputs, server, spawn};
+
+    #[test]
+    fn a_renamed_server_runs_the_same_jobs_for_peers_of_other_numbers() {
+        let mut before = server(5, 5);
+        spawn(&mut before, 1);
+        before.handle_request(CALLER, kill(&[2]));
+        let after = before.renamed(|peer| PeerId(peer.0 + 7));
+        let callers: Vec<_> = after.calls().map(|(caller, call)| (caller.peer, call)).collect();
+        assert_eq!(callers, [(PeerId(8), CallRef(1))]);
+        assert_eq!(after.renamed(|peer| PeerId(peer.0 - 7)), before, "there and back");
+    }
+
+    #[test]
+    fn what_only_tells_of_the_past_is_forgotten_and_what_runs_is_not() {
+        let (mut used, fresh) = (server(5, 5), server(5, 5));
+        spawn(&mut used, 1);
+        used.handle_request(CALLER, kill(&[2]));
+        used.forget_past(|_, call| call == CallRef(2));
+        assert_eq!((used.jobs(), used.tombstones.len(), used.next_job), (1, 1, 1));
+        used.handle_request(CALLER, kill(&[1]));
+        outputs(&mut used);
+        used.forget_past(|_, _| false);
+        assert_eq!(used, fresh);
+    }
+}
