@@ -82,11 +82,13 @@ fn calls_are_over(world: &World) -> bool {
         let lives = state.lives[call.by.0].ended.is_none();
         !(waits(call) && call.is_open() && lives)
     });
-    // One that waits has a job by now, or never will: both are over, but a cast that is still on its way is not.
-    let on_its_way = state.open_calls().any(|(_, call)| waits(call) && call.jobs.is_empty());
+    // One that waits for its kill has a job by then: without, its cast is still on the way, or the end of its job is.
+    let idle = |call: &super::ledger::CallRecord| call.jobs.iter().all(|job| job.ended.is_some());
+    let on_its_way = state.open_calls().any(|(_, call)| waits(call) && idle(call));
     calls == 0 && jobs.count() == 0 && !on_its_way
 }
 
+/// Pairs of which the one does not see the life that the other has now, though they may speak.
 fn apart(world: &World) -> Vec<(usize, usize)> {
     let running = world.running();
     let mut apart = Vec::new();
@@ -94,8 +96,10 @@ fn apart(world: &World) -> Vec<(usize, usize)> {
         let status = node.status();
         for (other, peer, theirs) in &running {
             let legal = release.abs_diff(*theirs) <= 1;
-            let sees =
-                |seen: &rexi_server::PeerStatus| seen.name == *peer.name() && seen.presence == PeerPresence::Connected;
+            let sees = |seen: &rexi_server::PeerStatus| {
+                let current = seen.incarnation == Some(peer.incarnation());
+                seen.name == *peer.name() && current && seen.presence == PeerPresence::Connected
+            };
             if number != other && legal && !status.peers.iter().any(sees) {
                 apart.push((*number, *other));
             }
