@@ -59,8 +59,9 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
             frame.header(&Numbered { call: call.0, number, bulk: Bulk::of(body) });
             frame.payload(body);
         }
-        Message::Ack(_, call, count) | Message::Sent(call, count) => {
-            frame.header(&Count { call: call.0, count: *count });
+        Message::Ack(_, call, count) => frame.header(&Count { call: call.0, count: *count }),
+        Message::Sent(message::Sent { call, replies, question }) => {
+            frame.header(&Sent { call: call.0, replies: *replies, question: *question });
         }
         Message::Exit(exit) => {
             let function = clipped(&exit.function, TEXT_BYTES_MAX);
@@ -137,8 +138,8 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             Message::Ack(server, CallRef(call), count)
         }
         Kind::Sent => {
-            let Count { call, count } = frame.only()?;
-            Message::Sent(CallRef(call), count)
+            let Sent { call, replies, question } = frame.only()?;
+            Message::Sent(message::Sent { call: CallRef(call), replies, question })
         }
         Kind::Exit => {
             let Exit { call, replies, function, reason } = frame.only()?;
@@ -186,7 +187,8 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
         | Kind::StreamStart
         | Kind::StreamCancel => visitor.header::<u64>(kind),
         Kind::KillAll | Kind::Resume => visitor.header::<Vec<u64>>(kind),
-        Kind::Ack | Kind::Sent => visitor.header::<Count>(kind),
+        Kind::Ack => visitor.header::<Count>(kind),
+        Kind::Sent => visitor.header::<Sent>(kind),
         Kind::Exit => visitor.header::<Exit<'_>>(kind),
         Kind::Down => visitor.header::<Down>(kind),
         Kind::Announce => visitor.header::<Announce>(kind),
@@ -266,6 +268,13 @@ struct Numbered {
 struct Count {
     call: u64,
     count: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    call: u64,
+    replies: u64,
+    question: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
