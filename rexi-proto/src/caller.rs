@@ -213,16 +213,8 @@ impl<M: Clone> Calls<M> {
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
         let (held, stream) = (VecDeque::new(), Reading::default());
         let (responded, responded_before) = (None, None);
-        let open = Open {
-            mailbox,
-            sent_to: None,
-            replies: 0,
-            responded,
-            responded_before,
-            held,
-            last_held: false,
-            stream,
-        };
+        let open =
+            Open { mailbox, sent_to: None, replies: 0, responded, responded_before, held, last_held: false, stream };
         self.open.insert(call, open);
     }
 
@@ -295,9 +287,9 @@ impl<M: Clone> Calls<M> {
     /// that has gone out since is still on its way.
     pub(crate) fn misses(&self, sent: Sent) -> bool {
         let Sent { call, replies, question } = sent;
-        self.open.get(&call).is_some_and(|open| {
-            open.replies != replies || (question.is_some() && question == open.responded_before)
-        })
+        self.open
+            .get(&call)
+            .is_some_and(|open| open.replies != replies || (question.is_some() && question == open.responded_before))
     }
 
     /// All that the caller has said of a call's stream, to the server of its cast. A broken variant names another.

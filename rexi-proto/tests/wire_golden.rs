@@ -17,7 +17,8 @@ use proptest::prelude::*;
 use rexi_proto::{
     Body, BulkId, CallRef, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, FrameBuffer, Hello,
     Incarnation, Kind, LENGTH_BYTES, Limits, Message, MonitorRef, Mutants, NodeName, Peer, PeerConfig, PeerId, Phase,
-    Reply, ReplyForm, Response, Sent, ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode, encode,
+    Reply, ReplyForm, Response, Sent, ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode,
+    encode,
 };
 
 const FRAME_MAX: u32 = 1 << 20;
@@ -369,8 +370,11 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
         reply,
         response,
         count.clone().prop_map(move |(call, total)| Message::Ack(server, call, total)),
-        (count, any::<Option<u64>>())
-            .prop_map(|((call, replies), question)| Message::Sent(Sent { call, replies, question })),
+        (count, any::<Option<u64>>()).prop_map(|((call, replies), question)| Message::Sent(Sent {
+            call,
+            replies,
+            question
+        })),
         call.clone().prop_map(Message::StreamInit),
         call.clone().prop_map(move |call| Message::StreamStart(server, call)),
         call.clone().prop_map(move |call| Message::StreamCancel(server, call)),

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::ledger::{CallNumber, Event};
 use super::op::Work;
 use super::world::World;
+use crate::ledger::Outcome;
 
 /// What the end has shown.
 #[derive(Debug, Default)]
@@ -127,20 +128,30 @@ fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
     running.iter().filter_map(row).collect()
 }
 
-/// Casts from each node to each within one release, and waits for the answers.
+/// Casts from each node to each within one release, and waits for the answers. A cast whose connection was dying since
+/// before the faults stopped is told so, and made again: for as long as such a death takes to be noticed.
 async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
     world.ledger.note(Event::Probing);
     let running = world.running();
+    let pairs = running.iter().flat_map(|(from, _, release)| {
+        let near = running.iter().filter(move |(_, _, theirs)| release.abs_diff(*theirs) <= 1);
+        near.map(move |(to, ..)| (*from, *to))
+    });
+    let mut pairs: Vec<(usize, usize)> = pairs.collect();
+    let until = Instant::now() + PROBE_BOUND;
     let mut probes = Vec::new();
-    for (number, _, release) in &running {
-        let Some(caller) = world.caller(*number) else { continue };
-        for (other, _, theirs) in &running {
-            if release.abs_diff(*theirs) <= 1 {
-                probes.push(caller.cast((*other, &world.names[*other]), Work::Reply));
-            }
-        }
+    while !pairs.is_empty() {
+        let cast = |(from, to)| Some(((from, to), world.caller(from)?.cast((to, &world.names[to]), Work::Reply)));
+        let made: Vec<_> = pairs.into_iter().filter_map(cast).collect();
+        wait_until(world, PROBE_BOUND, || world.ledger.lock().open == 0).await;
+        let again = |&(_, CallNumber(probe)): &((usize, usize), CallNumber)| {
+            let lost = matches!(world.ledger.lock().calls[probe].answer, Some((_, Outcome::ConnectionLost)));
+            lost && Instant::now() < until
+        };
+        let (lost, told): (Vec<_>, Vec<_>) = made.into_iter().partition(again);
+        probes.extend(told.into_iter().map(|(_, probe)| probe));
+        pairs = lost.into_iter().map(|(pair, _)| pair).collect();
     }
-    wait_until(world, PROBE_BOUND, || world.ledger.lock().open == 0).await;
     probes
 }
 

@@ -12,8 +12,14 @@ use super::ledger::{Event, LifeRecord, NodeNumber, State};
 /// Whether a caller's life may tell its calls to a node, at a time, that the two cannot speak.
 pub(super) fn may_refuse(state: &State, by: &LifeRecord, to: NodeNumber, at: Duration) -> bool {
     let profiles = Profile::train();
-    let others = state.lives.iter().filter(|life| life.node == to && life.began <= at);
-    let last = others.filter_map(|life| last_apart(&profiles, by, life, at)).max();
+    let others: Vec<&LifeRecord> = state.lives.iter().filter(|life| life.node == to && life.began <= at).collect();
+    let last = others.iter().enumerate().filter_map(|(place, life)| {
+        let last = last_apart(&profiles, by, life, at)?;
+        // Nobody says otherwise until the next life does.
+        let is_end = life.ended.is_some_and(|(ended, _)| ended == last);
+        Some(if is_end { others.get(place + 1).map_or(at, |next| next.began) } else { last })
+    });
+    let last = last.max();
     // What is said after a fault is as old as the fault.
     last.is_some_and(|last| at.saturating_sub(last.max(last_fault(state, at))) <= STALE_MAX)
 }
