@@ -41,6 +41,7 @@ struct Kept {
 enum Acknowledge {
     Majority,
     /// Too early: a value that one replica has is not found by a majority that leaves it out.
+    #[cfg(test)]
     First,
 }
 
@@ -80,6 +81,7 @@ async fn write(node: &Node, key: u16, kept: &Kept, how: Acknowledge) -> Result<(
     let put = node.ask_quorum::<Put>(members(node), &(key, value)).time_limit(LIMIT);
     match how {
         Acknowledge::Majority => put.await?,
+        #[cfg(test)]
         Acknowledge::First => put.first(1).await?,
     };
     let mut acknowledged = lock(&kept.acknowledged);
@@ -154,12 +156,14 @@ const LIMIT: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
     use rexi_migrate::simulation::{Rule, shrink};
 
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        // The same plans each time: a failure in CI is one here.
+        #![proptest_config(ProptestConfig { cases: 40, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
 
         #[test]
         fn acknowledged_writes_survive_upgrades(plan in plans()) {

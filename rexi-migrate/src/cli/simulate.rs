@@ -43,7 +43,8 @@ pub(crate) struct SimulateArgs {
     #[arg(long)]
     twice: bool,
     /// Plays this plan alone, as a failure gives it.
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["seed", "scenarios", "seconds", "nodes", "threads", "twice"])]
+    #[arg(long, value_name = "TEXT")]
+    #[arg(conflicts_with_all = ["seed", "scenarios", "seconds", "nodes", "threads", "twice"])]
     plan: Option<Plan>,
     /// Writes the report to a file, as JSON.
     #[arg(long, value_name = "FILE")]

@@ -1,8 +1,8 @@
 //! Plays plans by the thousand, on several threads, and makes one report of them.
 //!
-//! In: a simulation, a strategy and a seed. Scenario 17 of a seed is always the same plan, whatever thread plays it, and
-//! of several that fail the first one counts: so a seed finds the same failure again. It is shrunk by proptest first, by
-//! `shrink.rs` then.
+//! In: a simulation, a strategy and a seed. Scenario 17 of a seed is always the same plan, whatever thread plays it,
+//! and of several that fail the first one counts: so a seed finds the same failure again. It is shrunk by proptest
+//! first, by `shrink.rs` then.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};

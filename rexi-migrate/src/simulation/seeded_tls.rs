@@ -1,5 +1,5 @@
-//! Real TLS 1.3 that repeats byte for byte: random numbers and X25519 keys come from the scenario's seed, dates from its
-//! clock.
+//! Real TLS 1.3 that repeats byte for byte: random numbers and X25519 keys come from the scenario's seed, dates from
+//! its clock.
 //!
 //! rustls takes its sources as statics, so what they draw from belongs to the thread: a scenario runs on one, and seeds
 //! it when it begins. Signatures are Ed25519, which needs no chance and whose length is always the same.

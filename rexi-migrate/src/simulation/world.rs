@@ -296,9 +296,9 @@ impl World {
         let name = self.names[self.number(node)].as_str();
         let by = Duration::from_secs(seconds.unsigned_abs().into());
         if seconds < 0 {
-            self.cluster.set_clock_back(name, by)
+            self.cluster.set_clock_back(name, by);
         } else {
-            self.cluster.set_clock_ahead(name, by)
+            self.cluster.set_clock_ahead(name, by);
         }
         seconds != 0
     }
