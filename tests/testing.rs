@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rexi_server::testing::TestCluster;
+use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{
-    Answer, Bytes, CallError, Context, DownReason, ExitReason, Node, NodeBuilder, PeerPresence, Phase, Refusal,
-    Request, Rollout, StartError,
+    Answer, Bytes, CallError, Context, DownReason, ExitReason, Node, NodeBuilder, NodeName, PeerPresence, Phase,
+    Refusal, Request, Rollout, StartError,
 };
 use rexi_tests::{RELEASES, name, peer, release};
 use tokio::runtime::Handle;
@@ -369,4 +369,48 @@ async fn a_cluster_works_on_several_threads_in_real_time() {
     cluster.restart("n2", &release("2.0")).expect("restarted");
     cluster.ready().await;
     assert_eq!(echo(&n1, "n2").await, hello());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_clock_is_set_is_of_a_later_life_when_it_starts_again() {
+    let cluster = cluster("1.2").await;
+    let mut life = cluster.node("n1").incarnation();
+    for set in [TestCluster::set_clock_back, TestCluster::set_clock_ahead, TestCluster::set_clock_back] {
+        set(&cluster, "n1", Duration::from_secs(86_400));
+        let again = cluster.restart("n1", &release("1.2")).expect("it starts");
+        assert!(again.incarnation() > life, "{life:?} is followed by {:?}", again.incarnation());
+        life = again.incarnation();
+        cluster.ready().await;
+        assert_eq!(echo(&again, "n2").await, hello());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_clusters_share_their_members_and_each_repeats_with_its_seed() {
+    let members = TestMembers::new(["n2", "n1", "n2"]);
+    assert_eq!(members.names().map(NodeName::as_str).collect::<Vec<_>>(), ["n1", "n2"]);
+    let mut lives = Vec::new();
+    for seed in [1, 1, 2] {
+        let cluster = TestCluster::of(&members, seed);
+        assert_eq!(cluster.seed(), seed);
+        let seen = Arc::new(AtomicUsize::new(0));
+        let (count, of) = (Arc::clone(&seen), members.clone());
+        cluster.observe(move |datagram| {
+            assert!(of.at(datagram.from).is_some() && of.at(datagram.to).is_some());
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        cluster.define_all(functions);
+        cluster.start_all(&release("1.2")).expect("all start");
+        assert!(cluster.running("n1").is_some());
+        cluster.reorder("n1", "n2", Duration::from_millis(9));
+        cluster.duplicate("n1", "n2", 0.5);
+        let started = Instant::now();
+        cluster.ready().await;
+        assert_eq!(echo(&cluster.node("n1"), "n2").await, hello());
+        lives.push((started.elapsed(), seen.load(Ordering::Relaxed) > 4));
+        cluster.crash("n1");
+        assert!(cluster.running("n1").is_none());
+    }
+    assert_eq!(lives[0], lives[1]);
+    assert!(lives.iter().all(|(_, seen)| *seen));
 }

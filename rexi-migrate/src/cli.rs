@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod plan;
+pub(crate) mod simulate;
 pub(crate) mod wire;
 
 use std::path::Path;

@@ -9,10 +9,13 @@
 
 pub mod invariant;
 pub mod trace;
+pub mod level;
+pub mod wire;
 pub mod search;
 pub mod migration;
 pub mod train;
 pub mod check;
+pub mod simulation;
 pub mod control;
 pub mod process;
 pub mod node;
@@ -27,5 +30,3 @@ pub mod judge;
 pub mod progress;
 pub mod rehearse;
 pub mod report;
-pub mod level;
-pub mod wire;

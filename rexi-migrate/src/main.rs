@@ -39,6 +39,7 @@ enum Subcommands {
     Plan(cli::plan::PlanArgs),
     Wire(cli::wire::WireArgs),
     Check(cli::check::CheckArgs),
+    Simulate(cli::simulate::SimulateArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
         Subcommands::Plan(args) => cli::plan::run(&args),
         Subcommands::Wire(args) => cli::wire::run(args),
         Subcommands::Check(args) => cli::check::run(&args),
+        Subcommands::Simulate(args) => cli::simulate::run(&args),
         Subcommands::Node(args) => return node::run(args),
     };
     ended.unwrap_or_else(|(code, report)| {

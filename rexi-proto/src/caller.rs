@@ -11,7 +11,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::hello::Refusal;
-use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm};
+use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm, Sent};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 
@@ -134,6 +134,9 @@ struct Open<M> {
     sent_to: Option<ServerAddress>,
     /// Replies that were delivered or are held.
     replies: u64,
+    /// The last question whose response went out on the connection there is, and on those before it.
+    responded: Option<u64>,
+    responded_before: Option<u64>,
     /// Answers behind a reply whose payload is still on its way.
     held: VecDeque<Held>,
     /// Whether the last answer is among those, so that nothing more is to come.
@@ -209,7 +212,10 @@ impl<M: Clone> Calls<M> {
 
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
         let (held, stream) = (VecDeque::new(), Reading::default());
-        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, held, last_held: false, stream });
+        let (responded, responded_before) = (None, None);
+        let open =
+            Open { mailbox, sent_to: None, replies: 0, responded, responded_before, held, last_held: false, stream };
+        self.open.insert(call, open);
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -261,6 +267,29 @@ impl<M: Clone> Calls<M> {
             stream.acked += items;
             true
         })
+    }
+
+    /// Notes that the response to a question goes out.
+    pub(crate) fn note_responded(&mut self, call: CallRef, question: u64) {
+        if let Some(open) = self.open.get_mut(&call) {
+            open.responded = Some(question);
+        }
+    }
+
+    /// There is another connection: what went out before may not have come.
+    pub(crate) fn note_reconnected(&mut self) {
+        for open in self.open.values_mut() {
+            open.responded_before = open.responded.take().or(open.responded_before);
+        }
+    }
+
+    /// Whether a connection that was lost took something along: a reply of the job, or the response it waits for. One
+    /// that has gone out since is still on its way.
+    pub(crate) fn misses(&self, sent: Sent) -> bool {
+        let Sent { call, replies, question } = sent;
+        self.open
+            .get(&call)
+            .is_some_and(|open| open.replies != replies || (question.is_some() && question == open.responded_before))
     }
 
     /// All that the caller has said of a call's stream, to the server of its cast. A broken variant names another.

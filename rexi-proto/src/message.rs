@@ -32,8 +32,8 @@ pub enum Message {
     Ack(ServerAddress, CallRef, u64),
     /// The caller's response to a question.
     Response(ServerAddress, Response),
-    /// After a reconnect: replies that the job of this call has sent so far. A caller that has fewer has lost some.
-    Sent(CallRef, u64),
+    /// After a reconnect: what the job of this call has sent, and waits for.
+    Sent(Sent),
     /// A job ended without a further reply, or never started.
     Exit(Exit),
     /// The server that a cast was for is not here.
@@ -120,6 +120,17 @@ pub enum ReplyForm {
     Item,
     /// A [`Response`], for which the job waits.
     Question,
+}
+
+/// Where a job stands, for its caller to find what a lost connection took along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sent {
+    /// The call.
+    pub call: CallRef,
+    /// Replies that the job has sent so far. A caller that has fewer has lost some.
+    pub replies: u64,
+    /// The question whose response has not come. A caller that sent one has lost it.
+    pub question: Option<u64>,
 }
 
 /// A caller's response to a question of its job.

@@ -198,6 +198,9 @@ mutants! {
     StreamUnanswered "stream-unanswered" "G17"
         "A caller does not answer a job that asks for its stream."
         breaks "S5";
+    ResponseNotMissed "response-not-missed" ""
+        "A response that was lost with a connection is not missed, and its job waits for it."
+        breaks "L1";
     ZeroBoundPanics "zero-bound-panics" "G18"
         "A bound of zero is taken for one that was reached by something."
         breaks "L1";

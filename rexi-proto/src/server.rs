@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Trace};
+use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent, Trace};
 use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
@@ -437,9 +437,10 @@ impl<P: Pool> Server<P> {
         }
         // What the job has sent may be lost, and what its caller has said.
         for &call in jobs.intersection(&open) {
-            let Some(&Job { replies, stream, .. }) = self.jobs.get(&(caller, call)) else { continue };
+            let Some(&Job { replies, stream, ref question, .. }) = self.jobs.get(&(caller, call)) else { continue };
+            let question = question.as_ref().and_then(|(number, response)| response.is_none().then_some(*number));
             if replies > 0 {
-                self.answer(caller, Message::Sent(call, replies));
+                self.answer(caller, Message::Sent(Sent { call, replies, question }));
             }
             if stream == ReplyStream::Asked {
                 self.answer(caller, Message::StreamInit(call));

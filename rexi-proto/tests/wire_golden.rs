@@ -17,7 +17,8 @@ use proptest::prelude::*;
 use rexi_proto::{
     Body, BulkId, CallRef, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, FrameBuffer, Hello,
     Incarnation, Kind, LENGTH_BYTES, Limits, Message, MonitorRef, Mutants, NodeName, Peer, PeerConfig, PeerId, Phase,
-    Reply, ReplyForm, Response, ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode, encode,
+    Reply, ReplyForm, Response, Sent, ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode,
+    encode,
 };
 
 const FRAME_MAX: u32 = 1 << 20;
@@ -71,7 +72,7 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         ("ack".to_owned(), Message::Ack(server, CallRef(300), 200)),
         ("response".to_owned(), response(Body::Inline(Bytes::from_static(b"go")))),
         ("response-bulk".to_owned(), response(Body::Bulk(BulkId(7), 40_000))),
-        ("sent".to_owned(), Message::Sent(CallRef(300), 200)),
+        ("sent".to_owned(), Message::Sent(Sent { call: CallRef(300), replies: 200, question: Some(199) })),
     ];
     let exit = |(name, reason)| {
         let exit = Exit { call: CallRef(300), replies: 2, function: "f".into(), reason };
@@ -369,7 +370,11 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
         reply,
         response,
         count.clone().prop_map(move |(call, total)| Message::Ack(server, call, total)),
-        count.prop_map(|(call, replies)| Message::Sent(call, replies)),
+        (count, any::<Option<u64>>()).prop_map(|((call, replies), question)| Message::Sent(Sent {
+            call,
+            replies,
+            question
+        })),
         call.clone().prop_map(Message::StreamInit),
         call.clone().prop_map(move |call| Message::StreamStart(server, call)),
         call.clone().prop_map(move |call| Message::StreamCancel(server, call)),

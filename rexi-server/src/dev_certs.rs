@@ -162,6 +162,19 @@ impl DevAuthority {
         Ok(identity)
     }
 
+    /// The authority and the keys of test clusters, which are the same in every process: their secrets are their names.
+    #[cfg(feature = "testing")]
+    pub(crate) fn fixed() -> Result<Self, DevCertsError> {
+        Self::from_key(fixed_key(CA)?, None)
+    }
+
+    /// As [`DevAuthority::issue_pem`], with the key that is fixed for that name.
+    #[cfg(feature = "testing")]
+    pub(crate) fn issue_fixed_pem(&self, name: &NodeName) -> Result<(String, String), DevCertsError> {
+        let key = fixed_key(name.as_str())?;
+        Ok((self.certify(name, &key)?, key.serialize_pem()))
+    }
+
     fn from_key(key: KeyPair, dir: Option<PathBuf>) -> Result<Self, DevCertsError> {
         let mut params = params(CA);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -198,6 +211,15 @@ fn params(subject: &str) -> CertificateParams {
 
 fn new_key(subject: &str) -> Result<KeyPair, DevCertsError> {
     KeyPair::generate_for(&PKCS_ED25519).map_err(|reason| unmakable(subject, reason))
+}
+
+/// An Ed25519 key whose secret is the hash of the subject's name.
+#[cfg(feature = "testing")]
+fn fixed_key(subject: &str) -> Result<KeyPair, DevCertsError> {
+    let secret = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, subject.as_bytes());
+    let pkcs8 = [PKCS8_ED25519, secret.as_ref()].concat();
+    let pkcs8 = rustls_pki_types::PrivatePkcs8KeyDer::from(pkcs8);
+    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519).map_err(|reason| unmakable(subject, reason))
 }
 
 /// The key in the file, and whether this call made it. Of several callers at once, one makes it and all get that one.
@@ -249,6 +271,11 @@ fn unmakable(subject: &str, reason: rcgen::Error) -> DevCertsError {
 }
 
 const CA: &str = "CA";
+
+/// What stands before the 32 bytes of the secret in PKCS#8 version 1 (RFC 8410 §7).
+#[cfg(feature = "testing")]
+const PKCS8_ED25519: &[u8] = &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
 const OWNER_READS: u32 = 0o600;
 const ALL_READ: u32 = 0o644;
 

@@ -17,6 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::crypto::QuicCrypto;
 use crate::transport;
 
 /// What a node is given from outside; one for each start of a node.
@@ -24,11 +25,12 @@ use crate::transport;
 /// [`NodeEnv::system`] is what a node has unless it is told otherwise: UDP sockets of the system, random numbers of the
 /// system, its clock. All time but the wall clock is tokio's, which tests can pause.
 ///
-/// Not here, since nobody needs another one yet: name resolution (members have addresses), other crypto (that is the
-/// [`Identity`](crate::Identity)'s, and TLS takes its random numbers and its dates from the system), an event sink.
+/// Not here, since nobody needs another one yet: name resolution (members have addresses), an event sink.
 #[must_use]
 pub struct NodeEnv {
     open: Box<OpenSocket>,
+    /// `None`: that of the node's identity.
+    crypto: Option<QuicCrypto>,
     wall_clock: WallClock,
     random: Random,
     tasks: TaskGroup,
@@ -41,6 +43,7 @@ impl NodeEnv {
     pub fn system() -> Self {
         Self {
             open: Box::new(|address| transport::bind(address).and_then(wrap)),
+            crypto: None,
             wall_clock: WallClock(Arc::new(SystemTime::now)),
             random: Random { rng: Arc::new(Mutex::new(StdRng::from_rng(&mut rand::rng()))), seeded: false },
             tasks: TaskGroup::default(),
@@ -59,7 +62,7 @@ impl NodeEnv {
 
     /// Draws from a generator with this seed whatever the node leaves to chance: the delays of its dials, and QUIC's
     /// numbers, connection ids and keys. For tests alone: who knows the seed can guess them all. What TLS draws still
-    /// comes from the system.
+    /// comes from the system, unless [`NodeEnv::crypto`] says otherwise.
     pub fn seed(mut self, seed: u64) -> Self {
         self.random = Random { rng: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))), seeded: true };
         self
@@ -72,6 +75,13 @@ impl NodeEnv {
         self
     }
 
+    /// How connections are secured, in the place of what the node's identity comes to. For tests alone: whoever a
+    /// session says its peer is, the node believes; see [`QuicCrypto`].
+    pub fn crypto(mut self, crypto: QuicCrypto) -> Self {
+        self.crypto = Some(crypto);
+        self
+    }
+
     /// All that the node runs.
     pub fn tasks(&self) -> &TaskGroup {
         &self.tasks
@@ -79,6 +89,11 @@ impl NodeEnv {
 
     pub(crate) fn open_socket(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         (self.open)(address)
+    }
+
+    /// How connections are secured, where it is not left to the identity.
+    pub(crate) fn quic_crypto(&self) -> Option<QuicCrypto> {
+        self.crypto.clone()
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -177,7 +192,8 @@ struct Quic {
 
 impl TaskGroup {
     /// Ends the node's own tasks, its endpoint and its connections where they are, without a word to any peer, as the
-    /// end of a process does; no job may start any more. Workers that run go on until the last handle is dropped.
+    /// end of a process does; no job may start any more. Workers that run go on until the last handle is dropped, since
+    /// their tasks are in the hands of their servers; what ends them too is `Node::crash`, of the feature `testing`.
     pub fn abort(&self) {
         self.stop();
         let mut quic = self.quic();

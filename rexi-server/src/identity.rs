@@ -19,10 +19,13 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixTime};
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage};
+
+use crate::crypto::QuicCrypto;
 
 /// Who a node is to its peers, and whom it believes.
 ///
@@ -214,13 +217,52 @@ impl Identity {
         Ok(())
     }
 
+    /// The node's certificate, followed by its intermediates, as peers are shown them.
+    pub fn certificate_chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified_key.cert
+    }
+
+    /// What both ends of a connection need.
+    pub(crate) fn quic_crypto(&self) -> Result<QuicCrypto, IdentityError> {
+        self.crypto_from(provider(), Arc::new(DefaultTimeProvider))
+    }
+
+    /// As a node makes it of its identity, from another provider and clock than the system's: for tests that repeat TLS
+    /// byte for byte.
+    ///
+    /// # Errors
+    /// [`IdentityError::Unconfigurable`] where the provider lacks what TLS 1.3 over QUIC needs.
+    #[cfg(feature = "testing")]
+    pub fn crypto_with(
+        &self,
+        provider: Arc<CryptoProvider>,
+        clock: Arc<dyn TimeProvider>,
+    ) -> Result<QuicCrypto, IdentityError> {
+        self.crypto_from(provider, clock)
+    }
+
+    fn crypto_from(
+        &self,
+        provider: Arc<CryptoProvider>,
+        clock: Arc<dyn TimeProvider>,
+    ) -> Result<QuicCrypto, IdentityError> {
+        let server = self.server_crypto(Arc::clone(&provider), Arc::clone(&clock))?;
+        let server = QuicServerConfig::try_from(server).map_err(|e| self.unconfigurable(&e))?;
+        let client = self.client_crypto(provider, clock)?;
+        let client = QuicClientConfig::try_from(client).map_err(|e| self.unconfigurable(&e))?;
+        Ok(QuicCrypto { server: Arc::new(server), client: Arc::new(client) })
+    }
+
     /// What the accepting side needs: TLS 1.3, a client certificate required, no early data, no resumption.
-    pub(crate) fn server_crypto(&self) -> Result<Arc<rustls::ServerConfig>, IdentityError> {
-        let provider = provider();
+    fn server_crypto(
+        &self,
+        provider: Arc<CryptoProvider>,
+        clock: Arc<dyn TimeProvider>,
+    ) -> Result<rustls::ServerConfig, IdentityError> {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
             .build()
             .map_err(|e| self.unconfigurable(&e))?;
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_details(provider, clock)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| self.unconfigurable(&e))?
             .with_client_cert_verifier(verifier)
@@ -231,12 +273,16 @@ impl Identity {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         config.max_tls13_tickets = 0;
-        Ok(Arc::new(config))
+        Ok(config)
     }
 
     /// What the dialling side needs; the counterpart of [`Identity::server_crypto`].
-    pub(crate) fn client_crypto(&self) -> Result<Arc<rustls::ClientConfig>, IdentityError> {
-        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+    fn client_crypto(
+        &self,
+        provider: Arc<CryptoProvider>,
+        clock: Arc<dyn TimeProvider>,
+    ) -> Result<rustls::ClientConfig, IdentityError> {
+        let mut config = rustls::ClientConfig::builder_with_details(provider, clock)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| self.unconfigurable(&e))?
             .with_root_certificates(Arc::clone(&self.roots))
@@ -244,19 +290,7 @@ impl Identity {
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.enable_early_data = false;
         config.resumption = Resumption::disabled();
-        Ok(Arc::new(config))
-    }
-
-    /// [`Identity::server_crypto`] as quinn takes it.
-    pub(crate) fn quic_server_crypto(&self) -> Result<Arc<QuicServerConfig>, IdentityError> {
-        let config = QuicServerConfig::try_from(self.server_crypto()?).map_err(|e| self.unconfigurable(&e))?;
-        Ok(Arc::new(config))
-    }
-
-    /// [`Identity::client_crypto`] as quinn takes it.
-    pub(crate) fn quic_client_crypto(&self) -> Result<Arc<QuicClientConfig>, IdentityError> {
-        let config = QuicClientConfig::try_from(self.client_crypto()?).map_err(|e| self.unconfigurable(&e))?;
-        Ok(Arc::new(config))
+        Ok(config)
     }
 
     fn from_parts(ca: (&str, &[u8]), cert: (&str, &[u8]), key: (&str, &[u8])) -> Result<Self, IdentityError> {

@@ -61,6 +61,7 @@ mod transport;
 mod env;
 mod doorman;
 mod identity;
+mod crypto;
 #[cfg(feature = "dev-certs")]
 mod dev_certs;
 mod config;
@@ -74,6 +75,7 @@ pub use bytes::Bytes;
 pub use call::Call;
 pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHASE_FILE_BYTES_MAX, Place};
 pub use context::Context;
+pub use crypto::QuicCrypto;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
 pub use env::{NodeEnv, TaskGroup};

@@ -168,6 +168,7 @@ impl Member {
 
     /// The node's own connection to itself: see `local.rs`.
     pub(crate) fn attach_local(self: &Arc<Self>, session: Session) -> ConnectionId {
+        self.lock().latest = Some(session.incarnation);
         let id = self.with(|peer, now| peer.handle_connected(now, session));
         self.presence_changed();
         id
@@ -271,6 +272,7 @@ impl Member {
             name: self.name.clone(),
             address: self.address,
             presence: state.peer.presence().into(),
+            incarnation: state.latest,
             release: state.release.clone(),
             last_error: state.last_error.clone(),
             refusal: state.refusal.clone(),

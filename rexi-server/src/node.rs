@@ -178,9 +178,11 @@ impl Node {
         }
     }
 
-    /// Ends without a word to anybody, as the end of the process would. The socket is for the caller to close.
+    /// Ends without a word to anybody, as the end of the process would: its tasks, its workers and its connections are
+    /// dropped where they are. Handles that are still held answer that all is down. The socket is for the caller to
+    /// close first, or QUIC says a last word through it.
     #[cfg(feature = "testing")]
-    pub(crate) fn crash(&self) {
+    pub fn crash(&self) {
         self.shared().env.tasks().abort();
         self.shared().stop();
     }

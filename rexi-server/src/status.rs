@@ -51,6 +51,8 @@ pub struct PeerStatus {
     pub address: Option<SocketAddr>,
     /// Whether it is there.
     pub presence: PeerPresence,
+    /// The life of it that connected last: a peer that restarts may look connected until the new life has.
+    pub incarnation: Option<Incarnation>,
     /// The release that it last connected with.
     pub release: Option<String>,
     /// Why the last try to connect came to nothing, until one succeeds.

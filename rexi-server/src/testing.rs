@@ -8,13 +8,15 @@
 //! feature `test-util`. Time then moves on whenever all tasks wait. A runtime with several threads cannot be paused; on
 //! it a cluster works too, in real time.
 
+mod members;
+mod clock;
 mod network;
+mod faults;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,13 +24,17 @@ use rexi_proto::{NodeName, Profile};
 use tokio::time::Instant;
 
 use crate::builder::NodeBuilder;
-use crate::dev_certs::DevAuthority;
+use crate::crypto::QuicCrypto;
 use crate::env::NodeEnv;
 use crate::error::StartError;
-use crate::identity::Identity;
+use crate::identity::{Identity, IdentityError};
 use crate::node::Node;
 use crate::status::PeerPresence;
-use network::{Link, Network};
+use clock::Clock;
+use network::Network;
+
+pub use members::TestMembers;
+pub use network::Datagram;
 
 /// Nodes that may run, and the network between them. Dropping it lets go of all its nodes.
 ///
@@ -74,22 +80,20 @@ use network::{Link, Network};
 /// ```
 pub struct TestCluster {
     seed: u64,
-    members: BTreeMap<NodeName, Member>,
+    members: TestMembers,
     network: Network,
     clock: Arc<Clock>,
     state: Mutex<State>,
-}
-
-struct Member {
-    address: SocketAddr,
-    identity: Identity,
 }
 
 struct State {
     rng: StdRng,
     definitions: BTreeMap<NodeName, Arc<Definition>>,
     running: BTreeMap<NodeName, Node>,
+    secured: Option<Arc<Secured>>,
 }
+
+type Secured = dyn Fn(&Identity) -> Result<QuicCrypto, IdentityError> + Send + Sync;
 
 type Definition = dyn Fn(NodeBuilder) -> NodeBuilder + Send + Sync;
 
@@ -98,7 +102,7 @@ impl TestCluster {
     /// member.
     ///
     /// # Panics
-    /// Where a text is no node name, or the system gives no random bytes.
+    /// Where a text is no node name.
     pub fn new<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         Self::with_seed(rand::random(), members)
     }
@@ -110,24 +114,17 @@ impl TestCluster {
     pub fn with_seed<'a>(seed: u64, members: impl IntoIterator<Item = &'a str>) -> Self {
         // Not the log: what a test prints is shown when it fails, whether or not anybody listens to the log.
         eprintln!("rexi test cluster: seed {seed}");
-        let authority = DevAuthority::in_memory().expect("the system gives random bytes");
-        let member = |(host, text): (u32, &str)| {
-            let name = NodeName::new(text).unwrap_or_else(|error| panic!("a test cluster's member: {error}"));
-            // Not `issue`, which warns in the log, since this is a test by its name.
-            let (cert, key) = authority.issue_pem(&name).expect("the system gives random bytes");
-            let identity = Identity::from_pem(authority.ca_pem().as_bytes(), cert.as_bytes(), key.as_bytes());
-            let identity = identity.expect("it was made for this");
-            let address = SocketAddr::from((Ipv4Addr::from_bits(FIRST_HOST.to_bits() + host), PORT));
-            (name, Member { address, identity })
-        };
+        Self::of(&TestMembers::new(members), seed)
+    }
+
+    /// As [`TestCluster::with_seed`], of members that were made before, which saves the making of their certificates;
+    /// and in silence, for those who run many clusters and say themselves which seed failed.
+    pub fn of(members: &TestMembers, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        Self {
-            seed,
-            members: (0..).zip(members).map(member).collect(),
-            network: Network::new(rng.random()),
-            clock: Arc::new(Clock { started: Instant::now(), last: Mutex::default() }),
-            state: Mutex::new(State { rng, definitions: BTreeMap::new(), running: BTreeMap::new() }),
-        }
+        let network = Network::new(rng.random());
+        let state = State { rng, definitions: BTreeMap::new(), running: BTreeMap::new(), secured: None };
+        let clock = Arc::new(Clock::new(members.len()));
+        Self { seed, members: members.clone(), network, clock, state: Mutex::new(state) }
     }
 
     /// What [`TestCluster::with_seed`] takes.
@@ -141,7 +138,13 @@ impl TestCluster {
     /// Where there is no such member.
     #[track_caller]
     pub fn name(&self, member: &str) -> NodeName {
-        self.find(member).0.clone()
+        self.members.find(member).name.clone()
+    }
+
+    /// Secures connections in this way, from each node's next start on, and not as its identity would. For tests of
+    /// what TLS has no part in, and for those that repeat TLS byte for byte; see [`NodeEnv::crypto`].
+    pub fn secure(&self, secured: impl Fn(&Identity) -> Result<QuicCrypto, IdentityError> + Send + Sync + 'static) {
+        self.lock().secured = Some(Arc::new(secured));
     }
 
     /// How to build this node beyond its name, address, peers and certificate: its functions, say. It is asked at each
@@ -158,7 +161,7 @@ impl TestCluster {
     /// Defines every member in the same way; see [`TestCluster::define`].
     pub fn define_all(&self, definition: impl Fn(NodeBuilder) -> NodeBuilder + Send + Sync + 'static) {
         let definition: Arc<Definition> = Arc::new(definition);
-        let definitions = self.members.keys().map(|name| (name.clone(), Arc::clone(&definition)));
+        let definitions = self.members.iter().map(|member| (member.name.clone(), Arc::clone(&definition)));
         self.lock().definitions.extend(definitions);
     }
 
@@ -166,22 +169,26 @@ impl TestCluster {
     /// cluster knows of the node once it is given to [`TestCluster::adopt`]. For one start.
     ///
     /// # Panics
-    /// Where there is no such member.
+    /// Where there is no such member, or its crypto ([`TestCluster::secure`]) cannot be made.
     #[track_caller]
     pub fn builder(&self, member: &str, profile: &Profile) -> NodeBuilder {
-        let (name, member) = self.find(member);
-        let (seed, definition) = {
+        let member = self.members.find(member);
+        let name = &member.name;
+        let (seed, definition, secured) = {
             let mut state = self.lock();
-            (state.rng.random(), state.definitions.get(name).cloned())
+            (state.rng.random(), state.definitions.get(name).cloned(), state.secured.clone())
         };
-        let (network, clock) = (self.network.clone(), Arc::clone(&self.clock));
-        let env = NodeEnv::system()
+        let (network, clock, number) = (self.network.clone(), Arc::clone(&self.clock), member.number);
+        let mut env = NodeEnv::system()
             .socket(move |address| network.open(address))
             .seed(seed)
-            .wall_clock(move || clock.next_microsecond());
+            .wall_clock(move || clock.next_microsecond(number));
+        if let Some(secured) = secured {
+            env = env.crypto(secured(&member.identity).unwrap_or_else(|error| panic!("{name}: {error}")));
+        }
         let own = NodeBuilder::new(name.clone(), profile.clone(), member.identity.clone()).listen(member.address);
-        let peers = self.members.iter().filter(|(peer, _)| *peer != name);
-        let builder = peers.fold(own.env(env), |builder, (peer, member)| builder.peer(peer.clone(), member.address));
+        let peers = self.members.iter().filter(|peer| peer.name != *name);
+        let builder = peers.fold(own.env(env), |builder, peer| builder.peer(peer.name.clone(), peer.address));
         match definition {
             Some(definition) => definition(builder),
             None => builder,
@@ -218,9 +225,9 @@ impl TestCluster {
     /// # Errors
     /// The first one that did not start; those before it run.
     pub fn start_all(&self, profile: &Profile) -> Result<(), StartError> {
-        for name in self.members.keys() {
-            if !self.lock().running.contains_key(name) {
-                self.start(name.as_str(), profile)?;
+        for member in self.members.iter() {
+            if self.running(member.name.as_str()).is_none() {
+                self.start(member.name.as_str(), profile)?;
             }
         }
         Ok(())
@@ -232,9 +239,17 @@ impl TestCluster {
     /// Where there is no such member, or it does not run.
     #[track_caller]
     pub fn node(&self, member: &str) -> Node {
+        self.running(member).unwrap_or_else(|| panic!("{member} does not run; start it first"))
+    }
+
+    /// A member, if it runs.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    #[track_caller]
+    pub fn running(&self, member: &str) -> Option<Node> {
         let name = self.name(member);
-        let node = self.lock().running.get(&name).cloned();
-        node.unwrap_or_else(|| panic!("{name} does not run; start it first"))
+        self.lock().running.get(&name).cloned()
     }
 
     /// Waits until all running nodes are connected to all others that run.
@@ -251,47 +266,6 @@ impl TestCluster {
             }
             ticks.tick().await;
         }
-    }
-
-    /// Loses every datagram between the two, both ways, also those on their way. Neither is told.
-    ///
-    /// # Panics
-    /// Where there is no such member. So do all that change links.
-    #[track_caller]
-    pub fn cut(&self, one: &str, other: &str) {
-        self.change(one, other, |link| link.cut = true);
-    }
-
-    /// Loses what the one sends to the other, and not what the other sends back.
-    #[track_caller]
-    pub fn cut_one_way(&self, from: &str, to: &str) {
-        self.network.change(self.host(from), self.host(to), |link| link.cut = true);
-    }
-
-    /// Makes the link between the two as it was at first, both ways: not cut, not slow, without loss.
-    #[track_caller]
-    pub fn heal(&self, one: &str, other: &str) {
-        self.change(one, other, |link| *link = Link::default());
-    }
-
-    /// Makes all links as they were at first.
-    pub fn heal_all(&self) {
-        self.network.heal_all();
-    }
-
-    /// Gives each datagram between the two that long to arrive, both ways, from the next one on. It is a millisecond at
-    /// first.
-    #[track_caller]
-    pub fn slow(&self, one: &str, other: &str, delay: Duration) {
-        self.change(one, other, |link| link.delay = delay);
-    }
-
-    /// Loses datagrams between the two with this probability, both ways: 0 for none, 1 for all. Values beyond are
-    /// taken as the nearest of these, and one that is no number as 0.
-    #[track_caller]
-    pub fn lose(&self, one: &str, other: &str, probability: f64) {
-        let loss = if probability.is_nan() { 0.0 } else { probability.clamp(0.0, 1.0) };
-        self.change(one, other, |link| link.loss = loss);
     }
 
     /// Ends a member as the end of its process would: nobody is told, its address is free at once, and its tasks are
@@ -347,32 +321,12 @@ impl TestCluster {
         node.crash();
     }
 
-    fn change(&self, one: &str, other: &str, change: impl Fn(&mut Link)) {
-        let (one, other) = (self.host(one), self.host(other));
-        self.network.change(one, other, &change);
-        self.network.change(other, one, change);
-    }
-
-    #[track_caller]
-    fn host(&self, member: &str) -> IpAddr {
-        self.find(member).1.address.ip()
-    }
-
-    #[track_caller]
-    fn find(&self, member: &str) -> (&NodeName, &Member) {
-        let found = self.members.iter().find(|(name, _)| name.as_str() == member);
-        found.unwrap_or_else(|| {
-            let members: Vec<_> = self.members.keys().map(NodeName::as_str).collect();
-            panic!("{member:?} is no member of this test cluster; members are {}", members.join(", "))
-        })
-    }
-
-    fn running(&self) -> Vec<Node> {
+    fn all_running(&self) -> Vec<Node> {
         self.lock().running.values().cloned().collect()
     }
 
     fn is_ready(&self) -> bool {
-        let running = self.running();
+        let running = self.all_running();
         running.iter().all(|node| {
             let sees = |other: &Node| node.shared().member(other.name()).is_none_or(|member| member.is_connected());
             running.iter().all(sees)
@@ -382,7 +336,7 @@ impl TestCluster {
     /// A line for each running node.
     fn presences(&self) -> String {
         let mut text = String::new();
-        for node in self.running() {
+        for node in self.all_running() {
             let status = node.status();
             let _ = write!(text, "  {} ({}) sees", status.name, status.release);
             for peer in status.peers.iter().filter(|peer| peer.name != status.name) {
@@ -403,7 +357,7 @@ impl TestCluster {
 
 impl fmt::Debug for TestCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let members: Vec<_> = self.members.keys().collect();
+        let members: Vec<_> = self.members.iter().map(|member| &member.name).collect();
         f.debug_struct("TestCluster").field("seed", &self.seed).field("members", &members).finish_non_exhaustive()
     }
 }
@@ -416,29 +370,6 @@ fn presence(presence: &PeerPresence) -> &'static str {
         PeerPresence::Refused(_) => "refused",
     }
 }
-
-/// A wall clock that moves with tokio's time and gives no microsecond twice, so that each life of a node is later than
-/// the one before it.
-struct Clock {
-    started: Instant,
-    last: Mutex<Duration>,
-}
-
-impl Clock {
-    fn next_microsecond(&self) -> SystemTime {
-        let mut last = self.last.lock().expect("nothing panics while it holds the clock");
-        *last = self.started.elapsed().max(*last + Duration::from_micros(1));
-        UNIX_EPOCH + START_OF_TIME + *last
-    }
-}
-
-/// Where a cluster's time begins: 2030-01-01, within the dates of its certificates.
-const START_OF_TIME: Duration = Duration::from_secs(1_893_456_000);
-
-/// The members' addresses follow this one.
-const FIRST_HOST: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-
-const PORT: u16 = 4_000;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
 

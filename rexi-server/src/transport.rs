@@ -26,7 +26,8 @@ pub(crate) fn open(
     env: &NodeEnv,
 ) -> Result<quinn::Endpoint, StartError> {
     let transport = Arc::new(transport(limits));
-    let mut server = ServerConfig::new(identity.quic_server_crypto()?, env.random().token_key());
+    let crypto = env.quic_crypto().map_or_else(|| identity.quic_crypto(), Ok)?;
+    let mut server = ServerConfig::new(crypto.server, env.random().token_key());
     server
         .transport_config(Arc::clone(&transport))
         // A node does not move; a client that claims to is not followed.
@@ -37,7 +38,7 @@ pub(crate) fn open(
         .time_source(env.time_source());
     let mut config = EndpointConfig::new(env.random().reset_key());
     config.rng_seed(Some(env.random().bytes()));
-    let mut client = ClientConfig::new(identity.quic_client_crypto()?);
+    let mut client = ClientConfig::new(crypto.client);
     client.transport_config(transport);
     if env.random().is_seeded() {
         seed(env.random(), &mut config, &mut client);

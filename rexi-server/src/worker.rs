@@ -60,7 +60,10 @@ impl Workers {
     }
 
     pub(crate) fn abort_all(&mut self) {
-        self.running.drain().for_each(|(_, worker)| worker.task.abort());
+        // By number, and not as they lie in the map: in the same order in each run of a seed.
+        let mut running: Vec<_> = self.running.drain().collect();
+        running.sort_unstable_by_key(|&(job, _)| job);
+        running.iter().for_each(|(_, worker)| worker.task.abort());
     }
 
     pub(crate) fn wake(&mut self, job: JobKey) {

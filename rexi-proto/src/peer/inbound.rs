@@ -10,7 +10,7 @@ use super::{ConnectionId, Output, Peer};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
@@ -79,6 +79,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         Ok(())
     }
 
+    /// What a job says, as a broken variant hears it.
+    fn seen(&self, sent: Sent) -> Sent {
+        let deaf = self.config.mutants.has(Mutant::ResponseNotMissed);
+        Sent { question: sent.question.filter(|_| !deaf), ..sent }
+    }
+
     fn handle_message(&mut self, now: Duration, incarnation: Incarnation, message: Message) {
         match message {
             Message::Cast(server, cast) => self.handle_cast(now, incarnation, server, cast),
@@ -116,9 +122,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 self.handle_signal(now, incarnation, server, call, StreamSignal::Ack(total));
             }
             Message::Response(server, response) => self.handle_response(now, incarnation, server, response),
-            Message::Sent(call, replies) => {
-                if self.calls.awaits(call) && !self.calls.has_all_replies(call, replies) {
-                    self.lose(call);
+            Message::Sent(sent) => {
+                if self.calls.awaits(sent.call) && self.calls.misses(self.seen(sent)) {
+                    self.lose(sent.call);
                 }
             }
             Message::Exit(exit) => {

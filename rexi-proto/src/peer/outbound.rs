@@ -15,7 +15,7 @@ use crate::caller::{Answer, CastError};
 use crate::compat::{Kind, emitted};
 use crate::error::{CloseCode, EncodeError};
 use crate::link::{Full, Presence};
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Response};
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
 use crate::mutant::Mutant;
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{ServerAddress, Servers};
@@ -195,6 +195,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Tells a peer of the same life what is open, and what is watched.
     pub(super) fn resume(&mut self) {
         let Some(session) = self.link.session() else { return };
+        self.calls.note_reconnected();
         let (hosts, calls_max) = (session.hosts, session.calls_per_frame());
         for server in hosts.iter() {
             let mut calls = self.calls.sent_to(server);
@@ -255,7 +256,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 Message::Response(_, Response { call, .. }) => self.lose(call),
                 Message::Reply(Reply { call, .. })
                 | Message::StreamInit(call)
-                | Message::Sent(call, _)
+                | Message::Sent(Sent { call, .. })
                 | Message::Exit(Exit { call, .. })
                 | Message::NoSuchServer(_, call)
                 | Message::NoSuchFunction(call) => self.reply_dropped(call, reason),
@@ -350,6 +351,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             Message::Exit(exit) => (None, Some(exit.call)),
             _ => (None, None),
         };
+        if let Message::Response(_, Response { call, number, .. }) = &message {
+            self.calls.note_responded(*call, *number);
+        }
         match (self.link.encode(message, &self.config.limits), cast, ended) {
             (Ok(()), ..) => {}
             (Err(EncodeError::TooLong { .. }), Some(call), _) => self.end_call(call, Answer::TooLarge),

@@ -3,14 +3,16 @@
 //! Later versions use these layouts for what they did not change. postcard is positional: the order of fields and of
 //! variants *is* the format.
 
-use std::time::Duration;
+mod layouts;
 
-use serde::{Deserialize, Serialize};
+use layouts::{
+    Announce, Bulk, Cast, Count, Down, DownReason, Exit, Form, Numbered, Phase, Reason, Reply, Sent, TaggedReply,
+};
 
 use super::{FrameReader, FrameWriter, clipped};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
-use crate::message::{self, Body, BulkId, ExitReason, Message, ReplyForm};
+use crate::message::{self, Body, Message, ReplyForm};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::version::WireVersion;
@@ -59,8 +61,9 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
             frame.header(&Numbered { call: call.0, number, bulk: Bulk::of(body) });
             frame.payload(body);
         }
-        Message::Ack(_, call, count) | Message::Sent(call, count) => {
-            frame.header(&Count { call: call.0, count: *count });
+        Message::Ack(_, call, count) => frame.header(&Count { call: call.0, count: *count }),
+        Message::Sent(message::Sent { call, replies, question }) => {
+            frame.header(&Sent { call: call.0, replies: *replies, question: *question });
         }
         Message::Exit(exit) => {
             let function = clipped(&exit.function, TEXT_BYTES_MAX);
@@ -137,8 +140,8 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             Message::Ack(server, CallRef(call), count)
         }
         Kind::Sent => {
-            let Count { call, count } = frame.only()?;
-            Message::Sent(CallRef(call), count)
+            let Sent { call, replies, question } = frame.only()?;
+            Message::Sent(message::Sent { call: CallRef(call), replies, question })
         }
         Kind::Exit => {
             let Exit { call, replies, function, reason } = frame.only()?;
@@ -186,7 +189,8 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
         | Kind::StreamStart
         | Kind::StreamCancel => visitor.header::<u64>(kind),
         Kind::KillAll | Kind::Resume => visitor.header::<Vec<u64>>(kind),
-        Kind::Ack | Kind::Sent => visitor.header::<Count>(kind),
+        Kind::Ack => visitor.header::<Count>(kind),
+        Kind::Sent => visitor.header::<Sent>(kind),
         Kind::Exit => visitor.header::<Exit<'_>>(kind),
         Kind::Down => visitor.header::<Down>(kind),
         Kind::Announce => visitor.header::<Announce>(kind),
@@ -206,288 +210,3 @@ fn decode_numbered(mut frame: FrameReader<'_>) -> Result<(CallRef, u64, Body), D
 
 /// Bytes of a text that an exit carries; what is longer is cut.
 const TEXT_BYTES_MAX: usize = 4_096;
-
-#[derive(Serialize, Deserialize)]
-struct Cast<'a> {
-    call: u64,
-    milliseconds_left: Option<u32>,
-    nonce: u64,
-    trace: Option<Trace>,
-    function: &'a str,
-    bulk: Option<Bulk>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Trace {
-    trace_id: u128,
-    span_id: u64,
-    flags: u8,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Bulk {
-    id: u64,
-    bytes: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Reply {
-    call: u64,
-    number: u64,
-    last: bool,
-    bulk: Option<Bulk>,
-}
-
-/// Any reply, in one frame that says its form. Nobody writes it yet.
-#[derive(Serialize, Deserialize)]
-struct TaggedReply {
-    call: u64,
-    number: u64,
-    form: Form,
-    bulk: Option<Bulk>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Form {
-    Plain,
-    Last,
-    Item,
-    Question,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Numbered {
-    call: u64,
-    number: u64,
-    bulk: Option<Bulk>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Count {
-    call: u64,
-    count: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Exit<'a> {
-    call: u64,
-    replies: u64,
-    function: &'a str,
-    #[serde(borrow)]
-    reason: Reason<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Reason<'a> {
-    Done,
-    Failed(&'a str),
-    Panicked(&'a str),
-    DuplicateRef,
-    TooManyJobs,
-    TimePassed,
-    Draining,
-    ConnectionLost,
-    ReplyDropped,
-    ReplyTooLarge,
-    Killed,
-    ServerEnded,
-    StreamTimeout,
-    InvalidStreamMessage,
-    MismatchedAck,
-    TooManyStreams,
-    TooManyBytes,
-    WrongType(&'a str),
-    TooManyJobsInAll,
-    TooManyBytesInAll,
-    TooManyStreamsInAll,
-    ReplyDroppedInAll,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Down {
-    monitor: u64,
-    reason: DownReason,
-}
-
-#[derive(Serialize, Deserialize)]
-enum DownReason {
-    NoConnect,
-    NoServer,
-    NoConnection,
-    Restarted,
-    Shutdown,
-    TooManyMonitors,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Announce {
-    epoch: u64,
-    phase: Phase,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Phase {
-    Singleton,
-    Introduce,
-    Switch,
-    Remove,
-}
-
-impl<'a> From<&'a message::Cast> for Cast<'a> {
-    fn from(cast: &'a message::Cast) -> Self {
-        let milliseconds = |left: Duration| u32::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
-        Self {
-            call: cast.call.0,
-            milliseconds_left: cast.time_left.map(milliseconds),
-            nonce: cast.nonce,
-            trace: cast.trace.map(|t| Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
-            function: &cast.function,
-            bulk: Bulk::of(&cast.body),
-        }
-    }
-}
-
-impl Cast<'_> {
-    fn with(self, body: Body) -> message::Cast {
-        message::Cast {
-            call: CallRef(self.call),
-            function: self.function.into(),
-            time_left: self.milliseconds_left.map(|ms| Duration::from_millis(ms.into())),
-            nonce: self.nonce,
-            trace: self.trace.map(|t| message::Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
-            body,
-        }
-    }
-}
-
-impl Bulk {
-    fn of(body: &Body) -> Option<Self> {
-        match body {
-            Body::Inline(_) => None,
-            Body::Bulk(id, bytes) => Some(Self { id: id.0, bytes: *bytes }),
-        }
-    }
-}
-
-impl From<Bulk> for Body {
-    fn from(bulk: Bulk) -> Self {
-        Self::Bulk(BulkId(bulk.id), bulk.bytes)
-    }
-}
-
-impl<'a> From<&'a ExitReason> for Reason<'a> {
-    fn from(reason: &'a ExitReason) -> Self {
-        match reason {
-            ExitReason::Done => Self::Done,
-            ExitReason::Failed(text) => Self::Failed(clipped(text, TEXT_BYTES_MAX)),
-            ExitReason::Panicked(text) => Self::Panicked(clipped(text, TEXT_BYTES_MAX)),
-            ExitReason::DuplicateRef => Self::DuplicateRef,
-            ExitReason::TooManyJobs => Self::TooManyJobs,
-            ExitReason::TimePassed => Self::TimePassed,
-            ExitReason::Draining => Self::Draining,
-            ExitReason::ConnectionLost => Self::ConnectionLost,
-            ExitReason::ReplyDropped => Self::ReplyDropped,
-            ExitReason::ReplyTooLarge => Self::ReplyTooLarge,
-            ExitReason::Killed => Self::Killed,
-            ExitReason::ServerEnded => Self::ServerEnded,
-            ExitReason::StreamTimeout => Self::StreamTimeout,
-            ExitReason::InvalidStreamMessage => Self::InvalidStreamMessage,
-            ExitReason::MismatchedAck => Self::MismatchedAck,
-            ExitReason::TooManyStreams => Self::TooManyStreams,
-            ExitReason::TooManyBytes => Self::TooManyBytes,
-            ExitReason::WrongType(text) => Self::WrongType(clipped(text, TEXT_BYTES_MAX)),
-            ExitReason::TooManyJobsInAll => Self::TooManyJobsInAll,
-            ExitReason::TooManyBytesInAll => Self::TooManyBytesInAll,
-            ExitReason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
-            ExitReason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
-        }
-    }
-}
-
-impl From<Reason<'_>> for ExitReason {
-    fn from(reason: Reason<'_>) -> Self {
-        match reason {
-            Reason::Done => Self::Done,
-            Reason::Failed(text) => Self::Failed(text.into()),
-            Reason::Panicked(text) => Self::Panicked(text.into()),
-            Reason::DuplicateRef => Self::DuplicateRef,
-            Reason::TooManyJobs => Self::TooManyJobs,
-            Reason::TimePassed => Self::TimePassed,
-            Reason::Draining => Self::Draining,
-            Reason::ConnectionLost => Self::ConnectionLost,
-            Reason::ReplyDropped => Self::ReplyDropped,
-            Reason::ReplyTooLarge => Self::ReplyTooLarge,
-            Reason::Killed => Self::Killed,
-            Reason::ServerEnded => Self::ServerEnded,
-            Reason::StreamTimeout => Self::StreamTimeout,
-            Reason::InvalidStreamMessage => Self::InvalidStreamMessage,
-            Reason::MismatchedAck => Self::MismatchedAck,
-            Reason::TooManyStreams => Self::TooManyStreams,
-            Reason::TooManyBytes => Self::TooManyBytes,
-            Reason::WrongType(text) => Self::WrongType(text.into()),
-            Reason::TooManyJobsInAll => Self::TooManyJobsInAll,
-            Reason::TooManyBytesInAll => Self::TooManyBytesInAll,
-            Reason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
-            Reason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
-        }
-    }
-}
-
-impl From<Form> for ReplyForm {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::Plain => Self::Plain,
-            Form::Last => Self::Last,
-            Form::Item => Self::Item,
-            Form::Question => Self::Question,
-        }
-    }
-}
-
-impl From<message::DownReason> for DownReason {
-    fn from(reason: message::DownReason) -> Self {
-        match reason {
-            message::DownReason::NoConnect => Self::NoConnect,
-            message::DownReason::NoServer => Self::NoServer,
-            message::DownReason::NoConnection => Self::NoConnection,
-            message::DownReason::Restarted => Self::Restarted,
-            message::DownReason::Shutdown => Self::Shutdown,
-            message::DownReason::TooManyMonitors => Self::TooManyMonitors,
-        }
-    }
-}
-
-impl From<DownReason> for message::DownReason {
-    fn from(reason: DownReason) -> Self {
-        match reason {
-            DownReason::NoConnect => Self::NoConnect,
-            DownReason::NoServer => Self::NoServer,
-            DownReason::NoConnection => Self::NoConnection,
-            DownReason::Restarted => Self::Restarted,
-            DownReason::Shutdown => Self::Shutdown,
-            DownReason::TooManyMonitors => Self::TooManyMonitors,
-        }
-    }
-}
-
-impl From<crate::phase::Phase> for Phase {
-    fn from(phase: crate::phase::Phase) -> Self {
-        match phase {
-            crate::phase::Phase::Singleton => Self::Singleton,
-            crate::phase::Phase::Introduce => Self::Introduce,
-            crate::phase::Phase::Switch => Self::Switch,
-            crate::phase::Phase::Remove => Self::Remove,
-        }
-    }
-}
-
-impl From<Phase> for crate::phase::Phase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Singleton => Self::Singleton,
-            Phase::Introduce => Self::Introduce,
-            Phase::Switch => Self::Switch,
-            Phase::Remove => Self::Remove,
-        }
-    }
-}

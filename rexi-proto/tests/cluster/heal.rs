@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::ServerAddress;
+use rexi_proto::{QuestionStep, ServerAddress};
 
 use super::{Cluster, Drive, Node, Work, node};
 
@@ -18,6 +18,8 @@ impl Cluster {
         self.judge_phases();
         self.judge()?;
         self.judge_streams();
+        self.judge()?;
+        self.judge_questions();
         self.judge()?;
         for node in 0..self.nodes.len() {
             while let Some((&job, &mailbox)) = self.nodes[node].as_ref().and_then(|n| n.jobs.first_key_value()) {
@@ -98,6 +100,30 @@ impl Cluster {
                 }
                 if self.ledger.faulty {
                     self.ledger.saw("a stream went on after a connection broke");
+                }
+            }
+        }
+    }
+
+    /// A job whose caller has responded to all that came has the response that it waits for.
+    fn judge_questions(&mut self) {
+        for node in 0..self.nodes.len() {
+            for mailbox in self.open_calls(node) {
+                while self.ledger.calls[mailbox as usize].wants(Drive::Respond(false)) {
+                    self.drive_call(node, mailbox, Drive::Respond(false));
+                }
+            }
+        }
+        self.connect_all(1);
+        for node in self.nodes.iter_mut().flatten() {
+            let jobs: Vec<_> = node.jobs.iter().map(|(&job, &mailbox)| (job, mailbox)).collect();
+            for (job, mailbox) in jobs {
+                let Some(question) = self.ledger.calls[mailbox as usize].question else { continue };
+                if node.with_server(job, |server| server.take_response(job, question)) == QuestionStep::Wait {
+                    return self.ledger.violate("L1", &format!("{job:?} waits for a response that was given"));
+                }
+                if self.ledger.faulty {
+                    self.ledger.saw("a question was answered after a connection broke");
                 }
             }
         }

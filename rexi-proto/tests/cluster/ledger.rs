@@ -34,6 +34,8 @@ pub(crate) struct Call {
     pub(crate) unacked: u64,
     /// Questions that it has got and not responded to.
     pub(crate) questions: Vec<u64>,
+    /// The last question that the job has asked.
+    pub(crate) question: Option<u64>,
 }
 
 /// The record of one monitor; its index is its mailbox.

@@ -249,6 +249,7 @@ impl Cluster {
             started: None,
             unacked: 0,
             questions: Vec::new(),
+            question: None,
         });
         if peer.cast(now, cast, mailbox).is_err() {
             self.ledger.saw("a cast was not accepted");
@@ -399,7 +400,11 @@ impl Cluster {
         let bytes = body.len();
         let (sent, runs) = of.with_server(job, |server| match work {
             Work::Reply(_) => (true, server.handle_reply(job, body)),
-            Work::Question(_) => (true, server.handle_question(job, body).is_some()),
+            Work::Question(_) => {
+                let number = server.handle_question(job, body);
+                record.question = number.or(record.question);
+                (true, number.is_some())
+            }
             Work::Item(_) => match server.handle_item(job, &body, Some(WINDOW)) {
                 ItemStep::Sent => (true, true),
                 ItemStep::Wait => (false, true),

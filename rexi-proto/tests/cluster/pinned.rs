@@ -63,6 +63,21 @@ fn failed_once() -> Vec<Pinned> {
                 ],
             },
         ),
+        (
+            "a response was lost with its connection, and its job waited for it",
+            Run {
+                releases: vec![1, 1],
+                ops: vec![
+                    Op::Open,
+                    cast(1, 0, false, 1),
+                    Op::Exchange,
+                    Op::Question { node: 0, pick: 0, bulk: false },
+                    Op::Exchange,
+                    Op::Respond { node: 1, pick: 0, bulk: false },
+                    Op::Cut { wire: 0 },
+                ],
+            },
+        ),
     ]
 }
 

@@ -33,6 +33,14 @@ fn sound(sans: &[&str]) -> CertificateParams {
     params
 }
 
+fn server_crypto(of: &Identity) -> Arc<rustls::ServerConfig> {
+    Arc::new(of.server_crypto(provider(), Arc::new(DefaultTimeProvider)).expect("a configuration"))
+}
+
+fn client_crypto(of: &Identity) -> Arc<rustls::ClientConfig> {
+    Arc::new(of.client_crypto(provider(), Arc::new(DefaultTimeProvider)).expect("a configuration"))
+}
+
 /// Certificate and key as PEM.
 fn issue(authority: &Authority, params: &CertificateParams) -> (String, String) {
     let key = key();
@@ -229,7 +237,7 @@ fn the_private_key_does_not_show_in_debug_output() {
 fn handshake(client: Arc<rustls::ClientConfig>, server: &Identity, dialled: &str) -> Result<(), rustls::Error> {
     let dialled = ServerName::try_from(dialled.to_owned()).expect("a name");
     let mut client = ClientConnection::new(client, dialled)?;
-    let mut server = ServerConnection::new(server.server_crypto().expect("a configuration"))?;
+    let mut server = ServerConnection::new(server_crypto(server))?;
     let mut wire = Vec::new();
     while client.is_handshaking() || server.is_handshaking() || client.wants_write() || server.wants_write() {
         wire.clear();
@@ -258,7 +266,7 @@ fn handshake(client: Arc<rustls::ClientConfig>, server: &Identity, dialled: &str
 fn two_nodes_of_one_authority_shake_hands() {
     let ca = authority();
     let [n1, n2] = ["n1", "n2"].map(|san| identity(&ca, &ca, &sound(&[san])));
-    let client = || n1.client_crypto().expect("a configuration");
+    let client = || client_crypto(&n1);
     handshake(client(), &n2, "n2").expect("accepted");
     assert!(handshake(client(), &n2, "n3").is_err(), "n2 passed for n3");
 }
@@ -268,10 +276,10 @@ async fn two_nodes_meet_over_quic_and_learn_each_others_certificates() {
     let ca = authority();
     let [n1, n2] = ["n1", "n2"].map(|san| identity(&ca, &ca, &sound(&[san])));
     let loopback = "127.0.0.1:0".parse().expect("an address");
-    let server_config = quinn::ServerConfig::with_crypto(n2.quic_server_crypto().expect("quinn takes it"));
+    let server_config = quinn::ServerConfig::with_crypto(n2.quic_crypto().expect("quinn takes it").server);
     let server = quinn::Endpoint::server(server_config, loopback).expect("a socket");
     let client = quinn::Endpoint::client(loopback).expect("a socket");
-    let client_config = quinn::ClientConfig::new(n1.quic_client_crypto().expect("quinn takes it"));
+    let client_config = quinn::ClientConfig::new(n1.quic_crypto().expect("quinn takes it").client);
     let connecting = client.connect_with(client_config, server.local_addr().expect("bound"), "n2").expect("dialled");
     let accepted = async { server.accept().await.expect("open").await };
     let (dialled, accepted) = tokio::try_join!(connecting, accepted).expect("connected");
@@ -302,7 +310,7 @@ fn the_server_refuses_who_shows_no_certificate_or_one_it_does_not_trust() {
     let mut server_only = sound(&["n1"]);
     server_only.extended_key_usages = vec![Eku::ServerAuth];
     for (issuer, params) in [(&authority(), &sound(&["n1"])), (&ca, &expired), (&ca, &server_only)] {
-        let client = identity(&ca, issuer, params).client_crypto().expect("a configuration");
+        let client = client_crypto(&identity(&ca, issuer, params));
         let error = handshake(client, &n2, "n2").expect_err("refused");
         assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error}");
     }
@@ -311,7 +319,7 @@ fn the_server_refuses_who_shows_no_certificate_or_one_it_does_not_trust() {
 #[test]
 fn the_client_refuses_a_server_it_does_not_trust() {
     let (ca, other) = (authority(), authority());
-    let client = identity(&other, &ca, &sound(&["n1"])).client_crypto().expect("a configuration");
+    let client = client_crypto(&identity(&other, &ca, &sound(&["n1"])));
     let error = handshake(client, &identity(&ca, &ca, &sound(&["n2"])), "n2").expect_err("refused");
     assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error}");
 }
@@ -320,8 +328,8 @@ fn the_client_refuses_a_server_it_does_not_trust() {
 fn nothing_is_resumed_and_nothing_is_sent_early() {
     let ca = authority();
     let n1 = identity(&ca, &ca, &sound(&["n1"]));
-    let server = n1.server_crypto().expect("a configuration");
+    let server = server_crypto(&n1);
     assert_eq!((server.max_early_data_size, server.send_tls13_tickets, server.max_tls13_tickets), (0, 0, 0));
     assert!(!server.session_storage.can_cache() && !server.ticketer.enabled());
-    assert!(!n1.client_crypto().expect("a configuration").enable_early_data);
+    assert!(!client_crypto(&n1).enable_early_data);
 }

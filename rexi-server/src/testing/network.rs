@@ -29,8 +29,10 @@ struct State {
     sockets: BTreeMap<SocketAddr, Inbox>,
     /// One direction each; what is not here is as [`Link::default`].
     links: BTreeMap<(IpAddr, IpAddr), Link>,
-    /// Decides what is lost.
+    /// Decides what is lost, comes twice and is overtaken.
     rng: StdRng,
+    /// Is shown each datagram that is sent.
+    observer: Option<Box<Observer>>,
     /// Datagrams and sockets so far: the order of what arrives at once, and which socket an address is of.
     count: u64,
 }
@@ -40,24 +42,49 @@ struct State {
 pub(super) struct Link {
     pub(super) cut: bool,
     pub(super) delay: Duration,
+    /// What is added to the delay at most, drawn for each datagram, so that one overtakes another.
+    pub(super) jitter: Duration,
     /// The probability with which a datagram is lost.
     pub(super) loss: f64,
+    /// The probability with which it comes twice.
+    pub(super) twice: f64,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Self { cut: false, delay: DELAY, loss: 0.0 }
+        Self { cut: false, delay: DELAY, jitter: Duration::ZERO, loss: 0.0, twice: 0.0 }
     }
 }
+
+/// A datagram as it is sent, as [`TestCluster::observe`](super::TestCluster::observe) shows it. One that comes twice is
+/// shown twice.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Datagram<'a> {
+    /// When it is sent, on tokio's clock.
+    pub at: Instant,
+    /// The sender's address.
+    pub from: SocketAddr,
+    /// Whom it is for.
+    pub to: SocketAddr,
+    /// What is in it.
+    pub bytes: &'a [u8],
+    /// When it will arrive, unless its link is cut by then; `None` where it is lost.
+    pub arrives: Option<Instant>,
+}
+
+/// What is shown each datagram.
+pub(super) type Observer = dyn FnMut(&Datagram<'_>) + Send;
 
 /// What an open socket has to read, by arrival.
 struct Inbox {
     socket: u64,
-    queue: BTreeMap<(Instant, u64), Datagram>,
+    queue: BTreeMap<(Instant, u64), Waiting>,
     reader: Option<Waker>,
 }
 
-struct Datagram {
+/// A datagram on its way.
+struct Waiting {
     from: SocketAddr,
     ecn: Option<EcnCodepoint>,
     bytes: Box<[u8]>,
@@ -65,9 +92,13 @@ struct Datagram {
 
 impl Network {
     pub(super) fn new(seed: u64) -> Self {
-        let state =
-            State { sockets: BTreeMap::new(), links: BTreeMap::new(), rng: StdRng::seed_from_u64(seed), count: 0 };
-        Self { state: Arc::new(Mutex::new(state)) }
+        let (sockets, links, rng) = (BTreeMap::new(), BTreeMap::new(), StdRng::seed_from_u64(seed));
+        Self { state: Arc::new(Mutex::new(State { sockets, links, rng, observer: None, count: 0 })) }
+    }
+
+    /// Shows each datagram from now on, in the place of an earlier observer.
+    pub(super) fn observe(&self, observer: Box<Observer>) {
+        self.lock().observer = Some(observer);
     }
 
     /// Opens a socket; port 0 is a free one.
@@ -121,22 +152,35 @@ impl State {
         self.links.get(&(from.ip(), to.ip())).copied().unwrap_or_default()
     }
 
-    /// Puts one datagram on its way, unless it is lost. Returns the reader to wake.
+    /// Puts one datagram on its way, twice or not at all. Returns the reader to wake.
     fn send(&mut self, from: SocketAddr, to: SocketAddr, ecn: Option<EcnCodepoint>, bytes: &[u8]) -> Option<Waker> {
         let link = self.link(from, to);
         let lost = link.cut || bytes.len() > DATAGRAM_BYTES_MAX || (link.loss > 0.0 && self.rng.random_bool(link.loss));
-        let number = self.next();
-        let inbox = self.sockets.get_mut(&to)?;
-        if lost || inbox.queue.len() >= QUEUE_LENGTH_MAX {
-            return None;
+        let copies = if !lost && link.twice > 0.0 && self.rng.random_bool(link.twice) { 2 } else { 1 };
+        let at = Instant::now();
+        for _ in 0..copies {
+            let number = self.next();
+            let delay = link.delay + self.jitter(link.jitter);
+            let room = self.sockets.get(&to).is_some_and(|inbox| inbox.queue.len() < QUEUE_LENGTH_MAX);
+            let arrives = at.checked_add(delay).filter(|_| room && !lost);
+            if let Some(observer) = &mut self.observer {
+                observer(&Datagram { at, from, to, bytes, arrives });
+            }
+            if let (Some(arrives), Some(inbox)) = (arrives, self.sockets.get_mut(&to)) {
+                inbox.queue.insert((arrives, number), Waiting { from, ecn, bytes: bytes.into() });
+            }
         }
-        let at = Instant::now().checked_add(link.delay)?;
-        inbox.queue.insert((at, number), Datagram { from, ecn, bytes: bytes.into() });
-        inbox.reader.take()
+        self.sockets.get_mut(&to).filter(|_| !lost)?.reader.take()
+    }
+
+    /// In whole milliseconds, which is what tokio's timers tell apart. Draws only where there is something to draw.
+    fn jitter(&mut self, most: Duration) -> Duration {
+        let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        if most == 0 { Duration::ZERO } else { Duration::from_millis(self.rng.random_range(0..=most)) }
     }
 
     /// The socket's next datagram that has arrived by `now`. What is on its way when its link is cut is lost.
-    fn arrived(&mut self, to: SocketAddr, now: Instant) -> Option<Datagram> {
+    fn arrived(&mut self, to: SocketAddr, now: Instant) -> Option<Waiting> {
         loop {
             let entry = self.sockets.get_mut(&to)?.queue.first_entry()?;
             if entry.key().0 > now {

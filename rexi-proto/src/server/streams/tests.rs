@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, Reply};
+use crate::message::{Body, DownReason, Exit, Reply, Sent};
 use crate::name::{Incarnation, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
 use crate::reply_stream::StreamTimeouts;
@@ -145,10 +145,17 @@ fn a_resume_says_again_what_its_caller_may_have_missed() {
     server.handle_reply(job, item());
     server.handle_item(job, &item(), WINDOW);
     outputs(&mut server);
-    let again = [Message::Sent(CallRef(1), 1), Message::StreamInit(CallRef(1))];
+    let sent = |replies, question| Message::Sent(Sent { call: CallRef(1), replies, question });
+    let again = [sent(1, None), Message::StreamInit(CallRef(1))];
     assert_eq!(told(&mut server, resume(&[1])), again);
     signal(&mut server, StreamSignal::Start);
-    assert_eq!(told(&mut server, resume(&[1])), [Message::Sent(CallRef(1), 1)], "it was answered");
+    assert_eq!(told(&mut server, resume(&[1])), [sent(1, None)], "it was answered");
+    let question = server.handle_question(job, item()).expect("it runs");
+    outputs(&mut server);
+    assert_eq!(told(&mut server, resume(&[1])), [sent(2, Some(question))], "it waits");
+    server.handle_request(CALLER, Request::Response(CallRef(1), question, item()));
+    outputs(&mut server);
+    assert_eq!(told(&mut server, resume(&[1])), [sent(2, None)], "it has its response, taken or not");
 }
 
 #[test]

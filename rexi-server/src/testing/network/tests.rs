@@ -110,6 +110,54 @@ async fn what_is_lost_is_chosen_by_the_seed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_datagram_can_come_twice_and_each_copy_is_shown() {
+    let network = Network::new(1);
+    let [one, two] = pair(&network);
+    network.change(address(1).ip(), address(2).ip(), |link| link.twice = 1.0);
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&shown);
+    let start = Instant::now();
+    network.observe(Box::new(move |seen: &Datagram<'_>| {
+        let arrives = seen.arrives.map(|at| at - start);
+        log.lock().expect("a lock").push((seen.at - start, seen.from, seen.to, seen.bytes.to_vec(), arrives));
+    }));
+    send(&one, 2, b"x", None);
+    network.change(address(1).ip(), address(2).ip(), |link| link.cut = true);
+    send(&one, 2, b"y", None);
+    let (sent, arrives) = (Duration::ZERO, Some(DELAY));
+    let expected = [(b"x", arrives), (b"x", arrives), (b"y", None)];
+    let expected = expected.map(|(bytes, arrives)| (sent, address(1), address(2), bytes.to_vec(), arrives));
+    assert_eq!(*shown.lock().expect("a lock"), expected);
+    network.heal_all();
+    send(&one, 2, b"z", None);
+    let mut read = texts(&two).await;
+    read.extend(texts(&two).await);
+    assert_eq!(read, ["x", "x", "z"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn datagrams_overtake_each_other_as_the_seed_wants_it_and_none_is_lost() {
+    async fn arrived(seed: u64) -> Vec<u8> {
+        let network = Network::new(seed);
+        let [one, two] = pair(&network);
+        network.change(address(1).ip(), address(2).ip(), |link| link.jitter = Duration::from_millis(20));
+        (0..100).for_each(|number| send(&one, 2, &[number], None));
+        let mut arrived = Vec::new();
+        while arrived.len() < 100 {
+            arrived.extend(recv(&two).await.into_iter().map(|(bytes, _)| bytes[0]));
+        }
+        arrived
+    }
+    let first = arrived(7).await;
+    let mut sorted = first.clone();
+    sorted.sort_unstable();
+    assert_ne!(first, sorted);
+    assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+    assert_eq!(arrived(7).await, first);
+    assert_ne!(arrived(8).await, first);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_full_queue_and_a_datagram_that_is_too_long_are_losses() {
     let [one, two] = pair(&Network::new(1));
     send(&one, 2, &[0; DATAGRAM_BYTES_MAX + 1], None);

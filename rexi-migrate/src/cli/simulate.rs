@@ -1,0 +1,260 @@
+//! `rexi-migrate simulate`: thousands of upgrades of the real server in virtual time; or one plan, again.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use miette::{IntoDiagnostic, Report, WrapErr};
+use rexi_migrate::level::LevelReport;
+use rexi_migrate::simulation::{Budget, Campaign, NODES, Plan, Simulation, Tally, Tls, upgrades};
+
+use super::{USAGE, write_json};
+use crate::quoted;
+
+/// Upgrades a simulated cluster thousands of times: the real server, real QUIC packets, virtual time. Calls, kills and
+/// streams run beside upgrades, rollbacks, hot flips, crashes and faults of the network; a ledger of every call and job
+/// is judged by the invariants. The same seed does the same again, packet for packet.
+///
+/// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    /// Seed of all scenarios. [default: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many scenarios. [default: 1000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "seconds")]
+    scenarios: Option<u64>,
+    /// Plays scenarios for so long, in seconds, up to 86400.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: Option<u64>,
+    /// How many nodes a scenario has, 2 to 5.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(nodes()))]
+    nodes: u8,
+    /// How connections are secured: not at all, which is faster, or by real TLS 1.3 with seeded keys.
+    #[arg(long, value_enum, default_value = "plain")]
+    tls: TlsArg,
+    /// How many threads play scenarios, 1 to 256. [default: one a core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Plays each scenario twice and compares the two, event for event and packet for packet.
+    #[arg(long)]
+    twice: bool,
+    /// Plays this plan alone, as a failure gives it.
+    #[arg(long, value_name = "TEXT")]
+    #[arg(conflicts_with_all = ["seed", "scenarios", "seconds", "nodes", "threads", "twice"])]
+    plan: Option<Plan>,
+    /// Writes the report to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Writes what happened in the scenario that failed, or in that of --plan, to a file, as an SVG sequence diagram.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Shows no progress, the report alone.
+    #[arg(long)]
+    quiet: bool,
+    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_name = "NAMES", value_parser = crate::parse_mutants)]
+    mutant: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TlsArg {
+    Plain,
+    Real,
+}
+
+fn nodes() -> std::ops::RangeInclusive<i64> {
+    i64::from(*NODES.start())..=i64::from(*NODES.end())
+}
+
+/// Simulates, and gives the exit code of the verdict; an error comes with the exit code that it means.
+pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, (u8, Report)> {
+    let (report, svg) = match &args.plan {
+        Some(plan) => {
+            let outcome = args.simulation().run(plan);
+            // What happened, whether or not it is a breach, is all that anybody plays one plan for.
+            let trace = outcome.trace();
+            if outcome.is_safe() {
+                print(&trace.to_string());
+            }
+            let command = args.again(plan);
+            (Campaign::report_one(&outcome, &command), Some(trace.to_svg()))
+        }
+        None => args.campaign(),
+    };
+    print(&report.to_text());
+    if let Some(file) = &args.json {
+        write_json(file, &report)?;
+    }
+    if let (Some(file), Some(svg)) = (&args.svg, svg) {
+        write_svg(file, &svg).map_err(|report| (USAGE, report))?;
+    }
+    Ok(report.verdict.into())
+}
+
+/// Nobody may be left to read it; the exit code still tells.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+fn write_svg(file: &Path, svg: &str) -> Result<(), Report> {
+    std::fs::write(file, svg).into_diagnostic().wrap_err_with(|| format!("--svg: cannot write {}", file.display()))
+}
+
+impl SimulateArgs {
+    fn simulation(&self) -> Simulation {
+        let simulation = Simulation::new().tls(match self.tls {
+            TlsArg::Plain => Tls::Plain,
+            TlsArg::Real => Tls::Real,
+        });
+        let simulation = if self.twice { simulation.record_datagrams() } else { simulation };
+        self.mutate(simulation)
+    }
+
+    #[cfg(feature = "mutants")]
+    fn mutate(&self, simulation: Simulation) -> Simulation {
+        let mutants = self.mutant.as_deref().map(rexi_server::Mutants::from_names);
+        match mutants {
+            Some(Ok(mutants)) => simulation.mutants(mutants),
+            _ => simulation,
+        }
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the feature's twin needs it")]
+    fn mutate(&self, simulation: Simulation) -> Simulation {
+        simulation
+    }
+
+    /// The report of many scenarios, and the diagram of the one that failed.
+    fn campaign(&self) -> (LevelReport, Option<String>) {
+        let seed = self.seed.unwrap_or_else(|| rand::random::<u32>().into());
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let budget = match self.seconds {
+            Some(seconds) => Budget::Time(Duration::from_secs(seconds)),
+            None => Budget::Scenarios(self.scenarios.unwrap_or(SCENARIOS)),
+        };
+        let campaign = Campaign {
+            simulation: self.simulation(),
+            plans: upgrades().nodes(self.nodes),
+            seed,
+            budget,
+            threads: self.threads.map_or_else(cores, usize::from),
+            twice: self.twice,
+        };
+        let mut bar = Bar::new(budget, self.quiet);
+        let tally = campaign.run(|tally| bar.show(tally));
+        bar.clear();
+        let report = campaign.report(&tally, &self.command(seed), |plan| self.again(plan));
+        let svg = tally.failure.filter(|failure| !failure.outcome.is_safe());
+        (report, svg.map(|failure| failure.outcome.trace().to_svg()))
+    }
+
+    /// The command that plays all scenarios of this seed again.
+    fn command(&self, seed: u64) -> String {
+        let budget = match self.seconds {
+            Some(seconds) => format!("--seconds {seconds}"),
+            None => format!("--scenarios {}", self.scenarios.unwrap_or(SCENARIOS)),
+        };
+        let twice = if self.twice { " --twice" } else { "" };
+        format!("{} --seed {seed} {budget} --nodes {}{twice}{}", program(), self.nodes, self.ways())
+    }
+
+    /// The command that plays one plan again.
+    fn again(&self, plan: &Plan) -> String {
+        format!("{} --plan {}{}", program(), quoted(&plan.to_string()), self.ways())
+    }
+
+    /// How every scenario is played.
+    fn ways(&self) -> String {
+        let mut ways = String::new();
+        if self.tls == TlsArg::Real {
+            ways += " --tls real";
+        }
+        #[cfg(feature = "mutants")]
+        if let Some(names) = &self.mutant {
+            ways += &format!(" --mutant {names}");
+        }
+        ways
+    }
+}
+
+fn program() -> String {
+    let own = std::env::args().next().unwrap_or_else(|| "rexi-migrate".to_owned());
+    format!("{} simulate", quoted(&own))
+}
+
+/// What is shown once a run takes longer than two seconds: a bar on a terminal, a line every ten seconds elsewhere.
+struct Bar {
+    budget: Budget,
+    quiet: bool,
+    started: Instant,
+    shown: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    fn new(budget: Budget, quiet: bool) -> Self {
+        Self { budget, quiet, started: Instant::now(), shown: None, bar: None }
+    }
+
+    fn show(&mut self, tally: &Tally) {
+        let live = std::io::stderr().is_terminal();
+        let pause = if live { REFRESH } else { LINES };
+        let recent = self.shown.is_some_and(|shown| shown.elapsed() < pause);
+        if self.quiet || recent || self.started.elapsed() < SILENT {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let text = self.text(tally);
+        if !live {
+            let _ = writeln!(std::io::stderr(), "{text}");
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr_with_hz(10));
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        let done = match self.budget {
+            Budget::Scenarios(most) => tally.scenarios.saturating_mul(100) / most.max(1),
+            Budget::Time(most) => tally.elapsed.as_secs().saturating_mul(100) / most.as_secs().max(1),
+        };
+        bar.set_position(done.min(100));
+        bar.set_message(text);
+    }
+
+    fn text(&self, tally: &Tally) -> String {
+        let left = match self.budget {
+            Budget::Scenarios(most) => {
+                most.saturating_sub(tally.scenarios) as f64 * 60.0 / tally.rate().max(f64::MIN_POSITIVE)
+            }
+            Budget::Time(most) => most.saturating_sub(tally.elapsed).as_secs_f64(),
+        };
+        let Tally { scenarios, calls, .. } = tally;
+        format!("{scenarios} scenarios, {:.0} a minute, {calls} calls, {left:.0} s left", tally.rate())
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// How many scenarios are played unless it is said: a quarter of a minute on two cores.
+const SCENARIOS: u64 = 1_000;
+
+/// How long nothing is shown.
+const SILENT: Duration = Duration::from_secs(2);
+
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// How often a line is written where there is no terminal.
+const LINES: Duration = Duration::from_secs(10);

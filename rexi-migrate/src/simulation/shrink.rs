@@ -1,0 +1,95 @@
+//! Shrinks a plan that fails: operations are taken away, then made simpler, for as long as it still fails.
+//!
+//! proptest shrinks along the way on which it made a plan, so it keeps what no part of that way takes away. This goes
+//! by the operations alone, which may be any list, and ends where no single change is left that still fails.
+
+use super::op::Op;
+use super::plan::{NODES, Plan};
+
+/// The shortest plan that can be reached from this one by single changes, each of which still fails. The seed stays.
+///
+/// `fails` runs a plan, and is asked 3,000 times at most.
+pub fn shrink(plan: &Plan, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
+    let mut found = Shrink { plan: plan.clone(), runs: 0, fails: &mut fails };
+    while found.take_away() | found.simplify() && found.runs < RUNS_MAX {}
+    found.plan
+}
+
+struct Shrink<'a> {
+    plan: Plan,
+    runs: u32,
+    fails: &'a mut dyn FnMut(&Plan) -> bool,
+}
+
+impl Shrink<'_> {
+    /// Keeps the plan if it still fails.
+    fn try_one(&mut self, plan: Plan) -> bool {
+        if self.runs >= RUNS_MAX || plan == self.plan {
+            return false;
+        }
+        self.runs += 1;
+        let still = (self.fails)(&plan);
+        if still {
+            self.plan = plan;
+        }
+        still
+    }
+
+    /// Takes away ever shorter stretches of operations, the last ones first.
+    fn take_away(&mut self) -> bool {
+        let mut any = false;
+        let mut length = self.plan.ops.len().max(1);
+        while length > 0 {
+            let mut end = self.plan.ops.len();
+            while end > 0 {
+                let start = end.saturating_sub(length);
+                let mut ops = self.plan.ops.clone();
+                ops.drain(start..end);
+                any |= self.try_one(Plan { ops, ..self.plan.clone() });
+                end = start;
+            }
+            length /= 2;
+        }
+        any
+    }
+
+    /// Puts simpler operations in the place of what is there, and takes nodes away.
+    fn simplify(&mut self) -> bool {
+        let mut any = false;
+        for nodes in *NODES.start()..self.plan.nodes {
+            let ops = self.plan.ops.iter().map(|op| op.within(nodes)).collect();
+            if self.try_one(Plan { nodes, ops, ..self.plan.clone() }) {
+                any = true;
+                break;
+            }
+        }
+        let mut place = 0;
+        // Joining takes one away, so the count is looked up each time.
+        while let Some(op) = self.plan.ops.get(place) {
+            let simpler = op.simpler();
+            any |= simpler.into_iter().any(|op| self.try_one(self.with(place, op)));
+            any |= self.join(place);
+            place += 1;
+        }
+        any
+    }
+
+    /// Two stretches of time become one.
+    fn join(&mut self, place: usize) -> bool {
+        let Some(&[Op::Pass { ms: one }, Op::Pass { ms: other }]) = self.plan.ops.get(place..place + 2) else {
+            return false;
+        };
+        let mut ops = self.plan.ops.clone();
+        ops.splice(place..place + 2, [Op::Pass { ms: one.saturating_add(other) }]);
+        self.try_one(Plan { ops, ..self.plan.clone() })
+    }
+
+    fn with(&self, place: usize, op: Op) -> Plan {
+        let mut ops = self.plan.ops.clone();
+        ops[place] = op;
+        Plan { ops, ..self.plan.clone() }
+    }
+}
+
+/// How many plans are tried at most: seconds, where each takes milliseconds.
+const RUNS_MAX: u32 = 3_000;

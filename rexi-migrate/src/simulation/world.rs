@@ -1,0 +1,437 @@
+//! The cluster of a scenario as its plan changes it: nodes that run, stop and start again, links, ceilings, clocks.
+//!
+//! In: one operation at a time. Out: what the ledger notes. Each method is total: what makes no sense where the cluster
+//! stands is passed over and says so.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rexi_proto::Phase;
+use rexi_server::testing::TestCluster;
+use rexi_server::{Node, NodeBuilder, NodeName, PeerPresence, Profile};
+use tokio::task::AbortHandle;
+
+use super::ledger::{Event, Ledger, Life, LifeEnd, NodeNumber};
+use super::op::{Leave, Op, Whom};
+use super::run::Actions;
+use super::service::{Caller, FUNCTION, carry_out};
+
+/// The cluster, and what is known of each of its nodes.
+pub(super) struct World {
+    pub(super) cluster: Arc<TestCluster>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) names: Vec<NodeName>,
+    profiles: Vec<Profile>,
+    actions: Actions,
+    nodes: Mutex<Vec<Member>>,
+    /// What is counted on the way.
+    pub(super) tally: Mutex<Tally>,
+}
+
+/// A node of the cluster, whether or not it runs.
+#[derive(Default)]
+struct Member {
+    /// Its place in the train, of the last start.
+    release: usize,
+    running: Option<Running>,
+    /// The start that is being prepared, for the definition of the node to find.
+    next: Option<Life>,
+}
+
+struct Running {
+    life: Life,
+    node: Node,
+    caller: Caller,
+    tasks: Vec<AbortHandle>,
+    /// It is leaving, and starts as this release then, if as any.
+    leaving: Option<Option<usize>>,
+}
+
+/// What the verdict and the witnesses need beside the ledger.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Pairs of connected nodes whose releases are more than one apart.
+    pub(super) skewed: Vec<(Duration, usize, usize)>,
+    /// Connected nodes of which one sends to a server that the other does not run.
+    pub(super) unhosted: Vec<(Duration, usize, usize)>,
+    /// Nodes in a phase that their release or their ceiling does not allow.
+    pub(super) out_of_bounds: Vec<(Duration, usize, Phase)>,
+    /// Nodes of different releases ran side by side.
+    pub(super) mixed: bool,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+impl World {
+    pub(super) fn new(cluster: TestCluster, ledger: Arc<Ledger>, names: Vec<NodeName>, actions: Actions) -> Arc<Self> {
+        let nodes = Mutex::new(names.iter().map(|_| Member::default()).collect());
+        let profiles = Profile::train().into();
+        let cluster = Arc::new(cluster);
+        let world = Arc::new(Self { cluster, ledger, names, profiles, actions, nodes, tally: Mutex::default() });
+        for (number, name) in world.names.iter().enumerate() {
+            let of = Arc::downgrade(&world);
+            world.cluster.define(name.as_str(), move |builder| match of.upgrade() {
+                Some(world) => world.define(number, builder),
+                None => builder,
+            });
+        }
+        world
+    }
+
+    fn define(&self, number: NodeNumber, builder: NodeBuilder) -> NodeBuilder {
+        let life = self.lock()[number].next.expect("a node is defined while its start is prepared");
+        let ledger = Arc::clone(&self.ledger);
+        let builder = builder
+            .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), life, job, argument))
+            .limits(super::run::limits());
+        let builder = self.actions.mutate(builder);
+        self.actions.define(builder, &self.names[number])
+    }
+
+    /// Does one operation, and notes it.
+    pub(super) fn apply(self: &Arc<Self>, op: Op) {
+        let first = self.ledger.lock().events.len();
+        let done = self.try_apply(op);
+        self.ledger.note_op(first, if done { Event::Did(op) } else { Event::Skipped(op) });
+    }
+
+    /// `false`: it makes no sense where the cluster stands.
+    fn try_apply(self: &Arc<Self>, op: Op) -> bool {
+        match op {
+            Op::Cast { from, to, work, count } => self.with_caller(from, |caller| {
+                let to = self.number(to);
+                (0..count.max(1)).for_each(|_| _ = caller.cast((to, &self.names[to]), work));
+            }),
+            Op::Kill { call } => self.kill(call),
+            Op::Gather { from } => self.gather(from),
+            Op::Act { node, number } => self.act(node, number),
+            Op::Pass { .. } => true,
+            Op::Upgrade { node, how } => self.step(node, how, |release| release.checked_add(1)),
+            Op::RollBack { node, how } => self.step(node, how, |release| release.checked_sub(1)),
+            Op::Force { node, release } => self.force(node, release),
+            Op::Lower { node } => self.set_ceiling(node, true),
+            Op::Raise { node } => self.set_ceiling(node, false),
+            Op::Crash { node } => self.crash(self.number(node)),
+            Op::Start { node } => {
+                let node = self.number(node);
+                let release = self.lock()[node].release;
+                self.start(node, release)
+            }
+            Op::Stop { node } => self.leave(self.number(node), None),
+            Op::Clock { node, seconds } => self.set_clock(node, seconds),
+            Op::Heal => {
+                self.heal();
+                true
+            }
+            op => self.disturb(op),
+        }
+    }
+
+    pub(super) fn heal(&self) {
+        self.cluster.heal_all();
+        self.ledger.note(Event::Healed);
+    }
+
+    /// Changes a link.
+    fn disturb(&self, op: Op) -> bool {
+        let cluster = &self.cluster;
+        let share = |percent: u8| f64::from(percent.min(100)) / 100.0;
+        match op {
+            Op::Cut { one, other } => self.between(one, other, |one, other| cluster.cut(one, other)),
+            Op::CutOneWay { from, to } => self.between(from, to, |from, to| cluster.cut_one_way(from, to)),
+            Op::Lose { one, other, percent } => {
+                self.between(one, other, |one, other| cluster.lose(one, other, share(percent)))
+            }
+            Op::Twice { one, other, percent } => {
+                self.between(one, other, |one, other| cluster.duplicate(one, other, share(percent)))
+            }
+            Op::Reorder { one, other, ms } => {
+                self.between(one, other, |one, other| cluster.reorder(one, other, Duration::from_millis(ms.into())))
+            }
+            Op::Slow { one, other, ms } => {
+                let delay = Duration::from_millis(ms.max(1).into());
+                self.between(one, other, |one, other| cluster.slow(one, other, delay))
+            }
+            _ => false,
+        }
+    }
+
+    fn between(&self, one: u8, other: u8, change: impl FnOnce(&str, &str)) -> bool {
+        let (one, other) = (self.number(one), self.number(other));
+        if one != other {
+            change(self.names[one].as_str(), self.names[other].as_str());
+        }
+        one != other
+    }
+
+    /// Starts a node, unless it runs.
+    pub(super) fn start(self: &Arc<Self>, number: NodeNumber, release: usize) -> bool {
+        if self.lock()[number].running.is_some() {
+            return false;
+        }
+        let life = self.ledger.begin_life(number, release);
+        self.lock()[number].next = Some(life);
+        let started = self.cluster.start(self.names[number].as_str(), &self.profiles[release]);
+        let node = started.unwrap_or_else(|error| panic!("{} does not start: {error}", self.names[number]));
+        self.ledger.first_phase(life, node.rollout().phase());
+        let (caller, run) = Caller::new(node.clone(), life, Arc::clone(&self.ledger));
+        let tasks = vec![tokio::spawn(run).abort_handle()];
+        let member = &mut self.lock()[number];
+        (member.release, member.next) = (release, None);
+        member.running = Some(Running { life, node, caller, tasks, leaving: None });
+        true
+    }
+
+    /// Ends a node as the end of its process would, whatever it was about.
+    pub(super) fn crash(&self, number: NodeNumber) -> bool {
+        self.end(number, LifeEnd::Crashed)
+    }
+
+    fn end(&self, number: NodeNumber, how: LifeEnd) -> bool {
+        let Some(running) = self.lock()[number].running.take() else { return false };
+        if how == LifeEnd::Crashed {
+            self.count_in_flight(running.life);
+        }
+        // Before the node is gone, so that what it hears of its own end is no news.
+        self.ledger.end_life(running.life, how);
+        self.cluster.crash(self.names[number].as_str());
+        running.tasks.iter().for_each(AbortHandle::abort);
+        true
+    }
+
+    fn count_in_flight(&self, life: Life) {
+        let busy = {
+            let state = self.ledger.lock();
+            let node = state.lives[life.0].node;
+            let calls = state.open_calls().any(|(_, call)| call.by == life || call.to == Some(node));
+            calls || state.running_jobs().any(|(_, _, job)| job.on == life)
+        };
+        if busy {
+            self.count("restarts with jobs in flight");
+        }
+    }
+
+    /// Lets a node leave in good order, and start as `then`, if as any.
+    fn leave(self: &Arc<Self>, number: NodeNumber, then: Option<usize>) -> bool {
+        let (life, node) = {
+            let mut nodes = self.lock();
+            let Some(running) = nodes[number].running.as_mut().filter(|running| running.leaving.is_none()) else {
+                return false;
+            };
+            running.leaving = Some(then);
+            (running.life, running.node.clone())
+        };
+        self.count_in_flight(life);
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            node.shutdown(LEAVE_LIMIT).await;
+            let still = world.lock()[number].running.as_ref().is_some_and(|running| running.life == life);
+            if still {
+                world.end(number, LifeEnd::Left);
+                if let Some(release) = then {
+                    world.start(number, release);
+                }
+            }
+        });
+        true
+    }
+
+    /// One release on or back, where no other node is further than one release from that.
+    fn step(self: &Arc<Self>, node: u8, how: Leave, to: impl Fn(usize) -> Option<usize>) -> bool {
+        let number = self.number(node);
+        let (from, running, others) = {
+            let nodes = self.lock();
+            let others: Vec<usize> = nodes.iter().enumerate().filter(|(n, _)| *n != number).map(next).collect();
+            let member = &nodes[number];
+            (member.release, member.running.as_ref().is_some_and(|running| running.leaving.is_none()), others)
+        };
+        let Some(to) = to(from).filter(|&to| running && to < self.profiles.len()) else { return false };
+        if others.iter().any(|other| other.abs_diff(to) > 1) {
+            return false;
+        }
+        if to < from {
+            self.count("rollbacks");
+        }
+        self.restart(number, how, to)
+    }
+
+    fn restart(self: &Arc<Self>, number: NodeNumber, how: Leave, to: usize) -> bool {
+        match how {
+            Leave::Kill => self.crash(number) && self.start(number, to),
+            Leave::Drain => self.leave(number, Some(to)),
+        }
+    }
+
+    fn force(self: &Arc<Self>, node: u8, release: u8) -> bool {
+        let (number, release) = (self.number(node), usize::from(release) % self.profiles.len());
+        if self.lock()[number].release == release {
+            return false;
+        }
+        self.crash(number);
+        self.start(number, release)
+    }
+
+    fn set_ceiling(&self, whom: Whom, lower: bool) -> bool {
+        let mut any = false;
+        for (number, node, release) in self.running() {
+            if whom != Whom::All && !matches!(whom, Whom::One(one) if self.number(one) == number) {
+                continue;
+            }
+            let ceiling = lower.then(|| self.profiles[release].lowest());
+            any |= self.profiles[release].lowest() < self.profiles[release].highest()
+                && node.rollout().set_ceiling(ceiling).is_ok();
+        }
+        if any {
+            self.count(if lower { "phases lowered while jobs run" } else { "ceilings lifted" });
+        }
+        any
+    }
+
+    /// Lifts every ceiling, as an operator does in the end.
+    pub(super) fn raise_all(&self) {
+        self.set_ceiling(Whom::All, false);
+    }
+
+    fn set_clock(&self, node: u8, seconds: i32) -> bool {
+        let name = self.names[self.number(node)].as_str();
+        let by = Duration::from_secs(seconds.unsigned_abs().into());
+        if seconds < 0 {
+            self.cluster.set_clock_back(name, by);
+        } else {
+            self.cluster.set_clock_ahead(name, by);
+        }
+        seconds != 0
+    }
+
+    fn kill(&self, call: u8) -> bool {
+        let found = {
+            let state = self.ledger.lock();
+            let open: Vec<_> = state.open_calls().filter(|(_, call)| call.to.is_some()).collect();
+            let place = usize::from(call).checked_rem(open.len());
+            place.map(|place| (open[place].0, open[place].1.by))
+        };
+        found.is_some_and(|(call, by)| self.kill_call(call, by))
+    }
+
+    pub(super) fn kill_call(&self, call: super::ledger::CallNumber, by: Life) -> bool {
+        let caller = self.callers().find(|(life, _)| *life == by).map(|(_, caller)| caller);
+        caller.map(|caller| caller.kill(call)).is_some()
+    }
+
+    fn gather(&self, from: u8) -> bool {
+        let number = self.number(from);
+        let mut nodes = self.lock();
+        let Some(running) = nodes[number].running.as_mut() else { return false };
+        let gathering = running.caller.clone().gather(self.names.clone());
+        running.tasks.push(tokio::spawn(gathering).abort_handle());
+        true
+    }
+
+    fn act(&self, node: u8, action: u16) -> bool {
+        let number = self.number(node);
+        let mut nodes = self.lock();
+        let Some(running) = nodes[number].running.as_mut() else { return false };
+        let Some(acting) = self.actions.act(running.node.clone(), action) else { return false };
+        running.tasks.push(tokio::spawn(acting).abort_handle());
+        true
+    }
+
+    fn with_caller(&self, node: u8, call: impl FnOnce(&Caller)) -> bool {
+        let caller = self.lock()[self.number(node)].running.as_ref().map(|running| running.caller.clone());
+        caller.as_ref().map(call).is_some()
+    }
+
+    fn callers(&self) -> impl Iterator<Item = (Life, Caller)> {
+        let nodes = self.lock();
+        let callers: Vec<_> = nodes.iter().filter_map(|member| member.running.as_ref()).map(Running::caller).collect();
+        callers.into_iter()
+    }
+
+    /// Who casts as this node now.
+    pub(super) fn caller(&self, number: NodeNumber) -> Option<Caller> {
+        self.lock()[number].running.as_ref().map(|running| running.caller.clone())
+    }
+
+    /// The nodes that run, each with its release.
+    pub(super) fn running(&self) -> Vec<(NodeNumber, Node, usize)> {
+        let nodes = self.lock();
+        let running = |(number, member): (usize, &Member)| {
+            member.running.as_ref().map(|running| (number, running.node.clone(), member.release))
+        };
+        nodes.iter().enumerate().filter_map(running).collect()
+    }
+
+    /// Whether a node is on its way out.
+    pub(super) fn any_leaving(&self) -> bool {
+        self.lock().iter().any(|member| member.running.as_ref().is_some_and(|running| running.leaving.is_some()))
+    }
+
+    /// The releases that the nodes run, or ran last.
+    pub(super) fn releases(&self) -> Vec<usize> {
+        self.lock().iter().map(|member| member.release).collect()
+    }
+
+    pub(super) fn profile(&self, release: usize) -> &Profile {
+        &self.profiles[release]
+    }
+
+    /// Looks at what must hold at any time.
+    pub(super) fn inspect(&self) {
+        let now = self.ledger.now();
+        let running = self.running();
+        let mut tally = self.tally();
+        tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
+        for (number, node, release) in &running {
+            let status = node.status();
+            let (profile, phase) = (&self.profiles[*release], status.rollout.phase);
+            if !(profile.lowest()..=profile.highest()).contains(&phase) {
+                tally.out_of_bounds.push((now, *number, phase));
+            }
+            for (other, peer, theirs) in running.iter().filter(|(other, ..)| other != number) {
+                let seen = status.peers.iter().find(|seen| seen.name == *peer.name());
+                let connected = |status: &rexi_server::PeerStatus| status.presence == PeerPresence::Connected;
+                let theirs_of_us = || peer.status().peers.into_iter().find(|seen| seen.name == status.name);
+                if !seen.is_some_and(connected) || !theirs_of_us().as_ref().is_some_and(connected) {
+                    continue;
+                }
+                if release.abs_diff(*theirs) > 1 && number < other {
+                    tally.skewed.push((now, *number, *other));
+                }
+                if !self.profiles[*theirs].hosts().contains(phase.cast_target()) {
+                    tally.unhosted.push((now, *number, *other));
+                }
+            }
+        }
+    }
+
+    pub(super) fn count(&self, what: &'static str) {
+        *self.tally().counts.entry(what).or_default() += 1;
+    }
+
+    fn number(&self, node: u8) -> NodeNumber {
+        usize::from(node) % self.names.len()
+    }
+
+    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().expect("nothing panics while it holds the tally")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.nodes.lock().expect("nothing panics while it holds the nodes")
+    }
+}
+
+impl Running {
+    fn caller(&self) -> (Life, Caller) {
+        (self.life, self.caller.clone())
+    }
+}
+
+/// The release that a node runs next, as far as is known: where it is leaving to, or where it stands.
+fn next((_, member): (usize, &Member)) -> usize {
+    let leaving = member.running.as_ref().and_then(|running| running.leaving.flatten());
+    leaving.unwrap_or(member.release)
+}
+
+/// How long the jobs of a node that leaves may take to end.
+const LEAVE_LIMIT: Duration = Duration::from_secs(2);

@@ -1,0 +1,307 @@
+//! Simulated upgrades, through the library and the command line: a seed is repeated packet for packet, whatever list of
+//! operations is played; broken variants are caught and told in a few steps; exit codes say what came out.
+
+use std::process::{Command, Output};
+
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use rexi_migrate::report::Conclusion;
+use rexi_migrate::simulation::{
+    Budget, Campaign, Leave, NODES, Op, Plan, Simulation, Tls, Whom, Work, shrink, upgrades,
+};
+use serde_json::Value;
+
+/// Runs `simulate` with these arguments and gives its exit code and what it printed.
+fn simulate(args: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_rexi-migrate"))
+        .arg("simulate")
+        .args(args)
+        .output()
+        .expect("the command line starts");
+    (status.code(), format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
+}
+
+fn plan(text: &str) -> Plan {
+    text.parse().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs the first plans of a seed twice, the second time in a thread of its own, and demands that nothing differs.
+fn the_same_twice(simulation: &Simulation, seed: u64, plans: u64) {
+    let campaign = Campaign::new(seed);
+    for number in 0..plans {
+        let plan = campaign.plan(number);
+        let once = simulation.run(&plan);
+        let again = std::thread::scope(|scope| scope.spawn(|| simulation.run(&plan)).join()).expect("no panic");
+        assert_eq!(once.differs(&again), None, "{plan}");
+        assert!(once.is_safe(), "{once}");
+        assert!(once.datagrams.len() > 20, "{} datagrams: {plan}", once.datagrams.len());
+        let other = simulation.run(&Plan { seed: plan.seed ^ 1, ..plan.clone() });
+        assert!(once.differs(&other).is_some_and(|what| what.contains("datagram") || what.contains("event")), "{plan}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events_and_the_same_datagrams() {
+    the_same_twice(&Simulation::new().record_datagrams(), 31, 12);
+}
+
+#[test]
+fn real_tls_is_repeated_byte_for_byte() {
+    the_same_twice(&Simulation::new().record_datagrams().tls(Tls::Real), 32, 5);
+}
+
+#[test]
+fn one_plan_gives_the_same_events_a_thousand_times() {
+    let plan = plan(
+        "nodes 3 start 1.1 seed 40; cast n1 n2 hold 2; cast n3 n2 stream 1; lose n1 n2 20; pass 12; upgrade n2 kill; \
+         cast n1 n2 ask 1; pass 30; upgrade n1 drain; cut n1 n3; pass 70; kill 0; heal",
+    );
+    let first = Simulation::new().run(&plan);
+    assert!(first.is_safe() && first.events.len() > 40, "{first}");
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for number in 0..500 {
+                    assert_eq!(first.differs(&Simulation::new().run(&plan)), None, "run {number}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn plans_that_failed_once_hold() {
+    for (what, text) in [
+        (
+            "a response was lost with its connection, and its job waited for it",
+            "nodes 3 start 1.0 seed 17309025892239794387; upgrade n1 kill; upgrade n2 kill; upgrade n3 kill; \
+             upgrade n1 kill; upgrade n2 kill; upgrade n3 kill; pass 10; cast n2 n3 ask 1; slow n2 n3 128; pass 284",
+        ),
+        (
+            "the judge took a peer for connected whose new life was not",
+            "nodes 3 start 1.0 seed 908230972283867940; cast n3 n1 hold 1; pass 2; slow n3 n1 88; upgrade n1 kill; \
+             pass 335",
+        ),
+        (
+            "the judge took a refusal for late, though nobody was there to say otherwise",
+            "nodes 2 start 2.0 seed 12552636749323937336; force n1 0; pass 2; stop n2; pass 8032; cast n1 n2 reply 1; \
+             pass 1",
+        ),
+        (
+            "the judge took a connection for well that had been cut",
+            "nodes 2 start 2.0 seed 12161628523126854977; pass 71; cast n1 n1 hold 1; cut n1 n2; pass 9715; \
+             cast n1 n1 stream 1",
+        ),
+    ] {
+        let outcome = Simulation::new().run(&plan(text));
+        assert!(outcome.is_safe(), "{what}: {outcome}");
+    }
+}
+
+#[test]
+fn a_campaign_meets_every_case_that_matters_and_finds_nothing() {
+    let campaign = Campaign { budget: Budget::Scenarios(150), ..Campaign::new(33) };
+    let mut shown = 0;
+    let tally = campaign.run(|tally| shown = tally.scenarios);
+    let report = campaign.report(&tally, "again", |plan| plan.to_string());
+    assert_eq!(report.verdict, Conclusion::Safe, "{}", report.to_text());
+    assert_eq!((tally.scenarios, shown), (150, 150));
+    assert!(tally.mixed > 75 && tally.calls > 1_500, "{}", report.to_text());
+    assert!(report.witnesses.iter().filter(|met| met.required > 0).all(|met| met.count > 0), "{}", report.to_text());
+}
+
+#[test]
+fn a_campaign_of_a_seed_is_the_same_on_one_thread_and_on_two() {
+    let on = |threads| {
+        let campaign = Campaign { budget: Budget::Scenarios(16), threads, ..Campaign::new(34) };
+        let tally = campaign.run(|_| {});
+        (tally.scenarios, tally.calls, tally.passed, tally.met)
+    };
+    assert_eq!(on(1), on(2));
+}
+
+/// Each operation with the least and the greatest that its fields can hold.
+fn extremes() -> Vec<Op> {
+    let mut all = Vec::new();
+    for n in [0, 1, u8::MAX] {
+        let (node, one, other, from, to) = (n, n, n.wrapping_add(1), n, n.wrapping_add(1));
+        let ms = if n == u8::MAX { u16::MAX } else { n.into() };
+        all.extend(Work::ALL.iter().map(|&work| Op::Cast { from, to, work, count: n.min(9) }));
+        all.extend([Op::Kill { call: n }, Op::Gather { from }, Op::Act { node, number: ms }, Op::Pass { ms }]);
+        for &how in Leave::ALL {
+            all.extend([Op::Upgrade { node, how }, Op::RollBack { node, how }]);
+        }
+        all.extend([Op::Force { node, release: n }, Op::Crash { node }, Op::Start { node }, Op::Stop { node }]);
+        all.extend([Op::Lower { node: Whom::One(n) }, Op::Raise { node: Whom::One(n) }, Op::Lower { node: Whom::All }]);
+        all.extend([Op::Cut { one, other }, Op::CutOneWay { from, to }, Op::Cut { one, other: one }]);
+        all.extend([Op::Lose { one, other, percent: n }, Op::Twice { one, other, percent: n }]);
+        all.extend([Op::Reorder { one, other, ms }, Op::Slow { one, other, ms }, Op::Heal]);
+        all.extend([i32::MIN, -1, 0, i32::MAX].map(|seconds| Op::Clock { node, seconds }));
+    }
+    all
+}
+
+#[test]
+fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
+    for nodes in NODES {
+        for start in [0, 2, u8::MAX] {
+            let outcome = Simulation::new().run(&Plan { nodes, start, seed: nodes.into(), ops: extremes() });
+            assert!(outcome.is_safe(), "{outcome}");
+            assert!(outcome.calls > 10);
+        }
+    }
+    for op in extremes() {
+        let outcome = Simulation::new().run(&Plan { nodes: 2, start: 1, seed: 1, ops: vec![op, op] });
+        assert!(outcome.is_safe(), "{outcome}");
+    }
+}
+
+#[test]
+fn every_plan_is_read_back_from_its_text() {
+    let all = Plan { nodes: 5, start: 3, seed: u64::MAX, ops: extremes() };
+    assert_eq!(plan(&all.to_string()), all);
+    let config = ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(39), ..ProptestConfig::default() };
+    proptest!(config, |(made in upgrades().nodes(4).actions(9))| {
+        prop_assert_eq!(plan(&made.to_string()), made);
+    });
+}
+
+#[test]
+fn a_text_that_is_no_plan_is_refused_with_the_part_that_makes_no_sense() {
+    for (text, part, reason) in [
+        ("", "", "begins with"),
+        ("nodes 3 start 1.0", "nodes 3 start 1.0", "begins with"),
+        ("nodes 6 start 1.0 seed 1", "nodes 6", "2 to 5"),
+        ("nodes 3 start 1.3 seed 1", "start 1.3", "1.0,1.1,1.2,2.0"),
+        ("nodes 3 start 1.0 seed -1", "seed -1", "no number"),
+        ("nodes 3 start 1.0 seed 1; jump n1", "jump n1", "no operation"),
+        ("nodes 3 start 1.0 seed 1; pass 65536", "pass 65536", "no number"),
+        ("nodes 3 start 1.0 seed 1; crash all", "crash all", "one node"),
+        ("nodes 3 start 1.0 seed 1; crash n0", "crash n0", "no node"),
+        ("nodes 3 start 1.0 seed 1; cast n1 n2 dance 1", "cast n1 n2 dance 1", "reply, later, fail"),
+    ] {
+        let error = text.parse::<Plan>().expect_err(text).to_string();
+        assert!(error.contains(part) && error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn shrinking_takes_away_and_simplifies_until_nothing_more_can_go() {
+    let long = Campaign::new(35).plan(3);
+    let mut ops = long.ops.clone();
+    ops.push(Op::Cast { from: 2, to: 1, work: Work::Bulk, count: 3 });
+    ops.extend(long.ops);
+    let kept = |plan: &Plan| plan.ops.iter().any(|op| matches!(op, Op::Cast { work: Work::Bulk, .. }));
+    let short = shrink(&Plan { nodes: 3, ops, ..long }, kept);
+    assert!(matches!(short.ops[..], [Op::Cast { work: Work::Bulk, count: 1, .. }]), "{short}");
+    assert_eq!(short.nodes, 2);
+}
+
+#[test]
+fn the_command_line_says_by_its_exit_code_what_came_out() {
+    let (code, text) = simulate(&["--seed", "36", "--scenarios", "80", "--quiet"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("SAFE") && text.contains("simulate --seed 36 --scenarios 80 --nodes 3"), "{text}");
+    let (code, text) = simulate(&["--seed", "36", "--scenarios", "1", "--quiet"]);
+    assert_eq!(code, Some(3), "one scenario meets too little to prove anything: {text}");
+    assert!(text.contains("COULD NOT TELL") && text.contains("doubt: met 0"), "{text}");
+    for (args, about) in [
+        (&["--nodes", "6"][..], "2..=5"),
+        (&["--scenarios", "0"], "0"),
+        (&["--scenarios", "5", "--seconds", "5"], "cannot be used with"),
+        (&["--plan", "nodes 3"], "begins with"),
+        (&["--plan", "nodes 3 start 1.0 seed 1", "--seed", "1"], "cannot be used with"),
+        (&["--tls", "none"], "plain, real"),
+    ] {
+        let (code, text) = simulate(args);
+        assert_eq!(code, Some(2), "{args:?}: {text}");
+        assert!(text.contains(about), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn one_plan_is_told_as_a_trace_as_json_and_as_a_diagram() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (json, svg) = (dir.path().join("report.json"), dir.path().join("trace.svg"));
+    let text = "nodes 2 start 1.2 seed 5; cast n1 n2 hold 1; pass 20; lower all; pass 5; kill 0";
+    let files = [json.to_str(), svg.to_str()].map(|path| path.expect("a path in UTF-8"));
+    let (code, out) = simulate(&["--plan", text, "--tls", "real", "--json", files[0], "--svg", files[1]]);
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("call 1: kill (introduce)"), "{out}");
+    assert!(out.contains(&format!("simulate --plan '{text}' --tls real")), "{out}");
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).expect("a report")).expect("JSON");
+    assert_eq!((&report["verdict"], &report["level"]), (&"safe".into(), &"simulate".into()), "{report:#}");
+    let across =
+        report["witnesses"].as_array().expect("witnesses").iter().find(|met| met["what"] == "kills across the switch");
+    assert_eq!(across.expect("a row")["count"], 1, "{report:#}");
+    let svg = std::fs::read_to_string(&svg).expect("a diagram");
+    assert!(svg.starts_with("<svg") && svg.contains("call 1: cast, hold (switch)"), "{svg}");
+}
+
+/// Broken variants exist only where this build has them, as `cargo test --workspace` does.
+#[cfg(feature = "mutants")]
+mod mutants {
+    use rexi_migrate::invariant::Invariant;
+    use rexi_migrate::simulation::{Outcome, Rule};
+    use rexi_server::Mutants;
+
+    use super::*;
+
+    /// Finds the mutant within so many scenarios, and gives the shrunk case.
+    fn caught(names: &str, scenarios: u64) -> Outcome {
+        let mutants = Mutants::from_names(names).expect("known mutants");
+        let simulation = Simulation::new().mutants(mutants);
+        let campaign = Campaign { simulation, budget: Budget::Scenarios(scenarios), ..Campaign::new(37) };
+        let tally = campaign.run(|_| {});
+        let report = campaign.report(&tally, "again", |plan| plan.to_string());
+        let failure = tally.failure.unwrap_or_else(|| panic!("{names} was not caught: {}", report.to_text()));
+        assert_eq!(report.verdict, Conclusion::Unsafe, "{}", report.to_text());
+        let outcome = failure.outcome;
+        assert!(outcome.plan.ops.len() <= 10, "{names}: {} steps: {}", outcome.plan.ops.len(), outcome.plan);
+        let healthy = Simulation::new().run(&outcome.plan);
+        assert!(healthy.is_safe(), "the case of {names} fails without it, too: {healthy}");
+        assert!(failure.found.ops.len() >= outcome.plan.ops.len());
+        outcome
+    }
+
+    fn breaks(outcome: &Outcome, invariant: Invariant) -> bool {
+        outcome.breaks(Rule::Listed(invariant))
+    }
+
+    #[test]
+    fn a_kill_that_follows_the_phase_is_caught_and_told_in_a_few_steps() {
+        let outcome = caught("kill-follows-phase", 200);
+        assert!(breaks(&outcome, Invariant::S3), "{outcome}");
+        // Neither an upgrade nor a flip: without one of them the phase does not move.
+        assert!(outcome.plan.ops.iter().any(|op| op.is_step()), "{outcome}");
+    }
+
+    #[test]
+    fn a_kill_that_goes_to_one_server_only_is_caught() {
+        assert!(breaks(&caught("kill-only-per-node", 100), Invariant::S3));
+        assert!(breaks(&caught("kill-only-singleton", 100), Invariant::S3));
+    }
+
+    #[test]
+    fn a_cast_to_a_missing_server_that_is_dropped_in_silence_is_caught() {
+        let outcome = caught("silent-missing-server,late-per-node-servers", 100);
+        assert!(breaks(&outcome, Invariant::S1), "{outcome}");
+    }
+
+    #[test]
+    fn the_command_that_is_told_shows_the_breach_again() {
+        let (code, text) =
+            simulate(&["--seed", "38", "--scenarios", "100", "--quiet", "--mutant", "kill-only-singleton"]);
+        assert_eq!(code, Some(1), "{text}");
+        let again = text.lines().find_map(|line| line.trim().strip_prefix("again: ")).expect("a command");
+        let (_, words) = again.split_once(" simulate --plan '").expect("a plan");
+        let (plan, rest) = words.split_once('\'').expect("quoted");
+        assert_eq!(rest, " --mutant kill-only-singleton");
+        let (code, again) = simulate(&["--plan", plan, "--mutant", "kill-only-singleton"]);
+        assert_eq!(code, Some(1), "{again}");
+        assert!(again.contains("S3: ") && again.contains("<-- here"), "{again}");
+        let (code, text) = simulate(&["--plan", plan]);
+        assert_eq!(code, Some(0), "{text}");
+        assert_eq!(simulate(&["--mutant", "kill-nobody"]).0, Some(2));
+    }
+}
