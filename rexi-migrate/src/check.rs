@@ -29,6 +29,7 @@ pub use run::{CheckOptions, check};
 pub use scope::{Handshake, NODES_MAX, NODES_MIN, Notice, Operator, Scope, Stops, release_name};
 pub use state::State;
 pub use suite::suite;
+pub use tell::trace;
 pub use vectors::{Vectors, vectors};
 
 #[cfg(test)]

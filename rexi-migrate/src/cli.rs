@@ -1,6 +1,8 @@
 //! The subcommands but for `rehearse`, a file each: flags in, a call of the library, text, JSON and exit code out.
 
 pub(crate) mod check;
+#[cfg(feature = "mutants")]
+pub(crate) mod mutants;
 pub(crate) mod plan;
 pub(crate) mod simulate;
 pub(crate) mod wire;

@@ -26,6 +26,21 @@ pub enum Level {
     Rehearse,
 }
 
+impl Level {
+    /// Every level, cheap to real.
+    pub const ALL: [Self; 4] = [Self::Wire, Self::Check, Self::Simulate, Self::Rehearse];
+
+    /// Its subcommand.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Wire => "wire",
+            Self::Check => "check",
+            Self::Simulate => "simulate",
+            Self::Rehearse => "rehearse",
+        }
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

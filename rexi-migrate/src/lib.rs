@@ -16,6 +16,7 @@ pub mod migration;
 pub mod train;
 pub mod check;
 pub mod simulation;
+pub mod mutation;
 pub mod control;
 pub mod process;
 pub mod node;

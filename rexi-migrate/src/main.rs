@@ -40,6 +40,10 @@ enum Subcommands {
     Wire(cli::wire::WireArgs),
     Check(cli::check::CheckArgs),
     Simulate(cli::simulate::SimulateArgs),
+    #[cfg(feature = "mutants")]
+    Mutants(cli::mutants::MutantsArgs),
+    #[cfg(feature = "mutants")]
+    History(cli::mutants::HistoryArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
     Node(NodeArgs),
@@ -117,6 +121,10 @@ fn main() -> ExitCode {
         Subcommands::Wire(args) => cli::wire::run(args),
         Subcommands::Check(args) => cli::check::run(&args),
         Subcommands::Simulate(args) => cli::simulate::run(&args),
+        #[cfg(feature = "mutants")]
+        Subcommands::Mutants(args) => cli::mutants::run(&args),
+        #[cfg(feature = "mutants")]
+        Subcommands::History(args) => cli::mutants::history(&args),
         Subcommands::Node(args) => return node::run(args),
     };
     ended.unwrap_or_else(|(code, report)| {

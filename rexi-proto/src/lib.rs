@@ -63,4 +63,4 @@ pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
 pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
 pub use server::{Caller, CastRequest, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
 pub use version::{VersionRange, WireVersion};
-pub use wire::{LENGTH_BYTES, decode, encode};
+pub use wire::{LENGTH_BYTES, decode, decode_by, encode, encode_by};

@@ -10,7 +10,7 @@ use crate::search::{Broken, Path};
 use crate::trace::{Event, Place, Trace};
 
 /// The trace of a path, and of what breaks at its end if something does.
-pub(super) fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Trace {
+pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Trace {
     let lanes = (0..path.start.nodes.len()).map(|index| name(index).to_string());
     let mut trace = Trace { lanes: lanes.collect(), events: Vec::new() };
     for (index, node) in path.start.nodes.iter().enumerate() {

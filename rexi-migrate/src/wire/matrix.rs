@@ -12,7 +12,9 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
-use rexi_proto::{DecodeError, LENGTH_BYTES, WIRE_VERSIONS, WireVersion, decode, emitted, encode};
+use rexi_proto::{
+    DecodeError, LENGTH_BYTES, Message, Mutants, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
+};
 
 use super::lock::{FrameLock, Lock, LockError};
 use super::sample::carried;
@@ -28,6 +30,7 @@ pub struct Matrix {
     pub cells: BTreeMap<String, BTreeMap<(u16, u16), Cell>>,
     /// Frames that fared otherwise than they must, in words; the first 20.
     pub wrong: Vec<String>,
+    mutants: Mutants,
 }
 
 /// What became of the frames of one kind between two versions.
@@ -44,25 +47,34 @@ pub struct Cell {
 /// Frames that are told of when they fare otherwise than they must.
 const WRONG_MAX: usize = 20;
 
-/// Lets every version read `generated` frames of each kind of every version, and all golden ones.
+/// A frame, and where it comes from.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    layout: &'a FrameLock,
+    bytes: &'a [u8],
+    golden: bool,
+}
+
+/// Lets every version read `generated` frames of each kind of every version, and all golden ones, by a codec that may be
+/// broken on purpose.
 ///
 /// # Errors
 /// [`LockError::NoSchema`].
-pub fn matrix(generated: usize, seed: u64) -> Result<Matrix, LockError> {
+pub fn matrix(generated: usize, seed: u64, mutants: Mutants) -> Result<Matrix, LockError> {
     let lock = Lock::of_this_build()?;
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut matrix = Matrix::default();
+    let mut matrix = Matrix { mutants, ..Matrix::default() };
     for writer in WIRE_VERSIONS {
-        for (&kind, frame) in &lock.versions[&writer.to_string()] {
+        for (&kind, layout) in &lock.versions[&writer.to_string()] {
             let drawn = (0..generated).map(|_| {
                 let mut bytes = vec![first_byte(kind, writer)];
-                bytes.extend(carried(&frame.layout, &mut rng).encode(&frame.layout));
-                bytes
+                bytes.extend(carried(&layout.layout, &mut rng).encode(&layout.layout));
+                (bytes, false)
             });
-            let frames: Vec<_> = golden_frames(first_byte(kind, writer)).chain(drawn).collect();
-            for bytes in frames {
+            let golden = golden_frames(first_byte(kind, writer)).map(|bytes| (bytes, true));
+            for (bytes, golden) in golden.chain(drawn) {
                 for reader in WIRE_VERSIONS {
-                    matrix.read(frame, (writer, reader), &bytes);
+                    matrix.read(Frame { layout, bytes: &bytes, golden }, (writer, reader));
                 }
             }
         }
@@ -91,16 +103,69 @@ impl Matrix {
         self.cells.values().flat_map(BTreeMap::values).map(of).sum()
     }
 
-    fn read(&mut self, frame: &FrameLock, (writer, reader): (WireVersion, WireVersion), bytes: &[u8]) {
-        let fared = if writer == reader { own(frame, reader, bytes) } else { foreign(reader, bytes) };
-        self.note(&frame.kind, (writer, reader), bytes, fared);
+    fn read(&mut self, frame: Frame<'_>, (writer, reader): (WireVersion, WireVersion)) {
+        let fared = if writer == reader { self.own(frame, reader) } else { self.foreign(frame, writer, reader) };
+        self.note(&frame.layout.kind, (writer, reader), frame.bytes, fared);
+    }
+
+    fn decode(&self, version: WireVersion, bytes: &[u8]) -> Result<Message, DecodeError> {
+        decode_by(version, bytes, self.mutants)
+    }
+
+    /// A frame of the reader's own version: the same value, or a typed error where a field has no such value; and
+    /// nothing but an error once a byte is missing or follows.
+    fn own(&self, frame: Frame<'_>, version: WireVersion) -> Result<bool, String> {
+        let Frame { layout, bytes, golden } = frame;
+        let payload = layout.layout.payload;
+        for short in (0..bytes.len()).filter(|_| !payload) {
+            if let Ok(read) = self.decode(version, &bytes[..short]) {
+                return Err(format!("its first {short} bytes are read as {read:?}"));
+            }
+        }
+        let longer = [bytes, &[0]].concat();
+        if let (false, Ok(read)) = (payload, self.decode(version, &longer)) {
+            return Err(format!("with a byte behind it, it is read as {read:?}"));
+        }
+        let message = match self.decode(version, bytes) {
+            Ok(message) => message,
+            Err(error) if golden => return Err(format!("was read by every release so far, and is refused: {error}")),
+            Err(_) => return Ok(false),
+        };
+        if !emitted(message.kind(), version) {
+            return Ok(true);
+        }
+        let mut again = BytesMut::new();
+        encode_by(version, &message, u32::MAX, &mut again, self.mutants)
+            .map_err(|error| format!("cannot be written again: {error}"))?;
+        // What nobody emits is read as its emitted twin, and written so.
+        let twin = message.kind() as u8 != bytes[0] & !VERSION_BITS;
+        if twin || again[LENGTH_BYTES..] == *bytes {
+            Ok(true)
+        } else {
+            Err(format!("is written again as {:02x?}", &again[LENGTH_BYTES..]))
+        }
+    }
+
+    /// A frame of another version is refused for that; and what a version does not emit is not written in it.
+    fn foreign(&self, frame: Frame<'_>, writer: WireVersion, reader: WireVersion) -> Result<bool, String> {
+        match self.decode(reader, frame.bytes) {
+            Err(DecodeError::OtherVersion { .. }) => {}
+            other => return Err(format!("gives {other:?}")),
+        }
+        if let Ok(message) = self.decode(writer, frame.bytes)
+            && !emitted(message.kind(), reader)
+            && encode_by(reader, &message, u32::MAX, &mut BytesMut::new(), self.mutants).is_ok()
+        {
+            return Err(format!("is written in {reader}, which does not emit it"));
+        }
+        Ok(false)
     }
 
     /// Kinds that the version does not have, each with an empty body and with one byte.
     fn unknown_kinds(&mut self, version: WireVersion, known: &BTreeMap<u8, FrameLock>) {
         for kind in (0..KINDS).filter(|kind| !known.contains_key(kind)) {
             for bytes in [vec![first_byte(kind, version)], vec![first_byte(kind, version), 0]] {
-                let fared = match decode(version, &bytes) {
+                let fared = match self.decode(version, &bytes) {
                     Err(DecodeError::UnknownKind { .. }) => Ok(false),
                     other => Err(format!("kind {kind} is not in {version}, and gives {other:?}")),
                 };
@@ -121,41 +186,6 @@ impl Matrix {
                 }
             }
         }
-    }
-}
-
-/// A frame of the reader's own version: the same value, or a typed error where a field has no such value; and nothing
-/// but an error once a byte is missing or follows.
-fn own(frame: &FrameLock, version: WireVersion, bytes: &[u8]) -> Result<bool, String> {
-    for short in (0..bytes.len()).filter(|_| !frame.layout.payload) {
-        if let Ok(read) = decode(version, &bytes[..short]) {
-            return Err(format!("its first {short} bytes are read as {read:?}"));
-        }
-    }
-    let longer = [bytes, &[0]].concat();
-    if let (false, Ok(read)) = (frame.layout.payload, decode(version, &longer)) {
-        return Err(format!("with a byte behind it, it is read as {read:?}"));
-    }
-    let Ok(message) = decode(version, bytes) else { return Ok(false) };
-    if !emitted(message.kind(), version) {
-        return Ok(true);
-    }
-    let mut again = BytesMut::new();
-    encode(version, &message, u32::MAX, &mut again).map_err(|error| format!("cannot be written again: {error}"))?;
-    // What nobody emits is read as its emitted twin, and written so.
-    let twin = message.kind() as u8 != bytes[0] & !VERSION_BITS;
-    if twin || again[LENGTH_BYTES..] == *bytes {
-        Ok(true)
-    } else {
-        Err(format!("is written again as {:02x?}", &again[LENGTH_BYTES..]))
-    }
-}
-
-/// A frame of another version is refused for that.
-fn foreign(version: WireVersion, bytes: &[u8]) -> Result<bool, String> {
-    match decode(version, bytes) {
-        Err(DecodeError::OtherVersion { .. }) => Ok(false),
-        other => Err(format!("gives {other:?}")),
     }
 }
 

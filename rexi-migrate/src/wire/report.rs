@@ -39,7 +39,7 @@ pub fn report(evolutions: u64, seed: u64, progress: &mut dyn FnMut(u64)) -> Resu
         let invariant = change.breaks.unwrap_or(Invariant::S8);
         report.breaches.push(breach(invariant, format!("not as it is locked: {change}"), 1, "rexi-migrate wire lock"));
     }
-    let read = matrix(GENERATED, seed)?;
+    let read = matrix(GENERATED, seed, rexi_proto::Mutants::default())?;
     for wrong in &read.wrong {
         report.breaches.push(breach(Invariant::S8, wrong.clone(), 1, "rexi-migrate wire matrix"));
     }

@@ -19,7 +19,7 @@ fn the_lock_that_is_checked_in_is_this_builds() {
 
 #[test]
 fn every_version_reads_every_other_as_it_must() {
-    let read = matrix(30, 7).expect("the layouts can be told");
+    let read = matrix(30, 7, rexi_proto::Mutants::default()).expect("the layouts can be told");
     assert!(read.wrong.is_empty(), "{read}");
     // Each kind is read as itself by its own version, and refused by the others.
     assert!(read.same() > 1_000 && read.refused() > 2 * read.same(), "{read}");

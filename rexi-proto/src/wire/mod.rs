@@ -38,7 +38,10 @@ pub fn encode(
 }
 
 /// As [`encode`], by a node that may be broken on purpose.
-pub(crate) fn encode_by(
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_by(
     version: WireVersion,
     message: &Message,
     frame_bytes_max: u32,
@@ -77,7 +80,10 @@ pub fn decode(version: WireVersion, frame: &[u8]) -> Result<Message, DecodeError
 }
 
 /// As [`decode`], by a node that may be broken on purpose.
-pub(crate) fn decode_by(version: WireVersion, frame: &[u8], mutants: Mutants) -> Result<Message, DecodeError> {
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_by(version: WireVersion, frame: &[u8], mutants: Mutants) -> Result<Message, DecodeError> {
     let (&first, body) = frame.split_first().ok_or(DecodeError::FrameLength { claimed: 0, max: u32::MAX })?;
     if first & VERSION_BITS != version_bits(version) {
         return Err(DecodeError::OtherVersion { first, version });

@@ -1,0 +1,233 @@
+//! `rexi-migrate mutants` and `rexi-migrate history`: the protocol broken on purpose, and who notices.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_migrate::level::Level;
+use rexi_migrate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
+use rexi_migrate::report::Conclusion;
+
+use super::{COULD_NOT_TELL, USAGE, write_json};
+
+/// Breaks every guard of the protocol on purpose, one after the other, and shows which level of the verification notices,
+/// by which invariant, in how many steps. One whose second guard covers it is tried without that guard, too.
+///
+/// Exit codes: 0 every one is noticed or covered as it says, 1 one is not, 2 wrong usage, 3 could not tell.
+#[derive(Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Only these: names of variants, several at once with commas between, or ids of SAFETY.md such as M24. [default: all]
+    #[arg(value_name = "NAMES", value_parser = parse_subject)]
+    subjects: Vec<String>,
+    #[command(flatten)]
+    how: HowArgs,
+    /// Writes the score to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Replays a bug of the original's upgrade, and shows the invariant that it broke; or says why it cannot be here.
+///
+/// Exit codes: 0 every bug asked for is noticed or impossible, 1 one is not, 2 wrong usage, 3 could not tell.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The bugs: G1 to G18.
+    #[arg(value_name = "ID", value_parser = parse_bug, required_unless_present = "all")]
+    ids: Vec<String>,
+    /// All of them.
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+    #[command(flatten)]
+    how: HowArgs,
+}
+
+#[derive(Debug, Args)]
+struct HowArgs {
+    /// The levels that try: some of wire, check, simulate, rehearse. A rehearsal takes half a minute a variant.
+    #[arg(long, value_delimiter = ',', default_value = "wire,check,simulate", value_parser = parse_level)]
+    levels: Vec<Level>,
+    /// States that `check` meets in each scope at most.
+    #[arg(long, default_value_t = 60_000)]
+    budget_states: u64,
+    /// Scenarios that `simulate` plays at most.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
+    scenarios: u64,
+    /// Seed of all that is drawn.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Shows no progress, the report alone.
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn parse_level(text: &str) -> Result<Level, String> {
+    let known = || Level::ALL.map(Level::word).join(", ");
+    Level::ALL.into_iter().find(|level| level.word() == text).ok_or_else(|| format!("use some of {}", known()))
+}
+
+fn parse_subject(text: &str) -> Result<String, String> {
+    if all_hunts().iter().any(|hunt| hunt.is(text)) || Hunt::of_names(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    let known: Vec<String> = all_hunts().into_iter().filter(|hunt| !hunt.ids.is_empty()).map(|hunt| hunt.name).collect();
+    Err(format!("{text:?} is no variant and no planted id: use an id of SAFETY.md, or some of {}", known.join(", ")))
+}
+
+fn parse_bug(text: &str) -> Result<String, String> {
+    let known = BUGS.iter().any(|bug| bug.id == text);
+    if known { Ok(text.to_owned()) } else { Err(format!("{text:?} is no bug of the list: use G1 to G18")) }
+}
+
+fn all_hunts() -> Vec<Hunt> {
+    hunts().expect("every type of this build's wire has a schema, as its tests show")
+}
+
+/// Tries the variants, and gives the exit code of the score.
+pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, (u8, Report)> {
+    let started = Instant::now();
+    let subjects = subjects(&args.subjects);
+    let hunted = args.how.hunt(&subjects)?;
+    let score = Score::new(hunted, args.command(), elapsed_ms(started));
+    // A part of all says nothing of the ids that it leaves out.
+    let whole = args.subjects.is_empty();
+    print(&if whole { score.to_text() } else { score.hunted.iter().map(Hunted::to_text).collect() });
+    if let Some(file) = &args.json {
+        write_json(file, &score)?;
+    }
+    let full = if whole { score.is_full() } else { score.hunted.iter().all(|hunted| hunted.fate != Fate::Alive) };
+    Ok(verdict(full).into())
+}
+
+/// Replays the bugs, and gives the exit code.
+pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, (u8, Report)> {
+    let mut all_shown = true;
+    for bug in BUGS.iter().filter(|bug| args.all || args.ids.iter().any(|id| id == bug.id)) {
+        print(&format!("{}: {} ({})\n", bug.id, bug.what, bug.oracles));
+        if let How::Impossible { construction, held_by } = bug.how {
+            print(&format!("  impossible here: {construction}\n  held by {held_by}\n\n"));
+            continue;
+        }
+        let hunted = args.how.hunt(&standing(bug))?;
+        all_shown &= !hunted.is_empty() && hunted.iter().all(|hunted| hunted.fate != Fate::Alive);
+        hunted.iter().for_each(|hunted| print(&hunted.to_text()));
+    }
+    Ok(verdict(all_shown).into())
+}
+
+/// The variants that stand for a bug.
+fn standing(bug: &Entry) -> Vec<Hunt> {
+    all_hunts().into_iter().filter(|hunt| hunt.is(bug.id) || hunt.is(bug.wire_id())).collect()
+}
+
+fn subjects(names: &[String]) -> Vec<Hunt> {
+    if names.is_empty() {
+        return all_hunts();
+    }
+    let of = |name: &String| {
+        let known: Vec<Hunt> = all_hunts().into_iter().filter(|hunt| hunt.is(name)).collect();
+        if known.is_empty() { Hunt::of_names(name).into_iter().collect() } else { known }
+    };
+    names.iter().flat_map(of).collect()
+}
+
+fn verdict(full: bool) -> Conclusion {
+    if full { Conclusion::Safe } else { Conclusion::Unsafe }
+}
+
+fn elapsed_ms(started: Instant) -> u64 {
+    started.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// Nobody may be left to read it; the exit code still tells.
+fn print(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
+}
+
+impl HowArgs {
+    fn budget(&self) -> Result<Budget, (u8, Report)> {
+        let program = std::env::current_exe()
+            .into_diagnostic()
+            .wrap_err("cannot tell where this executable lies")
+            .map_err(|report| (COULD_NOT_TELL, report))?;
+        Ok(Budget {
+            frames: FRAMES,
+            states_max: self.budget_states,
+            scenarios: self.scenarios,
+            program,
+            levels: self.levels.clone(),
+            seed: self.seed,
+        })
+    }
+
+    fn hunt(&self, subjects: &[Hunt]) -> Result<Vec<Hunted>, (u8, Report)> {
+        if subjects.is_empty() {
+            return Err((USAGE, miette!("nothing is planted under that name")));
+        }
+        let budget = self.budget()?;
+        let bar = Bar::new(subjects.len(), self.quiet);
+        // What a variant panics with is told in its row.
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        let hunted = subjects.iter().map(|subject| {
+            bar.show(&subject.name);
+            hunt(subject, &budget)
+        });
+        let hunted = hunted.collect();
+        std::panic::set_hook(hook);
+        Ok(hunted)
+    }
+}
+
+impl MutantsArgs {
+    fn command(&self) -> String {
+        let HowArgs { levels, budget_states, scenarios, seed, .. } = &self.how;
+        let levels = levels.iter().map(|level| level.word()).collect::<Vec<_>>().join(",");
+        let subjects: String = self.subjects.iter().map(|subject| format!(" {subject}")).collect();
+        format!(
+            "rexi-migrate mutants{subjects} --levels {levels} --budget-states {budget_states} --scenarios {scenarios} \
+             --seed {seed}"
+        )
+    }
+}
+
+/// Variant after variant, with the time left.
+struct Bar {
+    bar: ProgressBar,
+    quiet: bool,
+    live: bool,
+    all: usize,
+}
+
+impl Bar {
+    fn new(all: usize, quiet: bool) -> Self {
+        let live = std::io::stderr().is_terminal();
+        let target = if live && !quiet { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(all as u64), target);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar, quiet, live, all }
+    }
+
+    fn show(&self, name: &str) {
+        if !self.live && !self.quiet {
+            let _ = writeln!(std::io::stderr(), "{} of {}: {name}", self.bar.position() + 1, self.all);
+        }
+        self.bar.set_message(name.to_owned());
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Generated frames of each kind and version.
+const FRAMES: usize = 50;

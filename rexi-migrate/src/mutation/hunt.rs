@@ -1,0 +1,318 @@
+//! Tries one broken variant at every level, from cheap to real, and says what each noticed.
+//!
+//! In: a variant of the core, or a break of the wire, and how much each level may look at. Out: what was found. Where a
+//! second guard covers the variant, it is tried by itself first, which nobody may notice, and then without that guard.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rexi_proto::{Mutant, Mutants};
+use serde_json::Value;
+
+use super::score::{Cover, Fate, Found, Hunted, Tried};
+use crate::check::{Cluster, Operator, Scope, suite, trace};
+use crate::invariant::Invariant;
+use crate::level::Level;
+use crate::search::{Broken, End, Options, search};
+use crate::simulation::{self, Campaign, Rule, Simulation};
+use crate::train::DEFAULT;
+use crate::wire;
+
+/// How much each level may look at.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// L0: generated frames of each kind and version.
+    pub frames: usize,
+    /// L1: states of each scope.
+    pub states_max: u64,
+    /// L2: scenarios.
+    pub scenarios: u64,
+    /// L3: the executable, with the variants in it, that rehearses.
+    pub program: PathBuf,
+    /// The levels that try.
+    pub levels: Vec<Level>,
+    /// Seed of all of it.
+    pub seed: u64,
+}
+
+/// One to try.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// Its name, or names with commas between.
+    pub name: String,
+    /// The ids of SAFETY.md that it stands for.
+    pub ids: Vec<String>,
+    sentence: String,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Wire(wire::Planted),
+    Core { on: Mutants, cover: Option<Covered> },
+}
+
+/// A second guard: what it is, who is covered by it, who takes it away.
+#[derive(Clone, Debug)]
+struct Covered {
+    guard: &'static str,
+    alone: Mutants,
+    with: Vec<String>,
+}
+
+/// All that there are: breaks of the wire, every variant of the core in the order of its declaration, pairs.
+///
+/// # Errors
+/// [`wire::LockError`] where a type of the wire has no schema.
+pub fn hunts() -> Result<Vec<Hunt>, wire::LockError> {
+    let of_wire = wire::mutants()?.into_iter().map(Hunt::of_wire);
+    let of_core = Mutant::ALL.iter().map(Hunt::of_core);
+    let pairs = PAIRS.iter().map(|names| Hunt::of_names(names).expect("a pair has known names"));
+    Ok(of_wire.chain(of_core).chain(pairs).collect())
+}
+
+/// Guards that stand behind each other and are taken away together: skew, readiness, and a stale view.
+const PAIRS: [&str; 4] = [
+    "wire-unchecked,unknown-is-ready",
+    "wire-unchecked,hosts-unchecked,first-release-believed",
+    "kill-follows-phase,resume-keeps-jobs",
+    "late-per-node-servers,own-phase-gate",
+];
+
+impl Hunt {
+    fn of_wire(planted: wire::Planted) -> Self {
+        Self {
+            name: planted.what.to_owned(),
+            ids: vec![planted.id.to_owned()],
+            sentence: format!("On the wire, {}.", planted.what),
+            what: What::Wire(planted),
+        }
+    }
+
+    fn of_core(planted: &'static rexi_proto::Planted) -> Self {
+        let alone = Mutants::default().with(planted.mutant);
+        let name = |&mutant: &Mutant| Mutants::default().with(mutant).names();
+        let cover = planted.covered_by.map(|guard| Covered {
+            guard,
+            alone,
+            with: planted.with.iter().map(name).collect(),
+        });
+        Self {
+            name: planted.name.to_owned(),
+            ids: planted.ids.split(' ').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+            sentence: planted.sentence.to_owned(),
+            what: What::Core { on: planted.with.iter().fold(alone, |on, &mutant| on.with(mutant)), cover },
+        }
+    }
+
+    /// Whether it has that name, or stands for that id.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.ids.iter().any(|id| id == name)
+    }
+
+    /// Several variants of the core at once, or a declared one by its name alone.
+    ///
+    /// # Errors
+    /// The first name that no variant has.
+    pub fn of_names(names: &str) -> Result<Self, String> {
+        if let Some(planted) = Mutant::ALL.iter().find(|planted| planted.name == names) {
+            return Ok(Self::of_core(planted));
+        }
+        let on = Mutants::from_names(names)?;
+        let sentences = Mutant::ALL.iter().filter(|planted| on.names().split(',').any(|name| name == planted.name));
+        let sentence = sentences.map(|planted| planted.sentence).collect::<Vec<_>>().join(" ");
+        Ok(Self { name: on.names(), ids: Vec::new(), sentence, what: What::Core { on, cover: None } })
+    }
+}
+
+/// Tries it at every level.
+pub fn hunt(hunt: &Hunt, budget: &Budget) -> Hunted {
+    let (tried, cover) = match &hunt.what {
+        What::Wire(planted) => (vec![of_wire(planted)], None),
+        What::Core { on, cover } => (levels(*on, budget), cover.as_ref().map(|covered| covered.try_alone(budget))),
+    };
+    let noticed = |tried: &[Tried]| tried.iter().any(|tried| tried.found.is_some());
+    let fate = match &cover {
+        _ if !noticed(&tried) => Fate::Alive,
+        Some(cover) if !noticed(&cover.alone) => Fate::Equivalent,
+        _ => Fate::Killed,
+    };
+    let Hunt { name, ids, sentence, .. } = hunt.clone();
+    Hunted { name, ids, sentence, fate, tried, cover }
+}
+
+impl Covered {
+    fn try_alone(&self, budget: &Budget) -> Cover {
+        Cover { guard: self.guard.to_owned(), with: self.with.clone(), alone: levels(self.alone, budget) }
+    }
+}
+
+fn levels(mutants: Mutants, budget: &Budget) -> Vec<Tried> {
+    let one = |level: &Level| match level {
+        Level::Wire => by_frames(mutants, budget),
+        Level::Check => by_states(mutants, budget),
+        Level::Simulate => by_scenarios(mutants, budget),
+        Level::Rehearse => by_rehearsal(mutants, budget),
+    };
+    budget.levels.iter().map(one).collect()
+}
+
+fn of_wire(planted: &wire::Planted) -> Tried {
+    let found = planted.breaks.map(|invariant| Found {
+        invariant: Some(invariant),
+        what: planted.said.clone(),
+        steps: 1,
+        trace: None,
+        command: "rexi-migrate wire report".to_owned(),
+    });
+    Tried { level: Level::Wire, found, looked_at: "every layout of the two locks".to_owned() }
+}
+
+/// L0: every version's frames by every version, with this codec.
+fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
+    let read = wire::matrix(budget.frames, budget.seed, mutants).expect("the layouts were told before");
+    let found = read.wrong.first().map(|what| Found {
+        invariant: Some(if what.contains("does not emit") { Invariant::S9 } else { Invariant::S8 }),
+        what: what.clone(),
+        steps: 1,
+        trace: None,
+        command: command(Level::Wire, mutants),
+    });
+    Tried { level: Level::Wire, found, looked_at: format!("{} frames", read.frames()) }
+}
+
+/// L1: the scopes of `check` for two nodes, and operators who make every mistake, on two and on three.
+fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
+    let (mut states, mut found, mut bounded) = (0, None, 0);
+    for scope in scopes(mutants) {
+        let options = Options { states_max: budget.states_max, reach_goal: scope.reach_goal, ..Options::default() };
+        let model = Cluster::new(scope.clone());
+        let searched = catch_unwind(AssertUnwindSafe(|| search(&model, &options, &mut |_| ())));
+        let case = |broken: Option<Broken>, path: &crate::search::Path<Cluster>| Found {
+            invariant: Some(broken.as_ref().map_or(Invariant::L4, |broken| broken.invariant)),
+            what: broken.as_ref().map_or_else(
+                || "from here the upgrade cannot be brought to its end".to_owned(),
+                |broken| broken.what.clone(),
+            ),
+            steps: path.steps.len(),
+            trace: Some(trace(&scope, path, broken.as_ref())),
+            command: command(Level::Check, mutants),
+        };
+        match searched {
+            Ok(outcome) => {
+                states += outcome.tally.states;
+                found = match outcome.end {
+                    End::Exhausted => None,
+                    End::Bounded(_) => {
+                        bounded += 1;
+                        None
+                    }
+                    End::Broken(broken, path) => Some(case(Some(broken), &path)),
+                    End::Stuck(path) => Some(case(None, &path)),
+                };
+            }
+            Err(panic) => found = Some(panicked(&*panic, command(Level::Check, mutants))),
+        }
+        if found.is_some() {
+            break;
+        }
+    }
+    let bounded = if bounded > 0 { format!(", {bounded} scopes up to their bound") } else { String::new() };
+    Tried { level: Level::Check, found, looked_at: format!("{states} states{bounded}") }
+}
+
+fn scopes(mutants: Mutants) -> Vec<Scope> {
+    let train = DEFAULT.parse().expect("the default train");
+    let careless = |nodes, jobs| Scope {
+        nodes,
+        jobs,
+        crashes: 1,
+        operator: Operator::Careless,
+        reach_goal: false,
+        mutants,
+        ..Scope::new("an operator who makes every mistake")
+    };
+    let mut scopes = suite(2, 1, &train, mutants);
+    scopes.extend([careless(2, 1), careless(3, 0)]);
+    scopes.push(Scope { nodes: 3, jobs: 0, rollbacks: 1, flips: 1, mutants, ..Scope::new("three nodes, to and fro") });
+    scopes
+}
+
+/// L2: scenarios of one seed, until one fails.
+fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
+    let scenarios = simulation::Budget::Scenarios(budget.scenarios);
+    let simulation = Simulation::new().mutants(mutants);
+    let campaign = Campaign { simulation, budget: scenarios, ..Campaign::new(budget.seed) };
+    let tally = campaign.run(|_| ());
+    let found = tally.failure.map(|failure| {
+        let outcome = &failure.outcome;
+        let command = format!("rexi-migrate simulate --plan '{}' --mutant {}", outcome.plan, mutants.names());
+        match outcome.breaches.first() {
+            Some(breach) => Found {
+                invariant: match breach.rule {
+                    Rule::Listed(invariant) => Some(invariant),
+                    Rule::Own => None,
+                },
+                what: breach.what.clone(),
+                steps: outcome.plan.ops.len(),
+                trace: Some(outcome.trace()),
+                command,
+            },
+            None => Found {
+                invariant: None,
+                what: failure.panicked.or(failure.differs).unwrap_or_default(),
+                steps: failure.found.ops.len(),
+                trace: None,
+                command,
+            },
+        }
+    });
+    Tried { level: Level::Simulate, found, looked_at: format!("{} scenarios", tally.scenarios) }
+}
+
+/// L3: processes.
+fn by_rehearsal(mutants: Mutants, budget: &Budget) -> Tried {
+    let seed = budget.seed.to_string();
+    let names = mutants.names();
+    let args =
+        ["rehearse", "--nodes", "3", "--rate", "2000", "--dwell-ms", "400", "--seed", &seed, "--mutant", &names];
+    let again = format!("rexi-migrate {}", args.join(" "));
+    let file = tempfile::NamedTempFile::new().and_then(|file| {
+        let mut rehearse = Command::new(&budget.program);
+        rehearse.args(args).arg("--quiet").arg("--json").arg(file.path());
+        rehearse.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        std::fs::read(file.path())
+    });
+    let report: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
+    let Some(report) = report else {
+        let looked_at = "a rehearsal that could not be run".to_owned();
+        return Tried { level: Level::Rehearse, found: None, looked_at };
+    };
+    let steps = report["steps"].as_array().map_or(0, Vec::len);
+    let found = (report["verdict"] == "unsafe").then(|| rehearsed(&report, steps, again));
+    Tried { level: Level::Rehearse, found, looked_at: format!("a rehearsal of {steps} steps") }
+}
+
+fn rehearsed(report: &Value, steps: usize, command: String) -> Found {
+    let first = &report["findings"][0];
+    let id = first["invariant"].as_str().unwrap_or_default();
+    Found {
+        invariant: Invariant::ALL.iter().copied().find(|invariant| invariant.to_string() == id),
+        what: first["what"].as_str().or(report["halt"].as_str()).unwrap_or("a step did not go through").to_owned(),
+        steps,
+        trace: None,
+        command,
+    }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send), command: String) -> Found {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason");
+    Found { invariant: None, what: format!("it panicked: {text}"), steps: 0, trace: None, command }
+}
+
+/// The command that looks for it again at this level.
+fn command(level: Level, mutants: Mutants) -> String {
+    format!("rexi-migrate mutants {} --levels {}", mutants.names(), level.word())
+}

@@ -1,0 +1,254 @@
+//! What came of all mutants: who was noticed, at which level, by which invariant, in how many steps.
+
+use std::fmt::{self, Write};
+
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+use super::catalogue::{BUGS, Entry, How, MUTANTS};
+use crate::invariant::Invariant;
+use crate::level::Level;
+use crate::trace::Trace;
+
+/// What one level made of a mutant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// The level.
+    pub level: Level,
+    /// What it noticed; `None` for nothing.
+    pub found: Option<Found>,
+    /// How much it looked at, in words.
+    pub looked_at: String,
+}
+
+/// A mutant that was noticed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// What it broke; `None` where the program itself gave up, by an assertion or a bound.
+    pub invariant: Option<Invariant>,
+    /// What happened, in a sentence.
+    pub what: String,
+    /// Steps of the case: of the shortest trace, or of the shrunk plan.
+    pub steps: usize,
+    /// The case.
+    pub trace: Option<Trace>,
+    /// The command that shows it again.
+    pub command: String,
+}
+
+/// A broken variant, and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Hunted {
+    /// Its name.
+    pub name: String,
+    /// The ids of SAFETY.md that it stands for.
+    pub ids: Vec<String>,
+    /// What it does, in a sentence.
+    pub sentence: String,
+    /// What came of it.
+    pub fate: Fate,
+    /// Level by level, with the mutants that take its second guard away, if it has one.
+    pub tried: Vec<Tried>,
+    /// The second guard, where it has one.
+    pub cover: Option<Cover>,
+}
+
+/// A second guard, which makes a mutant equivalent by itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cover {
+    /// The guard.
+    pub guard: String,
+    /// The mutants that take it away.
+    pub with: Vec<String>,
+    /// The mutant by itself, level by level: none may notice it.
+    pub alone: Vec<Tried>,
+}
+
+/// What came of a mutant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Noticed by itself.
+    Killed,
+    /// Not noticed by itself, as its second guard says; noticed once that is gone.
+    Equivalent,
+    /// There is nothing that could go wrong so.
+    Impossible,
+    /// Not noticed.
+    Alive,
+}
+
+/// An id of SAFETY.md, and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The id.
+    pub id: String,
+    /// What goes wrong.
+    pub what: String,
+    /// The invariants that are to notice it.
+    pub oracles: String,
+    /// Of the variants that stand for it: alive if one is, equivalent if all are.
+    pub fate: Fate,
+    /// Their names.
+    pub planted: Vec<String>,
+    /// Why it cannot be here, and the test that holds that.
+    pub impossible: Option<(String, String)>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Score {
+    /// The broken variants.
+    pub hunted: Vec<Hunted>,
+    /// The mutants of SAFETY.md.
+    pub mutants: Vec<Row>,
+    /// The historical bugs of SAFETY.md.
+    pub bugs: Vec<Row>,
+    /// The command that does it again.
+    pub command: String,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Killed => "killed",
+            Self::Equivalent => "equivalent",
+            Self::Impossible => "impossible",
+            Self::Alive => "ALIVE",
+        })
+    }
+}
+
+impl Hunted {
+    /// The first level that noticed it, and how.
+    pub fn first(&self) -> Option<(Level, &Found)> {
+        self.tried.iter().find_map(|tried| Some((tried.level, tried.found.as_ref()?)))
+    }
+}
+
+impl Score {
+    /// The score of these variants over all ids of SAFETY.md. An id whose variants were not tried counts as alive.
+    pub fn new(hunted: Vec<Hunted>, command: impl Into<String>, elapsed_ms: u64) -> Self {
+        let rows = |entries: &[Entry]| entries.iter().map(|entry| Row::of(entry, &hunted)).collect();
+        let (mutants, bugs) = (rows(&MUTANTS), rows(&BUGS));
+        Self { hunted, mutants, bugs, command: command.into(), elapsed_ms }
+    }
+
+    /// How many of the rows had this fate.
+    pub fn count(rows: &[Row], fate: Fate) -> usize {
+        rows.iter().filter(|row| row.fate == fate).count()
+    }
+
+    /// Whether nobody is alive.
+    pub fn is_full(&self) -> bool {
+        let alive = |rows| Self::count(rows, Fate::Alive) > 0;
+        !alive(&self.mutants) && !alive(&self.bugs) && self.hunted.iter().all(|hunted| hunted.fate != Fate::Alive)
+    }
+
+    /// As text for a terminal.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write_text(&mut text).expect("a string takes all that is written to it");
+        text
+    }
+
+    fn write_text(&self, out: &mut String) -> fmt::Result {
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["variant", "ids", "fate", "L0", "L1", "L2", "L3"]);
+        for hunted in &self.hunted {
+            let mut name = hunted.name.clone();
+            if let Some(cover) = &hunted.cover {
+                _ = write!(name, "\nwith {}", cover.with.join(", "));
+            }
+            let cell = |level| hunted.cell(level);
+            let levels = [Level::Wire, Level::Check, Level::Simulate, Level::Rehearse].map(cell);
+            let [wire, check, simulate, rehearse] = levels;
+            table.add_row([name, hunted.ids.join(" "), hunted.fate.to_string(), wire, check, simulate, rehearse]);
+        }
+        writeln!(out, "{table}")?;
+        for (name, rows) in [("mutants", &self.mutants), ("historical bugs", &self.bugs)] {
+            let count = |fate| Self::count(rows, fate);
+            writeln!(
+                out,
+                "{} {name}: {} killed, {} equivalent by themselves and killed with their second guard gone, \
+                 {} impossible here, {} alive",
+                rows.len(),
+                count(Fate::Killed),
+                count(Fate::Equivalent),
+                count(Fate::Impossible),
+                count(Fate::Alive)
+            )?;
+        }
+        for row in self.mutants.iter().chain(&self.bugs) {
+            match &row.impossible {
+                Some((construction, held_by)) => {
+                    writeln!(out, "{} {}: impossible: {construction} ({held_by})", row.id, row.what)?;
+                }
+                None if row.fate == Fate::Alive => writeln!(out, "{} {}: ALIVE", row.id, row.what)?,
+                None => {}
+            }
+        }
+        writeln!(out, "in {:.1} s; again: {}", self.elapsed_ms as f64 / 1e3, self.command)
+    }
+}
+
+impl Hunted {
+    /// As text for a terminal: each level, and the case that was found first.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{} ({}): {}\n", self.name, self.fate, self.sentence);
+        let mut shown = false;
+        for tried in &self.tried {
+            let _ = writeln!(text, "  {}: {} ({})", tried.level, self.cell(tried.level), tried.looked_at);
+            let Some(found) = &tried.found else { continue };
+            let _ = writeln!(text, "    {}\n    again: {}", found.what, found.command);
+            if let (false, Some(trace)) = (shown, &found.trace) {
+                let _ = write!(text, "{trace}");
+                shown = true;
+            }
+        }
+        if let Some(cover) = &self.cover {
+            let _ = writeln!(text, "  without {}, since alone it is covered: {}", cover.with.join(", "), cover.guard);
+            for tried in &cover.alone {
+                let found = tried.found.as_ref().map_or("nothing", |found| &found.what);
+                let _ = writeln!(text, "    alone, {}: {found} ({})", tried.level, tried.looked_at);
+            }
+        }
+        text + "\n"
+    }
+
+    fn cell(&self, level: Level) -> String {
+        let Some(tried) = self.tried.iter().find(|tried| tried.level == level) else { return String::new() };
+        match &tried.found {
+            Some(Found { invariant: Some(invariant), steps, .. }) => format!("{invariant} in {steps}"),
+            Some(Found { invariant: None, steps, .. }) => format!("panic in {steps}"),
+            None => "-".to_owned(),
+        }
+    }
+}
+
+impl Row {
+    fn of(entry: &Entry, hunted: &[Hunted]) -> Self {
+        let id = entry.wire_id();
+        let standing = hunted.iter().filter(|hunted| hunted.ids.iter().any(|of| of == id || of == entry.id));
+        let standing: Vec<&Hunted> = standing.collect();
+        let impossible = match entry.how {
+            How::Impossible { construction, held_by } => Some((construction.to_owned(), held_by.to_owned())),
+            _ => None,
+        };
+        let fates = || standing.iter().map(|hunted| hunted.fate);
+        let alive = fates().any(|fate| fate == Fate::Alive);
+        let fate = if alive { Fate::Alive } else { fates().min().unwrap_or(Fate::Alive) };
+        Self {
+            id: entry.id.to_owned(),
+            what: entry.what.to_owned(),
+            oracles: entry.oracles.to_owned(),
+            fate: if impossible.is_some() { Fate::Impossible } else { fate },
+            planted: standing.iter().map(|hunted| hunted.name.clone()).collect(),
+            impossible,
+        }
+    }
+}
