@@ -73,7 +73,8 @@ fn parse_subject(text: &str) -> Result<String, String> {
     if all_hunts().iter().any(|hunt| hunt.is(text)) || Hunt::of_names(text).is_ok() {
         return Ok(text.to_owned());
     }
-    let known: Vec<String> = all_hunts().into_iter().filter(|hunt| !hunt.ids.is_empty()).map(|hunt| hunt.name).collect();
+    let known: Vec<String> =
+        all_hunts().into_iter().filter(|hunt| !hunt.ids.is_empty()).map(|hunt| hunt.name).collect();
     Err(format!("{text:?} is no variant and no planted id: use an id of SAFETY.md, or some of {}", known.join(", ")))
 }
 

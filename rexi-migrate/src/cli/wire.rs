@@ -92,7 +92,8 @@ pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
         }
         WireCommand::Matrix { generated, seed } => {
             let seed = seed.unwrap_or_else(random);
-            let read = matrix(generated as usize, seed, rexi_proto::Mutants::default()).map_err(|error| no_schema(&error))?;
+            let read =
+                matrix(generated as usize, seed, rexi_proto::Mutants::default()).map_err(|error| no_schema(&error))?;
             println!("{read}\nagain: rexi-migrate wire matrix --generated {generated} --seed {seed}");
             Ok(if read.wrong.is_empty() { Conclusion::Safe } else { Conclusion::Unsafe }.into())
         }

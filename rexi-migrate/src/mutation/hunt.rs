@@ -93,11 +93,8 @@ impl Hunt {
     fn of_core(planted: &'static rexi_proto::Planted) -> Self {
         let alone = Mutants::default().with(planted.mutant);
         let name = |&mutant: &Mutant| Mutants::default().with(mutant).names();
-        let cover = planted.covered_by.map(|guard| Covered {
-            guard,
-            alone,
-            with: planted.with.iter().map(name).collect(),
-        });
+        let cover =
+            planted.covered_by.map(|guard| Covered { guard, alone, with: planted.with.iter().map(name).collect() });
         Self {
             name: planted.name.to_owned(),
             ids: planted.ids.split(' ').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
@@ -275,8 +272,7 @@ fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
 fn by_rehearsal(mutants: Mutants, budget: &Budget) -> Tried {
     let seed = budget.seed.to_string();
     let names = mutants.names();
-    let args =
-        ["rehearse", "--nodes", "3", "--rate", "2000", "--dwell-ms", "400", "--seed", &seed, "--mutant", &names];
+    let args = ["rehearse", "--nodes", "3", "--rate", "2000", "--dwell-ms", "400", "--seed", &seed, "--mutant", &names];
     let again = format!("rexi-migrate {}", args.join(" "));
     let file = tempfile::NamedTempFile::new().and_then(|file| {
         let mut rehearse = Command::new(&budget.program);
