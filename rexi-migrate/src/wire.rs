@@ -26,7 +26,7 @@ mod report;
 pub use diff::{Carrier, Change, Diff, Direction, Effect, compare};
 pub use functions::{Answer, FunctionLock};
 pub use lock::{FrameLock, LOCK_BYTES_MAX, LOCK_FORMAT_VERSION, Lock, LockError, RowLock};
-pub use matrix::{Cell, Matrix, matrix};
+pub use matrix::{Cell, Matrix, Wrong, matrix};
 pub use planted::{Planted, mutants};
 pub use relock::{Refused, Unshipped};
 pub use report::{GENERATED, LOCKED, report};

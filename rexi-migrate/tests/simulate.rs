@@ -127,7 +127,13 @@ fn extremes() -> Vec<Op> {
         let (node, one, other, from, to) = (n, n, n.wrapping_add(1), n, n.wrapping_add(1));
         let ms = if n == u8::MAX { u16::MAX } else { n.into() };
         all.extend(Work::ALL.iter().map(|&work| Op::Cast { from, to, work, count: n.min(9) }));
-        all.extend([Op::Kill { call: n }, Op::Gather { from }, Op::Act { node, number: ms }, Op::Pass { ms }]);
+        all.extend([
+            Op::Kill { call: n },
+            Op::KillAll { node },
+            Op::Gather { from },
+            Op::Act { node, number: ms },
+            Op::Pass { ms },
+        ]);
         for &how in Leave::ALL {
             all.extend([Op::Upgrade { node, how }, Op::RollBack { node, how }]);
         }

@@ -247,7 +247,8 @@ impl Link {
     pub(crate) fn take_unwritten(&mut self, out: &mut BytesMut) -> Vec<(BulkId, Bytes)> {
         std::mem::swap(&mut self.unwritten, out);
         if self.mutants.has(Mutant::WrittenTwice) {
-            self.unwritten.extend_from_slice(out);
+            let again = out.clone();
+            out.extend_from_slice(&again);
         }
         std::mem::take(&mut self.bulk)
     }

@@ -170,8 +170,8 @@ fn of_wire(planted: &wire::Planted) -> Tried {
 fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
     let read = wire::matrix(budget.frames, budget.seed, mutants).expect("the layouts were told before");
     let found = read.wrong.first().map(|what| Found {
-        invariant: Some(if what.contains("does not emit") { Invariant::S9 } else { Invariant::S8 }),
-        what: what.clone(),
+        invariant: Some(what.breaks),
+        what: what.what.clone(),
         steps: 1,
         trace: None,
         command: command(Level::Wire, mutants),
@@ -259,7 +259,7 @@ fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
             None => Found {
                 invariant: None,
                 what: failure.panicked.or(failure.differs).unwrap_or_default(),
-                steps: failure.found.ops.len(),
+                steps: outcome.plan.ops.len(),
                 trace: None,
                 command,
             },

@@ -201,20 +201,24 @@ impl Campaign {
         let found = self.plan(number);
         let outcome = match self.try_run(&found) {
             Ok(outcome) => outcome,
-            Err(text) => {
-                let outcome = Outcome::none(found.clone());
-                return Failure { number, found, outcome, differs: None, panicked: Some(text) };
+            Err(_) => {
+                let shrunk = self.shrink(number, &mut |plan| self.try_run(plan).is_err());
+                let panicked = self.try_run(&shrunk).err();
+                return Failure { number, found, outcome: Outcome::none(shrunk), differs: None, panicked };
             }
         };
         let Some(rule) = outcome.breaches.first().map(|breach| breach.rule) else {
             let differs = self.differs(&found, &outcome).or(Some("it failed once, and not again".to_owned()));
             return Failure { number, found, outcome, differs, panicked: None };
         };
-        let mut fails = |plan: &Plan| self.try_run(plan).is_ok_and(|outcome| outcome.breaks(rule));
-        let shrunk = shrink_tree(&mut *self.tree(number), &mut fails);
-        let shrunk = shrink(&shrunk, &mut fails);
+        let shrunk = self.shrink(number, &mut |plan| self.try_run(plan).is_ok_and(|outcome| outcome.breaks(rule)));
         let outcome = self.try_run(&shrunk).unwrap_or(outcome);
         Failure { number, found, outcome, differs: None, panicked: None }
+    }
+
+    fn shrink(&self, number: u64, fails: &mut dyn FnMut(&Plan) -> bool) -> Plan {
+        let shrunk = shrink_tree(&mut *self.tree(number), fails);
+        shrink(&shrunk, fails)
     }
 
     /// The report of what a run has come to. `command` does it all again, `again` one plan alone.
@@ -321,7 +325,8 @@ impl Failure {
     fn tell(&self, report: &mut LevelReport, again: &impl Fn(&Plan) -> String) {
         let Self { number, found, outcome, differs, panicked } = self;
         if let Some(text) = panicked {
-            report.doubts.push(format!("scenario {number} panicked: {text}; again: {}", again(found)));
+            let again = again(&outcome.plan);
+            report.doubts.push(format!("scenario {number} panicked: {text}; again: {again}"));
         }
         if let Some(differs) = differs {
             report.doubts.push(format!("scenario {number} is not the same twice: {differs}; again: {}", again(found)));

@@ -29,6 +29,11 @@ pub enum Op {
         /// Which: its place among those that are open, the oldest first, modulo their number.
         call: u8,
     },
+    /// A node kills all that it has open, at once.
+    KillAll {
+        /// Which node.
+        node: u8,
+    },
     /// A node asks all nodes, and is content with a majority.
     Gather {
         /// Who asks.
@@ -206,6 +211,8 @@ words! {
         Ask "ask",
         /// It answers with 40 KB, which travel beside the ordered lane.
         Bulk "bulk",
+        /// It is asked with 40 KB, and runs until it is killed.
+        Large "large",
     }
 }
 
@@ -216,6 +223,13 @@ words! {
         Kill "kill",
         /// In good order: its jobs may end first.
         Drain "drain",
+    }
+}
+
+impl Work {
+    /// Whether the job runs until it is killed.
+    pub(super) fn waits_for_kill(self) -> bool {
+        matches!(self, Self::Hold | Self::Large)
     }
 }
 
@@ -243,6 +257,7 @@ impl fmt::Display for Op {
         match *self {
             Self::Cast { from, to, work, count } => write!(f, "cast {} {} {work} {count}", n(from), n(to)),
             Self::Kill { call } => write!(f, "kill {call}"),
+            Self::KillAll { node } => write!(f, "kill-all {}", n(node)),
             Self::Gather { from } => write!(f, "gather {}", n(from)),
             Self::Act { node, number } => write!(f, "act {} {number}", n(node)),
             Self::Pass { ms } => write!(f, "pass {ms}"),
@@ -280,6 +295,7 @@ impl FromStr for Op {
                 Self::Cast { from: n(from)?, to: n(to)?, work: work.parse()?, count: number(count)? }
             }
             ["kill", call] => Self::Kill { call: number(call)? },
+            ["kill-all", node] => Self::KillAll { node: n(node)? },
             ["gather", from] => Self::Gather { from: n(from)? },
             ["act", node, which] => Self::Act { node: n(node)?, number: number(which)? },
             ["pass", ms] => Self::Pass { ms: number(ms)? },
@@ -322,6 +338,7 @@ impl Op {
         };
         match self {
             Self::Cast { from, to, work, count } => Self::Cast { from: n(from), to: n(to), work, count },
+            Self::KillAll { node } => Self::KillAll { node: n(node) },
             Self::Gather { from } => Self::Gather { from: n(from) },
             Self::Act { node, number } => Self::Act { node: n(node), number },
             Self::Upgrade { node, how } => Self::Upgrade { node: n(node), how },

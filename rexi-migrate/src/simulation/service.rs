@@ -23,7 +23,15 @@ pub(super) struct Order {
 
 impl Order {
     pub(super) fn request(self) -> Request {
-        Request::new(FUNCTION, self.encode())
+        Request::new(FUNCTION, self.argument())
+    }
+
+    fn argument(self) -> Vec<u8> {
+        let mut argument = self.encode();
+        if self.work == Work::Large {
+            argument.resize(BULK_BYTES, 0);
+        }
+        argument
     }
 
     fn encode(self) -> Vec<u8> {
@@ -35,9 +43,10 @@ impl Order {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (call, work) = bytes.split_first_chunk::<8>()?;
         let call = CallNumber(usize::try_from(u64::from_le_bytes(*call)).ok()?);
-        let &[work] = work else { return None };
+        let (&work, rest) = work.split_first()?;
         let work = *Work::ALL.iter().find(|&&one| one as u8 == work)?;
-        Some(Self { call, work })
+        let whole = if work == Work::Large { bytes.len() == BULK_BYTES } else { rest.is_empty() };
+        whole.then_some(Self { call, work })
     }
 
     /// What the job must answer: the order backwards; if it is to be a large one, over and over.
@@ -60,6 +69,11 @@ impl Order {
         Some(u32::from_le_bytes(number.try_into().ok()?))
     }
 
+    /// Whether the job ends with an answer.
+    fn answers(self) -> bool {
+        self.work != Work::Fail && !self.work.waits_for_kill()
+    }
+
     fn failure(self) -> String {
         format!("{} asked to fail", self.call)
     }
@@ -67,8 +81,12 @@ impl Order {
     /// What a last answer comes to.
     fn outcome(self, answer: &Answer) -> Outcome {
         match answer {
-            Answer::Reply { body, last: true } if !matches!(self.work, Work::Fail | Work::Hold) => {
-                if *body == self.expected() { Outcome::Reply } else { Outcome::WrongReply }
+            Answer::Reply { body, last: true } if self.answers() => {
+                if *body == self.expected() {
+                    Outcome::Reply
+                } else {
+                    Outcome::WrongReply
+                }
             }
             Answer::Reply { .. } => Outcome::WrongReply,
             Answer::Exit { reason: ExitReason::Failed(text), .. }
@@ -110,7 +128,7 @@ async fn work(order: Order, job: &mut Context) -> Result<Bytes, String> {
         Work::Reply | Work::Bulk => {}
         Work::Later => tokio::time::sleep(LATER).await,
         Work::Fail => return Err(order.failure()),
-        Work::Hold => std::future::pending().await,
+        Work::Hold | Work::Large => std::future::pending().await,
         Work::Stream => {
             for number in 0..ITEMS {
                 job.stream(order.item(number)).await.map_err(|error| error.to_string())?;
@@ -180,6 +198,15 @@ impl Caller {
             self.handle.kill(&[number]);
             self.orders().remove(&number);
         }
+    }
+
+    /// Kills all that it has open, at once.
+    pub(super) fn kill_all(&self) {
+        let open = std::mem::take(&mut *self.orders());
+        for order in open.values() {
+            self.ledger.killed(order.call, self.node.rollout().phase());
+        }
+        self.handle.kill(&open.keys().copied().collect::<Vec<_>>());
     }
 
     /// Asks all nodes, and is content with a majority. What still runs then is killed.
@@ -279,11 +306,10 @@ mod tests {
     fn only_the_right_answer_to_an_order_counts_as_one() {
         for &work in Work::ALL {
             let order = Order { call: CallNumber(77), work };
-            assert_eq!(Order::decode(&order.encode()), Some(order));
-            assert_eq!(Order::decode(&order.encode()[1..]), None);
+            assert_eq!(Order::decode(&order.argument()), Some(order));
+            assert_eq!(Order::decode(&order.argument()[1..]), None);
             let reply = Answer::Reply { body: order.expected(), last: true };
-            let replies = !matches!(work, Work::Fail | Work::Hold);
-            let expected = if replies { Outcome::Reply } else { Outcome::WrongReply };
+            let expected = if order.answers() { Outcome::Reply } else { Outcome::WrongReply };
             assert_eq!(order.outcome(&reply), expected, "{work}");
             let other = Order { call: CallNumber(78), work };
             let reply = Answer::Reply { body: other.expected(), last: true };

@@ -41,7 +41,7 @@ pub(super) async fn settle(world: &Arc<World>) -> Settled {
     let held: Vec<_> = {
         let state = world.ledger.lock();
         let of_job = |call: &super::ledger::CallRecord| call.jobs.iter().filter(|job| job.ended.is_none()).count();
-        let open = state.open_calls().filter(|(_, call)| call.work == Work::Hold);
+        let open = state.open_calls().filter(|(_, call)| call.work.waits_for_kill());
         open.map(|(number, call)| (number, call.by, of_job(call))).collect()
     };
     settled.silent = held.iter().filter(|(.., jobs)| *jobs == 0).map(|&(call, ..)| call).collect();
@@ -77,7 +77,7 @@ fn calls_are_over(world: &World) -> bool {
     if state.open == 0 && state.running == 0 {
         return true;
     }
-    let waits = |call: &super::ledger::CallRecord| call.work == Work::Hold;
+    let waits = |call: &super::ledger::CallRecord| call.work.waits_for_kill();
     let calls = state.open_calls().filter(|(_, call)| !waits(call)).count();
     let jobs = state.running_jobs().filter(|(_, call, _)| {
         let lives = state.lives[call.by.0].ended.is_none();

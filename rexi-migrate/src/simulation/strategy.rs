@@ -126,12 +126,8 @@ impl Upgrades {
     fn call(&self) -> BoxedStrategy<Op> {
         let cast = (self.node(), self.node(), select(Work::ALL), 1_u8..=3)
             .prop_map(|(from, to, work, count)| Op::Cast { from, to, work, count });
-        let held = (self.pair(), select(&[Work::Hold, Work::Stream][..])).prop_map(|((from, to), work)| Op::Cast {
-            from,
-            to,
-            work,
-            count: 1,
-        });
+        let held = (self.pair(), select(&[Work::Hold, Work::Stream, Work::Large][..]))
+            .prop_map(|((from, to), work)| Op::Cast { from, to, work, count: 1 });
         let gather = self.node().prop_map(|from| Op::Gather { from });
         let mut calls = vec![(5, cast.boxed()), (3, held.boxed()), (1, gather.boxed())];
         if self.actions > 0 {
@@ -146,7 +142,9 @@ impl Upgrades {
     }
 
     fn kill(&self) -> BoxedStrategy<Op> {
-        (0_u8..4).prop_map(|call| Op::Kill { call }).boxed()
+        let one = (0_u8..4).prop_map(|call| Op::Kill { call });
+        let all = self.node().prop_map(|node| Op::KillAll { node });
+        prop_oneof![3 => one, 1 => all].boxed()
     }
 
     fn step(&self) -> BoxedStrategy<Op> {

@@ -172,6 +172,10 @@ impl Judge<'_> {
             let what = format!("{} is in the phase {phase}, which its release does not have", node(one));
             self.add(Invariant::S12, at, None, what);
         }
+        if let Some(&(at, one, phase)) = tally.unheeded.first() {
+            let what = format!("{} has taken a ceiling, and stays at {phase} above it", node(one));
+            self.add(Invariant::L5, at, None, what);
+        }
         for &(one, other) in &self.settled.apart {
             self.add(Invariant::L3, now, None, format!("{} did not come to see {} again", node(one), node(other)));
         }

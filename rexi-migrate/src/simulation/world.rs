@@ -55,8 +55,10 @@ pub(super) struct Tally {
     pub(super) skewed: Vec<(Duration, usize, usize)>,
     /// Connected nodes of which one sends to a server that the other does not run.
     pub(super) unhosted: Vec<(Duration, usize, usize)>,
-    /// Nodes in a phase that their release or their ceiling does not allow.
+    /// Nodes in a phase that their release does not allow.
     pub(super) out_of_bounds: Vec<(Duration, usize, Phase)>,
+    /// Nodes that have taken a ceiling and are above it.
+    pub(super) unheeded: Vec<(Duration, usize, Phase)>,
     /// Nodes of different releases ran side by side.
     pub(super) mixed: bool,
     pub(super) counts: BTreeMap<&'static str, u64>,
@@ -83,7 +85,7 @@ impl World {
         let ledger = Arc::clone(&self.ledger);
         let builder = builder
             .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), life, job, argument))
-            .limits(super::run::limits());
+            .limits(super::run::limits(number));
         let builder = self.actions.mutate(builder);
         self.actions.define(builder, &self.names[number])
     }
@@ -103,6 +105,7 @@ impl World {
                 (0..count.max(1)).for_each(|_| _ = caller.cast((to, &self.names[to]), work));
             }),
             Op::Kill { call } => self.kill(call),
+            Op::KillAll { node } => self.with_caller(node, Caller::kill_all),
             Op::Gather { from } => self.gather(from),
             Op::Act { node, number } => self.act(node, number),
             Op::Pass { .. } => true,
@@ -277,9 +280,14 @@ impl World {
             if whom != Whom::All && !matches!(whom, Whom::One(one) if self.number(one) == number) {
                 continue;
             }
-            let ceiling = lower.then(|| self.profiles[release].lowest());
-            any |= self.profiles[release].lowest() < self.profiles[release].highest()
-                && node.rollout().set_ceiling(ceiling).is_ok();
+            let profile = &self.profiles[release];
+            let ceiling = lower.then(|| profile.lowest());
+            let set = profile.lowest() < profile.highest() && node.rollout().set_ceiling(ceiling).is_ok();
+            any |= set;
+            let phase = node.rollout().phase();
+            if set && ceiling.is_some_and(|ceiling| phase > ceiling) {
+                self.tally().unheeded.push((self.ledger.now(), number, phase));
+            }
         }
         if any {
             self.count(if lower { "phases lowered while jobs run" } else { "ceilings lifted" });

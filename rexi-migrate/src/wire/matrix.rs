@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -13,11 +14,13 @@ use comfy_table::{ContentArrangement, Table};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rexi_proto::{
-    DecodeError, LENGTH_BYTES, Message, Mutants, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
+    DecodeError, Incarnation, LENGTH_BYTES, Limits, Message, Mutants, Peer, PeerConfig, PeerId, Phase, Servers,
+    Session, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
 };
 
 use super::lock::{FrameLock, Lock, LockError};
 use super::sample::carried;
+use crate::invariant::Invariant;
 
 #[path = "../../../rexi-proto/tests/wire_golden/golden.rs"]
 #[expect(dead_code, reason = "the hellos of the list have no version and are no part of the matrix")]
@@ -28,8 +31,8 @@ mod golden;
 pub struct Matrix {
     /// By the kind's name, then by the versions of writer and reader.
     pub cells: BTreeMap<String, BTreeMap<(u16, u16), Cell>>,
-    /// Frames that fared otherwise than they must, in words; the first 20.
-    pub wrong: Vec<String>,
+    /// Frames that fared otherwise than they must; the first 20.
+    pub wrong: Vec<Wrong>,
     mutants: Mutants,
 }
 
@@ -42,6 +45,15 @@ pub struct Cell {
     pub refused: u64,
     /// Neither.
     pub wrong: u64,
+}
+
+/// A frame that fared otherwise than it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What that breaks.
+    pub breaks: Invariant,
+    /// What happened, in words.
+    pub what: String,
 }
 
 /// Frames that are told of when they fare otherwise than they must.
@@ -114,21 +126,23 @@ impl Matrix {
 
     /// A frame of the reader's own version: the same value, or a typed error where a field has no such value; and
     /// nothing but an error once a byte is missing or follows.
-    fn own(&self, frame: Frame<'_>, version: WireVersion) -> Result<bool, String> {
+    fn own(&self, frame: Frame<'_>, version: WireVersion) -> Result<bool, Wrong> {
         let Frame { layout, bytes, golden } = frame;
         let payload = layout.layout.payload;
         for short in (0..bytes.len()).filter(|_| !payload) {
             if let Ok(read) = self.decode(version, &bytes[..short]) {
-                return Err(format!("its first {short} bytes are read as {read:?}"));
+                return Err(misread(format!("its first {short} bytes are read as {read:?}")));
             }
         }
         let longer = [bytes, &[0]].concat();
         if let (false, Ok(read)) = (payload, self.decode(version, &longer)) {
-            return Err(format!("with a byte behind it, it is read as {read:?}"));
+            return Err(misread(format!("with a byte behind it, it is read as {read:?}")));
         }
         let message = match self.decode(version, bytes) {
             Ok(message) => message,
-            Err(error) if golden => return Err(format!("was read by every release so far, and is refused: {error}")),
+            Err(error) if golden => {
+                return Err(misread(format!("was read by every release so far, and is refused: {error}")));
+            }
             Err(_) => return Ok(false),
         };
         if !emitted(message.kind(), version) {
@@ -136,27 +150,28 @@ impl Matrix {
         }
         let mut again = BytesMut::new();
         encode_by(version, &message, u32::MAX, &mut again, self.mutants)
-            .map_err(|error| format!("cannot be written again: {error}"))?;
+            .map_err(|error| misread(format!("cannot be written again: {error}")))?;
         // What nobody emits is read as its emitted twin, and written so.
         let twin = message.kind() as u8 != bytes[0] & !VERSION_BITS;
         if twin || again[LENGTH_BYTES..] == *bytes {
             Ok(true)
         } else {
-            Err(format!("is written again as {:02x?}", &again[LENGTH_BYTES..]))
+            Err(misread(format!("is written again as {:02x?}", &again[LENGTH_BYTES..])))
         }
     }
 
     /// A frame of another version is refused for that; and what a version does not emit is not written in it.
-    fn foreign(&self, frame: Frame<'_>, writer: WireVersion, reader: WireVersion) -> Result<bool, String> {
+    fn foreign(&self, frame: Frame<'_>, writer: WireVersion, reader: WireVersion) -> Result<bool, Wrong> {
         match self.decode(reader, frame.bytes) {
             Err(DecodeError::OtherVersion { .. }) => {}
-            other => return Err(format!("gives {other:?}")),
+            other => return Err(misread(format!("gives {other:?}"))),
         }
         if let Ok(message) = self.decode(writer, frame.bytes)
             && !emitted(message.kind(), reader)
             && encode_by(reader, &message, u32::MAX, &mut BytesMut::new(), self.mutants).is_ok()
         {
-            return Err(format!("is written in {reader}, which does not emit it"));
+            let what = format!("is written in {reader}, which does not emit it");
+            return Err(Wrong { breaks: Invariant::S9, what });
         }
         Ok(false)
     }
@@ -166,27 +181,68 @@ impl Matrix {
         for kind in (0..KINDS).filter(|kind| !known.contains_key(kind)) {
             for bytes in [vec![first_byte(kind, version)], vec![first_byte(kind, version), 0]] {
                 let fared = match self.decode(version, &bytes) {
-                    Err(DecodeError::UnknownKind { .. }) => Ok(false),
-                    other => Err(format!("kind {kind} is not in {version}, and gives {other:?}")),
+                    Err(DecodeError::UnknownKind { .. }) => self.heard(version, kind, &bytes).map(|()| false),
+                    other => Err(misread(format!("kind {kind} is not in {version}, and gives {other:?}"))),
                 };
                 self.note("(not in the version)", (version, version), &bytes, fared);
             }
         }
     }
 
-    fn note(&mut self, kind: &str, (w, r): (WireVersion, WireVersion), bytes: &[u8], fared: Result<bool, String>) {
+    /// Lets a connected peer hear a frame of a kind that it does not know: it is counted and answered.
+    fn heard(&self, version: WireVersion, kind: u8, bytes: &[u8]) -> Result<(), Wrong> {
+        let (limits, hosts) = (Limits::default(), Servers::BOTH);
+        let phase = if version == WireVersion::V1 { Phase::Singleton } else { Phase::Remove };
+        let config = PeerConfig { hosts, phase, phase_epoch: 0, limits: limits.clone(), mutants: self.mutants };
+        let mut peer = Peer::<u32>::new(PeerId(1), config, Duration::ZERO);
+        let connection = peer.handle_connected(
+            Duration::ZERO,
+            Session {
+                incarnation: Incarnation(1),
+                wire: version,
+                hosts,
+                frame_bytes_max: limits.frame_bytes_max,
+                payload_bytes_max: limits.payload_bytes_max,
+                phase_epoch: 0,
+            },
+        );
+        let length = u32::try_from(bytes.len()).expect("a frame of one byte or two");
+        peer.handle_bytes(Duration::ZERO, connection, &[&length.to_le_bytes()[..], bytes].concat());
+        let mut answer = BytesMut::new();
+        peer.take_outgoing(Duration::ZERO, connection, &mut answer);
+        let answered = answer.get(LENGTH_BYTES..).map(|frame| decode_by(version, frame, self.mutants));
+        if peer.stats().unknown_frames != 1 {
+            let what = format!("kind {kind} is unknown in {version}, and not counted");
+            return Err(Wrong { breaks: Invariant::S10, what });
+        }
+        match answered {
+            Some(Ok(Message::Unsupported(unknown))) if unknown == kind => Ok(()),
+            other => {
+                let what = format!("kind {kind} is unknown in {version}, and answered with {other:?}");
+                Err(Wrong { breaks: Invariant::S10, what })
+            }
+        }
+    }
+
+    fn note(&mut self, kind: &str, (w, r): (WireVersion, WireVersion), bytes: &[u8], fared: Result<bool, Wrong>) {
         let cell = self.cells.entry(kind.to_owned()).or_default().entry((w.0, r.0)).or_default();
         match fared {
             Ok(true) => cell.same += 1,
             Ok(false) => cell.refused += 1,
-            Err(what) => {
+            Err(Wrong { breaks, what }) => {
                 cell.wrong += 1;
                 if self.wrong.len() < WRONG_MAX {
-                    self.wrong.push(format!("{kind} of {w} read by {r}: {what}; bytes {bytes:02x?}"));
+                    let what = format!("{kind} of {w} read by {r}: {what}; bytes {bytes:02x?}");
+                    self.wrong.push(Wrong { breaks, what });
                 }
             }
         }
     }
+}
+
+/// Read as what it is not, or not at all.
+fn misread(what: String) -> Wrong {
+    Wrong { breaks: Invariant::S8, what }
 }
 
 fn golden_frames(first: u8) -> impl Iterator<Item = Vec<u8>> {
@@ -220,7 +276,7 @@ impl fmt::Display for Matrix {
             table.add_row(std::iter::once(kind.clone()).chain(pairs.iter().map(cell)));
         }
         writeln!(f, "{table}")?;
-        self.wrong.iter().try_for_each(|wrong| writeln!(f, "WRONG: {wrong}"))?;
+        self.wrong.iter().try_for_each(|wrong| writeln!(f, "WRONG: {}", wrong.what))?;
         let wrong = self.sum(|cell| cell.wrong);
         write!(
             f,

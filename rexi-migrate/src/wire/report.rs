@@ -41,7 +41,7 @@ pub fn report(evolutions: u64, seed: u64, progress: &mut dyn FnMut(u64)) -> Resu
     }
     let read = matrix(GENERATED, seed, rexi_proto::Mutants::default())?;
     for wrong in &read.wrong {
-        report.breaches.push(breach(Invariant::S8, wrong.clone(), 1, "rexi-migrate wire matrix"));
+        report.breaches.push(breach(wrong.breaks, wrong.what.clone(), 1, "rexi-migrate wire matrix"));
     }
     let score = corpus::run(evolutions, seed, progress);
     for missed in &score.missed {
