@@ -32,7 +32,8 @@ fn an_id_stands_for_its_variants_and_breaks_of_the_wire_are_found_in_its_lock() 
 
 #[test]
 fn a_covered_variant_is_equivalent_alone_and_noticed_without_its_second_guard() {
-    let (code, text) = run(&["mutants", "silent-missing-server", "--budget-states", "4000", "--scenarios", "60", "--quiet"]);
+    let (code, text) =
+        run(&["mutants", "silent-missing-server", "--budget-states", "4000", "--scenarios", "60", "--quiet"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("silent-missing-server (equivalent)"), "{text}");
     assert!(text.contains("without late-per-node-servers, since alone it is covered"), "{text}");

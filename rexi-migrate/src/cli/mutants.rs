@@ -14,13 +14,14 @@ use rexi_migrate::report::Conclusion;
 
 use super::{COULD_NOT_TELL, USAGE, write_json};
 
-/// Breaks every guard of the protocol on purpose, one after the other, and shows which level of the verification notices,
-/// by which invariant, in how many steps. One whose second guard covers it is tried without that guard, too.
+/// Breaks every guard of the protocol on purpose, one after the other, and shows which level of the verification
+/// notices, by which invariant, in how many steps. One whose second guard covers it is tried without that guard, too.
 ///
 /// Exit codes: 0 every one is noticed or covered as it says, 1 one is not, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct MutantsArgs {
-    /// Only these: names of variants, several at once with commas between, or ids of SAFETY.md such as M24. [default: all]
+    /// Only these: names of variants, several at once with commas between, or ids of SAFETY.md such as M24.
+    /// [default: all]
     #[arg(value_name = "NAMES", value_parser = parse_subject)]
     subjects: Vec<String>,
     #[command(flatten)]

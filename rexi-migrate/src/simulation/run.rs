@@ -216,8 +216,8 @@ fn members(nodes: u8) -> &'static TestMembers {
     MEMBERS[usize::from(nodes)].get_or_init(|| TestMembers::new(names.iter().map(String::as_str)))
 }
 
-/// The bounds of a simulated node: the server's own; but every third remembers no kill that met no job, since a bound of
-/// zero is one, too.
+/// The bounds of a simulated node: the server's own; but every third remembers no kill that met no job, since a bound
+/// of zero is one, too.
 pub(super) fn limits(node: usize) -> Limits {
     let defaults = Limits::default();
     Limits { tombstones_max: if node % 3 == 2 { 0 } else { defaults.tombstones_max }, ..defaults }

@@ -67,8 +67,8 @@ struct Frame<'a> {
     golden: bool,
 }
 
-/// Lets every version read `generated` frames of each kind of every version, and all golden ones, by a codec that may be
-/// broken on purpose.
+/// Lets every version read `generated` frames of each kind of every version, and all golden ones, by a codec that may
+/// be broken on purpose.
 ///
 /// # Errors
 /// [`LockError::NoSchema`].
