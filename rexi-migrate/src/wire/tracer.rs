@@ -4,7 +4,7 @@
 //! takes another variant of the enums that are not known in full, wherever they stand. The schema is complete once
 //! nothing is left to ask. Places are told apart by where they are and not by a name, so that two types of one name
 //! stay two. serde-reflection keys them by name: it makes one of two enums of one name, and gives up on an enum inside
-//! of an option; a test holds the two against each other where both can tell.
+//! of an option; a test holds the two against each other wherever it can tell.
 
 use std::any::type_name;
 use std::fmt;
@@ -445,3 +445,6 @@ impl VariantAccess<'static> for Chosen<'_> {
         visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&self.inside) })
     }
 }
+
+#[cfg(test)]
+mod tests;
