@@ -583,3 +583,140 @@ fn what_comes_late_from_a_replaced_connection_is_passed_over() {
     assert_eq!(peer, before);
     assert!(peer.link.session().is_some() && peer.stats().unknown_frames == 0);
 }
+
+fn item(call: u64, number: u64) -> Message {
+    Message::Reply(Reply { call: CallRef(call), number, form: ReplyForm::Item, body: inline() })
+}
+
+/// A peer whose job for call 5 has asked for a stream, which was started, and has sent three items.
+fn streaming() -> Peer<u32> {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &Message::StreamInit(CallRef(5)));
+    assert!(peer.start_stream(CallRef(5)));
+    (0..3).for_each(|number| receive(&mut peer, SECOND, &item(5, number)));
+    sent(&mut peer);
+    outputs(&mut peer);
+    peer
+}
+
+#[test]
+fn a_caller_starts_or_cancels_a_stream_that_was_asked_for_and_no_other() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    for call in [5, 6] {
+        cast(&mut peer, SECOND, call);
+    }
+    sent(&mut peer);
+    assert!(!peer.start_stream(CallRef(5)) && !peer.cancel_stream(CallRef(5)));
+    assert_eq!(sent(&mut peer), [], "nothing is said of what was not asked for");
+    for call in [5, 6] {
+        receive(&mut peer, SECOND, &Message::StreamInit(CallRef(call)));
+    }
+    assert_eq!(answers(&mut peer), [(5, Answer::StreamInit), (6, Answer::StreamInit)]);
+    assert!(peer.start_stream(CallRef(5)) && peer.cancel_stream(CallRef(6)));
+    let per_node = ServerAddress::PerNode;
+    let said = [Message::StreamStart(per_node, CallRef(5)), Message::StreamCancel(per_node, CallRef(6))];
+    assert_eq!(sent(&mut peer), said);
+    receive(&mut peer, SECOND, &Message::StreamInit(CallRef(5)));
+    assert_eq!((outputs(&mut peer), sent(&mut peer)), (Vec::new(), said[..1].to_vec()), "who asks again is told again");
+}
+
+#[test]
+fn items_are_acknowledged_in_all_and_not_beyond_those_that_came() {
+    let mut peer = streaming();
+    let ack = |total| [Message::Ack(ServerAddress::PerNode, CallRef(5), total)];
+    assert!(peer.ack(CallRef(5), 1));
+    assert_eq!(sent(&mut peer), ack(1));
+    assert!(peer.ack(CallRef(5), 2));
+    assert_eq!(sent(&mut peer), ack(3));
+    assert!(!peer.ack(CallRef(5), 1), "none is left");
+    receive(&mut peer, SECOND, &reply(5, 3, false, inline()));
+    assert!(!peer.ack(CallRef(5), 1), "a plain reply is no item");
+    assert_eq!(sent(&mut peer), []);
+}
+
+#[test]
+fn what_was_said_of_a_stream_goes_out_again_behind_the_resume() {
+    let mut peer = streaming();
+    assert!(peer.ack(CallRef(5), 2));
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(2 * SECOND, session(WireVersion::V3));
+    let (per_node, call) = (ServerAddress::PerNode, CallRef(5));
+    let expected =
+        [Message::Resume(per_node, vec![call]), Message::StreamStart(per_node, call), Message::Ack(per_node, call, 2)];
+    assert_eq!(sent(&mut peer), expected);
+}
+
+#[test]
+fn an_answer_to_a_call_that_is_over_is_counted_and_not_delivered() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    assert_eq!(peer.open_calls().collect::<Vec<_>>(), [CallRef(5)]);
+    receive(&mut peer, SECOND, &reply(5, 0, true, inline()));
+    assert_eq!((answers(&mut peer).len(), peer.stats().stray_answers), (1, 0));
+    assert_eq!(peer.open_calls().count(), 0);
+    for late in [reply(5, 0, false, inline()), Message::Ping(CallRef(5)), Message::NoSuchFunction(CallRef(6))] {
+        receive(&mut peer, SECOND, &late);
+    }
+    assert_eq!((outputs(&mut peer), peer.stats().stray_answers), (Vec::new(), 3));
+}
+
+#[test]
+fn what_comes_behind_a_held_last_answer_is_counted_as_stray() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &reply(5, 0, true, Body::Bulk(BulkId(0), 3)));
+    receive(&mut peer, SECOND, &Message::Ping(CallRef(5)));
+    assert_eq!((outputs(&mut peer), peer.stats().stray_answers, peer.stats().calls), (Vec::new(), 1, 1));
+}
+
+#[test]
+fn the_counts_say_what_is_open_runs_and_waits() {
+    let mut peer = streaming();
+    let body = Body::Inline(Bytes::from_static(b"four"));
+    let cast_of =
+        |call| Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+    receive(&mut peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast_of(1)));
+    let [Output::Spawn(job, _)] = outputs(&mut peer)[..] else { panic!("no spawn") };
+    peer.with_server(|server| server.handle_item(job, &Bytes::new(), Some(5)));
+    disconnect(&mut peer, SECOND);
+    peer.cast(SECOND, request(6, Bytes::from_static(b"abc")), 6).expect("it is taken");
+    let counted = PeerStats { calls: 2, jobs: 1, job_bytes: 4, streams: 1, buffered: 1, ..PeerStats::default() };
+    assert_eq!(peer.stats(), PeerStats { buffered_bytes: 3, ..counted });
+    assert_eq!(peer.jobs().collect::<Vec<_>>(), [(job.caller, CallRef(1))]);
+    peer.with_server(|server| server.handle_stream_timeout(job));
+    let timeouts = StreamTimeouts { init_stream: 1, ..StreamTimeouts::default() };
+    let counted = PeerStats { jobs: 0, job_bytes: 0, streams: 0, buffered: 2, stream_timeouts: timeouts, ..counted };
+    assert_eq!(peer.stats(), PeerStats { buffered_bytes: 3, ..counted });
+}
+
+#[test]
+fn a_search_sees_a_peer_without_its_past() {
+    let limits = Limits { buffered_frames_max: 1, ..Limits::default() };
+    let connected = |peer: &mut Peer<u32>, phase_epoch| {
+        peer.handle_connected(SECOND, Session { phase_epoch, ..session(WireVersion::V3) });
+        sent(peer);
+    };
+    let mut fresh = peer(Phase::Remove, limits.clone());
+    connected(&mut fresh, 0);
+    let mut used = peer(Phase::Remove, limits);
+    for call in [1, 2] {
+        cast(&mut used, SECOND, call);
+    }
+    used.kill(&[CallRef(2)]);
+    connected(&mut used, 3);
+    receive(&mut used, SECOND, &reply(1, 0, true, inline()));
+    used.handle_bytes(SECOND, used.connection(), &[2, 0, 0, 0, V3 | 45, 0]);
+    receive(&mut used, SECOND, &Message::Kill(ServerAddress::PerNode, CallRef(9)));
+    used.answer(Caller { peer: PeerId(0), incarnation: Incarnation(1) }, Message::Ping(CallRef(9)));
+    sent(&mut used);
+    outputs(&mut used);
+    let PeerStats { dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();
+    assert_eq!((dropped, unknown_frames, stray_answers, stale_answers), (1, 1, 1, 1));
+    for peer in [&mut used, &mut fresh] {
+        peer.forget_past(|call| call == CallRef(9));
+    }
+    assert_ne!(used, fresh, "the cast of a call that was killed may still come");
+    used.forget_past(|_| false);
+    assert_eq!(used, fresh);
+}
