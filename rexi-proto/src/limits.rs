@@ -313,4 +313,20 @@ mod tests {
         let given = day + Duration::from_nanos(1);
         assert_eq!(kept(given), Err(LimitsError::StabilityPeriod { given, max: day }));
     }
+
+    #[test]
+    fn a_limit_that_meets_a_need_exactly_is_enough_and_one_less_is_named_with_what_it_lacks() {
+        let base = Limits { calls_open_max: 100, inline_bytes_max: 100, function_bytes_max: 20, ..Limits::default() };
+        let resume = Limits { calls_open_max: 500, frame_bytes_max: 500 * 10 + 128, ..base.clone() };
+        let inline = Limits { inline_bytes_max: 3_000, frame_bytes_max: 3_000 + 128 + 20, ..base.clone() };
+        for (limits, smaller) in [(resume, "calls_open_max"), (inline, "inline_bytes_max")] {
+            assert_eq!(limits.check(), Ok(()));
+            let short = Limits { frame_bytes_max: limits.frame_bytes_max - 1, ..limits.clone() }.check();
+            let Err(LimitsError::TooSmall { smaller: named, larger, needed, .. }) = short else { panic!("{short:?}") };
+            assert_eq!((named, larger, needed), (smaller, "frame_bytes_max", limits.frame_bytes_max as usize));
+        }
+        let payload = Limits { payload_bytes_max: 100, ..base };
+        assert_eq!(payload.check(), Ok(()), "a payload may be as long as what travels inline");
+        assert!(Limits { payload_bytes_max: 99, ..payload }.check().is_err());
+    }
 }

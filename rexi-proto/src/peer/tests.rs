@@ -15,10 +15,10 @@ use crate::server::Ending;
 use crate::version::WireVersion;
 use crate::wire;
 
-const SECOND: Duration = Duration::from_secs(1);
-const LIFE: Incarnation = Incarnation(7);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const LIFE: Incarnation = Incarnation(7);
 
-fn session(wire: WireVersion) -> Session {
+pub(super) fn session(wire: WireVersion) -> Session {
     let hosts = match wire {
         WireVersion::V1 => Servers::SINGLETON,
         WireVersion::V2 => Servers::BOTH,
@@ -29,31 +29,31 @@ fn session(wire: WireVersion) -> Session {
 }
 
 /// A peer seen from a node in that phase, not connected yet.
-fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
+pub(super) fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
     let config = PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants: Mutants::default() };
     Peer::new(PeerId(0), config, Duration::ZERO)
 }
 
-fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
+pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
     let mut peer = peer(phase, Limits::default());
     peer.handle_connected(Duration::ZERO, session(wire));
     peer
 }
 
-fn request(call: u64, body: Bytes) -> CastRequest {
+pub(super) fn request(call: u64, body: Bytes) -> CastRequest {
     CastRequest { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
 }
 
-fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
+pub(super) fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
     peer.cast(now, request(call, Bytes::new()), call as u32).expect("it is taken");
 }
 
-fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
+pub(super) fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
     std::iter::from_fn(|| peer.poll_output()).collect()
 }
 
 /// The answers that mailboxes hear, by call.
-fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
+pub(super) fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
     let answer = |output| match output {
         Output::Deliver(mailbox, call, answer) => {
             assert_eq!(u64::from(mailbox), call.0);
@@ -65,7 +65,7 @@ fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
 }
 
 /// What goes over the wire next.
-fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
+pub(super) fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut out = BytesMut::new();
     while peer.wants_write() {
@@ -84,7 +84,7 @@ fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
 }
 
 /// A message of the other end comes in.
-fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
+pub(super) fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
     let wire = peer.link.session().expect("it is there").wire;
     let mut out = BytesMut::new();
     wire::encode(wire, message, 1 << 20, &mut out).expect("it can be sent");
@@ -92,7 +92,7 @@ fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
 }
 
 /// A cast of the other end comes in; gives its job.
-fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
+pub(super) fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
     let body = Body::Inline(Bytes::new());
     let (call, function) = (CallRef(call), "f".into());
     let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
@@ -103,20 +103,20 @@ fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
     }
 }
 
-fn reply(call: u64, number: u64, last: bool, body: Body) -> Message {
+pub(super) fn reply(call: u64, number: u64, last: bool, body: Body) -> Message {
     let form = if last { ReplyForm::Last } else { ReplyForm::Plain };
     Message::Reply(Reply { call: CallRef(call), number, form, body })
 }
 
-fn inline() -> Body {
+pub(super) fn inline() -> Body {
     Body::Inline(Bytes::from_static(b"x"))
 }
 
-fn lost(call: u64) -> (u64, Answer) {
+pub(super) fn lost(call: u64) -> (u64, Answer) {
     (call, Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost })
 }
 
-fn disconnect(peer: &mut Peer<u32>, now: Duration) {
+pub(super) fn disconnect(peer: &mut Peer<u32>, now: Duration) {
     peer.handle_disconnected(now, peer.connection());
 }
 
