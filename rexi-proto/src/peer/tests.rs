@@ -720,3 +720,44 @@ fn a_search_sees_a_peer_without_its_past() {
     used.forget_past(|_| false);
     assert_eq!(used, fresh);
 }
+
+#[test]
+fn a_phase_is_announced_once_and_an_older_one_changes_nothing() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    peer.set_phase(SECOND, 2, Phase::Switch);
+    assert_eq!(sent(&mut peer), [Message::Announce(2, Phase::Switch)]);
+    for epoch in [1, 2] {
+        peer.set_phase(SECOND, epoch, Phase::Introduce);
+    }
+    cast(&mut peer, SECOND, 1);
+    assert!(matches!(&sent(&mut peer)[..], [Message::Cast(ServerAddress::PerNode, _)]));
+    assert_eq!(outputs(&mut peer), []);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, Session { phase_epoch: 2, ..session(WireVersion::V2) });
+    assert!(!sent(&mut peer).iter().any(|said| matches!(said, Message::Announce(..))), "its hello has said so");
+}
+
+#[test]
+fn a_refusal_that_is_not_final_gives_a_peer_that_is_away_no_more_time() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    peer.handle_timeout(60 * SECOND);
+    assert_eq!((peer.deadline(), outputs(&mut peer)), (None, Vec::new()), "it is there");
+    disconnect(&mut peer, 60 * SECOND);
+    peer.handle_refused(70 * SECOND, LIFE, refusal(false));
+    assert_eq!(peer.deadline(), Some(75 * SECOND));
+    peer.handle_timeout(75 * SECOND);
+    assert_eq!(peer.presence(), &Presence::Gone);
+    peer.handle_refused(80 * SECOND, LIFE, refusal(false));
+    assert_eq!(peer.presence(), &Presence::Gone, "it has been given up, and still is not there");
+}
+
+#[test]
+fn a_connection_that_is_lost_twice_is_away_since_the_first_time() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let first = peer.connection();
+    disconnect(&mut peer, SECOND);
+    disconnect(&mut peer, 5 * SECOND);
+    assert_eq!(peer.deadline(), Some(16 * SECOND));
+    peer.handle_connected(6 * SECOND, session(WireVersion::V3));
+    assert!(peer.connection() > first, "each has a number of its own");
+}
