@@ -17,6 +17,8 @@ use crate::wire;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const LIFE: Incarnation = Incarnation(7);
+/// This node's own number for the peer.
+pub(super) const PEER: PeerId = PeerId(3);
 
 pub(super) fn session(wire: WireVersion) -> Session {
     let hosts = match wire {
@@ -31,7 +33,7 @@ pub(super) fn session(wire: WireVersion) -> Session {
 /// A peer seen from a node in that phase, not connected yet.
 pub(super) fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
     let config = PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants: Mutants::default() };
-    Peer::new(PeerId(0), config, Duration::ZERO)
+    Peer::new(PEER, config, Duration::ZERO)
 }
 
 pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
@@ -708,7 +710,7 @@ fn a_search_sees_a_peer_without_its_past() {
     receive(&mut used, SECOND, &reply(1, 0, true, inline()));
     used.handle_bytes(SECOND, used.connection(), &[2, 0, 0, 0, V3 | 45, 0]);
     receive(&mut used, SECOND, &Message::Kill(ServerAddress::PerNode, CallRef(9)));
-    used.answer(Caller { peer: PeerId(0), incarnation: Incarnation(1) }, Message::Ping(CallRef(9)));
+    used.answer(Caller { peer: PEER, incarnation: Incarnation(1) }, Message::Ping(CallRef(9)));
     sent(&mut used);
     outputs(&mut used);
     let PeerStats { dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();

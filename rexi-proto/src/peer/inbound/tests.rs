@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::Limits;
-use crate::name::{MonitorRef, PeerId};
+use crate::name::MonitorRef;
 use crate::peer::tests::*;
 use crate::phase::Phase;
 use crate::server::{Caller, ItemStep, JobKey, QuestionStep};
@@ -10,7 +10,7 @@ use crate::version::WireVersion;
 
 const SINGLETON: ServerAddress = ServerAddress::Singleton;
 const PER_NODE: ServerAddress = ServerAddress::PerNode;
-const CALLER: Caller = Caller { peer: PeerId(0), incarnation: LIFE };
+const CALLER: Caller = Caller { peer: PEER, incarnation: LIFE };
 
 fn made(call: u64, function: &str, body: Body) -> Cast {
     Cast { call: CallRef(call), function: function.into(), time_left: None, nonce: 0, trace: None, body }

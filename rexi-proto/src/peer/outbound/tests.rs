@@ -3,7 +3,7 @@
 use super::*;
 use crate::limits::Limits;
 use crate::link::Session;
-use crate::name::{Incarnation, PeerId};
+use crate::name::Incarnation;
 use crate::peer::tests::*;
 use crate::phase::Phase;
 use crate::server::{Ending, JobKey};
@@ -163,7 +163,7 @@ fn what_the_buffer_drops_ends_the_jobs_of_both_servers() {
     let mut peer = peer(Phase::Switch, limits);
     peer.handle_connected(Duration::ZERO, session(WireVersion::V2));
     disconnect(&mut peer, SECOND);
-    let caller = Caller { peer: PeerId(0), incarnation: LIFE };
+    let caller = Caller { peer: PEER, incarnation: LIFE };
     peer.answer(caller, reply(1, 0, false, inline()));
     peer.answer(caller, reply(2, 0, false, inline()));
     assert_eq!(outputs(&mut peer), [Output::Singleton(caller, Request::Kill(vec![CallRef(1)]))]);
@@ -191,7 +191,7 @@ fn answers_to_another_life_or_to_who_was_given_up_are_let_go_and_counted() {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
     let (now, before) = (LIFE, Incarnation(6));
     let answer = |peer: &mut Peer<u32>, incarnation| {
-        peer.answer(Caller { peer: PeerId(0), incarnation }, Message::Ping(CallRef(1)));
+        peer.answer(Caller { peer: PEER, incarnation }, Message::Ping(CallRef(1)));
         (sent(peer).len(), peer.stats().stale_answers)
     };
     assert_eq!(answer(&mut peer, now), (1, 0));
