@@ -229,3 +229,14 @@ fn a_call_whose_answers_pile_up_behind_a_payload_ends_and_the_connection_goes_on
     receive(&mut peer, SECOND, &reply(6, 0, true, inline()));
     assert_eq!(answers(&mut peer).len(), 1);
 }
+
+#[test]
+fn a_server_serves_whatever_its_own_node_casts_to() {
+    for (phase, server) in [(Phase::Introduce, PER_NODE), (Phase::Switch, SINGLETON)] {
+        let mut peer = connected(phase, WireVersion::V2);
+        receive(&mut peer, Duration::ZERO, &Message::Cast(server, made(1, "f", inline())));
+        let served = |output: &Output<u32>| matches!(output, Output::Spawn(..) | Output::Singleton(..));
+        assert!(outputs(&mut peer).iter().all(served), "and from the first moment on");
+        assert_eq!(sent(&mut peer), []);
+    }
+}
