@@ -408,3 +408,6 @@ impl<M: Clone> Calls<M> {
 
 /// Answers that may wait behind one payload. A job that replies faster than its bulk lane is drained ends here.
 const HELD_ANSWERS_MAX: usize = 4_096;
+
+#[cfg(test)]
+mod tests;

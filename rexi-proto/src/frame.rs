@@ -81,4 +81,15 @@ mod tests {
             assert_eq!(buffer.next_frame(), Err(DecodeError::FrameLength { claimed, max: 3 }));
         }
     }
+
+    #[test]
+    fn bytes_wait_for_the_rest_of_their_frame_and_not_for_the_one_before() {
+        let mut buffer = FrameBuffer::new(3);
+        buffer.extend(&[1, 0, 0, 0, 9, 2, 0]);
+        assert_eq!(buffer.incomplete_bytes(), 7, "nothing was taken out yet");
+        assert_eq!(buffer.next_frame(), Ok(Some(&[9][..])));
+        assert_eq!(buffer.incomplete_bytes(), 2);
+        assert_eq!(buffer.next_frame(), Ok(None));
+        assert_eq!(buffer.incomplete_bytes(), 2);
+    }
 }

@@ -415,4 +415,88 @@ mod tests {
         assert!(matches!(Hello::decode(&[good, &[0]].concat()), Err(DecodeError::TrailingBytes { bytes: 1, .. })));
         assert!(Hello::decode(b"GET / HTTP/1.1\r\n").expect_err("http").to_string().contains("another protocol"));
     }
+
+    /// What becomes of a hello on the wire, with so many holdouts whatever its sender may name.
+    fn sent(hello: &Hello, holdouts: usize) -> Result<Hello, DecodeError> {
+        let (mut out, release) = (BytesMut::new(), hello.release.to_string());
+        let layout = Layout {
+            magic: MAGIC,
+            node: hello.node.as_str(),
+            incarnation: hello.incarnation.0,
+            release: &release,
+            wire_oldest: hello.wire.oldest.0,
+            wire_newest: hello.wire.newest.0,
+            phase: phase_code(hello.phase),
+            phase_epoch: hello.phase_epoch,
+            ceiling: phase_code(hello.ceiling),
+            hosts: hello.hosts.bits(),
+            holdouts: vec!["n7"; holdouts],
+            capabilities: hello.capabilities,
+            frame_bytes_max: hello.frame_bytes_max,
+            payload_bytes_max: hello.payload_bytes_max,
+            extensions: Vec::new(),
+        };
+        FrameWriter::open(&mut out, Kind::Hello as u8).header(&layout);
+        Hello::decode(&out[4..])
+    }
+
+    #[test]
+    fn a_hello_is_refused_one_beyond_its_bounds_and_not_at_them() {
+        let good = hello("n1", &Profile::train()[1], Phase::Introduce);
+        let field = |hello: Result<Hello, DecodeError>| match hello {
+            Err(DecodeError::OutOfBounds { field, value, .. }) => Some((field, value)),
+            other => {
+                assert!(other.is_ok(), "{other:?}");
+                None
+            }
+        };
+        for (frame_bytes_max, found) in [(1_024, None), (1_023, Some(("frame_bytes_max", 1_023)))] {
+            assert_eq!(field(sent(&Hello { frame_bytes_max, ..good.clone() }, 0)), found);
+        }
+        assert_eq!(field(sent(&good, 32)), None);
+        assert_eq!(field(sent(&good, 33)), Some(("number of holdouts", 33)));
+        let reversed = VersionRange::new(WireVersion::V2, WireVersion::V1);
+        assert_eq!(field(sent(&Hello { wire: reversed, ..good.clone() }, 0)), Some(("oldest wire version", 2)));
+        let elsewhere = Hello { hosts: Servers::PER_NODE, ..good };
+        assert_eq!(field(sent(&elsewhere, 0)), Some(("phase", 1)), "it sends to a server that it does not run");
+    }
+
+    #[test]
+    fn a_hello_names_as_many_holdouts_as_it_may() {
+        let mut crowded = hello("n1", &Profile::train()[1], Phase::Introduce);
+        crowded.holdouts = (0..40).map(|n| NodeName::new(format!("n{n}")).expect("a name")).collect();
+        let mut bytes = BytesMut::new();
+        crowded.encode(&mut bytes);
+        let read = Hello::decode(&bytes[4..]).expect("it keeps to the bound");
+        assert_eq!(read.holdouts, crowded.holdouts[..32]);
+    }
+
+    #[test]
+    fn a_refusal_names_the_two_in_the_order_of_their_names() {
+        let [r10, _, r12, _] = Profile::train();
+        let (a, b) = (hello("a", &r12, Phase::Switch), hello("b", &r10, Phase::Singleton));
+        let said = "no common wire version: a (release 1.2.0, wire v2) and b (release 1.0.0, wire v1) are more than \
+                    one release apart";
+        for refusal in [verdict(&a, &b), verdict(&b, &a)] {
+            assert_eq!(refusal.expect_err("two releases apart").to_string(), said);
+        }
+    }
+
+    #[test]
+    fn two_nodes_of_one_name_may_never_speak() {
+        let node = hello("n1", &Profile::train()[1], Phase::Introduce);
+        let refusal = verdict(&node, &node).expect_err("the same name");
+        assert!(matches!(&*refusal, Refusal::SameName { first } if first.node == node.node), "{refusal}");
+        assert!(refusal.is_final());
+    }
+
+    #[test]
+    fn a_remover_is_let_in_where_it_was_the_last_to_send_to_the_singleton() {
+        let [_, _, r12, r20] = Profile::train();
+        let mut witness = hello("n1", &r12, Phase::Switch);
+        witness.holdouts = vec![NodeName::new("n2").expect("a name")];
+        assert!(verdict(&hello("n2", &r20, Phase::Remove), &witness).is_ok(), "what is known of it is of the past");
+        witness.holdouts.push(NodeName::new("n3").expect("a name"));
+        assert!(verdict(&hello("n2", &r20, Phase::Remove), &witness).is_err());
+    }
 }

@@ -280,4 +280,53 @@ mod tests {
         assert!(Limits { buffered_frames_max: 0, ..Limits::default() }.check().is_err());
         assert!(Limits { inline_bytes_max: 2 << 20, ..Limits::default() }.check().is_err());
     }
+
+    #[test]
+    fn what_one_peer_can_make_a_node_hold_grows_by_what_each_limit_allows() {
+        let none = Limits {
+            frame_bytes_max: 0,
+            payload_bytes_max: 0,
+            bulk_streams_max: 0,
+            bulk_frames_max: 0,
+            job_bytes_max: 0,
+            function_bytes_max: 10,
+            ..Limits::default()
+        };
+        let held = |limits: &Limits| limits.inbound_bytes_max(Servers::PER_NODE);
+        assert_eq!(held(&none), (256 << 10) + (64 << 10), "a window of the lane, and what one read takes off it");
+        for (limits, more) in [
+            (Limits { frame_bytes_max: 3, ..none.clone() }, 3),
+            (Limits { payload_bytes_max: 5, ..none.clone() }, 5),
+            (Limits { bulk_streams_max: 2, ..none.clone() }, 4 * (256 << 10)),
+            (Limits { bulk_frames_max: 3, ..none.clone() }, 3 * (10 + 256)),
+            (Limits { job_bytes_max: 7, ..none.clone() }, 7),
+        ] {
+            assert_eq!(held(&limits) - held(&none), more, "{limits:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_may_be_kept_for_a_day_and_not_longer() {
+        let kept = |stability_period| Limits { stability_period, ..Limits::default() }.check();
+        let day = Duration::from_hours(24);
+        assert_eq!(kept(day), Ok(()));
+        let given = day + Duration::from_nanos(1);
+        assert_eq!(kept(given), Err(LimitsError::StabilityPeriod { given, max: day }));
+    }
+
+    #[test]
+    fn a_limit_that_meets_a_need_exactly_is_enough_and_one_less_is_named_with_what_it_lacks() {
+        let base = Limits { calls_open_max: 100, inline_bytes_max: 100, function_bytes_max: 20, ..Limits::default() };
+        let resume = Limits { calls_open_max: 500, frame_bytes_max: 500 * 10 + 128, ..base.clone() };
+        let inline = Limits { inline_bytes_max: 3_000, frame_bytes_max: 3_000 + 128 + 20, ..base.clone() };
+        for (limits, smaller) in [(resume, "calls_open_max"), (inline, "inline_bytes_max")] {
+            assert_eq!(limits.check(), Ok(()));
+            let short = Limits { frame_bytes_max: limits.frame_bytes_max - 1, ..limits.clone() }.check();
+            let Err(LimitsError::TooSmall { smaller: named, larger, needed, .. }) = short else { panic!("{short:?}") };
+            assert_eq!((named, larger, needed), (smaller, "frame_bytes_max", limits.frame_bytes_max as usize));
+        }
+        let payload = Limits { payload_bytes_max: 100, ..base };
+        assert_eq!(payload.check(), Ok(()), "a payload may be as long as what travels inline");
+        assert!(Limits { payload_bytes_max: 99, ..payload }.check().is_err());
+    }
 }

@@ -383,7 +383,7 @@ mod tests {
         }
         let dropped = link.wait(cast(4, 26), Duration::ZERO, &limits, &mut Unlimited);
         assert_eq!(dropped.iter().map(|(message, _)| call(message)).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!((link.buffered(), link.waiting_bytes), (3, 76));
+        assert_eq!((link.buffered(), link.buffered_bytes()), (3, 76));
         assert_eq!(link.wait(cast(5, 24), Duration::ZERO, &limits, &mut Unlimited), []);
         link.retain_waiting(&mut Unlimited, |message| call(message) == 5);
         assert_eq!((link.buffered(), link.waiting_bytes), (1, 24));
@@ -489,5 +489,52 @@ mod tests {
         assert!(!link.has_unwritten() && link.bulk.is_empty() && link.bulk_bytes == 0);
         link.encode(cast(2, 17), &limits).expect("it fits");
         assert_eq!(link.bulk[0].0, BulkId(0));
+    }
+
+    #[test]
+    fn encoded_bytes_reach_their_bound_and_one_more_byte_of_it_is_room() {
+        let mut link = up(1 << 20);
+        link.encode(cast(1, 8), &Limits::default()).expect("it fits");
+        let bytes = link.unwritten.len();
+        assert!(!link.has_room(&Limits { unwritten_bytes_max: bytes, ..Limits::default() }));
+        assert!(link.has_room(&Limits { unwritten_bytes_max: bytes + 1, ..Limits::default() }));
+    }
+
+    #[test]
+    fn half_as_many_payloads_are_in_transfer_as_frames_may_wait_for_theirs() {
+        let limits = Limits { inline_bytes_max: 16, bulk_frames_max: 6, ..Limits::default() };
+        let mut link = up(1 << 20);
+        for call in 0..3 {
+            assert!(link.has_room(&limits), "{call} are in transfer");
+            link.encode(cast(call, 17), &limits).expect("it goes beside its frame");
+        }
+        assert!(!link.has_room(&limits));
+        link.bulk_sent(17);
+        assert!(link.has_room(&limits), "one has arrived");
+    }
+
+    #[test]
+    fn a_peer_is_overrun_beyond_four_long_frames_above_the_bound() {
+        let limits = Limits { unwritten_bytes_max: 100, frame_bytes_max: 50, ..Limits::default() };
+        let mut link = up(1 << 20);
+        link.unwritten.resize(100 + 4 * 50, 0);
+        assert!(!link.is_overrun(&limits));
+        link.unwritten.resize(100 + 4 * 50 + 1, 0);
+        assert!(link.is_overrun(&limits));
+    }
+
+    #[test]
+    fn casts_that_are_taken_from_among_others_give_back_their_room_and_no_more() {
+        let (limits, mut pool) = (Limits::default(), pool());
+        let mut link = away();
+        let exit = |call| Message::NoSuchFunction(CallRef(call));
+        for message in [cast(0, 1), exit(1), cast(2, 1), cast(3, 1)] {
+            assert_eq!(link.wait(message, Duration::ZERO, &limits, &mut pool), []);
+        }
+        assert_eq!(pool.left(Total::BufferedFrames), 0);
+        let taken: Vec<_> = link.take_waiting_casts(&mut pool).iter().map(|cast| cast.call.0).collect();
+        assert_eq!((taken, pool.left(Total::BufferedFrames)), (vec![0, 2, 3], 3));
+        let rest: Vec<_> = std::iter::from_fn(|| link.take_waiting(&mut pool)).map(|waiting| waiting.message).collect();
+        assert_eq!(rest, [exit(1)]);
     }
 }

@@ -292,3 +292,23 @@ impl fmt::Display for DownReason {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_told_in_words_with_what_the_function_said() {
+        let told = |reason: ExitReason| reason.to_string();
+        assert_eq!(told(ExitReason::Failed("disk full".into())), "failed: disk full");
+        assert_eq!(told(ExitReason::Panicked("index 7".into())), "panicked: index 7");
+        assert!(told(ExitReason::WrongType("u64".into())).ends_with("takes: u64"));
+        assert_ne!(
+            told(ExitReason::TooManyJobs),
+            told(ExitReason::TooManyJobsInAll),
+            "an operator turns to another limit"
+        );
+        assert_eq!(DownReason::NoServer.to_string(), "no such server");
+        assert_ne!(DownReason::NoConnect.to_string(), DownReason::NoConnection.to_string());
+    }
+}

@@ -127,4 +127,10 @@ mod tests {
             assert!(NodeName::new(bad).is_err(), "{bad:?} passed");
         }
     }
+
+    #[test]
+    fn a_name_is_itself_in_reports_and_as_serde_writes_it() {
+        let name = NodeName::new("db-3.example").expect("a name");
+        assert_eq!((format!("{name:?}"), String::from(name)), ("db-3.example".to_owned(), "db-3.example".to_owned()));
+    }
 }

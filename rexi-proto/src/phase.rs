@@ -206,4 +206,29 @@ mod tests {
         assert!("Switch ".parse::<Phase>().is_ok());
         assert!("switched".parse::<Phase>().is_err());
     }
+
+    #[test]
+    fn a_set_loses_the_server_that_is_taken_out_and_no_other() {
+        let (singleton, per_node) = (ServerAddress::Singleton, ServerAddress::PerNode);
+        assert_eq!(Servers::BOTH.without(singleton), Servers::PER_NODE);
+        assert_eq!(Servers::BOTH.without(per_node), Servers::SINGLETON);
+        assert_eq!(Servers::PER_NODE.without(singleton), Servers::PER_NODE);
+        assert_eq!(Servers::PER_NODE.without(per_node), Servers::NONE);
+    }
+
+    #[test]
+    fn sets_and_phases_are_told_by_their_names() {
+        let sets = [
+            (Servers::NONE, "none"),
+            (Servers::SINGLETON, "singleton"),
+            (Servers::PER_NODE, "per-node"),
+            (Servers::BOTH, "singleton and per-node"),
+        ];
+        for (set, name) in sets {
+            assert_eq!((set.to_string(), format!("{set:?}")), (name.to_owned(), name.to_owned()));
+        }
+        for phase in Phase::ALL {
+            assert_eq!(Phase::try_from(String::from(phase)), Ok(phase), "as serde writes and reads it");
+        }
+    }
 }

@@ -189,4 +189,47 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_jobs_hold_is_shared_among_servers_and_what_buffers_hold_among_members() {
+        let limits = Limits { jobs_total_max: 24, buffered_frames_total_max: 24, ..Limits::default() };
+        for (hosts, floor) in [(Servers::PER_NODE, 4), (Servers::BOTH, 2)] {
+            let pool = NodePool::new(&limits, 3, hosts);
+            assert_eq!((pool.floor(Total::Jobs), pool.floor(Total::BufferedFrames)), (floor, 4), "{hosts}");
+        }
+    }
+
+    /// A pool that may not be asked, with a floor of 4.
+    #[derive(Debug)]
+    struct Untouched;
+
+    impl Pool for Untouched {
+        fn floor(&self, _: Total) -> usize {
+            4
+        }
+
+        fn take(&mut self, total: Total, amount: usize) -> bool {
+            panic!("{amount} of {total:?} were taken")
+        }
+
+        fn give(&mut self, total: Total, amount: usize) {
+            panic!("{amount} of {total:?} were given")
+        }
+    }
+
+    #[test]
+    fn who_stays_within_its_floor_never_asks_the_pool() {
+        let mut held = 0;
+        assert!(grow(&mut Untouched, Total::Jobs, &mut held, 4));
+        shrink(&mut Untouched, Total::Jobs, &mut held, 3);
+        assert_eq!(held, 1);
+    }
+
+    #[test]
+    fn a_node_without_totals_refuses_nothing() {
+        for total in Total::ALL {
+            assert_eq!(Unlimited.floor(total), usize::MAX, "nobody passes it");
+            assert!(Unlimited.take(total, usize::MAX));
+        }
+    }
 }

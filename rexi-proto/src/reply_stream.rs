@@ -141,4 +141,11 @@ mod tests {
         assert_eq!(ReplyStream::Asked.handle_signal(StreamSignal::Ack(0)), Heard::Invalid);
         assert_eq!(ReplyStream::Unopened.handle_signal(StreamSignal::Start), Heard::Invalid);
     }
+
+    #[test]
+    fn timeouts_of_two_servers_are_added_kind_by_kind() {
+        let one = StreamTimeouts { init_stream: 1, stream: 2, wait_for_ack: 3 };
+        let other = StreamTimeouts { init_stream: 10, stream: 20, wait_for_ack: 30 };
+        assert_eq!(one + other, StreamTimeouts { init_stream: 11, stream: 22, wait_for_ack: 33 });
+    }
 }

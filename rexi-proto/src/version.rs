@@ -92,4 +92,19 @@ mod tests {
             assert_eq!(b.newest_common(a), settled.map(WireVersion), "{b} with {a}");
         }
     }
+
+    #[test]
+    fn a_range_holds_a_version_and_none_is_zero() {
+        let range = |a, b| VersionRange::new(WireVersion(a), WireVersion(b));
+        for (range, valid) in [(range(1, 1), true), (range(1, 2), true), (range(2, 1), false), (range(0, 1), false)] {
+            assert_eq!(range.is_valid(), valid, "{range}");
+        }
+    }
+
+    #[test]
+    fn versions_and_ranges_are_told_in_short() {
+        let range = VersionRange::new(WireVersion::V1, WireVersion::V3);
+        assert_eq!(format!("{:?} {} {range}", WireVersion::V1, WireVersion::V2), "v1 v2 v1..v3");
+        assert_eq!(VersionRange::new(WireVersion::V2, WireVersion::V2).to_string(), "v2");
+    }
 }

@@ -290,3 +290,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.handle_disconnected(now, self.connection);
     }
 }
+
+#[cfg(test)]
+mod tests;

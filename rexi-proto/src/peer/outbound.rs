@@ -410,3 +410,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

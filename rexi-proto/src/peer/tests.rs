@@ -15,10 +15,12 @@ use crate::server::Ending;
 use crate::version::WireVersion;
 use crate::wire;
 
-const SECOND: Duration = Duration::from_secs(1);
-const LIFE: Incarnation = Incarnation(7);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const LIFE: Incarnation = Incarnation(7);
+/// This node's own number for the peer.
+pub(super) const PEER: PeerId = PeerId(3);
 
-fn session(wire: WireVersion) -> Session {
+pub(super) fn session(wire: WireVersion) -> Session {
     let hosts = match wire {
         WireVersion::V1 => Servers::SINGLETON,
         WireVersion::V2 => Servers::BOTH,
@@ -29,31 +31,31 @@ fn session(wire: WireVersion) -> Session {
 }
 
 /// A peer seen from a node in that phase, not connected yet.
-fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
+pub(super) fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
     let config = PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants: Mutants::default() };
-    Peer::new(PeerId(0), config, Duration::ZERO)
+    Peer::new(PEER, config, Duration::ZERO)
 }
 
-fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
+pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
     let mut peer = peer(phase, Limits::default());
     peer.handle_connected(Duration::ZERO, session(wire));
     peer
 }
 
-fn request(call: u64, body: Bytes) -> CastRequest {
+pub(super) fn request(call: u64, body: Bytes) -> CastRequest {
     CastRequest { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
 }
 
-fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
+pub(super) fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
     peer.cast(now, request(call, Bytes::new()), call as u32).expect("it is taken");
 }
 
-fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
+pub(super) fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
     std::iter::from_fn(|| peer.poll_output()).collect()
 }
 
 /// The answers that mailboxes hear, by call.
-fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
+pub(super) fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
     let answer = |output| match output {
         Output::Deliver(mailbox, call, answer) => {
             assert_eq!(u64::from(mailbox), call.0);
@@ -65,7 +67,7 @@ fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
 }
 
 /// What goes over the wire next.
-fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
+pub(super) fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut out = BytesMut::new();
     while peer.wants_write() {
@@ -84,7 +86,7 @@ fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
 }
 
 /// A message of the other end comes in.
-fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
+pub(super) fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
     let wire = peer.link.session().expect("it is there").wire;
     let mut out = BytesMut::new();
     wire::encode(wire, message, 1 << 20, &mut out).expect("it can be sent");
@@ -92,7 +94,7 @@ fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
 }
 
 /// A cast of the other end comes in; gives its job.
-fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
+pub(super) fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
     let body = Body::Inline(Bytes::new());
     let (call, function) = (CallRef(call), "f".into());
     let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
@@ -103,20 +105,20 @@ fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
     }
 }
 
-fn reply(call: u64, number: u64, last: bool, body: Body) -> Message {
+pub(super) fn reply(call: u64, number: u64, last: bool, body: Body) -> Message {
     let form = if last { ReplyForm::Last } else { ReplyForm::Plain };
     Message::Reply(Reply { call: CallRef(call), number, form, body })
 }
 
-fn inline() -> Body {
+pub(super) fn inline() -> Body {
     Body::Inline(Bytes::from_static(b"x"))
 }
 
-fn lost(call: u64) -> (u64, Answer) {
+pub(super) fn lost(call: u64) -> (u64, Answer) {
     (call, Answer::Exit { function: "".into(), reason: ExitReason::ConnectionLost })
 }
 
-fn disconnect(peer: &mut Peer<u32>, now: Duration) {
+pub(super) fn disconnect(peer: &mut Peer<u32>, now: Duration) {
     peer.handle_disconnected(now, peer.connection());
 }
 
@@ -582,4 +584,182 @@ fn what_comes_late_from_a_replaced_connection_is_passed_over() {
     peer.handle_departed(SECOND, old);
     assert_eq!(peer, before);
     assert!(peer.link.session().is_some() && peer.stats().unknown_frames == 0);
+}
+
+fn item(call: u64, number: u64) -> Message {
+    Message::Reply(Reply { call: CallRef(call), number, form: ReplyForm::Item, body: inline() })
+}
+
+/// A peer whose job for call 5 has asked for a stream, which was started, and has sent three items.
+fn streaming() -> Peer<u32> {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &Message::StreamInit(CallRef(5)));
+    assert!(peer.start_stream(CallRef(5)));
+    (0..3).for_each(|number| receive(&mut peer, SECOND, &item(5, number)));
+    sent(&mut peer);
+    outputs(&mut peer);
+    peer
+}
+
+#[test]
+fn a_caller_starts_or_cancels_a_stream_that_was_asked_for_and_no_other() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    for call in [5, 6] {
+        cast(&mut peer, SECOND, call);
+    }
+    sent(&mut peer);
+    assert!(!peer.start_stream(CallRef(5)) && !peer.cancel_stream(CallRef(5)));
+    assert_eq!(sent(&mut peer), [], "nothing is said of what was not asked for");
+    for call in [5, 6] {
+        receive(&mut peer, SECOND, &Message::StreamInit(CallRef(call)));
+    }
+    assert_eq!(answers(&mut peer), [(5, Answer::StreamInit), (6, Answer::StreamInit)]);
+    assert!(peer.start_stream(CallRef(5)) && peer.cancel_stream(CallRef(6)));
+    let per_node = ServerAddress::PerNode;
+    let said = [Message::StreamStart(per_node, CallRef(5)), Message::StreamCancel(per_node, CallRef(6))];
+    assert_eq!(sent(&mut peer), said);
+    receive(&mut peer, SECOND, &Message::StreamInit(CallRef(5)));
+    assert_eq!((outputs(&mut peer), sent(&mut peer)), (Vec::new(), said[..1].to_vec()), "who asks again is told again");
+}
+
+#[test]
+fn items_are_acknowledged_in_all_and_not_beyond_those_that_came() {
+    let mut peer = streaming();
+    let ack = |total| [Message::Ack(ServerAddress::PerNode, CallRef(5), total)];
+    assert!(peer.ack(CallRef(5), 1));
+    assert_eq!(sent(&mut peer), ack(1));
+    assert!(peer.ack(CallRef(5), 2));
+    assert_eq!(sent(&mut peer), ack(3));
+    assert!(!peer.ack(CallRef(5), 1), "none is left");
+    receive(&mut peer, SECOND, &reply(5, 3, false, inline()));
+    assert!(!peer.ack(CallRef(5), 1), "a plain reply is no item");
+    assert_eq!(sent(&mut peer), []);
+}
+
+#[test]
+fn what_was_said_of_a_stream_goes_out_again_behind_the_resume() {
+    let mut peer = streaming();
+    assert!(peer.ack(CallRef(5), 2));
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(2 * SECOND, session(WireVersion::V3));
+    let (per_node, call) = (ServerAddress::PerNode, CallRef(5));
+    let expected =
+        [Message::Resume(per_node, vec![call]), Message::StreamStart(per_node, call), Message::Ack(per_node, call, 2)];
+    assert_eq!(sent(&mut peer), expected);
+}
+
+#[test]
+fn an_answer_to_a_call_that_is_over_is_counted_and_not_delivered() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    assert_eq!(peer.open_calls().collect::<Vec<_>>(), [CallRef(5)]);
+    receive(&mut peer, SECOND, &reply(5, 0, true, inline()));
+    assert_eq!((answers(&mut peer).len(), peer.stats().stray_answers), (1, 0));
+    assert_eq!(peer.open_calls().count(), 0);
+    for late in [reply(5, 0, false, inline()), Message::Ping(CallRef(5)), Message::NoSuchFunction(CallRef(6))] {
+        receive(&mut peer, SECOND, &late);
+    }
+    assert_eq!((outputs(&mut peer), peer.stats().stray_answers), (Vec::new(), 3));
+}
+
+#[test]
+fn what_comes_behind_a_held_last_answer_is_counted_as_stray() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &reply(5, 0, true, Body::Bulk(BulkId(0), 3)));
+    receive(&mut peer, SECOND, &Message::Ping(CallRef(5)));
+    assert_eq!((outputs(&mut peer), peer.stats().stray_answers, peer.stats().calls), (Vec::new(), 1, 1));
+}
+
+#[test]
+fn the_counts_say_what_is_open_runs_and_waits() {
+    let mut peer = streaming();
+    let body = Body::Inline(Bytes::from_static(b"four"));
+    let cast_of =
+        |call| Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+    receive(&mut peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast_of(1)));
+    let [Output::Spawn(job, _)] = outputs(&mut peer)[..] else { panic!("no spawn") };
+    peer.with_server(|server| server.handle_item(job, &Bytes::new(), Some(5)));
+    disconnect(&mut peer, SECOND);
+    peer.cast(SECOND, request(6, Bytes::from_static(b"abc")), 6).expect("it is taken");
+    let counted = PeerStats { calls: 2, jobs: 1, job_bytes: 4, streams: 1, buffered: 1, ..PeerStats::default() };
+    assert_eq!(peer.stats(), PeerStats { buffered_bytes: 3, ..counted });
+    assert_eq!(peer.jobs().collect::<Vec<_>>(), [(job.caller, CallRef(1))]);
+    peer.with_server(|server| server.handle_stream_timeout(job));
+    let timeouts = StreamTimeouts { init_stream: 1, ..StreamTimeouts::default() };
+    let counted = PeerStats { jobs: 0, job_bytes: 0, streams: 0, buffered: 2, stream_timeouts: timeouts, ..counted };
+    assert_eq!(peer.stats(), PeerStats { buffered_bytes: 3, ..counted });
+}
+
+#[test]
+fn a_search_sees_a_peer_without_its_past() {
+    let limits = Limits { buffered_frames_max: 1, ..Limits::default() };
+    let connected = |peer: &mut Peer<u32>, phase_epoch| {
+        peer.handle_connected(SECOND, Session { phase_epoch, ..session(WireVersion::V3) });
+        sent(peer);
+    };
+    let mut fresh = peer(Phase::Remove, limits.clone());
+    connected(&mut fresh, 0);
+    let mut used = peer(Phase::Remove, limits);
+    for call in [1, 2] {
+        cast(&mut used, SECOND, call);
+    }
+    used.kill(&[CallRef(2)]);
+    connected(&mut used, 3);
+    receive(&mut used, SECOND, &reply(1, 0, true, inline()));
+    used.handle_bytes(SECOND, used.connection(), &[2, 0, 0, 0, V3 | 45, 0]);
+    receive(&mut used, SECOND, &Message::Kill(ServerAddress::PerNode, CallRef(9)));
+    used.answer(Caller { peer: PEER, incarnation: Incarnation(1) }, Message::Ping(CallRef(9)));
+    sent(&mut used);
+    outputs(&mut used);
+    let PeerStats { dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();
+    assert_eq!((dropped, unknown_frames, stray_answers, stale_answers), (1, 1, 1, 1));
+    for peer in [&mut used, &mut fresh] {
+        peer.forget_past(|call| call == CallRef(9));
+    }
+    assert_ne!(used, fresh, "the cast of a call that was killed may still come");
+    used.forget_past(|_| false);
+    assert_eq!(used, fresh);
+}
+
+#[test]
+fn a_phase_is_announced_once_and_an_older_one_changes_nothing() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    peer.set_phase(SECOND, 2, Phase::Switch);
+    assert_eq!(sent(&mut peer), [Message::Announce(2, Phase::Switch)]);
+    for epoch in [1, 2] {
+        peer.set_phase(SECOND, epoch, Phase::Introduce);
+    }
+    cast(&mut peer, SECOND, 1);
+    assert!(matches!(&sent(&mut peer)[..], [Message::Cast(ServerAddress::PerNode, _)]));
+    assert_eq!(outputs(&mut peer), []);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, Session { phase_epoch: 2, ..session(WireVersion::V2) });
+    assert!(!sent(&mut peer).iter().any(|said| matches!(said, Message::Announce(..))), "its hello has said so");
+}
+
+#[test]
+fn a_refusal_that_is_not_final_gives_a_peer_that_is_away_no_more_time() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    peer.handle_timeout(60 * SECOND);
+    assert_eq!((peer.deadline(), outputs(&mut peer)), (None, Vec::new()), "it is there");
+    disconnect(&mut peer, 60 * SECOND);
+    peer.handle_refused(70 * SECOND, LIFE, refusal(false));
+    assert_eq!(peer.deadline(), Some(75 * SECOND));
+    peer.handle_timeout(75 * SECOND);
+    assert_eq!(peer.presence(), &Presence::Gone);
+    peer.handle_refused(80 * SECOND, LIFE, refusal(false));
+    assert_eq!(peer.presence(), &Presence::Gone, "it has been given up, and still is not there");
+}
+
+#[test]
+fn a_connection_that_is_lost_twice_is_away_since_the_first_time() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let first = peer.connection();
+    disconnect(&mut peer, SECOND);
+    disconnect(&mut peer, 5 * SECOND);
+    assert_eq!(peer.deadline(), Some(16 * SECOND));
+    peer.handle_connected(6 * SECOND, session(WireVersion::V3));
+    assert!(peer.connection() > first, "each has a number of its own");
 }

@@ -201,3 +201,91 @@ fn a_renamed_rollout_is_the_same_under_other_names() {
     assert_eq!(renamed.hello(Incarnation(9), &Limits::default()).node, name("n2"));
     assert_eq!(renamed.renamed(turned), raised, "there and back");
 }
+
+#[test]
+fn what_limits_a_node_is_told_in_words() {
+    for (factor, words) in [
+        (LimitingFactor::Release(Version::new(1, 2, 0)), "release 1.2.0 allows no more"),
+        (LimitingFactor::Ceiling(Phase::Introduce), "the operator's ceiling is introduce"),
+        (LimitingFactor::Source(Phase::Introduce), "the flag source says introduce"),
+        (LimitingFactor::Unknown(name("n3")), "member n3 has not said hello yet"),
+        (
+            LimitingFactor::NotHosted(name("n3"), Version::new(1, 0, 0), ServerAddress::PerNode),
+            "member n3 (release 1.0.0) does not run the per-node server",
+        ),
+    ] {
+        assert_eq!(factor.to_string(), words);
+    }
+}
+
+#[test]
+fn a_ceiling_or_a_word_that_allows_all_does_not_limit() {
+    let release = LimitingFactor::Release(Profile::train()[2].release().clone());
+    let mut rollout = raised();
+    rollout.set_ceiling(Some(Phase::Switch)).expect("it is there");
+    rollout.set_source(Some(Phase::Switch)).expect("it is there");
+    assert_eq!((rollout.phase(), rollout.limiting_factor()), (Phase::Switch, release));
+    rollout.set_source(Some(Phase::Introduce)).expect("all host the singleton");
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Source(Phase::Introduce), "and not the ceiling above it");
+}
+
+#[test]
+fn the_ceiling_limits_a_node_that_no_member_would_hold() {
+    let mut rollout = rollout(2);
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("it starts there");
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Ceiling(Phase::Introduce), "before any hello");
+    for member in ["n2", "n3"] {
+        greet(&mut rollout, &hello(member, 1, Phase::Introduce, 1, 0)).expect("legal");
+    }
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Introduce, 0));
+    rollout.set_ceiling(None).expect("nobody is in the way");
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1));
+}
+
+#[test]
+fn a_node_that_is_held_stays_in_its_phase_whoever_says_what() {
+    let mut rollout = rollout(2);
+    rollout.hold(Phase::Switch).expect("its release allows it");
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1), "no member was waited for");
+    let _ = greet(&mut rollout, &hello("n2", 0, Phase::Singleton, 1, 0));
+    rollout.set_source(Some(Phase::Introduce)).expect("n2 runs the singleton");
+    rollout.handle_announce(&name("n2"), Incarnation(1), 1, Phase::Singleton);
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1));
+    let before = rollout.clone();
+    let refused = rollout.hold(Phase::Remove);
+    assert!(matches!(refused, Err(PhaseError::NotAllowed { wanted: Phase::Remove, .. })), "{refused:?}");
+    assert_eq!(rollout, before);
+}
+
+#[test]
+fn a_hello_of_this_very_life_counts_unless_an_announcement_is_newer() {
+    let mut rollout = raised();
+    let holdouts = |rollout: &Rollout| rollout.hello(Incarnation(9), &Limits::default()).holdouts;
+    rollout.handle_announce(&name("n2"), Incarnation(1), 2, Phase::Introduce);
+    greet(&mut rollout, &hello("n2", 2, Phase::Switch, 1, 2)).expect("legal");
+    assert!(holdouts(&rollout).is_empty(), "the same epoch, said later");
+    rollout.handle_announce(&name("n2"), Incarnation(1), 5, Phase::Introduce);
+    greet(&mut rollout, &hello("n2", 2, Phase::Switch, 2, 0)).expect("legal");
+    assert!(holdouts(&rollout).is_empty(), "its next life counts its phases anew");
+}
+
+#[test]
+fn a_hello_says_what_its_node_takes_and_runs() {
+    let limits = Limits { frame_bytes_max: 2_048, payload_bytes_max: 77, ..Limits::default() };
+    let mut raised = raised();
+    let said = raised.hello(Incarnation(9), &limits);
+    assert_eq!((said.node, said.incarnation, said.release), (name("n1"), Incarnation(9), Version::new(1, 2, 0)));
+    assert_eq!((said.phase, said.phase_epoch, said.hosts), (Phase::Switch, 1, Servers::BOTH));
+    assert_eq!((said.frame_bytes_max, said.payload_bytes_max), (2_048, 77));
+    raised.set_ceiling(Some(Phase::Introduce)).expect("all host the singleton");
+    assert_eq!(raised.hello(Incarnation(9), &limits).hosts, Servers::BOTH, "whatever its phase");
+}
+
+#[test]
+fn a_node_that_meets_its_own_name_is_refused_and_notes_nothing() {
+    let mut rollout = raised();
+    let before = rollout.clone();
+    let refused = greet(&mut rollout, &hello("n1", 2, Phase::Switch, 1, 0)).expect_err("its own name");
+    assert!(matches!(&refused, HandshakeError::Refused(refusal) if matches!(**refusal, Refusal::SameName { .. })));
+    assert_eq!(rollout, before);
+}

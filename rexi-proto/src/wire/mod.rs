@@ -266,3 +266,39 @@ const VERSION_BITS: u8 = 0b1100_0000;
 fn clipped(text: &Arc<str>, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Exit, ExitReason};
+    use crate::name::CallRef;
+
+    #[test]
+    fn a_frame_as_long_as_the_peer_takes_is_written_and_one_byte_longer_leaves_what_was_there() {
+        let ping = Message::Ping(CallRef(300));
+        let mut out = BytesMut::from(&b"before"[..]);
+        let refused = encode(WireVersion::V3, &ping, 2, &mut out);
+        assert_eq!(refused, Err(EncodeError::TooLong { bytes: 3, max: 2 }));
+        assert_eq!(&out[..], b"before");
+        assert_eq!(encode(WireVersion::V3, &ping, 3, &mut out), Ok(()));
+        assert_eq!(&out[..], b"before\x03\0\0\0\xc8\xac\x02");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_a_character_and_a_short_one_is_not() {
+        let sent = |text: &str| {
+            let (function, reason) = (text.into(), ExitReason::Failed(text.into()));
+            let exit = Message::Exit(Exit { call: CallRef(1), replies: 0, function, reason });
+            let mut out = BytesMut::new();
+            encode(WireVersion::V1, &exit, 1 << 20, &mut out).expect("it fits");
+            match decode(WireVersion::V1, &out[LENGTH_BYTES..]) {
+                Ok(Message::Exit(Exit { function, reason: ExitReason::Failed(text), .. })) => (function, text),
+                other => panic!("no failure: {other:?}"),
+            }
+        };
+        let fits = "a".repeat(4_096);
+        assert_eq!(sent(&fits), (fits.as_str().into(), fits.as_str().into()));
+        let (long, cut) = (format!("{}é", "a".repeat(4_095)), "a".repeat(4_095));
+        assert_eq!(sent(&long), (cut.as_str().into(), cut.as_str().into()), "half a character is none");
+    }
+}

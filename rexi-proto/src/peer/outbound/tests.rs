@@ -1,0 +1,270 @@
+//! What leaves for one peer: what is refused before it does, what the peer takes, and what is dropped on the way.
+
+use super::*;
+use crate::limits::Limits;
+use crate::link::Session;
+use crate::name::Incarnation;
+use crate::peer::tests::*;
+use crate::phase::Phase;
+use crate::server::{Ending, JobKey};
+use crate::version::WireVersion;
+
+const PER_NODE: ServerAddress = ServerAddress::PerNode;
+
+fn bytes(length: usize) -> Bytes {
+    vec![7; length].into()
+}
+
+/// A peer that takes payloads of 4 bytes, while this node lets 8 through.
+fn small() -> Peer<u32> {
+    let mut peer = peer(Phase::Remove, Limits { payload_bytes_max: 8, ..Limits::default() });
+    peer.handle_connected(Duration::ZERO, Session { payload_bytes_max: 4, ..session(WireVersion::V3) });
+    peer
+}
+
+fn exit(call: u64, function: &str, reason: ExitReason) -> Message {
+    Message::Exit(Exit { call: CallRef(call), replies: 0, function: function.into(), reason })
+}
+
+fn told(call: u64, function: &str, reason: ExitReason) -> Vec<(u64, Answer)> {
+    vec![(call, Answer::Exit { function: function.into(), reason })]
+}
+
+#[test]
+fn a_cast_at_its_bounds_is_taken_and_one_beyond_is_refused() {
+    let limits = Limits { payload_bytes_max: 8, function_bytes_max: 3, ..Limits::default() };
+    let mut peer = peer(Phase::Remove, limits);
+    let mut of = |call, function: &str, length| {
+        let function = function.into();
+        peer.cast(SECOND, CastRequest { function, ..request(call, bytes(length)) }, call as u32)
+    };
+    assert_eq!(of(1, "fun", 8), Ok(()));
+    assert_eq!(of(2, "func", 8), Err(CastError::FunctionName { bytes: 4, max: 3 }));
+    assert_eq!(of(2, "", 8), Err(CastError::FunctionName { bytes: 0, max: 3 }));
+    assert_eq!(of(2, "fun", 9), Err(CastError::PayloadTooLarge { bytes: 9, max: 8 }));
+    assert_eq!(of(2, "f", 0), Ok(()));
+    assert_eq!(peer.stats().calls, 2, "nothing is open of what was refused");
+}
+
+#[test]
+fn an_argument_that_the_peer_does_not_take_is_told_and_one_at_its_limit_is_sent() {
+    let mut peer = small();
+    for (call, length) in [(1, 4), (2, 5)] {
+        peer.cast(SECOND, request(call, bytes(length)), call as u32).expect("this node lets it through");
+    }
+    assert_eq!(answers(&mut peer), [(2, Answer::TooLarge)]);
+    assert!(matches!(&sent(&mut peer)[..], [Message::Cast(_, cast)] if cast.call == CallRef(1)));
+}
+
+#[test]
+fn a_reply_that_the_peer_does_not_take_ends_its_job_and_one_at_its_limit_is_sent() {
+    let mut peer = small();
+    let job = serve(&mut peer, 1);
+    assert!(peer.with_server(|server| server.handle_reply(job, bytes(4))));
+    assert!(matches!(&sent(&mut peer)[..], [Message::Reply(_)]));
+    peer.with_server(|server| server.handle_reply(job, bytes(5)));
+    assert_eq!(sent(&mut peer), [exit(1, "", ExitReason::ReplyTooLarge)]);
+    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+}
+
+#[test]
+fn a_response_goes_to_the_server_of_its_call_where_both_nodes_take_it() {
+    let mut peer = small();
+    assert!(!peer.respond(SECOND, CallRef(1), 0, bytes(4)), "no such call");
+    cast(&mut peer, SECOND, 1);
+    sent(&mut peer);
+    assert!(peer.respond(SECOND, CallRef(1), 0, bytes(4)));
+    let body = Body::Inline(bytes(4));
+    assert_eq!(sent(&mut peer), [Message::Response(PER_NODE, Response { call: CallRef(1), number: 0, body })]);
+    assert!(!peer.respond(SECOND, CallRef(1), 1, bytes(9)), "above this node's limit");
+    assert_eq!((sent(&mut peer), outputs(&mut peer)), (Vec::new(), Vec::new()));
+    assert!(peer.respond(SECOND, CallRef(1), 1, bytes(8)), "above the peer's");
+    assert_eq!((answers(&mut peer), sent(&mut peer)), (vec![lost(1)], vec![Message::Kill(PER_NODE, CallRef(1))]));
+}
+
+#[test]
+fn a_response_that_a_connection_took_along_ends_the_call_whose_job_still_waits() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 1);
+    sent(&mut peer);
+    assert!(peer.respond(SECOND, CallRef(1), 0, bytes(4)));
+    sent(&mut peer);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    sent(&mut peer);
+    let waits_with = |question| Message::Sent(Sent { call: CallRef(1), replies: 0, question });
+    receive(&mut peer, SECOND, &waits_with(None));
+    assert_eq!(outputs(&mut peer), [], "its job has the response");
+    receive(&mut peer, SECOND, &waits_with(Some(0)));
+    assert_eq!(answers(&mut peer), [lost(1)]);
+    receive(&mut peer, SECOND, &waits_with(Some(0)));
+    assert_eq!(outputs(&mut peer), [], "once");
+}
+
+#[test]
+fn time_in_the_buffer_counts_and_a_cast_whose_time_has_passed_is_not_sent() {
+    let mut peer = peer(Phase::Remove, Limits::default());
+    for (call, seconds) in [(1, 3), (2, 2), (3, 1)] {
+        let cast = CastRequest { time_left: Some(seconds * SECOND), ..request(call, Bytes::new()) };
+        peer.cast(SECOND, cast, call as u32).expect("it is taken");
+    }
+    peer.handle_connected(3 * SECOND, session(WireVersion::V3));
+    let passed = |call| told(call, "f", ExitReason::TimePassed);
+    assert_eq!(answers(&mut peer), [passed(2), passed(3)].concat());
+    let left = |message: &Message| match message {
+        Message::Cast(_, cast) => cast.time_left,
+        other => panic!("no cast: {other:?}"),
+    };
+    assert_eq!(sent(&mut peer).iter().map(left).collect::<Vec<_>>(), [Some(SECOND)]);
+}
+
+#[test]
+fn what_does_not_fit_a_short_frame_is_told_and_the_connection_goes_on() {
+    let mut peer = peer(Phase::Remove, Limits::default());
+    let short = Session { frame_bytes_max: 60, ..session(WireVersion::V3) };
+    peer.handle_connected(Duration::ZERO, short);
+    let long: Arc<str> = "f".repeat(70).into();
+    peer.cast(SECOND, CastRequest { function: long, ..request(1, Bytes::new()) }, 1)
+        .expect("this node lets it through");
+    assert_eq!(answers(&mut peer), [(1, Answer::TooLarge)]);
+    let job = serve(&mut peer, 2);
+    let reason = ExitReason::Failed("no".repeat(40).into());
+    peer.with_server(|server| server.handle_end(job, Ending::Exit(reason)));
+    assert_eq!(sent(&mut peer), [exit(2, "", ExitReason::ReplyTooLarge)], "it ended, if not why");
+    assert_eq!(outputs(&mut peer), []);
+}
+
+#[test]
+fn kills_and_acknowledgements_of_an_older_phase_go_where_the_cast_went() {
+    let mut peer = connected(Phase::Introduce, WireVersion::V2);
+    cast(&mut peer, SECOND, 1);
+    receive(&mut peer, SECOND, &Message::StreamInit(CallRef(1)));
+    peer.set_phase(SECOND, 1, Phase::Switch);
+    sent(&mut peer);
+    assert!(peer.start_stream(CallRef(1)));
+    assert_eq!(sent(&mut peer), [Message::StreamStart(ServerAddress::Singleton, CallRef(1))]);
+    peer.kill(&[CallRef(1)]);
+    let kills = [ServerAddress::Singleton, PER_NODE].map(|server| Message::Kill(server, CallRef(1)));
+    assert_eq!(sent(&mut peer), kills, "one call is no batch");
+}
+
+#[test]
+fn a_kill_of_a_cast_that_still_waits_sends_nothing_and_the_cast_stays_here() {
+    let mut peer = peer(Phase::Remove, Limits::default());
+    cast(&mut peer, SECOND, 1);
+    peer.kill(&[CallRef(1)]);
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    assert_eq!((sent(&mut peer), outputs(&mut peer)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn what_the_buffer_drops_ends_the_jobs_of_both_servers() {
+    let limits = Limits { buffered_frames_max: 1, ..Limits::default() };
+    let mut peer = peer(Phase::Switch, limits);
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V2));
+    disconnect(&mut peer, SECOND);
+    let caller = Caller { peer: PEER, incarnation: LIFE };
+    peer.answer(caller, reply(1, 0, false, inline()));
+    peer.answer(caller, reply(2, 0, false, inline()));
+    assert_eq!(outputs(&mut peer), [Output::Singleton(caller, Request::Kill(vec![CallRef(1)]))]);
+    cast(&mut peer, SECOND, 5);
+    peer.kill(&[CallRef(5)]);
+    cast(&mut peer, SECOND, 6);
+    assert_eq!(outputs(&mut peer), [Output::Singleton(caller, Request::Kill(vec![CallRef(2)]))]);
+    assert_eq!(peer.stats().dropped, 3);
+}
+
+#[test]
+fn a_response_that_the_buffer_drops_ends_its_call() {
+    let limits = Limits { buffered_frames_max: 1, ..Limits::default() };
+    let mut peer = peer(Phase::Remove, limits);
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    cast(&mut peer, SECOND, 1);
+    disconnect(&mut peer, SECOND);
+    assert!(peer.respond(SECOND, CallRef(1), 0, Bytes::new()));
+    cast(&mut peer, SECOND, 2);
+    assert_eq!(answers(&mut peer), [lost(1)]);
+}
+
+#[test]
+fn answers_to_another_life_or_to_who_was_given_up_are_let_go_and_counted() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let (now, before) = (LIFE, Incarnation(6));
+    let answer = |peer: &mut Peer<u32>, incarnation| {
+        peer.answer(Caller { peer: PEER, incarnation }, Message::Ping(CallRef(1)));
+        (sent(peer).len(), peer.stats().stale_answers)
+    };
+    assert_eq!(answer(&mut peer, now), (1, 0));
+    assert_eq!(answer(&mut peer, before), (0, 1));
+    disconnect(&mut peer, SECOND);
+    peer.handle_timeout(16 * SECOND);
+    assert_eq!(answer(&mut peer, now), (0, 2));
+}
+
+#[test]
+fn a_writer_takes_from_its_own_connection_only_and_then_there_is_room() {
+    let limits = Limits { unwritten_bytes_max: 1, ..Limits::default() };
+    let mut peer = peer(Phase::Remove, limits);
+    assert!(!peer.is_clear(), "it is away");
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    assert!(peer.is_clear() && !peer.wants_write());
+    cast(&mut peer, SECOND, 1);
+    assert!(!peer.is_clear() && peer.wants_write());
+    let (mut out, connection) = (BytesMut::new(), peer.connection());
+    peer.take_outgoing(SECOND, ConnectionId(connection.0 + 1), &mut out);
+    assert!(out.is_empty() && peer.wants_write());
+    peer.take_outgoing(SECOND, connection, &mut out);
+    assert!(!out.is_empty() && !peer.wants_write() && peer.is_clear());
+    peer.stop();
+    assert!(peer.is_clear(), "who casts is answered at once");
+}
+
+#[test]
+fn a_payload_that_is_sent_makes_room_on_its_own_connection_only() {
+    let limits = Limits { inline_bytes_max: 4, bulk_frames_max: 2, ..Limits::default() };
+    let mut peer = peer(Phase::Remove, limits);
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    for call in [1, 2] {
+        peer.cast(SECOND, request(call, bytes(5)), call as u32).expect("it is taken");
+    }
+    let (mut out, connection) = (BytesMut::new(), peer.connection());
+    assert_eq!(peer.take_outgoing(SECOND, connection, &mut out).len(), 1);
+    peer.handle_bulk_sent(SECOND, ConnectionId(connection.0 + 1), 5);
+    assert_eq!(peer.stats().buffered, 1);
+    peer.handle_bulk_sent(SECOND, connection, 5);
+    assert_eq!((peer.stats().buffered, peer.wants_write()), (0, true));
+}
+
+#[test]
+fn a_node_that_stops_tells_whoever_waits_whether_it_may_have_run() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let job: JobKey = serve(&mut peer, 9);
+    cast(&mut peer, SECOND, 1);
+    disconnect(&mut peer, SECOND);
+    cast(&mut peer, SECOND, 2);
+    peer.stop();
+    let down = |call: u64, reason| Output::Deliver(call as u32, CallRef(call), Answer::Down(reason));
+    let expected = [down(1, DownReason::NoConnection), down(2, DownReason::NoConnect), Output::Abort(job)];
+    assert_eq!(outputs(&mut peer), expected);
+    assert_eq!((peer.presence(), peer.deadline(), peer.stats().buffered), (&Presence::Gone, None, 0));
+    cast(&mut peer, SECOND, 3);
+    assert_eq!(outputs(&mut peer), [down(3, DownReason::NoConnect)]);
+}
+
+#[test]
+fn a_node_that_leaves_says_so_on_each_connection_and_ends_its_server_last() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    let job = serve(&mut peer, 9);
+    receive(&mut peer, SECOND, &Message::Monitor(PER_NODE, MonitorRef(4)));
+    peer.drain();
+    assert_eq!(sent(&mut peer), [Message::Draining]);
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    assert!(sent(&mut peer).contains(&Message::Draining), "the peer may not have heard it");
+    receive(&mut peer, SECOND, &Message::Resume(PER_NODE, vec![CallRef(9)]));
+    receive(&mut peer, SECOND, &Message::Monitor(PER_NODE, MonitorRef(4)));
+    assert_eq!((outputs(&mut peer), sent(&mut peer)), (Vec::new(), Vec::new()), "its jobs go on");
+    peer.end_server();
+    let ends = [exit(9, "f", ExitReason::ServerEnded), Message::Down(MonitorRef(4), DownReason::Shutdown)];
+    assert_eq!((outputs(&mut peer), sent(&mut peer)), (vec![Output::Abort(job)], ends.to_vec()));
+}
