@@ -5,7 +5,8 @@
 //! them all and `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end,
 //! `report` tells its end. Every level judges by the list of `invariant`, tells its cases as a `trace` and itself as a
 //! `level`. `search` meets every state of a model; a `migration` is a change of the protocol as data; `check` makes a
-//! model of the real state machines and judges every state of a small cluster.
+//! model of the real state machines and judges every state of a small cluster; a `simulation` upgrades the real server
+//! in virtual time; a `mutation` breaks a guard on purpose, and asks each level whether it notices.
 
 pub mod invariant;
 pub mod trace;
