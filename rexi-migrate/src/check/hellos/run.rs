@@ -1,0 +1,41 @@
+//! The searches of hellos as a part of the level's report.
+
+use super::bounds::Bounds;
+use super::model::Hellos;
+use super::tell::trace;
+use super::witness::{CASES, OF_THREE};
+use crate::level::{Breach, Figure, LevelReport, Met};
+use crate::search::{Bar, End, Options, Outcome, search};
+
+/// Searches within these bounds and tells the report what came of it.
+pub(in super::super) fn report(
+    bounds: &Bounds,
+    options: &Options,
+    (quiet, command): (bool, &str),
+    report: &mut LevelReport,
+) -> Outcome<Hellos> {
+    let mut bar = Bar::new(&bounds.name, options, quiet);
+    let outcome = search(&Hellos::new(bounds.clone()), options, &mut |tally| bar.show(tally));
+    drop(bar);
+    let states = format!("states of \"{}\" ({})", bounds.name, bounds.describe());
+    report.figures.push(Figure::new(states, outcome.tally.states as f64, ""));
+    match &outcome.end {
+        End::Exhausted | End::Stuck(_) => {}
+        End::Bounded(bound) => report.doubts.push(format!("{}: {bound}", bounds.name)),
+        End::Broken(broken, path) => report.breaches.push(Breach {
+            invariant: broken.invariant,
+            what: format!("{} ({} steps, scope \"{}\")", broken.what, path.steps.len(), bounds.name),
+            count: 1,
+            trace: Some(trace(path, Some(broken))),
+            command: command.to_owned(),
+        }),
+    }
+    for (at, (what, &count)) in CASES.iter().zip(&outcome.tally.met).enumerate() {
+        let takes_three = OF_THREE.iter().any(|case| *case as usize == at);
+        if !takes_three || bounds.nodes > 2 {
+            let what = format!("{what}, {} nodes", bounds.nodes);
+            report.witnesses.push(Met { what, count, required: 1 });
+        }
+    }
+    outcome
+}
