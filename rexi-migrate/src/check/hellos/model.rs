@@ -88,7 +88,9 @@ impl Model for Hellos {
         let both = |&release: &usize| {
             let strangers = self.strangers(release);
             let acquainted = self.acquainted(&strangers);
-            [strangers, acquainted]
+            // What breaks on the way there is found from the strangers, with its trace.
+            let whole = acquainted.broken.is_none();
+            [strangers].into_iter().chain(whole.then_some(acquainted))
         };
         self.bounds.starts.iter().flat_map(both).collect()
     }
