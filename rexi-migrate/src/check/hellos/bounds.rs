@@ -69,6 +69,16 @@ pub fn bounds(nodes: usize, train: &Train, mutants: Mutants) -> Vec<Bounds> {
             cuts: 0,
             mutants,
         },
+        Bounds {
+            name: "hellos of two nodes and a cut".to_owned(),
+            nodes: 2,
+            starts: of(&[2]),
+            dials: 1,
+            restarts: 1,
+            lowers: 1,
+            cuts: 1,
+            mutants,
+        },
     ];
     all.into_iter().filter(|bounds| bounds.nodes <= nodes && !bounds.starts.is_empty()).collect()
 }

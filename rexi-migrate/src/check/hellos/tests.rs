@@ -23,11 +23,13 @@ fn is_of_three(case: usize) -> bool {
 
 #[test]
 fn two_healthy_nodes_are_exhausted_and_meet_each_case_of_two() {
-    let [two, _] = &from_the_switching_release(Mutants::default())[..] else { panic!("two configurations") };
+    let [two, _, _] = &from_the_switching_release(Mutants::default())[..] else { panic!("three configurations") };
     let still = run(Bounds { lowers: 0, ..two.clone() }, u32::MAX);
     assert!(matches!(still.end, End::Exhausted), "{:?}", still.end);
     let lowered = run(Bounds { dials: 1, ..two.clone() }, u32::MAX);
     assert!(matches!(lowered.end, End::Exhausted), "{:?}", lowered.end);
+    let cut = run(Bounds { dials: 1, cuts: 1, ..two.clone() }, u32::MAX);
+    assert!(matches!(cut.end, End::Exhausted), "{:?}", cut.end);
     for (at, what) in CASES.iter().enumerate().filter(|(at, _)| !is_of_three(*at)) {
         assert!(still.tally.met[at] + lowered.tally.met[at] > 0, "no {what}: {:?} {:?}", still.tally, lowered.tally);
     }
@@ -35,7 +37,7 @@ fn two_healthy_nodes_are_exhausted_and_meet_each_case_of_two() {
 
 #[test]
 fn three_healthy_nodes_break_nothing_within_six_steps_and_keep_a_remover_out() {
-    let [_, three] = &from_the_switching_release(Mutants::default())[..] else { panic!("two configurations") };
+    let [_, three, _] = &from_the_switching_release(Mutants::default())[..] else { panic!("three configurations") };
     let outcome = run(three.clone(), 6);
     assert!(matches!(outcome.end, End::Bounded(Bound::Depth(6))), "{:?}", outcome.end);
     for (at, what) in CASES.iter().enumerate().filter(|(at, _)| is_of_three(*at)) {
@@ -74,7 +76,7 @@ fn variants_that_take_a_third_node_are_found_by_their_shortest_traces() {
     for (names, invariant, steps) in [("majority-is-enough", Invariant::S6, 2), ("holdouts-ignored", Invariant::S13, 6)]
     {
         let mutants = Mutants::from_names(names).expect("known names");
-        let three = from_the_switching_release(mutants).pop().expect("three nodes");
+        let three = from_the_switching_release(mutants).swap_remove(1);
         match run(three, 8).end {
             End::Broken(broken, path) => {
                 assert_eq!((broken.invariant, path.steps.len()), (invariant, steps), "{names}")
