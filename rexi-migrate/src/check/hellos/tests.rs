@@ -79,7 +79,7 @@ fn variants_that_take_a_third_node_are_found_by_their_shortest_traces() {
         let three = from_the_switching_release(mutants).swap_remove(1);
         match run(three, 8).end {
             End::Broken(broken, path) => {
-                assert_eq!((broken.invariant, path.steps.len()), (invariant, steps), "{names}")
+                assert_eq!((broken.invariant, path.steps.len()), (invariant, steps), "{names}");
             }
             end => panic!("{names}: {end:?}"),
         }
