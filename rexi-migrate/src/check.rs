@@ -17,6 +17,7 @@ mod witness;
 mod judge;
 mod model;
 mod tell;
+pub mod hellos;
 mod vectors;
 mod orders;
 mod suite;

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use rexi_proto::{
-    DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, Limits, NodeName, Party, Refusal,
-    Session,
+    Agreement, DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, Limits, NodeName, Party,
+    Refusal, Session,
 };
 
 use super::action::Stop;
@@ -222,15 +222,8 @@ impl Stepper<'_> {
             return None;
         };
         let taken = self.rollout(index).handle_hello(ours, &theirs);
-        let session = match taken {
-            Ok(agreement) => Some(Session {
-                incarnation: theirs.incarnation,
-                wire: agreement.wire,
-                hosts: theirs.hosts,
-                frame_bytes_max: theirs.frame_bytes_max,
-                payload_bytes_max: theirs.payload_bytes_max,
-                phase_epoch: ours.phase_epoch,
-            }),
+        let agreed = match taken {
+            Ok(agreement) => Some(session(ours, &theirs, agreement)),
             Err(HandshakeError::Refused(refusal)) => {
                 self.saw(Case::Refused);
                 let refusal = nameless(refusal, &ours.node);
@@ -240,7 +233,7 @@ impl Stepper<'_> {
             Err(_) => None,
         };
         self.drain(index);
-        session
+        agreed
     }
 
     /// One end connects and the other does not, so the connection is over as soon as it is there.
@@ -252,8 +245,20 @@ impl Stepper<'_> {
     }
 }
 
+/// What a shell makes of two hellos that agree.
+pub(super) fn session(ours: &Hello, theirs: &Hello, agreement: Agreement) -> Session {
+    Session {
+        incarnation: theirs.incarnation,
+        wire: agreement.wire,
+        hosts: theirs.hosts,
+        frame_bytes_max: theirs.frame_bytes_max,
+        payload_bytes_max: theirs.payload_bytes_max,
+        phase_epoch: ours.phase_epoch,
+    }
+}
+
 /// A hello as its receiver reads it.
-fn over_the_wire(hello: &Hello) -> Option<Hello> {
+pub(super) fn over_the_wire(hello: &Hello) -> Option<Hello> {
     let mut bytes = BytesMut::new();
     hello.encode(&mut bytes);
     let mut buffer = FrameBuffer::new(HELLO_BYTES_MAX);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::hellos::{self, Bounds};
 use super::model::Cluster;
 use super::orders;
 use super::scope::Scope;
@@ -10,13 +11,15 @@ use super::vectors;
 use super::witness::{CASES, REQUIRED};
 use crate::invariant::Invariant;
 use crate::level::{Breach, Figure, Level, LevelReport, Met};
-use crate::search::{Bar, Broken, End, Options, Outcome, Path, resident_bytes_max, search};
+use crate::search::{Bar, Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search};
 
 /// What to check, and within which bounds.
 #[derive(Clone, Debug)]
 pub struct CheckOptions {
     /// What is searched, one after the other; the first that breaks something ends the run.
     pub scopes: Vec<Scope>,
+    /// What is searched before them, with the handshake taken apart (`hellos.rs`).
+    pub hellos: Vec<Bounds>,
     /// Bounds of all searches together (states, time) and of each (threads, memory).
     pub search: Options,
     /// Whether all version vectors are tried (`vectors.rs`).
@@ -45,18 +48,28 @@ pub fn check(options: &CheckOptions) -> LevelReport {
     let started = Instant::now();
     let mut report = LevelReport::new(Level::Check, checked(options), &options.command);
     let mut totals = Totals::default();
-    for scope in &options.scopes {
-        let bounds = Options {
-            states_max: options.search.states_max.saturating_sub(totals.states),
-            time_max: options.search.time_max.map(|time| time.saturating_sub(started.elapsed())),
-            reach_goal: scope.reach_goal,
-            ..options.search.clone()
-        };
+    let left = |totals: &Totals, reach_goal| Options {
+        states_max: options.search.states_max.saturating_sub(totals.states),
+        time_max: options.search.time_max.map(|time| time.saturating_sub(started.elapsed())),
+        reach_goal,
+        ..options.search.clone()
+    };
+    for bounds in &options.hellos {
+        let told = (options.quiet, options.command.as_str());
+        totals.add(&hellos::report(bounds, &left(&totals, false), told, &mut report));
+        if !report.breaches.is_empty() {
+            break;
+        }
+    }
+    let scopes = if report.breaches.is_empty() { options.scopes.as_slice() } else { &[] };
+    for scope in scopes {
+        let bounds = left(&totals, scope.reach_goal);
         let cluster = Cluster::new(scope.clone());
         let mut bar = Bar::new(&scope.name, &bounds, options.quiet);
         let outcome = search(&cluster, &bounds, &mut |tally| bar.show(tally));
         drop(bar);
         totals.add(&outcome);
+        totals.met.iter_mut().zip(&outcome.tally.met).for_each(|(all, met)| *all += met);
         report.figures.push(Figure::new(
             format!("states of \"{}\" ({})", scope.name, scope.describe()),
             outcome.tally.states as f64,
@@ -93,6 +106,9 @@ fn checked(options: &CheckOptions) -> String {
         let count = options.scopes.len();
         parts.push(format!("every state of up to {nodes} nodes in {count} scope{}", if count == 1 { "" } else { "s" }));
     }
+    if !options.hellos.is_empty() {
+        parts.push("hellos in every order".to_owned());
+    }
     if options.vectors {
         parts.push("all version vectors of three nodes".to_owned());
     }
@@ -113,14 +129,13 @@ fn breach(options: &CheckOptions, scope: &Scope, broken: &Broken, path: &Path<Cl
 }
 
 impl Totals {
-    fn add(&mut self, outcome: &Outcome<Cluster>) {
+    fn add<M: Model>(&mut self, outcome: &Outcome<M>) {
         let tally = &outcome.tally;
         self.states += tally.states;
         self.transitions += tally.transitions;
         self.depth = self.depth.max(tally.depth);
         self.searching += outcome.elapsed;
         self.kept_bytes += outcome.kept_bytes;
-        self.met.iter_mut().zip(&tally.met).for_each(|(all, met)| *all += met);
     }
 
     fn tell(&self, report: &mut LevelReport) {
@@ -137,8 +152,10 @@ impl Totals {
             report.figures.push(Figure::new("peak memory", (bytes >> 20) as f64, "MiB"));
         }
         let met = CASES.iter().zip(self.met).enumerate();
-        report.witnesses = met
-            .map(|(at, (what, count))| Met { what: (*what).to_owned(), count, required: u64::from(at < REQUIRED) })
-            .collect();
+        report.witnesses.extend(met.map(|(at, (what, count))| Met {
+            what: (*what).to_owned(),
+            count,
+            required: u64::from(at < REQUIRED),
+        }));
     }
 }

@@ -229,6 +229,7 @@ fn stateright_meets_as_many_states_of_the_same_model_and_breaks_none() {
 fn a_check_that_met_too_little_proves_nothing_and_one_within_bounds_says_which() {
     let options = |scope, states_max| CheckOptions {
         scopes: vec![scope],
+        hellos: Vec::new(),
         search: Options { states_max, ..Options::default() },
         vectors: false,
         orders: false,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr};
-use rexi_migrate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, suite};
+use rexi_migrate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
 use rexi_migrate::search::Options;
 use rexi_migrate::train::{DEFAULT, Train};
 
@@ -85,6 +85,7 @@ impl CheckArgs {
         let all = !self.vectors && !self.orders;
         CheckOptions {
             scopes: if all { suite(self.nodes, self.jobs, &self.train, self.mutants()) } else { Vec::new() },
+            hellos: if all { hellos::bounds(self.nodes, &self.train, self.mutants()) } else { Vec::new() },
             search: Options {
                 states_max: self.budget_states,
                 time_max: self.budget_seconds.map(Duration::from_secs),

@@ -11,11 +11,13 @@ use rexi_proto::{Mutant, Mutants};
 use serde_json::Value;
 
 use super::score::{Cover, Fate, Found, Hunted, Tried};
-use crate::check::{Cluster, Operator, Scope, suite, trace};
+use crate::check::hellos::{self, Hellos};
+use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
 use crate::invariant::Invariant;
 use crate::level::Level;
-use crate::search::{Broken, End, Options, search};
+use crate::search::{Broken, End, Model, Options, Path, search};
 use crate::simulation::{self, Campaign, Rule, Simulation};
+use crate::trace::Trace;
 use crate::train::DEFAULT;
 use crate::wire;
 
@@ -179,44 +181,79 @@ fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
     Tried { level: Level::Wire, found, looked_at: format!("{} frames", read.frames()) }
 }
 
-/// L1: the scopes of `check` for two nodes, and operators who make every mistake, on two and on three.
+/// L1: hellos in every order, the scopes of `check` for two nodes, and operators who make every mistake, on two and on
+/// three.
 fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
-    let (mut states, mut found, mut bounded) = (0, None, 0);
+    let mut looked = Looked::default();
+    for bounds in hellos::bounds(NODES_MAX, &DEFAULT.parse().expect("the default train"), mutants) {
+        let model = Hellos::new(bounds);
+        if looked.search(&model, (budget, false), mutants, hellos::trace) {
+            return looked.tried();
+        }
+    }
     for scope in scopes(mutants) {
-        let options = Options { states_max: budget.states_max, reach_goal: scope.reach_goal, ..Options::default() };
         let model = Cluster::new(scope.clone());
-        let searched = catch_unwind(AssertUnwindSafe(|| search(&model, &options, &mut |_| ())));
-        let case = |broken: Option<Broken>, path: &crate::search::Path<Cluster>| Found {
+        if looked.search(&model, (budget, scope.reach_goal), mutants, |path, broken| trace(&scope, path, broken)) {
+            break;
+        }
+    }
+    looked.tried()
+}
+
+/// What L1 has looked at, and found.
+#[derive(Default)]
+struct Looked {
+    states: u64,
+    bounded: usize,
+    found: Option<Found>,
+}
+
+impl Looked {
+    /// Searches a model as far as the budget goes, and whether that ends the hunt.
+    fn search<M: Model>(
+        &mut self,
+        model: &M,
+        (budget, reach_goal): (&Budget, bool),
+        mutants: Mutants,
+        trace: impl Fn(&Path<M>, Option<&Broken>) -> Trace,
+    ) -> bool {
+        let options = Options { states_max: budget.states_max, reach_goal, ..Options::default() };
+        let case = |broken: Option<Broken>, path: &Path<M>| Found {
             invariant: Some(broken.as_ref().map_or(Invariant::L4, |broken| broken.invariant)),
             what: broken.as_ref().map_or_else(
                 || "from here the upgrade cannot be brought to its end".to_owned(),
                 |broken| broken.what.clone(),
             ),
             steps: path.steps.len(),
-            trace: Some(trace(&scope, path, broken.as_ref())),
+            trace: Some(trace(path, broken.as_ref())),
             command: command(Level::Check, mutants),
         };
-        match searched {
+        match catch_unwind(AssertUnwindSafe(|| search(model, &options, &mut |_| ()))) {
             Ok(outcome) => {
-                states += outcome.tally.states;
-                found = match outcome.end {
+                self.states += outcome.tally.states;
+                self.found = match outcome.end {
                     End::Exhausted => None,
                     End::Bounded(_) => {
-                        bounded += 1;
+                        self.bounded += 1;
                         None
                     }
                     End::Broken(broken, path) => Some(case(Some(broken), &path)),
                     End::Stuck(path) => Some(case(None, &path)),
                 };
             }
-            Err(panic) => found = Some(panicked(&*panic, command(Level::Check, mutants))),
+            Err(panic) => self.found = Some(panicked(&*panic, command(Level::Check, mutants))),
         }
-        if found.is_some() {
-            break;
-        }
+        self.found.is_some()
     }
-    let bounded = if bounded > 0 { format!(", {bounded} scopes up to their bound") } else { String::new() };
-    Tried { level: Level::Check, found, looked_at: format!("{states} states{bounded}") }
+
+    fn tried(self) -> Tried {
+        let bounded = match self.bounded {
+            0 => String::new(),
+            count => format!(", {count} scopes up to their bound"),
+        };
+        let looked_at = format!("{} states{bounded}", self.states);
+        Tried { level: Level::Check, found: self.found, looked_at }
+    }
 }
 
 fn scopes(mutants: Mutants) -> Vec<Scope> {

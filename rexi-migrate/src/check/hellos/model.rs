@@ -1,0 +1,123 @@
+//! Hellos in every order as a [`Model`]: where it begins, what a step does, which states are one.
+
+use std::sync::Arc;
+
+use rexi_proto::Incarnation;
+
+use super::action::Action;
+use super::bounds::Bounds;
+use super::judge::judge;
+use super::state::{Node, State, Used};
+use super::step::Stepper;
+use super::witness::CASES;
+use crate::search::{Broken, Fingerprint, Model};
+
+/// All that may come of hellos within bounds.
+#[derive(Clone, Debug)]
+pub struct Hellos {
+    pub(super) bounds: Bounds,
+}
+
+impl Hellos {
+    /// The model within these bounds.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds }
+    }
+
+    /// Nodes of one release that have just started, and know nobody.
+    fn strangers(&self, release: usize) -> State {
+        let life = Incarnation(1);
+        let node = |index| Arc::new(Node::start(&self.bounds, index, release, life));
+        let state = State {
+            nodes: (0..self.bounds.nodes).map(node).collect(),
+            wires: Vec::new(),
+            used: Used::default(),
+            broken: None,
+            met: 0,
+            print: Fingerprint::default(),
+        };
+        let mut stepper = Stepper::new(self, &state);
+        for index in 0..self.bounds.nodes {
+            stepper.place(index, Node::start(&self.bounds, index, release, life));
+        }
+        stepper.seal()
+    }
+
+    /// The same nodes, each connected to each other, and all said. Nothing is taken from the budget.
+    fn acquainted(&self, strangers: &State) -> State {
+        let mut state = strangers.clone();
+        for high in 0..self.bounds.nodes {
+            for low in 0..high {
+                state = self.after(&state, Action::Dial(low, high));
+            }
+        }
+        loop {
+            let mut actions = Vec::new();
+            self.possible(&state, &mut actions);
+            let passes =
+                |action: &&Action| matches!(action, Action::Hear(..) | Action::Attach(..) | Action::Deliver(..));
+            let Some(&action) = actions.iter().find(passes) else { break };
+            state = self.after(&state, action);
+        }
+        state.used = Used::default();
+        state.print_anew();
+        state
+    }
+
+    /// The state after an action; what was broken before stays so.
+    fn after(&self, state: &State, action: Action) -> State {
+        let mut stepper = Stepper::new(self, state);
+        stepper.apply(action);
+        let after = stepper.seal();
+        State { broken: state.broken.clone().or(after.broken.clone()), ..after }
+    }
+}
+
+impl State {
+    /// Prints it as it stands; what it breaks makes a state of its own.
+    pub(super) fn print_anew(&mut self) {
+        self.print = Fingerprint::of(&(&self.nodes, &self.wires, self.used, self.broken.is_some()));
+    }
+}
+
+impl Model for Hellos {
+    type State = State;
+    type Action = Action;
+
+    fn initial(&self) -> Vec<State> {
+        let both = |&release: &usize| {
+            let strangers = self.strangers(release);
+            let acquainted = self.acquainted(&strangers);
+            // What breaks on the way there is found from the strangers, with its trace.
+            let whole = acquainted.broken.is_none();
+            [strangers].into_iter().chain(whole.then_some(acquainted))
+        };
+        self.bounds.starts.iter().flat_map(both).collect()
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        self.possible(state, actions);
+    }
+
+    fn step(&self, state: &State, action: &Action) -> Option<State> {
+        let mut stepper = Stepper::new(self, state);
+        stepper.apply(*action);
+        Some(stepper.seal())
+    }
+
+    fn check(&self, state: &State) -> Result<(), Broken> {
+        state.broken.as_ref().map_or_else(|| judge(state), |broken| Err((**broken).clone()))
+    }
+
+    fn fingerprint(&self, state: &State) -> Fingerprint {
+        state.print
+    }
+
+    fn cases(&self) -> &[&'static str] {
+        &CASES
+    }
+
+    fn met(&self, state: &State) -> u64 {
+        state.met
+    }
+}

@@ -1,0 +1,45 @@
+//! The searches of hellos as a part of the level's report.
+
+use super::bounds::Bounds;
+use super::model::Hellos;
+use super::tell::trace;
+use super::witness::{CASES, OF_THREE};
+use crate::level::{Breach, Figure, LevelReport, Met};
+use crate::search::{Bar, End, Options, Outcome, search};
+
+/// Searches within these bounds and tells the report what came of it.
+pub(in super::super) fn report(
+    bounds: &Bounds,
+    options: &Options,
+    (quiet, command): (bool, &str),
+    report: &mut LevelReport,
+) -> Outcome<Hellos> {
+    let mut bar = Bar::new(&bounds.name, options, quiet);
+    let outcome = search(&Hellos::new(bounds.clone()), options, &mut |tally| bar.show(tally));
+    drop(bar);
+    let states = format!("states of \"{}\" ({})", bounds.name, bounds.describe());
+    report.figures.push(Figure::new(states, outcome.tally.states as f64, ""));
+    match &outcome.end {
+        End::Exhausted | End::Stuck(_) => {}
+        End::Bounded(bound) => report.doubts.push(format!("{}: {bound}", bounds.name)),
+        End::Broken(broken, path) => report.breaches.push(Breach {
+            invariant: broken.invariant,
+            what: format!("{} ({} steps, scope \"{}\")", broken.what, path.steps.len(), bounds.name),
+            count: 1,
+            trace: Some(trace(path, Some(broken))),
+            command: command.to_owned(),
+        }),
+    }
+    // From 1.2 every case is within reach; a case is counted where it takes so many nodes, and
+    // in the search with a cut, which has one dial alone, none.
+    let required = u64::from(bounds.starts.contains(&SWITCHING));
+    for (at, (what, &count)) in CASES.iter().zip(&outcome.tally.met).enumerate() {
+        if OF_THREE.iter().any(|case| *case as usize == at) == (bounds.nodes > 2) && bounds.cuts == 0 {
+            report.witnesses.push(Met { what: (*what).to_owned(), count, required });
+        }
+    }
+    outcome
+}
+
+/// The place of the release whose phase may switch, in [`rexi_proto::Profile::train`].
+const SWITCHING: usize = 2;

@@ -1,0 +1,87 @@
+//! The hellos on themselves: healthy nodes are exhausted, and each variant is found by its shortest trace.
+
+use rexi_proto::Mutants;
+
+use super::witness::{CASES, OF_THREE};
+use super::*;
+#[cfg(feature = "mutants")]
+use crate::invariant::Invariant;
+use crate::search::{Bound, End, Options, Outcome, search};
+
+/// The bounds of `check` from 1.2 alone.
+fn from_the_switching_release(mutants: Mutants) -> Vec<Bounds> {
+    bounds(3, &"1.2,2.0".parse().expect("a train"), mutants)
+}
+
+fn run(bounds: Bounds, depth_max: u32) -> Outcome<Hellos> {
+    search(&Hellos::new(bounds), &Options { depth_max, ..Options::default() }, &mut |_| {})
+}
+
+fn is_of_three(case: usize) -> bool {
+    OF_THREE.iter().any(|of| *of as usize == case)
+}
+
+#[test]
+fn two_healthy_nodes_are_exhausted_and_meet_each_case_of_two() {
+    let [two, _, _] = &from_the_switching_release(Mutants::default())[..] else { panic!("three configurations") };
+    let still = run(Bounds { lowers: 0, ..two.clone() }, u32::MAX);
+    assert!(matches!(still.end, End::Exhausted), "{:?}", still.end);
+    let lowered = run(Bounds { dials: 1, ..two.clone() }, u32::MAX);
+    assert!(matches!(lowered.end, End::Exhausted), "{:?}", lowered.end);
+    let cut = run(Bounds { dials: 1, cuts: 1, ..two.clone() }, u32::MAX);
+    assert!(matches!(cut.end, End::Exhausted), "{:?}", cut.end);
+    for (at, what) in CASES.iter().enumerate().filter(|(at, _)| !is_of_three(*at)) {
+        assert!(still.tally.met[at] + lowered.tally.met[at] > 0, "no {what}: {:?} {:?}", still.tally, lowered.tally);
+    }
+}
+
+#[test]
+fn three_healthy_nodes_break_nothing_within_six_steps_and_keep_a_remover_out() {
+    let [_, three, _] = &from_the_switching_release(Mutants::default())[..] else { panic!("three configurations") };
+    let outcome = run(three.clone(), 6);
+    assert!(matches!(outcome.end, End::Bounded(Bound::Depth(6))), "{:?}", outcome.end);
+    for (at, what) in CASES.iter().enumerate().filter(|(at, _)| is_of_three(*at)) {
+        assert!(outcome.tally.met[at] > 0, "no {what}: {:?}", outcome.tally);
+    }
+}
+
+/// What a variant breaks in the first configuration that notices it, in how many steps at least.
+#[cfg(feature = "mutants")]
+fn shortest(names: &str) -> Option<(usize, Invariant, usize)> {
+    let mutants = Mutants::from_names(names).expect("known names");
+    from_the_switching_release(mutants).into_iter().find_map(|bounds| match run(bounds.clone(), 8).end {
+        End::Broken(broken, path) => Some((bounds.nodes, broken.invariant, path.steps.len())),
+        _ => None,
+    })
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn variants_that_two_nodes_notice_are_found_by_their_shortest_traces() {
+    for (names, invariant, steps) in [
+        ("earlier-life-believed", Invariant::S12, 8),
+        ("earlier-epoch-believed", Invariant::S12, 4),
+        ("dead-life-welcome", Invariant::S7, 5),
+        ("connect-unchecked,single-verdict", Invariant::S13, 8),
+        ("unknown-is-ready", Invariant::S6, 0),
+        ("ceiling-ignored", Invariant::L5, 1),
+    ] {
+        assert_eq!(shortest(names), Some((2, invariant, steps)), "{names}");
+    }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn variants_that_take_a_third_node_are_found_by_their_shortest_traces() {
+    for (names, invariant, steps) in [("majority-is-enough", Invariant::S6, 2), ("holdouts-ignored", Invariant::S13, 6)]
+    {
+        let mutants = Mutants::from_names(names).expect("known names");
+        let three = from_the_switching_release(mutants).swap_remove(1);
+        match run(three, 8).end {
+            End::Broken(broken, path) => {
+                assert_eq!((broken.invariant, path.steps.len()), (invariant, steps), "{names}");
+            }
+            end => panic!("{names}: {end:?}"),
+        }
+    }
+}
