@@ -5,7 +5,8 @@
 //! them all and `judge` joins them into a verdict; `progress` shows the run, `rehearse` leads it from end to end,
 //! `report` tells its end. Every level judges by the list of `invariant`, tells its cases as a `trace` and itself as a
 //! `level`. `search` meets every state of a model; a `migration` is a change of the protocol as data; `check` makes a
-//! model of the real state machines and judges every state of a small cluster.
+//! model of the real state machines and judges every state of a small cluster. `verify` runs all of it within a budget
+//! of time, and `page` shows that as one page.
 
 pub mod invariant;
 pub mod trace;
@@ -31,3 +32,5 @@ pub mod judge;
 pub mod progress;
 pub mod rehearse;
 pub mod report;
+pub mod verify;
+pub mod page;
