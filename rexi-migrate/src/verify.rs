@@ -185,9 +185,7 @@ pub fn verify(options: &Options, show: &mut Show) -> Verification {
 
 fn worst(levels: &[LevelReport], plans: &[Plan], mutation: &Mutation) -> Conclusion {
     let levels = levels.iter().map(|level| level.verdict);
-    let all = levels.chain(plans.iter().map(|plan| plan.verdict)).chain([mutation.verdict()]);
-    // Nothing shown is nothing told.
-    all.max().unwrap_or(Conclusion::CouldNotTell)
+    levels.chain(plans.iter().map(|plan| plan.verdict)).fold(mutation.verdict(), Conclusion::max)
 }
 
 fn version() -> String {

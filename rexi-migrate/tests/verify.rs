@@ -35,12 +35,13 @@ fn parsed(page: &str) -> (Vec<String>, String) {
         match reader.read_event().unwrap_or_else(|error| panic!("at {}: {error}", reader.error_position())) {
             Event::Start(start) => {
                 start.attributes().for_each(|attribute| drop(attribute.expect("an attribute")));
-                names.push(String::from_utf8_lossy(start.name().as_ref()).into_owned());
+                names.push(start.name().as_ref().to_owned());
                 depth += 1;
             }
-            Event::Empty(empty) => names.push(String::from_utf8_lossy(empty.name().as_ref()).into_owned()),
+            Event::Empty(empty) => names.push(empty.name().as_ref().to_owned()),
             Event::End(_) => depth -= 1,
-            Event::Text(part) => text += &String::from_utf8_lossy(&part),
+            Event::Text(part) => text += &part,
+            Event::GeneralRef(of) => text.push(of.resolve_char_ref().expect("a reference").unwrap_or('&')),
             Event::Eof => break,
             _ => {}
         }

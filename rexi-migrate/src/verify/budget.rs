@@ -57,7 +57,7 @@ impl Part {
 
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Plans => "plans",
             Self::Wire => "L0 wire",
             Self::Check => "L1 check",
