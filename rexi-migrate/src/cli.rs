@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod mutants;
 pub(crate) mod plan;
 pub(crate) mod simulate;
+pub(crate) mod verify;
 pub(crate) mod wire;
 
 use std::path::Path;

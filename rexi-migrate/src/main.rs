@@ -40,6 +40,7 @@ enum Subcommands {
     Wire(cli::wire::WireArgs),
     Check(cli::check::CheckArgs),
     Simulate(cli::simulate::SimulateArgs),
+    Verify(cli::verify::VerifyArgs),
     #[cfg(feature = "mutants")]
     Mutants(cli::mutants::MutantsArgs),
     #[cfg(feature = "mutants")]
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
         Subcommands::Wire(args) => cli::wire::run(args),
         Subcommands::Check(args) => cli::check::run(&args),
         Subcommands::Simulate(args) => cli::simulate::run(&args),
+        Subcommands::Verify(args) => cli::verify::run(&args),
         #[cfg(feature = "mutants")]
         Subcommands::Mutants(args) => cli::mutants::run(&args),
         #[cfg(feature = "mutants")]

@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::judge::{Judgement, Verdict};
 use crate::train::{Release, Train};
 
+pub(crate) use text::grouped;
+
 /// What a rehearsal means: the worse of what its steps and its ledgers say, so in the order from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

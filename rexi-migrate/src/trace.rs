@@ -67,7 +67,7 @@ impl Event {
 impl Trace {
     /// The sequence diagram, as an `<svg>` element that stands alone.
     pub fn to_svg(&self) -> String {
-        let width = LEFT + self.lanes.len().max(1) * LANE + RIGHT;
+        let width = self.width();
         let bottom = TOP + (self.events.len() + 1) * ROW;
         let mut svg = String::new();
         let height = bottom + ROW;
@@ -85,6 +85,20 @@ impl Trace {
         }
         svg.push_str("</svg>");
         svg
+    }
+
+    /// As wide as its lanes, or as its longest text needs: whoever shows it may scroll, but nothing is cut off.
+    fn width(&self) -> usize {
+        let needed = self.events.iter().map(|event| {
+            let text = event.what.chars().count() * if event.breach { BOLD } else { PLAIN };
+            match event.place {
+                Place::At(lane) => centre(lane) + 10 + text,
+                Place::Between(from, to) | Place::Lost(from, to) => centre(from).midpoint(centre(to)) + text / 2,
+                Place::Everywhere => text,
+            }
+        });
+        let lanes = LEFT + self.lanes.len().max(1) * LANE;
+        needed.max().unwrap_or(0).max(lanes) + RIGHT
     }
 
     fn draw(&self, svg: &mut String, y: usize, width: usize, number: usize, event: &Event) {
@@ -183,6 +197,10 @@ const NEVER: &str = "a string takes all that is written to it";
 const LEFT: usize = 110;
 const LANE: usize = 260;
 const RIGHT: usize = 40;
+
+/// How wide a character is at most on average, in the widest of the usual fonts.
+const PLAIN: usize = 8;
+const BOLD: usize = 9;
 const TOP: usize = 40;
 const ROW: usize = 30;
 
@@ -219,5 +237,18 @@ mod tests {
         assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
         assert!(!svg.contains("href"), "nothing outside is referred to");
         assert!(Trace::default().to_svg().ends_with("</svg>"));
+    }
+
+    #[test]
+    fn the_diagram_is_as_wide_as_its_longest_text() {
+        let with = |place, letters: usize| {
+            let lanes = vec!["n1".to_owned(), "n2".to_owned()];
+            Trace { lanes, events: vec![Event::new(place, "x".repeat(letters))] }.width()
+        };
+        let lanes = LEFT + 2 * LANE + RIGHT;
+        for place in [Place::At(1), Place::Between(0, 1), Place::Lost(1, 0), Place::Everywhere] {
+            assert_eq!(with(place, 3), lanes, "{place:?}");
+            assert!(with(place, 300) > lanes + 300, "{place:?}");
+        }
     }
 }

@@ -266,7 +266,7 @@ fn counted(number: u64, one: &str, many: &str) -> String {
 }
 
 /// A number with a comma between its thousands.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -1,0 +1,165 @@
+//! `rexi-migrate verify`: every level, every plan and every broken variant within a budget of time; one page, one file.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_migrate::page;
+use rexi_migrate::verify::{BUDGET, Options, Show, Verification, verify};
+
+use super::{COULD_NOT_TELL, USAGE};
+use crate::{pinned, quoted};
+
+/// Runs all levels of the verification, the plans of the known migrations and, in a build that has them, the variants
+/// that are broken on purpose. Writes one page that needs nothing beside itself, and one JSON file.
+///
+/// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Seconds for all of it, 1 to 86400. Each part has its share; what does not fit is cut short, and is a doubt.
+    #[arg(long, value_name = "SECONDS", default_value_t = BUDGET.as_secs())]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    budget_seconds: u64,
+    /// The page.
+    #[arg(long, value_name = "FILE", default_value = "report.html")]
+    html: PathBuf,
+    /// The same as JSON.
+    #[arg(long, value_name = "FILE", default_value = "report.json")]
+    json: PathBuf,
+    /// Seed of all that is drawn. [default: a random one]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Starts no processes: leaves L3 out, which is a doubt.
+    #[arg(long)]
+    no_rehearsal: bool,
+    /// Shows no progress, the summary alone.
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Verifies, and gives the exit code of the verdict; an error comes with the exit code that it means.
+pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, (u8, Report)> {
+    // Before the run, so that a wrong path costs no ten minutes.
+    for (flag, file) in [("--html", &args.html), ("--json", &args.json)] {
+        writable(flag, file).map_err(|report| (USAGE, report))?;
+    }
+    if same(&args.html, &args.json) {
+        return Err((USAGE, miette!("--html and --json name the same file, {}", args.html.display())));
+    }
+    let own = std::env::current_exe()
+        .into_diagnostic()
+        .wrap_err("cannot tell where this executable lies")
+        .map_err(|report| (COULD_NOT_TELL, report))?;
+    let (_pin, program) = pinned(&own)
+        .into_diagnostic()
+        .wrap_err("cannot copy this executable")
+        .map_err(|report| (COULD_NOT_TELL, report))?;
+    let options = args.options(program, rand::random::<u32>().into());
+    let mut show = if args.quiet { Show::quiet() } else { Show::new() };
+    let verification = verify(&options, &mut show);
+    // Nobody may be left to read it; the exit code still tells.
+    let _ = write!(std::io::stdout(), "{}", verification.to_text());
+    // A breach stays one, whatever becomes of its files.
+    let code = verification.verdict.code();
+    let code = if code == 0 { COULD_NOT_TELL } else { code };
+    args.write(&verification).map_err(|report| (code, report))?;
+    let _ = writeln!(std::io::stdout(), "{} and {}", args.html.display(), args.json.display());
+    Ok(verification.verdict.into())
+}
+
+/// Leaves what is in the file.
+fn writable(flag: &str, file: &Path) -> Result<(), Report> {
+    let opened = OpenOptions::new().append(true).create(true).open(file).into_diagnostic();
+    opened.map(drop).wrap_err_with(|| format!("{flag}: cannot write {}", file.display()))
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let found = |path: &Path| path.canonicalize().ok();
+    found(one).is_some() && found(one) == found(other)
+}
+
+impl VerifyArgs {
+    fn options(&self, program: PathBuf, random_seed: u64) -> Options {
+        let seed = self.seed.unwrap_or(random_seed);
+        Options {
+            budget: Duration::from_secs(self.budget_seconds),
+            seed,
+            program: (!self.no_rehearsal).then_some(program),
+            command: self.command(seed),
+        }
+    }
+
+    /// The command line that does it again.
+    fn command(&self, seed: u64) -> String {
+        let mut command = format!("rexi-migrate verify --budget-seconds {} --seed {seed}", self.budget_seconds);
+        if self.no_rehearsal {
+            command += " --no-rehearsal";
+        }
+        for (flag, file, default) in [("html", &self.html, "report.html"), ("json", &self.json, "report.json")] {
+            if file != Path::new(default) {
+                command += &format!(" --{flag} {}", quoted(&file.display().to_string()));
+            }
+        }
+        command
+    }
+
+    fn write(&self, verification: &Verification) -> Result<(), Report> {
+        let write = |flag: &str, file: &Path, text: String| {
+            std::fs::write(file, text)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("{flag}: cannot write {}", file.display()))
+        };
+        write("--json", &self.json, verification.to_json())?;
+        let page = page::render(verification).into_diagnostic().wrap_err("cannot make the page")?;
+        write("--html", &self.html, page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: VerifyArgs,
+    }
+
+    fn parse(words: &str) -> Result<VerifyArgs, clap::Error> {
+        let words = ["verify"].into_iter().chain(words.split_whitespace());
+        Words::try_parse_from(words).map(|words| words.args)
+    }
+
+    #[test]
+    fn wrong_usage_names_what_is_allowed_and_exits_2() {
+        for (words, allowed) in [
+            ("--budget-seconds 0", "1..=86400"),
+            ("--budget-seconds 86401", "1..=86400"),
+            ("--seed many", "--seed"),
+            ("--budget 10", "--budget-seconds"),
+        ] {
+            let error = parse(words).expect_err(words);
+            assert_eq!(error.exit_code(), i32::from(USAGE), "{words}");
+            assert!(error.to_string().contains(allowed), "{words}: {error}");
+        }
+        for words in ["--budget-seconds 1", "--budget-seconds 86400"] {
+            assert!(parse(words).is_ok(), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_does_the_same_again() {
+        for words in ["", "--budget-seconds 30 --no-rehearsal --html a.html --json b.json", "--seed 9"] {
+            let first = parse(words).expect(words).options("self".into(), 77);
+            let again = first.command.strip_prefix("rexi-migrate verify").expect("the command");
+            let again = parse(again).expect(again).options("self".into(), 78);
+            assert_eq!(format!("{again:?}"), format!("{first:?}"), "{words}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! All of the verification in one run within a stated budget of time: the plans, every level, the broken variants.
+//!
+//! In: the budget, a seed, the executable that rehearses. Out: a [`Verification`], which `page.rs` renders and serde
+//! writes. `verify/budget.rs` has what each part is given; `levels`, `plans`, `mutants` run the parts, `rehearsed` tells
+//! a rehearsal as a level, `mixes` says what was checked of each mix of releases. Judges nothing itself: the verdict is
+//! the worst that a part came to.
+
+mod budget;
+mod clock;
+mod levels;
+mod mixes;
+mod mutants;
+mod plans;
+mod rehearsed;
+mod show;
+mod text;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use crate::level::{Level, LevelReport};
+use crate::mutation::{Fate, Score};
+use crate::report::{Conclusion, Report};
+
+pub use budget::{BUDGET, Part, REHEARSAL_MIN, Share};
+pub use mixes::{Checked, Mix, Mixes, Server, Stop, Target};
+pub use plans::{Plan, Ruled, Synthesized};
+pub use show::Show;
+
+/// What to verify, and in how much time.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long it may take, [`BUDGET`] unless said; what does not fit is cut short and says so.
+    pub budget: Duration,
+    /// Seed of all that is drawn; the broken variants have one of their own.
+    pub seed: u64,
+    /// The executable of the nodes that rehearse; none to leave the rehearsal out.
+    pub program: Option<PathBuf>,
+    /// The command line that does it again.
+    pub command: String,
+}
+
+/// What a verification has shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verification {
+    /// Version of this format: [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The worst that a part came to.
+    pub verdict: Conclusion,
+    /// Of this program, with what it was built with.
+    pub version: String,
+    /// When it began, in UTC.
+    pub started_at: String,
+    /// The seed.
+    pub seed: u64,
+    /// How long it might take, in milliseconds.
+    pub budget_ms: u64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+    /// The command line that does it again.
+    pub command: String,
+    /// What each part was given of the budget, and what it used.
+    pub shares: Vec<Share>,
+    /// The releases, oldest first.
+    pub train: Vec<Stop>,
+    /// Which mixes of them are legal, and what was checked of each.
+    pub mixes: Mixes,
+    /// The levels, cheap to real.
+    pub levels: Vec<LevelReport>,
+    /// The migrations.
+    pub plans: Vec<Plan>,
+    /// The variants that are broken on purpose.
+    pub mutation: Mutation,
+    /// The rehearsal step by step, if there was one.
+    pub rehearsal: Option<Report>,
+}
+
+/// What came of the variants that are broken on purpose.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Mutation {
+    /// This build has none.
+    NotBuilt {
+        /// The command that tries them.
+        command: String,
+    },
+    /// They were tried.
+    Tried(Tried),
+}
+
+/// The variants that were tried, and why that may say too little.
+#[derive(Clone, Debug, Serialize)]
+pub struct Tried {
+    /// What came of each.
+    pub score: Score,
+    /// Those for which there was no time.
+    pub untried: Vec<String>,
+    /// States that L1 met of each scope of a variant at most.
+    pub states_max: u64,
+    /// Scenarios that L2 played of a variant at most.
+    pub scenarios: u64,
+    /// Why it proves less than it should.
+    pub doubts: Vec<String>,
+}
+
+impl Tried {
+    /// Those that nobody noticed.
+    pub fn alive(&self) -> impl Iterator<Item = &str> {
+        let alive = self.score.hunted.iter().filter(|hunted| hunted.fate == Fate::Alive);
+        alive.map(|hunted| hunted.name.as_str())
+    }
+}
+
+impl Mutation {
+    /// What it means: a variant that nobody notices breaks nothing, but who does not notice it cannot tell.
+    pub fn verdict(&self) -> Conclusion {
+        match self {
+            Self::NotBuilt { .. } => Conclusion::Safe,
+            Self::Tried(tried) if tried.doubts.is_empty() => Conclusion::Safe,
+            Self::Tried(_) => Conclusion::CouldNotTell,
+        }
+    }
+}
+
+impl Verification {
+    /// As JSON, indented, with a line's end.
+    ///
+    /// # Panics
+    /// Never: it is plain data.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a verification is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// Every doubt with the part that has it, in the order of the page.
+    pub fn doubts(&self) -> Vec<(String, &str)> {
+        let mut doubts = Vec::new();
+        for level in &self.levels {
+            doubts.extend(level.doubts.iter().map(|doubt| (level.level.to_string(), doubt.as_str())));
+        }
+        if let Mutation::Tried(tried) = &self.mutation {
+            doubts.extend(tried.doubts.iter().map(|doubt| (Part::Mutants.to_string(), doubt.as_str())));
+        }
+        doubts
+    }
+}
+
+/// Runs every part in turn.
+pub fn verify(options: &Options, show: &mut Show) -> Verification {
+    let (started, wall) = (Instant::now(), SystemTime::now());
+    let mut budget = budget::Budget::new(options.budget, started);
+    let plans = budget.part(Part::Plans, show, |_, show| plans::plans(show));
+    let wire = budget.part(Part::Wire, show, |given, show| levels::wire(given, options.seed, show));
+    let check = budget.part(Part::Check, show, levels::check);
+    let simulate = budget.part(Part::Simulate, show, |given, show| levels::simulate(given, options.seed, show));
+    let mutation = budget.part(Part::Mutants, show, |given, show| mutants::mutants(given, options, show));
+    // Last, since it takes the signals that would end the other parts.
+    let (rehearse, rehearsal) =
+        budget.part(Part::Rehearse, show, |given, show| rehearsed::rehearse(given, options, show));
+    let levels = vec![wire, check, simulate, rehearse];
+    let mixes = mixes::mixes(&levels, rehearsal.as_ref());
+    let verdict = worst(&levels, &plans, &mutation);
+    show.clear();
+    Verification {
+        format_version: FORMAT_VERSION,
+        verdict,
+        version: version(),
+        started_at: clock::utc(wall),
+        seed: options.seed,
+        budget_ms: millis(options.budget),
+        elapsed_ms: millis(started.elapsed()),
+        command: options.command.clone(),
+        shares: budget.into_shares(),
+        train: mixes::train(),
+        mixes,
+        levels,
+        plans,
+        mutation,
+        rehearsal,
+    }
+}
+
+fn worst(levels: &[LevelReport], plans: &[Plan], mutation: &Mutation) -> Conclusion {
+    let levels = levels.iter().map(|level| level.verdict);
+    levels.chain(plans.iter().map(|plan| plan.verdict)).fold(mutation.verdict(), Conclusion::max)
+}
+
+fn version() -> String {
+    let features = if cfg!(feature = "mutants") { "with mutants" } else { "without mutants" };
+    let assertions = if cfg!(debug_assertions) { "with assertions" } else { "without assertions" };
+    format!("rexi-migrate {} ({features}, {assertions})", env!("CARGO_PKG_VERSION"))
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// A level that was not run at all, with the reason.
+fn not_run(level: Level, why: String, command: &str) -> LevelReport {
+    let mut report = LevelReport::new(level, "nothing: it was not run", command);
+    report.doubts.push(why);
+    report.concluded(Duration::ZERO)
+}
+
+/// Version of the JSON. Raised where a field changes its meaning or goes.
+pub const FORMAT_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! The levels that run in this process, each within its share of the budget: wire, check, simulate.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::show::Show;
+use super::{millis, not_run};
+use crate::check::{self, CheckOptions, suite};
+use crate::level::{Level, LevelReport};
+use crate::progress::per_second;
+use crate::report::Conclusion;
+use crate::search::Options;
+use crate::simulation::{Budget, Campaign};
+use crate::train::DEFAULT;
+use crate::wire;
+
+/// L0: as many generated changes as the share is worth.
+pub(super) fn wire(given: Duration, seed: u64, show: &mut Show) -> LevelReport {
+    let evolutions = (millis(given) * EVOLUTIONS_PER_SECOND / 1_000).clamp(EVOLUTIONS_MIN, EVOLUTIONS);
+    let told = wire::report(evolutions, seed, &mut |done| {
+        show.tick(|elapsed| format!("{done} of {evolutions} changes, {}/s", per_second(done, elapsed)));
+    });
+    let mut report = match told {
+        Ok(report) => report,
+        Err(error) => return not_run(Level::Wire, format!("it could not be run: {error}"), "rexi-migrate wire report"),
+    };
+    if evolutions < EVOLUTIONS {
+        report.doubts.push(format!("cut short: {evolutions} generated changes instead of {EVOLUTIONS}"));
+        report.verdict = report.verdict.max(Conclusion::CouldNotTell);
+    }
+    report
+}
+
+/// L1: the default suite, up to the share.
+pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
+    let train = DEFAULT.parse().expect("the default train");
+    let options = CheckOptions {
+        scopes: suite(3, 1, &train, rexi_proto::Mutants::default()),
+        search: Options { time_max: Some(given), ..Options::default() },
+        vectors: true,
+        orders: true,
+        quiet: show.is_quiet(),
+        command: "rexi-migrate check".to_owned(),
+    };
+    check::check(&options)
+}
+
+/// L2: scenarios for as long as the share is.
+pub(super) fn simulate(given: Duration, seed: u64, show: &mut Show) -> LevelReport {
+    let threads = available_parallelism().map_or(1, usize::from);
+    let campaign = Campaign { budget: Budget::Time(given), threads, ..Campaign::new(seed) };
+    let tally = campaign.run(|tally| {
+        show.tick(|_| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));
+    });
+    // As many again, and not as long again: that is the same again.
+    let command = format!("rexi-migrate simulate --seed {seed} --scenarios {}", tally.scenarios.max(1));
+    campaign.report(&tally, &command, |plan| format!("rexi-migrate simulate --plan '{plan}'"))
+}
+
+/// Generated changes of schemas in a run that is not cut short, at least, and for each second of the share: about a
+/// third of what one core does.
+const EVOLUTIONS: u64 = 3_000;
+const EVOLUTIONS_MIN: u64 = 30;
+const EVOLUTIONS_PER_SECOND: u64 = 100;
