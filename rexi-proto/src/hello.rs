@@ -414,6 +414,11 @@ mod tests {
         }
         assert!(matches!(Hello::decode(&[good, &[0]].concat()), Err(DecodeError::TrailingBytes { bytes: 1, .. })));
         assert!(Hello::decode(b"GET / HTTP/1.1\r\n").expect_err("http").to_string().contains("another protocol"));
+        for (at, what) in [(0, "another kind"), (1, "another magic")] {
+            let mut changed = good.to_vec();
+            changed[at] ^= 1;
+            assert!(Hello::decode(&changed).expect_err(what).to_string().contains("another protocol"), "{what}");
+        }
     }
 
     /// What becomes of a hello on the wire, with so many holdouts whatever its sender may name.

@@ -289,3 +289,14 @@ fn a_node_that_meets_its_own_name_is_refused_and_notes_nothing() {
     assert!(matches!(&refused, HandshakeError::Refused(refusal) if matches!(**refusal, Refusal::SameName { .. })));
     assert_eq!(rollout, before);
 }
+
+#[test]
+fn a_member_in_the_way_blocks_the_way_back_and_no_ceiling_else() {
+    let mut rollout = rollout(2);
+    let refused = greet(&mut rollout, &hello("n2", 0, Phase::Singleton, 1, 0));
+    assert!(refused.is_err(), "1.0 has no per-node servers");
+    rollout.set_ceiling(Some(Phase::Switch)).expect("a ceiling above the phase is only waited for");
+    assert!(greet(&mut rollout, &hello("n3", 3, Phase::Remove, 1, 0)).is_err(), "2.0 has no singleton");
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("the node is there already");
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Introduce, 0));
+}

@@ -268,3 +268,30 @@ fn a_node_that_leaves_says_so_on_each_connection_and_ends_its_server_last() {
     let ends = [exit(9, "f", ExitReason::ServerEnded), Message::Down(MonitorRef(4), DownReason::Shutdown)];
     assert_eq!((outputs(&mut peer), sent(&mut peer)), (vec![Output::Abort(job)], ends.to_vec()));
 }
+
+#[test]
+fn a_stream_that_was_answered_is_not_answered_again() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 1);
+    receive(&mut peer, SECOND, &Message::StreamInit(CallRef(1)));
+    assert!(peer.start_stream(CallRef(1)));
+    sent(&mut peer);
+    assert!(!peer.start_stream(CallRef(1)) && !peer.cancel_stream(CallRef(1)));
+    assert_eq!(sent(&mut peer), []);
+}
+
+#[test]
+fn the_end_of_a_server_is_told_past_a_buffer_that_is_full() {
+    let limits = Limits { unwritten_bytes_max: 1, buffered_frames_max: 1, ..Limits::default() };
+    let mut peer = peer(Phase::Remove, limits);
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    receive(&mut peer, SECOND, &Message::Monitor(PER_NODE, MonitorRef(4)));
+    for call in [1, 2] {
+        cast(&mut peer, SECOND, call);
+    }
+    assert_eq!(peer.stats().buffered, 1);
+    peer.end_server();
+    assert_eq!((peer.stats().buffered, peer.stats().dropped, outputs(&mut peer)), (1, 0, Vec::new()));
+    let told = sent(&mut peer);
+    assert_eq!(told[1], Message::Down(MonitorRef(4), DownReason::Shutdown), "behind what was encoded: {told:?}");
+}

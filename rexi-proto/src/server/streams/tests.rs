@@ -171,6 +171,7 @@ fn a_question_waits_for_its_own_response() {
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "go".into()));
     assert_eq!(outputs(&mut server), [ServerOutput::Wake(job)]);
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "again".into()));
+    assert_eq!(server.take_response(job, question + 1), QuestionStep::Wait, "it is another question's");
     assert_eq!(server.take_response(job, question), QuestionStep::Response("go".into()));
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "late".into()));
     assert_eq!(outputs(&mut server), []);
