@@ -34,8 +34,10 @@ pub(super) fn wire(given: Duration, seed: u64, show: &mut Show) -> LevelReport {
 /// L1: the default suite, up to the share.
 pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
     let train = DEFAULT.parse().expect("the default train");
+    let none = rexi_proto::Mutants::default();
     let options = CheckOptions {
-        scopes: suite(3, 1, &train, rexi_proto::Mutants::default()),
+        hellos: check::hellos::bounds(3, &train, none),
+        scopes: suite(3, 1, &train, none),
         search: Options { time_max: Some(given), ..Options::default() },
         vectors: true,
         orders: true,
