@@ -58,7 +58,7 @@ impl Page<'_> {
                 "No invariant was broken at any level, every case that matters was met, and nothing was cut short."
             }
             Conclusion::CouldNotTell => {
-                "No invariant was seen broken, but what was looked at does not suffice to call it safe. The doubts say why."
+                "No invariant was seen broken, but too little was looked at to call it safe. The doubts say why."
             }
             Conclusion::Unsafe => "An invariant was broken. Do not take this step; the case is shown below.",
         }

@@ -1,9 +1,9 @@
 //! All of the verification in one run within a stated budget of time: the plans, every level, the broken variants.
 //!
 //! In: the budget, a seed, the executable that rehearses. Out: a [`Verification`], which `page.rs` renders and serde
-//! writes. `verify/budget.rs` has what each part is given; `levels`, `plans`, `mutants` run the parts, `rehearsed` tells
-//! a rehearsal as a level, `mixes` says what was checked of each mix of releases. Judges nothing itself: the verdict is
-//! the worst that a part came to.
+//! writes. `verify/budget.rs` has what each part is given; `levels`, `plans` and `mutants` run the parts, `rehearsed`
+//! tells a rehearsal as a level, `mixes` says what was checked of each mix of releases. Judges nothing itself: the
+//! verdict is the worst that a part came to.
 
 mod budget;
 mod clock;

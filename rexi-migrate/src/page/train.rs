@@ -122,8 +122,8 @@ fn left(place: usize) -> usize {
     LABELS + place * (BOX + GAP)
 }
 
-/// Measures, in CSS pixels: the column of labels, a release's box and its height, the way between two, the margin above,
-/// a mix's row.
+/// Measures, in CSS pixels: the column of labels, a release's box, the way between two, the margin above, the height of
+/// a box, a mix's row.
 const LABELS: usize = 110;
 const BOX: usize = 190;
 const GAP: usize = 30;
