@@ -185,15 +185,15 @@ fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
 /// three.
 fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
     let mut looked = Looked::default();
-    for bounds in hellos::bounds(NODES_MAX, &DEFAULT.parse().expect("the default train"), mutants) {
-        let model = Hellos::new(bounds);
-        if looked.search(&model, (budget, false), mutants, hellos::trace) {
-            return looked.tried();
-        }
-    }
     for scope in scopes(mutants) {
         let model = Cluster::new(scope.clone());
         if looked.search(&model, (budget, scope.reach_goal), mutants, |path, broken| trace(&scope, path, broken)) {
+            return looked.tried();
+        }
+    }
+    // Last, since few need them.
+    for bounds in hellos::bounds(NODES_MAX, &DEFAULT.parse().expect("the default train"), mutants) {
+        if looked.search(&Hellos::new(bounds), (budget, false), mutants, hellos::trace) {
             break;
         }
     }
@@ -328,11 +328,15 @@ fn by_rehearsal(mutants: Mutants, budget: &Budget) -> Tried {
 }
 
 fn rehearsed(report: &Value, steps: usize, command: String) -> Found {
-    let first = &report["findings"][0];
+    let first = &report["judgement"]["verdict"]["because"][0];
     let id = first["invariant"].as_str().unwrap_or_default();
     Found {
         invariant: Invariant::ALL.iter().copied().find(|invariant| invariant.to_string() == id),
-        what: first["what"].as_str().or(report["halt"].as_str()).unwrap_or("a step did not go through").to_owned(),
+        what: first["sentence"]
+            .as_str()
+            .or(report["stopped"].as_str())
+            .unwrap_or("a step did not go through")
+            .to_owned(),
         steps,
         trace: None,
         command,

@@ -100,6 +100,7 @@ impl Upgrades {
             (3, self.flip()),
             (2, self.release()),
             (2, self.outage()),
+            (1, self.lost_response()),
             (3, one(self.fault())),
             (1, one(self.step())),
             (1, one(Just(Op::Heal).boxed())),
@@ -206,6 +207,16 @@ impl Upgrades {
                 let step = |node, how| if back { Op::RollBack { node, how } } else { Op::Upgrade { node, how } };
                 let of = |(node, (how, call, gap))| [call, step(node, how), gap];
                 (0..).zip(each).flat_map(of).collect()
+            })
+            .boxed()
+    }
+
+    /// The way to a job that asks is cut when it has asked, until its connection is given up.
+    fn lost_response(&self) -> BoxedStrategy<Vec<Op>> {
+        (self.pair(), 1_u16..=4, 8_000_u16..=9_500)
+            .prop_map(|((from, to), first, second)| {
+                let cast = Op::Cast { from, to, work: Work::Ask, count: 1 };
+                vec![cast, Op::Pass { ms: first }, Op::CutOneWay { from, to }, Op::Pass { ms: second }, Op::Heal]
             })
             .boxed()
     }
