@@ -6,8 +6,8 @@
 //! `report` tells its end. Every level judges by the list of `invariant`, tells its cases as a `trace` and itself as a
 //! `level`. `search` meets every state of a model; a `migration` is a change of the protocol as data; `check` makes a
 //! model of the real state machines and judges every state of a small cluster; a `simulation` upgrades the real server
-//! in virtual time; a `mutation` breaks a guard on purpose, and asks each level whether it notices. `verify` runs all of
-//! it within a budget of time, and `page` shows that as one page.
+//! in virtual time; a `mutation` breaks a guard on purpose, and asks each level whether it notices. `verify` runs all
+//! of it within a budget of time, and `page` shows that as one page.
 
 pub mod invariant;
 pub mod trace;

@@ -1,6 +1,7 @@
 //! The core by itself, in nanoseconds: the codec, a link, and a whole cast with its reply.
 //!
-//! `cargo bench -p rexi-proto --bench core`. These figures shake with the machine; `instructions.rs` counts what does not.
+//! `cargo bench -p rexi-proto --bench core`. These figures shake with the machine; what `instructions.rs`
+//! counts does not.
 
 mod pair;
 
