@@ -330,8 +330,11 @@ fn by_rehearsal(mutants: Mutants, budget: &Budget) -> Tried {
 fn rehearsed(report: &Value, steps: usize, command: String) -> Found {
     let first = &report["judgement"]["verdict"]["because"][0];
     let id = first["invariant"].as_str().unwrap_or_default();
+    let broken = Invariant::ALL.iter().copied().find(|invariant| invariant.to_string() == id);
+    // A step that does not go through is an upgrade that does not reach its end.
+    let stuck = report["stopped"].is_string().then_some(Invariant::L4);
     Found {
-        invariant: Invariant::ALL.iter().copied().find(|invariant| invariant.to_string() == id),
+        invariant: broken.or(stuck),
         what: first["sentence"]
             .as_str()
             .or(report["stopped"].as_str())
