@@ -12,6 +12,7 @@
 pub mod invariant;
 pub mod trace;
 pub mod level;
+mod screen;
 pub mod wire;
 pub mod search;
 pub mod migration;

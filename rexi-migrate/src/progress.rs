@@ -3,14 +3,12 @@
 //! In: the step under way and what the nodes said. Out: standard error only, since standard output is the report's.
 
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cluster::Cluster;
 use crate::control::Stats;
 use crate::report::StepRow;
+use crate::screen::{REFRESH, Screen, line};
 
 /// Where and how a run is shown.
 #[derive(Debug)]
@@ -21,25 +19,10 @@ pub struct Progress {
     casts: VecDeque<(Instant, u64)>,
 }
 
-#[derive(Debug)]
-enum Screen {
-    Live(ProgressBar),
-    Lines,
-    Nothing,
-}
-
 impl Progress {
     /// A live line where standard error is a terminal, a line for each step where it is not.
     pub fn new() -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self::with(Screen::Lines);
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self::with(Screen::Live(bar))
+        Self::with(Screen::new())
     }
 
     /// Shows nothing.
@@ -115,9 +98,7 @@ impl Progress {
 
     /// Takes the live line away.
     pub fn clear(&self) {
-        if let Screen::Live(bar) = &self.screen {
-            bar.finish_and_clear();
-        }
+        self.screen.clear();
     }
 }
 
@@ -130,11 +111,6 @@ impl Default for Progress {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// A line of standard error. Where that is gone (a closed terminal), the run goes on to its own end.
-fn line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Every node's release, a dash for one that does not run.
@@ -150,9 +126,6 @@ fn releases(cluster: &Cluster) -> String {
 pub fn per_second(count: u64, time: Duration) -> u64 {
     u64::try_from(u128::from(count) * 1_000_000 / time.as_micros().max(1)).unwrap_or(u64::MAX)
 }
-
-/// How often the live line changes at most.
-const REFRESH: Duration = Duration::from_millis(100);
 
 /// Over what time the live rate is taken.
 const RATE_WINDOW: Duration = Duration::from_secs(1);

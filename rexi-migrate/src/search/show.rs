@@ -1,12 +1,10 @@
 //! What a search shows while it runs, once it takes longer than two seconds: a bar on a terminal, a line every ten
 //! seconds elsewhere. Standard error only, since standard output is the report's.
 
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use super::{Options, Tally};
+use crate::screen::Screen;
 
 /// A search's progress. How many states there are nobody knows before the end, so what is shown as left is what the
 /// bounds of time and states leave at most.
@@ -15,7 +13,8 @@ pub struct Bar {
     what: String,
     started: Instant,
     shown: Option<Instant>,
-    bar: Option<ProgressBar>,
+    /// Made once there is something to show.
+    screen: Option<Screen>,
     quiet: bool,
     states_max: u64,
     time_max: Option<Duration>,
@@ -26,33 +25,25 @@ impl Bar {
     pub fn new(what: impl Into<String>, options: &Options, quiet: bool) -> Self {
         let (states_max, time_max) = (options.states_max, options.time_max);
         let (started, what) = (Instant::now(), what.into());
-        Self { what, started, shown: None, bar: None, quiet, states_max, time_max }
+        Self { what, started, shown: None, screen: None, quiet, states_max, time_max }
     }
 
     /// Takes the counts so far.
     pub fn show(&mut self, tally: &Tally) {
         let elapsed = self.started.elapsed();
-        let live = std::io::stderr().is_terminal();
-        let pause = if live { REFRESH } else { LINES };
-        if self.quiet || elapsed < SILENT || self.shown.is_some_and(|shown| shown.elapsed() < pause) {
+        if self.quiet || elapsed < SILENT {
+            return;
+        }
+        let screen = self.screen.get_or_insert_with(Screen::new);
+        let recent = |shown: Instant| screen.pause().is_none_or(|pause| shown.elapsed() < pause);
+        if self.shown.is_some_and(recent) {
             return;
         }
         self.shown = Some(Instant::now());
         let text = self.text(tally, elapsed);
-        if !live {
-            // Nobody may be left to read it.
-            let _ = writeln!(std::io::stderr(), "{text}");
-            return;
+        if let Some(screen) = &self.screen {
+            screen.say(text);
         }
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        bar.set_message(text);
-        bar.tick();
     }
 
     fn text(&self, tally: &Tally, elapsed: Duration) -> String {
@@ -73,20 +64,14 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(screen) = &self.screen {
+            screen.clear();
         }
     }
 }
 
 /// For how long nothing is shown.
 const SILENT: Duration = Duration::from_secs(2);
-
-/// How often the bar changes at most.
-const REFRESH: Duration = Duration::from_millis(100);
-
-/// How often a line is written where there is no terminal.
-const LINES: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,66 @@
+//! Standard error while something runs: one line that stays current on a terminal, lines elsewhere, or nothing. What is
+//! said, and how often, is for who shows: a rehearsal, a search, a verification.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where progress goes.
+#[derive(Debug)]
+pub(crate) enum Screen {
+    Live(ProgressBar),
+    Lines,
+    Nothing,
+}
+
+impl Screen {
+    /// A live line where standard error is a terminal, lines where it is not.
+    pub(crate) fn new() -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines;
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self::Live(bar)
+    }
+
+    /// How long to wait before more is said of the same; `None` where nothing is shown.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        match self {
+            Self::Live(_) => Some(REFRESH),
+            Self::Lines => Some(LINES),
+            Self::Nothing => None,
+        }
+    }
+
+    /// Puts a text in the place of the live line, or a line behind the others.
+    pub(crate) fn say(&self, text: String) {
+        match self {
+            Self::Live(bar) => bar.set_message(text),
+            Self::Lines => line(&text),
+            Self::Nothing => {}
+        }
+    }
+
+    /// Takes the live line away.
+    pub(crate) fn clear(&self) {
+        if let Self::Live(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A line of standard error. Where that is gone (a closed terminal), the run goes on to its own end.
+pub(crate) fn line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// How often the live line changes at most.
+pub(crate) const REFRESH: Duration = Duration::from_millis(100);
+
+/// How often a line is written where there is no terminal.
+const LINES: Duration = Duration::from_secs(10);
