@@ -8,6 +8,7 @@ pub(crate) mod simulate;
 pub(crate) mod verify;
 pub(crate) mod wire;
 
+use std::io::Write;
 use std::path::Path;
 
 use miette::{IntoDiagnostic, Report, WrapErr};
@@ -27,4 +28,17 @@ pub(crate) fn write_json(file: &Path, value: &impl Serialize) -> Result<(), (u8,
         .into_diagnostic()
         .wrap_err_with(|| format!("--json: cannot write {}", file.display()))
         .map_err(|error| (USAGE, error))
+}
+
+/// Writes a diagram to the file of `--svg`; an error comes with the exit code that it means.
+pub(crate) fn write_svg(file: &Path, svg: &str) -> Result<(), (u8, Report)> {
+    std::fs::write(file, svg)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("--svg: cannot write {}", file.display()))
+        .map_err(|error| (USAGE, error))
+}
+
+/// Writes to standard output. Nobody may be left to read it; the exit code still tells.
+pub(crate) fn print(text: &str) {
+    let _ = write!(std::io::stdout(), "{text}");
 }

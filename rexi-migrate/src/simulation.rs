@@ -25,6 +25,8 @@ mod run;
 mod outcome;
 mod campaign;
 
+#[cfg(feature = "mutants")]
+pub(crate) use campaign::panic_text;
 pub use campaign::{Budget, Campaign, Tally};
 pub use ledger::{CallNumber, Event, LifeEnd};
 pub use op::{Leave, Op, Whom, Work};

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use miette::{IntoDiagnostic, Report, WrapErr};
+use miette::Report;
 use rexi_migrate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
 use rexi_migrate::search::Options;
 use rexi_migrate::train::{DEFAULT, Train};
 
-use super::{USAGE, write_json};
+use super::{print, write_json, write_svg};
 
 /// Meets every state that a small cluster can be in on its way through the releases, on the real state machines, and
 /// judges each; then tries all version vectors and all orders of the upgrade.
@@ -65,16 +65,13 @@ fn parse_nodes(text: &str) -> Result<usize, String> {
 /// Checks, and gives the exit code of the report; an error comes with the exit code that it means.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, (u8, Report)> {
     let report = check(&args.options());
-    print!("{}", report.to_text());
+    print(&report.to_text());
     if let Some(file) = &args.json {
         write_json(file, &report)?;
     }
     let trace = report.breaches.iter().find_map(|breach| breach.trace.as_ref());
     if let (Some(file), Some(trace)) = (&args.svg, trace) {
-        std::fs::write(file, trace.to_svg())
-            .into_diagnostic()
-            .wrap_err_with(|| format!("--svg: cannot write {}", file.display()))
-            .map_err(|error| (USAGE, error))?;
+        write_svg(file, &trace.to_svg())?;
     }
     Ok(report.verdict.into())
 }
@@ -139,6 +136,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::cli::USAGE;
 
     #[derive(Debug, Parser)]
     struct Words {

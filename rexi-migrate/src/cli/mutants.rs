@@ -12,7 +12,7 @@ use rexi_migrate::level::Level;
 use rexi_migrate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
 use rexi_migrate::report::Conclusion;
 
-use super::{COULD_NOT_TELL, USAGE, write_json};
+use super::{COULD_NOT_TELL, USAGE, print, write_json};
 
 /// Breaks every guard of the protocol on purpose, one after the other, and shows which level of the verification
 /// notices, by which invariant, in how many steps. One whose second guard covers it is tried without that guard, too.
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, (u8, Report)> {
     let started = Instant::now();
     let subjects = subjects(&args.subjects);
     let hunted = args.how.hunt(&subjects)?;
-    let score = Score::new(hunted, args.command(), elapsed_ms(started));
+    let score = Score::new(hunted, args.command(), started.elapsed());
     // A part of all says nothing of the ids that it leaves out.
     let whole = args.subjects.is_empty();
     print(&if whole { score.to_text() } else { score.hunted.iter().map(Hunted::to_text).collect() });
@@ -129,8 +129,9 @@ fn subjects(names: &[String]) -> Vec<Hunt> {
     if names.is_empty() {
         return all_hunts();
     }
+    let all = all_hunts();
     let of = |name: &String| {
-        let known: Vec<Hunt> = all_hunts().into_iter().filter(|hunt| hunt.is(name)).collect();
+        let known: Vec<Hunt> = all.iter().filter(|hunt| hunt.is(name)).cloned().collect();
         if known.is_empty() { Hunt::of_names(name).into_iter().collect() } else { known }
     };
     names.iter().flat_map(of).collect()
@@ -138,15 +139,6 @@ fn subjects(names: &[String]) -> Vec<Hunt> {
 
 fn verdict(full: bool) -> Conclusion {
     if full { Conclusion::Safe } else { Conclusion::Unsafe }
-}
-
-fn elapsed_ms(started: Instant) -> u64 {
-    started.elapsed().as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-/// Nobody may be left to read it; the exit code still tells.
-fn print(text: &str) {
-    let _ = write!(std::io::stdout(), "{text}");
 }
 
 impl HowArgs {

@@ -1,17 +1,17 @@
 //! `rexi-migrate simulate`: thousands of upgrades of the real server in virtual time; or one plan, again.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use miette::{IntoDiagnostic, Report, WrapErr};
+use miette::Report;
 use rexi_migrate::level::LevelReport;
 use rexi_migrate::simulation::{Budget, Campaign, NODES, Plan, Simulation, Tally, Tls, upgrades};
 
-use super::{USAGE, write_json};
+use super::{print, write_json, write_svg};
 use crate::quoted;
 
 /// Upgrades a simulated cluster thousands of times: the real server, real QUIC packets, virtual time. Calls, kills and
@@ -79,30 +79,21 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, (u8, Report)> {
             // What happened, whether or not it is a breach, is all that anybody plays one plan for.
             let trace = outcome.trace();
             if outcome.is_safe() {
-                print(&trace.to_string());
+                print(&format!("{trace}\n"));
             }
             let command = args.again(plan);
             (Campaign::report_one(&outcome, &command), Some(trace.to_svg()))
         }
         None => args.campaign(),
     };
-    print(&report.to_text());
+    print(&format!("{}\n", report.to_text()));
     if let Some(file) = &args.json {
         write_json(file, &report)?;
     }
     if let (Some(file), Some(svg)) = (&args.svg, svg) {
-        write_svg(file, &svg).map_err(|report| (USAGE, report))?;
+        write_svg(file, &svg)?;
     }
     Ok(report.verdict.into())
-}
-
-/// Nobody may be left to read it; the exit code still tells.
-fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-fn write_svg(file: &Path, svg: &str) -> Result<(), Report> {
-    std::fs::write(file, svg).into_diagnostic().wrap_err_with(|| format!("--svg: cannot write {}", file.display()))
 }
 
 impl SimulateArgs {

@@ -16,7 +16,7 @@ use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
 use crate::invariant::Invariant;
 use crate::level::Level;
 use crate::search::{Broken, End, Model, Options, Path, search};
-use crate::simulation::{self, Campaign, Rule, Simulation};
+use crate::simulation::{self, Campaign, Rule, Simulation, panic_text};
 use crate::trace::Trace;
 use crate::train::DEFAULT;
 use crate::wire;
@@ -347,9 +347,8 @@ fn rehearsed(report: &Value, steps: usize, command: String) -> Found {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send), command: String) -> Found {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gave no reason");
-    Found { invariant: None, what: format!("it panicked: {text}"), steps: 0, trace: None, command }
+    let what = format!("it panicked: {}", panic_text(panic));
+    Found { invariant: None, what, steps: 0, trace: None, command }
 }
 
 /// The command that looks for it again at this level.

@@ -1,6 +1,7 @@
 //! What came of all mutants: who was noticed, at which level, by which invariant, in how many steps.
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
@@ -131,7 +132,8 @@ impl Hunted {
 
 impl Score {
     /// The score of these variants over all ids of SAFETY.md. An id whose variants were not tried counts as alive.
-    pub fn new(hunted: Vec<Hunted>, command: impl Into<String>, elapsed_ms: u64) -> Self {
+    pub fn new(hunted: Vec<Hunted>, command: impl Into<String>, elapsed: Duration) -> Self {
+        let elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         let rows = |entries: &[Entry]| entries.iter().map(|entry| Row::of(entry, &hunted)).collect();
         let (mutants, bugs) = (rows(&MUTANTS), rows(&BUGS));
         Self { hunted, mutants, bugs, command: command.into(), elapsed_ms }

@@ -4,6 +4,7 @@
 //! and of several that fail the first one counts: so a seed finds the same failure again. It is shrunk by proptest
 //! first, by `shrink.rs` then.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -190,10 +191,7 @@ impl Campaign {
     /// Runs a plan; an error is what it panicked with.
     fn try_run(&self, plan: &Plan) -> Result<Outcome, String> {
         // A scenario leaves nothing behind but what it returns, so nobody sees what is broken.
-        catch_unwind(AssertUnwindSafe(|| self.simulation.run(plan))).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
-        })
+        catch_unwind(AssertUnwindSafe(|| self.simulation.run(plan))).map_err(|panic| panic_text(&*panic).to_owned())
     }
 
     /// Plays a scenario that has failed again, and shrinks it.
@@ -263,6 +261,12 @@ impl Campaign {
         tell_breaches(&mut report, outcome, &|_| command.to_owned());
         conclude(report, outcome.breaks(Rule::Own), outcome.took)
     }
+}
+
+/// What somebody panicked with; empty where it was no text.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default()
 }
 
 /// Shrinks along the way on which proptest made the plan.

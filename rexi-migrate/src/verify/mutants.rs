@@ -49,7 +49,7 @@ mod tried {
             "rexi-migrate mutants --levels wire,check,simulate --budget-states {states_max} --scenarios {scenarios} \
              --seed {seed}"
         );
-        let score = Score::new(hunted, command, millis(started.elapsed()));
+        let score = Score::new(hunted, command, started.elapsed());
         let mut tried = Tried { score, untried, states_max, scenarios, doubts: Vec::new() };
         tried.doubts = doubts(&tried, all.len());
         Mutation::Tried(tried)

@@ -18,7 +18,7 @@ fn untried() -> Mutation {
 }
 
 fn tried(doubts: &[&str]) -> Mutation {
-    let score = Score::new(Vec::new(), "rexi-migrate mutants", 0);
+    let score = Score::new(Vec::new(), "rexi-migrate mutants", Duration::ZERO);
     let doubts = doubts.iter().map(|&doubt| doubt.to_owned()).collect();
     Mutation::Tried(Tried { score, untried: Vec::new(), states_max: 1, scenarios: 1, doubts })
 }
