@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
 use rexi_proto::{BulkId, CloseCode, ConnectionId, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -198,14 +199,18 @@ impl Writer {
         let bulk_streams = Arc::new(Semaphore::new(self.shared.limits.bulk_streams_max as usize));
         let bulk_tasks = TaskTracker::new();
         let mut last_words = None;
+        // On one thread, whoever was ready to send has sent before this task runs; a turn more is only late.
+        let shares_threads = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
         loop {
             let leaving = tokio::select! {
                 biased;
                 () = self.member.writable.notified() => false,
                 () = self.shared.flush.cancelled() => true,
             };
-            // Lets those who are about to send join this write.
-            tokio::task::yield_now().await;
+            if shares_threads {
+                // Lets those who are about to send join this write.
+                tokio::task::yield_now().await;
+            }
             loop {
                 out.clear();
                 let bulk = self.member.with(|peer, now| peer.take_outgoing(now, self.id, &mut out));
