@@ -134,6 +134,13 @@ struct Open<M> {
     sent_to: Option<ServerAddress>,
     /// Replies that were delivered or are held.
     replies: u64,
+    /// Apart, so that rows stay small: most calls have one reply and nothing of this.
+    more: Option<Box<More>>,
+}
+
+/// What is known of a call whose answer is more than one small reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct More {
     /// The last question whose response went out on the connection there is, and on those before it.
     responded: Option<u64>,
     responded_before: Option<u64>,
@@ -142,6 +149,16 @@ struct Open<M> {
     /// Whether the last answer is among those, so that nothing more is to come.
     last_held: bool,
     stream: Reading,
+}
+
+impl<M> Open<M> {
+    fn last_held(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.last_held)
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
 }
 
 /// A stream as its caller sees it: what was said of it, so that it can be said again after a reconnect.
@@ -199,7 +216,7 @@ impl<M: Clone> Calls<M> {
 
     /// Whether an answer to this call is still to come.
     pub(crate) fn awaits(&self, call: CallRef) -> bool {
-        self.open.get(&call).is_some_and(|open| !open.last_held)
+        self.open.get(&call).is_some_and(|open| !open.last_held())
     }
 
     pub(crate) fn mailbox(&self, call: CallRef) -> Option<M> {
@@ -211,11 +228,7 @@ impl<M: Clone> Calls<M> {
     }
 
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
-        let (held, stream) = (VecDeque::new(), Reading::default());
-        let (responded, responded_before) = (None, None);
-        let open =
-            Open { mailbox, sent_to: None, replies: 0, responded, responded_before, held, last_held: false, stream };
-        self.open.insert(call, open);
+        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, more: None });
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -233,7 +246,7 @@ impl<M: Clone> Calls<M> {
 
     /// Counts a reply to an open call. `false`: another should have come before it, so it was lost.
     pub(crate) fn count_reply(&mut self, call: CallRef, number: u64) -> bool {
-        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held) else { return true };
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return true };
         let follows = open.replies == number;
         open.replies += u64::from(follows);
         follows
@@ -242,18 +255,18 @@ impl<M: Clone> Calls<M> {
     /// Counts an item of an open call's stream.
     pub(crate) fn count_item(&mut self, call: CallRef) {
         if let Some(open) = self.open.get_mut(&call) {
-            open.stream.items += 1;
+            open.more().stream.items += 1;
         }
     }
 
     /// Notes that a job asks for a stream. `false`: it has asked before, and its caller was told.
     pub(crate) fn note_asked(&mut self, call: CallRef) -> bool {
-        self.open.get_mut(&call).is_some_and(|open| !std::mem::replace(&mut open.stream.asked, true))
+        self.open.get_mut(&call).is_some_and(|open| !std::mem::replace(&mut open.more().stream.asked, true))
     }
 
     /// Notes that the caller starts a stream, or cancels it. `false`: no job asks for one, or it was answered.
     pub(crate) fn note_started(&mut self, call: CallRef, start: bool) -> bool {
-        let stream = self.open.get_mut(&call).map(|open| &mut open.stream);
+        let stream = self.stream(call);
         stream.filter(|stream| stream.asked && stream.started.is_none()).is_some_and(|stream| {
             stream.started = Some(start);
             true
@@ -262,7 +275,7 @@ impl<M: Clone> Calls<M> {
 
     /// Notes that the caller has consumed so many more items. `false`: there were not as many.
     pub(crate) fn note_acked(&mut self, call: CallRef, items: u64) -> bool {
-        let stream = self.open.get_mut(&call).map(|open| &mut open.stream);
+        let stream = self.stream(call);
         stream.filter(|stream| items <= stream.items - stream.acked).is_some_and(|stream| {
             stream.acked += items;
             true
@@ -272,14 +285,14 @@ impl<M: Clone> Calls<M> {
     /// Notes that the response to a question goes out.
     pub(crate) fn note_responded(&mut self, call: CallRef, question: u64) {
         if let Some(open) = self.open.get_mut(&call) {
-            open.responded = Some(question);
+            open.more().responded = Some(question);
         }
     }
 
     /// There is another connection: what went out before may not have come.
     pub(crate) fn note_reconnected(&mut self) {
-        for open in self.open.values_mut() {
-            open.responded_before = open.responded.take().or(open.responded_before);
+        for more in self.open.values_mut().filter_map(|open| open.more.as_mut()) {
+            more.responded_before = more.responded.take().or(more.responded_before);
         }
     }
 
@@ -287,16 +300,16 @@ impl<M: Clone> Calls<M> {
     /// that has gone out since is still on its way.
     pub(crate) fn misses(&self, sent: Sent) -> bool {
         let Sent { call, replies, question } = sent;
-        self.open
-            .get(&call)
-            .is_some_and(|open| open.replies != replies || (question.is_some() && question == open.responded_before))
+        self.open.get(&call).is_some_and(|open| {
+            let responded_before = open.more.as_ref().and_then(|more| more.responded_before);
+            open.replies != replies || (question.is_some() && question == responded_before)
+        })
     }
 
     /// All that the caller has said of a call's stream, to the server of its cast. A broken variant names another.
     pub(crate) fn said_of_stream(&self, call: CallRef, astray: Option<ServerAddress>) -> Vec<Message> {
-        let Some((server, stream)) = self.open.get(&call).and_then(|open| Some((open.sent_to?, open.stream))) else {
-            return Vec::new();
-        };
+        let said = self.open.get(&call).and_then(|open| Some((open.sent_to?, open.more.as_ref()?.stream)));
+        let Some((server, stream)) = said else { return Vec::new() };
         let server = astray.unwrap_or(server);
         match stream.started {
             None => Vec::new(),
@@ -316,29 +329,35 @@ impl<M: Clone> Calls<M> {
         self.open.get(&call).is_none_or(|open| open.replies == replies)
     }
 
-    /// Takes an answer to an open call; what can be delivered now goes to `deliveries`. `Err(())`: too many answers
+    /// Takes an answer to an open call; what can be delivered now is. `Err(())`: too many answers
     /// wait behind a payload that does not come.
-    pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliveries: &mut Vec<Delivery<M>>) -> Result<(), ()> {
-        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held) else { return Ok(()) };
-        if open.held.is_empty()
+    pub(crate) fn answer(
+        &mut self,
+        call: CallRef,
+        held: Held,
+        deliver: &mut impl FnMut(Delivery<M>),
+    ) -> Result<(), ()> {
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return Ok(()) };
+        if !open.more.as_ref().is_some_and(|more| !more.held.is_empty())
             && let Held::Complete(answer) = held
         {
             let over = answer.is_last();
-            deliveries.push((open.mailbox.clone(), call, answer));
+            deliver((open.mailbox.clone(), call, answer));
             if over {
                 self.open.remove(&call);
             }
             return Ok(());
         }
-        open.last_held = held.is_last();
-        open.held.push_back(held);
-        if open.held.len() > HELD_ANSWERS_MAX { Err(()) } else { Ok(()) }
+        let more = open.more();
+        more.last_held = held.is_last();
+        more.held.push_back(held);
+        if more.held.len() > HELD_ANSWERS_MAX { Err(()) } else { Ok(()) }
     }
 
     /// Takes a payload that a held reply waits for.
-    pub(crate) fn complete(&mut self, call: CallRef, id: BulkId, body: &Bytes, deliveries: &mut Vec<Delivery<M>>) {
-        let Some(open) = self.open.get_mut(&call) else { return };
-        for held in &mut open.held {
+    pub(crate) fn complete(&mut self, call: CallRef, id: BulkId, body: &Bytes, deliver: &mut impl FnMut(Delivery<M>)) {
+        let Some(Open { mailbox, more: Some(more), .. }) = self.open.get_mut(&call) else { return };
+        for held in &mut more.held {
             if let Held::Pending { id: pending, number, form } = held
                 && *pending == id
             {
@@ -346,9 +365,9 @@ impl<M: Clone> Calls<M> {
             }
         }
         let mut over = false;
-        while let Some(Held::Complete(answer)) = open.held.pop_front_if(|held| held.is_complete()) {
+        while let Some(Held::Complete(answer)) = more.held.pop_front_if(|held| held.is_complete()) {
             over = answer.is_last();
-            deliveries.push((open.mailbox.clone(), call, answer));
+            deliver((mailbox.clone(), call, answer));
         }
         if over {
             self.open.remove(&call);
@@ -356,37 +375,41 @@ impl<M: Clone> Calls<M> {
     }
 
     /// Ends one call with an answer of our own making.
-    pub(crate) fn end(&mut self, call: CallRef, answer: Answer, deliveries: &mut Vec<Delivery<M>>) {
+    pub(crate) fn end(&mut self, call: CallRef, answer: Answer, deliver: &mut impl FnMut(Delivery<M>)) {
         if let Some(open) = self.open.remove(&call) {
-            deliveries.push((open.mailbox, call, answer));
+            deliver((open.mailbox, call, answer));
         }
     }
 
     /// Ends every call, or every one that was sent, with an answer of our own making.
-    pub(crate) fn end_all(&mut self, sent_only: bool, answer: &Answer, deliveries: &mut Vec<Delivery<M>>) {
+    pub(crate) fn end_all(&mut self, sent_only: bool, answer: &Answer, deliver: &mut impl FnMut(Delivery<M>)) {
         let ends = |_: &CallRef, open: &mut Open<M>| !sent_only || open.sent_to.is_some();
         let ended = self.open.extract_if(.., ends);
-        deliveries.extend(ended.map(|(call, open)| (open.mailbox, call, answer.clone())));
+        ended.for_each(|(call, open)| deliver((open.mailbox, call, answer.clone())));
     }
 
     /// The connection broke: payloads on their way will not come, and what waits behind them is told by the resume.
     pub(crate) fn forget_held(&mut self) {
-        for open in self.open.values_mut() {
-            for held in &open.held {
+        for Open { replies, more, .. } in self.open.values_mut() {
+            let Some(more) = more else { continue };
+            for held in more.held.drain(..) {
                 match held {
-                    Held::Complete(Answer::StreamInit) => open.stream.asked = false,
-                    Held::Complete(answer) => open.replies -= u64::from(answer.is_reply()),
-                    Held::Pending { .. } => open.replies -= 1,
+                    Held::Complete(Answer::StreamInit) => more.stream.asked = false,
+                    Held::Complete(answer) => *replies -= u64::from(answer.is_reply()),
+                    Held::Pending { .. } => *replies -= 1,
                 }
             }
-            open.held.clear();
-            open.last_held = false;
+            more.last_held = false;
         }
     }
 
     /// The calls that were cast to `server`.
     pub(crate) fn sent_to(&self, server: ServerAddress) -> Vec<CallRef> {
         self.open.iter().filter(|(_, open)| open.sent_to == Some(server)).map(|(&call, _)| call).collect()
+    }
+
+    fn stream(&mut self, call: CallRef) -> Option<&mut Reading> {
+        self.open.get_mut(&call).and_then(|open| open.more.as_mut()).map(|more| &mut more.stream)
     }
 
     pub(crate) fn insert_monitor(&mut self, monitor: MonitorRef, server: ServerAddress, mailbox: M) {

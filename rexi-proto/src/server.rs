@@ -159,7 +159,7 @@ struct Job {
     replies: u64,
     stream: ReplyStream,
     /// The question that it waits with, by its number, and the response once it has come.
-    question: Option<(u64, Option<Bytes>)>,
+    question: Option<Box<(u64, Option<Bytes>)>>,
 }
 
 /// What one peer takes of a server.
@@ -438,7 +438,7 @@ impl<P: Pool> Server<P> {
         // What the job has sent may be lost, and what its caller has said.
         for &call in jobs.intersection(&open) {
             let Some(&Job { replies, stream, ref question, .. }) = self.jobs.get(&(caller, call)) else { continue };
-            let question = question.as_ref().and_then(|(number, response)| response.is_none().then_some(*number));
+            let question = question.as_deref().and_then(|(number, response)| response.is_none().then_some(*number));
             if replies > 0 {
                 self.answer(caller, Message::Sent(Sent { call, replies, question }));
             }

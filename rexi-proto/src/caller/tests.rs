@@ -33,7 +33,7 @@ fn pending(id: u64, number: u64) -> Held {
 /// Takes an answer; gives what is delivered, as long as there is room.
 fn take(calls: &mut Calls<u32>, held: Held) -> Result<Vec<Answer>, ()> {
     let mut deliveries = Vec::new();
-    calls.answer(CALL, held, &mut deliveries)?;
+    calls.answer(CALL, held, &mut |delivery| deliveries.push(delivery))?;
     Ok(deliveries.into_iter().map(|(_, _, answer)| answer).collect())
 }
 
@@ -108,9 +108,9 @@ fn answers_behind_a_payload_are_bounded_and_there_is_room_again_once_it_comes() 
     }
     assert_eq!(take(&mut calls.clone(), Held::Complete(Answer::Ping)), Err(()), "one more than may wait");
     let mut deliveries = Vec::new();
-    calls.complete(CALL, BulkId(8), &Bytes::new(), &mut deliveries);
+    calls.complete(CALL, BulkId(8), &Bytes::new(), &mut |delivery| deliveries.push(delivery));
     assert_eq!(deliveries, [], "that is not the payload it waits for");
-    calls.complete(CALL, BulkId(7), &Bytes::from_static(b"x"), &mut deliveries);
+    calls.complete(CALL, BulkId(7), &Bytes::from_static(b"x"), &mut |delivery| deliveries.push(delivery));
     assert_eq!(deliveries.len(), HELD_ANSWERS_MAX);
     let first = Answer::Reply { body: Bytes::from_static(b"x"), last: false };
     assert_eq!(deliveries[0], (9, CALL, first), "in the order in which they came");

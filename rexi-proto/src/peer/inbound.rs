@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ConnectionId, Output, Peer};
+use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
@@ -151,7 +151,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    fn handle_cast(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, cast: Cast) {
+    fn handle_cast(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, mut cast: Cast) {
         if !self.serves(server, now) {
             if !self.config.mutants.has(Mutant::SilentMissingServer) {
                 self.data(now, Message::NoSuchServer(server, cast.call));
@@ -163,8 +163,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return self.data(now, Message::NoSuchFunction(cast.call));
         }
         match cast.body {
-            Body::Inline(ref bytes) => {
-                let bytes = bytes.clone();
+            Body::Inline(ref mut bytes) => {
+                let bytes = std::mem::take(bytes);
                 self.request_cast(incarnation, server, cast, bytes);
             }
             Body::Bulk(id, bytes) => self.hold(now, incarnation, id, bytes, Incomplete::Cast(server, cast)),
@@ -247,9 +247,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.stray_answers += 1;
             return;
         }
-        let mut deliveries = Vec::new();
-        let taken = self.calls.answer(call, held, &mut deliveries);
-        self.deliver(deliveries);
+        let taken = self.calls.answer(call, held, &mut to_mailbox(&mut self.outputs));
         if taken.is_err() {
             // The peer broke no rule: its small replies overtake a large one. One call ends, and not all of them.
             self.lose(call);
@@ -272,9 +270,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 self.request(server, incarnation, Request::Response(call, number, body));
             }
             Incomplete::Reply(call) => {
-                let mut deliveries = Vec::new();
-                self.calls.complete(call, id, &body, &mut deliveries);
-                self.deliver(deliveries);
+                self.calls.complete(call, id, &body, &mut to_mailbox(&mut self.outputs));
             }
         }
     }

@@ -354,9 +354,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn end_life(&mut self, reason: DownReason) {
         let Some(incarnation) = self.incarnation.take() else { return };
         self.peer_draining = false;
-        let mut deliveries = Vec::new();
-        self.calls.end_all(true, &Answer::Down(reason), &mut deliveries);
-        self.deliver(deliveries);
+        self.calls.end_all(true, &Answer::Down(reason), &mut to_mailbox(&mut self.outputs));
         self.monitors_down(reason);
         self.link.retain_waiting(&mut self.pool, |message| matches!(message, Message::Cast(..)));
         self.forget_jobs(incarnation);
@@ -365,10 +363,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Ends every call. What was sent may have run and hears `reason`; only of the rest, which hears `unsent`, can it
     /// be said that it did not.
     fn give_up(&mut self, unsent: &Answer, reason: DownReason) {
-        let mut deliveries = Vec::new();
-        self.calls.end_all(true, &Answer::Down(reason), &mut deliveries);
-        self.calls.end_all(false, unsent, &mut deliveries);
-        self.deliver(deliveries);
+        self.calls.end_all(true, &Answer::Down(reason), &mut to_mailbox(&mut self.outputs));
+        self.calls.end_all(false, unsent, &mut to_mailbox(&mut self.outputs));
         self.monitors_down(reason);
         self.link.retain_waiting(&mut self.pool, |_| false);
         if let Some(incarnation) = self.incarnation {
@@ -417,11 +413,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    fn deliver(&mut self, deliveries: Vec<Delivery<M>>) {
-        self.outputs
-            .extend(deliveries.into_iter().map(|(mailbox, call, answer)| Output::Deliver(mailbox, call, answer)));
-    }
-
     fn close(&mut self, code: CloseCode, reason: String) {
         self.outputs.push_back(Output::Close(code, reason));
     }
@@ -436,6 +427,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             && self.config.phase.cast_target() != server;
         self.config.hosts.contains(server) && !late && !gated
     }
+}
+
+/// Hands answers to their mailboxes, behind what is to be done already.
+fn to_mailbox<M>(outputs: &mut VecDeque<Output<M>>) -> impl FnMut(Delivery<M>) {
+    |(mailbox, call, answer)| outputs.push_back(Output::Deliver(mailbox, call, answer))
 }
 
 /// How late the per-node servers of that mutant are.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{ConnectionId, Output, Peer};
+use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::caller::{Answer, CastError};
 use crate::compat::{Kind, emitted};
 use crate::error::{CloseCode, EncodeError};
@@ -266,9 +266,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     pub(super) fn end_call(&mut self, call: CallRef, answer: Answer) {
-        let mut deliveries = Vec::new();
-        self.calls.end(call, answer, &mut deliveries);
-        self.deliver(deliveries);
+        self.calls.end(call, answer, &mut to_mailbox(&mut self.outputs));
     }
 
     /// Answers a cast as the peer would, which takes none any more. It did not run.

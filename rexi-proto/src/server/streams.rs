@@ -50,7 +50,7 @@ impl<P: Pool> Server<P> {
     pub fn handle_question(&mut self, job: JobKey, body: Bytes) -> Option<u64> {
         let number = self.send(job, ReplyForm::Question, body)?;
         if let Some(running) = self.running(job) {
-            running.question = Some((number, None));
+            running.question = Some(Box::new((number, None)));
         }
         Some(number)
     }
@@ -58,7 +58,7 @@ impl<P: Pool> Server<P> {
     /// The response to a job's question, if it has come.
     pub fn take_response(&mut self, job: JobKey, question: u64) -> QuestionStep {
         let Some(running) = self.running(job) else { return QuestionStep::Over };
-        match &mut running.question {
+        match running.question.as_deref_mut() {
             Some((number, response)) if *number == question => match response.take() {
                 Some(response) => {
                     running.question = None;
@@ -107,7 +107,7 @@ impl<P: Pool> Server<P> {
     pub(super) fn handle_response(&mut self, caller: Caller, call: CallRef, number: u64, body: Bytes) {
         let Some(running) = self.jobs.get_mut(&(caller, call)) else { return };
         // One to a question that the job no longer waits with comes too late.
-        if let Some((asked, response @ None)) = &mut running.question
+        if let Some((asked, response @ None)) = running.question.as_deref_mut()
             && *asked == number
         {
             *response = Some(body);
