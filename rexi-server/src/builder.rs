@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rexi_proto::{
     Incarnation, Limits, Mutants, NodeName, NodePool, PeerConfig, PeerId, Profile, Release, Server, ServerAddress,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::env::NodeEnv;
 use crate::error::StartError;
 use crate::failures::Failures;
 use crate::identity::Identity;
-use crate::member::Member;
+use crate::member::{Member, Waiters};
 use crate::node::{Node, Shared};
 use crate::pool::SharedPool;
 use crate::registry::{IntoEnding, Registry};
@@ -246,7 +246,7 @@ impl NodeBuilder {
                 flush: CancellationToken::new(),
                 draining: AtomicBool::new(false),
                 presence: watch::Sender::new(0),
-                job_ended: Notify::new(),
+                job_ended: Waiters::default(),
                 next_call: AtomicU64::new(1),
             }
         })

@@ -106,10 +106,14 @@ impl Member {
         self: &Arc<Self>,
         change: impl FnOnce(&mut Peer<Arc<Inbox>, SharedPool>, Duration) -> T,
     ) -> T {
-        let now = self.now();
+        let shared = self.shared.upgrade();
+        // Nothing comes of a change any more once the node is gone.
+        let now = shared.as_ref().map_or(Duration::ZERO, |shared| shared.now());
         let mut state = self.lock();
         let result = change(&mut state.peer, now);
-        self.settle(state);
+        if let Some(shared) = shared {
+            self.settle_in(&shared, state);
+        }
         result
     }
 
@@ -196,13 +200,13 @@ impl Member {
 
     /// A worker of the per-node server has come to its end.
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        self.serve(|server, workers| {
-            workers.remove(job);
-            server.handle_end(job, ending);
-        });
-        if let Some(shared) = self.shared.upgrade() {
-            shared.job_ended.notify_waiters();
-        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut guard = self.lock();
+        let State { peer, workers, .. } = &mut *guard;
+        workers.remove(job);
+        peer.with_server(|server| server.handle_end(job, ending));
+        self.settle_in(&shared, guard);
+        shared.job_ended.wake();
     }
 
     /// Closes the connection in use, if there is one, without a change of the state.
@@ -300,9 +304,14 @@ impl Member {
 
     /// Does what comes of a change, and lets go of the lock. A peer's word on its phase can move every member, so it is
     /// taken after that.
-    fn settle(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let announced = self.drain(&shared, &mut state);
+    fn settle(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        if let Some(shared) = self.shared.upgrade() {
+            self.settle_in(&shared, state);
+        }
+    }
+
+    fn settle_in(self: &Arc<Self>, shared: &Arc<Shared>, mut state: MutexGuard<'_, State>) {
+        let announced = self.drain(shared, &mut state);
         drop(state);
         if let Some((incarnation, epoch, phase)) = announced {
             shared.announced(&self.name, incarnation, epoch, phase);
@@ -323,7 +332,7 @@ impl Member {
                 }
                 Output::Abort(job) => {
                     state.workers.abort(job);
-                    shared.job_ended.notify_waiters();
+                    shared.job_ended.wake();
                 }
                 Output::Wake(job) => state.workers.wake(job),
                 Output::Singleton(caller, request) => {
@@ -352,9 +361,7 @@ impl Member {
         if self.room.any() && state.peer.is_clear() {
             self.room.wake();
         }
-        if self.joined.any() {
-            self.joined.wake();
-        }
+        self.joined.wake();
         announced
     }
 
@@ -379,14 +386,14 @@ impl Member {
 
 /// Tasks that wait for the state to change. Whoever changes it need not wake anybody where nobody waits.
 #[derive(Default)]
-struct Waiters {
+pub(crate) struct Waiters {
     notify: Notify,
     count: AtomicUsize,
 }
 
 impl Waiters {
     /// Waits until `ready` says so, which looks at the state.
-    async fn wait(&self, ready: impl Fn() -> bool) {
+    pub(crate) async fn wait(&self, ready: impl Fn() -> bool) {
         struct Counted<'a>(&'a AtomicUsize);
         impl Drop for Counted<'_> {
             fn drop(&mut self) {
@@ -411,8 +418,10 @@ impl Waiters {
         self.count.load(Ordering::Relaxed) > 0
     }
 
-    fn wake(&self) {
-        self.notify.notify_waiters();
+    pub(crate) fn wake(&self) {
+        if self.any() {
+            self.notify.notify_waiters();
+        }
     }
 }
 

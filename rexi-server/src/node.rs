@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rexi_proto::{
     Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release, Total,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::error::{CallError, SendError};
 use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::mailbox::Mailbox;
-use crate::member::Member;
+use crate::member::{Member, Waiters};
 use crate::pool::SharedPool;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -69,7 +69,7 @@ pub(crate) struct Shared {
     pub(crate) draining: AtomicBool,
     /// How often a member has come or gone, or a try to connect has failed.
     pub(crate) presence: watch::Sender<u64>,
-    pub(crate) job_ended: Notify,
+    pub(crate) job_ended: Waiters,
     pub(crate) next_call: AtomicU64,
 }
 
@@ -327,15 +327,7 @@ impl Shared {
 
     /// Waits until no job runs.
     async fn wait_idle(&self) {
-        loop {
-            let ended = self.job_ended.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            if self.status().jobs == 0 {
-                return;
-            }
-            ended.await;
-        }
+        self.job_ended.wait(|| self.status().jobs == 0).await;
     }
 
     fn end_servers(&self) -> usize {

@@ -83,7 +83,7 @@ impl Singleton {
             server.handle_end(job, ending);
         });
         if let Some(shared) = self.shared.upgrade() {
-            shared.job_ended.notify_waiters();
+            shared.job_ended.wake();
         }
     }
 
@@ -141,7 +141,7 @@ impl Singleton {
                 }
                 ServerOutput::Abort(job) => {
                     state.workers.abort(job);
-                    shared.job_ended.notify_waiters();
+                    shared.job_ended.wake();
                 }
                 ServerOutput::Wake(job) => state.workers.wake(job),
                 ServerOutput::Answer(caller, message) => {

@@ -88,7 +88,7 @@ pub enum PayloadError {
     },
 }
 
-/// Encodes a value. Cost: two walks of it. A long `Vec<u8>` is walked byte by byte; as serde bytes it is one step.
+/// Encodes a value. Cost: three walks of it. A long `Vec<u8>` is walked byte by byte; as serde bytes it is one step.
 ///
 /// # Errors
 /// [`PayloadError`] where it cannot be a payload: nested more than 128 deep, a field left out by `skip_serializing_if`,
@@ -96,7 +96,10 @@ pub enum PayloadError {
 pub fn encode<T: Payload>(value: &T) -> Result<Bytes, PayloadError> {
     // The shape comes first, since it also bounds the nesting that the codec then follows.
     let shape = Shape::of(value)?;
-    let payload = shape.0.to_le_bytes().to_vec();
+    let bytes = postcard::serialize_with_flavor(value, Size::default()).map_err(PayloadError::NotWritten)?;
+    // Of the very length: a `Bytes` takes such a vector over as it is, and another into a block of its own.
+    let mut payload = Vec::with_capacity(SHAPE_BYTES + bytes);
+    payload.extend_from_slice(&shape.0.to_le_bytes());
     postcard::to_extend(value, payload).map(Bytes::from).map_err(PayloadError::NotWritten)
 }
 
