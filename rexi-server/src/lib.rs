@@ -39,6 +39,7 @@ mod shape;
 mod bounded;
 mod request;
 mod mailbox;
+mod single;
 mod call;
 mod stream;
 mod gather;

@@ -5,7 +5,7 @@
 //! keeps the time limits of its calls, whatever the other node does. Any task may cast with a handle; the answers go to
 //! the mailbox (REXI.md R5).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,7 @@ use crate::error::SendError;
 use crate::member::Member;
 use crate::node::Node;
 use crate::request::Request;
+use crate::single;
 
 /// What a mailbox holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +55,11 @@ pub(crate) struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Event>,
+    queue: single::Queue<Event>,
     /// Bytes of payload in the queue.
     bytes: usize,
     waker: Option<Waker>,
-    open: BTreeMap<CallRef, Open>,
+    open: single::Map<CallRef, Open>,
     /// The time limits of open calls, the next one first.
     deadlines: BTreeSet<(Instant, CallRef)>,
     monitors: BTreeMap<MonitorRef, Arc<Member>>,
@@ -115,7 +116,13 @@ impl Mailbox {
     /// Cancel safe: an event is taken only when it is returned.
     pub async fn recv(&mut self) -> Event {
         loop {
-            let deadline = self.inner.lock().next_deadline();
+            let deadline = {
+                let mut state = self.inner.lock();
+                if let Some(event) = state.pop() {
+                    return event;
+                }
+                state.next_deadline()
+            };
             let received = poll_fn(|cx| {
                 let mut state = self.inner.lock();
                 if let Some(event) = state.pop() {
@@ -332,12 +339,12 @@ impl State {
         if let Event::Answer(_, answer) = &event {
             self.bytes += payload_bytes(answer);
         }
-        self.queue.push_back(event);
+        self.queue.push(event);
         self.wake();
     }
 
     fn pop(&mut self) -> Option<Event> {
-        let event = self.queue.pop_front()?;
+        let event = self.queue.pop()?;
         if let Event::Answer(_, answer) = &event {
             self.bytes -= payload_bytes(answer);
         }
