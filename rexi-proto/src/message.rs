@@ -90,8 +90,8 @@ pub struct Cast {
     pub time_left: Option<Duration>,
     /// The caller's id of the wider request this belongs to; 0 for none (REXI.md R2).
     pub nonce: u64,
-    /// W3C trace context.
-    pub trace: Option<Trace>,
+    /// W3C trace context. Apart, since most casts have none and all are moved from queue to queue.
+    pub trace: Option<Box<Trace>>,
     /// The encoded argument.
     pub body: Body,
 }

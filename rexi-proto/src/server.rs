@@ -65,7 +65,7 @@ pub struct CastRequest {
     /// The caller's id of the wider request; 0 for none.
     pub nonce: u64,
     /// W3C trace context.
-    pub trace: Option<Trace>,
+    pub trace: Option<Box<Trace>>,
     /// The encoded argument.
     pub body: Bytes,
 }

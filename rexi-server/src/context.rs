@@ -51,7 +51,7 @@ pub struct Context {
     pub(crate) function: Arc<str>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) nonce: u64,
-    pub(crate) trace: Option<Trace>,
+    pub(crate) trace: Option<Box<Trace>>,
     pub(crate) stream_window: u32,
     pub(crate) stream_time_limit: Duration,
 }
@@ -94,7 +94,7 @@ impl Context {
 
     /// The caller's W3C trace context.
     pub fn trace(&self) -> Option<Trace> {
-        self.trace
+        self.trace.as_deref().copied()
     }
 
     /// Cancelled once the job is over, however that comes about: for what the function has started outside of its own

@@ -20,7 +20,7 @@ pub struct Request {
     row: Option<FunctionRow>,
     time_limit: Option<Duration>,
     nonce: u64,
-    trace: Option<Trace>,
+    trace: Option<Box<Trace>>,
 }
 
 impl Request {
@@ -64,7 +64,7 @@ impl Request {
     /// The W3C trace context of the caller; default: none.
     #[must_use]
     pub fn trace(mut self, trace: Trace) -> Self {
-        self.trace = Some(trace);
+        self.trace = Some(Box::new(trace));
         self
     }
 

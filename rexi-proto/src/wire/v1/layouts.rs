@@ -151,7 +151,7 @@ impl<'a> From<&'a message::Cast> for Cast<'a> {
             call: cast.call.0,
             milliseconds_left: cast.time_left.map(milliseconds),
             nonce: cast.nonce,
-            trace: cast.trace.map(|t| Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
+            trace: cast.trace.as_deref().map(|t| Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
             function: &cast.function,
             bulk: Bulk::of(&cast.body),
         }
@@ -165,7 +165,9 @@ impl Cast<'_> {
             function: self.function.into(),
             time_left: self.milliseconds_left.map(|ms| Duration::from_millis(ms.into())),
             nonce: self.nonce,
-            trace: self.trace.map(|t| message::Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
+            trace: self
+                .trace
+                .map(|t| Box::new(message::Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags })),
             body,
         }
     }
