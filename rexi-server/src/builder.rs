@@ -235,7 +235,7 @@ impl NodeBuilder {
                 limits,
                 started: Instant::now(),
                 registry,
-                failures: Arc::new(Failures::new(errors_kept)),
+                failures: Failures::new(errors_kept),
                 singleton,
                 pool,
                 phase: watch::Sender::new(rollout.phase()),

@@ -93,6 +93,11 @@ impl Member {
         self.id
     }
 
+    /// The node, for as long as it lives.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.upgrade()
+    }
+
     pub(crate) fn name(&self) -> &NodeName {
         &self.name
     }

@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
     pub(crate) registry: Registry,
-    pub(crate) failures: Arc<Failures>,
+    pub(crate) failures: Failures,
     /// By name, the node itself among them.
     pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
     pub(crate) members_by_id: Vec<Arc<Member>>,

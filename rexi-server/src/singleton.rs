@@ -87,6 +87,11 @@ impl Singleton {
         }
     }
 
+    /// The node, for as long as it lives.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.upgrade()
+    }
+
     pub(crate) fn end(self: &Arc<Self>) {
         self.serve(|server, _| server.end(DownReason::Shutdown));
     }

@@ -109,6 +109,17 @@ impl Owner {
         }
     }
 
+    fn note_failure(&self, job: JobKey, function: Arc<str>, reason: &ExitReason) {
+        let shared = match self {
+            Self::PerNode(member) => member.shared(),
+            Self::Singleton(singleton) => singleton.shared(),
+        };
+        if let Some(shared) = shared {
+            let caller = shared.member_by_id(job.caller.peer).name().clone();
+            shared.failures.note(Origin { server: job.server, caller, function, call: job.call }, reason);
+        }
+    }
+
     fn handle_end(&self, job: JobKey, ending: Ending) {
         match self {
             Self::PerNode(member) => member.finish(job, ending),
@@ -129,8 +140,7 @@ pub(crate) fn spawn(
     let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
     let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
     let deadline = time_left.map(|left| Instant::now() + left);
-    let origin = Origin { server: job.server, caller: caller.clone(), function: Arc::clone(&name), call: job.call };
-    let failures = Arc::clone(&shared.failures);
+    let called = Arc::clone(&name);
     let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
     let context = Context {
         owner: owner.clone(),
@@ -159,7 +169,7 @@ pub(crate) fn spawn(
         };
         // Before its caller hears, who may then ask for it.
         if let Ending::Exit(reason) = &ending {
-            failures.note(origin, reason);
+            owner.note_failure(job, called, reason);
         }
         owner.handle_end(job, ending);
     };
