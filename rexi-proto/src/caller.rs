@@ -338,7 +338,7 @@ impl<M: Clone> Calls<M> {
         deliver: &mut impl FnMut(Delivery<M>),
     ) -> Result<(), ()> {
         let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return Ok(()) };
-        if !open.more.as_ref().is_some_and(|more| !more.held.is_empty())
+        if open.more.as_ref().is_none_or(|more| more.held.is_empty())
             && let Held::Complete(answer) = held
         {
             let over = answer.is_last();
