@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::EncodeError;
-use crate::hello::Refusal;
+use crate::hello::{Agreement, Hello, Refusal};
 use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
 use crate::mutant::{Mutant, Mutants};
@@ -39,6 +39,18 @@ pub struct Session {
 }
 
 impl Session {
+    /// What our node keeps of two hellos that agree.
+    pub fn of(ours: &Hello, theirs: &Hello, agreement: Agreement) -> Self {
+        Self {
+            incarnation: theirs.incarnation,
+            wire: agreement.wire,
+            hosts: theirs.hosts,
+            frame_bytes_max: theirs.frame_bytes_max,
+            payload_bytes_max: theirs.payload_bytes_max,
+            phase_epoch: ours.phase_epoch,
+        }
+    }
+
     /// Numbers of calls that surely fit into one frame to the peer.
     pub(crate) fn calls_per_frame(&self) -> usize {
         (self.frame_bytes_max as usize).saturating_sub(FRAME_OVERHEAD_BYTES) / CALL_REF_BYTES_MAX

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
-use rexi_proto::{
-    Agreement, CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session,
-};
+use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
@@ -133,7 +131,7 @@ async fn settle(
     if !identity::certifies(&chain(connection), &theirs.node) {
         return Err(ConnectError::WrongCertificate(theirs.node));
     }
-    let Agreement { wire } = shared.admit(ours, &theirs)?;
+    let agreement = shared.admit(ours, &theirs)?;
     let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
     let member = Arc::clone(member);
     if shared.name < theirs.node {
@@ -151,14 +149,7 @@ async fn settle(
             return Err(ConnectError::Hello("something else came where the welcome should".to_owned()));
         }
     }
-    let session = Session {
-        incarnation: theirs.incarnation,
-        wire,
-        hosts: theirs.hosts,
-        frame_bytes_max: theirs.frame_bytes_max,
-        payload_bytes_max: theirs.payload_bytes_max,
-        phase_epoch: ours.phase_epoch,
-    };
+    let session = Session::of(ours, &theirs, agreement);
     let (connection, release) = (connection.clone(), theirs.release.to_string());
     Ok(Established { member, connection, send, recv, session, release })
 }

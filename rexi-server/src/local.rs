@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rexi_proto::{ConnectionId, Session};
+use rexi_proto::{Agreement, ConnectionId, Session};
 
 use crate::member::Member;
 use crate::node::Shared;
@@ -30,14 +30,8 @@ pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
 
 fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
     let hello = shared.hello();
-    member.attach_local(Session {
-        incarnation: hello.incarnation,
-        wire: hello.wire.newest,
-        hosts: hello.hosts,
-        frame_bytes_max: hello.frame_bytes_max,
-        payload_bytes_max: hello.payload_bytes_max,
-        phase_epoch: hello.phase_epoch,
-    })
+    let agreement = Agreement { wire: hello.wire.newest };
+    member.attach_local(Session::of(&hello, &hello, agreement))
 }
 
 /// Hands all that is to be written to the reading side.

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use rexi_proto::{
-    Agreement, DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, Limits, NodeName, Party,
-    Refusal, Session,
+    DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, Limits, NodeName, Party, Refusal,
+    Session,
 };
 
 use super::action::Stop;
@@ -223,7 +223,7 @@ impl Stepper<'_> {
         };
         let taken = self.rollout(index).handle_hello(ours, &theirs);
         let agreed = match taken {
-            Ok(agreement) => Some(session(ours, &theirs, agreement)),
+            Ok(agreement) => Some(Session::of(ours, &theirs, agreement)),
             Err(HandshakeError::Refused(refusal)) => {
                 self.saw(Case::Refused);
                 let refusal = nameless(refusal, &ours.node);
@@ -242,18 +242,6 @@ impl Stepper<'_> {
         let connection = peer.handle_connected(NOW, session);
         peer.handle_disconnected(NOW, connection);
         self.drain(at);
-    }
-}
-
-/// What a shell makes of two hellos that agree.
-pub(super) fn session(ours: &Hello, theirs: &Hello, agreement: Agreement) -> Session {
-    Session {
-        incarnation: theirs.incarnation,
-        wire: agreement.wire,
-        hosts: theirs.hosts,
-        frame_bytes_max: theirs.frame_bytes_max,
-        payload_bytes_max: theirs.payload_bytes_max,
-        phase_epoch: ours.phase_epoch,
     }
 }
 

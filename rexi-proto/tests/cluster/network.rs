@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    Agreement, BulkId, ConnectionId, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Kind, Peer, Presence,
-    Profile, ServerAddress, Session, decode,
+    BulkId, ConnectionId, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Kind, Peer, Presence, Profile,
+    ServerAddress, Session, decode,
 };
 
 use super::ledger::Life;
@@ -129,7 +129,7 @@ impl Cluster {
         node.sync_phase(now, &mut self.ledger);
         match verdict {
             Ok(agreement) => {
-                self.wires[at].ends[side].stage = Stage::Agreed(Box::new(session(&ours, &theirs, agreement)));
+                self.wires[at].ends[side].stage = Stage::Agreed(Box::new(Session::of(&ours, &theirs, agreement)));
                 self.judge_holdouts(at);
             }
             Err(HandshakeError::Refused(refusal)) => {
@@ -475,17 +475,5 @@ impl Wire {
 
     fn has_bulk(&self, side: usize) -> bool {
         matches!(self.ends[side].stage, Stage::Connected(_)) && !self.ends[side].bulk.is_empty()
-    }
-}
-
-/// What a shell makes of two hellos that agree.
-fn session(ours: &Hello, theirs: &Hello, agreement: Agreement) -> Session {
-    Session {
-        incarnation: theirs.incarnation,
-        wire: agreement.wire,
-        hosts: theirs.hosts,
-        frame_bytes_max: theirs.frame_bytes_max,
-        payload_bytes_max: theirs.payload_bytes_max,
-        phase_epoch: ours.phase_epoch,
     }
 }

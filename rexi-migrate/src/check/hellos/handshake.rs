@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rexi_proto::{HandshakeError, Profile, Refusal};
+use rexi_proto::{HandshakeError, Profile, Refusal, Session};
 
-use super::super::network::{over_the_wire, session};
+use super::super::network::over_the_wire;
 use super::super::state::{NOW, name};
 use super::state::{End, Holdouts, Stage, State, Wire};
 use super::step::Stepper;
@@ -55,7 +55,7 @@ impl Stepper<'_> {
                     let what = format!("{index} agrees with an earlier life of {member} than the last that said hello");
                     self.breaks(Invariant::S7, what);
                 }
-                let session = session(&ours, &theirs, agreement);
+                let session = Session::of(&ours, &theirs, agreement);
                 self.wire(at).ends[side].stage = Stage::Agreed(session, holdouts);
             }
             Err(error) => {
