@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
-use rexi_proto::{BulkId, CloseCode, ConnectionId, Presence, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
+use rexi_proto::{BulkId, CloseCode, ConnectionId, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
@@ -213,14 +213,10 @@ impl Writer {
             }
             loop {
                 out.clear();
-                let (in_use, bulk) = self.member.with(|peer, now| {
-                    let in_use = peer.connection() == self.id && matches!(peer.presence(), Presence::Up(..));
-                    (in_use, peer.take_outgoing(now, self.id, &mut out))
-                });
-                if !in_use {
-                    // What is there to be written is another writer's, and would wake this one again and again.
+                let Some(bulk) = self.member.with(|peer, now| peer.take_outgoing(now, self.id, &mut out)) else {
+                    // Not to wait again: what there is for another writer would wake this one for ever.
                     return End::Lost("the connection is no longer in use".to_owned());
-                }
+                };
                 if out.is_empty() {
                     break;
                 }

@@ -38,7 +38,7 @@ fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
 fn pass(member: &Arc<Member>, id: ConnectionId, out: &mut BytesMut) {
     loop {
         out.clear();
-        let bulk = member.with(|peer, now| peer.take_outgoing(now, id, out));
+        let Some(bulk) = member.with(|peer, now| peer.take_outgoing(now, id, out)) else { return };
         if out.is_empty() {
             return;
         }

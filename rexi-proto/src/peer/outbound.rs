@@ -170,18 +170,19 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Hands the writer all encoded frames in `out` (which must be empty; its memory is used again) and the payloads
     /// that go behind them on QUIC streams of their own. Frames that waited for room are encoded for the next time.
+    /// `None`: the connection is no longer in use, so what there is to be written is another writer's.
     pub fn take_outgoing(
         &mut self,
         now: Duration,
         connection: ConnectionId,
         out: &mut BytesMut,
-    ) -> Vec<(BulkId, Bytes)> {
+    ) -> Option<Vec<(BulkId, Bytes)>> {
         if connection != self.connection || self.link.session().is_none() {
-            return Vec::new();
+            return None;
         }
         let bulk = self.link.take_unwritten(out);
         self.refill(now);
-        bulk
+        Some(bulk)
     }
 
     /// The shell has sent a payload of so many bytes, or given it up.

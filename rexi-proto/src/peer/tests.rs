@@ -72,7 +72,7 @@ pub(super) fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
     let mut out = BytesMut::new();
     while peer.wants_write() {
         out.clear();
-        for (_, body) in peer.take_outgoing(SECOND, peer.connection(), &mut out) {
+        for (_, body) in peer.take_outgoing(SECOND, peer.connection(), &mut out).expect("it is in use") {
             peer.handle_bulk_sent(SECOND, peer.connection(), body.len());
         }
         let wire = peer.link.session().expect("it is there").wire;

@@ -190,7 +190,7 @@ impl Cluster {
         if !self.wires[at].cut {
             let other = &mut self.wires[at].ends[1 - side];
             other.lane.extend(out);
-            other.bulk.extend(bulk);
+            other.bulk.extend(bulk.into_iter().flatten());
         }
         self.drain(index);
     }
