@@ -23,12 +23,13 @@ use crate::env::NodeEnv;
 use crate::error::StartError;
 use crate::failures::Failures;
 use crate::identity::Identity;
-use crate::member::{Member, Waiters};
+use crate::member::Member;
 use crate::node::{Node, Shared};
 use crate::pool::SharedPool;
 use crate::registry::{IntoEnding, Registry};
 use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
+use crate::waiters::Waiters;
 use crate::{accept, dial, local, transport};
 
 /// A node that has not started yet.

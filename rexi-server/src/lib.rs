@@ -46,6 +46,7 @@ mod gather;
 mod quorum;
 mod items;
 mod member;
+mod waiters;
 mod connection;
 mod local;
 mod registry;

@@ -5,7 +5,6 @@
 //! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use crate::mailbox::Inbox;
 use crate::node::Shared;
 use crate::pool::SharedPool;
 use crate::status::PeerStatus;
+use crate::waiters::Waiters;
 use crate::worker::{self, Owner, Workers};
 
 /// A member and all that this node keeps for it.
@@ -112,22 +112,27 @@ impl Member {
         change: impl FnOnce(&mut Peer<Arc<Inbox>, SharedPool>, Duration) -> T,
     ) -> T {
         let shared = self.shared.upgrade();
-        // Nothing comes of a change any more once the node is gone.
-        let now = shared.as_ref().map_or(Duration::ZERO, |shared| shared.now());
+        let now = time_in(shared.as_ref());
         let mut state = self.lock();
         let result = change(&mut state.peer, now);
-        if let Some(shared) = shared {
-            self.settle_in(&shared, state);
-        }
+        self.settle_in(shared.as_ref(), state);
         result
     }
 
     /// Changes the per-node server once, with its workers at hand, and does what comes of it.
     pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+        self.serve_in(self.shared.upgrade().as_ref(), take)
+    }
+
+    fn serve_in<T>(
+        self: &Arc<Self>,
+        shared: Option<&Arc<Shared>>,
+        take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T,
+    ) -> T {
         let mut guard = self.lock();
         let State { peer, workers, .. } = &mut *guard;
         let taken = peer.with_server(|server| take(server, workers));
-        self.settle(guard);
+        self.settle_in(shared, guard);
         taken
     }
 
@@ -205,13 +210,14 @@ impl Member {
 
     /// A worker of the per-node server has come to its end.
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        let mut guard = self.lock();
-        let State { peer, workers, .. } = &mut *guard;
-        workers.remove(job);
-        peer.with_server(|server| server.handle_end(job, ending));
-        self.settle_in(&shared, guard);
-        shared.job_ended.wake();
+        let shared = self.shared.upgrade();
+        self.serve_in(shared.as_ref(), |server, workers| {
+            workers.remove(job);
+            server.handle_end(job, ending);
+        });
+        if let Some(shared) = shared {
+            shared.job_ended.wake();
+        }
     }
 
     /// Closes the connection in use, if there is one, without a change of the state.
@@ -310,12 +316,11 @@ impl Member {
     /// Does what comes of a change, and lets go of the lock. A peer's word on its phase can move every member, so it is
     /// taken after that.
     fn settle(self: &Arc<Self>, state: MutexGuard<'_, State>) {
-        if let Some(shared) = self.shared.upgrade() {
-            self.settle_in(&shared, state);
-        }
+        self.settle_in(self.shared.upgrade().as_ref(), state);
     }
 
-    fn settle_in(self: &Arc<Self>, shared: &Arc<Shared>, mut state: MutexGuard<'_, State>) {
+    fn settle_in(self: &Arc<Self>, shared: Option<&Arc<Shared>>, mut state: MutexGuard<'_, State>) {
+        let Some(shared) = shared else { return };
         let announced = self.drain(shared, &mut state);
         drop(state);
         if let Some((incarnation, epoch, phase)) = announced {
@@ -379,9 +384,8 @@ impl Member {
         self.presence_changed();
     }
 
-    /// Time since the node's start; nothing comes of a change any more once the node is gone.
     fn now(&self) -> Duration {
-        self.shared.upgrade().map_or(Duration::ZERO, |shared| shared.now())
+        time_in(self.shared.upgrade().as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -389,45 +393,9 @@ impl Member {
     }
 }
 
-/// Tasks that wait for the state to change. Whoever changes it need not wake anybody where nobody waits.
-#[derive(Default)]
-pub(crate) struct Waiters {
-    notify: Notify,
-    count: AtomicUsize,
-}
-
-impl Waiters {
-    /// Waits until `ready` says so, which looks at the state.
-    pub(crate) async fn wait(&self, ready: impl Fn() -> bool) {
-        struct Counted<'a>(&'a AtomicUsize);
-        impl Drop for Counted<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-        // Before the lock is taken, so that whoever changes the state after that sees it.
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let _counted = Counted(&self.count);
-        loop {
-            let woken = self.notify.notified();
-            tokio::pin!(woken);
-            woken.as_mut().enable();
-            if ready() {
-                return;
-            }
-            woken.await;
-        }
-    }
-
-    fn any(&self) -> bool {
-        self.count.load(Ordering::Relaxed) > 0
-    }
-
-    pub(crate) fn wake(&self) {
-        if self.any() {
-            self.notify.notify_waiters();
-        }
-    }
+/// Time since the node's start; nothing comes of a change any more once the node is gone.
+fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
+    shared.map_or(Duration::ZERO, |shared| shared.now())
 }
 
 impl std::fmt::Debug for Member {

@@ -25,13 +25,14 @@ use crate::error::{CallError, SendError};
 use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::mailbox::Mailbox;
-use crate::member::{Member, Waiters};
+use crate::member::Member;
 use crate::pool::SharedPool;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::rollout::{RolloutControl, RolloutStatus};
 use crate::singleton::Singleton;
 use crate::status::{NodeStatus, PresenceWatch};
+use crate::waiters::Waiters;
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]

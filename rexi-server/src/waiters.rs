@@ -1,0 +1,48 @@
+//! Tasks that wait until a state behind a lock is as they want it. Whoever changes it wakes nobody where nobody waits.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// Tasks that wait for one kind of change.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    notify: Notify,
+    count: AtomicUsize,
+}
+
+impl Waiters {
+    /// Waits until `ready` says so, which looks at the state.
+    pub(crate) async fn wait(&self, ready: impl Fn() -> bool) {
+        struct Counted<'a>(&'a AtomicUsize);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        // Before the lock is taken, so that whoever changes the state after that sees it.
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let _counted = Counted(&self.count);
+        loop {
+            let woken = self.notify.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if ready() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// Whether anybody waits.
+    pub(crate) fn any(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Lets all who wait look again. The state must have been changed under its lock before.
+    pub(crate) fn wake(&self) {
+        if self.any() {
+            self.notify.notify_waiters();
+        }
+    }
+}
