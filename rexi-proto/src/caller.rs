@@ -329,8 +329,8 @@ impl<M: Clone> Calls<M> {
         self.open.get(&call).is_none_or(|open| open.replies == replies)
     }
 
-    /// Takes an answer to an open call; what can be delivered now is. `Err(())`: too many answers
-    /// wait behind a payload that does not come.
+    /// Takes an answer to an open call, and delivers what can be delivered now. `Err(())`: too many answers wait behind a
+    /// payload that does not come.
     pub(crate) fn answer(
         &mut self,
         call: CallRef,
@@ -408,10 +408,6 @@ impl<M: Clone> Calls<M> {
         self.open.iter().filter(|(_, open)| open.sent_to == Some(server)).map(|(&call, _)| call).collect()
     }
 
-    fn stream(&mut self, call: CallRef) -> Option<&mut Reading> {
-        self.open.get_mut(&call).and_then(|open| open.more.as_mut()).map(|more| &mut more.stream)
-    }
-
     pub(crate) fn insert_monitor(&mut self, monitor: MonitorRef, server: ServerAddress, mailbox: M) {
         self.monitors.insert(monitor, (server, mailbox));
     }
@@ -426,6 +422,10 @@ impl<M: Clone> Calls<M> {
 
     pub(crate) fn take_monitors(&mut self) -> impl Iterator<Item = (MonitorRef, M)> + use<M> {
         std::mem::take(&mut self.monitors).into_iter().map(|(monitor, (_, mailbox))| (monitor, mailbox))
+    }
+
+    fn stream(&mut self, call: CallRef) -> Option<&mut Reading> {
+        self.open.get_mut(&call).and_then(|open| open.more.as_mut()).map(|more| &mut more.stream)
     }
 }
 

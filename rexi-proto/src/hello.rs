@@ -178,27 +178,32 @@ impl Hello {
     /// Appends the hello to `out` as one frame.
     pub fn encode(&self, out: &mut BytesMut) {
         let release = self.release.to_string();
-        let layout = Layout {
+        let holdouts = self.holdouts.iter().take(HOLDOUTS_MAX).map(NodeName::as_str).collect();
+        let layout = self.layout(&release, holdouts);
+        let start = out.len();
+        let mut frame = FrameWriter::open(out, Kind::Hello as u8);
+        frame.header(&layout);
+        frame.close(start, HELLO_BYTES_MAX).expect("names and releases are bounded, so a hello is");
+    }
+
+    fn layout<'a>(&'a self, release: &'a str, holdouts: Vec<&'a str>) -> Layout<'a> {
+        Layout {
             magic: MAGIC,
             node: self.node.as_str(),
             incarnation: self.incarnation.0,
-            release: &release,
+            release,
             wire_oldest: self.wire.oldest.0,
             wire_newest: self.wire.newest.0,
             phase: phase_code(self.phase),
             phase_epoch: self.phase_epoch,
             ceiling: phase_code(self.ceiling),
             hosts: self.hosts.bits(),
-            holdouts: self.holdouts.iter().take(HOLDOUTS_MAX).map(NodeName::as_str).collect(),
+            holdouts,
             capabilities: self.capabilities,
             frame_bytes_max: self.frame_bytes_max,
             payload_bytes_max: self.payload_bytes_max,
             extensions: Vec::new(),
-        };
-        let start = out.len();
-        let mut frame = FrameWriter::open(out, Kind::Hello as u8);
-        frame.header(&layout);
-        frame.close(start, HELLO_BYTES_MAX).expect("names and releases are bounded, so a hello is");
+        }
     }
 
     /// Reads a hello out of the first frame of a connection, its length prefix taken off.
@@ -424,23 +429,7 @@ mod tests {
     /// What becomes of a hello on the wire, with so many holdouts whatever its sender may name.
     fn sent(hello: &Hello, holdouts: usize) -> Result<Hello, DecodeError> {
         let (mut out, release) = (BytesMut::new(), hello.release.to_string());
-        let layout = Layout {
-            magic: MAGIC,
-            node: hello.node.as_str(),
-            incarnation: hello.incarnation.0,
-            release: &release,
-            wire_oldest: hello.wire.oldest.0,
-            wire_newest: hello.wire.newest.0,
-            phase: phase_code(hello.phase),
-            phase_epoch: hello.phase_epoch,
-            ceiling: phase_code(hello.ceiling),
-            hosts: hello.hosts.bits(),
-            holdouts: vec!["n7"; holdouts],
-            capabilities: hello.capabilities,
-            frame_bytes_max: hello.frame_bytes_max,
-            payload_bytes_max: hello.payload_bytes_max,
-            extensions: Vec::new(),
-        };
+        let layout = hello.layout(&release, vec!["n7"; holdouts]);
         FrameWriter::open(&mut out, Kind::Hello as u8).header(&layout);
         Hello::decode(&out[4..])
     }
