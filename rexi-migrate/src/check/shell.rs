@@ -13,6 +13,12 @@ use super::step::Stepper;
 use super::witness::Case;
 use crate::invariant::Invariant;
 
+/// What is wrong where a node closes on another: nothing that a sound one sends is a reason to blame it.
+pub(super) fn fault(index: usize, member: usize, code: CloseCode, reason: &str) -> Option<String> {
+    matches!(code, CloseCode::BadFrame | CloseCode::ProtocolBroken)
+        .then(|| format!("{} closed on {}: {reason}", name(index), name(member)))
+}
+
 impl Stepper<'_> {
     /// Does all that a node's parts want done, and lets its writers take what is encoded.
     pub(super) fn drain(&mut self, index: usize) {
@@ -104,8 +110,7 @@ impl Stepper<'_> {
                 self.breaks(Invariant::S9, what);
             }
             Output::Close(code, reason) => {
-                if matches!(code, CloseCode::BadFrame | CloseCode::ProtocolBroken) {
-                    let what = format!("{} closed on {}: {reason}", name(index), name(member));
+                if let Some(what) = fault(index, member, code, &reason) {
                     self.breaks(Invariant::S8, what);
                 }
                 closes.push(member);

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rexi_proto::{CloseCode, Incarnation, Output, Peer, Phase, PhaseError};
+use rexi_proto::{Incarnation, Output, Peer, Phase, PhaseError};
 
+use super::super::shell::fault;
 use super::super::state::{NOW, frames, name};
 use super::action::Action;
 use super::model::Hellos;
@@ -208,8 +209,7 @@ impl<'a> Stepper<'a> {
                 self.node(index).rollout.handle_announce(&name(member), life, epoch, phase);
             }
             Output::Close(code, reason) => {
-                if matches!(code, CloseCode::BadFrame | CloseCode::ProtocolBroken) {
-                    let what = format!("{} closed on {}: {reason}", name(index), name(member));
+                if let Some(what) = fault(index, member, code, &reason) {
                     self.breaks(Invariant::S8, what);
                 }
                 closes.push(member);
