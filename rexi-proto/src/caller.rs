@@ -329,8 +329,8 @@ impl<M: Clone> Calls<M> {
         self.open.get(&call).is_none_or(|open| open.replies == replies)
     }
 
-    /// Takes an answer to an open call, and delivers what can be delivered now. `Err(())`: too many answers wait behind a
-    /// payload that does not come.
+    /// Takes an answer to an open call, and delivers what can be delivered now. `Err(())`: too many answers wait behind
+    /// a payload that does not come.
     pub(crate) fn answer(
         &mut self,
         call: CallRef,
