@@ -135,6 +135,23 @@ async fn dropping_a_call_kills_its_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_whose_kill_came_with_its_cast_never_starts() {
+    in_every_mode(async |mode| {
+        let held = Held::default();
+        let on_both = held.clone();
+        let (n1, n2) = mode.pair(move |node| on_both.on(node)).await;
+        let mut mailbox = n1.mailbox();
+        let call = mailbox.cast(&name("n2"), Request::new("held", "")).expect("n2 is a member");
+        mailbox.kill(&[call]);
+        // In the same write, and so are the three read.
+        assert_eq!(n1.call(&name("n2"), Request::new("echo", "x")).await, Ok("x".into()));
+        assert_eq!((held.started(), mailbox.try_recv()), (0, None));
+        idle(&[n1, n2]).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kill_drops_its_worker_and_no_exit_is_sent() {
     in_every_mode(async |mode| {
         let held = Held::default();

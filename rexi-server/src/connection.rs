@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::handshake::Established;
 use crate::member::{Member, close};
 use crate::node::Shared;
+use crate::worker::FIRST_POLLS_LIMIT;
 
 /// Why a connection is no longer in use.
 enum End {
@@ -115,7 +116,15 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
             chunk = recv.read_chunk(READ_BYTES_MAX, true) => chunk,
         };
         match chunk {
-            Ok(Some(chunk)) => member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes)),
+            Ok(Some(chunk)) => {
+                let read = Instant::now();
+                member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes));
+                if read.elapsed() >= FIRST_POLLS_LIMIT {
+                    // Others wait for their turn, among them workers of this chunk that became tasks: those of the next
+                    // one are not to overtake them.
+                    tokio::task::yield_now().await;
+                }
+            }
             Ok(None) => return End::Finished,
             Err(ReadError::ConnectionLost(error)) => return End::Lost(error.to_string()),
             Err(error) => return End::Lost(error.to_string()),

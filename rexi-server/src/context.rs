@@ -22,6 +22,9 @@ use crate::worker::Owner;
 
 /// What a running function knows of its job, and how it talks to its caller before its end.
 ///
+/// A function is polled for the first time where its cast is read, and is a task of its own once it has to wait. What
+/// it does before that delays the calls behind it, for half a millisecond, or for its own first step if that is longer.
+///
 /// A job that is killed is dropped at its next await. Work that cannot be dropped, because it blocks or runs in a task
 /// of its own, is to look at [`Context::cancellation`]:
 ///

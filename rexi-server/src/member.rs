@@ -20,7 +20,7 @@ use crate::node::Shared;
 use crate::pool::SharedPool;
 use crate::status::PeerStatus;
 use crate::waiters::Waiters;
-use crate::worker::{self, Owner, Workers};
+use crate::worker::{self, Owner, Run, Workers};
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -321,22 +321,35 @@ impl Member {
 
     fn settle_in(self: &Arc<Self>, shared: Option<&Arc<Shared>>, mut state: MutexGuard<'_, State>) {
         let Some(shared) = shared else { return };
-        let announced = self.drain(shared, &mut state);
+        let mut workers = Vec::new();
+        let announced = self.drain(shared, &mut state, &mut workers);
+        // A kill that came with its cast.
+        let killed: Vec<_> = workers.extract_if(.., |worker| !state.workers.has(worker.job())).collect();
         drop(state);
+        killed.into_iter().for_each(Run::cancel);
+        worker::start_all(shared, workers);
         if let Some((incarnation, epoch, phase)) = announced {
             shared.announced(&self.name, incarnation, epoch, phase);
         }
     }
 
-    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State) -> Option<(Incarnation, u64, Phase)> {
+    fn drain(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        state: &mut State,
+        workers: &mut Vec<Run>,
+    ) -> Option<(Incarnation, u64, Phase)> {
         let mut announced = None;
         while let Some(output) = state.peer.poll_output() {
             match output {
                 Output::Spawn(..) if shared.has_stopped() => {}
                 Output::Spawn(job, cast) => {
                     let owner = Owner::PerNode(Arc::clone(self));
-                    match worker::spawn(shared, owner, &self.name, job, cast) {
-                        Some(worker) => state.workers.insert(job, worker),
+                    match worker::prepare(shared, owner, &self.name, job, cast) {
+                        Some(worker) => {
+                            state.workers.insert(job);
+                            workers.push(worker);
+                        }
                         None => state.peer.with_server(|server| server.handle_end(job, Ending::NoSuchFunction)),
                     }
                 }

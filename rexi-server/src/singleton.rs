@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::node::Shared;
 use crate::pool::SharedPool;
-use crate::worker::{self, Owner, Workers};
+use crate::worker::{self, Owner, Run, Workers};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -73,7 +73,14 @@ impl Singleton {
         let mut guard = self.lock();
         let State { server, workers } = &mut *guard;
         let taken = take(server, workers);
-        self.drain(&mut guard);
+        let mut started = Vec::new();
+        let shared = self.shared.upgrade();
+        if let Some(shared) = &shared {
+            self.drain(shared, &mut guard, &mut started);
+            drop(guard);
+            // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
+            started.into_iter().for_each(|worker: Run| worker.spawn(shared));
+        }
         taken
     }
 
@@ -131,16 +138,18 @@ impl Singleton {
         next
     }
 
-    fn drain(self: &Arc<Self>, state: &mut State) {
-        let Some(shared) = self.shared.upgrade() else { return };
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Run>) {
         while let Some(output) = state.server.poll_output() {
             match output {
                 ServerOutput::Spawn(..) if shared.has_stopped() => {}
                 ServerOutput::Spawn(job, cast) => {
                     let caller = shared.member_by_id(job.caller.peer);
                     let owner = Owner::Singleton(Arc::clone(self));
-                    match worker::spawn(&shared, owner, caller.name(), job, cast) {
-                        Some(worker) => state.workers.insert(job, worker),
+                    match worker::prepare(shared, owner, caller.name(), job, cast) {
+                        Some(worker) => {
+                            state.workers.insert(job);
+                            started.push(worker);
+                        }
                         None => state.server.handle_end(job, Ending::NoSuchFunction),
                     }
                 }

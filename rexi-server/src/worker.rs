@@ -1,24 +1,27 @@
-//! One task per job. Its end, however it comes about, goes back to the server that accepted the job: a reply, an error,
-//! a panic, a time limit. A killed worker's future is dropped, so its drop code runs, and nothing is sent.
+//! One worker per job. It is polled once where its cast is read, and is a task if it has to wait. Its end, however it
+//! comes about, goes back to the server that accepted the job: a reply, an error, a panic, a time limit. A killed
+//! worker's future is dropped, so its drop code runs, and nothing is sent.
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{self, Poll, Waker, ready};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use rexi_proto::{CastRequest, Ending, ExitReason, JobId, JobKey, NodeName, Server};
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::Span;
 
 use crate::context::Context;
 use crate::failures::Origin;
 use crate::member::Member;
 use crate::node::Shared;
 use crate::pool::SharedPool;
+use crate::registry::Work;
 use crate::singleton::Singleton;
 
 /// The server that a worker answers to.
@@ -36,7 +39,8 @@ pub(crate) struct Workers {
 
 #[derive(Debug)]
 struct Worker {
-    task: AbortHandle,
+    /// `None` until it has to wait for something.
+    task: Option<AbortHandle>,
     /// Who waits for the job's caller.
     waker: Option<Waker>,
     /// Made when it is first asked for.
@@ -44,8 +48,19 @@ struct Worker {
 }
 
 impl Workers {
-    pub(crate) fn insert(&mut self, job: JobKey, task: AbortHandle) {
-        self.running.insert(job.id, Worker { task, waker: None, cancellation: None });
+    pub(crate) fn insert(&mut self, job: JobKey) {
+        self.running.insert(job.id, Worker { task: None, waker: None, cancellation: None });
+    }
+
+    pub(crate) fn has(&self, job: JobKey) -> bool {
+        self.running.contains_key(&job.id)
+    }
+
+    /// A worker becomes a task, if its job was not killed.
+    fn hand_over(&mut self, job: JobKey, spawn: impl FnOnce() -> Option<AbortHandle>) {
+        if let Some(worker) = self.running.get_mut(&job.id) {
+            worker.task = spawn();
+        }
     }
 
     /// A worker has come to its end; what it has started and left behind is told.
@@ -55,7 +70,7 @@ impl Workers {
 
     pub(crate) fn abort(&mut self, job: JobKey) {
         if let Some(worker) = self.running.remove(&job.id) {
-            worker.task.abort();
+            worker.abort();
         }
     }
 
@@ -63,7 +78,7 @@ impl Workers {
         // By number, and not as they lie in the map: in the same order in each run of a seed.
         let mut running: Vec<_> = self.running.drain().collect();
         running.sort_unstable_by_key(|&(job, _)| job);
-        running.iter().for_each(|(_, worker)| worker.task.abort());
+        running.iter().for_each(|(_, worker)| worker.abort());
     }
 
     pub(crate) fn wake(&mut self, job: JobKey) {
@@ -92,6 +107,15 @@ impl Workers {
     }
 }
 
+impl Worker {
+    /// One that is no task yet finds that its job is gone when it is to become one.
+    fn abort(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
 impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(cancellation) = &self.cancellation {
@@ -109,13 +133,13 @@ impl Owner {
         }
     }
 
-    fn note_failure(&self, job: JobKey, function: Arc<str>, reason: &ExitReason) {
+    fn note_failure(&self, job: JobKey, function: &Arc<str>, reason: &ExitReason) {
         let shared = match self {
             Self::PerNode(member) => member.shared(),
             Self::Singleton(singleton) => singleton.shared(),
         };
         if let Some(shared) = shared {
-            let caller = shared.member_by_id(job.caller.peer).name().clone();
+            let (caller, function) = (shared.member_by_id(job.caller.peer).name().clone(), Arc::clone(function));
             shared.failures.note(Origin { server: job.server, caller, function, call: job.call }, reason);
         }
     }
@@ -128,53 +152,137 @@ impl Owner {
     }
 }
 
-/// Starts a worker; `None` where there is no such function.
-pub(crate) fn spawn(
-    shared: &Shared,
+/// A worker: one job's function, and what becomes of its end.
+#[must_use = "a worker does nothing unless it is polled or spawned"]
+pub(crate) struct Run {
     owner: Owner,
-    caller: &NodeName,
     job: JobKey,
-    cast: CastRequest,
-) -> Option<AbortHandle> {
+    function: Arc<str>,
+    /// `None` once it is over.
+    work: Option<Work>,
+    deadline: Option<Instant>,
+    /// Made when it first has to wait.
+    timer: Option<Pin<Box<Sleep>>>,
+    span: Span,
+}
+
+/// Makes a worker; `None` where there is no such function.
+pub(crate) fn prepare(shared: &Shared, owner: Owner, caller: &NodeName, job: JobKey, cast: CastRequest) -> Option<Run> {
     let function = shared.registry.find(&cast.function)?;
     let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
     let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
     let deadline = time_left.map(|left| Instant::now() + left);
-    let called = Arc::clone(&name);
     let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
     let context = Context {
         owner: owner.clone(),
         job,
         caller: caller.clone(),
-        function: name,
+        function: Arc::clone(&name),
         deadline,
         nonce,
         trace,
         stream_window: window,
         stream_time_limit: time_limit,
     };
-    let work = function(context, body);
-    let work = async move {
-        match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, work).await.ok(),
-            None => Some(work.await),
+    let work = Some(function(context, body));
+    Some(Run { owner, job, function: name, work, deadline, timer: None, span })
+}
+
+/// Polls workers once, where their casts were read; those that have to wait go on as tasks. So do all that are left
+/// when this has taken too long, since the peer's next frames wait behind it.
+pub(crate) fn start_all(shared: &Shared, workers: Vec<Run>) {
+    let mut workers = workers.into_iter();
+    let Some(first) = workers.next() else { return };
+    let until = Instant::now() + FIRST_POLLS_LIMIT;
+    first.start(shared);
+    for worker in workers {
+        if Instant::now() < until {
+            worker.start(shared);
+        } else {
+            worker.spawn(shared);
         }
-    };
-    let task = async move {
-        // The time limit is inside, since a future that is dropped by it can panic as well.
-        let ending = match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(Some(ending)) => ending,
-            Ok(None) => Ending::Exit(ExitReason::TimePassed),
-            Err(panic) => Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into())),
+    }
+}
+
+impl Run {
+    fn start(mut self, shared: &Shared) {
+        // Nobody needs to be woken: whoever takes over polls again at once.
+        if Pin::new(&mut self).poll(&mut task::Context::from_waker(Waker::noop())).is_pending() {
+            self.spawn(shared);
+        }
+    }
+
+    /// Goes on as a task, unless the job was killed before that.
+    pub(crate) fn spawn(self, shared: &Shared) {
+        let (owner, job, mut run) = (self.owner.clone(), self.job, Some(self));
+        owner.serve(|_, workers| workers.hand_over(job, || run.take().map(|run| shared.env.tasks().spawn_worker(run))));
+        run.into_iter().for_each(Self::cancel);
+    }
+
+    /// Drops the work of a killed job. Not to be called under a lock, since what is dropped may want it; and a panic in
+    /// it is no reader's.
+    pub(crate) fn cancel(self) {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
+    }
+
+    pub(crate) fn job(&self) -> JobKey {
+        self.job
+    }
+}
+
+impl Future for Run {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        let Self { owner, job, function, work, deadline, timer, span } = &mut *self;
+        let _entered = span.enter();
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| {
+            let ending = ready!(poll_within(work.as_mut(), *deadline, timer, cx));
+            // In here, since what is dropped can panic as well.
+            *work = None;
+            Poll::Ready(ending)
+        }));
+        let ending = match polled {
+            Ok(polled) => ready!(polled),
+            Err(panic) => {
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| *work = None));
+                Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
+            }
         };
         // Before its caller hears, who may then ask for it.
         if let Ending::Exit(reason) = &ending {
-            owner.note_failure(job, called, reason);
+            owner.note_failure(*job, function, reason);
         }
-        owner.handle_end(job, ending);
-    };
-    Some(shared.env.tasks().spawn_worker(task.instrument(span)))
+        owner.handle_end(*job, ending);
+        Poll::Ready(())
+    }
 }
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        self.work = None;
+    }
+}
+
+/// Polls a function within its time limit. One that is over already stays so.
+fn poll_within(
+    work: Option<&mut Work>,
+    deadline: Option<Instant>,
+    timer: &mut Option<Pin<Box<Sleep>>>,
+    cx: &mut task::Context<'_>,
+) -> Poll<Ending> {
+    let Some(work) = work else { return Poll::Pending };
+    if let Poll::Ready(ending) = work.as_mut().poll(cx) {
+        return Poll::Ready(ending);
+    }
+    let Some(deadline) = deadline else { return Poll::Pending };
+    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+    timer.as_mut().poll(cx).map(|()| Ending::Exit(ExitReason::TimePassed))
+}
+
+/// How long the peer's next frames may wait for the first polls of the workers that came before them.
+pub(crate) const FIRST_POLLS_LIMIT: Duration = Duration::from_micros(500);
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
