@@ -51,6 +51,23 @@ async fn a_stream_gives_every_item_in_order_and_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_takes_slowly_acknowledges_each_item_before_the_job_gives_up() {
+    in_every_mode(async |mode| {
+        let (n1, n2) = pair(mode, |node| node).await;
+        let mut items = n1.stream(&name("n2"), Request::new("count", vec![20])).expect("a member");
+        for expected in 0..20 {
+            // A job waits for 300 s, so it must not wait for the next but one.
+            pass(Duration::from_secs(200)).await;
+            let item = within("an item", items.next()).await.expect("an item").expect("no error");
+            assert_eq!(number(&item), expected);
+        }
+        assert_eq!(within("the last one", items.next()).await, Some(Ok("all".into())));
+        assert_eq!((within("the end", items.next()).await, n2.status().streams), (None, 0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_is_never_further_ahead_than_the_window() {
     in_every_mode(async |mode| {
         let sent = Arc::new(AtomicUsize::new(0));

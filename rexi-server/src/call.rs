@@ -1,10 +1,13 @@
 //! One call: a mailbox for one cast. Dropping it kills the job on the other node.
 
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use rexi_proto::{Answer, CallRef};
 
 use crate::error::CallError;
 use crate::mailbox::{Event, Mailbox};
+use crate::single;
 
 /// One call. Dropping it kills the job on the other node, unless its last answer has come. A call, like a mailbox,
 /// keeps the node running as any other handle does.
@@ -74,10 +77,14 @@ impl Call {
         self.mailbox.respond(self.call, number, body)
     }
 
+    /// All answers that are there, and at least one. Never ready once the last one was taken.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Event>> {
+        self.mailbox.poll_all(cx)
+    }
+
     /// Ends the job; nothing more is heard of it.
-    pub(crate) fn give_up(&mut self) {
+    pub(crate) fn give_up(&self) {
         self.mailbox.kill(&[self.call]);
-        self.done = true;
     }
 
     /// Ends the job and lets go of the call, as dropping it does.

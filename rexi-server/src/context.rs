@@ -182,8 +182,8 @@ impl Context {
         });
     }
 
-    async fn send_item(&mut self, item: Bytes, window: Option<u32>) -> Result<(), JobOver> {
-        let sent = self.wait(self.stream_time_limit, |server, job| match server.handle_item(job, &item, window) {
+    async fn send_item(&mut self, mut item: Bytes, window: Option<u32>) -> Result<(), JobOver> {
+        let sent = self.wait(self.stream_time_limit, |server, job| match server.handle_item(job, &mut item, window) {
             ItemStep::Sent => Some(Ok(())),
             ItemStep::Over => Some(Err(JobOver)),
             ItemStep::Wait => None,
@@ -201,6 +201,10 @@ impl Context {
         limit: Duration,
         mut ask: impl FnMut(&mut Server<SharedPool>, JobKey) -> Option<T>,
     ) -> Option<T> {
+        // Mostly there is nothing to wait for, and then no timer is worth its making.
+        if let Some(answer) = self.owner.serve(|server, _| ask(server, self.job)) {
+            return Some(answer);
+        }
         let answered = poll_fn(|cx| {
             self.owner.serve(|server, workers| match ask(server, self.job) {
                 Some(answer) => Poll::Ready(answer),

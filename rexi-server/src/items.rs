@@ -1,13 +1,13 @@
 //! Typed functions that answer with a stream: the items' types on both sides of `context.rs` and `stream.rs`.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt, unfold};
+use futures_util::stream::{Stream, StreamExt};
 use rexi_proto::{Ending, ExitReason, NodeName};
 
 use crate::builder::NodeBuilder;
@@ -17,7 +17,7 @@ use crate::function::StreamFunction;
 use crate::node::Node;
 use crate::registry;
 use crate::request::Request;
-use crate::stream::{Part, next_part};
+use crate::stream::{Part, Parts};
 use crate::typed;
 
 /// A job of the typed function `F`, as it sends its items.
@@ -120,13 +120,14 @@ impl Node {
         peer: &NodeName,
         argument: &F::Argument,
     ) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
-        let call = self.cast(peer, Request::of_stream::<F>(argument))?;
-        let items = unfold(call, next_part).filter_map(async |part| match part {
-            Part::Item(body) => Some(typed::item::<F>(&body).map_err(AskError::Call)),
-            Part::Last(body) => typed::last::<F>(&body).transpose(),
-            Part::Failed(error) => Some(Err(AskError::Call(error))),
-        });
-        Ok(Box::pin(items))
+        let parts = Parts::new(self.cast(peer, Request::of_stream::<F>(argument))?);
+        Ok(parts.filter_map(|part| {
+            ready(match part {
+                Part::Item(body) => Some(typed::item::<F>(&body).map_err(AskError::Call)),
+                Part::Last(body) => typed::last::<F>(&body).transpose(),
+                Part::Failed(error) => Some(Err(AskError::Call(error))),
+            })
+        }))
     }
 }
 

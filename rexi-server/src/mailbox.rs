@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use rexi_proto::{Answer, CallRef, CastError, DownReason, ExitReason, Limits, MonitorRef, NodeName};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::error::SendError;
 use crate::member::Member;
@@ -35,6 +36,8 @@ pub enum Event {
 /// node, and stops its monitors. It casts as its [`MailboxHandle`] does.
 pub struct Mailbox {
     handle: MailboxHandle,
+    /// For the next of the calls' time limits, from when it is first waited for.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// Casts for a mailbox, from any task. It keeps the node running, but not the mailbox: once that is dropped, casts are
@@ -78,7 +81,7 @@ impl Mailbox {
     pub(crate) fn new(node: Node, limits: &Limits) -> Self {
         let (length_max, bytes_max) = (limits.mailbox_length_max, limits.mailbox_bytes_max);
         let inner = Arc::new(Inbox { state: Mutex::default(), length_max, bytes_max });
-        Self { handle: MailboxHandle { node, inner } }
+        Self { handle: MailboxHandle { node, inner }, timer: None }
     }
 
     /// A handle for other tasks to cast with.
@@ -115,33 +118,31 @@ impl Mailbox {
     ///
     /// Cancel safe: an event is taken only when it is returned.
     pub async fn recv(&mut self) -> Event {
+        poll_fn(|cx| self.poll_with(cx, State::pop)).await
+    }
+
+    /// All events that are there, and at least one.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Event>> {
+        self.poll_with(cx, State::take_all)
+    }
+
+    fn poll_with<T>(&mut self, cx: &mut Context<'_>, take: fn(&mut State) -> Option<T>) -> Poll<T> {
         loop {
             let deadline = {
-                let mut state = self.inner.lock();
-                if let Some(event) = state.pop() {
-                    return event;
-                }
-                state.next_deadline()
-            };
-            let received = poll_fn(|cx| {
-                let mut state = self.inner.lock();
-                if let Some(event) = state.pop() {
-                    return Poll::Ready(Some(event));
-                }
-                if state.next_deadline() != deadline {
-                    return Poll::Ready(None);
+                let mut state = self.handle.inner.lock();
+                if let Some(taken) = take(&mut state) {
+                    return Poll::Ready(taken);
                 }
                 state.waker = Some(cx.waker().clone());
-                Poll::Pending
-            });
-            let event = match deadline {
-                Some(deadline) => tokio::time::timeout_at(deadline, received).await.unwrap_or(None),
-                None => received.await,
+                state.next_deadline()
             };
-            match event {
-                Some(event) => return event,
-                None => self.handle.expire(),
+            let Some(deadline) = deadline else { return Poll::Pending };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
             }
+            ready!(timer.as_mut().poll(cx));
+            self.handle.expire();
         }
     }
 
@@ -349,6 +350,11 @@ impl State {
             self.bytes -= payload_bytes(answer);
         }
         Some(event)
+    }
+
+    fn take_all(&mut self) -> Option<single::Queue<Event>> {
+        self.bytes = 0;
+        (self.queue.len() > 0).then(|| std::mem::take(&mut self.queue))
     }
 
     fn wake(&mut self) {

@@ -4,25 +4,27 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt, unfold};
-use rexi_proto::{Answer, CallRef, ExitReason};
+use futures_util::stream::Stream;
+use rexi_proto::{Answer, CallRef, ExitReason, NodeName};
+use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::error::{CallError, SendError};
+use crate::mailbox::Event;
 use crate::node::Node;
 use crate::request::Request;
-use rexi_proto::NodeName;
+use crate::single;
 
 /// The items that a job sends, and its plain replies among them, in the order in which it sent them. The stream is
-/// started when the job asks for it, and each item is acknowledged when it is taken. It ends after the job's end: with
+/// started when the job asks for it, and items are acknowledged as they are taken. It ends after the job's end: with
 /// an error if that was none. Dropping it kills the job.
 #[must_use = "dropping a stream kills its job"]
 pub struct ReplyStream {
-    call: CallRef,
-    items: Pin<Box<dyn Stream<Item = Result<Bytes, CallError>> + Send>>,
+    parts: Parts,
 }
 
 impl Node {
@@ -51,24 +53,14 @@ impl Node {
     /// # Errors
     /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
     pub fn stream(&self, peer: &NodeName, request: Request) -> Result<ReplyStream, SendError> {
-        let call = self.cast(peer, request)?;
-        Ok(ReplyStream { call: call.call_ref(), items: Box::pin(unfold(call, next_part).map(Part::into_result)) })
-    }
-}
-
-impl Part {
-    fn into_result(self) -> Result<Bytes, CallError> {
-        match self {
-            Self::Item(body) | Self::Last(body) => Ok(body),
-            Self::Failed(error) => Err(error),
-        }
+        Ok(ReplyStream { parts: Parts::new(self.cast(peer, request)?) })
     }
 }
 
 impl ReplyStream {
     /// The call's number.
     pub fn call_ref(&self) -> CallRef {
-        self.call
+        self.parts.call.call_ref()
     }
 }
 
@@ -76,13 +68,16 @@ impl Stream for ReplyStream {
     type Item = Result<Bytes, CallError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.items.as_mut().poll_next(cx)
+        Poll::Ready(ready!(Pin::new(&mut self.parts).poll_next(cx)).map(|part| match part {
+            Part::Item(body) | Part::Last(body) => Ok(body),
+            Part::Failed(error) => Err(error),
+        }))
     }
 }
 
 impl fmt::Debug for ReplyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReplyStream").field(&self.call).finish()
+        f.debug_tuple("ReplyStream").field(&self.call_ref()).finish()
     }
 }
 
@@ -96,28 +91,71 @@ pub(crate) enum Part {
     Failed(CallError),
 }
 
-/// The next part of the stream that this call's job sends. Starts it when the job asks; an item is acknowledged when it
-/// is taken.
-pub(crate) async fn next_part(mut call: Call) -> Option<(Part, Call)> {
-    loop {
-        let part = match call.next().await? {
-            Answer::Ping => continue,
-            Answer::StreamInit => {
-                call.start();
-                continue;
-            }
-            Answer::Item { body } => {
-                call.ack(1);
-                Part::Item(body)
-            }
-            Answer::Reply { body, last: false } => Part::Item(body),
-            Answer::Reply { body, last: true } => Part::Last(body),
-            Answer::Exit { reason: ExitReason::Done, .. } => return None,
-            answer => {
-                call.give_up();
-                Part::Failed(CallError::from_answer(answer))
-            }
-        };
-        return Some((part, call));
+/// A call as the stream that its job sends. Starts it when the job asks.
+pub(crate) struct Parts {
+    call: Call,
+    /// What has come and is not taken yet.
+    ready: single::Queue<Event>,
+    /// Items that were taken and are not acknowledged yet.
+    taken: u64,
+    /// When that was last done.
+    acknowledged: Instant,
+    over: bool,
+}
+
+impl Parts {
+    pub(crate) fn new(call: Call) -> Self {
+        Self { call, ready: single::Queue::default(), taken: 0, acknowledged: Instant::now(), over: false }
+    }
+
+    /// Acknowledges each item on its own where they come one by one, or are taken slowly, since the job's patience is
+    /// limited. Where many lie here, it is enough that the job hears of them while as many are still to be taken.
+    fn note_taken(&mut self) {
+        self.taken += 1;
+        // The clock costs as much as the rest, so it is asked for the first of those that were taken, then ever less.
+        let slow = || self.taken.is_power_of_two() && self.acknowledged.elapsed() >= ACK_DELAY_MAX;
+        if self.taken >= self.ready.len() as u64 || slow() {
+            self.call.ack(std::mem::take(&mut self.taken));
+            self.acknowledged = Instant::now();
+        }
     }
 }
+
+impl Stream for Parts {
+    type Item = Part;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Part>> {
+        while !self.over {
+            let Some(event) = self.ready.pop() else {
+                self.ready = ready!(self.call.poll_all(cx));
+                continue;
+            };
+            let Event::Answer(_, answer) = event else { continue };
+            self.over = answer.is_last();
+            let part = match answer {
+                Answer::Ping => continue,
+                Answer::StreamInit => {
+                    self.call.start();
+                    continue;
+                }
+                Answer::Item { body } => {
+                    self.note_taken();
+                    Part::Item(body)
+                }
+                Answer::Reply { body, last: false } => Part::Item(body),
+                Answer::Reply { body, last: true } => Part::Last(body),
+                Answer::Exit { reason: ExitReason::Done, .. } => continue,
+                answer => {
+                    self.over = true;
+                    self.call.give_up();
+                    Part::Failed(CallError::from_answer(answer))
+                }
+            };
+            return Poll::Ready(Some(part));
+        }
+        Poll::Ready(None)
+    }
+}
+
+/// How long a taken item may go without being acknowledged while more are taken.
+const ACK_DELAY_MAX: Duration = Duration::from_millis(1);

@@ -7,7 +7,7 @@ use crate::cell::{Metric, Row};
 use crate::cli::{Run, Runtime};
 use crate::round::{Line, Table, key};
 use crate::systems::System;
-use crate::work::STREAM_WINDOW_ITEMS;
+use crate::work::STREAM_WINDOW_BYTES;
 use clap::ValueEnum;
 
 /// A median and its spread.
@@ -153,12 +153,12 @@ fn foot(page: &mut String) {
          those of the payload, and an echo's are counted once. Small calls beside large ones, and those of the node \
          with little to do, follow an open schedule: one is due every 2 ms, and is measured from when it was due. \
          Those that flood are processes of their own, which share the callers' core with it. \
-         rexi's streams have a window of {} items here; its default is 5. Majorities are those of three server \
+         rexi's streams have a window of {} KiB here; its default is 5 items. Majorities are those of three server \
          processes, which share a core. *singleton* is release 1.0, *dual* 1.2 raised to `switch`, *per-node* 2.0. \
          Where several nodes call, the p99 is that of the node that has it worst. Idle peers: what 48 more of them add \
          to the resident memory, where a node of the caller's process has a socket and an endpoint of its own. Bytes \
          of a job: what jobs that wait add to the resident memory, which comes in pages, so that ten say little.\n",
-        STREAM_WINDOW_ITEMS,
+        STREAM_WINDOW_BYTES >> 10,
     );
 }
 

@@ -95,9 +95,9 @@ impl Stepper<'_> {
     /// A job sends an item, or asks for its stream.
     pub(super) fn item(&mut self, at: usize) {
         let Some((node, job)) = self.state.job_of(at) else { return };
-        let body = payload(at, self.state.calls[at].sent);
+        let mut body = payload(at, self.state.calls[at].sent);
         let step =
-            self.with_server(node, job.member, job.key, |server| server.handle_item(job.key, &body, Some(WINDOW)));
+            self.with_server(node, job.member, job.key, |server| server.handle_item(job.key, &mut body, Some(WINDOW)));
         match step {
             ItemStep::Sent => self.state.calls[at].sent += 1,
             ItemStep::Wait => {

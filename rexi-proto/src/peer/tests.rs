@@ -680,7 +680,7 @@ fn the_counts_say_what_is_open_runs_and_waits() {
         |call| Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body };
     receive(&mut peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast_of(1)));
     let [Output::Spawn(job, _)] = outputs(&mut peer)[..] else { panic!("no spawn") };
-    peer.with_server(|server| server.handle_item(job, &Bytes::new(), Some(5)));
+    peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(5)));
     disconnect(&mut peer, SECOND);
     peer.cast(SECOND, request(6, Bytes::from_static(b"abc")), 6).expect("it is taken");
     let counted = PeerStats { calls: 2, jobs: 1, job_bytes: 4, streams: 1, buffered: 1, ..PeerStats::default() };

@@ -13,8 +13,8 @@ use crate::reply_stream::{Heard, ReplyStream, StreamSignal};
 impl<P: Pool> Server<P> {
     /// Takes an item of a job's stream, and sends it if its caller keeps up; the first asks the caller for the stream.
     /// `window` is how many items may be unacknowledged; with `None` the item wants no acknowledgement and waits for
-    /// the start only. An item above the limit of payloads is the end of its job.
-    pub fn handle_item(&mut self, job: JobKey, body: &Bytes, window: Option<u32>) -> ItemStep {
+    /// the start only. An item above the limit of payloads is the end of its job. `body` is taken unless it is to wait.
+    pub fn handle_item(&mut self, job: JobKey, body: &mut Bytes, window: Option<u32>) -> ItemStep {
         let Some(running) = self.running(job) else { return ItemStep::Over };
         if running.stream == ReplyStream::Unopened {
             return self.open_stream(job);
@@ -23,7 +23,7 @@ impl<P: Pool> Server<P> {
             return ItemStep::Wait;
         }
         let form = if window.is_some() { ReplyForm::Item } else { ReplyForm::Plain };
-        if self.send(job, form, body.clone()).is_none() {
+        if self.send(job, form, std::mem::take(body)).is_none() {
             return ItemStep::Over;
         }
         if let (ReplyForm::Item, Some(Job { stream: ReplyStream::Open { sent, .. }, .. })) = (form, self.running(job)) {

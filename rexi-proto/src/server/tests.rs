@@ -288,10 +288,10 @@ fn streams_are_bounded_in_all_and_only_who_holds_more_than_its_floor_is_refused(
         (0..5).map(|call| asked(&mut server, CALLER, cast(call)).expect("there is room")).collect();
     let one_more = greedy.pop().expect("five run");
     for job in greedy {
-        assert_eq!(server.handle_item(job, &item, None), ItemStep::Wait, "1 of its own and 3 of the pool");
+        assert_eq!(server.handle_item(job, &mut item.clone(), None), ItemStep::Wait, "1 of its own and 3 of the pool");
     }
     outputs_of(&mut server);
-    assert_eq!(server.handle_item(one_more, &item, None), ItemStep::Over);
+    assert_eq!(server.handle_item(one_more, &mut item.clone(), None), ItemStep::Over);
     let exit = Message::Exit(Exit {
         call: one_more.call,
         replies: 0,
@@ -300,7 +300,7 @@ fn streams_are_bounded_in_all_and_only_who_holds_more_than_its_floor_is_refused(
     });
     assert_eq!(outputs_of(&mut server), [ServerOutput::Answer(CALLER, exit), ServerOutput::Abort(one_more)]);
     let other = asked(&mut server, OTHER, cast(9)).expect("there is room");
-    assert_eq!(server.handle_item(other, &item, None), ItemStep::Wait, "its floor is kept for it");
+    assert_eq!(server.handle_item(other, &mut item.clone(), None), ItemStep::Wait, "its floor is kept for it");
 }
 
 fn outputs_of(server: &mut Server<NodePool>) -> Vec<ServerOutput> {

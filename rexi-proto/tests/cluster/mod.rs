@@ -396,7 +396,7 @@ impl Cluster {
             return self.drain(node);
         }
         let bulk = matches!(work, Work::Reply(true) | Work::Item(true) | Work::Question(true));
-        let body = payload(mailbox, record.sent, size(bulk, mailbox));
+        let mut body = payload(mailbox, record.sent, size(bulk, mailbox));
         let bytes = body.len();
         let (sent, runs) = of.with_server(job, |server| match work {
             Work::Reply(_) => (true, server.handle_reply(job, body)),
@@ -405,7 +405,7 @@ impl Cluster {
                 record.question = number.or(record.question);
                 (true, number.is_some())
             }
-            Work::Item(_) => match server.handle_item(job, &body, Some(WINDOW)) {
+            Work::Item(_) => match server.handle_item(job, &mut body, Some(WINDOW)) {
                 ItemStep::Sent => (true, true),
                 ItemStep::Wait => (false, true),
                 ItemStep::Over => (false, false),

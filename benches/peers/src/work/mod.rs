@@ -58,8 +58,8 @@ impl Work {
             Self::Seq => Some(Play::Calls { in_flight: 1, bytes: SMALL_BYTES }),
             Self::Inflight64 => Some(Play::Calls { in_flight: 64, bytes: SMALL_BYTES }),
             Self::Inflight1024 => Some(Play::Calls { in_flight: 1_024, bytes: SMALL_BYTES }),
-            Self::Stream64 => Some(Play::Items { bytes: 64, window: STREAM_WINDOW_ITEMS }),
-            Self::Stream4k => Some(Play::Items { bytes: 4 << 10, window: STREAM_WINDOW_ITEMS }),
+            Self::Stream64 => Some(Play::Items { bytes: 64, window: STREAM_WINDOW_BYTES / 64 }),
+            Self::Stream4k => Some(Play::Items { bytes: 4 << 10, window: STREAM_WINDOW_BYTES / (4 << 10) }),
             Self::Bulk => Some(Play::Calls { in_flight: LARGE_IN_FLIGHT, bytes: LARGE_BYTES }),
             Self::Mixed => Some(Play::Probe { beside: LARGE_IN_FLIGHT }),
             Self::Windows | Self::Coordinators | Self::Isolation | Self::Fanout | Self::Memory => None,
@@ -93,9 +93,9 @@ impl Work {
     }
 }
 
-/// Items of rexi's streams that may be unacknowledged where it is set beside other systems. Its default is the
-/// original's 5, with which a job waits for its caller every five items.
-pub(crate) const STREAM_WINDOW_ITEMS: u32 = 256;
+/// Bytes of rexi's streams that may be unacknowledged where it is set beside other systems. Its default is the
+/// original's 5 items, with which a job waits for its caller every five items.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 
 /// Bytes of a small call.
 pub(crate) const SMALL_BYTES: usize = 64;

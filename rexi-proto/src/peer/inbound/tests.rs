@@ -78,10 +78,10 @@ fn what_is_for_the_singleton_is_handed_to_the_node() {
 fn a_stream_and_a_question_of_a_job_here_hear_their_caller() {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
     let job = serve(&mut peer, 1);
-    assert_eq!(peer.with_server(|server| server.handle_item(job, &Bytes::new(), Some(1))), ItemStep::Wait);
+    assert_eq!(peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(1))), ItemStep::Wait);
     receive(&mut peer, SECOND, &Message::StreamStart(PER_NODE, job.call));
     assert_eq!(outputs(&mut peer), [Output::Wake(job)]);
-    assert_eq!(peer.with_server(|server| server.handle_item(job, &Bytes::new(), Some(1))), ItemStep::Sent);
+    assert_eq!(peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(1))), ItemStep::Sent);
     receive(&mut peer, SECOND, &Message::Ack(PER_NODE, job.call, 1));
     assert_eq!(outputs(&mut peer), [Output::Wake(job)]);
     let question = peer.with_server(|server| server.handle_question(job, Bytes::new())).expect("it runs");

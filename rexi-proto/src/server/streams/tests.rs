@@ -24,7 +24,7 @@ fn signal(server: &mut Server, signal: StreamSignal) -> Vec<ServerOutput> {
 fn streaming() -> (Server, JobKey) {
     let mut server = server(10, 4);
     let job = spawn(&mut server, 1);
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server), [Message::StreamInit(CallRef(1))]);
     assert_eq!(signal(&mut server, StreamSignal::Start), [ServerOutput::Wake(job)]);
     (server, job)
@@ -40,8 +40,8 @@ fn ended(job: JobKey, reason: ExitReason, replies: u64) -> Vec<ServerOutput> {
 fn a_stream_is_asked_for_once_and_sends_no_item_before_its_start() {
     let mut server = server(10, 4);
     let job = spawn(&mut server, 1);
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server), [Message::StreamInit(CallRef(1))]);
     assert_eq!(server.streams(), 1);
 }
@@ -50,23 +50,23 @@ fn a_stream_is_asked_for_once_and_sends_no_item_before_its_start() {
 fn five_items_go_and_the_sixth_waits_for_an_acknowledgement() {
     let (mut server, job) = streaming();
     for _ in 0..5 {
-        assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Sent);
+        assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Sent);
     }
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server).len(), 5);
     assert_eq!(signal(&mut server, StreamSignal::Ack(1)), [ServerOutput::Wake(job)]);
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Sent);
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Sent);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
 }
 
 #[test]
 fn the_last_item_needs_no_room_and_no_acknowledgement() {
     let (mut server, job) = streaming();
     for _ in 0..5 {
-        server.handle_item(job, &item(), WINDOW);
+        server.handle_item(job, &mut item(), WINDOW);
     }
     messages(&mut server);
-    assert_eq!(server.handle_item(job, &item(), None), ItemStep::Sent);
+    assert_eq!(server.handle_item(job, &mut item(), None), ItemStep::Sent);
     let last = Reply { call: CallRef(1), number: 5, form: ReplyForm::Plain, body: Body::Inline(item()) };
     assert_eq!(messages(&mut server), [Message::Reply(last)]);
     assert_eq!(signal(&mut server, StreamSignal::Ack(6)), ended(job, ExitReason::MismatchedAck, 6));
@@ -76,10 +76,10 @@ fn the_last_item_needs_no_room_and_no_acknowledgement() {
 fn a_cancelled_stream_ends_its_job_normally() {
     let mut server = server(10, 4);
     let job = spawn(&mut server, 1);
-    server.handle_item(job, &item(), WINDOW);
+    server.handle_item(job, &mut item(), WINDOW);
     outputs(&mut server);
     assert_eq!(signal(&mut server, StreamSignal::Cancel), ended(job, ExitReason::Done, 0));
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Over);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Over);
     assert_eq!((server.jobs(), server.streams()), (0, 0));
 }
 
@@ -87,7 +87,7 @@ fn a_cancelled_stream_ends_its_job_normally() {
 fn more_acknowledgements_than_items_end_that_stream_and_not_the_server() {
     let (mut server, job) = streaming();
     let other = spawn(&mut server, 2);
-    server.handle_item(job, &item(), WINDOW);
+    server.handle_item(job, &mut item(), WINDOW);
     outputs(&mut server);
     assert_eq!(signal(&mut server, StreamSignal::Ack(2)), ended(job, ExitReason::MismatchedAck, 1));
     assert!(server.handle_reply(other, item()), "the other job goes on");
@@ -97,7 +97,7 @@ fn more_acknowledgements_than_items_end_that_stream_and_not_the_server() {
 fn an_acknowledgement_before_the_start_is_an_invalid_message() {
     let mut server = server(10, 4);
     let job = spawn(&mut server, 1);
-    server.handle_item(job, &item(), WINDOW);
+    server.handle_item(job, &mut item(), WINDOW);
     outputs(&mut server);
     assert_eq!(signal(&mut server, StreamSignal::Ack(1)), ended(job, ExitReason::InvalidStreamMessage, 0));
 }
@@ -108,7 +108,7 @@ fn each_wait_in_vain_ends_its_job_and_is_counted_by_what_it_waited_for() {
     let job = spawn(&mut asked, 1);
     asked.handle_stream_timeout(job);
     assert_eq!(outputs(&mut asked), [], "it has no stream");
-    asked.handle_item(job, &item(), WINDOW);
+    asked.handle_item(job, &mut item(), WINDOW);
     outputs(&mut asked);
     asked.handle_stream_timeout(job);
     assert_eq!(outputs(&mut asked), ended(job, ExitReason::StreamTimeout, 0));
@@ -124,7 +124,7 @@ fn each_wait_in_vain_ends_its_job_and_is_counted_by_what_it_waited_for() {
 fn a_word_of_the_caller_reaches_its_own_job_only() {
     let (mut server, job) = streaming();
     for _ in 0..5 {
-        server.handle_item(job, &item(), WINDOW);
+        server.handle_item(job, &mut item(), WINDOW);
     }
     outputs(&mut server);
     let stranger = Caller { peer: PeerId(2), ..CALLER };
@@ -135,7 +135,7 @@ fn a_word_of_the_caller_reaches_its_own_job_only() {
         server.handle_request(caller, Request::Response(CallRef(1), 0, item()));
     }
     assert_eq!(outputs(&mut server), []);
-    assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_resume_says_again_what_its_caller_may_have_missed() {
     let mut server = server(10, 4);
     let job = spawn(&mut server, 1);
     server.handle_reply(job, item());
-    server.handle_item(job, &item(), WINDOW);
+    server.handle_item(job, &mut item(), WINDOW);
     outputs(&mut server);
     let sent = |replies, question| Message::Sent(Sent { call: CallRef(1), replies, question });
     let again = [sent(1, None), Message::StreamInit(CallRef(1))];
@@ -182,15 +182,15 @@ fn streams_of_a_peer_are_bounded_and_make_room_when_they_end() {
     let mut server = Server::new(ServerAddress::PerNode, &Limits { streams_max: 2, ..Limits::default() });
     let jobs = [1, 2, 3].map(|call| spawn(&mut server, call));
     for job in [jobs[0], jobs[1]] {
-        assert_eq!(server.handle_item(job, &item(), WINDOW), ItemStep::Wait);
+        assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     }
     outputs(&mut server);
-    assert_eq!(server.handle_item(jobs[2], &item(), WINDOW), ItemStep::Over);
+    assert_eq!(server.handle_item(jobs[2], &mut item(), WINDOW), ItemStep::Over);
     assert_eq!(messages(&mut server), [exit(3, "f", ExitReason::TooManyStreams)]);
     server.handle_end(jobs[0], Ending::Exit(ExitReason::Done));
     outputs(&mut server);
     let next = spawn(&mut server, 4);
-    assert_eq!(server.handle_item(next, &item(), WINDOW), ItemStep::Wait);
+    assert_eq!(server.handle_item(next, &mut item(), WINDOW), ItemStep::Wait);
 }
 
 #[test]
