@@ -160,8 +160,8 @@ impl Row {
                 Ok(of_coordinators(&played, cpu_us))
             }
             Self::Isolation { mode, flooders, in_flight } => {
-                let plays: Vec<_> =
-                    [Play::Probe { beside: 0 }].into_iter().chain(vec![small(in_flight); flooders]).collect();
+                let flood = vec![Play::Flood { in_flight }; flooders];
+                let plays: Vec<_> = [Play::Probe { beside: 0 }].into_iter().chain(flood).collect();
                 let (played, _) = cell(mode).around_one_server(&plays).await?;
                 Ok(of_isolation(&played))
             }

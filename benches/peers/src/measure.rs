@@ -41,6 +41,11 @@ pub(crate) fn pin(core: usize) {
     }
 }
 
+/// Gives this process the lowest priority there is: others on its core run whenever they can.
+pub(crate) fn give_way() -> Result<(), Failure> {
+    Ok(rustix::process::setpriority_process(None, 19)?)
+}
+
 /// Latencies as they come, each task with its own, so that recording costs next to nothing. Counted in nanoseconds;
 /// what took longer than 4 s counts as 4 s.
 #[derive(Debug, Default)]

@@ -20,6 +20,9 @@ pub(crate) enum Order {
 pub(crate) enum Play {
     /// So many tasks, each of which calls again as soon as it is answered.
     Calls { in_flight: usize, bytes: usize },
+    /// As `Calls` with small payloads, by a process that gives way to others on its core: whom it shares that with is
+    /// to wait for the server, and not for it. For rexi alone.
+    Flood { in_flight: usize },
     /// Streams from the server, one after the other.
     Items { bytes: u32, window: u32 },
     /// A small call every 2 ms, measured from when it was due, beside so many large ones at any time.

@@ -152,7 +152,7 @@ fn foot(page: &mut String) {
          another. *CPU µs each* is the processor time of all processes, user and kernel, by calls or items. Bytes are \
          those of the payload, and an echo's are counted once. Small calls beside large ones, and those of the node \
          with little to do, follow an open schedule: one is due every 2 ms, and is measured from when it was due. \
-         Those that flood are processes of their own, which share the callers' core with it. \
+         Those that flood are processes of their own, which share the callers' core with it and give way to it. \
          rexi's streams have a window of {} KiB here; its default is 5 items. Majorities are those of three server \
          processes, which share a core. *singleton* is release 1.0, *dual* 1.2 raised to `switch`, *per-node* 2.0. \
          Where several nodes call, the p99 is that of the node that has it worst. Idle peers: what 48 more of them add \

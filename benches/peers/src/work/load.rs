@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
-use crate::measure::{Latencies, Usage};
+use crate::measure::{Latencies, Usage, give_way};
 use crate::order::{Play, Played};
 use crate::systems::Caller;
 use crate::systems::rexi::Nodes;
@@ -26,7 +26,9 @@ pub(crate) async fn play(caller: &impl Caller, play: Play, time: Duration) -> Re
         Play::Calls { in_flight, bytes } => calls::closed_loop(&Echo::new(caller, bytes), in_flight, time).await?,
         Play::Items { bytes, window } => items::take(caller, bytes, window, time).await?,
         Play::Probe { beside } => probe::run(caller, beside, time).await?,
-        Play::Quorum { .. } | Play::Hold { .. } => return Err(Failure::new("only rexi plays this")),
+        Play::Flood { .. } | Play::Quorum { .. } | Play::Hold { .. } => {
+            return Err(Failure::new("only rexi plays this"));
+        }
     };
     clock.stop(&tally)
 }
@@ -39,6 +41,10 @@ pub(crate) async fn play_rexi(nodes: &Nodes, order: Play, time: Duration) -> Res
         Play::Hold { jobs } => {
             nodes.hold(jobs).await?;
             Tally { items: jobs as u64, ..Tally::default() }
+        }
+        Play::Flood { in_flight } => {
+            give_way()?;
+            return play(nodes, Play::Calls { in_flight, bytes: SMALL_BYTES }, time).await;
         }
         Play::Calls { .. } | Play::Items { .. } | Play::Probe { .. } => return play(nodes, order, time).await,
     };
