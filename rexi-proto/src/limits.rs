@@ -214,10 +214,10 @@ impl Limits {
 }
 
 /// Bytes of one QUIC stream that a peer may send before they are read.
-pub const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+pub const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 
 /// Bytes that the reader takes off the ordered lane at once.
-pub const READ_BYTES_MAX: usize = 64 << 10;
+pub const READ_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes of a handshake frame. A peer is not trusted before its handshake, so this bound is not configurable.
 pub const HELLO_BYTES_MAX: u32 = 16 << 10;
@@ -293,11 +293,11 @@ mod tests {
             ..Limits::default()
         };
         let held = |limits: &Limits| limits.inbound_bytes_max(Servers::PER_NODE);
-        assert_eq!(held(&none), (256 << 10) + (64 << 10), "a window of the lane, and what one read takes off it");
+        assert_eq!(held(&none), (128 << 10) + (16 << 10), "a window of the lane, and what one read takes off it");
         for (limits, more) in [
             (Limits { frame_bytes_max: 3, ..none.clone() }, 3),
             (Limits { payload_bytes_max: 5, ..none.clone() }, 5),
-            (Limits { bulk_streams_max: 2, ..none.clone() }, 4 * (256 << 10)),
+            (Limits { bulk_streams_max: 2, ..none.clone() }, 4 * (128 << 10)),
             (Limits { bulk_frames_max: 3, ..none.clone() }, 3 * (10 + 256)),
             (Limits { job_bytes_max: 7, ..none.clone() }, 7),
         ] {

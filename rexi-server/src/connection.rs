@@ -19,7 +19,6 @@ use tokio_util::task::TaskTracker;
 use crate::handshake::Established;
 use crate::member::{Member, close};
 use crate::node::Shared;
-use crate::worker::FIRST_POLLS_LIMIT;
 
 /// Why a connection is no longer in use.
 enum End {
@@ -119,9 +118,9 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
             Ok(Some(chunk)) => {
                 let read = Instant::now();
                 member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes));
-                if read.elapsed() >= FIRST_POLLS_LIMIT {
-                    // Others wait for their turn, among them workers of this chunk that became tasks: those of the next
-                    // one are not to overtake them.
+                if read.elapsed() >= TURN {
+                    // Others wait for theirs: other peers, and workers of this chunk that became tasks, which those of
+                    // the next one are not to overtake.
                     tokio::task::yield_now().await;
                 }
             }
@@ -260,20 +259,22 @@ impl Writer {
         let (member, connection, id) = (Arc::clone(&self.member), self.connection.clone(), self.id);
         let streams = Arc::clone(streams);
         let tracked = tasks.token();
+        let bytes = body.len();
         self.shared.spawn(async move {
             let sent = async {
                 let _stream = streams.acquire().await;
                 let mut stream = connection.open_uni().await?;
                 let _ = stream.set_priority(BULK_PRIORITY);
                 stream.write_all(&bulk.0.to_le_bytes()).await?;
-                stream.write_all(&body).await?;
+                // Not copied, as other writes are.
+                stream.write_chunk(body).await?;
                 let _ = stream.finish();
                 let _ = stream.stopped().await;
                 Ok::<_, quinn::WriteError>(())
             };
             // If it fails, the connection has ended, and its end is told where it is noticed.
             let _ = sent.await;
-            member.with(|peer, now| peer.handle_bulk_sent(now, id, body.len()));
+            member.with(|peer, now| peer.handle_bulk_sent(now, id, bytes));
             drop(tracked);
             member.writable.notify_one();
         });
@@ -284,6 +285,9 @@ impl Writer {
 const BULK_HEADER_BYTES: usize = 8;
 
 const BULK_PRIORITY: i32 = -1;
+
+/// How long a reader goes on before others have their turn. No longer than the first polls of a chunk may take.
+const TURN: Duration = Duration::from_micros(100);
 
 /// How long a write may wait for a peer that does not read.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);

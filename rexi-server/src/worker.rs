@@ -282,7 +282,7 @@ fn poll_within(
 }
 
 /// How long the peer's next frames may wait for the first polls of the workers that came before them.
-pub(crate) const FIRST_POLLS_LIMIT: Duration = Duration::from_micros(500);
+const FIRST_POLLS_LIMIT: Duration = Duration::from_micros(500);
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
