@@ -57,8 +57,8 @@ impl System {
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Rexi => {
-                "rexi-server, per-node-only: a task per job, typed arguments and replies (shape checked), jobs that \
-                 can be killed, mTLS"
+                "rexi-server, per-node-only: a worker per job, polled where its cast is read and a task if it has to \
+                 wait, typed arguments and replies (shape checked), jobs that can be killed, mTLS"
             }
             Self::Quinn => {
                 "raw frames on one QUIC stream, the limit: quinn with rexi's transport settings (but its own window), \
