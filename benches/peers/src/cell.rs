@@ -31,6 +31,8 @@ pub(crate) enum Row {
     IdlePeers,
     /// Jobs that wait, and calls beside them.
     Jobs { jobs: usize },
+    /// Calls whose frames wait for a peer that is away.
+    Buffered { frames: usize },
 }
 
 /// What a figure is of, and which way is better.
@@ -47,6 +49,7 @@ pub(crate) enum Metric {
     CallerKibPerNode,
     ServerBytesPerJob,
     CallerBytesPerJob,
+    CallerBytesPerFrame,
 }
 
 /// A figure of one cell in one round.
@@ -69,6 +72,7 @@ impl Metric {
             Self::CallerKibPerNode => "caller KiB/node",
             Self::ServerBytesPerJob => "server bytes/job",
             Self::CallerBytesPerJob => "caller bytes/job",
+            Self::CallerBytesPerFrame => "caller bytes/buffered call",
         }
     }
 }
@@ -97,7 +101,10 @@ impl Row {
                 loads.map(|(flooders, in_flight)| Self::Isolation { mode, flooders, in_flight }).to_vec()
             }),
             Work::Fanout => of_modes(&|mode| vec![Self::Fanout { mode, in_flight: 64 }]),
-            _ => [10, 1_000, 100_000].map(|jobs| Self::Jobs { jobs }).into_iter().chain([Self::IdlePeers]).collect(),
+            _ => {
+                let jobs = [10, 1_000, 100_000].map(|jobs| Self::Jobs { jobs });
+                jobs.into_iter().chain([Self::Buffered { frames: BUFFERED_FRAMES }, Self::IdlePeers]).collect()
+            }
         }
     }
 
@@ -117,6 +124,7 @@ impl Row {
             Self::Fanout { mode, in_flight } => format!("{}, {in_flight} in flight", mode.key()),
             Self::IdlePeers => format!("idle peers ({FEW_PEERS} to {MANY_PEERS})"),
             Self::Jobs { jobs } => format!("{jobs} jobs, 64 calls in flight beside them"),
+            Self::Buffered { frames } => format!("{frames} buffered calls of {SMALL_BYTES} bytes"),
         }
     }
 
@@ -128,7 +136,7 @@ impl Row {
             Self::Coordinators { nodes, in_flight, .. } => Self::Coordinators { mode, nodes, in_flight },
             Self::Isolation { flooders, in_flight, .. } => Self::Isolation { mode, flooders, in_flight },
             Self::Fanout { in_flight, .. } => Self::Fanout { mode, in_flight },
-            Self::Window { .. } | Self::IdlePeers | Self::Jobs { .. } => return None,
+            Self::Window { .. } | Self::IdlePeers | Self::Jobs { .. } | Self::Buffered { .. } => return None,
         };
         (reference != self).then_some(reference)
     }
@@ -168,6 +176,7 @@ impl Row {
             Self::Fanout { mode, in_flight } => cell(mode).fanout(in_flight).await,
             Self::IdlePeers => cell(Mode::PerNode).idle_peers().await,
             Self::Jobs { jobs } => cell(Mode::PerNode).jobs(jobs).await,
+            Self::Buffered { frames } => cell(Mode::PerNode).buffered(frames).await,
         }
     }
 }
@@ -269,6 +278,23 @@ impl Cell<'_> {
         figures.push(Figure { metric: Metric::CallerBytesPerJob, value: each(before.1, after.1) });
         Ok(figures)
     }
+
+    /// What a call takes whose frame waits, since its peer has died.
+    async fn buffered(&self, frames: usize) -> Result<Vec<Figure>, Failure> {
+        let names = [SERVER, "n1"].map(str::to_owned);
+        let cluster = Cluster::new(self.common, self.certificates, &names)?;
+        let server = cluster.serve(SERVER, &names[1..]).await?;
+        let mut caller = cluster.call(&names[1..], &names[..1]).await?;
+        caller.play(Play::Calls { in_flight: 64, bytes: SMALL_BYTES }, self.time / 4).await?;
+        // It is killed.
+        drop(server);
+        let before = caller.usage().await?;
+        caller.play(Play::Buffer { frames }, self.time).await?;
+        let after = caller.usage().await?;
+        caller.end().await;
+        let value = (after.rss_kib as f64 - before.rss_kib as f64) * 1_024.0 / frames as f64;
+        Ok(vec![Figure { metric: Metric::CallerBytesPerFrame, value }])
+    }
 }
 
 async fn play_each(callers: &mut [Process], plays: &[Play], time: Duration) -> Result<Vec<Played>, Failure> {
@@ -329,3 +355,6 @@ const SERVER: &str = "server";
 
 const FEW_PEERS: usize = 8;
 const MANY_PEERS: usize = 56;
+
+/// More than a peer's buffer takes by default, so that the pages of memory do not show.
+pub(crate) const BUFFERED_FRAMES: usize = 20_000;

@@ -31,6 +31,8 @@ pub(crate) enum Play {
     Quorum { in_flight: usize },
     /// Starts so many jobs, which run until the process ends. For rexi alone.
     Hold { jobs: usize },
+    /// Makes so many calls to a peer that is away, which wait until the process ends. For rexi alone.
+    Buffer { frames: usize },
 }
 
 /// What became of an order.

@@ -1,4 +1,4 @@
-//! rexi-server with all that it does: typed functions, a task per job, mTLS; in the mode that a cell asks for.
+//! rexi-server with all that it does: typed functions, a worker per job, mTLS; in the mode that a cell asks for.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -7,11 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::ValueEnum;
 use futures_util::StreamExt;
-use rexi_server::{Call, Context, Identity, Limits, Node, NodeName, Phase, Profile, Request};
+use rexi_server::{Call, Context, Identity, Limits, Node, NodeName, PeerPresence, Phase, Profile, Request};
 
+use crate::cell::BUFFERED_FRAMES;
 use crate::cli::Setup;
 use crate::failure::Failure;
 use crate::systems::{Caller, Items, Members, Taken, item, tls};
+use crate::work::SMALL_BYTES;
 
 rexi_server::function! {
     /// Returns what it is given.
@@ -116,6 +118,21 @@ impl Nodes {
         Ok(())
     }
 
+    /// Makes so many calls to a peer that has died, and keeps them.
+    pub(crate) async fn buffer(&self, frames: usize) -> Result<(), Failure> {
+        let mut watch = self.node().watch_presence();
+        let server = || self.node().status().peers.into_iter().find(|peer| peer.name == *self.peer());
+        while server().is_some_and(|server| server.presence == PeerPresence::Connected) {
+            watch.changed().await;
+        }
+        let body = Bytes::from_static(&[0; SMALL_BYTES]);
+        for _ in 0..frames {
+            self.held().push(self.node().cast(self.peer(), Request::of::<Echo>(&body))?);
+        }
+        let buffered = server().map_or(0, |server| server.stats.buffered);
+        if buffered == frames { Ok(()) } else { Err(Failure::new(format!("{buffered} of {frames} are buffered"))) }
+    }
+
     fn held(&self) -> std::sync::MutexGuard<'_, Vec<Call>> {
         self.held.lock().expect("nothing panics while it holds the calls")
     }
@@ -125,7 +142,12 @@ fn start_node(setup: &Setup, members: &Members, name: &str) -> Result<Node, Fail
     let (certificate, key) =
         (setup.certificates.join(format!("{name}.pem")), setup.certificates.join(format!("{name}.key")));
     let identity = Identity::from_pem_files(tls::authority(&setup.certificates), certificate, key)?;
-    let limits = Limits { calls_open_max: JOBS_MAX, jobs_max: JOBS_MAX, ..Limits::default() };
+    let limits = Limits {
+        calls_open_max: JOBS_MAX,
+        jobs_max: JOBS_MAX,
+        buffered_frames_max: BUFFERED_FRAMES,
+        ..Limits::default()
+    };
     let mut node = Node::builder(NodeName::new(name)?, setup.mode.profile(), identity)
         .listen(members.address(name)?)
         .limits(limits)

@@ -26,7 +26,7 @@ pub(crate) async fn play(caller: &impl Caller, play: Play, time: Duration) -> Re
         Play::Calls { in_flight, bytes } => calls::closed_loop(&Echo::new(caller, bytes), in_flight, time).await?,
         Play::Items { bytes, window } => items::take(caller, bytes, window, time).await?,
         Play::Probe { beside } => probe::run(caller, beside, time).await?,
-        Play::Flood { .. } | Play::Quorum { .. } | Play::Hold { .. } => {
+        Play::Flood { .. } | Play::Quorum { .. } | Play::Hold { .. } | Play::Buffer { .. } => {
             return Err(Failure::new("only rexi plays this"));
         }
     };
@@ -41,6 +41,10 @@ pub(crate) async fn play_rexi(nodes: &Nodes, order: Play, time: Duration) -> Res
         Play::Hold { jobs } => {
             nodes.hold(jobs).await?;
             Tally { items: jobs as u64, ..Tally::default() }
+        }
+        Play::Buffer { frames } => {
+            nodes.buffer(frames).await?;
+            Tally { items: frames as u64, ..Tally::default() }
         }
         Play::Flood { in_flight } => {
             give_way()?;
