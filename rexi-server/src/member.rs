@@ -345,11 +345,8 @@ impl Member {
                 Output::Spawn(..) if shared.has_stopped() => {}
                 Output::Spawn(job, cast) => {
                     let owner = Owner::PerNode(Arc::clone(self));
-                    match worker::prepare(shared, owner, &self.name, job, cast) {
-                        Some(worker) => {
-                            state.workers.insert(job);
-                            workers.push(worker);
-                        }
+                    match state.workers.prepare(shared, owner, &self.name, job, cast) {
+                        Some(worker) => workers.push(worker),
                         None => state.peer.with_server(|server| server.handle_end(job, Ending::NoSuchFunction)),
                     }
                 }

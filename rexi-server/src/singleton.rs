@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::node::Shared;
 use crate::pool::SharedPool;
-use crate::worker::{self, Owner, Run, Workers};
+use crate::worker::{Owner, Run, Workers};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -145,11 +145,8 @@ impl Singleton {
                 ServerOutput::Spawn(job, cast) => {
                     let caller = shared.member_by_id(job.caller.peer);
                     let owner = Owner::Singleton(Arc::clone(self));
-                    match worker::prepare(shared, owner, caller.name(), job, cast) {
-                        Some(worker) => {
-                            state.workers.insert(job);
-                            started.push(worker);
-                        }
+                    match state.workers.prepare(shared, owner, caller.name(), job, cast) {
+                        Some(worker) => started.push(worker),
                         None => state.server.handle_end(job, Ending::NoSuchFunction),
                     }
                 }

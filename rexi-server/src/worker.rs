@@ -48,8 +48,34 @@ struct Worker {
 }
 
 impl Workers {
-    pub(crate) fn insert(&mut self, job: JobKey) {
+    /// Makes a worker, and keeps its place; `None` where there is no such function.
+    pub(crate) fn prepare(
+        &mut self,
+        shared: &Shared,
+        owner: Owner,
+        caller: &NodeName,
+        job: JobKey,
+        cast: CastRequest,
+    ) -> Option<Run> {
+        let function = shared.registry.find(&cast.function)?;
+        let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
+        let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
+        let deadline = time_left.map(|left| Instant::now() + left);
+        let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
+        let context = Context {
+            owner: owner.clone(),
+            job,
+            caller: caller.clone(),
+            function: Arc::clone(&name),
+            deadline,
+            nonce,
+            trace,
+            stream_window: window,
+            stream_time_limit: time_limit,
+        };
+        let work = Some(function(context, body));
         self.running.insert(job.id, Worker { task: None, waker: None, cancellation: None });
+        Some(Run { owner, job, function: name, work, deadline, timer: None, span })
     }
 
     pub(crate) fn has(&self, job: JobKey) -> bool {
@@ -164,28 +190,6 @@ pub(crate) struct Run {
     /// Made when it first has to wait.
     timer: Option<Pin<Box<Sleep>>>,
     span: Span,
-}
-
-/// Makes a worker; `None` where there is no such function.
-pub(crate) fn prepare(shared: &Shared, owner: Owner, caller: &NodeName, job: JobKey, cast: CastRequest) -> Option<Run> {
-    let function = shared.registry.find(&cast.function)?;
-    let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
-    let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
-    let deadline = time_left.map(|left| Instant::now() + left);
-    let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
-    let context = Context {
-        owner: owner.clone(),
-        job,
-        caller: caller.clone(),
-        function: Arc::clone(&name),
-        deadline,
-        nonce,
-        trace,
-        stream_window: window,
-        stream_time_limit: time_limit,
-    };
-    let work = Some(function(context, body));
-    Some(Run { owner, job, function: name, work, deadline, timer: None, span })
 }
 
 /// Polls workers once, where their casts were read; those that have to wait go on as tasks. So do all that are left
