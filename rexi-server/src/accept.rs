@@ -8,6 +8,7 @@ use quinn::Incoming;
 
 use crate::connection;
 use crate::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
+use crate::metrics;
 use crate::node::Shared;
 use crate::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX};
 
@@ -32,6 +33,9 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
             let address = incoming.remote_address();
             let accepted = accept(&shared, incoming).await;
             drop(guard);
+            if let Err(error) = &accepted {
+                metrics::refused(&shared.name, error);
+            }
             match accepted {
                 Ok(established) => connection::run(&shared, established).await,
                 Err(error) if error.is_routine() => tracing::debug!(node = %shared.name, %address, %error, "refused"),

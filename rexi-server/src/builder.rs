@@ -30,7 +30,7 @@ use crate::registry::{IntoEnding, Registry};
 use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
 use crate::waiters::Waiters;
-use crate::{accept, dial, local, transport};
+use crate::{accept, dial, local, metrics, transport};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -207,7 +207,7 @@ impl NodeBuilder {
     }
 
     fn assemble(self, rollout: rexi_proto::Rollout, endpoint: quinn::Endpoint, doorman: Arc<Doorman>) -> Arc<Shared> {
-        let Self { name, profile, peers, registry, limits, errors_kept, mutants, env, .. } = self;
+        let Self { name, profile, peers, mut registry, limits, errors_kept, mutants, env, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phase: rollout.phase(),
@@ -217,10 +217,12 @@ impl NodeBuilder {
         };
         let all: BTreeMap<NodeName, Option<std::net::SocketAddr>> =
             peers.into_iter().map(|(name, address)| (name, Some(address))).chain([(name.clone(), None)]).collect();
+        registry.measure(&name);
         Arc::new_cyclic(|shared| {
             let pool = SharedPool::new(NodePool::new(&limits, all.len(), profile.hosts()));
-            let member = |(id, (name, address)): (u32, (&NodeName, &Option<SocketAddr>))| {
-                Arc::new(Member::new(shared.clone(), PeerId(id), name.clone(), *address, config.clone(), pool.clone()))
+            let member = |(id, (peer, address)): (u32, (&NodeName, &Option<SocketAddr>))| {
+                let names = (&name, peer.clone());
+                Arc::new(Member::new(shared.clone(), PeerId(id), names, *address, config.clone(), pool.clone()))
             };
             let members_by_id: Vec<_> = (0..).zip(&all).map(member).collect();
             let singleton = profile.hosts().contains(ServerAddress::Singleton).then(|| {
@@ -257,6 +259,7 @@ impl NodeBuilder {
 /// Starts what runs for as long as the node lives.
 fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
     shared.spawn(accept::listen(Arc::clone(shared)));
+    shared.spawn(metrics::run(Arc::clone(shared)));
     if let Some(singleton) = &shared.singleton {
         shared.spawn(Arc::clone(singleton).run());
     }

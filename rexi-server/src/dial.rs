@@ -11,6 +11,7 @@ use crate::connection;
 use crate::env::Random;
 use crate::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
 use crate::member::{Member, close};
+use crate::metrics;
 use crate::node::Shared;
 
 /// Runs for as long as the node lives.
@@ -43,6 +44,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
                 }
             }
             Err(error) => {
+                metrics::refused(&shared.name, &error);
                 let text = error.to_string();
                 member.note_error(text.clone());
                 let (node, peer, address) = (&shared.name, member.name(), member.address());

@@ -62,6 +62,24 @@ impl ConnectError {
         }
     }
 
+    /// Why, in a word.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Handshake(HandshakeError::Refused(_)) => "incompatible_release",
+            Self::Handshake(HandshakeError::NotAMember(_)) => "not_a_member",
+            Self::Handshake(HandshakeError::StaleIncarnation { .. }) => "stale_incarnation",
+            Self::Handshake(_) | Self::Duplicate => "tried_again",
+            Self::WrongCertificate(_) | Self::WrongNode { .. } => "wrong_name",
+            Self::Hello(_) | Self::Malformed(_) => "bad_hello",
+            Self::TimedOut(_) | Self::Connection(quinn::ConnectionError::TimedOut) => "timed_out",
+            // The codes of TLS alerts; among them all that concern certificates (RFC 9001 §4.8).
+            Self::Connection(quinn::ConnectionError::TransportError(error)) if is_tls(error.code) => "tls",
+            Self::Connection(quinn::ConnectionError::ConnectionClosed(closed)) if is_tls(closed.error_code) => "tls",
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(_)) => "refused_by_peer",
+            Self::Connect(_) | Self::Connection(_) => "unreachable",
+        }
+    }
+
     /// Whether this is the ordinary course of two nodes that dial each other, and no news.
     pub(crate) fn is_routine(&self) -> bool {
         match self {
@@ -79,6 +97,10 @@ impl ConnectError {
             _ => false,
         }
     }
+}
+
+fn is_tls(code: quinn::TransportErrorCode) -> bool {
+    (0x100..0x200).contains(&u64::from(code))
 }
 
 /// The dialing end: says hello first.

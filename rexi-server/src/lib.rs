@@ -53,6 +53,7 @@ mod registry;
 mod context;
 mod worker;
 mod failures;
+mod metrics;
 mod singleton;
 mod pool;
 mod rollout;
@@ -68,6 +69,8 @@ mod crypto;
 mod dev_certs;
 mod config;
 mod status;
+#[cfg(feature = "admin")]
+pub mod admin;
 mod error;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -88,6 +91,7 @@ pub use gather::{Gather, Gathered, Heard, Step};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use items::Items;
 pub use mailbox::{Event, Mailbox, MailboxHandle};
+pub use metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
 pub use node::Node;
 pub use quorum::{Quorum, QuorumError, Vote, VoteError};
 pub use registry::IntoEnding;

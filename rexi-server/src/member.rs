@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId, Phase,
-    Presence, Refusal, Server, Session,
+    Answer, BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId,
+    Phase, Presence, Refusal, Server, Session,
 };
 use tokio::sync::Notify;
 
 use crate::handshake::HANDSHAKE_LIMIT;
 use crate::mailbox::Inbox;
+use crate::metrics::PeerMetrics;
 use crate::node::Shared;
 use crate::pool::SharedPool;
 use crate::status::PeerStatus;
@@ -29,6 +30,7 @@ pub(crate) struct Member {
     /// Where to dial it; the node itself has none.
     address: Option<SocketAddr>,
     shared: Weak<Shared>,
+    pub(crate) metrics: PeerMetrics,
     state: Mutex<State>,
     /// There are bytes for the writer.
     pub(crate) writable: Notify,
@@ -54,13 +56,15 @@ struct State {
     release: Option<String>,
     last_error: Option<String>,
     refusal: Option<Refusal>,
+    /// What the peer's buffer held or had dropped after the last change.
+    waiting_or_dropped: u64,
 }
 
 impl Member {
     pub(crate) fn new(
         shared: Weak<Shared>,
         id: PeerId,
-        name: NodeName,
+        (node, name): (&NodeName, NodeName),
         address: Option<SocketAddr>,
         config: PeerConfig,
         pool: SharedPool,
@@ -74,9 +78,11 @@ impl Member {
             release: None,
             last_error: None,
             refusal: None,
+            waiting_or_dropped: 0,
         };
         Self {
             id,
+            metrics: PeerMetrics::new(node, &name),
             name,
             address,
             shared,
@@ -176,6 +182,7 @@ impl Member {
         (state.last_error, state.refusal, state.claimed, state.release) = (None, None, None, Some(release));
         let id = state.peer.handle_connected(now, session);
         self.settle(state);
+        self.metrics.connections.increment(1);
         self.presence_changed();
         Some(id)
     }
@@ -357,15 +364,22 @@ impl Member {
                 Output::Wake(job) => state.workers.wake(job),
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {
+                        self.metrics.singleton_requests.increment(1);
                         singleton.push(caller, request);
                     }
                 }
                 Output::Deliver(inbox, call, answer) => {
+                    if matches!(answer, Answer::Down(_)) {
+                        self.metrics.downs.increment(1);
+                    }
                     if !inbox.deliver(call, answer) {
                         state.peer.kill(&[call]);
                     }
                 }
-                Output::MonitorDown(inbox, monitor, reason) => inbox.deliver_down(monitor, reason),
+                Output::MonitorDown(inbox, monitor, reason) => {
+                    self.metrics.downs.increment(1);
+                    inbox.deliver_down(monitor, reason);
+                }
                 Output::Announced(incarnation, epoch, phase) => announced = Some((incarnation, epoch, phase)),
                 Output::Draining => tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving"),
                 Output::Unsupported(kind) => {
@@ -375,6 +389,12 @@ impl Member {
                 other => tracing::error!(node = %shared.name, peer = %self.name, ?other, "an output nobody handles"),
             }
         }
+        let waiting = state.peer.waiting_or_dropped();
+        // A change sends from the buffer or puts into it, not both.
+        if waiting > state.waiting_or_dropped {
+            self.metrics.buffered.increment(waiting - state.waiting_or_dropped);
+        }
+        state.waiting_or_dropped = waiting;
         if state.peer.wants_write() {
             self.writable.notify_one();
         }

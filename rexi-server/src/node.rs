@@ -293,7 +293,7 @@ impl Shared {
         self.rollout.lock().expect("nothing panics while it holds the rollout")
     }
 
-    fn status(&self) -> NodeStatus {
+    pub(crate) fn status(&self) -> NodeStatus {
         let peers: Vec<_> = self.members_by_id.iter().map(|member| member.status()).collect();
         let release = self.rollout().profile().release().clone();
         let of_singleton = self.singleton.as_ref().map(|singleton| singleton.streams());

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rexi_proto::{Ending, ExitReason, FunctionRow};
+use rexi_proto::{Ending, ExitReason, FunctionRow, NodeName};
 
 use crate::context::Context;
+use crate::metrics::FunctionMetrics;
 
 pub(crate) type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
 pub(crate) type Function = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
@@ -42,7 +43,15 @@ impl IntoEnding for () {
 /// A node's functions.
 #[derive(Default)]
 pub(crate) struct Registry {
-    functions: BTreeMap<Arc<str>, (Function, Option<FunctionRow>)>,
+    functions: BTreeMap<Arc<str>, Registered>,
+}
+
+/// A function, and what belongs to it.
+pub(crate) struct Registered {
+    pub(crate) function: Function,
+    row: Option<FunctionRow>,
+    /// From the node's start on.
+    metrics: Option<Arc<FunctionMetrics>>,
 }
 
 impl Registry {
@@ -70,16 +79,29 @@ impl Registry {
 
     /// Adds a function, with its row where it is typed. `false`: the name is taken.
     pub(crate) fn insert_boxed(&mut self, name: &str, function: Function, row: Option<FunctionRow>) -> bool {
-        self.functions.insert(name.into(), (function, row)).is_none()
+        self.functions.insert(name.into(), Registered { function, row, metrics: None }).is_none()
     }
 
-    pub(crate) fn find(&self, name: &str) -> Option<&Function> {
-        self.functions.get(name).map(|(function, _)| function)
+    /// Counts the functions' jobs from now on, as those of this node.
+    pub(crate) fn measure(&mut self, node: &NodeName) {
+        for (name, registered) in &mut self.functions {
+            registered.metrics = Some(Arc::new(FunctionMetrics::new(node, name)));
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Registered> {
+        self.functions.get(name)
     }
 
     /// All functions by name, with the rows of those that are typed.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, Option<&FunctionRow>)> {
-        self.functions.iter().map(|(name, (_, row))| (&**name, row.as_ref()))
+        self.functions.iter().map(|(name, registered)| (&**name, registered.row.as_ref()))
+    }
+}
+
+impl Registered {
+    pub(crate) fn metrics(&self) -> Arc<FunctionMetrics> {
+        Arc::clone(self.metrics.as_ref().expect("a node measures its functions before it takes a cast"))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutput, StreamTimeouts};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::node::Shared;
 use crate::pool::SharedPool;
@@ -79,7 +80,8 @@ impl Singleton {
             self.drain(shared, &mut guard, &mut started);
             drop(guard);
             // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
-            started.into_iter().for_each(|worker: Run| worker.spawn(shared));
+            let now = Instant::now();
+            started.into_iter().for_each(|worker: Run| worker.spawn(shared, now));
         }
         taken
     }

@@ -19,6 +19,7 @@ use tracing::Span;
 use crate::context::Context;
 use crate::failures::Origin;
 use crate::member::Member;
+use crate::metrics::FunctionMetrics;
 use crate::node::Shared;
 use crate::pool::SharedPool;
 use crate::registry::Work;
@@ -57,7 +58,7 @@ impl Workers {
         job: JobKey,
         cast: CastRequest,
     ) -> Option<Run> {
-        let function = shared.registry.find(&cast.function)?;
+        let registered = shared.registry.find(&cast.function)?;
         let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
         let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
         let deadline = time_left.map(|left| Instant::now() + left);
@@ -73,9 +74,10 @@ impl Workers {
             stream_window: window,
             stream_time_limit: time_limit,
         };
-        let work = Some(function(context, body));
+        let work = Some((registered.function)(context, body));
         self.running.insert(job.id, Worker { task: None, waker: None, cancellation: None });
-        Some(Run { owner, job, function: name, work, deadline, timer: None, span })
+        let metrics = registered.metrics();
+        Some(Run { owner, job, function: name, work, deadline, timer: None, started: None, ended: None, metrics, span })
     }
 
     pub(crate) fn has(&self, job: JobKey) -> bool {
@@ -189,35 +191,45 @@ pub(crate) struct Run {
     deadline: Option<Instant>,
     /// Made when it first has to wait.
     timer: Option<Pin<Box<Sleep>>>,
+    /// When it was first to be polled.
+    started: Option<Instant>,
+    ended: Option<Instant>,
+    metrics: Arc<FunctionMetrics>,
     span: Span,
 }
 
 /// Polls workers once, where their casts were read; those that have to wait go on as tasks. So do all that are left
 /// when this has taken too long, since the peer's next frames wait behind it.
 pub(crate) fn start_all(shared: &Shared, workers: Vec<Run>) {
-    let mut workers = workers.into_iter();
-    let Some(first) = workers.next() else { return };
-    let until = Instant::now() + FIRST_POLLS_LIMIT;
-    first.start(shared);
+    if workers.is_empty() {
+        return;
+    }
+    let mut now = Instant::now();
+    let until = now + FIRST_POLLS_LIMIT;
     for worker in workers {
-        if Instant::now() < until {
-            worker.start(shared);
+        if now < until {
+            now = worker.start(shared, now);
         } else {
-            worker.spawn(shared);
+            worker.spawn(shared, now);
         }
     }
 }
 
 impl Run {
-    fn start(mut self, shared: &Shared) {
+    /// Returns what time it is then: the clock is read once a worker, for its measure and for the limit of all.
+    fn start(mut self, shared: &Shared, now: Instant) -> Instant {
+        self.started = Some(now);
         // Nobody needs to be woken: whoever takes over polls again at once.
         if Pin::new(&mut self).poll(&mut task::Context::from_waker(Waker::noop())).is_pending() {
-            self.spawn(shared);
+            self.spawn(shared, now);
+            return Instant::now();
         }
+        self.ended.unwrap_or(now)
     }
 
     /// Goes on as a task, unless the job was killed before that.
-    pub(crate) fn spawn(self, shared: &Shared) {
+    pub(crate) fn spawn(mut self, shared: &Shared, now: Instant) {
+        self.started = Some(now);
         let (owner, job, mut run) = (self.owner.clone(), self.job, Some(self));
         owner.serve(|_, workers| workers.hand_over(job, || run.take().map(|run| shared.env.tasks().spawn_worker(run))));
         run.into_iter().for_each(Self::cancel);
@@ -238,7 +250,7 @@ impl Future for Run {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let Self { owner, job, function, work, deadline, timer, span } = &mut *self;
+        let Self { owner, job, function, work, deadline, timer, started, ended, metrics, span } = &mut *self;
         let _entered = span.enter();
         let polled = panic::catch_unwind(AssertUnwindSafe(|| {
             let ending = ready!(poll_within(work.as_mut(), *deadline, timer, cx));
@@ -253,6 +265,9 @@ impl Future for Run {
                 Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
             }
         };
+        let now = Instant::now();
+        *ended = Some(now);
+        metrics.ended(&ending, started.map_or(Duration::ZERO, |started| now - started));
         // Before its caller hears, who may then ask for it.
         if let Ending::Exit(reason) = &ending {
             owner.note_failure(*job, function, reason);
@@ -265,7 +280,9 @@ impl Future for Run {
 impl Drop for Run {
     fn drop(&mut self) {
         let _entered = self.span.enter();
-        self.work = None;
+        if self.work.take().is_some() {
+            self.metrics.killed();
+        }
     }
 }
 

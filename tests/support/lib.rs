@@ -3,6 +3,8 @@
 //! Ports are chosen by the system, certificates are made in memory, and every wait has a limit after which the test
 //! fails with what it waited for.
 
+mod exposition;
+mod http;
 mod log;
 mod modes;
 mod stranger;
@@ -18,6 +20,8 @@ use rexi_server::{
     Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, PeerStatus, Profile, ServerAddress, StartError,
 };
 
+pub use exposition::Exposition;
+pub use http::get;
 pub use log::Log;
 pub use modes::{MODES, Mode, Script, in_every_mode};
 pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello};

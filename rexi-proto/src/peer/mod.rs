@@ -321,6 +321,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
+    /// Frames that wait in the buffer and frames that it has dropped: what rises with each frame that has to wait.
+    pub fn waiting_or_dropped(&self) -> u64 {
+        self.link.buffered() as u64 + self.link.dropped()
+    }
+
     /// The calls that are open to the peer.
     pub fn open_calls(&self) -> impl Iterator<Item = CallRef> {
         self.calls.refs()

@@ -1,0 +1,96 @@
+//! The port for operators: what each path says in each state of a node, over real sockets.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rexi_server::admin::{self, AdminPort};
+use rexi_server::{Node, Phase, Request};
+use rexi_tests::{Cluster, Exposition, get, name, until, within};
+use serde_json::Value;
+
+async fn open(node: &Node) -> SocketAddr {
+    let port = AdminPort::open(node, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await;
+    port.expect("a free port on loopback").local_addr()
+}
+
+async fn codes(port: SocketAddr) -> [u16; 3] {
+    [get(port, "/livez").await.0, get(port, "/startupz").await.0, get(port, "/readyz").await.0]
+}
+
+#[tokio::test]
+async fn a_node_is_ready_once_it_has_met_its_members_whatever_their_phase() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let n1 = cluster.start("n1", "1.2");
+    let port = open(&n1).await;
+    assert_eq!(codes(port).await, [200, 503, 503]);
+    let (_, said) = get(port, "/readyz").await;
+    assert!(said.contains("[-] started: "), "{said}");
+
+    // n2 holds n1 back in its phase.
+    let n2 = cluster.start("n2", "1.1");
+    until("n2 to be met", &n1, |n1| n1.status().peers.iter().all(|peer| peer.last_error.is_none())).await;
+    within("n1 to be ready", n1.ready()).await;
+    n1.rollout().set_ceiling(Some(Phase::Introduce)).expect("release 1.2 may be there");
+    assert_eq!(codes(port).await, [200, 200, 200]);
+
+    // Nor does it matter that n2 goes away.
+    drop(n2);
+    until("n2 to be away", &n1, |n1| n1.status().peers.iter().any(|peer| peer.last_error.is_some())).await;
+    assert_eq!(codes(port).await, [200, 200, 200]);
+}
+
+#[tokio::test]
+async fn a_draining_node_lives_and_is_not_ready_and_its_port_closes_with_it() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let (n1, n2) = (cluster.start("n1", "2.0"), cluster.start("n2", "2.0"));
+    within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+    let port = open(&n2).await;
+    assert_eq!(codes(port).await, [200, 200, 200]);
+    let forever = n1.cast(&name("n2"), Request::new("forever", "")).expect("a member");
+    until("the job to run", &n2, |n2| n2.status().jobs == 1).await;
+    let leaving = tokio::spawn(n2.clone().shutdown(Duration::from_secs(60)));
+    until("n2 to drain", &n2, |n2| n2.status().draining).await;
+    let (ready, said) = get(port, "/readyz").await;
+    assert_eq!((codes(port).await, ready), ([200, 200, 503], 503));
+    assert!(said.contains("[-] admitting: "), "{said}");
+
+    drop(forever);
+    assert_eq!(within("n2 to have left", leaving).await.expect("no panic"), 0);
+    drop(n2);
+    let closed = async { while tokio::net::TcpStream::connect(port).await.is_ok() {} };
+    within("the port to be closed", closed).await;
+}
+
+#[tokio::test]
+async fn the_status_is_json_with_a_format_version() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let (n1, n2) = (cluster.start("n1", "1.2"), cluster.start("n2", "1.1"));
+    within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+    let (code, text) = get(open(&n1).await, "/status").await;
+    assert_eq!(code, 200);
+    let status: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(status["format_version"], admin::STATUS_FORMAT_VERSION);
+    assert_eq!((&status["node"], &status["release"]), (&"n1".into(), &"1.2.0".into()));
+    let peer = &status["peers"][1];
+    assert_eq!(
+        (&peer["name"], &peer["presence"], &peer["release"]),
+        (&"n2".into(), &"connected".into(), &"1.1.0".into())
+    );
+}
+
+#[tokio::test]
+async fn metrics_are_shown_where_there_is_a_recorder() {
+    let recorder = Box::leak(Box::new(admin::recorder().build_recorder()));
+    let _guard = metrics::set_default_local_recorder(recorder);
+    let cluster = Cluster::new(["n1", "n2"]);
+    let (n1, n2) = (cluster.start("n1", "2.0"), cluster.start("n2", "2.0"));
+    within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+    assert_eq!(get(open(&n1).await, "/metrics").await.0, 404);
+
+    within("the echo", n2.call(&name("n1"), Request::new("echo", "x"))).await.expect("an echo");
+    let port = AdminPort::open(&n1, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Some(recorder.handle())).await;
+    let (code, text) = get(port.expect("a free port").local_addr(), "/metrics").await;
+    let scrape = Exposition::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+    let echoes = scrape.value("rexi_jobs_total{node=\"n1\",function=\"echo\",outcome=\"replied\"}");
+    assert_eq!((code, echoes), (200, Some(1.0)));
+}

@@ -1,0 +1,119 @@
+//! What a node counts, as a recorder of the process hears it.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use rexi_server::{METRICS, Request, ServerAddress, admin};
+use rexi_tests::{Exposition, MODES, idle, in_every_mode, name, pass, peer, until, within};
+
+/// A recorder for the nodes that this thread starts for as long as the guard lives.
+struct Recorder {
+    handle: PrometheusHandle,
+    _guard: metrics::LocalRecorderGuard<'static>,
+}
+
+fn record() -> Recorder {
+    let recorder = Box::leak(Box::new(admin::recorder().build_recorder()));
+    Recorder { handle: recorder.handle(), _guard: metrics::set_default_local_recorder(recorder) }
+}
+
+impl Recorder {
+    /// What a scrape shows once the status has been told again.
+    async fn scrape(&self) -> Exposition {
+        pass(Duration::from_secs(6)).await;
+        let text = self.handle.render();
+        Exposition::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_are_counted_by_function_and_outcome_in_every_mode() {
+    in_every_mode(async |mode| {
+        let recorder = record();
+        let (n1, n2) = mode.pair(|node| node).await;
+        for _ in 0..5 {
+            within("the echo", n1.call(&name("n2"), Request::new("echo", "x"))).await.expect("an echo");
+        }
+        for function in ["fail", "fail", "panic"] {
+            within("the failure", n1.call(&name("n2"), Request::new(function, "x"))).await.expect_err("a failure");
+        }
+        let limited = Request::new("forever", "").time_limit(Duration::from_secs(1));
+        within("the limit", n1.call(&name("n2"), limited)).await.expect_err("too late");
+        let forever = n1.cast(&name("n2"), Request::new("forever", "")).expect("a member");
+        until("the job to run", &n2, |n2| n2.status().jobs == 1).await;
+        drop(forever);
+        idle(&[n1.clone(), n2.clone()]).await;
+
+        let scrape = recorder.scrape().await;
+        let jobs = |function: &str, outcome: &str| {
+            let of = format!("node=\"n2\",function=\"{function}\",outcome=\"{outcome}\"");
+            scrape.value(&format!("rexi_jobs_total{{{of}}}"))
+        };
+        assert_eq!(jobs("echo", "replied"), Some(5.0));
+        assert_eq!(jobs("fail", "failed"), Some(2.0));
+        assert_eq!(jobs("panic", "panicked"), Some(1.0));
+        assert_eq!((jobs("forever", "timed_out"), jobs("forever", "killed")), (Some(1.0), Some(1.0)));
+        let ended = scrape.value("rexi_job_duration_seconds_count{node=\"n2\",function=\"echo\"}");
+        assert_eq!(ended, Some(5.0));
+        assert_eq!(scrape.value("rexi_jobs{node=\"n2\"}"), Some(0.0));
+
+        let to_singleton = scrape.value("rexi_singleton_requests_total{node=\"n2\",peer=\"n1\"}");
+        assert_eq!(to_singleton.is_some_and(|count| count >= 10.0), mode.server == ServerAddress::Singleton);
+        let phase = format!("rexi_phase{{node=\"n1\",phase=\"{}\"}}", mode.profile().highest());
+        assert_eq!((scrape.value(&phase), scrape.sum("rexi_phase", "node=\"n1\"")), (Some(1.0), 1.0));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_that_is_documented_is_shown_and_no_other() {
+    let recorder = record();
+    let cluster = MODES[2].cluster(["n1", "n2"], |node, _| node).await;
+    // Refuses the old release, so that there is a refusal to count.
+    cluster.crash("n2");
+    let (n1, [old, ..]) = (cluster.node("n1"), rexi_server::Profile::train());
+    cluster.start("n2", &old).expect("it starts");
+    until("the refusal", &n1, |n1| peer(n1, "n2").refusal.is_some()).await;
+
+    let scrape = recorder.scrape().await;
+    let shown: Vec<_> = scrape.kinds.keys().map(String::as_str).collect();
+    let mut documented: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+    documented.sort_unstable();
+    assert_eq!(shown, documented);
+    for metric in METRICS {
+        assert_eq!(scrape.kinds[metric.name], format!("{:?}", metric.kind).to_lowercase(), "{}", metric.name);
+        let of_metric = |series: &&String| series.starts_with(metric.name);
+        let series = scrape.samples.keys().find(of_metric).expect("a series");
+        for label in metric.labels {
+            assert!(series.contains(&format!("{label}=\"")), "{series} has no {label}");
+        }
+    }
+    assert!(scrape.sum("rexi_handshakes_refused_total", "reason=\"incompatible_release\"") > 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_for_a_peer_that_is_away_are_counted_as_buffered_and_dropped_and_its_end_as_downs() {
+    let recorder = record();
+    let cluster = MODES[3].cluster(["n1", "n2"], |node, _| {
+        let limits = rexi_server::Limits { buffered_frames_max: 3, ..rexi_server::Limits::default() };
+        node.limits(limits)
+    });
+    let cluster = cluster.await;
+    let n1 = cluster.node("n1");
+    cluster.crash("n2");
+    until("n2 to be away", &n1, |n1| peer(n1, "n2").presence == rexi_server::PeerPresence::Away).await;
+    let mut mailbox = n1.mailbox();
+    mailbox.monitor(&name("n2")).expect("a member");
+    let calls = (0..5).map(|_| mailbox.cast(&name("n2"), Request::new("echo", "x")).expect("a member"));
+    assert_eq!(calls.count(), 5);
+    // Two calls dropped, three calls and a monitor told that it is down.
+    for _ in 0..6 {
+        within("an answer", mailbox.recv()).await;
+    }
+    let scrape = recorder.scrape().await;
+    let of_n2 = |metric: &str| scrape.value(&format!("{metric}{{node=\"n1\",peer=\"n2\"}}"));
+    assert_eq!(of_n2("rexi_buffered_frames_total"), Some(5.0));
+    assert_eq!(of_n2("rexi_dropped_frames_total"), Some(2.0));
+    assert_eq!(of_n2("rexi_downs_total"), Some(4.0));
+    assert_eq!((of_n2("rexi_buffered_frames"), of_n2("rexi_peer_connected")), (Some(0.0), Some(0.0)));
+}
