@@ -24,6 +24,7 @@ mod name;
 mod version;
 mod phase;
 mod release;
+mod trace;
 mod message;
 mod caller;
 mod link;
@@ -62,5 +63,6 @@ pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
 #[cfg(feature = "schema")]
 pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
 pub use server::{Caller, CastRequest, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
+pub use trace::TraceError;
 pub use version::{VersionRange, WireVersion};
 pub use wire::{LENGTH_BYTES, decode, decode_by, encode, encode_by};

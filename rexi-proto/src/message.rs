@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{Phase, ServerAddress};
+pub use crate::trace::Trace;
 
 /// What one node says to another on the ordered lane.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -169,17 +170,6 @@ pub enum Body {
 /// A sender's number for a payload on a QUIC stream of its own, unique within a connection and direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BulkId(pub u64);
-
-/// W3C trace context: <https://www.w3.org/TR/trace-context/>.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Trace {
-    /// Trace id.
-    pub trace_id: u128,
-    /// The caller's span id.
-    pub span_id: u64,
-    /// Flags; bit 0 means sampled.
-    pub flags: u8,
-}
 
 /// Why a job ended without a (further) reply.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -38,6 +38,7 @@ pub mod typed;
 mod shape;
 mod bounded;
 mod request;
+mod trace;
 mod mailbox;
 mod single;
 mod call;
@@ -99,7 +100,8 @@ pub use request::Request;
 pub use rexi_proto::{
     Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
     LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
-    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Total, Trace, UnknownPhase, VersionRange, WireVersion,
+    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Total, Trace, TraceError, UnknownPhase, VersionRange,
+    WireVersion,
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};

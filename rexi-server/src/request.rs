@@ -8,6 +8,7 @@ use rexi_proto::{CallRef, CastRequest, FunctionRow, Release, Trace};
 
 use crate::error::SendError;
 use crate::function::{Function, Payload, StreamFunction};
+use crate::trace;
 use crate::typed::{self, PayloadError};
 
 /// A request to run a function on another node.
@@ -61,7 +62,8 @@ impl Request {
         self
     }
 
-    /// The W3C trace context of the caller; default: none.
+    /// The W3C trace context of the caller. Default: that of the current span, with the feature `opentelemetry`; none
+    /// without it.
     #[must_use]
     pub fn trace(mut self, trace: Trace) -> Self {
         self.trace = Some(Box::new(trace));
@@ -78,6 +80,7 @@ impl Request {
         if let Some(row) = row.filter(|row| !row.emitted(own)) {
             return Err(SendError::NotEmitted { row: Box::new(row), release: own });
         }
+        let trace = trace.or_else(trace::current);
         match body {
             Ok(body) => Ok(CastRequest { call, function, time_left: time_limit, nonce, trace, body }),
             Err(problem) => Err(SendError::NotEncoded { function, problem }),

@@ -24,6 +24,7 @@ use crate::node::Shared;
 use crate::pool::SharedPool;
 use crate::registry::Work;
 use crate::singleton::Singleton;
+use crate::trace;
 
 /// The server that a worker answers to.
 #[derive(Clone, Debug)]
@@ -61,6 +62,9 @@ impl Workers {
         let registered = shared.registry.find(&cast.function)?;
         let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
         let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
+        if let Some(trace) = &trace {
+            trace::join(&span, trace);
+        }
         let deadline = time_left.map(|left| Instant::now() + left);
         let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
         let context = Context {
