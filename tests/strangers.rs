@@ -149,7 +149,7 @@ async fn a_certificate_that_names_another_node_is_refused() {
     let stranger = scene.member();
     let said = [encoded(&hello("n2")), cast_of_witness(1)].concat();
     let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
-    assert_eq!(lane.closed().await.0, CloseCode::NotTrusted.code().into());
+    assert_eq!(lane.closed().await.0, u64::from(CloseCode::NotTrusted.code()));
     scene.refused(&stranger, "the certificate does not name n2").await;
     assert_eq!(peer(&scene.n1, "n2").presence, PeerPresence::Connected);
     scene.ends_well().await;
@@ -161,7 +161,7 @@ async fn a_node_that_is_no_member_is_refused() {
     let stranger = Stranger::member(scene.cluster.authority(), "n9");
     let said = [encoded(&hello("n9")), cast_of_witness(1)].concat();
     let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
-    assert_eq!(lane.closed().await.0, CloseCode::NotTrusted.code().into());
+    assert_eq!(lane.closed().await.0, u64::from(CloseCode::NotTrusted.code()));
     scene.refused(&stranger, "n9 is no member of this cluster").await;
     scene.ends_well().await;
 }
@@ -179,7 +179,7 @@ async fn a_first_frame_that_is_no_hello_is_refused() {
         let stranger = scene.member();
         let said = [said, cast_of_witness(2)].concat();
         let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
-        assert_eq!(lane.closed().await.0, CloseCode::BadHandshake.code().into());
+        assert_eq!(lane.closed().await.0, u64::from(CloseCode::BadHandshake.code()));
         scene.refused(&stranger, reason).await;
         scene.ends_well().await;
     }
@@ -191,7 +191,7 @@ async fn a_hello_that_is_cut_off_is_refused() {
     let stranger = scene.member();
     let mut lane = stranger.open(scene.cluster.address("n1"), "n1", &encoded(&hello("n3"))[..20]).await;
     lane.send.finish().expect("open until now");
-    assert_eq!(lane.closed().await.0, CloseCode::BadHandshake.code().into());
+    assert_eq!(lane.closed().await.0, u64::from(CloseCode::BadHandshake.code()));
     scene.refused(&stranger, "the hello did not come").await;
     scene.ends_well().await;
 }
@@ -239,7 +239,7 @@ async fn a_frame_that_breaks_the_format_ends_the_connection() {
         let mut lane = stranger.shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
         lane.say(&[said, cast_of_witness(i as u64)].concat()).await;
         let (code, told) = lane.closed().await;
-        assert_eq!((code, told.contains(reason)), (CloseCode::BadFrame.code().into(), true), "{told}");
+        assert_eq!((code, told.contains(reason)), (u64::from(CloseCode::BadFrame.code()), true), "{told}");
         scene.refused(&stranger, reason).await;
         until("n3 to be away", &scene.n1, |n1| peer(n1, "n3").presence == PeerPresence::Away).await;
     }
@@ -275,7 +275,7 @@ async fn an_earlier_life_of_a_member_is_refused() {
     let lane = stranger.shake_hands(address, "n1", &later).await;
     let earlier = scene.member();
     let refused = earlier.open(address, "n1", &[encoded(&hello("n3")), cast_of_witness(1)].concat()).await;
-    assert_eq!(refused.closed().await.0, CloseCode::NotTrusted.code().into());
+    assert_eq!(refused.closed().await.0, u64::from(CloseCode::NotTrusted.code()));
     scene.refused(&earlier, "is it running twice").await;
     assert_eq!(peer(&scene.n1, "n3").presence, PeerPresence::Connected);
     drop(lane);

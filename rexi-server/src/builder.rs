@@ -68,8 +68,8 @@ impl NodeBuilder {
         }
     }
 
-    /// Describes the node of a configuration: its name, release, address, members, ceiling and phase file. Functions
-    /// and limits are added in code. Reads the identity's files, so it blocks for a moment.
+    /// Describes the node of a configuration: its name, release, address, members, ceiling, phase file and limits.
+    /// Functions are added in code. Reads the identity's files, so it blocks for a moment.
     ///
     /// # Errors
     /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are no
@@ -84,6 +84,7 @@ impl NodeBuilder {
             rollout = rollout.source(PhaseFile(file.to_owned()));
         }
         let builder = Self::new(config.name().clone(), config.profile(), identity).listen(config.listen());
+        let builder = builder.limits(config.limits().clone());
         let peers = config.peers();
         Ok(peers.fold(builder, |builder, (name, address)| builder.peer(name.clone(), address)).rollout(rollout))
     }

@@ -1,4 +1,4 @@
-//! A node's configuration: a TOML file, and three environment variables that override it.
+//! A node's configuration: a TOML file, and environment variables that override it key by key.
 //!
 //! In goes text; out comes a [`Config`] whose parts agree with each other, or a [`ConfigError`] that says where what is
 //! wrong and what is allowed. Nothing unknown is skipped: a misspelt ceiling that is skipped is a node in the wrong
@@ -6,38 +6,32 @@
 
 mod document;
 mod error;
+mod keys;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rexi_proto::{NodeName, Phase, Profile};
+use rexi_proto::{Limits, NodeName, Phase, Profile};
 
-use self::document::{Document, Given};
+use self::document::{Document, Given, Overrides, environment};
 pub use self::error::{ConfigError, Place};
+use self::keys::set_limit;
+pub use self::keys::{CONFIG_KEYS, ConfigKey};
 use crate::identity::{Identity, IdentityError, read_bounded};
 use crate::rollout::feature_phase;
 
 /// The configuration of a node.
 ///
-/// | key | value | default |
-/// |---|---|---|
-/// | `name` | the node's name, which its certificate must list | none, required |
-/// | `listen` | IP address and UDP port to serve at; port 0 lets the system choose | none, required |
-/// | `release` | the release that the node runs: `"1.0"`, `"1.1"`, `"1.2"` or `"2.0"` | see below |
-/// | `identity.ca` | PEM file: certificates of the authorities that peers are believed on | required in `[identity]` |
-/// | `identity.cert` | PEM file: the node's certificate, then its intermediates | required in `[identity]` |
-/// | `identity.key` | PEM file: the certificate's private key | required in `[identity]` |
-/// | `peers.<name>` | IP address and UDP port of a member; the node itself may be there | no peers |
-/// | `rollout.ceiling` | the highest phase that the node may be in, one that its release allows | no ceiling |
-/// | `rollout.file` | file that holds such a ceiling, read again while the node runs | no file |
+/// [`CONFIG_KEYS`] has every key with its variable, unit and default, and `docs/configuration.md` shows them. In short:
+/// `name`, `listen`, `release`; the tables `identity`, `peers`, `rollout`, `admin`, `drain` and `limits`.
 ///
-/// A release may have a patch number. Without one the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2,
-/// `phase-introduce` 1.1, none 1.0. Files are relative to the directory of the configuration file. All values are
-/// strings. The environment overrides: `REXI_NAME` the name, `REXI_LISTEN` the address, `REXI_PHASE` the ceiling. The
-/// `[identity]` table may be left out, for a node that gets its identity in code.
+/// Without a release the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none
+/// 1.0. Files are relative to the directory of the configuration file. Numbers are written without quotes, all else is
+/// a string. The `[identity]` table may be left out, for a node that gets its identity in code.
 ///
 /// ```
 /// let mut config = rexi_server::Config::from_toml(
@@ -76,6 +70,20 @@ pub struct Config {
     peers: BTreeMap<NodeName, SocketAddr>,
     ceiling: Option<Phase>,
     phase_file: Option<PathBuf>,
+    admin: Option<SocketAddr>,
+    drain_limit: Duration,
+    limits: Limits,
+    source: Arc<Source>,
+    overrides: Overrides,
+}
+
+/// What a configuration is read from, and read again with what the environment overrides.
+#[derive(Debug, PartialEq, Eq)]
+struct Source {
+    text: String,
+    origin: String,
+    /// Paths are relative to it.
+    dir: PathBuf,
 }
 
 /// The PEM files of a node's identity, see [`Identity::from_pem_files`].
@@ -98,7 +106,8 @@ impl Config {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let text = read_text(path, CONFIG_FILE_BYTES_MAX).map_err(unreadable(path))?;
-        Self::parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")))
+        let (origin, dir) = (path.display().to_string(), path.parent().unwrap_or(Path::new("")).to_owned());
+        Self::parse(&Arc::new(Source { text, origin, dir }), &Overrides::new())
     }
 
     /// Takes a configuration text; `origin` stands for it in errors. Paths in it are relative to the working directory.
@@ -106,29 +115,25 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], the first one found.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
-        Self::parse(text, origin, Path::new(""))
+        let source = Source { text: text.to_owned(), origin: origin.to_owned(), dir: PathBuf::new() };
+        Self::parse(&Arc::new(source), &Overrides::new())
     }
 
-    /// Overrides the name, the address and the ceiling by `REXI_NAME`, `REXI_LISTEN` and `REXI_PHASE`, which `get`
-    /// looks up. A variable that is set to nothing is refused like any other value that is none.
+    /// Overrides keys by the variables of [`CONFIG_KEYS`], which `get` looks up: `REXI_LIMITS_JOBS_MAX` is `jobs_max`
+    /// of `[limits]`, `REXI_PHASE` the ceiling, and `REXI_PEERS` a list `n1=127.0.0.1:4001,n2=…` in the place of the
+    /// table. A variable that is set to nothing is refused like any other value that is none. Variables that are no
+    /// key's are passed over, since an orchestrator sets such of its own.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found; the configuration is then as before.
     pub fn apply_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
-        let place = Place { origin: "environment".to_owned(), line: None };
-        let given = |key: &str| get(key).map(|value| Given { key: key.to_owned(), value, place: place.clone() });
-        let mut changed = self.clone();
-        if let Some(name) = given(ENV_NAME) {
-            changed.name = name.node_name()?;
+        let mut overrides = self.overrides.clone();
+        for variable in CONFIG_KEYS.iter().map(ConfigKey::variable) {
+            if let Some(value) = get(&variable) {
+                overrides.insert(variable, value);
+            }
         }
-        if let Some(listen) = given(ENV_LISTEN) {
-            changed.listen = listen.address()?;
-        }
-        changed.refuse_own_address(&place)?;
-        if let Some(phase) = given(ENV_PHASE) {
-            changed.ceiling = Some(phase.phase(&self.profile)?);
-        }
-        *self = changed;
+        *self = Self::parse(&self.source, &overrides)?;
         Ok(())
     }
 
@@ -167,6 +172,21 @@ impl Config {
         self.phase_file.as_deref()
     }
 
+    /// Where to open the port for operators, with the feature `admin`.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// How long jobs may go on when the node leaves: what to give [`Node::shutdown`](crate::Node::shutdown).
+    pub fn drain_limit(&self) -> Duration {
+        self.drain_limit
+    }
+
+    /// Every bound.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Reads the node's identity and checks that its peers would accept it now. `None` where no files are configured.
     /// Blocks while it reads.
     ///
@@ -194,8 +214,9 @@ impl Config {
         Given { key: "phase".to_owned(), value, place }.phase(&self.profile).map(Some)
     }
 
-    fn parse(text: &str, origin: &str, dir: &Path) -> Result<Self, ConfigError> {
-        let document = Document::parse(text, origin)?;
+    fn parse(source: &Arc<Source>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let Source { text, origin, dir } = &**source;
+        let document = Document::parse(text, origin, overrides)?;
         let profile = match document.string("", "release")? {
             Some(release) => release.profile()?,
             None => default_profile(),
@@ -208,6 +229,8 @@ impl Config {
         let name = document.required("", "name", "the node's name, such as \"n1\"")?;
         let listen = document.required("", "listen", "an address such as \"127.0.0.1:4001\"")?;
         let ceiling = document.string("rollout", "ceiling")?;
+        let admin = document.string("admin", "listen")?;
+        let drain_limit = document.number("drain", "limit_ms")?;
         let config = Self {
             name: name.node_name()?,
             listen: listen.address()?,
@@ -215,9 +238,15 @@ impl Config {
             peers: peers(&document)?,
             ceiling: ceiling.map(|phase| phase.phase(&profile)).transpose()?,
             phase_file: document.string("rollout", "file")?.map(|path| dir.join(path.value)),
+            admin: admin.map(|address| address.address()).transpose()?,
+            drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,
+            limits: limits(&document, origin)?,
             profile,
+            source: Arc::clone(source),
+            overrides: overrides.clone(),
         };
-        config.refuse_own_address(&listen.place)?;
+        let of_environment = name.place == environment();
+        config.refuse_own_address(if of_environment { &name.place } else { &listen.place })?;
         Ok(config)
     }
 
@@ -250,6 +279,18 @@ fn peers(document: &Document<'_>) -> Result<BTreeMap<NodeName, SocketAddr>, Conf
     Ok(peers)
 }
 
+fn limits(document: &Document<'_>, origin: &str) -> Result<Limits, ConfigError> {
+    let mut limits = Limits::default();
+    for known in CONFIG_KEYS.iter().filter(|known| known.table == "limits") {
+        if let Some(given) = document.number("limits", known.key)? {
+            set_limit(&mut limits, known.key, &given)?;
+        }
+    }
+    let place = Place { origin: origin.to_owned(), line: None };
+    limits.check().map_err(|reason| ConfigError::Limits { place, reason })?;
+    Ok(limits)
+}
+
 /// A file of at most so many bytes, as text.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     let bytes = read_bounded(path, bytes_max)?;
@@ -272,9 +313,8 @@ pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The most that is read of a phase file, in bytes.
 pub const PHASE_FILE_BYTES_MAX: u64 = 1024;
 
-const ENV_NAME: &str = "REXI_NAME";
-const ENV_LISTEN: &str = "REXI_LISTEN";
-const ENV_PHASE: &str = "REXI_PHASE";
+/// How long jobs may go on when the node leaves, if nothing is configured.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

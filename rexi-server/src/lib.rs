@@ -79,7 +79,9 @@ pub mod testing;
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;
 pub use call::Call;
-pub use config::{CONFIG_FILE_BYTES_MAX, Config, ConfigError, IdentityFiles, PHASE_FILE_BYTES_MAX, Place};
+pub use config::{
+    CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, IdentityFiles, PHASE_FILE_BYTES_MAX, Place,
+};
 pub use context::Context;
 pub use crypto::QuicCrypto;
 #[cfg(feature = "dev-certs")]

@@ -1,9 +1,12 @@
 //! The TOML text of a configuration: which keys there are, and values with the place they stand at.
 //!
-//! In goes the text; out come [`Given`] values, each still a string, once all keys are known ones.
+//! In go the text and what the environment overrides; out come [`Given`] values, each still a string, once all keys
+//! are known ones.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::time::Duration;
 
 use rexi_proto::{NodeName, Phase, Profile};
 use semver::Version;
@@ -11,12 +14,17 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
+use super::keys::{CONFIG_KEYS, keys_of, tables};
 
 /// A parsed text that has no unknown key.
 pub(super) struct Document<'a> {
     source: Source<'a>,
     root: DeTable<'a>,
+    overrides: &'a Overrides,
 }
+
+/// Variables of the environment that were set, by name.
+pub(super) type Overrides = BTreeMap<String, String>;
 
 /// A value as somebody wrote it.
 pub(super) struct Given {
@@ -32,27 +40,54 @@ struct Source<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn parse(text: &'a str, origin: &'a str) -> Result<Self, ConfigError> {
+    pub(super) fn parse(text: &'a str, origin: &'a str, overrides: &'a Overrides) -> Result<Self, ConfigError> {
         let source = Source { text, origin };
         let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             place: source.place(error.span()),
             // The parser's words may take two lines; an error of ours is one.
             reason: error.message().replace('\n', "; "),
         })?;
-        let document = Self { source, root: root.into_inner() };
+        let document = Self { source, root: root.into_inner(), overrides };
         document.refuse_unknown_keys()?;
         Ok(document)
     }
 
-    /// Whether the table, which may be empty, is there.
+    /// Whether the table, which may be empty, is there, or one of its keys in the environment.
     pub(super) fn has_table(&self, table: &str) -> bool {
-        self.root.contains_key(table)
+        let mut of_table = CONFIG_KEYS.iter().filter(|known| known.table == table);
+        self.root.contains_key(table) || of_table.any(|known| self.overrides.contains_key(&known.variable()))
     }
 
     /// The string at `key` of `table`; the table `""` is the root.
     pub(super) fn string(&self, table: &'static str, key: &str) -> Result<Option<Given>, ConfigError> {
+        if let Some(given) = self.overriding(table, key) {
+            return Ok(Some(given));
+        }
         let Some(value) = self.table(table)?.and_then(|entries| entries.get(key)) else { return Ok(None) };
         self.given(dotted(table, key), value, "a string in quotes").map(Some)
+    }
+
+    /// The whole number at `key` of `table`, as its text.
+    pub(super) fn number(&self, table: &'static str, key: &str) -> Result<Option<Given>, ConfigError> {
+        if let Some(given) = self.overriding(table, key) {
+            return Ok(Some(given));
+        }
+        let Some(value) = self.table(table)?.and_then(|entries| entries.get(key)) else { return Ok(None) };
+        match value.get_ref().as_integer() {
+            Some(number) if number.radix() == 10 => {
+                let (value, place) = (number.as_str().to_owned(), self.source.place(Some(value.span())));
+                Ok(Some(Given { key: dotted(table, key), value, place }))
+            }
+            _ => Err(self.wrong_type(dotted(table, key), value, "a whole number in decimal digits, without quotes")),
+        }
+    }
+
+    /// What the environment has for the key.
+    fn overriding(&self, table: &str, key: &str) -> Option<Given> {
+        let known = CONFIG_KEYS.iter().find(|known| known.table == table && known.key == key)?;
+        let key = known.variable();
+        let value = self.overrides.get(&key)?.clone();
+        Some(Given { key, value, place: environment() })
     }
 
     /// As [`Document::string`], but refuses its absence and says what is `wanted`.
@@ -66,6 +101,9 @@ impl<'a> Document<'a> {
 
     /// Names and addresses of the table `peers`, in the order of the text.
     pub(super) fn peers(&self) -> Result<Vec<(Given, Given)>, ConfigError> {
+        if let Some(given) = self.overriding("peers", "<name>") {
+            return given.peers();
+        }
         let Some(table) = self.table("peers")? else { return Ok(Vec::new()) };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
@@ -80,7 +118,8 @@ impl<'a> Document<'a> {
     }
 
     fn refuse_unknown_keys(&self) -> Result<(), ConfigError> {
-        for (table, allowed) in KNOWN_KEYS {
+        for table in tables().into_iter().filter(|table| *table != "peers") {
+            let allowed = keys_of(table);
             let Some(entries) = self.table(table)? else { continue };
             let unknown = entries.keys().filter(|key| !allowed.contains(&AsRef::<str>::as_ref(key.get_ref())));
             if let Some(key) = unknown.min_by_key(|key| key.span().start) {
@@ -120,6 +159,33 @@ impl<'a> Document<'a> {
 }
 
 impl Given {
+    /// Names and addresses of a list such as `n1=127.0.0.1:4001,n2=127.0.0.1:4002`.
+    fn peers(&self) -> Result<Vec<(Self, Self)>, ConfigError> {
+        let entries = self.value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let part = |value: &str| Self { key: self.key.clone(), value: value.to_owned(), place: self.place.clone() };
+        let peer = |entry: &str| match entry.split_once('=') {
+            Some((name, address)) => Ok((part(name.trim()), part(address.trim()))),
+            None => Err(part(entry).bad_address("name=address, joined by commas")),
+        };
+        entries.map(peer).collect()
+    }
+
+    /// A whole number that the key's type holds.
+    pub(super) fn whole<T: TryFrom<u64>>(&self) -> Result<T, ConfigError> {
+        // TOML lets digits be grouped.
+        let number = self.value.replace('_', "").parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| ConfigError::BadNumber {
+            place: self.place.clone(),
+            key: self.key.clone(),
+            value: shown(&self.value),
+        })
+    }
+
+    /// A time in whole milliseconds.
+    pub(super) fn millis(&self) -> Result<Duration, ConfigError> {
+        self.whole().map(Duration::from_millis)
+    }
+
     pub(super) fn node_name(&self) -> Result<NodeName, ConfigError> {
         NodeName::new(&self.value).map_err(|reason| ConfigError::BadName {
             place: self.place.clone(),
@@ -186,11 +252,16 @@ impl Source<'_> {
 /// The key of the table that differs from `key` in the fewest letters; or one of another table, where `key` is that one
 /// but for a letter, so was put into the wrong table.
 fn nearest_key(table: &str, key: &str) -> String {
-    let known = KNOWN_KEYS.iter().flat_map(|(of, keys)| keys.iter().map(|known| (*of, *known)));
+    let known = tables().into_iter().flat_map(|of| keys_of(of).into_iter().map(move |known| (of, known)));
+    let known = known.filter(|&(of, _)| of != "peers");
     let differing = known.map(|(of, known)| (strsim::damerau_levenshtein(key, known), of, known));
     let nearest =
         differing.filter(|&(letters, of, _)| of == table || letters <= 1).min_by_key(|&(letters, ..)| letters);
     nearest.map(|(_, of, known)| dotted(of, known)).expect("each table has known keys")
+}
+
+pub(super) fn environment() -> Place {
+    Place { origin: "environment".to_owned(), line: None }
 }
 
 fn dotted(table: &str, key: &str) -> String {
@@ -205,10 +276,3 @@ fn shown(text: &str) -> String {
         None => text.to_owned(),
     }
 }
-
-/// Every table, with its keys. The keys of `peers` are names.
-const KNOWN_KEYS: [(&str, &[&str]); 3] = [
-    ("", &["name", "listen", "release", "identity", "peers", "rollout"]),
-    ("identity", &["ca", "cert", "key"]),
-    ("rollout", &["ceiling", "file"]),
-];

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use rexi_proto::{NodeName, NodeNameError, Phase, Profile};
+use rexi_proto::{LimitsError, NodeName, NodeNameError, Phase, Profile};
 use semver::Version;
 use thiserror::Error;
 
@@ -52,7 +52,7 @@ pub enum ConfigError {
         /// The known key that differs least from it, with its table.
         nearest: String,
         /// The keys of the table.
-        allowed: &'static [&'static str],
+        allowed: Vec<&'static str>,
     },
     /// A key that is needed is not there.
     #[error("{place}: no key `{key}`; set it to {wanted}")]
@@ -75,6 +75,24 @@ pub enum ConfigError {
         wanted: &'static str,
         /// The type found, in TOML's words.
         found: &'static str,
+    },
+    /// A text is no number, or none that the key can hold.
+    #[error("{place}: {key} = {value} is no number that the key can hold; give a whole one, from 0 on")]
+    BadNumber {
+        /// Where.
+        place: Place,
+        /// The key, with its table.
+        key: String,
+        /// What was given.
+        value: String,
+    },
+    /// The limits contradict each other.
+    #[error("{place}: limits: {reason}")]
+    Limits {
+        /// Where.
+        place: Place,
+        /// Which two.
+        reason: LimitsError,
     },
     /// A text is no node name.
     #[error("{place}: `{key}`: {reason}")]

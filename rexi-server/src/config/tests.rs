@@ -73,6 +73,8 @@ fn what_is_left_out_has_its_default() {
     let config = config(HEAD);
     assert_eq!(config.profile(), default_profile());
     assert_eq!((config.peers().count(), config.ceiling(), config.phase_file()), (0, None, None));
+    assert_eq!((config.limits(), config.admin()), (&Limits::default(), None));
+    assert_eq!(config.drain_limit(), Duration::from_secs(30));
     assert!(config.identity_files().is_none());
     assert!(config.load_identity().expect("nothing to load").is_none());
     assert_eq!(config.read_phase_file().expect("nothing to read"), None);
@@ -82,10 +84,10 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
-    let top = "allowed here: name, listen, release, identity, peers, rollout";
+    let top = "allowed here: name, listen, release, identity, peers, rollout, admin, drain, limits";
     refused(&format!("{HEAD}relase = \"1.1\"\n"), &["node.toml:3: unknown key `relase`", "is `release`", top]);
     refused(&format!("{HEAD}[peer]\nn2 = \"127.0.0.1:4002\"\n"), &["node.toml:3", "`peer`", "is `peers`", top]);
-    refused(&format!("{HEAD}limits.frame = 3\n"), &["unknown key `limits`", top]);
+    refused(&format!("{HEAD}limits.jobs = 3\n"), &["unknown key `limits.jobs`", "is `limits.jobs_max`"]);
     // Known, but in another table.
     refused(&format!("ceiling = \"switch\"\n{HEAD}"), &["node.toml:1: unknown key `ceiling`", "is `rollout.ceiling`"]);
     refused(&format!("{HEAD}ceilng = \"switch\"\n"), &["unknown key `ceilng`", "is `rollout.ceiling`"]);
@@ -101,7 +103,7 @@ fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
     );
     // The first of several is named, and unknown keys go before bad values.
     let error = refused(&format!("{HEAD}release = \"9\"\nzzz = 1\naaa = 2\n"), &["`zzz`"]);
-    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 6));
+    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 9));
 }
 
 #[test]
@@ -318,4 +320,78 @@ fn the_identity_is_loaded_and_must_be_the_nodes_own() {
     config.apply_env(env(&[("REXI_NAME", "n2")])).expect("a name");
     let error = config.load_identity().expect_err("n1's certificate for n2").to_string();
     assert!(error.contains("n1.pem") && error.contains("not a certificate of node n2"), "{error}");
+}
+
+#[test]
+fn limits_are_numbers_and_agree_with_each_other() {
+    let limits = |rest: &str| format!("{HEAD}[limits]\n{rest}\n");
+    let set = config(&limits("jobs_max = 1_000\nstability_period_ms = 500"));
+    let expected = Limits { jobs_max: 1_000, stability_period: Duration::from_millis(500), ..Limits::default() };
+    assert_eq!(set.limits(), &expected);
+    refused(&limits("jobs_max = \"10\""), &["node.toml:4: `limits.jobs_max` must be a whole number", "string"]);
+    refused(&limits("jobs_max = 0x10"), &["`limits.jobs_max` must be a whole number in decimal digits"]);
+    refused(&limits("jobs_max = -1"), &["node.toml:4: limits.jobs_max = -1 is no number that the key can hold"]);
+    refused(&limits("stream_window = 4294967296"), &["limits.stream_window = 4294967296 is no number"]);
+    let apart = refused(&limits("jobs_max = 2\njobs_total_max = 1"), &["limits: jobs_max (2) needs jobs_total_max"]);
+    assert!(matches!(apart, ConfigError::Limits { .. }));
+}
+
+#[test]
+fn every_key_can_be_set_and_its_default_is_the_one_that_is_documented() {
+    let default = config(HEAD);
+    for known in CONFIG_KEYS.iter().filter(|known| known.table == "limits") {
+        let text = format!("{HEAD}[limits]\n{} = {}\n", known.key, known.default);
+        assert_eq!(config(&text).limits(), default.limits(), "{}", known.key);
+        // None is passed over: another value is another configuration, or is refused.
+        let text = text.replace(&format!("= {}", known.default), &format!("= {}1", known.default));
+        let other = Config::from_toml(&text, "node.toml").map(|other| other.limits() != default.limits());
+        assert!(other.unwrap_or(true), "{}", known.key);
+        let mut by_env = config(HEAD);
+        let variable = known.variable();
+        by_env.apply_env(env(&[(&variable, known.default)])).expect("its default");
+        assert_eq!(by_env.limits(), default.limits(), "{variable}");
+    }
+    let rest = "[admin]\nlisten = \"127.0.0.1:9100\"\n[drain]\nlimit_ms = 1500\n";
+    let set = config(&format!("{HEAD}{rest}"));
+    assert_eq!(set.admin().map(|address| address.port()), Some(9_100));
+    assert_eq!(set.drain_limit(), Duration::from_millis(1_500));
+}
+
+#[test]
+fn the_environment_alone_makes_a_node() {
+    let mut by_env = config("name = \"x\"\nlisten = \"127.0.0.1:1\"\n");
+    let set = [
+        ("REXI_NAME", "n1"),
+        ("REXI_LISTEN", "0.0.0.0:4001"),
+        ("REXI_RELEASE", "1.2"),
+        ("REXI_IDENTITY_CA", "/pki/ca.pem"),
+        ("REXI_IDENTITY_CERT", "/pki/n1.pem"),
+        ("REXI_IDENTITY_KEY", "/pki/n1.key"),
+        ("REXI_PEERS", "n1=10.0.0.1:4001, n2=10.0.0.2:4001"),
+        ("REXI_ROLLOUT_FILE", "/flags/phase"),
+        ("REXI_LIMITS_JOBS_MAX", "10"),
+        // An orchestrator's own, for a service that is called rexi.
+        ("REXI_SERVICE_HOST", "10.0.0.9"),
+    ];
+    by_env.apply_env(env(&set)).expect("all at once");
+    assert_eq!((by_env.limits().jobs_max, by_env.peers().count()), (10, 1));
+    assert_eq!(by_env.identity_files().expect("files").key, Path::new("/pki/n1.key"));
+    for (variable, value, part) in [
+        ("REXI_LIMITS_JOBS_MAX", "many", "environment: REXI_LIMITS_JOBS_MAX = many is no number"),
+        ("REXI_PEERS", "n2", "environment: REXI_PEERS = \"n2\" is not name=address, joined by commas"),
+        ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\" is not an IP address and port"),
+    ] {
+        assert_contains(&by_env.clone().apply_env(env(&[(variable, value)])).expect_err("refused"), &[part]);
+    }
+}
+
+#[test]
+fn the_page_of_the_configuration_has_every_key() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = std::fs::read_to_string(path).expect("docs/configuration.md is there");
+    let rows: String = CONFIG_KEYS
+        .iter()
+        .map(|known| format!("| `{}` | `{}` | {} | {} |\n", known.name(), known.variable(), known.value, known.default))
+        .collect();
+    assert!(page.contains(&rows), "docs/configuration.md is to have these rows:\n{rows}");
 }
