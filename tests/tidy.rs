@@ -10,6 +10,8 @@ mod source;
 
 #[path = "tidy/bounds.rs"]
 mod bounds;
+#[path = "tidy/errors.rs"]
+mod errors;
 #[path = "tidy/facts.rs"]
 mod facts;
 
@@ -86,6 +88,11 @@ fn every_fact_of_the_original_names_tests_that_are_there() {
 #[test]
 fn every_bound_is_told_and_names_tests_that_are_there() {
     report("bound", &bounds::bounds(&page(bounds::PAGE), &workspace()));
+}
+
+#[test]
+fn every_error_is_explained() {
+    report("error", &errors::errors(&page(errors::PAGE), &workspace()));
 }
 
 /// A page of the workspace.
