@@ -222,7 +222,7 @@ impl Load {
 
 #[tokio::test]
 async fn a_node_that_leaves_under_load_loses_no_reply() {
-    let (mut answered, mut refused, mut down) = (0, 0, 0);
+    let (mut answered, mut refused) = (0, 0);
     for round in 0..20 {
         let number = ["1.0", "1.2", "2.0"][round % 3];
         let cluster = Cluster::new(["n1", "n2"]);
@@ -251,7 +251,6 @@ async fn a_node_that_leaves_under_load_loses_no_reply() {
                 match answer {
                     Answer::Reply { last: true, .. } => replies += 1,
                     Answer::Exit { reason: ExitReason::Draining, .. } => refused += 1,
-                    Answer::Down(DownReason::Shutdown) => down += 1,
                     other => panic!("round {round}, release {number}: {other:?}"),
                 }
             }
@@ -264,6 +263,6 @@ async fn a_node_that_leaves_under_load_loses_no_reply() {
         assert_eq!(replies, load.finished.load(Ordering::Relaxed), "round {round}, release {number}");
         answered += replies;
     }
-    println!("{answered} replies, {refused} refused while draining, {down} down");
-    assert!(answered > 0 && refused + down > 0, "nothing was in flight");
+    println!("{answered} replies, {refused} refused while draining");
+    assert!(answered > 0 && refused > 0, "nothing was in flight");
 }

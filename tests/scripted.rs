@@ -219,7 +219,8 @@ async fn each_server_of_a_node_can_be_monitored_and_one_that_it_lacks_is_down_at
         let mut downs = Vec::new();
         while downs.len() < mode.profile().hosts().iter().count() {
             match script.hears().await {
-                Message::Draining => {}
+                // The mark behind the announcement is a cast.
+                Message::Draining | Message::Cast(..) => {}
                 other => downs.push(other),
             }
         }

@@ -60,6 +60,11 @@ impl Inbound {
         }
     }
 
+    /// Whether a frame waits for its payload.
+    pub(crate) fn awaits_payload(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
     /// Takes a payload; gives its frame if it is there already.
     pub(crate) fn handle_body(
         &mut self,

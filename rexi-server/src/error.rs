@@ -110,6 +110,19 @@ pub enum SendError {
     },
 }
 
+impl SendError {
+    /// Whether no node would take it from here.
+    fn is_same_everywhere(&self) -> bool {
+        match self {
+            Self::MailboxGone | Self::NotEmitted { .. } | Self::NotEncoded { .. } => true,
+            Self::Refused(error) => {
+                matches!(error, CastError::PayloadTooLarge { .. } | CastError::FunctionName { .. })
+            }
+            Self::NotAMember { .. } | Self::NoRoom(_) => false,
+        }
+    }
+}
+
 /// What a job sends nobody hears any more: it was killed, its caller is gone, or the server has ended it. The function
 /// is dropped at its next await, so there is nothing left to do but return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -236,6 +249,25 @@ impl CallError {
         }
     }
 
+    /// Whether the function may have run, in whole or in part: trying again might run it twice.
+    pub fn may_have_run(&self) -> bool {
+        !self.did_not_run()
+    }
+
+    /// Whether the call may be made again without a second thought: the function certainly did not run, and it may be
+    /// taken later, or on another node. An error that is the same everywhere, such as an argument of another type, is
+    /// not to be tried again, though it did not run either.
+    pub fn is_safe_to_retry(&self) -> bool {
+        let same_everywhere = match self {
+            Self::Send(error) => error.is_same_everywhere(),
+            Self::WrongArgument { .. } => true,
+            // The caller has ended it; whoever did does not want it.
+            Self::Ended(reason) => matches!(reason, ExitReason::Killed | ExitReason::WrongType(_)),
+            _ => false,
+        };
+        self.did_not_run() && !same_everywhere
+    }
+
     /// Whether the function certainly did not run, so that trying again, or elsewhere, cannot run it twice.
     pub fn did_not_run(&self) -> bool {
         match self {
@@ -277,6 +309,14 @@ pub enum AskError<E> {
 }
 
 impl<E> AskError<E> {
+    /// Whether the call may be made again: see [`CallError::is_safe_to_retry`]. Not where the function has answered.
+    pub fn is_safe_to_retry(&self) -> bool {
+        match self {
+            Self::Function(_) => false,
+            Self::Call(error) => error.is_safe_to_retry(),
+        }
+    }
+
     /// Whether the function certainly did not run: see [`CallError::did_not_run`].
     pub fn did_not_run(&self) -> bool {
         match self {

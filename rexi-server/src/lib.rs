@@ -32,6 +32,7 @@
 //! ```
 
 mod node;
+mod leave;
 mod builder;
 mod function;
 pub mod typed;

@@ -266,6 +266,11 @@ impl Member {
         self.joined.wait(|| !self.lock().peer.awaits_frame(connection, bulk)).await;
     }
 
+    /// Waits until no frame waits for its payload.
+    pub(crate) async fn wait_for_payloads(&self) {
+        self.joined.wait(|| !self.lock().peer.awaits_payload()).await;
+    }
+
     /// Ends the peer's stay when its time has come, for as long as the node lives.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
@@ -294,6 +299,7 @@ impl Member {
             name: self.name.clone(),
             address: self.address,
             presence: state.peer.presence().into(),
+            draining: state.peer.is_leaving(),
             incarnation: state.latest,
             release: state.release.clone(),
             last_error: state.last_error.clone(),
@@ -381,7 +387,10 @@ impl Member {
                     inbox.deliver_down(monitor, reason);
                 }
                 Output::Announced(incarnation, epoch, phase) => announced = Some((incarnation, epoch, phase)),
-                Output::Draining => tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving"),
+                Output::Draining => {
+                    tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving");
+                    self.presence_changed();
+                }
                 Output::Unsupported(kind) => {
                     tracing::warn!(node = %shared.name, peer = %self.name, kind, "the peer does not know this frame");
                 }

@@ -24,6 +24,7 @@ use crate::env::NodeEnv;
 use crate::error::{CallError, SendError};
 use crate::failures::Failures;
 use crate::identity::Identity;
+use crate::leave::Announcement;
 use crate::mailbox::Mailbox;
 use crate::member::Member;
 use crate::pool::SharedPool;
@@ -174,7 +175,7 @@ impl Node {
     /// Waits until every member is connected. Waits for as long as one is not: see [`Node::status`] for who and why.
     pub async fn ready(&self) {
         let mut presence = self.watch_presence();
-        while !self.shared().members_by_id.iter().all(|member| member.is_connected()) {
+        while !self.shared().has_all_members() {
             presence.changed().await;
         }
     }
@@ -195,11 +196,26 @@ impl Node {
 
     /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest
     /// with an exit each, makes sure that peers have every answer, closes. Returns how many jobs had to be ended.
+    ///
+    /// Whoever casts to it meanwhile, or had a cast on its way, hears [`ExitReason::Draining`](crate::ExitReason),
+    /// which is [safe to retry](CallError::is_safe_to_retry) on another node.
     pub async fn shutdown(self, limit: Duration) -> usize {
+        self.shutdown_by(limit, std::future::pending()).await
+    }
+
+    /// As [`Node::shutdown`], but waits for jobs no longer than until `cut_short` is ready, either.
+    pub async fn shutdown_by(self, limit: Duration, cut_short: impl Future<Output = ()>) -> usize {
         let shared = Arc::clone(self.shared());
         shared.drain();
-        let _ = tokio::time::timeout(limit, shared.wait_idle()).await;
+        let announcement = Announcement::made(&self);
+        tokio::select! {
+            biased;
+            () = shared.wait_idle() => {}
+            () = cut_short => {}
+            () = tokio::time::sleep(limit) => {}
+        }
         let ended = shared.end_servers();
+        announcement.heard().await;
         shared.flush.cancel();
         let _ = tokio::time::timeout(FLUSH_LIMIT, shared.wait_disconnected()).await;
         shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node is leaving");
@@ -236,6 +252,11 @@ impl Shared {
 
     pub(crate) fn member(&self, name: &NodeName) -> Option<&Arc<Member>> {
         self.members.get(name)
+    }
+
+    /// Whether every member is connected.
+    pub(crate) fn has_all_members(&self) -> bool {
+        self.members_by_id.iter().all(|member| member.is_connected())
     }
 
     /// The member of this number. Numbers are given once, when the node is built, and never leave it.
@@ -324,6 +345,7 @@ impl Shared {
         if let Some(singleton) = &self.singleton {
             singleton.serve(|server, _| server.drain());
         }
+        self.presence.send_modify(|changes| *changes += 1);
     }
 
     /// Waits until no job runs.

@@ -17,10 +17,17 @@ use crate::worker::{Owner, Run, Workers};
 /// The node's singleton.
 pub(crate) struct Singleton {
     shared: Weak<Shared>,
-    queue: Mutex<VecDeque<(Caller, Request)>>,
+    queue: Mutex<Queue>,
     filled: Notify,
     emptied: Notify,
     state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Caller, Request)>,
+    /// One was taken out and is not served yet.
+    in_hand: bool,
 }
 
 struct State {
@@ -41,17 +48,26 @@ impl Singleton {
 
     /// Puts a request at the end of the queue.
     pub(crate) fn push(&self, caller: Caller, request: Request) {
-        self.queue().push_back((caller, request));
+        self.queue().waiting.push_back((caller, request));
         self.filled.notify_one();
     }
 
     /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.
     pub(crate) async fn room(&self) {
+        self.wait(|queue| queue.waiting.len() < QUEUED_REQUESTS_MAX).await;
+    }
+
+    /// Waits until all that came was served.
+    pub(crate) async fn served(&self) {
+        self.wait(|queue| queue.waiting.is_empty() && !queue.in_hand).await;
+    }
+
+    async fn wait(&self, holds: impl Fn(&Queue) -> bool) {
         loop {
             let emptied = self.emptied.notified();
             tokio::pin!(emptied);
             emptied.as_mut().enable();
-            if self.queued() < QUEUED_REQUESTS_MAX {
+            if holds(&self.queue()) {
                 return;
             }
             emptied.await;
@@ -120,21 +136,22 @@ impl Singleton {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.queue().len()
+        self.queue().waiting.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the singleton")
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<(Caller, Request)>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("nothing panics while it holds the queue")
     }
 
     fn pop(&self) -> Option<(Caller, Request)> {
         let mut queue = self.queue();
-        let next = queue.pop_front();
-        if queue.len() == QUEUED_REQUESTS_MAX / 2 {
+        let next = queue.waiting.pop_front();
+        queue.in_hand = next.is_some();
+        if queue.waiting.len() == QUEUED_REQUESTS_MAX / 2 {
             self.emptied.notify_waiters();
         }
         next

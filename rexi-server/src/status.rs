@@ -51,6 +51,8 @@ pub struct PeerStatus {
     pub address: Option<SocketAddr>,
     /// Whether it is there.
     pub presence: PeerPresence,
+    /// Whether it has said that it leaves: casts to it are refused with `ExitReason::Draining`, until its next life.
+    pub draining: bool,
     /// The life of it that connected last: a peer that restarts may look connected until the new life has.
     pub incarnation: Option<Incarnation>,
     /// The release that it last connected with.

@@ -294,6 +294,16 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.drain_server();
     }
 
+    /// Whether the peer has said that it leaves: it takes no casts any more in this life.
+    pub fn is_leaving(&self) -> bool {
+        self.peer_draining
+    }
+
+    /// Whether a frame has come whose payload is still on its way.
+    pub fn awaits_payload(&self) -> bool {
+        self.inbound.awaits_payload()
+    }
+
     /// Whether the peer is there.
     pub fn presence(&self) -> &Presence {
         &self.link.presence

@@ -1,0 +1,61 @@
+//! Makes sure that peers know that this node leaves before it says its last words.
+//!
+//! A cast that was on its way when the node began to leave is refused, and its caller is to hear that: what is refused
+//! may be tried elsewhere, what a closed connection has lost may not. So a leaving node reads on until nothing can come
+//! any more. Behind its announcement it casts a mark to each peer, to a function that nobody has. A peer answers what
+//! it reads in order, and casts nothing once it has read the announcement; so whatever it had cast stands before the
+//! answer to the mark.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::mailbox::Mailbox;
+use crate::node::{Node, Shared};
+use crate::request::Request;
+
+/// The word that a node leaves, on its way to all peers that are connected.
+pub(crate) struct Announcement {
+    shared: Arc<Shared>,
+    /// One call for each peer that has not answered yet.
+    marks: Mailbox,
+    until: Instant,
+}
+
+impl Announcement {
+    /// To be called once all peers were told.
+    pub(crate) fn made(node: &Node) -> Self {
+        let (shared, marks) = (Arc::clone(node.shared()), node.mailbox());
+        for member in &shared.members_by_id {
+            if member.address().is_some() && member.is_connected() {
+                // One that is not taken is not waited for: the peer leaves too, or there are too many calls to it.
+                let _ = marks.cast(member.name(), Request::new(MARK, ""));
+            }
+        }
+        Self { shared, marks, until: Instant::now() + MARK_LIMIT }
+    }
+
+    /// Waits until the peers have read it and what they had cast before was answered. Not for long: one that does not
+    /// read is not to hold the node.
+    pub(crate) async fn heard(mut self) {
+        let heard = async {
+            while self.marks.open_calls() > 0 {
+                self.marks.recv().await;
+            }
+            for member in &self.shared.members_by_id {
+                member.wait_for_payloads().await;
+            }
+            if let Some(singleton) = &self.shared.singleton {
+                singleton.served().await;
+            }
+        };
+        let _ = tokio::time::timeout_at(self.until, heard).await;
+    }
+}
+
+/// A function that no node has. A node that has it all the same answers as well.
+const MARK: &str = "rexi.leaving";
+
+/// How long a leaving node waits for its peers to have read that it leaves, from when it says so.
+const MARK_LIMIT: Duration = Duration::from_secs(2);
