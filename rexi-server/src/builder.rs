@@ -43,6 +43,8 @@ pub struct NodeBuilder {
     peers: Vec<(NodeName, SocketAddr)>,
     pub(crate) registry: Registry,
     pub(crate) twice: Option<String>,
+    #[cfg(feature = "tower")]
+    pub(crate) layers: crate::middleware::Layers,
     rollout: Rollout,
     limits: Limits,
     pub(crate) errors_kept: usize,
@@ -60,6 +62,8 @@ impl NodeBuilder {
             peers: Vec::new(),
             registry: Registry::default(),
             twice: None,
+            #[cfg(feature = "tower")]
+            layers: Default::default(),
             rollout: Rollout::from_release(),
             limits: Limits::default(),
             errors_kept: 0,
@@ -148,6 +152,8 @@ impl NodeBuilder {
     /// [`StartError`] says what is wrong; nothing is left running.
     pub fn start(mut self) -> Result<Node, StartError> {
         self.check()?;
+        #[cfg(feature = "tower")]
+        std::mem::take(&mut self.layers).apply(&mut self.registry)?;
         let source = self.rollout.source.take();
         let rollout = self.start_rollout(source.as_deref())?;
         let addresses = self.peers.iter().map(|&(_, address)| address);

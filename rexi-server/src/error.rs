@@ -39,6 +39,9 @@ pub enum StartError {
     /// A function was registered twice.
     #[error("two functions are called {0:?}; names must differ")]
     FunctionTwice(String),
+    /// A layer is for a function that the node does not have.
+    #[error("a layer is for the function {0:?}, which is not registered; register it, or correct the name")]
+    LayerWithoutFunction(String),
     /// A typed function is registered by a release that does not have it, or no longer.
     #[error("release {release} does not have the function {row}; do not serve it in this release, or correct its row")]
     FunctionNotInRelease {
@@ -331,3 +334,6 @@ impl<E> From<SendError> for AskError<E> {
         Self::Call(error.into())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,8 @@ mod waiters;
 mod connection;
 mod local;
 mod registry;
+#[cfg(feature = "tower")]
+pub mod middleware;
 mod context;
 mod worker;
 mod failures;

@@ -89,6 +89,19 @@ impl Registry {
         }
     }
 
+    /// Puts something around a function. `false`: there is no such function.
+    #[cfg(feature = "tower")]
+    pub(crate) fn wrap(&mut self, name: &str, wrap: impl FnOnce(Function) -> Function) -> bool {
+        let found = self.functions.get_mut(name).map(|of| of.function = wrap(Arc::clone(&of.function)));
+        found.is_some()
+    }
+
+    /// Puts something around each function.
+    #[cfg(feature = "tower")]
+    pub(crate) fn wrap_all(&mut self, wrap: impl Fn(Function) -> Function) {
+        self.functions.values_mut().for_each(|of| of.function = wrap(Arc::clone(&of.function)));
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&Registered> {
         self.functions.get(name)
     }
