@@ -33,6 +33,9 @@
 
 mod node;
 mod leave;
+mod terminate;
+#[cfg(all(feature = "sd-notify", unix))]
+mod systemd;
 mod builder;
 mod function;
 pub mod typed;
@@ -115,6 +118,9 @@ pub use semver::Version;
 pub use shape::{Shape, ShapeError};
 pub use status::{NodeStatus, PeerPresence, PeerStatus, PresenceWatch};
 pub use stream::ReplyStream;
+#[cfg(all(feature = "sd-notify", unix))]
+pub use systemd::READY_WAIT;
+pub use terminate::{Termination, until_terminated};
 pub use tokio_util::sync::CancellationToken;
 
 // The examples use the cluster in memory.

@@ -1,0 +1,88 @@
+//! The end of a node's process in good order: on a signal the node drains, and a second one cuts that short.
+
+use std::io;
+use std::time::Duration;
+
+use crate::node::Node;
+
+/// The signals that ask a process to end: SIGTERM and SIGINT, and Ctrl-C where there are no such.
+///
+/// From [`Termination::listen`] on they no longer end the process by themselves, for as long as it runs.
+#[derive(Debug)]
+pub struct Termination {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Termination {
+    /// Begins to listen. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn listen() -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        }
+        #[cfg(not(unix))]
+        Ok(Self {})
+    }
+
+    /// Waits for the next signal. Several that come while nobody waits may be heard as one.
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        {
+            let heard = tokio::select! {
+                biased;
+                heard = self.terminate.recv() => heard,
+                heard = self.interrupt.recv() => heard,
+            };
+            if heard.is_none() {
+                // The runtime shuts down, and nothing is heard any more.
+                std::future::pending::<()>().await;
+            }
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Waits until the process is asked to end: see [`Termination`].
+///
+/// # Errors
+/// What the system says.
+pub async fn until_terminated() -> io::Result<()> {
+    Termination::listen()?.next().await;
+    Ok(())
+}
+
+impl Node {
+    /// Serves until the process is asked to end by SIGTERM or SIGINT, then leaves as [`Node::shutdown`] does, within
+    /// `limit`. A second signal ends the jobs that are left at once. Returns how many jobs had to be ended.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// async fn run(node: rexi_server::Node) -> std::io::Result<()> {
+    ///     let ended = node.run_until_terminated(Duration::from_secs(30)).await?;
+    ///     println!("left; {ended} jobs had to be ended");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// What the system says of listening to signals; the node is dropped then.
+    pub async fn run_until_terminated(self, limit: Duration) -> io::Result<usize> {
+        let mut termination = Termination::listen()?;
+        termination.next().await;
+        tracing::info!(node = %self.name(), ?limit, "asked to end");
+        Ok(self.shutdown_by(limit, termination.next()).await)
+    }
+}
