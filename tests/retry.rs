@@ -352,6 +352,14 @@ async fn a_slow_call_is_hedged_and_the_loser_is_killed() {
                 pass(waits).await;
                 Err::<(), _>(format!("after {} ms", waits.as_millis()))
             })
+            .function("n3 fails", move |_, _| async move {
+                if waits.as_millis() == 100 {
+                    pass(waits).await;
+                    return Err("n3 has failed");
+                }
+                pass(waits * 4).await;
+                Ok(Bytes::from_static(b"n2, later"))
+            })
             .function("answer", move |_, _| async move {
                 if waits.as_millis() == 100 {
                     std::future::pending::<()>().await;
@@ -389,6 +397,8 @@ async fn a_slow_call_is_hedged_and_the_loser_is_killed() {
         assert_eq!((answered, seen.peers().len()), (Err(failed), 8), "both fail: the first call's error");
         let (answered, _) = hedged(&n1, &seen, layer(), request("fail").idempotent()).await;
         assert!(answered.is_err() && seen.peers().len() == 9, "it failed before the wait was over");
+        let (answered, _) = hedged(&n1, &seen, layer(), request("n3 fails").idempotent()).await;
+        assert_eq!((answered, seen.peers().len()), (Ok("n2, later".into()), 11), "an error waits for the other call");
         all_idle().await;
     }
 }
