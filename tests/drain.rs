@@ -258,3 +258,23 @@ async fn peers_see_that_a_node_leaves_until_it_is_back() {
     cluster.ready().await;
     assert!(!peer(&n1, "n3").draining, "its next life");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_holds_a_node_that_leaves_for_a_moment_only() {
+    let finished: [Finished; 3] = Default::default();
+    let cluster = cluster(MODES[3], 5, &finished).await;
+    let (n2, n3) = (cluster.node("n2"), cluster.node("n3"));
+    cluster.cut("n1", "n3");
+    let began = tokio::time::Instant::now();
+    let leaving = tokio::spawn(n3.shutdown(Duration::from_secs(60)));
+    within("n2 to hear of it", async {
+        let mut seen = n2.watch_presence();
+        while !peer(&n2, "n3").draining {
+            seen.changed().await;
+        }
+    })
+    .await;
+    assert_eq!(within("n3 to leave", leaving).await.expect("no panic"), 0);
+    // Two seconds for the mark, three for its last words, and what its closes take.
+    assert!((2_000..6_500).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
