@@ -2,7 +2,7 @@
 //!
 //! The phase is the lowest of what the release allows, the operator's ceiling and the flag source's word, and it moves
 //! only to where every member hosts what the node would then send to. A member that has not said hello holds it. In:
-//! hellos, announcements, ceilings. Out: the phase and the one thing that limits it. Telling the peers of a change is
+//! hellos, announcements, ceilings, members that join and leave. Out: the phase and the one thing that limits it. Telling the peers of a change is
 //! left to the caller of these methods.
 
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub struct Rollout {
     epoch: u64,
     /// Whether the phase stays as it is, whoever says what.
     held: bool,
+    /// Whether it is known who the members are.
+    listed: bool,
     members: BTreeMap<NodeName, Option<Announced>>,
     mutants: Mutants,
 }
@@ -54,7 +56,9 @@ pub enum LimitingFactor {
     Ceiling(Phase),
     /// The flag source.
     Source(Phase),
-    /// A member that has not said hello since this node started.
+    /// It is not known yet who the members are.
+    Unlisted,
+    /// A member that has not said hello since this node started, or since it joined.
     Unknown(NodeName),
     /// A member that does not host what this node would send to.
     NotHosted(NodeName, Version, ServerAddress),
@@ -66,6 +70,7 @@ impl fmt::Display for LimitingFactor {
             Self::Release(release) => write!(f, "release {release} allows no more"),
             Self::Ceiling(phase) => write!(f, "the operator's ceiling is {phase}"),
             Self::Source(phase) => write!(f, "the flag source says {phase}"),
+            Self::Unlisted => write!(f, "the list of members has not come yet"),
             Self::Unknown(member) => write!(f, "member {member} has not said hello yet"),
             Self::NotHosted(member, release, server) => {
                 write!(f, "member {member} (release {release}) does not run the {server}")
@@ -136,10 +141,21 @@ pub enum HandshakeError {
 impl Rollout {
     /// The rollout of `node`, in its release's lowest phase until all `members` (itself left out) have said hello.
     pub fn new(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>) -> Self {
+        Self::start(node, profile, members, true)
+    }
+
+    /// As [`Rollout::new`], of a node that has yet to learn who its members are: these are not all of them. It is held
+    /// in its lowest phase until [`Rollout::note_listed`], or it would take itself for a cluster of its own.
+    pub fn unlisted(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>) -> Self {
+        Self::start(node, profile, members, false)
+    }
+
+    fn start(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>, listed: bool) -> Self {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
         let phase = profile.lowest();
         let (operator, source, mutants) = (None, None, Mutants::default());
-        let mut rollout = Self { node, profile, operator, source, phase, epoch: 0, held: false, members, mutants };
+        let (epoch, held) = (0, false);
+        let mut rollout = Self { node, profile, operator, source, phase, epoch, held, listed, members, mutants };
         rollout.settle();
         rollout
     }
@@ -288,6 +304,30 @@ impl Rollout {
         Ok(())
     }
 
+    /// Takes a member in. It has not said hello, so it keeps the phase from being raised, but nothing is lowered for it.
+    /// `false`, and nothing changed: it is one already, or the node itself.
+    pub fn add_member(&mut self, member: NodeName) -> bool {
+        let is_new = member != self.node && !self.members.contains_key(&member);
+        if is_new {
+            self.members.insert(member, None);
+        }
+        is_new
+    }
+
+    /// Lets a member go, and what it has said with it: if it stood in the way, the phase may rise. One of the same name
+    /// that joins later is another member. `false`: it is none.
+    pub fn remove_member(&mut self, member: &NodeName) -> bool {
+        let was_one = self.members.remove(member).is_some();
+        self.settle();
+        was_one
+    }
+
+    /// It is known now who the members are.
+    pub fn note_listed(&mut self) {
+        self.listed = true;
+        self.settle();
+    }
+
     /// What keeps the phase from being higher: the first of release, operator, source and members by name that does.
     pub fn limiting_factor(&self) -> LimitingFactor {
         let wanted = self.wanted();
@@ -360,6 +400,9 @@ impl Rollout {
 
     /// The member that stands in the way of `phase`, if one does.
     fn obstacle(&self, phase: Phase) -> Option<LimitingFactor> {
+        if !self.listed {
+            return Some(LimitingFactor::Unlisted);
+        }
         let server = phase.cast_target();
         let hosts = |said: &&Option<Announced>| said.as_ref().is_some_and(|said| said.hosts.contains(server));
         let half = || self.members.values().filter(hosts).count() * 2 >= self.members.len();

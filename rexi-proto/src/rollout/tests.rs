@@ -300,3 +300,76 @@ fn a_member_in_the_way_blocks_the_way_back_and_no_ceiling_else() {
     rollout.set_ceiling(Some(Phase::Introduce)).expect("the node is there already");
     assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Introduce, 0));
 }
+
+#[test]
+fn a_member_that_joins_lowers_nothing_and_holds_what_is_not_reached_yet() {
+    let mut rollout = raised();
+    assert!(rollout.add_member(name("n4")));
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1), "nobody is lowered for it");
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("all that have spoken host the singleton");
+    rollout.set_ceiling(None).expect("nobody is in the way of a ceiling");
+    assert_eq!(rollout.phase(), Phase::Introduce, "it has not said hello");
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Unknown(name("n4")));
+    greet(&mut rollout, &hello("n4", 2, Phase::Introduce, 1, 0)).expect("a member now");
+    assert_eq!(rollout.phase(), Phase::Switch);
+}
+
+#[test]
+fn a_member_joins_once_and_the_node_itself_never() {
+    let mut rollout = raised();
+    let before = rollout.clone();
+    for known in ["n1", "n2", "n3"] {
+        assert!(!rollout.add_member(name(known)), "{known}");
+    }
+    assert!(!rollout.remove_member(&name("n1")) && !rollout.remove_member(&name("n4")));
+    assert_eq!(rollout, before, "what was said before still counts");
+}
+
+#[test]
+fn the_phase_rises_when_the_member_in_its_way_leaves() {
+    let mut rollout = rollout(2);
+    greet(&mut rollout, &hello("n2", 2, Phase::Introduce, 1, 0)).expect("legal");
+    greet(&mut rollout, &hello("n3", 0, Phase::Singleton, 1, 0)).expect_err("1.0 and 1.2 may not speak");
+    assert!(matches!(rollout.limiting_factor(), LimitingFactor::NotHosted(member, ..) if member == name("n3")));
+    assert!(rollout.remove_member(&name("n3")));
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1));
+}
+
+#[test]
+fn a_member_that_leaves_no_longer_refuses_the_way_back_or_counts_as_a_holdout() {
+    let mut rollout = raised();
+    rollout.handle_announce(&name("n2"), Incarnation(1), 1, Phase::Introduce);
+    greet(&mut rollout, &hello("n3", 3, Phase::Remove, 2, 0)).expect_err("n2 sends to the singleton");
+    rollout.set_ceiling(Some(Phase::Introduce)).expect_err("n3 has no singleton");
+    rollout.remove_member(&name("n3"));
+    rollout.set_ceiling(Some(Phase::Introduce)).expect("nobody is in the way");
+    rollout.remove_member(&name("n2"));
+    assert!(rollout.hello(Incarnation(9), &Limits::default()).holdouts.is_empty());
+}
+
+#[test]
+fn a_member_that_comes_back_under_its_name_is_a_new_one() {
+    let mut rollout = raised();
+    rollout.remove_member(&name("n2"));
+    let gone = greet(&mut rollout, &hello("n2", 2, Phase::Switch, 1, 0)).expect_err("no member");
+    assert_eq!(gone, HandshakeError::NotAMember(name("n2")));
+    rollout.handle_announce(&name("n2"), Incarnation(1), 7, Phase::Introduce);
+    assert!(rollout.add_member(name("n2")));
+    assert!(rollout.hello(Incarnation(9), &Limits::default()).holdouts.is_empty(), "its earlier words are forgotten");
+    assert_eq!(rollout.phase(), Phase::Switch);
+    greet(&mut rollout, &hello("n2", 2, Phase::Introduce, 1, 0)).expect("the same life, met again");
+    assert_eq!(rollout.hello(Incarnation(9), &Limits::default()).holdouts, [name("n2")]);
+}
+
+#[test]
+fn a_node_that_does_not_know_its_members_stays_where_it_is() {
+    let mut rollout = Rollout::unlisted(name("n1"), Profile::train()[2].clone(), []);
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Introduce, 0));
+    assert_eq!(rollout.limiting_factor(), LimitingFactor::Unlisted);
+    assert!(rollout.limiting_factor().to_string().contains("list of members"));
+    rollout.add_member(name("n2"));
+    greet(&mut rollout, &hello("n2", 2, Phase::Introduce, 1, 0)).expect("legal");
+    assert_eq!(rollout.phase(), Phase::Introduce, "there may be others");
+    rollout.note_listed();
+    assert_eq!((rollout.phase(), rollout.epoch()), (Phase::Switch, 1));
+}
