@@ -7,6 +7,7 @@
 //! functions is left to the shell. Source: rexi_server.erl; REXI.md R3, R8, R12 to R14, R31.
 
 mod search;
+mod share;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,8 +21,10 @@ use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyFo
 use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
-use crate::pool::{Pool, Total, Unlimited, grow, shrink};
+use crate::pool::{Pool, Unlimited};
 use crate::reply_stream::{ReplyStream, StreamSignal, StreamTimeouts};
+
+use share::Share;
 
 /// Who asked: a peer in one of its lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,40 +163,6 @@ struct Job {
     stream: ReplyStream,
     /// The question that it waits with, by its number, and the response once it has come.
     question: Option<Box<(u64, Option<Bytes>)>>,
-}
-
-/// What one peer takes of a server.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Share {
-    jobs: usize,
-    bytes: usize,
-    streams: usize,
-}
-
-impl Share {
-    fn add_job(&mut self, bytes: usize, pool: &mut impl Pool) -> Result<(), ExitReason> {
-        if !grow(pool, Total::Jobs, &mut self.jobs, 1) {
-            return Err(ExitReason::TooManyJobsInAll);
-        }
-        if !grow(pool, Total::JobBytes, &mut self.bytes, bytes) {
-            shrink(pool, Total::Jobs, &mut self.jobs, 1);
-            return Err(ExitReason::TooManyBytesInAll);
-        }
-        Ok(())
-    }
-
-    fn remove_job(&mut self, bytes: usize, stream: ReplyStream, pool: &mut impl Pool) {
-        shrink(pool, Total::Jobs, &mut self.jobs, 1);
-        shrink(pool, Total::JobBytes, &mut self.bytes, bytes);
-        shrink(pool, Total::Streams, &mut self.streams, usize::from(stream != ReplyStream::Unopened));
-    }
-
-    fn release(mut self, pool: &mut impl Pool) {
-        let Self { jobs, bytes, streams } = self;
-        shrink(pool, Total::Jobs, &mut self.jobs, jobs);
-        shrink(pool, Total::JobBytes, &mut self.bytes, bytes);
-        shrink(pool, Total::Streams, &mut self.streams, streams);
-    }
 }
 
 impl Server {

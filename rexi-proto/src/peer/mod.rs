@@ -21,7 +21,7 @@ use crate::message::{DownReason, Message};
 use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
-use crate::pool::{Pool, Unlimited};
+use crate::pool::{Pool, Total, Unlimited};
 use crate::reply_stream::StreamTimeouts;
 use crate::server::{Caller, CastRequest, JobKey, Request, Server, ServerOutput};
 
@@ -120,6 +120,8 @@ pub struct Peer<M, P = Unlimited> {
     draining: bool,
     /// The peer, in this life, takes no new casts: it has said so.
     peer_draining: bool,
+    /// The next connection is told what is open, although it is the first.
+    tells_open: bool,
     unknown_frames: u64,
     stray_answers: u64,
     stale_answers: u64,
@@ -150,12 +152,19 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             incarnation: None,
             draining: false,
             peer_draining: false,
+            tells_open: false,
             unknown_frames: 0,
             stray_answers: 0,
             stale_answers: 0,
             outputs: VecDeque::new(),
             config,
         }
+    }
+
+    /// This peer may have had to do with this life of the node before, as a member that has left since: the first
+    /// connection tells it that nothing is open, so that it ends what it may still run for that time.
+    pub fn forget_earlier(&mut self) {
+        self.tells_open = true;
     }
 
     /// What is to be done next.
@@ -193,7 +202,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.draining {
             self.control(Message::Draining);
         }
-        if same_life {
+        if std::mem::take(&mut self.tells_open) || same_life {
             self.resume();
         }
         self.refill(now);
@@ -256,7 +265,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// This node has stopped: whoever still waits for the peer is told, and so is whoever asks later.
+    /// This node has stopped, or the peer is no member any more: whoever still waits for it is told, and so is whoever
+    /// asks later. It must not be connected again.
     pub fn stop(&mut self) {
         self.drop_connection();
         self.give_up(&Answer::Down(DownReason::NoConnect), DownReason::NoConnection);
@@ -334,6 +344,16 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Frames that wait in the buffer and frames that it has dropped: what rises with each frame that has to wait.
     pub fn waiting_or_dropped(&self) -> u64 {
         self.link.buffered() as u64 + self.link.dropped()
+    }
+
+    /// What is held for the peer of that total beyond floors of so much.
+    pub fn beyond(&self, total: Total, floor: usize) -> usize {
+        let buffered = match total {
+            Total::BufferedFrames => self.link.buffered(),
+            Total::BufferedBytes => self.link.buffered_bytes(),
+            Total::Jobs | Total::JobBytes | Total::Streams => 0,
+        };
+        self.server.beyond(total, floor) + buffered.saturating_sub(floor)
     }
 
     /// The calls that are open to the peer.

@@ -763,3 +763,43 @@ fn a_connection_that_is_lost_twice_is_away_since_the_first_time() {
     peer.handle_connected(6 * SECOND, session(WireVersion::V3));
     assert!(peer.connection() > first, "each has a number of its own");
 }
+
+#[test]
+fn a_peer_that_is_no_member_any_more_answers_all_and_stays_silent() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    cast(&mut peer, SECOND, 1);
+    peer.monitor(MonitorRef(7), 70);
+    let job = serve(&mut peer, 5);
+    sent(&mut peer);
+    outputs(&mut peer);
+    peer.stop();
+    let down = DownReason::NoConnection;
+    let told = outputs(&mut peer);
+    assert!(told.contains(&Output::Deliver(1, CallRef(1), Answer::Down(down))), "it may have run: {told:?}");
+    assert!(told.contains(&Output::MonitorDown(70, MonitorRef(7), down)));
+    assert!(told.contains(&Output::Abort(job)), "its job is killed");
+    cast(&mut peer, 2 * SECOND, 2);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(2, CallRef(2), Answer::Down(DownReason::NoConnect))]);
+    let mut late = BytesMut::new();
+    let kill = Message::Kill(ServerAddress::PerNode, CallRef(5));
+    wire::encode(WireVersion::V3, &kill, 1 << 20, &mut late).expect("it can be sent");
+    peer.handle_bytes(2 * SECOND, peer.connection(), &late);
+    disconnect(&mut peer, 3 * SECOND);
+    assert_eq!((outputs(&mut peer), peer.deadline()), (Vec::new(), None), "what comes late is passed over");
+}
+
+#[test]
+fn a_member_that_joins_under_a_name_that_left_is_told_that_nothing_is_open() {
+    let mut peer = peer(Phase::Remove, Limits::default());
+    peer.forget_earlier();
+    cast(&mut peer, SECOND, 1);
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    let said = sent(&mut peer);
+    assert!(
+        matches!(&said[..], [Message::Resume(ServerAddress::PerNode, open), Message::Cast(..)] if open.is_empty()),
+        "before the first cast: {said:?}"
+    );
+    disconnect(&mut peer, SECOND);
+    peer.handle_connected(SECOND, Session { incarnation: Incarnation(LIFE.0 + 1), ..session(WireVersion::V3) });
+    assert_eq!(sent(&mut peer), [], "once: later lives of it have never had to do with that member");
+}

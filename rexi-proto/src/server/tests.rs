@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::phase::Servers;
-use crate::pool::NodePool;
+use crate::pool::{NodePool, Total};
 
 pub(crate) const CALLER: Caller = Caller { peer: PeerId(1), incarnation: Incarnation(7) };
 
