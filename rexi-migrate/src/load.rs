@@ -89,7 +89,7 @@ enum Due {
 
 impl Load {
     pub(crate) fn new(node: Node, ledger: Arc<LedgerWriter>, own: NodeIndex, rate: u32, seed: u64) -> Self {
-        let targets: Vec<_> = node.members().filter_map(|name| Some((index_of(name)?, name.clone()))).collect();
+        let targets: Vec<_> = node.members().into_iter().filter_map(|name| Some((index_of(&name)?, name))).collect();
         let now = Instant::now();
         Self {
             mailbox: node.mailbox(),

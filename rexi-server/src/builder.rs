@@ -1,16 +1,17 @@
 //! Describes a node and starts it. What is wrong is said before anything runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rexi_proto::{
-    Incarnation, Limits, Mutants, NodeName, NodePool, PeerConfig, PeerId, Profile, Release, Server, ServerAddress,
+    Incarnation, Limits, Mutants, NodeName, NodePool, Peer, PeerConfig, PeerId, Profile, Release, Server, ServerAddress,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -24,13 +25,16 @@ use crate::error::StartError;
 use crate::failures::Failures;
 use crate::identity::Identity;
 use crate::member::Member;
+use crate::member_events::EventSink;
+use crate::members::{self, MEMBERS_MAX, Members, can_dial};
+use crate::membership::{self, MemberList, Membership, Source, StaticMembership};
 use crate::node::{Node, Shared};
 use crate::pool::SharedPool;
 use crate::registry::{IntoEnding, Registry};
 use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
 use crate::waiters::Waiters;
-use crate::{accept, dial, local, metrics, transport};
+use crate::{accept, metrics, transport};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -40,7 +44,8 @@ pub struct NodeBuilder {
     profile: Profile,
     identity: Identity,
     listen: SocketAddr,
-    peers: Vec<(NodeName, SocketAddr)>,
+    peers: StaticMembership,
+    membership: Option<Source>,
     pub(crate) registry: Registry,
     pub(crate) twice: Option<String>,
     #[cfg(feature = "tower")]
@@ -59,7 +64,8 @@ impl NodeBuilder {
             profile,
             identity,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            peers: Vec::new(),
+            peers: StaticMembership::default(),
+            membership: None,
             registry: Registry::default(),
             twice: None,
             #[cfg(feature = "tower")]
@@ -99,9 +105,17 @@ impl NodeBuilder {
         self
     }
 
-    /// A member of the cluster. Every member must know every other.
+    /// A member of the cluster, for as long as the node runs. Every member must know every other.
     pub fn peer(mut self, name: NodeName, address: SocketAddr) -> Self {
-        self.peers.push((name, address));
+        self.peers = self.peers.member(name, address);
+        self
+    }
+
+    /// Who the members are, besides those of [`NodeBuilder::peer`]. It is asked again and again, and what it says is
+    /// followed while the node runs. Until its first answer the node holds its phase, unless it knows its members
+    /// beforehand. Default: nobody.
+    pub fn membership(mut self, membership: impl Membership) -> Self {
+        self.membership = Some(Source::new(membership));
         self
     }
 
@@ -155,12 +169,21 @@ impl NodeBuilder {
         #[cfg(feature = "tower")]
         std::mem::take(&mut self.layers).apply(&mut self.registry)?;
         let source = self.rollout.source.take();
-        let rollout = self.start_rollout(source.as_deref())?;
-        let addresses = self.peers.iter().map(|&(_, address)| address);
+        let membership = self.membership.take();
+        let known = membership.as_ref().map(Source::known);
+        let listed = !matches!(known, Some(None));
+        let members = self.members(&known.flatten().unwrap_or_default())?;
+        let rollout = self.start_rollout(&members, listed, source.as_deref())?;
+        let addresses = members.values().flatten().copied();
         let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
         let endpoint = transport::open(self.listen, &self.identity, &self.limits, &doorman, &self.env)?;
-        let shared = self.assemble(rollout, endpoint, doorman);
+        let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
+        let shared = self.assemble(&members, rollout, endpoint, doorman);
         spawn_tasks(&shared, source);
+        if let Some(membership) = membership {
+            let named = members.into_keys().filter(|name| !fixed.contains(name)).collect();
+            shared.spawn(membership::follow(Arc::clone(&shared), membership, named));
+        }
         let node = Node::new(shared);
         let status = node.status();
         let (name, release, phase) = (&status.name, &status.release, status.rollout.phase);
@@ -171,10 +194,6 @@ impl NodeBuilder {
     fn check(&self) -> Result<(), StartError> {
         self.limits.check()?;
         self.identity.check(&self.name, self.env.now())?;
-        if let Some((peer, address)) = self.peers.iter().find(|(_, address)| self.cannot_dial(*address)) {
-            let (peer, address, listen) = (peer.clone(), *address, self.listen);
-            return Err(StartError::AddressFamily { peer, address, listen });
-        }
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
@@ -183,22 +202,40 @@ impl NodeBuilder {
             let (row, release) = (Box::new(row.clone()), self.profile.release().clone());
             return Err(StartError::FunctionNotInRelease { row, release });
         }
-        let mut names = std::collections::BTreeSet::from([&self.name]);
-        match self.peers.iter().find(|(name, _)| !names.insert(name)) {
-            Some((twice, _)) => Err(StartError::PeerTwice(twice.clone())),
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// The members to start with, but for the node itself: the peers, and those whom the membership knows beforehand.
+    fn members(&self, known: &MemberList) -> Result<BTreeMap<NodeName, Option<SocketAddr>>, StartError> {
+        let mut members = BTreeMap::new();
+        for (name, address) in self.peers.iter() {
+            if *name == self.name || members.insert(name.clone(), Some(address)).is_some() {
+                return Err(StartError::PeerTwice(name.clone()));
+            }
+        }
+        for (name, address) in known.iter().filter(|(name, _)| **name != self.name) {
+            members.entry(name.clone()).or_insert(address);
+        }
+        if members.len() >= MEMBERS_MAX {
+            return Err(StartError::TooManyMembers { members: members.len() + 1, max: MEMBERS_MAX });
+        }
+        let dialed = members.iter().filter_map(|(name, address)| Some((name, (*address)?)));
+        match { dialed }.find(|(_, address)| !can_dial(self.listen, *address)) {
+            Some((peer, address)) => {
+                Err(StartError::AddressFamily { peer: peer.clone(), address, listen: self.listen })
+            }
+            None => Ok(members),
         }
     }
 
-    /// A node dials from the socket it listens on. One that listens on all of IPv6 may reach IPv4 too.
-    fn cannot_dial(&self, address: SocketAddr) -> bool {
-        let listens_on_all = self.listen.is_ipv6() && self.listen.ip().is_unspecified();
-        self.listen.is_ipv4() != address.is_ipv4() && !listens_on_all
-    }
-
-    fn start_rollout(&self, source: Option<&dyn PhaseSource>) -> Result<rexi_proto::Rollout, StartError> {
-        let members = self.peers.iter().map(|(name, _)| name.clone());
-        let rollout = rexi_proto::Rollout::new(self.name.clone(), self.profile.clone(), members);
+    fn start_rollout(
+        &self,
+        members: &BTreeMap<NodeName, Option<SocketAddr>>,
+        listed: bool,
+        source: Option<&dyn PhaseSource>,
+    ) -> Result<rexi_proto::Rollout, StartError> {
+        let start = if listed { rexi_proto::Rollout::new } else { rexi_proto::Rollout::unlisted };
+        let rollout = start(self.name.clone(), self.profile.clone(), members.keys().cloned().collect::<Vec<_>>());
         let mut rollout = rollout.with_mutants(self.mutants);
         match self.rollout.ceiling {
             Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
@@ -213,8 +250,14 @@ impl NodeBuilder {
         Ok(rollout)
     }
 
-    fn assemble(self, rollout: rexi_proto::Rollout, endpoint: quinn::Endpoint, doorman: Arc<Doorman>) -> Arc<Shared> {
-        let Self { name, profile, peers, mut registry, limits, errors_kept, mutants, env, .. } = self;
+    fn assemble(
+        self,
+        members: &BTreeMap<NodeName, Option<SocketAddr>>,
+        rollout: rexi_proto::Rollout,
+        endpoint: quinn::Endpoint,
+        doorman: Arc<Doorman>,
+    ) -> Arc<Shared> {
+        let Self { name, profile, mut registry, limits, errors_kept, mutants, env, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phase: rollout.phase(),
@@ -222,24 +265,29 @@ impl NodeBuilder {
             limits: limits.clone(),
             mutants,
         };
-        let all: BTreeMap<NodeName, Option<std::net::SocketAddr>> =
-            peers.into_iter().map(|(name, address)| (name, Some(address))).chain([(name.clone(), None)]).collect();
+        let names: BTreeSet<_> = members.keys().chain([&name]).collect();
         registry.measure(&name);
         Arc::new_cyclic(|shared| {
-            let pool = SharedPool::new(NodePool::new(&limits, all.len(), profile.hosts()));
-            let member = |(id, (peer, address)): (u32, (&NodeName, &Option<SocketAddr>))| {
-                let names = (&name, peer.clone());
-                Arc::new(Member::new(shared.clone(), PeerId(id), names, *address, config.clone(), pool.clone()))
+            let pool = SharedPool::new(&NodePool::new(&limits, names.len(), profile.hosts()));
+            let member = |(id, &of): (u32, &&NodeName)| {
+                let peer = Peer::with_pool(PeerId(id), config.clone(), pool.clone(), Duration::ZERO);
+                Arc::new(match members.get(of) {
+                    Some(&address) => Member::new(shared.clone(), PeerId(id), (&name, of.clone()), address, peer),
+                    None => Member::local(shared.clone(), PeerId(id), of.clone(), peer),
+                })
             };
-            let members_by_id: Vec<_> = (0..).zip(&all).map(member).collect();
+            let members = Members::new((0..).zip(&names).map(member));
             let singleton = profile.hosts().contains(ServerAddress::Singleton).then(|| {
                 let server = Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants);
                 Arc::new(Singleton::new(shared.clone(), server))
             });
             Shared {
-                members: members_by_id.iter().map(|member| (member.name().clone(), Arc::clone(member))).collect(),
-                members_by_id,
-                name,
+                next_peer: Mutex::new(u32::try_from(members.len()).expect("no more than MEMBERS_MAX")),
+                members: ArcSwap::from_pointee(members),
+                events: EventSink::new(),
+                hosts: profile.hosts(),
+                mutants,
+                name: name.clone(),
                 release: Release::from(profile.release()),
                 incarnation: incarnation(env.now()),
                 limits,
@@ -270,13 +318,8 @@ fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
     if let Some(singleton) = &shared.singleton {
         shared.spawn(Arc::clone(singleton).run());
     }
-    for member in &shared.members_by_id {
-        shared.spawn(Arc::clone(member).keep_time());
-        if member.address().is_some() {
-            shared.spawn(dial::keep_connected(Arc::clone(shared), Arc::clone(member)));
-        } else {
-            shared.spawn(local::run(Arc::clone(shared), Arc::clone(member)));
-        }
+    for member in shared.members().iter() {
+        members::spawn_tasks(shared, member);
     }
     if let Some(source) = source {
         shared.spawn(follow(Arc::clone(shared), source));

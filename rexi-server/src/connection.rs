@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::handshake::Established;
-use crate::member::{Member, close};
+use crate::member::{LEFT, Member, close};
 use crate::node::Shared;
 
 /// Why a connection is no longer in use.
@@ -43,7 +43,11 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
         return close(&connection, CloseCode::Shutdown, "this node is leaving");
     }
     let Some(id) = member.attach(&connection, session, release) else {
-        return close(&connection, CloseCode::Replaced, "a later start of this node is connected");
+        let (code, reason) = match member.has_left() {
+            true => (CloseCode::NotTrusted, LEFT),
+            false => (CloseCode::Replaced, "a later start of this node is connected"),
+        };
+        return close(&connection, code, reason);
     };
     tracing::info!(node = %shared.name, peer = %member.name(), %address, %wire, "connected");
     let bulk = shared.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));

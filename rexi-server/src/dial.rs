@@ -10,27 +10,32 @@ use rexi_proto::CloseCode;
 use crate::connection;
 use crate::env::Random;
 use crate::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
-use crate::member::{Member, close};
+use crate::member::{LEFT, Member, close};
 use crate::metrics;
 use crate::node::Shared;
 
-/// Runs for as long as the node lives.
+/// Runs for as long as the node lives and has this member.
 pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
     let mut backoff = Backoff::default();
     let mut said = None;
     loop {
         member.wait_connected(false).await;
+        if member.has_left() {
+            return;
+        }
         if shared.draining.load(Ordering::Relaxed) {
             return;
         }
         tokio::select! {
             biased;
+            () = member.wait_left() => return,
             () = member.kicked.notified() => {}
             () = member.wait_connected(true) => continue,
             () = tokio::time::sleep(backoff.next_delay(shared.env.random())) => {}
         }
         let tried = tokio::select! {
             biased;
+            () = member.wait_left() => return,
             () = member.wait_connected(true) => continue,
             tried = dial(&shared, &member) => tried,
         };
@@ -62,11 +67,16 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
 }
 
 async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established, ConnectError> {
-    let Some(address) = member.address() else { return std::future::pending().await };
+    let address = loop {
+        match member.address() {
+            Some(address) => break address,
+            None => member.kicked.notified().await,
+        }
+    };
     let connecting = shared.endpoint.connect(address, member.name().as_str())?;
     let late = |_| ConnectError::TimedOut(HANDSHAKE_LIMIT);
     let connection = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await.map_err(late)??;
-    let mut dropped = CloseOnDrop(Some(connection.clone()));
+    let mut dropped = CloseOnDrop(Some(connection.clone()), Arc::clone(member));
     let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, handshake::dial(shared, member, &connection)).await;
     let shaken = shaken.map_err(late).flatten();
     dropped.0 = None;
@@ -76,13 +86,15 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
     shaken
 }
 
-/// Tells the peer why a try was let go in its middle: its own came first.
-struct CloseOnDrop(Option<quinn::Connection>);
+/// Tells the peer why a try was let go in its middle: its own came first, or it has left.
+struct CloseOnDrop(Option<quinn::Connection>, Arc<Member>);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
-        if let Some(connection) = &self.0 {
-            close(connection, CloseCode::Replaced, "the other side's connection came first");
+        match &self.0 {
+            Some(connection) if self.1.has_left() => close(connection, CloseCode::NotTrusted, LEFT),
+            Some(connection) => close(connection, CloseCode::Replaced, "the other side's connection came first"),
+            None => {}
         }
     }
 }

@@ -42,6 +42,11 @@ impl Doorman {
         self.known.write().expect("nothing panics while it holds the addresses").insert(address);
     }
 
+    /// Nobody that is known is at this address any more.
+    pub(crate) fn dismiss(&self, address: SocketAddr) {
+        self.known.write().expect("nothing panics while it holds the addresses").remove(&address);
+    }
+
     /// Datagrams so far that belonged to nobody.
     pub(crate) fn strays(&self) -> u64 {
         self.strays.load(Ordering::Relaxed)

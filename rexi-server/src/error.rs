@@ -53,6 +53,14 @@ pub enum StartError {
     /// A peer was given twice, or is the node itself.
     #[error("{0} is named twice among the node and its peers; names must differ")]
     PeerTwice(NodeName),
+    /// There are more members than may be.
+    #[error("{members} members, the node itself among them, where {max} may be; are they all of this cluster?")]
+    TooManyMembers {
+        /// Members given.
+        members: usize,
+        /// Members at most.
+        max: usize,
+    },
     /// A peer's address is of another family than the one that the node listens on, and so dials from.
     #[error("{peer} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all")]
     AddressFamily {
@@ -71,6 +79,44 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+}
+
+/// A change of the members that was not made. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The name to be added is a member's already. To dial it elsewhere, use `Node::move_member`.
+    #[error("{0} is a member already")]
+    AlreadyAMember(NodeName),
+    /// The name is no member's.
+    #[error("{0} is no member")]
+    NotAMember(NodeName),
+    /// The name is the node's own, which is a member for as long as it runs.
+    #[error("the node itself is always a member; stop it with Node::shutdown, and remove it on the other nodes")]
+    Itself,
+    /// The address is of another family than the one that the node listens on, and so dials from.
+    #[error(
+        "{member} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all"
+    )]
+    AddressFamily {
+        /// The member.
+        member: NodeName,
+        /// Its address.
+        address: SocketAddr,
+        /// The node's address.
+        listen: SocketAddr,
+    },
+    /// There are as many members as may be. Whatever says who they are is at fault, or remove others first.
+    #[error("{member} would be one member more than the {max} that a node may have")]
+    TooMany {
+        /// The name to be added.
+        member: NodeName,
+        /// Members at most, the node itself among them.
+        max: usize,
+    },
+    /// The node is leaving, or has stopped, and takes nobody in any more.
+    #[error("this node is leaving")]
+    Leaving,
 }
 
 /// A cast that was not accepted. The caller is at fault; nothing was sent.

@@ -155,7 +155,6 @@ async fn settle(
     }
     let agreement = shared.admit(ours, &theirs)?;
     let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
-    let member = Arc::clone(member);
     if shared.name < theirs.node {
         if !member.claim(theirs.incarnation, shared.now()) {
             return Err(ConnectError::Duplicate);

@@ -27,7 +27,7 @@ impl Announcement {
     /// To be called once all peers were told.
     pub(crate) fn made(node: &Node) -> Self {
         let (shared, marks) = (Arc::clone(node.shared()), node.mailbox());
-        for member in &shared.members_by_id {
+        for member in shared.members().iter() {
             if member.address().is_some() && member.is_connected() {
                 // One that is not taken is not waited for: the peer leaves too, or there are too many calls to it.
                 let _ = marks.cast(member.name(), Request::new(MARK, ""));
@@ -43,7 +43,8 @@ impl Announcement {
             while self.marks.open_calls() > 0 {
                 self.marks.recv().await;
             }
-            for member in &self.shared.members_by_id {
+            let members: Vec<_> = self.shared.members().iter().cloned().collect();
+            for member in members {
                 member.wait_for_payloads().await;
             }
             if let Some(singleton) = &self.shared.singleton {

@@ -50,6 +50,9 @@ mod stream;
 mod gather;
 mod quorum;
 mod items;
+mod members;
+mod membership;
+mod member_events;
 mod member;
 mod waiters;
 mod connection;
@@ -93,13 +96,17 @@ pub use crypto::QuicCrypto;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};
 pub use env::{NodeEnv, TaskGroup};
-pub use error::{AskError, CallError, JobOver, QuestionError, SendError, StartError};
+pub use error::{AskError, CallError, JobOver, MemberError, QuestionError, SendError, StartError};
 pub use failures::Failure;
 pub use function::{Function, Life, Payload, StreamFunction};
 pub use gather::{Gather, Gathered, Heard, Step};
 pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use items::Items;
 pub use mailbox::{Event, Mailbox, MailboxHandle};
+pub use member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent, MemberEvents};
+#[cfg(feature = "dns")]
+pub use membership::DnsMembership;
+pub use membership::{MemberList, Membership, MembershipError, StaticMembership};
 pub use metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
 pub use node::Node;
 pub use quorum::{Quorum, QuorumError, Vote, VoteError};

@@ -96,7 +96,7 @@ impl Mailbox {
     pub fn monitor(&self, peer: &NodeName) -> Result<MonitorRef, SendError> {
         let member = self.node.member(peer)?;
         let monitor = MonitorRef(self.node.next_call().0);
-        self.inner.lock().monitors.insert(monitor, Arc::clone(member));
+        self.inner.lock().monitors.insert(monitor, Arc::clone(&member));
         member.with(|peer, _| peer.monitor(monitor, Arc::clone(&self.inner)));
         Ok(monitor)
     }
@@ -198,7 +198,8 @@ impl MailboxHandle {
     /// As [`MailboxHandle::cast`]; also where the reference is in use.
     pub fn cast_as(&self, call: CallRef, peer: &NodeName, request: Request) -> Result<(), SendError> {
         let deadline = deadline_of(&request);
-        let member = self.node.member(peer)?;
+        let members = self.node.shared().members();
+        let member = members.find(peer)?;
         let cast = request.into_cast(call, self.node.shared().release)?;
         // The call is noted under the member's lock, so that a kill by another task finds it in both places or none.
         member.with(|peer, now| {

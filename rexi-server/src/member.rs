@@ -9,13 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    Answer, BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerConfig, PeerId,
-    Phase, Presence, Refusal, Server, Session,
+    Answer, BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase,
+    Presence, Refusal, Server, Session, Total,
 };
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::handshake::HANDSHAKE_LIMIT;
 use crate::mailbox::Inbox;
+use crate::member_events::MemberEvent;
 use crate::metrics::PeerMetrics;
 use crate::node::Shared;
 use crate::pool::SharedPool;
@@ -27,8 +29,8 @@ use crate::worker::{self, Owner, Run, Workers};
 pub(crate) struct Member {
     id: PeerId,
     name: NodeName,
-    /// Where to dial it; the node itself has none.
-    address: Option<SocketAddr>,
+    /// It is the node itself.
+    local: bool,
     shared: Weak<Shared>,
     pub(crate) metrics: PeerMetrics,
     state: Mutex<State>,
@@ -42,14 +44,20 @@ pub(crate) struct Member {
     joined: Waiters,
     /// Dial now, whatever the backoff says.
     pub(crate) kicked: Notify,
+    /// It is no member any more.
+    left: CancellationToken,
 }
 
 struct State {
+    /// Where to dial it; the node itself has none.
+    address: Option<SocketAddr>,
     peer: Peer<Arc<Inbox>, SharedPool>,
     workers: Workers,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
     latest: Option<Incarnation>,
+    /// The life of the peer that is connected, as it was last told.
+    told_up: Option<Incarnation>,
     /// When a handshake was chosen that is not attached yet.
     claimed: Option<Duration>,
     /// The release that the peer last connected with.
@@ -66,14 +74,15 @@ impl Member {
         id: PeerId,
         (node, name): (&NodeName, NodeName),
         address: Option<SocketAddr>,
-        config: PeerConfig,
-        pool: SharedPool,
+        peer: Peer<Arc<Inbox>, SharedPool>,
     ) -> Self {
         let state = State {
-            peer: Peer::with_pool(id, config, pool, Duration::ZERO),
+            address,
+            peer,
             workers: Workers::default(),
             connection: None,
             latest: None,
+            told_up: None,
             claimed: None,
             release: None,
             last_error: None,
@@ -84,7 +93,7 @@ impl Member {
             id,
             metrics: PeerMetrics::new(node, &name),
             name,
-            address,
+            local: false,
             shared,
             state: Mutex::new(state),
             writable: Notify::new(),
@@ -92,7 +101,13 @@ impl Member {
             room: Waiters::default(),
             joined: Waiters::default(),
             kicked: Notify::new(),
+            left: CancellationToken::new(),
         }
+    }
+
+    /// The node itself.
+    pub(crate) fn local(shared: Weak<Shared>, id: PeerId, name: NodeName, peer: Peer<Arc<Inbox>, SharedPool>) -> Self {
+        Self { local: true, ..Self::new(shared, id, (&name, name.clone()), None, peer) }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -109,7 +124,18 @@ impl Member {
     }
 
     pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.address
+        self.lock().address
+    }
+
+    /// Whether it is the node itself.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Dials it there from now on, and at once if it is not connected.
+    pub(crate) fn set_address(&self, address: SocketAddr) {
+        self.lock().address = Some(address);
+        self.kicked.notify_one();
     }
 
     /// Changes the peer's state once and does what comes of it.
@@ -162,7 +188,7 @@ impl Member {
     }
 
     /// Takes a completed handshake. An earlier connection is closed before the new one is read. `None`: a later life of
-    /// the peer was attached since the hellos, so this connection is of the past.
+    /// the peer was attached since the hellos, or it is no member any more, so this connection is of the past.
     pub(crate) fn attach(
         self: &Arc<Self>,
         connection: &quinn::Connection,
@@ -171,7 +197,7 @@ impl Member {
     ) -> Option<ConnectionId> {
         let now = self.now();
         let mut state = self.lock();
-        if state.latest.is_some_and(|latest| latest > session.incarnation) {
+        if self.has_left() || state.latest.is_some_and(|latest| latest > session.incarnation) {
             state.claimed = None;
             return None;
         }
@@ -234,6 +260,37 @@ impl Member {
         }
     }
 
+    /// Lets go of the peer for good: whoever waits for it is told, and so is whoever asks later; its jobs are killed.
+    pub(crate) fn leave(self: &Arc<Self>) {
+        let mut state = self.lock();
+        // Under the lock, so that no handshake is attached behind it.
+        self.left.cancel();
+        let connection = state.connection.take();
+        state.last_error = Some(LEFT.to_owned());
+        state.peer.stop();
+        self.settle(state);
+        if let Some(connection) = connection {
+            // As if this node had left: to the peer, this life of it is over, and what it runs for us is to end.
+            close(&connection, CloseCode::Shutdown, LEFT);
+        }
+        self.presence_changed();
+    }
+
+    /// Whether it is no member any more.
+    pub(crate) fn has_left(&self) -> bool {
+        self.left.is_cancelled()
+    }
+
+    /// Waits until it is no member any more.
+    pub(crate) async fn wait_left(&self) {
+        self.left.cancelled().await;
+    }
+
+    /// Holds all as it is.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held(self.lock())
+    }
+
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
         self.lock().workers.abort_all();
@@ -271,12 +328,15 @@ impl Member {
         self.joined.wait(|| !self.lock().peer.awaits_payload()).await;
     }
 
-    /// Ends the peer's stay when its time has come, for as long as the node lives.
+    /// Ends the peer's stay when its time has come, for as long as the node lives and has this member.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            if self.has_left() {
+                return;
+            }
             let deadline = self.lock().peer.deadline();
             let Some(started) = self.shared.upgrade().map(|shared| shared.started) else { return };
             match deadline {
@@ -297,7 +357,7 @@ impl Member {
         let state = self.lock();
         PeerStatus {
             name: self.name.clone(),
-            address: self.address,
+            address: state.address,
             presence: state.peer.presence().into(),
             draining: state.peer.is_leaving(),
             incarnation: state.latest,
@@ -411,6 +471,7 @@ impl Member {
             self.room.wake();
         }
         self.joined.wake();
+        self.tell(state, shared);
         announced
     }
 
@@ -423,12 +484,36 @@ impl Member {
         self.presence_changed();
     }
 
+    /// Says that the peer has come or gone, if it has.
+    fn tell(&self, state: &mut State, shared: &Shared) {
+        let up = match state.peer.presence() {
+            Presence::Up(session, _) if !self.local => Some(session.incarnation),
+            _ => None,
+        };
+        if up != state.told_up {
+            let down = std::mem::replace(&mut state.told_up, up);
+            let down = down.map(|life| MemberEvent::Down(self.name.clone(), life));
+            let up = up.map(|life| MemberEvent::Up(self.name.clone(), life));
+            down.into_iter().chain(up).for_each(|event| shared.events.send(event));
+        }
+    }
+
     fn now(&self) -> Duration {
         time_in(self.shared.upgrade().as_ref())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds a member")
+    }
+}
+
+/// A member that nobody changes for as long as this lives.
+pub(crate) struct Held<'a>(MutexGuard<'a, State>);
+
+impl Held<'_> {
+    /// What is held for the peer of that total beyond floors of so much.
+    pub(crate) fn beyond(&self, total: Total, floor: usize) -> usize {
+        self.0.peer.beyond(total, floor)
     }
 }
 
@@ -448,6 +533,9 @@ pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &st
     let reason = &reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)];
     connection.close(code.code().into(), reason.as_bytes());
 }
+
+/// Why a member that has left is let go.
+pub(crate) const LEFT: &str = "it is no member of this cluster any more";
 
 /// Bytes of a reason that a close carries; a CONNECTION_CLOSE frame must fit into one packet of 1,200 bytes.
 const CLOSE_REASON_BYTES_MAX: usize = 1_000;

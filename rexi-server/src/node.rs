@@ -3,14 +3,15 @@
 //! All tasks are spawned through one group (env.rs), so that a node that stops leaves none behind. When the last handle
 //! is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use rexi_proto::{
-    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, NodeName, PeerId, Phase, Release, Total,
+    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, Mutants, NodeName, PeerId, Phase,
+    Release, Servers, Total,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ use crate::identity::Identity;
 use crate::leave::Announcement;
 use crate::mailbox::Mailbox;
 use crate::member::Member;
+use crate::member_events::EventSink;
+use crate::members::{self, Members};
 use crate::pool::SharedPool;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -56,9 +59,14 @@ pub(crate) struct Shared {
     pub(crate) started: Instant,
     pub(crate) registry: Registry,
     pub(crate) failures: Failures,
-    /// By name, the node itself among them.
-    pub(crate) members: BTreeMap<NodeName, Arc<Member>>,
-    pub(crate) members_by_id: Vec<Arc<Member>>,
+    /// Read at each cast; replaced as a whole when a member joins or leaves.
+    pub(crate) members: ArcSwap<Members>,
+    /// The number of the next member that joins. Locked while members change, before all other locks.
+    pub(crate) next_peer: Mutex<u32>,
+    pub(crate) events: EventSink,
+    /// What the release runs.
+    pub(crate) hosts: Servers,
+    pub(crate) mutants: Mutants,
     pub(crate) singleton: Option<Arc<Singleton>>,
     pub(crate) pool: SharedPool,
     pub(crate) rollout: Mutex<rexi_proto::Rollout>,
@@ -89,12 +97,8 @@ impl Node {
         &self.handle.shared
     }
 
-    pub(crate) fn member(&self, peer: &NodeName) -> Result<&Arc<Member>, SendError> {
-        let members = &self.shared().members;
-        members.get(peer).ok_or_else(|| SendError::NotAMember {
-            peer: peer.clone(),
-            members: members.keys().map(NodeName::as_str).collect::<Vec<_>>().join(", "),
-        })
+    pub(crate) fn member(&self, peer: &NodeName) -> Result<Arc<Member>, SendError> {
+        self.shared().members().find(peer).cloned()
     }
 
     /// The node's name.
@@ -115,9 +119,9 @@ impl Node {
         self.shared().endpoint.local_addr()
     }
 
-    /// The members' names, the node's own among them.
-    pub fn members(&self) -> impl Iterator<Item = &NodeName> {
-        self.shared().members.keys()
+    /// The members' names as they are now, in order, the node's own among them.
+    pub fn members(&self) -> Vec<NodeName> {
+        self.shared().members().iter().map(|member| member.name().clone()).collect()
     }
 
     /// Casts to `peer`, which may be the node itself. Never waits: what is sent to a node that is away or slow is
@@ -228,7 +232,7 @@ impl Node {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        for member in &self.shared.members_by_id {
+        for member in self.shared.members().iter() {
             // Each by itself and at once: the endpoint only asks its connections to close, and one whose last handle is
             // dropped before it does closes without a reason, which peers take for a brief disconnect.
             member.close_connection(CloseCode::Shutdown, "this node has stopped");
@@ -250,18 +254,23 @@ impl Shared {
         self.started.elapsed()
     }
 
-    pub(crate) fn member(&self, name: &NodeName) -> Option<&Arc<Member>> {
-        self.members.get(name)
+    /// The members as they are now. Not to be held over an await.
+    pub(crate) fn members(&self) -> arc_swap::Guard<Arc<Members>> {
+        self.members.load()
     }
 
     /// Whether every member is connected.
     pub(crate) fn has_all_members(&self) -> bool {
-        self.members_by_id.iter().all(|member| member.is_connected())
+        self.members().iter().all(|member| member.is_connected())
     }
 
-    /// The member of this number. Numbers are given once, when the node is built, and never leave it.
-    pub(crate) fn member_by_id(&self, id: PeerId) -> &Arc<Member> {
-        &self.members_by_id[id.0 as usize]
+    pub(crate) fn member(&self, name: &NodeName) -> Option<Arc<Member>> {
+        self.members().get(name).cloned()
+    }
+
+    /// The member of this number; `None` once it has left. Numbers never leave the node, and none is given twice.
+    pub(crate) fn member_by_id(&self, id: PeerId) -> Option<Arc<Member>> {
+        self.members().by_id(id).cloned()
     }
 
     /// What this node says of itself now.
@@ -294,7 +303,7 @@ impl Shared {
         };
         if epoch != before {
             tracing::info!(node = %self.name, %phase, epoch, "the phase has changed");
-            for member in &self.members_by_id {
+            for member in self.members().iter() {
                 member.with(|peer, now| peer.set_phase(now, epoch, phase));
                 member.kicked.notify_one();
             }
@@ -310,12 +319,18 @@ impl Shared {
         RolloutStatus { phase: rollout.phase(), limiting_factor: rollout.limiting_factor() }
     }
 
+    /// How often the phase has changed, and the phase.
+    pub(crate) fn phase_now(&self) -> (u64, Phase) {
+        let rollout = self.rollout();
+        (rollout.epoch(), rollout.phase())
+    }
+
     fn rollout(&self) -> MutexGuard<'_, rexi_proto::Rollout> {
         self.rollout.lock().expect("nothing panics while it holds the rollout")
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        let peers: Vec<_> = self.members_by_id.iter().map(|member| member.status()).collect();
+        let peers: Vec<_> = self.members().iter().map(|member| member.status()).collect();
         let release = self.rollout().profile().release().clone();
         let of_singleton = self.singleton.as_ref().map(|singleton| singleton.streams());
         let (singleton_streams, singleton_timeouts) = of_singleton.unwrap_or_default();
@@ -338,8 +353,12 @@ impl Shared {
     }
 
     fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        for member in &self.members_by_id {
+        {
+            // Nobody joins behind this and is not told.
+            let _changing = members::lock(self);
+            self.draining.store(true, Ordering::Relaxed);
+        }
+        for member in self.members().iter() {
             member.with(|peer, _| peer.drain());
         }
         if let Some(singleton) = &self.singleton {
@@ -355,7 +374,7 @@ impl Shared {
 
     fn end_servers(&self) -> usize {
         let ended = self.status().jobs;
-        for member in &self.members_by_id {
+        for member in self.members().iter() {
             member.with(|peer, _| peer.end_server());
         }
         if let Some(singleton) = &self.singleton {
@@ -365,7 +384,8 @@ impl Shared {
     }
 
     async fn wait_disconnected(&self) {
-        for member in self.members_by_id.iter().filter(|member| member.address().is_some()) {
+        let members = self.members.load_full();
+        for member in members.iter().filter(|member| !member.is_local()) {
             member.wait_connected(false).await;
         }
     }
@@ -379,14 +399,22 @@ impl Shared {
         self.env.tasks().spawn(task)
     }
 
+    /// Whether the node takes no members in any more.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) || self.has_stopped()
+    }
+
     /// Whether the node has stopped, so that no job may start any more.
     pub(crate) fn has_stopped(&self) -> bool {
         self.env.tasks().has_stopped()
     }
 
     fn stop(&self) {
-        self.env.tasks().stop();
-        for member in &self.members_by_id {
+        {
+            let _changing = members::lock(self);
+            self.env.tasks().stop();
+        }
+        for member in self.members().iter() {
             member.abort_workers();
             member.with(|peer, _| peer.stop());
         }

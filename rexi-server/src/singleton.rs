@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutput, StreamTimeouts};
+use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutput, StreamTimeouts, Total};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -126,6 +126,11 @@ impl Singleton {
         self.lock().workers.abort_all();
     }
 
+    /// Holds all as it is.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held(self.lock())
+    }
+
     pub(crate) fn jobs(&self) -> usize {
         self.lock().server.jobs()
     }
@@ -162,7 +167,11 @@ impl Singleton {
             match output {
                 ServerOutput::Spawn(..) if shared.has_stopped() => {}
                 ServerOutput::Spawn(job, cast) => {
-                    let caller = shared.member_by_id(job.caller.peer);
+                    let Some(caller) = shared.member_by_id(job.caller.peer) else {
+                        // It has left, and what it asked before that was still in the queue.
+                        state.server.abandon(job.caller, job.call);
+                        continue;
+                    };
                     let owner = Owner::Singleton(Arc::clone(self));
                     match state.workers.prepare(shared, owner, caller.name(), job, cast) {
                         Some(worker) => started.push(worker),
@@ -175,10 +184,22 @@ impl Singleton {
                 }
                 ServerOutput::Wake(job) => state.workers.wake(job),
                 ServerOutput::Answer(caller, message) => {
-                    shared.member_by_id(caller.peer).with(|peer, _| peer.answer(caller, message));
+                    if let Some(member) = shared.member_by_id(caller.peer) {
+                        member.with(|peer, _| peer.answer(caller, message));
+                    }
                 }
             }
         }
+    }
+}
+
+/// A singleton that nobody changes for as long as this lives.
+pub(crate) struct Held<'a>(MutexGuard<'a, State>);
+
+impl Held<'_> {
+    /// What all peers hold of that total beyond floors of so much for each.
+    pub(crate) fn beyond(&self, total: Total, floor: usize) -> usize {
+        self.0.server.beyond(total, floor)
     }
 }
 

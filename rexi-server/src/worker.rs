@@ -170,8 +170,11 @@ impl Owner {
             Self::PerNode(member) => member.shared(),
             Self::Singleton(singleton) => singleton.shared(),
         };
-        if let Some(shared) = shared {
-            let (caller, function) = (shared.member_by_id(job.caller.peer).name().clone(), Arc::clone(function));
+        // The caller may have left, which has killed the job.
+        if let Some(shared) = shared
+            && let Some(caller) = shared.member_by_id(job.caller.peer)
+        {
+            let (caller, function) = (caller.name().clone(), Arc::clone(function));
             shared.failures.note(Origin { server: job.server, caller, function, call: job.call }, reason);
         }
     }
