@@ -141,6 +141,15 @@ impl TestCluster {
         self.members.find(member).name.clone()
     }
 
+    /// Where a member listens, as [`Node::add_member`] takes it.
+    ///
+    /// # Panics
+    /// Where there is no such member.
+    #[track_caller]
+    pub fn address(&self, member: &str) -> std::net::SocketAddr {
+        self.members.find(member).address
+    }
+
     /// Secures connections in this way, from each node's next start on, and not as its identity would. For tests of
     /// what TLS has no part in, and for those that repeat TLS byte for byte; see [`NodeEnv::crypto`].
     pub fn secure(&self, secured: impl Fn(&Identity) -> Result<QuicCrypto, IdentityError> + Send + Sync + 'static) {
