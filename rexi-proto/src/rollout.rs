@@ -2,8 +2,8 @@
 //!
 //! The phase is the lowest of what the release allows, the operator's ceiling and the flag source's word, and it moves
 //! only to where every member hosts what the node would then send to. A member that has not said hello holds it. In:
-//! hellos, announcements, ceilings, members that join and leave. Out: the phase and the one thing that limits it. Telling the peers of a change is
-//! left to the caller of these methods.
+//! hellos, announcements, ceilings, members that join and leave. Out: the phase and the one thing that limits it.
+//! Telling the peers of a change is left to the caller of these methods.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -304,7 +304,7 @@ impl Rollout {
         Ok(())
     }
 
-    /// Takes a member in. It has not said hello, so it keeps the phase from being raised, but nothing is lowered for it.
+    /// Takes a member in. It has not said hello, so it keeps the phase from being raised; nothing is lowered for it.
     /// `false`, and nothing changed: it is one already, or the node itself.
     pub fn add_member(&mut self, member: NodeName) -> bool {
         let is_new = member != self.node && !self.members.contains_key(&member);

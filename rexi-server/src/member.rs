@@ -4,13 +4,15 @@
 //! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else
 //! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
+mod leave;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
     Answer, BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase,
-    Presence, Refusal, Server, Session, Total,
+    Presence, Refusal, Server, Session,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +26,8 @@ use crate::pool::SharedPool;
 use crate::status::PeerStatus;
 use crate::waiters::Waiters;
 use crate::worker::{self, Owner, Run, Workers};
+
+pub(crate) use leave::LEFT;
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -260,37 +264,6 @@ impl Member {
         }
     }
 
-    /// Lets go of the peer for good: whoever waits for it is told, and so is whoever asks later; its jobs are killed.
-    pub(crate) fn leave(self: &Arc<Self>) {
-        let mut state = self.lock();
-        // Under the lock, so that no handshake is attached behind it.
-        self.left.cancel();
-        let connection = state.connection.take();
-        state.last_error = Some(LEFT.to_owned());
-        state.peer.stop();
-        self.settle(state);
-        if let Some(connection) = connection {
-            // As if this node had left: to the peer, this life of it is over, and what it runs for us is to end.
-            close(&connection, CloseCode::Shutdown, LEFT);
-        }
-        self.presence_changed();
-    }
-
-    /// Whether it is no member any more.
-    pub(crate) fn has_left(&self) -> bool {
-        self.left.is_cancelled()
-    }
-
-    /// Waits until it is no member any more.
-    pub(crate) async fn wait_left(&self) {
-        self.left.cancelled().await;
-    }
-
-    /// Holds all as it is.
-    pub(crate) fn hold(&self) -> Held<'_> {
-        Held(self.lock())
-    }
-
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
         self.lock().workers.abort_all();
@@ -507,16 +480,6 @@ impl Member {
     }
 }
 
-/// A member that nobody changes for as long as this lives.
-pub(crate) struct Held<'a>(MutexGuard<'a, State>);
-
-impl Held<'_> {
-    /// What is held for the peer of that total beyond floors of so much.
-    pub(crate) fn beyond(&self, total: Total, floor: usize) -> usize {
-        self.0.peer.beyond(total, floor)
-    }
-}
-
 /// Time since the node's start; nothing comes of a change any more once the node is gone.
 fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
     shared.map_or(Duration::ZERO, |shared| shared.now())
@@ -533,9 +496,6 @@ pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &st
     let reason = &reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)];
     connection.close(code.code().into(), reason.as_bytes());
 }
-
-/// Why a member that has left is let go.
-pub(crate) const LEFT: &str = "it is no member of this cluster any more";
 
 /// Bytes of a reason that a close carries; a CONNECTION_CLOSE frame must fit into one packet of 1,200 bytes.
 const CLOSE_REASON_BYTES_MAX: usize = 1_000;

@@ -33,8 +33,8 @@ pub use dns::DnsMembership;
 ///   [`Node::add_member`] stay, whatever the answers say.
 /// - A name that was removed by [`Node::remove_member`] joins again only after an answer without it.
 /// - An answer that fails, comes too late (10 s), names more than 256 members, or no other member where an earlier one
-///   did, is not followed: an outage of DNS, or a registry that was emptied, must not empty a cluster. It is logged once
-///   until that changes. The last nodes of a cluster that is taken down are removed by hand, or simply stopped.
+///   did, is not followed: an outage of DNS, or an emptied registry, must not empty a cluster. It is logged once until
+///   that changes. The last nodes of a cluster that is taken down are removed by hand, or simply stopped.
 ///
 /// The node itself may be named; it is passed over. So all nodes of a cluster may be given the same membership.
 ///

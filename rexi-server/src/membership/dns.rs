@@ -219,15 +219,4 @@ const QUERY_ATTEMPTS: usize = 2;
 const LOOKUPS_AT_ONCE: usize = 16;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_is_a_name_or_an_address_with_a_port() {
-        assert_eq!(parse_host("n1.example:4000"), Ok(("n1.example".to_owned(), 4000)));
-        assert_eq!(parse_host("[::1]:4000"), Ok(("::1".to_owned(), 4000)));
-        for wrong in ["n1.example", "n1.example:", ":4000", "n1.example:0", "n1.example:70000"] {
-            assert!(parse_host(wrong).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;
