@@ -1,7 +1,7 @@
 //! The counters of a node's totals that its members and its singleton share, each from behind its own lock.
 //!
-//! Floors follow the number of members, which changes while the node runs. Whoever holds no more than its floor does not
-//! come here (`rexi_proto`'s `pool.rs`), so that on the usual path members still share nothing.
+//! Floors follow the number of members, which changes while the node runs. Whoever holds no more than its floor does
+//! not come here (`rexi_proto`'s `pool.rs`), so that on the usual path members still share nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
