@@ -8,7 +8,7 @@ use rexi_server::{
     Answer, Bytes, CallError, DownReason, Event, LimitingFactor, MemberError, MemberEvent, MemberList, Membership,
     MembershipError, Node, NodeBuilder, NodeName, Phase, Request, SendError,
 };
-use rexi_tests::{functions, name, pass, peer, release, until};
+use rexi_tests::{functions, name, pass, peer, release, until, within};
 
 const OTHERS: [&str; 3] = ["n1", "n2", "n3"];
 
@@ -76,7 +76,7 @@ async fn a_node_that_leaves_ends_calls_jobs_and_monitors_and_nothing_of_the_othe
         let _of_n3 = n3.cast(&name("n1"), Request::new("forever", "")).expect("a member");
         until("both jobs", &n3, |n3| n3.status().jobs == 1 && n1.status().jobs == 1).await;
         n1.remove_member(&name("n3")).expect("a member");
-        let mut heard = vec![mailbox.recv().await, mailbox.recv().await];
+        let mut heard = vec![within("an event", mailbox.recv()).await, mailbox.recv().await];
         heard.sort_by_key(|event| matches!(event, Event::Down(..)));
         let down = DownReason::NoConnection;
         assert_eq!(heard, [Event::Answer(call, Answer::Down(down)), Event::Down(monitor, down)], "release {number}");
@@ -100,13 +100,13 @@ async fn a_node_leaves_and_joins_again_and_events_tell_so_in_order() {
     let mut events = n1.watch_members();
     let first = cluster.node("n3").incarnation();
     n1.remove_member(&n3).expect("a member");
-    assert_eq!(events.next().await, Ok(MemberEvent::Down(n3.clone(), first)));
-    assert_eq!(events.next().await, Ok(MemberEvent::Left(n3.clone())));
+    assert_eq!(within("an event", events.next()).await, Ok(MemberEvent::Down(n3.clone(), first)));
+    assert_eq!(within("an event", events.next()).await, Ok(MemberEvent::Left(n3.clone())));
     let second = cluster.restart("n3", &release("2.0")).expect("it starts").incarnation();
     assert!(second > first);
     joined_by(&cluster, &["n1"]);
-    assert_eq!(events.next().await, Ok(MemberEvent::Joined(n3.clone())));
-    assert_eq!(events.next().await, Ok(MemberEvent::Up(n3.clone(), second)));
+    assert_eq!(within("an event", events.next()).await, Ok(MemberEvent::Joined(n3.clone())));
+    assert_eq!(within("an event", events.next()).await, Ok(MemberEvent::Up(n3.clone(), second)));
     assert_eq!(echo(&n1, "n3").await, Ok("hello".into()));
 }
 

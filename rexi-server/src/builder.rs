@@ -273,7 +273,7 @@ impl NodeBuilder {
                 let peer = Peer::with_pool(PeerId(id), config.clone(), pool.clone(), Duration::ZERO);
                 Arc::new(match members.get(of) {
                     Some(&address) => Member::new(shared.clone(), PeerId(id), (&name, of.clone()), address, peer),
-                    None => Member::local(shared.clone(), PeerId(id), of.clone(), peer),
+                    None => Member::local(shared.clone(), PeerId(id), of, peer),
                 })
             };
             let members = Members::new((0..).zip(&names).map(member));

@@ -5,14 +5,15 @@
 //! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
 mod leave;
+mod wait;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    Answer, BulkId, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase,
-    Presence, Refusal, Server, Session,
+    Answer, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase, Presence,
+    Refusal, Server, Session,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -110,8 +111,8 @@ impl Member {
     }
 
     /// The node itself.
-    pub(crate) fn local(shared: Weak<Shared>, id: PeerId, name: NodeName, peer: Peer<Arc<Inbox>, SharedPool>) -> Self {
-        Self { local: true, ..Self::new(shared, id, (&name, name.clone()), None, peer) }
+    pub(crate) fn local(shared: Weak<Shared>, id: PeerId, name: &NodeName, peer: Peer<Arc<Inbox>, SharedPool>) -> Self {
+        Self { local: true, ..Self::new(shared, id, (name, name.clone()), None, peer) }
     }
 
     pub(crate) fn id(&self) -> PeerId {
@@ -271,59 +272,6 @@ impl Member {
 
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.lock().peer.presence(), Presence::Up(..))
-    }
-
-    /// Waits until the peer is connected, or until it is not.
-    pub(crate) async fn wait_connected(&self, connected: bool) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.is_connected() == connected {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Waits until a cast would go straight to the writer, or be answered at once.
-    pub(crate) async fn wait_clear(&self) {
-        self.room.wait(|| self.lock().peer.is_clear()).await;
-    }
-
-    /// Waits until the frame of this payload has come, or its connection has gone.
-    pub(crate) async fn wait_for_frame(&self, connection: ConnectionId, bulk: BulkId) {
-        self.joined.wait(|| !self.lock().peer.awaits_frame(connection, bulk)).await;
-    }
-
-    /// Waits until no frame waits for its payload.
-    pub(crate) async fn wait_for_payloads(&self) {
-        self.joined.wait(|| !self.lock().peer.awaits_payload()).await;
-    }
-
-    /// Ends the peer's stay when its time has come, for as long as the node lives and has this member.
-    pub(crate) async fn keep_time(self: Arc<Self>) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.has_left() {
-                return;
-            }
-            let deadline = self.lock().peer.deadline();
-            let Some(started) = self.shared.upgrade().map(|shared| shared.started) else { return };
-            match deadline {
-                Some(deadline) => tokio::select! {
-                    biased;
-                    () = changed => {}
-                    () = tokio::time::sleep_until(started + deadline) => {
-                        self.with(rexi_proto::Peer::handle_timeout);
-                        self.presence_changed();
-                    }
-                },
-                None => changed.await,
-            }
-        }
     }
 
     pub(crate) fn status(&self) -> PeerStatus {
