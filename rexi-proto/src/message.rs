@@ -221,6 +221,9 @@ pub enum ExitReason {
     TooManyStreamsInAll,
     /// The reply was dropped since the callee's buffers for all its peers are full. It ran.
     ReplyDroppedInAll,
+    /// The callee's operator does not allow its caller this function. It did not run, and will not on a second try; a
+    /// node with another list may run it.
+    NotAllowed,
 }
 
 impl fmt::Display for ExitReason {
@@ -248,6 +251,7 @@ impl fmt::Display for ExitReason {
             Self::TooManyBytesInAll => "the node's jobs hold as many bytes of arguments in all as they may",
             Self::TooManyStreamsInAll => "the node has as many streams open to all its peers as it may",
             Self::ReplyDroppedInAll => "its reply was dropped, since the node's buffers are full in all",
+            Self::NotAllowed => "the node's operator does not allow its caller this function",
         })
     }
 }

@@ -116,6 +116,7 @@ fn exit_reasons() -> Vec<(&'static str, ExitReason)> {
         ("too-many-bytes-in-all", ExitReason::TooManyBytesInAll),
         ("too-many-streams-in-all", ExitReason::TooManyStreamsInAll),
         ("reply-dropped-in-all", ExitReason::ReplyDroppedInAll),
+        ("not-allowed", ExitReason::NotAllowed),
     ]
 }
 
@@ -299,7 +300,7 @@ fn needless_bytes_and_lying_lengths_are_refused() {
         assert!(matches!(decode_as(version, &frame), Err(DecodeError::Malformed { .. })), "{frame:?}");
     }
     // Tags that nothing has: an address, an option, a truth value, a reason.
-    for frame in [&[2, 2, 5][..], &[1, 0, 1, 2], &[4, 1, 0, 2, 0], &[5, 1, 0, 0, 22], &[24, 1, 0, 4, 0]] {
+    for frame in [&[2, 2, 5][..], &[1, 0, 1, 2], &[4, 1, 0, 2, 0], &[5, 1, 0, 0, 23], &[24, 1, 0, 4, 0]] {
         assert!(matches!(decode_as(v2, frame), Err(DecodeError::Malformed { .. })), "{frame:?}");
     }
     assert!(decode(v2, &[]).is_err());

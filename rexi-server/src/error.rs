@@ -336,6 +336,7 @@ impl CallError {
                     | ExitReason::TooManyBytes
                     | ExitReason::TooManyJobsInAll
                     | ExitReason::TooManyBytesInAll
+                    | ExitReason::NotAllowed
                     | ExitReason::Draining
                     | ExitReason::Killed
                     | ExitReason::WrongType(_)

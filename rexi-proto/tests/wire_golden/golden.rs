@@ -198,6 +198,9 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v3 exit-too-many-bytes-in-all", "07000000c5ac0202016613"),
     ("v3 exit-too-many-streams-in-all", "07000000c5ac0202016614"),
     ("v3 exit-reply-dropped-in-all", "07000000c5ac0202016615"),
+    ("v1 exit-not-allowed", "0700000045ac0202016616"),
+    ("v2 exit-not-allowed", "0700000085ac0202016616"),
+    ("v3 exit-not-allowed", "07000000c5ac0202016616"),
 ];
 
 pub(crate) const HELLO: &[&str] =

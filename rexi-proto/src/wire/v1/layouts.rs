@@ -112,6 +112,7 @@ pub(super) enum Reason<'a> {
     TooManyBytesInAll,
     TooManyStreamsInAll,
     ReplyDroppedInAll,
+    NotAllowed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,6 +214,7 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::TooManyBytesInAll => Self::TooManyBytesInAll,
             ExitReason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
             ExitReason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
+            ExitReason::NotAllowed => Self::NotAllowed,
         }
     }
 }
@@ -242,6 +244,7 @@ impl From<Reason<'_>> for ExitReason {
             Reason::TooManyBytesInAll => Self::TooManyBytesInAll,
             Reason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
             Reason::ReplyDroppedInAll => Self::ReplyDroppedInAll,
+            Reason::NotAllowed => Self::NotAllowed,
         }
     }
 }
