@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::allow::{AllowList, Gate};
 use crate::config::Config;
 use crate::context::Context;
 use crate::doorman::Doorman;
@@ -50,6 +51,7 @@ pub struct NodeBuilder {
     pub(crate) twice: Option<String>,
     #[cfg(feature = "tower")]
     pub(crate) layers: crate::middleware::Layers,
+    pub(crate) allowed: Option<AllowList>,
     rollout: Rollout,
     limits: Limits,
     pub(crate) errors_kept: usize,
@@ -70,6 +72,7 @@ impl NodeBuilder {
             twice: None,
             #[cfg(feature = "tower")]
             layers: Default::default(),
+            allowed: None,
             rollout: Rollout::from_release(),
             limits: Limits::default(),
             errors_kept: 0,
@@ -179,6 +182,7 @@ impl NodeBuilder {
         let endpoint = transport::open(self.listen, &self.identity, &self.limits, &doorman, &self.env)?;
         let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
         let shared = self.assemble(&members, rollout, endpoint, doorman);
+        shared.gate.warn_of_strangers(&shared);
         spawn_tasks(&shared, source);
         if let Some(membership) = membership {
             let named = members.into_keys().filter(|name| !fixed.contains(name)).collect();
@@ -257,7 +261,7 @@ impl NodeBuilder {
         endpoint: quinn::Endpoint,
         doorman: Arc<Doorman>,
     ) -> Arc<Shared> {
-        let Self { name, profile, mut registry, limits, errors_kept, mutants, env, .. } = self;
+        let Self { name, profile, mut registry, allowed, limits, errors_kept, mutants, env, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phase: rollout.phase(),
@@ -293,6 +297,7 @@ impl NodeBuilder {
                 limits,
                 started: Instant::now(),
                 registry,
+                gate: Gate::new(allowed),
                 failures: Failures::new(errors_kept),
                 singleton,
                 pool,

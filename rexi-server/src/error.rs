@@ -234,6 +234,13 @@ pub enum CallError {
     /// The function ended without a reply. It ran.
     #[error("the function ended without a reply")]
     NoReply,
+    /// The operator of the node that was called does not let this node call the function. It did not run. Trying again
+    /// does not help until that operator changes the node's allow-list; another node may have another one.
+    #[error("{function} may not be called from here: the allow-list of the node that was called does not name it")]
+    NotAllowed {
+        /// The function.
+        function: Arc<str>,
+    },
     /// The node does not have the function. It did not run.
     #[error("the node has no such function")]
     NoSuchFunction,
@@ -281,6 +288,7 @@ impl CallError {
             Answer::Exit { function, reason: ExitReason::WrongType(problem) } => {
                 Self::WrongArgument { function, problem }
             }
+            Answer::Exit { function, reason: ExitReason::NotAllowed } => Self::NotAllowed { function },
             Answer::Exit { reason: ExitReason::Done, .. } => Self::NoReply,
             Answer::Exit { reason: ExitReason::TimePassed, .. } => Self::TimePassed,
             Answer::Exit { reason, .. } => Self::Ended(reason),
@@ -321,6 +329,7 @@ impl CallError {
     pub fn did_not_run(&self) -> bool {
         match self {
             Self::Send(_)
+            | Self::NotAllowed { .. }
             | Self::NoSuchFunction
             | Self::NoSuchServer(_)
             | Self::Dropped

@@ -58,6 +58,7 @@ mod waiters;
 mod connection;
 mod local;
 mod registry;
+mod allow;
 #[cfg(feature = "tower")]
 pub mod middleware;
 mod context;
@@ -85,6 +86,7 @@ mod error;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use allow::AllowList;
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;
 pub use call::Call;

@@ -8,6 +8,7 @@ mod leave;
 mod wait;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) struct Member {
     pub(crate) kicked: Notify,
     /// It is no member any more.
     left: CancellationToken,
+    /// Casts of it that the allow-list has denied.
+    pub(crate) denied: AtomicU64,
 }
 
 struct State {
@@ -107,6 +110,7 @@ impl Member {
             joined: Waiters::default(),
             kicked: Notify::new(),
             left: CancellationToken::new(),
+            denied: AtomicU64::new(0),
         }
     }
 
@@ -285,6 +289,7 @@ impl Member {
             release: state.release.clone(),
             last_error: state.last_error.clone(),
             refusal: state.refusal.clone(),
+            denied_casts: self.denied.load(Ordering::Relaxed),
             stats: state.peer.stats(),
         }
     }
@@ -339,9 +344,9 @@ impl Member {
                 Output::Spawn(..) if shared.has_stopped() => {}
                 Output::Spawn(job, cast) => {
                     let owner = Owner::PerNode(Arc::clone(self));
-                    match state.workers.prepare(shared, owner, &self.name, job, cast) {
-                        Some(worker) => workers.push(worker),
-                        None => state.peer.with_server(|server| server.handle_end(job, Ending::NoSuchFunction)),
+                    match state.workers.prepare(shared, owner, self, job, cast) {
+                        Ok(worker) => workers.push(worker),
+                        Err(ending) => state.peer.with_server(|server| server.handle_end(job, ending)),
                     }
                 }
                 Output::Abort(job) => {

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::allow::Gate;
 use crate::builder::NodeBuilder;
 use crate::call::Call;
 use crate::doorman::Doorman;
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) started: Instant,
     pub(crate) registry: Registry,
+    pub(crate) gate: Gate,
     pub(crate) failures: Failures,
     /// Read at each cast; replaced as a whole when a member joins or leaves.
     pub(crate) members: ArcSwap<Members>,
@@ -347,6 +349,7 @@ impl Shared {
             stream_timeouts: peers.iter().fold(singleton_timeouts, |sum, peer| sum + peer.stats.stream_timeouts),
             singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
             stray_datagrams: self.doorman.strays(),
+            denied_casts: peers.iter().map(|peer| peer.denied_casts).sum(),
             pool_left: Total::ALL.map(|total| (total, self.pool.left(total))),
             peers,
         }

@@ -173,9 +173,9 @@ impl Singleton {
                         continue;
                     };
                     let owner = Owner::Singleton(Arc::clone(self));
-                    match state.workers.prepare(shared, owner, caller.name(), job, cast) {
-                        Some(worker) => started.push(worker),
-                        None => state.server.handle_end(job, Ending::NoSuchFunction),
+                    match state.workers.prepare(shared, owner, &caller, job, cast) {
+                        Ok(worker) => started.push(worker),
+                        Err(ending) => state.server.handle_end(job, ending),
                     }
                 }
                 ServerOutput::Abort(job) => {

@@ -34,6 +34,8 @@ pub struct NodeStatus {
     pub singleton_queue: usize,
     /// Datagrams that belonged to no connection, from addresses that no member has.
     pub stray_datagrams: u64,
+    /// Casts that its allow-list has denied since the start, of all members.
+    pub denied_casts: u64,
     /// What is left of each total over all peers, beyond what is kept for each as its floor. At 0, peers that hold more
     /// than their floor are refused more; others are not.
     pub pool_left: [(Total, usize); Total::ALL.len()],
@@ -61,6 +63,8 @@ pub struct PeerStatus {
     pub last_error: Option<String>,
     /// The verdict of the last handshake, if it was a refusal, until one succeeds.
     pub refusal: Option<Refusal>,
+    /// Casts of it that the allow-list has denied since the start.
+    pub denied_casts: u64,
     /// Counts.
     pub stats: PeerStats,
 }

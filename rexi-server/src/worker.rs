@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{self, Poll, Waker, ready};
 use std::time::Duration;
 
-use rexi_proto::{CastRequest, Ending, ExitReason, JobId, JobKey, NodeName, Server};
+use rexi_proto::{CastRequest, Ending, ExitReason, JobId, JobKey, Server};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -50,18 +51,24 @@ struct Worker {
 }
 
 impl Workers {
-    /// Makes a worker, and keeps its place; `None` where there is no such function.
+    /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
+    /// there is none. Who may not call it does not hear whether it is there.
     pub(crate) fn prepare(
         &mut self,
         shared: &Shared,
         owner: Owner,
-        caller: &NodeName,
+        caller: &Member,
         job: JobKey,
         cast: CastRequest,
-    ) -> Option<Run> {
-        let registered = shared.registry.find(&cast.function)?;
+    ) -> Result<Run, Ending> {
+        let by = caller.name();
+        if !shared.gate.admits(&shared.name, by, &cast.function) {
+            caller.denied.fetch_add(1, Ordering::Relaxed);
+            return Err(Ending::Exit(ExitReason::NotAllowed));
+        }
+        let registered = shared.registry.find(&cast.function).ok_or(Ending::NoSuchFunction)?;
         let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
-        let span = tracing::info_span!("job", node = %shared.name, peer = %caller, function = %name, call = job.call.0);
+        let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
         if let Some(trace) = &trace {
             trace::join(&span, trace);
         }
@@ -70,7 +77,7 @@ impl Workers {
         let context = Context {
             owner: owner.clone(),
             job,
-            caller: caller.clone(),
+            caller: by.clone(),
             function: Arc::clone(&name),
             deadline,
             nonce,
@@ -81,7 +88,7 @@ impl Workers {
         let work = Some((registered.function)(context, body));
         self.running.insert(job.id, Worker { task: None, waker: None, cancellation: None });
         let metrics = registered.metrics();
-        Some(Run { owner, job, function: name, work, deadline, timer: None, started: None, ended: None, metrics, span })
+        Ok(Run { owner, job, function: name, work, deadline, timer: None, started: None, ended: None, metrics, span })
     }
 
     pub(crate) fn has(&self, job: JobKey) -> bool {
