@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::allow::{AllowList, Gate};
-use crate::config::Config;
+use crate::config::{Config, IdentityFiles};
 use crate::context::Context;
+use crate::credentials::{self, Credentials, IDENTITY_INTERVAL};
 use crate::doorman::Doorman;
 use crate::env::NodeEnv;
 use crate::error::StartError;
@@ -34,8 +35,9 @@ use crate::pool::SharedPool;
 use crate::registry::{IntoEnding, Registry};
 use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
 use crate::singleton::Singleton;
+use crate::transport::{self, Settings};
 use crate::waiters::Waiters;
-use crate::{accept, metrics, transport};
+use crate::{accept, metrics};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ pub struct NodeBuilder {
     name: NodeName,
     profile: Profile,
     identity: Identity,
+    pub(crate) followed: Option<(IdentityFiles, Duration)>,
     listen: SocketAddr,
     peers: StaticMembership,
     membership: Option<Source>,
@@ -65,6 +68,7 @@ impl NodeBuilder {
             name,
             profile,
             identity,
+            followed: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             peers: StaticMembership::default(),
             membership: None,
@@ -97,7 +101,8 @@ impl NodeBuilder {
             rollout = rollout.source(PhaseFile(file.to_owned()));
         }
         let builder = Self::new(config.name().clone(), config.profile(), identity).listen(config.listen());
-        let builder = builder.limits(config.limits().clone());
+        let mut builder = builder.limits(config.limits().clone());
+        builder.followed = config.identity_files().map(|files| (files.clone(), IDENTITY_INTERVAL));
         let peers = config.peers();
         Ok(peers.fold(builder, |builder, (name, address)| builder.peer(name.clone(), address)).rollout(rollout))
     }
@@ -168,10 +173,11 @@ impl NodeBuilder {
     /// # Errors
     /// [`StartError`] says what is wrong; nothing is left running.
     pub fn start(mut self) -> Result<Node, StartError> {
-        self.check()?;
+        let now = self.env.now();
+        self.check(now)?;
         #[cfg(feature = "tower")]
         std::mem::take(&mut self.layers).apply(&mut self.registry)?;
-        let source = self.rollout.source.take();
+        let (source, followed) = (self.rollout.source.take(), self.followed.take());
         let membership = self.membership.take();
         let known = membership.as_ref().map(Source::known);
         let listed = !matches!(known, Some(None));
@@ -179,14 +185,20 @@ impl NodeBuilder {
         let rollout = self.start_rollout(&members, listed, source.as_deref())?;
         let addresses = members.values().flatten().copied();
         let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
-        let endpoint = transport::open(self.listen, &self.identity, &self.limits, &doorman, &self.env)?;
+        let settings = Settings::new(&self.limits, &self.env);
+        let crypto = self.env.quic_crypto().map_or_else(|| self.identity.quic_crypto(), Ok)?;
+        let endpoint = transport::open(self.listen, &settings, &crypto, &doorman, &self.env)?;
+        let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
         let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
-        let shared = self.assemble(&members, rollout, endpoint, doorman);
+        let shared = self.assemble(&members, rollout, endpoint, credentials, doorman);
         shared.gate.warn_of_strangers(&shared);
         spawn_tasks(&shared, source);
         if let Some(membership) = membership {
             let named = members.into_keys().filter(|name| !fixed.contains(name)).collect();
             shared.spawn(membership::follow(Arc::clone(&shared), membership, named));
+        }
+        if let Some((files, interval)) = followed {
+            shared.spawn(credentials::follow(Arc::clone(&shared), files, interval));
         }
         let node = Node::new(shared);
         let status = node.status();
@@ -195,9 +207,9 @@ impl NodeBuilder {
         Ok(node)
     }
 
-    fn check(&self) -> Result<(), StartError> {
+    fn check(&self, now: SystemTime) -> Result<(), StartError> {
         self.limits.check()?;
-        self.identity.check(&self.name, self.env.now())?;
+        self.identity.check(&self.name, now)?;
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
@@ -259,6 +271,7 @@ impl NodeBuilder {
         members: &BTreeMap<NodeName, Option<SocketAddr>>,
         rollout: rexi_proto::Rollout,
         endpoint: quinn::Endpoint,
+        credentials: Credentials,
         doorman: Arc<Doorman>,
     ) -> Arc<Shared> {
         let Self { name, profile, mut registry, allowed, limits, errors_kept, mutants, env, .. } = self;
@@ -304,6 +317,7 @@ impl NodeBuilder {
                 phase: watch::Sender::new(rollout.phase()),
                 rollout: Mutex::new(rollout),
                 endpoint,
+                credentials,
                 doorman,
                 env,
                 flush: CancellationToken::new(),

@@ -73,7 +73,7 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
             None => member.kicked.notified().await,
         }
     };
-    let connecting = shared.endpoint.connect(address, member.name().as_str())?;
+    let connecting = shared.endpoint.connect_with(shared.credentials.client(), address, member.name().as_str())?;
     let late = |_| ConnectError::TimedOut(HANDSHAKE_LIMIT);
     let connection = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await.map_err(late)??;
     let mut dropped = CloseOnDrop(Some(connection.clone()), Arc::clone(member));

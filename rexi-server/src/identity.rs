@@ -2,14 +2,14 @@
 //!
 //! In go PEM texts or files; out come the TLS configurations of both sides, where each must show a certificate, and the
 //! answer to "does this peer's certificate name that node?". The link asks it of both sides once it knows the peer's
-//! name (DESIGN.md §4.2). Renewal is a new [`Identity`] in the endpoint's place of the old one. X.509 and PEM are
-//! parsed by webpki and pki-types only (DEPENDENCIES.md); early data and resumption are off (THREATS.md).
+//! name (DESIGN.md §4.2). How a node that runs takes another one is in credentials.rs. X.509 and PEM are parsed by
+//! webpki and pki-types only (DEPENDENCIES.md); early data and resumption are off (THREATS.md).
 
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -36,6 +36,9 @@ pub struct Identity {
     roots: Arc<RootCertStore>,
     /// Where the certificate came from, for errors found later.
     certificate_origin: Arc<str>,
+    /// A time at which it was accepted, and when it no longer is: found once, since clones of an identity serve many
+    /// nodes in tests.
+    accepted: Arc<OnceLock<(SystemTime, SystemTime)>>,
 }
 
 /// A part of an identity.
@@ -137,6 +140,11 @@ pub enum IdentityError {
         /// What the verifier said.
         reason: webpki::Error,
     },
+    /// The node's connections are not secured by an identity but by what
+    /// [`NodeEnv::crypto`](crate::NodeEnv::crypto) was given, so another identity would change nothing. The caller is
+    /// at fault: start the node again with another crypto.
+    #[error("the node's connections are secured by what NodeEnv::crypto was given, and not by an identity")]
+    NotInUse,
     /// The TLS library refused the configuration. These crates are at fault.
     #[error("{origin}: cannot configure TLS with it: {reason}")]
     Unconfigurable {
@@ -209,12 +217,68 @@ impl Identity {
             return Err(IdentityError::WrongName { origin: origin(), name: name.clone(), names });
         }
         let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO));
-        let algorithms = provider().signature_verification_algorithms;
         for (side, usage) in [("server", KeyUsage::server_auth()), ("client", KeyUsage::client_auth())] {
-            cert.verify_for_usage(algorithms.all, &self.roots.roots, intermediates, now, usage, None, None)
-                .map_err(|reason| IdentityError::Untrusted { origin: origin(), side, reason })?;
+            self.verify(&cert, intermediates, now, usage).map_err(|reason| IdentityError::Untrusted {
+                origin: origin(),
+                side,
+                reason,
+            })?;
         }
         Ok(())
+    }
+
+    /// The first second after `now` at which the node's own authorities no longer accept its certificate, since it or
+    /// an intermediate expires; `None` where they do not accept it at `now` already. The dates of an authority itself
+    /// do not count, since nobody looks at them.
+    ///
+    /// Found by asking the verifier itself, so it is what peers with the same authorities will do. Cost: up to 39
+    /// verifications, which take about a millisecond together.
+    pub fn expires(&self, now: SystemTime) -> Option<SystemTime> {
+        if let Some(&(since, until)) = self.accepted.get()
+            && (since..until).contains(&now)
+        {
+            return Some(until);
+        }
+        let until = self.find_expiry(now)?;
+        // The first answer is kept: where there are several, each is as good.
+        let _ = self.accepted.set((now, until));
+        Some(until)
+    }
+
+    fn find_expiry(&self, now: SystemTime) -> Option<SystemTime> {
+        let (cert, intermediates) = self.certified_key.cert.split_first()?;
+        let cert = EndEntityCert::try_from(cert).ok()?;
+        let accepted = |second| {
+            let at = UnixTime::since_unix_epoch(Duration::from_secs(second));
+            // Dates do not depend on the side, so one will do.
+            self.verify(&cert, intermediates, at, KeyUsage::server_auth()).is_ok()
+        };
+        let mut good = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+        let mut bad = END_OF_DATES;
+        if good >= bad || !accepted(good) {
+            return None;
+        }
+        while bad - good > 1 {
+            let middle = good + (bad - good) / 2;
+            *if accepted(middle) { &mut good } else { &mut bad } = middle;
+        }
+        Some(UNIX_EPOCH + Duration::from_secs(bad))
+    }
+
+    /// Whether a node with `other` shows the same certificate and believes the same authorities.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.certified_key.cert == other.certified_key.cert && self.roots.roots == other.roots.roots
+    }
+
+    fn verify(
+        &self,
+        cert: &EndEntityCert<'_>,
+        intermediates: &[CertificateDer<'_>],
+        at: UnixTime,
+        usage: KeyUsage,
+    ) -> Result<(), webpki::Error> {
+        let algorithms = provider().signature_verification_algorithms;
+        cert.verify_for_usage(algorithms.all, &self.roots.roots, intermediates, at, usage, None, None).map(drop)
     }
 
     /// The node's certificate, followed by its intermediates, as peers are shown them.
@@ -316,6 +380,7 @@ impl Identity {
             certified_key: Arc::new(certified_key),
             roots: Arc::new(roots),
             certificate_origin: Arc::from(cert.0),
+            accepted: Arc::default(),
         })
     }
 
@@ -418,6 +483,9 @@ pub const PEM_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The application protocol in TLS; it changes only if the handshake of `rexi-proto` cannot be read any more.
 pub(crate) const ALPN: &[u8] = b"rexi/1";
+
+/// Seconds from 1970 to the end of 9999, behind which X.509 has no dates (RFC 5280 §4.1.2.5).
+const END_OF_DATES: u64 = 253_402_300_800;
 
 const CERTIFICATE: &str = "CERTIFICATE section";
 

@@ -75,6 +75,7 @@ mod transport;
 mod env;
 mod doorman;
 mod identity;
+mod credentials;
 mod crypto;
 #[cfg(feature = "dev-certs")]
 mod dev_certs;
@@ -94,6 +95,7 @@ pub use config::{
     CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, IdentityFiles, PHASE_FILE_BYTES_MAX, Place,
 };
 pub use context::Context;
+pub use credentials::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN};
 pub use crypto::QuicCrypto;
 #[cfg(feature = "dev-certs")]
 pub use dev_certs::{DevAuthority, DevCertsError};

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::allow::Gate;
 use crate::builder::NodeBuilder;
 use crate::call::Call;
+use crate::credentials::Credentials;
 use crate::doorman::Doorman;
 use crate::env::NodeEnv;
 use crate::error::{CallError, SendError};
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) rollout: Mutex<rexi_proto::Rollout>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) credentials: Credentials,
     pub(crate) doorman: Arc<Doorman>,
     pub(crate) env: NodeEnv,
     /// Set when connections are to say their last words.
@@ -349,6 +351,9 @@ impl Shared {
             stream_timeouts: peers.iter().fold(singleton_timeouts, |sum, peer| sum + peer.stats.stream_timeouts),
             singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
             stray_datagrams: self.doorman.strays(),
+            certificate_expires: self.credentials.expires(),
+            identity_changes: self.credentials.changes(),
+            identity_error: self.credentials.problem(),
             denied_casts: peers.iter().map(|peer| peer.denied_casts).sum(),
             pool_left: Total::ALL.map(|total| (total, self.pool.left(total))),
             peers,

@@ -1,6 +1,7 @@
 //! What a node can say of itself and of its members at any time. Reading it changes nothing.
 
 use std::net::SocketAddr;
+use std::time::SystemTime;
 
 use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts, Total};
 use tokio::sync::watch;
@@ -34,6 +35,13 @@ pub struct NodeStatus {
     pub singleton_queue: usize,
     /// Datagrams that belonged to no connection, from addresses that no member has.
     pub stray_datagrams: u64,
+    /// When its own authorities no longer accept its certificate, to the second: see
+    /// [`Identity::expires`](crate::Identity::expires).
+    pub certificate_expires: SystemTime,
+    /// How often its identity was changed since the start.
+    pub identity_changes: u64,
+    /// Why the files of its identity are not followed, for as long as they are not; the last good identity is in use.
+    pub identity_error: Option<String>,
     /// Casts that its allow-list has denied since the start, of all members.
     pub denied_casts: u64,
     /// What is left of each total over all peers, beyond what is kept for each as its floor. At 0, peers that hold more

@@ -5,61 +5,85 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quinn::crypto::HandshakeTokenKey;
 use quinn::{
     AckFrequencyConfig, ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
-    TransportConfig, VarInt,
+    TimeSource, TransportConfig, VarInt,
 };
 use rexi_proto::{Limits, STREAM_WINDOW_BYTES};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::crypto::QuicCrypto;
 use crate::doorman::Doorman;
 use crate::env::{NodeEnv, Random};
 use crate::error::StartError;
-use crate::identity::Identity;
 
 /// Opens the node's one endpoint: it listens and dials from the same socket, so that a peer sees one address.
 pub(crate) fn open(
     address: SocketAddr,
-    identity: &Identity,
-    limits: &Limits,
+    settings: &Settings,
+    crypto: &QuicCrypto,
     doorman: &Arc<Doorman>,
     env: &NodeEnv,
 ) -> Result<quinn::Endpoint, StartError> {
-    let transport = Arc::new(transport(limits));
-    let crypto = env.quic_crypto().map_or_else(|| identity.quic_crypto(), Ok)?;
-    let mut server = ServerConfig::new(crypto.server, env.random().token_key());
-    server
-        .transport_config(Arc::clone(&transport))
-        // A node does not move; a client that claims to is not followed.
-        .migration(false)
-        .max_incoming(INCOMING_MAX)
-        .incoming_buffer_size(64 << 10)
-        .incoming_buffer_size_total(4 << 20)
-        .time_source(env.time_source());
     let mut config = EndpointConfig::new(env.random().reset_key());
     config.rng_seed(Some(env.random().bytes()));
-    let mut client = ClientConfig::new(crypto.client);
-    client.transport_config(transport);
-    if env.random().is_seeded() {
-        seed(env.random(), &mut config, &mut client);
+    if let Some(ids) = settings.seeded.clone() {
+        config.cid_generator(move || Box::new(SeededIds(ids.clone())));
     }
+    let server = settings.server(crypto);
     let listen = |source| StartError::Listen { address, source };
     let socket = doorman.guard(env.open_socket(address).map_err(listen)?);
     let endpoint = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, env.tasks().runtime());
-    let mut endpoint = endpoint.map_err(listen)?;
-    endpoint.set_default_client_config(client);
-    Ok(endpoint)
+    endpoint.map_err(listen)
 }
 
-/// Draws connection ids from the seed too. quinn's own are not seeded; they can be told from those of others, which a
-/// test does without.
-fn seed(random: &Random, config: &mut EndpointConfig, client: &mut ClientConfig) {
-    let ids = random.clone();
-    config.cid_generator(move || Box::new(SeededIds(ids.clone())));
-    let ids = random.clone();
-    client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.bytes::<20>())));
+/// What does not change with the node's identity.
+pub(crate) struct Settings {
+    transport: Arc<TransportConfig>,
+    token_key: Arc<dyn HandshakeTokenKey>,
+    wall_clock: Arc<dyn TimeSource>,
+    /// Where connection ids are drawn from, if not from quinn's own source.
+    seeded: Option<Random>,
 }
 
+impl Settings {
+    pub(crate) fn new(limits: &Limits, env: &NodeEnv) -> Self {
+        Self {
+            transport: Arc::new(transport(limits)),
+            token_key: env.random().token_key(),
+            wall_clock: env.time_source(),
+            seeded: env.random().is_seeded().then(|| env.random().clone()),
+        }
+    }
+
+    /// For connections that others dial.
+    pub(crate) fn server(&self, crypto: &QuicCrypto) -> ServerConfig {
+        let mut server = ServerConfig::new(Arc::clone(&crypto.server), Arc::clone(&self.token_key));
+        server
+            .transport_config(Arc::clone(&self.transport))
+            // A node does not move; a client that claims to is not followed.
+            .migration(false)
+            .max_incoming(INCOMING_MAX)
+            .incoming_buffer_size(64 << 10)
+            .incoming_buffer_size_total(4 << 20)
+            .time_source(Arc::clone(&self.wall_clock));
+        server
+    }
+
+    /// For connections that the node dials.
+    pub(crate) fn client(&self, crypto: &QuicCrypto) -> ClientConfig {
+        let mut client = ClientConfig::new(Arc::clone(&crypto.client));
+        client.transport_config(Arc::clone(&self.transport));
+        if let Some(ids) = self.seeded.clone() {
+            client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.bytes::<20>())));
+        }
+        client
+    }
+}
+
+/// Connection ids of a seed. quinn's own are not seeded; they can be told from those of others, which a test does
+/// without.
 struct SeededIds(Random);
 
 impl ConnectionIdGenerator for SeededIds {

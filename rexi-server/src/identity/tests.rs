@@ -152,6 +152,39 @@ fn an_intermediate_in_the_certificate_file_completes_the_chain() {
 }
 
 #[test]
+fn a_certificate_expires_with_the_first_of_its_chain_to_the_second() {
+    let at = |second: u64| UNIX_EPOCH + Duration::from_secs(second);
+    let expires = |leaf: u64, intermediate: u64, now: u64| {
+        let root = authority();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.distinguished_name.push(rcgen::DnType::CommonName, "intermediate");
+        params.not_after = at(intermediate).into();
+        let intermediate = CertifiedIssuer::signed_by(params, key(), &root).expect("an intermediate");
+        let mut params = sound(&["n1"]);
+        (params.not_before, params.not_after) = (at(1_000_000_000).into(), at(leaf).into());
+        let (cert, key) = issue(&intermediate, &params);
+        let chain = format!("{cert}{}", intermediate.pem());
+        let identity = Identity::from_pem(root.pem().as_bytes(), chain.as_bytes(), key.as_bytes());
+        identity.expect("an identity").expires(at(now))
+    };
+    let now = 1_800_000_000;
+    // A certificate is valid up to its last second, and expires with the next.
+    assert_eq!(expires(1_900_000_123, 2_000_000_000, now), Some(at(1_900_000_124)));
+    assert_eq!(expires(2_000_000_000, 1_900_000_123, now), Some(at(1_900_000_124)), "the intermediate is first");
+    assert_eq!(expires(now, now, now), Some(at(now + 1)), "in a second");
+    assert_eq!(expires(now - 1, now, now), None, "a second ago");
+    assert_eq!(expires(2_000_000_000, 2_000_000_000, 999_999_999), None, "not yet valid");
+    assert_eq!(expires(END_OF_DATES - 1, END_OF_DATES - 1, now), Some(at(END_OF_DATES)), "never");
+    let ca = authority();
+    assert_eq!(identity(&authority(), &ca, &sound(&["n1"])).expires(at(now)), None, "nobody ever believes it");
+    let believed = identity(&ca, &ca, &sound(&["n1"]));
+    let began = std::time::Instant::now();
+    assert!(believed.expires(at(now)).is_some());
+    println!("found in {:?}", began.elapsed());
+}
+
+#[test]
 fn an_ecdsa_key_serves_as_well() {
     let ca = authority();
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
