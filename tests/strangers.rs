@@ -1,4 +1,5 @@
 //! Who is no peer, or an unruly one: each is refused with a reason and an address in the log, and disturbs nobody.
+//! Whose certificate is no good is in certificates.rs.
 //!
 //! In every test a good peer calls the node without a pause; its calls must all be answered, and no function may run
 //! for anybody else. What a stranger says mostly has a cast behind it, which must come to nothing.
@@ -8,9 +9,9 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rexi_proto::{CloseCode, Hello, Kind, Message, WireVersion};
-use rexi_server::{DevAuthority, Node, PeerPresence};
+use rexi_server::{Node, PeerPresence};
 use rexi_tests::{
-    ALPN, Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, peer, release, until, within,
+    Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, peer, release, until,
 };
 
 /// A node `n1` with its good peer `n2`; `n3` is a member that does not run.
@@ -100,69 +101,6 @@ async fn garbage_datagrams_are_logged_with_their_address_and_dropped() {
     until("most of them to be counted", &scene.n1, |n1| n1.status().stray_datagrams > 1_000).await;
     let lines = scene.log.lines(&[&address]).len();
     assert!(lines <= 30, "{lines} lines for 2,000 datagrams");
-    scene.ends_well().await;
-}
-
-#[tokio::test]
-async fn a_foreign_tls_client_is_refused() {
-    let scene = Scene::new().await;
-    let authority = scene.cluster.authority();
-    let foreign = Stranger::new(authority, b"h3", Some((authority, "n3")));
-    foreign.connect(scene.cluster.address("n1"), "n1").await.expect_err("another protocol");
-    scene.refused(&foreign, "support any known protocol").await;
-    scene.ends_well().await;
-}
-
-#[tokio::test]
-async fn a_client_without_a_certificate_is_refused() {
-    let scene = Scene::new().await;
-    let bare = Stranger::new(scene.cluster.authority(), ALPN, None);
-    knock(&scene, &bare, "n3").await;
-    scene.refused(&bare, "certificate").await;
-    scene.ends_well().await;
-}
-
-#[tokio::test]
-async fn a_certificate_of_another_authority_is_refused() {
-    let scene = Scene::new().await;
-    let other = DevAuthority::in_memory().expect("keys can be made");
-    let stranger = Stranger::new(scene.cluster.authority(), ALPN, Some((&other, "n3")));
-    knock(&scene, &stranger, "n3").await;
-    scene.refused(&stranger, "certificate").await;
-    assert_eq!(peer(&scene.n1, "n3").presence, PeerPresence::Away);
-    scene.ends_well().await;
-}
-
-/// Connects, as far as it comes, and says a hello and a cast: a client may take itself for connected before the node
-/// has looked at its certificate.
-async fn knock(scene: &Scene, stranger: &Stranger, of: &str) {
-    let Ok(connection) = stranger.connect(scene.cluster.address("n1"), "n1").await else { return };
-    if let Ok((mut send, _)) = connection.open_bi().await {
-        let _ = send.write_all(&[encoded(&hello(of)), cast_of_witness(1)].concat()).await;
-    }
-    within("the refusal", connection.closed()).await;
-}
-
-#[tokio::test]
-async fn a_certificate_that_names_another_node_is_refused() {
-    let scene = Scene::new().await;
-    let stranger = scene.member();
-    let said = [encoded(&hello("n2")), cast_of_witness(1)].concat();
-    let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
-    assert_eq!(lane.closed().await.0, u64::from(CloseCode::NotTrusted.code()));
-    scene.refused(&stranger, "the certificate does not name n2").await;
-    assert_eq!(peer(&scene.n1, "n2").presence, PeerPresence::Connected);
-    scene.ends_well().await;
-}
-
-#[tokio::test]
-async fn a_node_that_is_no_member_is_refused() {
-    let scene = Scene::new().await;
-    let stranger = Stranger::member(scene.cluster.authority(), "n9");
-    let said = [encoded(&hello("n9")), cast_of_witness(1)].concat();
-    let lane = stranger.open(scene.cluster.address("n1"), "n1", &said).await;
-    assert_eq!(lane.closed().await.0, u64::from(CloseCode::NotTrusted.code()));
-    scene.refused(&stranger, "n9 is no member of this cluster").await;
     scene.ends_well().await;
 }
 

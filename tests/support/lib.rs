@@ -4,6 +4,7 @@
 //! fails with what it waited for.
 
 mod exposition;
+mod forge;
 mod http;
 mod log;
 mod modes;
@@ -21,6 +22,7 @@ use rexi_server::{
 };
 
 pub use exposition::Exposition;
+pub use forge::{Forge, Impostor, Shown};
 pub use http::get;
 pub use log::Log;
 pub use modes::{MODES, Mode, Script, in_every_mode};
@@ -76,8 +78,13 @@ impl Cluster {
 
     /// Describes a member with all others as its peers and the functions that tests use.
     pub fn builder(&self, of: &str, profile: Profile) -> NodeBuilder {
+        self.builder_as(self.identity(of), of, profile)
+    }
+
+    /// As [`Cluster::builder`], of a member with an identity that this cluster has not made.
+    pub fn builder_as(&self, identity: Identity, of: &str, profile: Profile) -> NodeBuilder {
         let own = name(of);
-        let mut builder = Node::builder(own.clone(), profile, self.identity(of)).listen(self.address(of));
+        let mut builder = Node::builder(own.clone(), profile, identity).listen(self.address(of));
         for (peer, &address) in self.addresses.iter().filter(|(peer, _)| **peer != own) {
             builder = builder.peer(peer.clone(), address);
         }

@@ -10,11 +10,12 @@ use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rexi_proto::{Body, CallRef, Cast, Hello, Incarnation, LENGTH_BYTES, Limits, Message, ServerAddress, WireVersion};
 use rexi_server::{DevAuthority, Phase, Profile};
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 
-use crate::{name, within};
+use crate::{Shown, name, within};
 
 /// A QUIC client with an address of its own.
 pub struct Stranger {
@@ -32,24 +33,17 @@ pub struct Lane {
 }
 
 impl Stranger {
-    /// A client that believes `trusted`, speaks `alpn`, and shows a certificate of `issuer` for a name, or none.
-    pub fn new(trusted: &DevAuthority, alpn: &[u8], certificate: Option<(&DevAuthority, &str)>) -> Self {
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(trusted.ca_pem().as_bytes()).expect("an authority's certificate");
-        roots.add(ca).expect("a root");
+    /// A client that speaks `alpn`, and shows this certificate, or none. It believes whoever it dials.
+    pub fn showing(shown: Option<&Shown>, alpn: &[u8]) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("the provider has TLS 1.3")
-            .with_root_certificates(roots);
-        let mut config = match certificate {
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Credulous(provider)));
+        let mut config = match shown {
             None => builder.with_no_client_auth(),
-            Some((issuer, of)) => {
-                let (cert, key) = issuer.issue_pem(&name(of)).expect("a certificate can be made");
-                let cert = CertificateDer::from_pem_slice(cert.as_bytes()).expect("a certificate");
-                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-                builder.with_client_auth_cert(vec![cert], key).expect("the key is the certificate's")
-            }
+            Some(shown) => builder.with_client_cert_resolver(shown.resolver()),
         };
         config.alpn_protocols = vec![alpn.to_vec()];
         let crypto = QuicClientConfig::try_from(config).expect("TLS 1.3 has QUIC's cipher");
@@ -64,7 +58,8 @@ impl Stranger {
 
     /// A client with all that a member called `of` needs.
     pub fn member(authority: &DevAuthority, of: &str) -> Self {
-        Self::new(authority, ALPN, Some((authority, of)))
+        let (chain, key) = authority.issue_pem(&name(of)).expect("a certificate can be made");
+        Self::showing(Some(&Shown { chain, key }), ALPN)
     }
 
     /// Where it sends from, as log lines show it.
@@ -128,6 +123,45 @@ impl Lane {
             }
             other => panic!("closed by other means: {other}"),
         }
+    }
+}
+
+/// Believes everybody: what the node makes of the stranger is of interest, and not the other way round.
+#[derive(Debug)]
+struct Credulous(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("QUIC has no TLS 1.2".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
