@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::allow::{AllowList, Gate};
 use crate::config::{Config, IdentityFiles};
 use crate::context::Context;
-use crate::credentials::{self, Credentials, IDENTITY_INTERVAL};
+use crate::credentials::{self, Credentials};
 use crate::doorman::Doorman;
 use crate::env::NodeEnv;
 use crate::error::StartError;
@@ -85,12 +85,12 @@ impl NodeBuilder {
         }
     }
 
-    /// Describes the node of a configuration: its name, release, address, members, ceiling, phase file and limits.
-    /// Functions are added in code. Reads the identity's files, so it blocks for a moment.
+    /// Describes the node of a configuration: all of it but the operators' port and the drain, which the executable
+    /// opens and starts. Functions are added in code. Reads the identity's files, so it blocks for a moment.
     ///
     /// # Errors
     /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are no
-    /// good.
+    /// good, [`StartError::Membership`] where members cannot be found by DNS.
     pub fn from_config(config: &Config) -> Result<Self, StartError> {
         let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
         let mut rollout = Rollout::from_release();
@@ -102,9 +102,30 @@ impl NodeBuilder {
         }
         let builder = Self::new(config.name().clone(), config.profile(), identity).listen(config.listen());
         let mut builder = builder.limits(config.limits().clone());
-        builder.followed = config.identity_files().map(|files| (files.clone(), IDENTITY_INTERVAL));
+        if let Some(files) = config.identity_files() {
+            builder = builder.identity_files(files.clone(), config.identity_interval());
+        }
+        builder.allowed = config.allow_list().cloned();
+        if let Some((name, interval)) = config.membership() {
+            builder = builder.srv(name, interval)?;
+        }
         let peers = config.peers();
         Ok(peers.fold(builder, |builder, (name, address)| builder.peer(name.clone(), address)).rollout(rollout))
+    }
+
+    #[cfg(feature = "dns")]
+    fn srv(self, name: &str, interval: Option<Duration>) -> Result<Self, StartError> {
+        let membership = crate::membership::DnsMembership::srv(name)?;
+        Ok(match interval {
+            Some(interval) => self.membership(membership.interval(interval)),
+            None => self.membership(membership),
+        })
+    }
+
+    #[cfg(not(feature = "dns"))]
+    fn srv(self, name: &str, _: Option<Duration>) -> Result<Self, StartError> {
+        let reason = "the configuration finds them by DNS; build rexi-server with its feature `dns`";
+        Err(crate::membership::MembershipError::new(name, reason).into())
     }
 
     /// The UDP address to listen on and to dial from. Default: a free port of the loopback interface.

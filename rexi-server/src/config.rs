@@ -21,13 +21,16 @@ use self::document::{Document, Given, Overrides, environment};
 pub use self::error::{ConfigError, Place};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
+use crate::allow::AllowList;
+use crate::credentials::IDENTITY_INTERVAL;
 use crate::identity::{Identity, IdentityError, read_bounded};
 use crate::rollout::feature_phase;
 
 /// The configuration of a node.
 ///
 /// [`CONFIG_KEYS`] has every key with its variable, unit and default, and `docs/configuration.md` shows them. In short:
-/// `name`, `listen`, `release`; the tables `identity`, `peers`, `rollout`, `admin`, `drain` and `limits`.
+/// `name`, `listen`, `release`; the tables `identity`, `peers`, `membership`, `allow`, `rollout`, `admin`, `drain` and
+/// `limits`.
 ///
 /// Without a release the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none
 /// 1.0. Files are relative to the directory of the configuration file. Numbers are written without quotes, all else is
@@ -73,6 +76,10 @@ pub struct Config {
     admin: Option<SocketAddr>,
     drain_limit: Duration,
     limits: Limits,
+    identity_interval: Duration,
+    membership: Option<String>,
+    membership_interval: Option<Duration>,
+    allowed: Option<AllowList>,
     source: Arc<Source>,
     overrides: Overrides,
 }
@@ -182,6 +189,21 @@ impl Config {
         self.drain_limit
     }
 
+    /// How often the files of the identity are looked at while the node runs.
+    pub fn identity_interval(&self) -> Duration {
+        self.identity_interval
+    }
+
+    /// The name whose SRV records point to further members, and how often to ask for them.
+    pub fn membership(&self) -> Option<(&str, Option<Duration>)> {
+        self.membership.as_deref().map(|name| (name, self.membership_interval))
+    }
+
+    /// Who may call what. `None`: every member every function.
+    pub fn allow_list(&self) -> Option<&AllowList> {
+        self.allowed.as_ref()
+    }
+
     /// Every bound.
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -231,6 +253,7 @@ impl Config {
         let ceiling = document.string("rollout", "ceiling")?;
         let admin = document.string("admin", "listen")?;
         let drain_limit = document.number("drain", "limit_ms")?;
+        let interval = |table| document.number(table, "interval_ms")?.map(|interval| interval.millis()).transpose();
         let config = Self {
             name: name.node_name()?,
             listen: listen.address()?,
@@ -241,6 +264,10 @@ impl Config {
             admin: admin.map(|address| address.address()).transpose()?,
             drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,
             limits: limits(&document, origin)?,
+            identity_interval: interval("identity")?.unwrap_or(IDENTITY_INTERVAL),
+            membership: document.string("membership", "srv")?.map(|name| name.value),
+            membership_interval: interval("membership")?,
+            allowed: allowed(&document)?,
             profile,
             source: Arc::clone(source),
             overrides: overrides.clone(),
@@ -267,7 +294,8 @@ impl Config {
 fn peers(document: &Document<'_>) -> Result<BTreeMap<NodeName, SocketAddr>, ConfigError> {
     let mut peers = BTreeMap::new();
     let mut names = BTreeMap::new();
-    for (name, address) in document.peers()? {
+    let wanted = "an address in quotes (a name with dots needs quotes too)";
+    for (name, address) in document.by_name("peers", wanted)? {
         let name = name.node_name()?;
         let place = address.place.clone();
         let address = address.dialled_address()?;
@@ -277,6 +305,22 @@ fn peers(document: &Document<'_>) -> Result<BTreeMap<NodeName, SocketAddr>, Conf
         peers.insert(name, address);
     }
     Ok(peers)
+}
+
+/// Who may call what: all, where there is no table; an empty one denies everything.
+fn allowed(document: &Document<'_>) -> Result<Option<AllowList>, ConfigError> {
+    if !document.has_table("allow") {
+        return Ok(None);
+    }
+    let wanted = "functions in quotes, with blanks between, or \"*\" (a name with dots needs quotes too)";
+    let mut list = AllowList::new();
+    for (name, functions) in document.by_name("allow", wanted)? {
+        let name = name.node_name()?;
+        for function in functions.value.split_whitespace() {
+            list = if function == "*" { list.allow_peer(name.clone()) } else { list.allow(name.clone(), function) };
+        }
+    }
+    Ok(Some(list))
 }
 
 fn limits(document: &Document<'_>, origin: &str) -> Result<Limits, ConfigError> {

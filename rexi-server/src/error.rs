@@ -11,6 +11,7 @@ use rexi_proto::{
 use thiserror::Error;
 
 use crate::identity::IdentityError;
+use crate::membership::MembershipError;
 use crate::rollout::PhaseSourceError;
 use crate::typed::PayloadError;
 
@@ -21,6 +22,9 @@ pub enum StartError {
     /// The node's certificate, key or roots are no good.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The members cannot be found as the configuration says. Correct its name, or build the feature in.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The configuration names no identity.
     #[error(
         "the configuration of {0} has no [identity] table; give it the keys ca, cert and key there, each the path of a \

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place};
-use super::keys::{CONFIG_KEYS, keys_of, tables};
+use super::keys::{CONFIG_KEYS, holds_names, keys_of, tables};
 
 /// A parsed text that has no unknown key.
 pub(super) struct Document<'a> {
@@ -99,26 +99,25 @@ impl<'a> Document<'a> {
         self.string(table, key)?.ok_or_else(missing)
     }
 
-    /// Names and addresses of the table `peers`, in the order of the text.
-    pub(super) fn peers(&self) -> Result<Vec<(Given, Given)>, ConfigError> {
-        if let Some(given) = self.overriding("peers", "<name>") {
-            return given.peers();
+    /// Names and values of a table whose keys are names, in the order of the text.
+    pub(super) fn by_name(&self, of: &'static str, wanted: &'static str) -> Result<Vec<(Given, Given)>, ConfigError> {
+        if let Some(given) = self.overriding(of, "<name>") {
+            return given.by_name(wanted);
         }
-        let Some(table) = self.table("peers")? else { return Ok(Vec::new()) };
+        let Some(table) = self.table(of)? else { return Ok(Vec::new()) };
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(name, _)| name.span().start);
-        let peer = |(name, address): (&Spanned<_>, _)| {
+        let entry = |(name, value): (&Spanned<_>, _)| {
             let text: &str = AsRef::<str>::as_ref(name.get_ref());
-            let key = dotted("peers", text);
-            let address =
-                self.given(key.clone(), address, "an address in quotes (a name with dots needs quotes too)")?;
-            Ok((Given { key, value: text.to_owned(), place: self.source.place(Some(name.span())) }, address))
+            let key = dotted(of, text);
+            let value = self.given(key.clone(), value, wanted)?;
+            Ok((Given { key, value: text.to_owned(), place: self.source.place(Some(name.span())) }, value))
         };
-        entries.into_iter().map(peer).collect()
+        entries.into_iter().map(entry).collect()
     }
 
     fn refuse_unknown_keys(&self) -> Result<(), ConfigError> {
-        for table in tables().into_iter().filter(|table| *table != "peers") {
+        for table in tables().into_iter().filter(|table| !holds_names(table)) {
             let allowed = keys_of(table);
             let Some(entries) = self.table(table)? else { continue };
             let unknown = entries.keys().filter(|key| !allowed.contains(&AsRef::<str>::as_ref(key.get_ref())));
@@ -159,15 +158,18 @@ impl<'a> Document<'a> {
 }
 
 impl Given {
-    /// Names and addresses of a list such as `n1=127.0.0.1:4001,n2=127.0.0.1:4002`.
-    fn peers(&self) -> Result<Vec<(Self, Self)>, ConfigError> {
+    /// Names and values of a list such as `n1=127.0.0.1:4001,n2=127.0.0.1:4002`.
+    fn by_name(&self, wanted: &'static str) -> Result<Vec<(Self, Self)>, ConfigError> {
         let entries = self.value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let part = |value: &str| Self { key: self.key.clone(), value: value.to_owned(), place: self.place.clone() };
-        let peer = |entry: &str| match entry.split_once('=') {
-            Some((name, address)) => Ok((part(name.trim()), part(address.trim()))),
-            None => Err(part(entry).bad_address("name=address, joined by commas")),
+        let pair = |entry: &str| match entry.split_once('=') {
+            Some((name, value)) => Ok((part(name.trim()), part(value.trim()))),
+            None => {
+                let (place, key, value) = (self.place.clone(), self.key.clone(), shown(entry));
+                Err(ConfigError::BadList { place, key, value, wanted })
+            }
         };
-        entries.map(peer).collect()
+        entries.map(pair).collect()
     }
 
     /// A whole number that the key's type holds.
@@ -253,7 +255,7 @@ impl Source<'_> {
 /// but for a letter, so was put into the wrong table.
 fn nearest_key(table: &str, key: &str) -> String {
     let known = tables().into_iter().flat_map(|of| keys_of(of).into_iter().map(move |known| (of, known)));
-    let known = known.filter(|&(of, _)| of != "peers");
+    let known = known.filter(|&(of, _)| !holds_names(of));
     let differing = known.map(|(of, known)| (strsim::damerau_levenshtein(key, known), of, known));
     let nearest =
         differing.filter(|&(letters, of, _)| of == table || letters <= 1).min_by_key(|&(letters, ..)| letters);

@@ -86,6 +86,18 @@ pub enum ConfigError {
         /// What was given.
         value: String,
     },
+    /// An entry of a list of names and values is none.
+    #[error("{place}: {key}: {value:?} is no entry; give name=value for each, joined by commas, the value {wanted}")]
+    BadList {
+        /// Where.
+        place: Place,
+        /// The variable.
+        key: String,
+        /// The entry.
+        value: String,
+        /// What a value is.
+        wanted: &'static str,
+    },
     /// The limits contradict each other.
     #[error("{place}: limits: {reason}")]
     Limits {

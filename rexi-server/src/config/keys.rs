@@ -9,7 +9,7 @@ use super::error::ConfigError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigKey {
-    /// Its table; `""` for none. In `peers`, the keys are names.
+    /// Its table; `""` for none. In `peers` and `allow`, the keys are names.
     pub table: &'static str,
     /// The key within its table.
     pub key: &'static str,
@@ -30,6 +30,7 @@ impl ConfigKey {
         match (self.table, self.key) {
             ("rollout", "ceiling") => "REXI_PHASE".to_owned(),
             ("peers", _) => "REXI_PEERS".to_owned(),
+            ("allow", _) => "REXI_ALLOW".to_owned(),
             _ => format!("REXI_{}", self.name().replace('.', "_").to_uppercase()),
         }
     }
@@ -47,7 +48,11 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     key("identity", "ca", "PEM file: certificates of the authorities that peers are believed on", "required"),
     key("identity", "cert", "PEM file: the node's certificate, then its intermediates", "required"),
     key("identity", "key", "PEM file: the certificate's private key", "required"),
+    key("identity", "interval_ms", "how often those files are looked at while the node runs, in milliseconds", "30000"),
     key("peers", "<name>", "IP address and UDP port of a member; the node itself may be there", "no peers"),
+    key("membership", "srv", "name whose SRV records point to the members, with the feature `dns`", "no name"),
+    key("membership", "interval_ms", "how often DNS is asked, in milliseconds", "5000"),
+    key("allow", "<name>", "functions that this member may call, with blanks between, or `*`", "all, if no table"),
     key("rollout", "ceiling", "the highest phase that the node may be in, one that its release allows", "no ceiling"),
     key("rollout", "file", "file that holds such a ceiling, read again while the node runs", "no file"),
     key("admin", "listen", "IP address and TCP port for probes, metrics and status", "no port"),
@@ -93,6 +98,11 @@ pub(super) fn tables() -> Vec<&'static str> {
     let mut tables: Vec<_> = CONFIG_KEYS.iter().map(|known| known.table).collect();
     tables.dedup();
     tables
+}
+
+/// Whether the table's keys are the names of nodes.
+pub(super) fn holds_names(table: &str) -> bool {
+    ["peers", "allow"].contains(&table)
 }
 
 /// Sets the limit of this key.

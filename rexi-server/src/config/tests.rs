@@ -84,7 +84,7 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
-    let top = "allowed here: name, listen, release, identity, peers, rollout, admin, drain, limits";
+    let top = "allowed here: name, listen, release, identity, peers, membership, allow, rollout, admin, drain, limits";
     refused(&format!("{HEAD}relase = \"1.1\"\n"), &["node.toml:3: unknown key `relase`", "is `release`", top]);
     refused(&format!("{HEAD}[peer]\nn2 = \"127.0.0.1:4002\"\n"), &["node.toml:3", "`peer`", "is `peers`", top]);
     refused(&format!("{HEAD}limits.jobs = 3\n"), &["unknown key `limits.jobs`", "is `limits.jobs_max`"]);
@@ -99,11 +99,11 @@ fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
     );
     refused(
         &format!("{HEAD}[identity]\nca = \"a\"\ncret = \"b\"\nkey = \"c\"\n"),
-        &["node.toml:5: unknown key `identity.cret`", "is `identity.cert`", "allowed here: ca, cert, key"],
+        &["node.toml:5: unknown key `identity.cret`", "is `identity.cert`", "allowed here: ca, cert, key, interval_ms"],
     );
     // The first of several is named, and unknown keys go before bad values.
     let error = refused(&format!("{HEAD}release = \"9\"\nzzz = 1\naaa = 2\n"), &["`zzz`"]);
-    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 9));
+    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 11));
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn the_environment_alone_makes_a_node() {
     assert_eq!(by_env.identity_files().expect("files").key, Path::new("/pki/n1.key"));
     for (variable, value, part) in [
         ("REXI_LIMITS_JOBS_MAX", "many", "environment: REXI_LIMITS_JOBS_MAX = many is no number"),
-        ("REXI_PEERS", "n2", "environment: REXI_PEERS = \"n2\" is not name=address, joined by commas"),
+        ("REXI_PEERS", "n2", "environment: REXI_PEERS: \"n2\" is no entry; give name=value for each, joined by commas"),
         ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\" is not an IP address and port"),
     ] {
         assert_contains(&by_env.clone().apply_env(env(&[(variable, value)])).expect_err("refused"), &[part]);
@@ -394,4 +394,30 @@ fn the_page_of_the_configuration_has_every_key() {
         .map(|known| format!("| `{}` | `{}` | {} | {} |\n", known.name(), known.variable(), known.value, known.default))
         .collect();
     assert!(page.contains(&rows), "docs/configuration.md is to have these rows:\n{rows}");
+}
+
+#[test]
+fn a_list_of_who_may_call_what_denies_all_else() {
+    assert_eq!(config(HEAD).allow_list(), None);
+    let none = config(&format!("{HEAD}[allow]\n"));
+    assert_eq!(none.allow_list(), Some(&AllowList::new()));
+    let list = AllowList::new().allow(name("n2"), "kv.get").allow(name("n2"), "kv.put").allow_peer(name("n3"));
+    let set = config(&format!("{HEAD}[allow]\nn2 = \"kv.get kv.put\"\nn3 = \"*\"\n"));
+    assert_eq!(set.allow_list(), Some(&list));
+    let mut by_env = config(HEAD);
+    by_env.apply_env(env(&[("REXI_ALLOW", "n2=kv.get kv.put, n3=*")])).expect("a list");
+    assert_eq!(by_env.allow_list(), Some(&list));
+    refused(&format!("{HEAD}[allow]\nn2 = [\"kv.get\"]\n"), &["node.toml:4: `allow.n2` must be functions in quotes"]);
+    refused(&format!("{HEAD}[allow]\nN2 = \"*\"\n"), &["node.toml:4: `allow.N2`: \"N2\" is not a node name"]);
+}
+
+#[test]
+fn intervals_and_the_source_of_members_are_given() {
+    let default = config(HEAD);
+    assert_eq!((default.identity_interval(), default.membership()), (Duration::from_secs(30), None));
+    let text = format!("{HEAD}[membership]\nsrv = \"_rexi._udp.rexi.example.\"\ninterval_ms = 900\n");
+    let expected = Some(("_rexi._udp.rexi.example.", Some(Duration::from_millis(900))));
+    assert_eq!(config(&text).membership(), expected);
+    let files = "[identity]\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\ninterval_ms = 50\n";
+    assert_eq!(config(&format!("{HEAD}{files}")).identity_interval(), Duration::from_millis(50));
 }

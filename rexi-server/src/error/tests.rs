@@ -48,10 +48,11 @@ fn variant(error: &CallError) -> usize {
         CallError::TimePassed => 14,
         CallError::IsStream => 15,
         CallError::Asks => 16,
+        CallError::NotAllowed { .. } => 17,
     }
 }
 
-const VARIANTS: usize = 17;
+const VARIANTS: usize = 18;
 
 fn short() -> PayloadError {
     PayloadError::TooShort { bytes: 1 }
@@ -83,7 +84,7 @@ fn sends() -> [(SendError, Verdict); 9] {
 }
 
 /// Exits that come to an error of their own are not among these.
-fn exits() -> [(ExitReason, Verdict); 21] {
+fn exits() -> [(ExitReason, Verdict); 22] {
     [
         (ExitReason::Draining, Safe),
         (ExitReason::TooManyJobs, Safe),
@@ -91,6 +92,7 @@ fn exits() -> [(ExitReason, Verdict); 21] {
         (ExitReason::TooManyJobsInAll, Safe),
         (ExitReason::TooManyBytesInAll, Safe),
         (ExitReason::DuplicateRef, Safe),
+        (ExitReason::NotAllowed, Safe),
         (ExitReason::Killed, Useless),
         (ExitReason::WrongType("u64".into()), Useless),
         (ExitReason::Done, MayHaveRun),
@@ -120,12 +122,14 @@ fn downs() -> [(DownReason, Verdict); 6] {
     ]
 }
 
-fn others() -> [(CallError, Verdict); 15] {
+fn others() -> [(CallError, Verdict); 16] {
     let function = || Arc::<str>::from("f");
     [
         (CallError::Failed { function: function(), error: "it".into() }, MayHaveRun),
         (CallError::Panicked { function: function(), message: "it".into() }, MayHaveRun),
         (CallError::WrongArgument { function: function(), problem: "it".into() }, Useless),
+        // Another node may have another list.
+        (CallError::NotAllowed { function: function() }, Safe),
         (CallError::WrongReply { function: function(), problem: short() }, MayHaveRun),
         (CallError::NoReply, MayHaveRun),
         (CallError::NoSuchFunction, Safe),
