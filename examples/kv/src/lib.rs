@@ -1,1 +1,20 @@
-//! A replicated key-value store with quorum reads and writes over `rexi-server`.
+//! A replicated key-value store: an example of a service that embeds `rexi-server`.
+//!
+//! Every node holds all keys in a file of its own, and any node takes requests. A request's way, in the order of the
+//! modules:
+//!
+//! ```text
+//!   curl ─► http ─► coordinator (Kv) ══ rexi: kv.read, kv.version, kv.write ══► replica ─► store (redb, one thread)
+//! ```
+//!
+//! It stays linearizable while a minority of the nodes is down, by the protocol of Attiya, Bar-Noy and Dolev: see
+//! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, `client` speaks to them.
+
+mod coordinator;
+pub mod replica;
+mod store;
+mod version;
+
+pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};
+pub use store::{BATCH_MAX, OpenError, QUEUE_MAX, Store, StoreError};
+pub use version::{Entry, Version};
