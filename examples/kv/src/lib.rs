@@ -10,10 +10,12 @@
 //! It stays linearizable while a minority of the nodes is down, by the protocol of Attiya, Bar-Noy and Dolev: see
 //! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, `client` speaks to them.
 
+pub mod http;
 mod coordinator;
 pub mod replica;
 mod store;
 mod version;
+pub mod client;
 
 pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};
 pub use store::{BATCH_MAX, OpenError, QUEUE_MAX, Store, StoreError};
