@@ -15,6 +15,8 @@ mod coordinator;
 pub mod replica;
 mod store;
 mod version;
+pub mod node;
+pub mod cluster;
 pub mod client;
 
 pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};

@@ -1,0 +1,188 @@
+//! The store as real processes on loopback, spoken to over HTTP: with one of three killed, with one left, restarted on
+//! its own data, and as the command that starts all three.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use rexi_kv::client::{Answer, Client, ClientError};
+use rexi_kv::cluster::{Member, free_ports, prepare};
+use rexi_kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// A process that is killed when it is dropped.
+struct Process(Child);
+
+impl Process {
+    fn start(args: &[String], stdout: Stdio) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rexi-kv"));
+        command.args(args).stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
+        Self(command.spawn().expect("the executable was just built"))
+    }
+
+    fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        self.0.wait().expect("it is a child of this process");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn node(member: &Member) -> Process {
+    Process::start(&member.arguments(), Stdio::null())
+}
+
+fn signal(signal: &str, pid: u32) {
+    assert!(Command::new("kill").arg(signal).arg(pid.to_string()).status().expect("kill").success());
+}
+
+/// Asks again and again, as `ask` says, until the answer is `wanted`.
+async fn until<F: Future<Output = Result<Answer, ClientError>>>(
+    what: &str,
+    status: u16,
+    ask: impl Fn() -> F,
+) -> Answer {
+    let mut last = None;
+    let asked = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            ticks.tick().await;
+            match ask().await {
+                Ok(answer) if answer.status == status => return answer,
+                other => last = Some(other),
+            }
+        }
+    };
+    let answer = tokio::time::timeout(LIMIT, asked).await;
+    answer.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}; the last answer was {last:?}"))
+}
+
+async fn value(client: Client, key: &str) -> String {
+    let answer = until("the key is there", 200, || client.get(key)).await;
+    assert!(answer.version.is_some(), "{answer:?}");
+    String::from_utf8(answer.body).expect("the tests write text")
+}
+
+#[tokio::test]
+async fn two_of_three_processes_go_on_and_the_third_catches_up_on_its_own_data() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let members = prepare(dir.path(), free_ports().expect("ports"), "1.2").expect("prepared");
+    let [n1, n2, n3] = members.each_ref().map(|member| Client::new(member.address));
+    let [_one, mut two, mut three] = members.each_ref().map(node);
+
+    let written = until("written", 204, || n1.put("key", b"first")).await;
+    let read = until("read", 200, || n2.get("key")).await;
+    assert_eq!((read.body.as_slice(), read.version), (&b"first"[..], written.version));
+    assert_eq!(value(n3, "key").await, "first");
+
+    three.kill();
+    assert_eq!(value(n2, "key").await, "first");
+    until("written without n3", 204, || n1.put("key", b"second")).await;
+    assert_eq!(value(n2, "key").await, "second");
+
+    // Alone, a node takes nothing, and says so.
+    two.kill();
+    let refused = n1.put("key", b"third").await.expect("an answer");
+    assert!(matches!(refused.status, 503 | 504), "{refused:?}");
+    let said = String::from_utf8(n1.get("key").await.expect("an answer").body).expect("a text");
+    assert!(said.contains("no majority"), "{said}");
+
+    // n2 with all that it acknowledged, n3 with the first value alone.
+    let (_two, _three) = (node(&members[1]), node(&members[2]));
+    let caught_up = value(n3, "key").await;
+    assert!(["second", "third"].contains(&caught_up.as_str()), "{caught_up}");
+}
+
+#[tokio::test]
+async fn a_wrong_request_is_told_what_is_allowed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let members = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let [n1, n2, _] = members.each_ref().map(|member| Client::new(member.address));
+    let _nodes = members.each_ref().map(node);
+    until("ready", 404, || n1.get("key")).await;
+
+    let says = |answer: &Answer, status: u16, text: &str| {
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(answer.status == status && body.contains(text), "{}: {body}", answer.status);
+    };
+    says(&n1.get("key").await.expect("an answer"), 404, "no such key");
+    says(&n1.get(&"k".repeat(KEY_BYTES_MAX + 1)).await.expect("an answer"), 400, "1 to 256 bytes, this one has 257");
+    says(&n1.put("key", &vec![7; VALUE_BYTES_MAX + 1]).await.expect("an answer"), 413, "at most 1048576 bytes");
+    let (name, value) = ("a/b ä?".repeat(32), vec![7; VALUE_BYTES_MAX]);
+    let written = n1.put(&name, &value).await.expect("an answer");
+    assert_eq!(written.status, 204, "{written:?}");
+    let read = n2.get(&name).await.expect("an answer");
+    assert!(read.status == 200 && read.body == value, "{}", read.status);
+    let deleted = n2.delete(&name).await.expect("an answer");
+    assert_eq!(deleted.status, 204, "{deleted:?}");
+    let gone = n1.get(&name).await.expect("an answer");
+    says(&gone, 404, "deleted");
+    assert_eq!(gone.version, deleted.version);
+}
+
+/// What the cluster says of a node that serves.
+#[derive(Debug, PartialEq, Eq)]
+struct Serving {
+    name: String,
+    client: Client,
+    release: String,
+    pid: u32,
+}
+
+/// Reads a line such as `n1 serves http://127.0.0.1:10001, release 1.2.0, pid 4711`.
+fn serving(line: &str) -> Option<Serving> {
+    let (name, rest) = line.split_once(" serves http://")?;
+    let [address, release, pid] = rest.split(", ").collect::<Vec<_>>()[..] else { return None };
+    let address: SocketAddr = address.parse().ok()?;
+    let (release, pid) = (release.strip_prefix("release ")?.to_owned(), pid.strip_prefix("pid ")?.parse().ok()?);
+    Some(Serving { name: name.to_owned(), client: Client::new(address), release, pid })
+}
+
+/// The next node that the cluster says serves. Blocks; the process ends where it says nothing more.
+fn next_serving(lines: &mut impl Iterator<Item = std::io::Result<String>>) -> Serving {
+    lines.by_ref().map_while(Result::ok).find_map(|line| serving(&line)).expect("a node that serves")
+}
+
+#[tokio::test]
+async fn one_command_starts_three_nodes_and_starts_again_what_was_killed_and_leaves_none_behind() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let args = ["cluster", "--respawn", "--release", "1.1", "--dir", path(dir.path())].map(str::to_owned);
+    let mut cluster = Process::start(&args, Stdio::piped());
+    let stdout: ChildStdout = cluster.0.stdout.take().expect("piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let mut nodes = [(); 3].map(|()| next_serving(&mut lines));
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    let [n1, n2, n3] = nodes.each_ref().map(|node| node.client);
+    let Serving { name: third, pid, .. } = &nodes[2];
+
+    until("written", 204, || n1.put("key", b"value")).await;
+    // Its next life may be of another release, as its file says.
+    let config = dir.path().join(format!("{third}.toml"));
+    let text = std::fs::read_to_string(&config).expect("a file").replace("\"1.1\"", "\"1.2\"");
+    std::fs::write(&config, text).expect("written");
+    signal("-KILL", *pid);
+    assert_eq!(value(n2, "key").await, "value");
+    let again = next_serving(&mut lines);
+    assert!(again.name == *third && again.pid != *pid && again.release == "1.2.0", "{again:?}");
+    assert_eq!(value(n3, "key").await, "value");
+
+    signal("-TERM", cluster.0.id());
+    // All share this pipe, so its end is theirs.
+    assert!(lines.map_while(Result::ok).all(|line| serving(&line).is_none()));
+    assert!(cluster.0.wait().expect("its end").success());
+    for client in [n1, n2, n3] {
+        assert!(matches!(client.get("key").await, Err(ClientError::NotSent(_))));
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a temporary directory has a plain name")
+}
+
+const LIMIT: Duration = Duration::from_secs(30);
