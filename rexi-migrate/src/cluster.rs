@@ -197,6 +197,11 @@ impl Cluster {
         Ok(Self { setup, addresses, nodes, lives: Vec::new(), past: Stats::default(), heard, say })
     }
 
+    /// Where the nodes listen, in the order of their numbers.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
     /// The name of a node.
     pub fn name(&self, node: usize) -> &str {
         &self.nodes[node].name

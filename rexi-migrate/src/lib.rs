@@ -25,6 +25,7 @@ pub mod process;
 pub mod node;
 mod load;
 mod work;
+pub mod kv;
 pub mod cluster;
 mod host;
 pub mod run;

@@ -17,7 +17,7 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use rexi_migrate::judge::judge;
 use rexi_migrate::node::{self, NodeArgs};
 use rexi_migrate::progress::Progress;
-use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, rehearse};
+use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, Workload, rehearse};
 use rexi_migrate::report::Conclusion;
 use rexi_migrate::train::{DEFAULT, Release, Train};
 use tempfile::TempDir;
@@ -67,6 +67,9 @@ struct RehearseArgs {
     /// Share of the restarts that are a kill -9 and not a drain, 0 to 1.
     #[arg(long, default_value_t = 0.4, value_parser = parse_share)]
     kill_share: f64,
+    /// What the cluster does while it is upgraded.
+    #[arg(long, value_enum, default_value_t)]
+    workload: Workload,
     /// How long the load runs on after each step, in milliseconds, up to 600000.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=600_000))]
     dwell_ms: u64,
@@ -86,6 +89,10 @@ struct RehearseArgs {
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_parser = parse_mutants)]
     mutant: Option<String>,
+    /// Lets the key-value store forget what it says it keeps, to show that this is noticed.
+    #[cfg(feature = "mutants")]
+    #[arg(long, requires = "workload")]
+    kv_forgets: bool,
 }
 
 fn parse_nodes(text: &str) -> Result<usize, String> {
@@ -196,6 +203,7 @@ impl RehearseArgs {
             seed,
             train: self.train,
             kill_share: self.kill_share,
+            workload: self.workload,
             dwell: Duration::from_millis(self.dwell_ms),
             program,
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
@@ -208,7 +216,8 @@ impl RehearseArgs {
     /// What every node is told beside what the rehearsal tells it.
     #[cfg(feature = "mutants")]
     fn node_args(&self) -> Vec<String> {
-        self.mutant.iter().flat_map(|names| ["--mutant".to_owned(), names.clone()]).collect()
+        let broken = self.mutant.iter().flat_map(|names| ["--mutant".to_owned(), names.clone()]);
+        broken.chain(self.kv_forgets.then(|| "--kv-forgets".to_owned())).collect()
     }
 
     /// What every node is told beside what the rehearsal tells it: nothing.
@@ -230,6 +239,9 @@ impl RehearseArgs {
             self.kill_share,
             self.dwell_ms
         );
+        if self.workload == Workload::Kv {
+            command += " --workload kv";
+        }
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
         }
@@ -297,7 +309,8 @@ mod tests {
 
     #[test]
     fn the_command_repeats_the_run_with_its_seed() {
-        let given = parse("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --release 1.1=/bin/sh").expect("arguments");
+        let given = parse("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --workload kv --release 1.1=/bin/sh")
+            .expect("arguments");
         let first = given.options("self".into(), 77);
         let words = first.command.split_once(" rehearse ").expect("a subcommand").1;
         let again = parse(words).expect("the same again").options("self".into(), 78);

@@ -10,10 +10,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rexi_kv::{Kv, Store};
 use rexi_proto::NodeName;
-use rexi_server::{Identity, Node, PeerPresence, PeerStatus, Phase, Rollout};
+use rexi_server::{CancellationToken, Identity, Node, NodeBuilder, PeerPresence, PeerStatus, Phase, Rollout};
 use tokio::io::{BufReader, Stdin};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::control::{Command, Event, LineReader, Stats, encode};
@@ -49,6 +52,13 @@ pub struct NodeArgs {
     /// The ledger to write.
     #[arg(long)]
     pub ledger: PathBuf,
+    /// Serves the key-value store too: over HTTP at the TCP port of `--listen`, from a file in `--dir` under its name.
+    #[arg(long)]
+    pub kv: bool,
+    /// Lets the store answer that it keeps what it forgets.
+    #[cfg(feature = "mutants")]
+    #[arg(long, requires = "kv")]
+    pub kv_forgets: bool,
     /// Ways to break the protocol on purpose, joined by commas.
     #[cfg(feature = "mutants")]
     #[arg(long)]
@@ -79,10 +89,19 @@ async fn serve(args: NodeArgs) -> Result<(), String> {
     let header = LedgerHeader::new(name, own, version, node.incarnation());
     let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
     let writer = Arc::clone(ledger.get_or_init(|| writer));
+    let http = if args.kv { Some(Http::open(&node, args.listen).await?) } else { None };
     let load = Load::new(node.clone(), Arc::clone(&writer), own, args.rate, args.seed);
-    Child { phase: node.rollout().watch(), node, load, ledger: writer, release: args.release, said: BTreeMap::new() }
-        .run()
-        .await
+    Child {
+        phase: node.rollout().watch(),
+        node,
+        load,
+        http,
+        ledger: writer,
+        release: args.release,
+        said: BTreeMap::new(),
+    }
+    .run()
+    .await
 }
 
 fn start(
@@ -109,6 +128,10 @@ fn start(
             carry_out(ledger, job, argument).await
         }
     });
+    if args.kv {
+        let store = Store::open(args.dir.join(format!("{name}.redb"))).map_err(|e| e.to_string())?;
+        builder = serve_store(args, builder, &store);
+    }
     #[cfg(feature = "mutants")]
     {
         let mutants = rexi_server::Mutants::from_names(args.mutant.as_deref().unwrap_or_default());
@@ -122,10 +145,50 @@ fn identity(dir: &Path, name: &NodeName) -> Result<Identity, String> {
     Identity::from_pem_files(ca, cert, key).map_err(|e| e.to_string())
 }
 
+#[cfg(feature = "mutants")]
+fn serve_store(args: &NodeArgs, builder: NodeBuilder, store: &Store) -> NodeBuilder {
+    use rexi_kv::replica::{Read, ReadVersion, Write};
+
+    if !args.kv_forgets {
+        return rexi_kv::replica::serve(builder, store);
+    }
+    builder
+        .serve::<Read, _, _>(async |_, _| Ok(None))
+        .serve::<ReadVersion, _, _>(async |_, _| Ok(None))
+        .serve::<Write, _, _>(async |_, _| Ok(()))
+}
+
+#[cfg(not(feature = "mutants"))]
+fn serve_store(_: &NodeArgs, builder: NodeBuilder, store: &Store) -> NodeBuilder {
+    rexi_kv::replica::serve(builder, store)
+}
+
+/// The key-value store's HTTP port.
+struct Http {
+    stop: CancellationToken,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Http {
+    async fn open(node: &Node, address: SocketAddr) -> Result<Self, String> {
+        let listener = TcpListener::bind(address).await.map_err(|error| format!("no HTTP at {address}: {error}"))?;
+        let stop = CancellationToken::new();
+        let served = rexi_kv::http::serve(listener, Kv::new(node.clone()), stop.clone().cancelled_owned());
+        Ok(Self { stop, served: tokio::spawn(served) })
+    }
+
+    /// Takes no more requests, and waits for those under way.
+    async fn close(self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(2 * rexi_kv::CALL_LIMIT, self.served).await;
+    }
+}
+
 /// A running node and what the rehearsal wants of it.
 struct Child {
     node: Node,
     load: Load,
+    http: Option<Http>,
     ledger: Arc<LedgerWriter>,
     release: Release,
     phase: watch::Receiver<Phase>,
@@ -232,6 +295,9 @@ impl Child {
         limit: Duration,
     ) -> Result<(), String> {
         let deadline = Instant::now() + limit;
+        if let Some(http) = self.http.take() {
+            http.close().await;
+        }
         self.load.set_on(false);
         self.load.stop_watching();
         self.load.wind_up();

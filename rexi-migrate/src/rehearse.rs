@@ -19,11 +19,22 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::evidence::gather;
 use crate::host::{Directory, Signals};
 use crate::judge::{Evidence, Judgement};
+use crate::kv::{Clients, KvCounts};
 use crate::process::Setup;
 use crate::progress::Progress;
 use crate::report::{Conclusion, FORMAT_VERSION, Report};
 use crate::run::{Halt, Run, text_of};
 use crate::train::{Release, Step, Stop, Train, plan};
+
+/// What a rehearsed cluster does while it is upgraded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Workload {
+    /// Casts of every kind, from every node to every node.
+    #[default]
+    Casts,
+    /// The same, and beside it the example key-value store: quorum reads and writes through the nodes' HTTP ports.
+    Kv,
+}
 
 /// What to rehearse, and how.
 #[derive(Clone, Debug)]
@@ -38,6 +49,8 @@ pub struct Options {
     pub train: Train,
     /// Share of the restarts that are a `kill -9`, 0 to 1.
     pub kill_share: f64,
+    /// What the cluster does meanwhile.
+    pub workload: Workload,
     /// How long the load runs on after each step.
     pub dwell: Duration,
     /// The executable of a node.
@@ -123,7 +136,12 @@ pub async fn rehearse(
     progress.note(&format!("development certificates made in {}", directory.path().display()));
     let plan = plan(&options.train, options.nodes, options.seed, options.kill_share);
     let (begun, limit) = (Instant::now(), time_limit(&plan, options.dwell));
-    let mut run = Run::new(Cluster::new(setup)?, progress, options.dwell);
+    let cluster = Cluster::new(setup)?;
+    let clients = match options.workload {
+        Workload::Casts => None,
+        Workload::Kv => Some(Clients::new(cluster.addresses(), options.seed).await),
+    };
+    let mut run = Run::new(cluster, clients, progress, options.dwell);
     let mut halt = tokio::select! {
         biased;
         halt = cut_short(&mut signals, begun, limit) => Some(halt),
@@ -189,8 +207,13 @@ impl Options {
             programs: self.programs.clone(),
             rate: self.rate,
             seed: self.seed,
-            node_args: self.node_args.clone(),
+            node_args: self.node_args(),
         }
+    }
+
+    fn node_args(&self) -> Vec<String> {
+        let of_workload = (self.workload == Workload::Kv).then(|| "--kv".to_owned());
+        self.node_args.iter().cloned().chain(of_workload).collect()
     }
 }
 
@@ -217,8 +240,11 @@ impl Run {
     ) -> Report {
         let steps_say = halt.map_or(Conclusion::Safe, |halt| halt.conclusion(self.upgrading));
         let ledgers_say = judgement.as_ref().map_or(Conclusion::CouldNotTell, |judged| (&judged.verdict).into());
-        let verdict = steps_say.max(ledgers_say);
         let steps = std::mem::take(&mut self.rows);
+        let kills = steps.iter().filter(|row| row.how == Stop::Kill.to_string()).count();
+        let kv = self.clients.as_ref().map(Clients::counts);
+        let clients_say = kv.as_ref().map_or(Conclusion::Safe, |counts| conclusion_of(counts, kills));
+        let verdict = steps_say.max(ledgers_say).max(clients_say);
         Report {
             format_version: FORMAT_VERSION,
             command: options.command.clone(),
@@ -227,7 +253,8 @@ impl Run {
             rate: options.rate,
             train: options.train.clone(),
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
-            kills: steps.iter().filter(|row| row.how == Stop::Kill.to_string()).count(),
+            kills,
+            kv,
             steps,
             steps_planned,
             stopped: halt.map(|halt| text_of(halt)),
@@ -235,6 +262,15 @@ impl Run {
             verdict,
             exit_code: verdict.code(),
         }
+    }
+}
+
+/// What the history of the key-value store's clients means.
+fn conclusion_of(counts: &KvCounts, kills: usize) -> Conclusion {
+    match counts.doubt(kills) {
+        _ if counts.is_breached() => Conclusion::Unsafe,
+        Some(_) => Conclusion::CouldNotTell,
+        None => Conclusion::Safe,
     }
 }
 

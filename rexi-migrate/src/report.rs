@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use crate::judge::{Judgement, Verdict};
+use crate::kv::KvCounts;
 use crate::train::{Release, Train};
 
 pub(crate) use text::grouped;
@@ -107,6 +108,8 @@ pub struct Report {
     pub stopped: Option<String>,
     /// What the ledgers say; nothing where the run ended before its upgrade began, or was broken off from outside.
     pub judgement: Option<Judgement>,
+    /// What the clients of the key-value store have come to, if that was the workload.
+    pub kv: Option<KvCounts>,
     /// What the run means.
     pub verdict: Conclusion,
     /// The exit code that belongs to it.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::cluster::{Cluster, ClusterError, NodeState};
 use crate::control::Command;
+use crate::kv::Clients;
 use crate::ledger::now_us;
 use crate::progress::{Progress, per_second};
 use crate::report::StepRow;
@@ -39,6 +40,8 @@ pub(crate) enum Halt {
 pub(crate) struct Run {
     /// The nodes.
     pub(crate) cluster: Cluster,
+    /// The clients of the key-value store, if that is the workload.
+    pub(crate) clients: Option<Clients>,
     /// Where the run is shown.
     pub(crate) progress: Progress,
     /// How long the load runs on after each step.
@@ -51,8 +54,8 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run that has not begun.
-    pub(crate) fn new(cluster: Cluster, progress: Progress, dwell: Duration) -> Self {
-        Self { cluster, progress, dwell, rows: Vec::new(), upgrading: false }
+    pub(crate) fn new(cluster: Cluster, clients: Option<Clients>, progress: Progress, dwell: Duration) -> Self {
+        Self { cluster, clients, progress, dwell, rows: Vec::new(), upgrading: false }
     }
 
     /// The step under way was broken off from outside.
@@ -106,9 +109,16 @@ impl Run {
         }
         self.all("ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();
-        self.cluster.tell_all(&Command::Load { on: true }).await?;
+        self.load().await?;
         self.dwell().await?;
         Ok(ready)
+    }
+
+    /// Turns the load on.
+    async fn load(&mut self) -> Result<(), Halt> {
+        self.cluster.tell_all(&Command::Load { on: true }).await?;
+        self.clients.iter_mut().for_each(Clients::resume);
+        Ok(())
     }
 
     async fn restart(&mut self, node: usize, to: &Release, how: Stop) -> Result<Duration, Halt> {
@@ -157,11 +167,14 @@ impl Run {
         if !restless.is_empty() {
             return Err(Halt::NotSettled { who: restless.join("; ") });
         }
-        self.cluster.tell_all(&Command::Load { on: true }).await?;
+        self.load().await?;
         Ok(begun.elapsed())
     }
 
     async fn finish(&mut self) -> Result<(), Halt> {
+        if let Some(clients) = &mut self.clients {
+            clients.finish().await;
+        }
         // Not coming to rest is no failure here: what did not end is in the ledgers, and the judge's to name.
         for restless in self.quiesce().await? {
             self.progress.note(&restless);
@@ -172,6 +185,9 @@ impl Run {
 
     /// Stops the load and waits until every call and job has ended; says of each node where they have not.
     async fn quiesce(&mut self) -> Result<Vec<String>, Halt> {
+        if let Some(clients) = &mut self.clients {
+            clients.pause().await;
+        }
         self.cluster.tell_all(&Command::Load { on: false }).await?;
         self.cluster.tell_all(&Command::Quiesce).await?;
         let progress = &mut self.progress;

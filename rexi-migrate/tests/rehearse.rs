@@ -14,7 +14,7 @@ use rexi_migrate::judge::{
 };
 use rexi_migrate::process::Setup;
 use rexi_migrate::progress::Progress;
-use rexi_migrate::rehearse::{Options, rehearse};
+use rexi_migrate::rehearse::{Options, Workload, rehearse};
 use rexi_migrate::report::{Conclusion, Report};
 use rexi_migrate::train::{DEFAULT, Release};
 use tempfile::TempDir;
@@ -50,6 +50,7 @@ impl Fakes {
             seed: 42,
             train: train.parse().expect("a train"),
             kill_share: 0.4,
+            workload: Workload::Casts,
             dwell: Duration::ZERO,
             program: self.program("good"),
             programs: self.programs(behaviours),

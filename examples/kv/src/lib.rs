@@ -21,4 +21,4 @@ pub mod client;
 
 pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};
 pub use store::{BATCH_MAX, OpenError, QUEUE_MAX, Store, StoreError};
-pub use version::{Entry, Version};
+pub use version::{Entry, Version, VersionError};

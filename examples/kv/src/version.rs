@@ -1,9 +1,11 @@
 //! What a replica holds of a key: a value, or that it was deleted, with the version by which replicas compare.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// The age of an entry: of two, the higher one is the later. No two writes have the same.
 ///
@@ -38,6 +40,24 @@ impl fmt::Display for Version {
     }
 }
 
+/// A text that is no version. Whoever wrote it is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a version is counter@writer/life/write")]
+pub struct VersionError;
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, VersionError> {
+        let (counter, rest) = text.split_once('@').ok_or(VersionError)?;
+        let mut parts = rest.splitn(3, '/');
+        let mut part = || parts.next().ok_or(VersionError);
+        let (writer, life, write) = (part()?.to_owned(), part()?, part()?);
+        let number = |text: &str| text.parse().map_err(|_| VersionError);
+        Ok(Self { counter: number(counter)?, writer, life: number(life)?, write: number(write)? })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +81,9 @@ mod tests {
     #[test]
     fn a_version_is_shown_with_all_that_sets_it_apart() {
         assert_eq!(version(7, "n1", 1_700, 3).to_string(), "7@n1/1700/3");
+        assert_eq!("7@n1/1700/3".parse(), Ok(version(7, "n1", 1_700, 3)));
+        for bad in ["", "7", "7@n1", "7@n1/1/", "x@n1/1/1", "7@n1/1/1/1"] {
+            assert_eq!(bad.parse::<Version>(), Err(VersionError), "{bad}");
+        }
     }
 }

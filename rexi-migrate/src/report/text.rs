@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::{Conclusion, Report, StepRow};
 use crate::judge::{Example, Finding, Judgement, StepRow as StepCounts};
+use crate::kv::KvCounts;
 use crate::ledger::Outcome;
 
 impl Report {
@@ -78,6 +79,9 @@ impl Report {
             }
             let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
+        if let Some(counts) = &self.kv {
+            text += &store_lines(counts, self.kills);
+        }
         let rate =
             self.casts_per_s().map_or_else(String::new, |rate| format!(", {} casts/s under load", grouped(rate)));
         let seconds = self.elapsed_ms / 1000;
@@ -97,6 +101,30 @@ impl Report {
             needed.map(|row| format!("{} {}", grouped(row.count), row.witness.words(row.count))).collect();
         if met.is_empty() { String::new() } else { format!("; {}", met.join(", ")) }
     }
+}
+
+/// What the clients of the key-value store have come to.
+fn store_lines(counts: &KvCounts, kills: usize) -> String {
+    let mut text = format!(
+        "\nKey-value store: {} writes acknowledged, {} lost; {} quorum reads checked, {} stale, {} of what was never \
+         written; {} writes of unknown outcome, {} refused; {} reads failed; {} keys read at rest.",
+        grouped(counts.writes_acknowledged),
+        grouped(counts.lost),
+        grouped(counts.reads_checked),
+        grouped(counts.stale),
+        grouped(counts.never_written),
+        grouped(counts.writes_unknown),
+        grouped(counts.writes_refused),
+        grouped(counts.reads_failed),
+        grouped(counts.keys_checked),
+    );
+    for breach in &counts.breaches {
+        let _ = write!(text, "\n  - {breach}");
+    }
+    if let Some(doubt) = counts.doubt(kills) {
+        let _ = write!(text, "\n  - doubt: {doubt}");
+    }
+    text
 }
 
 impl StepRow {

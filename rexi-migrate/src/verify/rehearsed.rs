@@ -65,6 +65,7 @@ impl Size {
     fn options(&self, program: &Path, seed: u64) -> rehearse::Options {
         let &Self { nodes, rate, dwell_ms } = self;
         rehearse::Options {
+            workload: rehearse::Workload::Casts,
             nodes,
             rate,
             seed,

@@ -1,0 +1,219 @@
+//! The key-value workload of a rehearsal: clients that write and read through the nodes' HTTP ports while the cluster
+//! is upgraded, and what their history shows.
+//!
+//! In: the nodes' addresses and a seed. Out: [`KvCounts`]: acknowledged writes that were lost and quorum reads that
+//! were stale, of how many. The nodes serve the example store (`rexi-kv`), each with a file of its own that outlives a
+//! `kill -9`. Whether a history can be is `history.rs`'s to say.
+
+mod history;
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use rexi_kv::Version;
+use rexi_kv::client::{Answer, Client, ClientError};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+
+pub use self::history::KvCounts;
+use self::history::{Floor, History, body};
+
+/// The clients of a run.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    shared: Arc<Shared>,
+    gate: Arc<RwLock<()>>,
+    /// Held while they rest.
+    rest: Option<OwnedRwLockWriteGuard<()>>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    nodes: Vec<Client>,
+    history: Mutex<History>,
+}
+
+/// What became of a request.
+enum Done {
+    Answered(Answer),
+    /// It may have been done, or be done yet.
+    Unknown,
+    /// No node took it.
+    NotSent,
+}
+
+impl Clients {
+    /// Clients of these nodes, which rest until they are told otherwise.
+    pub(crate) async fn new(nodes: &[SocketAddr], seed: u64) -> Self {
+        let nodes = nodes.iter().map(|&address| Client::new(address)).collect();
+        let shared = Arc::new(Shared { nodes, history: Mutex::default() });
+        let gate = Arc::<RwLock<()>>::default();
+        let rest = Arc::clone(&gate).write_owned().await;
+        let mut tasks = JoinSet::new();
+        for number in 0..WRITERS + READERS {
+            let rng = Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add(number));
+            tasks.spawn(run(Arc::clone(&shared), Arc::clone(&gate), number, rng));
+        }
+        Self { shared, gate, rest: Some(rest), _tasks: tasks }
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.rest = None;
+    }
+
+    /// Waits until what is under way is done, and begins nothing new.
+    pub(crate) async fn pause(&mut self) {
+        if self.rest.is_none() {
+            self.rest = Some(Arc::clone(&self.gate).write_owned().await);
+        }
+    }
+
+    /// Lets all come to rest, and reads every key once more.
+    pub(crate) async fn finish(&mut self) {
+        self.pause().await;
+        let keys = self.shared.history().keys();
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(keys.len() as u64);
+        let until = Instant::now() + AT_REST_LIMIT;
+        for key in keys {
+            while Instant::now() < until {
+                match self.shared.get(&mut rng, &key).await {
+                    Some(found) => {
+                        self.shared.history().at_rest(&key, found);
+                        break;
+                    }
+                    None => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn counts(&self) -> KvCounts {
+        self.shared.history().counts()
+    }
+}
+
+impl KvCounts {
+    /// Whether something is wrong.
+    pub fn is_breached(&self) -> bool {
+        self.lost + self.stale + self.never_written > 0
+    }
+
+    /// Why they prove nothing, if so, of a run with so many `kill -9`s.
+    pub fn doubt(&self, kills: usize) -> Option<&'static str> {
+        match self {
+            _ if kills == 0 => Some("no node was killed"),
+            Self { writes_acknowledged: 0, .. } => Some("no write was acknowledged"),
+            Self { reads_checked: 0, .. } => Some("no read was answered"),
+            Self { keys, keys_checked, .. } if keys > keys_checked => Some("not every key could be read at the end"),
+            _ => None,
+        }
+    }
+}
+
+/// One client: a writer of keys that nobody else writes, or a reader of all.
+async fn run(shared: Arc<Shared>, gate: Arc<RwLock<()>>, number: u64, mut rng: Xoshiro256PlusPlus) {
+    let mut ticks = tokio::time::interval(OPERATION_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let _turn = gate.read().await;
+        let of = rng.random_range(0..KEYS_EACH);
+        if number < WRITERS {
+            shared.write(&mut rng, &format!("w{number}k{of}")).await;
+        } else {
+            let writer = rng.random_range(0..WRITERS);
+            shared.read(&mut rng, &format!("w{writer}k{of}")).await;
+        }
+    }
+}
+
+impl Shared {
+    async fn write(&self, rng: &mut Xoshiro256PlusPlus, key: &str) {
+        let (value, floor) = {
+            let mut history = self.history();
+            (history.next_value(key), history.floor(key))
+        };
+        let body = body(key, value);
+        let done = self.ask(rng, key, Some(&body)).await;
+        let mut history = self.history();
+        match done {
+            Done::Answered(answer) => match (answer.status, version(&answer)) {
+                (204, Some(version)) => history.written(key, value, &floor, &version),
+                // Nothing was written, as the store says.
+                (503, _) => history.refused(key, value),
+                _ => history.unknown(),
+            },
+            Done::NotSent => history.refused(key, value),
+            Done::Unknown => history.unknown(),
+        }
+    }
+
+    async fn read(&self, rng: &mut Xoshiro256PlusPlus, key: &str) {
+        let floor: Floor = self.history().floor(key);
+        let found = self.get(rng, key).await;
+        let mut history = self.history();
+        match found {
+            Some(found) => history.read(key, &floor, found),
+            None => history.read_failed(),
+        }
+    }
+
+    /// What a majority has of a key; `None` without an answer.
+    async fn get(&self, rng: &mut Xoshiro256PlusPlus, key: &str) -> Option<Option<(Version, Vec<u8>)>> {
+        match self.ask(rng, key, None).await {
+            Done::Answered(answer) if answer.status == 404 => Some(None),
+            Done::Answered(answer) if answer.status == 200 => Some(Some((version(&answer)?, answer.body))),
+            _ => None,
+        }
+    }
+
+    /// Asks a node by chance to write the value, or to read, and the next ones where it takes no connection.
+    async fn ask(&self, rng: &mut Xoshiro256PlusPlus, key: &str, value: Option<&str>) -> Done {
+        let first = rng.random_range(0..self.nodes.len());
+        for node in (0..self.nodes.len()).map(|next| self.nodes[(first + next) % self.nodes.len()]) {
+            let request = async {
+                match value {
+                    Some(value) => node.put(key, value.as_bytes()).await,
+                    None => node.get(key).await,
+                }
+            };
+            match timeout(REQUEST_LIMIT, request).await {
+                Ok(Ok(answer)) => return Done::Answered(answer),
+                Ok(Err(ClientError::NotSent(_))) => {}
+                Ok(Err(_)) | Err(_) => return Done::Unknown,
+            }
+        }
+        Done::NotSent
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().expect("nothing panics while it holds the history")
+    }
+}
+
+fn version(answer: &Answer) -> Option<Version> {
+    Version::from_str(answer.version.as_deref()?).ok()
+}
+
+const WRITERS: u64 = 4;
+const READERS: u64 = 8;
+
+/// Keys of each writer.
+const KEYS_EACH: u64 = 8;
+
+/// The least time between two operations of a client.
+const OPERATION_INTERVAL: Duration = Duration::from_millis(4);
+
+/// How long a request may take: longer than the store's own limits.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long all keys may take to be read at the end.
+const AT_REST_LIMIT: Duration = Duration::from_secs(30);
+
+const PAUSE: Duration = Duration::from_millis(50);
