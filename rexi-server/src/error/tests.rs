@@ -132,6 +132,7 @@ fn others() -> [(CallError, Verdict); 16] {
         (CallError::NotAllowed { function: function() }, Safe),
         (CallError::WrongReply { function: function(), problem: short() }, MayHaveRun),
         (CallError::NoReply, MayHaveRun),
+        (CallError::NotAllowed { function: function() }, Safe),
         (CallError::NoSuchFunction, Safe),
         (CallError::NoSuchServer(ServerAddress::Singleton), Safe),
         (CallError::Dropped, Safe),
