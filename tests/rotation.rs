@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use rexi_server::testing::TestCluster;
-use rexi_server::{DevAuthority, Identity, IdentityError, IdentityFiles, Node, NodeBuilder, PeerPresence, Request};
+use rexi_server::{
+    Bytes, DevAuthority, Identity, IdentityError, IdentityFiles, Node, NodeBuilder, PeerPresence, Request,
+};
 use rexi_tests::{Cluster, Log, functions, name, pass, peer, release, start_again, until, within};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::task::JoinHandle;
@@ -73,21 +75,25 @@ impl Calls {
     }
 
     fn start(&self, nodes: &[&str], find: &(impl Fn(&str) -> Node + Clone + Send + 'static)) -> Vec<JoinHandle<()>> {
-        let ordered = nodes.iter().flat_map(|&from| nodes.iter().map(move |&to| (from.to_owned(), to.to_owned())));
-        ordered.map(|(from, to)| tokio::spawn(self.clone().run(from, to, find.clone()))).collect()
+        let ordered = nodes.iter().flat_map(|&from| nodes.iter().map(move |&to| (from, to)));
+        let all = ordered.flat_map(|pair| ["echo", "slow"].map(|function| (pair, function)));
+        all.map(|((from, to), function)| {
+            tokio::spawn(self.clone().run(from.to_owned(), to.to_owned(), function, find.clone()))
+        })
+        .collect()
     }
 
-    async fn run(self, from: String, to: String, find: impl Fn(&str) -> Node) {
+    async fn run(self, from: String, to: String, function: &'static str, find: impl Fn(&str) -> Node) {
         let (pair, peer) = (self.pair(&from, &to), name(&to));
         let mut ticks = tokio::time::interval(Duration::from_millis(20));
         while !self.stop.load(Ordering::Relaxed) {
             ticks.tick().await;
             let _held = pair.read().await;
             let asked = Instant::now();
-            match find(&from).call(&peer, Request::new("echo", from.clone())).await {
+            match find(&from).call(&peer, Request::new(function, from.clone())).await {
                 Ok(reply) if reply == from => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
                 other => {
-                    let line = format!("{from} to {to}, after {:?}: {other:?}", asked.elapsed());
+                    let line = format!("{function} of {from} to {to}, after {:?}: {other:?}", asked.elapsed());
                     self.failed.lock().expect("nothing panics while it notes a failure").push(line);
                 }
             }
@@ -115,13 +121,21 @@ impl Calls {
     }
 }
 
+/// `echo`, and the same after some of a second.
+fn served(node: NodeBuilder) -> NodeBuilder {
+    functions(node).function("slow", |_, argument: Bytes| async move {
+        pass(Duration::from_millis(300)).await;
+        Ok::<_, String>(argument)
+    })
+}
+
 fn pair_of(one: &str, other: &str) -> String {
     format!("{}-{}", one.min(other), one.max(other))
 }
 
 /// Nodes in virtual time, which have never had another identity than the rotation's.
 fn start(cluster: &TestCluster, rotation: &Rotation) {
-    cluster.define_all(functions);
+    cluster.define_all(served);
     for of in NODES {
         // Before the node's tasks have run for the first time.
         let node = cluster.start(of, &release("1.2")).expect("it starts");
@@ -138,9 +152,34 @@ async fn until_both(cluster: &TestCluster, one: &str, other: &str, are: bool) {
     until("the two to agree on whether they are connected", &cluster.node(one), seen).await;
 }
 
+/// Takes away the connections of these pairs until calls wait for them, and lets them meet anew. Gives the number of
+/// nodes that had calls waiting.
+async fn reconnect(cluster: &TestCluster, calls: &Calls, pairs: [(&str, &str); 2]) -> usize {
+    let mut held = Vec::new();
+    for (one, other) in pairs {
+        // What is on its way on a connection that this test takes away is no fault of the rotation.
+        held.push(calls.hold(one, other).await);
+        cluster.cut(one, other);
+    }
+    for (one, other) in pairs {
+        until_both(cluster, one, other, false).await;
+    }
+    drop(held);
+    // Now they call each other: what they say waits, and is answered once they have met anew.
+    pass(Duration::from_secs(1)).await;
+    let mut waited = 0;
+    for (one, other) in pairs {
+        waited += cluster.node(one).status().calls.min(1) + cluster.node(other).status().calls.min(1);
+        cluster.heal(one, other);
+        until_both(cluster, one, other, true).await;
+    }
+    waited
+}
+
 #[tokio::test(start_paused = true)]
 async fn no_call_fails_while_certificates_and_authorities_change_each_second() {
-    const SECONDS: usize = 60;
+    // It ends where nodes believe but the newest authority.
+    const SECONDS: usize = 62;
     // Each pair loses its connection in turn: two pairs at once, all other calls go on.
     const ROUNDS: [[(&str, &str); 2]; 3] =
         [[("n1", "n2"), ("n3", "n4")], [("n1", "n3"), ("n2", "n4")], [("n1", "n4"), ("n2", "n3")]];
@@ -163,30 +202,16 @@ async fn no_call_fails_while_certificates_and_authorities_change_each_second() {
         }
     });
     let (mut reconnects, mut over_a_reconnect) = (0, 0);
-    for round in ROUNDS.into_iter().cycle() {
-        if rotating.is_finished() {
-            break;
-        }
-        let mut held = Vec::new();
-        for (one, other) in round {
-            // What is on its way on a connection that this test takes away is no fault of the rotation.
-            held.push(calls.hold(one, other).await);
-            cluster.cut(one, other);
-        }
-        for (one, other) in round {
-            until_both(&cluster, one, other, false).await;
-        }
-        drop(held);
-        // Now they call each other: what they say waits, and is answered once they have met anew.
-        pass(Duration::from_secs(1)).await;
-        for (one, other) in round {
-            over_a_reconnect += cluster.node(one).status().calls.min(1) + cluster.node(other).status().calls.min(1);
-            cluster.heal(one, other);
-            until_both(&cluster, one, other, true).await;
-            reconnects += 1;
-        }
+    for round in ROUNDS.into_iter().cycle().take_while(|_| !rotating.is_finished()) {
+        over_a_reconnect += reconnect(&cluster, &calls, round).await;
+        reconnects += round.len();
     }
     rotating.await.expect("every identity was taken");
+    // Each pair meets once more: who showed what is not of the newest authority would be refused.
+    for round in ROUNDS {
+        over_a_reconnect += reconnect(&cluster, &calls, round).await;
+        reconnects += round.len();
+    }
     let changes: u64 = NODES.iter().map(|of| cluster.node(of).status().identity_changes).sum();
     let answered = calls.end(callers).await;
     println!(
@@ -195,7 +220,7 @@ async fn no_call_fails_while_certificates_and_authorities_change_each_second() {
         SECONDS / 3
     );
     assert_eq!(changes, (NODES.len() * (SECONDS + 1)) as u64);
-    assert!(answered > 30_000 && reconnects >= 10 && over_a_reconnect >= 2 * reconnects);
+    assert!(answered > 30_000 && reconnects >= 16 && over_a_reconnect >= 2 * reconnects);
 }
 
 #[tokio::test(start_paused = true)]
@@ -362,7 +387,7 @@ async fn no_call_fails_while_files_are_replaced_on_loopback() {
             .listen(cluster.address(MEMBERS[i]))
             .identity_files(files[i].followed(), Duration::from_millis(20));
         let others = MEMBERS.iter().filter(|&&of| of != MEMBERS[i]);
-        functions(others.fold(own, |node, of| node.peer(name(of), cluster.address(of))))
+        served(others.fold(own, |node, of| node.peer(name(of), cluster.address(of))))
     };
     let nodes = [0, 1, 2].map(|i| (MEMBERS[i].to_owned(), build(i).start().expect("it starts")));
     let nodes = Arc::new(Mutex::new(BTreeMap::from(nodes)));
@@ -378,7 +403,8 @@ async fn no_call_fails_while_files_are_replaced_on_loopback() {
     let calls = Calls::between(&MEMBERS);
     let callers = calls.start(&MEMBERS, &find);
     let (began, mut steps, mut halves, mut reconnects) = (Instant::now(), 0, 0, 0);
-    while began.elapsed() < TIME {
+    // On a busy machine longer, until enough has happened.
+    while began.elapsed() < TIME || reconnects < 4 {
         rotation.advance();
         steps += 1;
         for (i, of) in MEMBERS.into_iter().enumerate() {
@@ -418,5 +444,5 @@ async fn no_call_fails_while_files_are_replaced_on_loopback() {
         let address = format!("{}", cluster.address(of));
         assert_eq!(log.lines(&["invalid peer certificate", &address]), Vec::<String>::new());
     }
-    assert!(answered > 500 && steps >= 6 && reconnects >= 4, "too little happened to show anything");
+    assert!(answered > 500 && steps >= 4, "too little happened to show anything");
 }
