@@ -71,11 +71,16 @@ async fn the_status_is_json_with_a_format_version() {
     let status: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(status["format_version"], admin::STATUS_FORMAT_VERSION);
     assert_eq!((&status["node"], &status["release"]), (&"n1".into(), &"1.2.0".into()));
+    assert_eq!((&status["denied"], &status["identity_changes"]), (&0.into(), &0.into()));
+    assert!(status["identity_error"].is_null());
+    let expires = n1.status().certificate_expires.duration_since(std::time::UNIX_EPOCH).expect("it lies ahead");
+    assert_eq!(status["certificate_expires"], expires.as_secs());
     let peer = &status["peers"][1];
     assert_eq!(
         (&peer["name"], &peer["presence"], &peer["release"]),
         (&"n2".into(), &"connected".into(), &"1.1.0".into())
     );
+    assert_eq!(peer["denied"], 0);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! What a node counts, as a recorder of the process hears it.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use rexi_server::{METRICS, Request, ServerAddress, admin};
+use rexi_server::{AllowList, DevAuthority, METRICS, Request, ServerAddress, admin};
 use rexi_tests::{Exposition, MODES, idle, in_every_mode, name, pass, peer, until, within};
 
 /// A recorder for the nodes that this thread starts for as long as the guard lives.
@@ -116,4 +116,31 @@ async fn frames_for_a_peer_that_is_away_are_counted_as_buffered_and_dropped_and_
     assert_eq!(of_n2("rexi_dropped_frames_total"), Some(2.0));
     assert_eq!(of_n2("rexi_downs_total"), Some(4.0));
     assert_eq!((of_n2("rexi_buffered_frames"), of_n2("rexi_peer_connected")), (Some(0.0), Some(0.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn denied_casts_changes_of_identity_and_what_is_left_of_a_certificate_are_told() {
+    in_every_mode(async |mode| {
+        let recorder = record();
+        let (n1, n2) = mode.pair(|node| node).await;
+        n2.set_allow_list(Some(AllowList::new().allow(name("n1"), "fail")));
+        for _ in 0..3 {
+            within("the denial", n1.call(&name("n2"), Request::new("echo", "x"))).await.expect_err("it is denied");
+        }
+        let identity = DevAuthority::in_memory().expect("keys can be made").issue(&name("n2")).expect("an identity");
+        n2.reload_identity(identity).expect("it is good");
+        let scrape = recorder.scrape().await;
+        let denied = |node, peer| scrape.value(&format!("rexi_denied_casts_total{{node=\"{node}\",peer=\"{peer}\"}}"));
+        assert_eq!((denied("n2", "n1"), denied("n2", "n2"), denied("n1", "n2")), (Some(3.0), Some(0.0), Some(0.0)));
+        let of = |metric: &str, node| scrape.value(&format!("{metric}{{node=\"{node}\"}}")).expect("it is shown");
+        let changes = ["n1", "n2"].map(|node| of("rexi_identity_changes_total", node));
+        assert_eq!(changes, [0.0, 1.0]);
+        let expires = n2.status().certificate_expires;
+        let since_1970 = expires.duration_since(UNIX_EPOCH).expect("it lies ahead").as_secs_f64();
+        assert_eq!(of("rexi_certificate_expires_timestamp_seconds", "n2"), since_1970);
+        // The cluster's time begins with the year 2030, and its certificates end with 2099; some seconds have passed.
+        let left = of("rexi_certificate_days_left", "n2");
+        assert!((25_566.9..25_567.0).contains(&left), "{left} days");
+    })
+    .await;
 }

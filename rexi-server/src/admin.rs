@@ -132,7 +132,7 @@ impl Admin {
         let Some(recorder) = &self.recorder else {
             return (StatusCode::NOT_FOUND, "no recorder of metrics was given to this port\n").into_response();
         };
-        metrics::publish(&self.shared.status());
+        metrics::publish(&self.shared.status(), self.shared.env.now());
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.render()).into_response()
     }
 

@@ -5,7 +5,7 @@
 //! the node's status now and then. [`METRICS`] has every name. Nothing is labelled by what a peer may choose at will.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Histogram, SharedString, Unit};
 use rexi_proto::{Ending, ExitReason, LimitingFactor, NodeName, Phase, Total};
@@ -69,6 +69,10 @@ pub const METRICS: &[Metric] = &[
     gauge("rexi_release_info", &["node", "release"], "1, with the release as a label."),
     gauge("rexi_pool_left", &["node", "total"], "What is left of each total over all peers."),
     counter("rexi_stray_datagrams_total", &["node"], "Datagrams of no connection, from addresses that no member has."),
+    gauge("rexi_certificate_expires_timestamp_seconds", &["node"], "When peers refuse the certificate, since 1970."),
+    gauge("rexi_certificate_days_left", &["node"], "Days until then, with their fraction; 0 once it has come."),
+    counter("rexi_identity_changes_total", &["node"], "Changes of the node's certificate, key or authorities."),
+    counter("rexi_denied_casts_total", &["node", "peer"], "Casts of a peer that the allow-list has denied."),
     counter("rexi_handshakes_refused_total", &["node", "reason"], "Connections that came to nothing, by reason."),
     counter("rexi_connections_total", &["node", "peer"], "Connections to a peer that were put to use."),
     gauge("rexi_peer_connected", &["node", "peer"], "1 while the peer is connected."),
@@ -178,14 +182,18 @@ pub(crate) fn refused(node: &NodeName, error: &ConnectError) {
 pub(crate) async fn run(shared: Arc<Shared>) {
     describe();
     loop {
-        publish(&shared.status());
+        publish(&shared.status(), shared.env.now());
         tokio::time::sleep(PUBLISH_INTERVAL).await;
     }
 }
 
-pub(crate) fn publish(status: &NodeStatus) {
+/// Tells what the status says at the time `now`.
+pub(crate) fn publish(status: &NodeStatus, now: SystemTime) {
     let node = label(&status.name);
     let gauge = |name, value: f64| metrics::gauge!(name, "node" => node.clone()).set(value);
+    gauge("rexi_certificate_expires_timestamp_seconds", seconds_since(UNIX_EPOCH, status.certificate_expires));
+    gauge("rexi_certificate_days_left", seconds_since(now, status.certificate_expires) / SECONDS_A_DAY);
+    metrics::counter!("rexi_identity_changes_total", "node" => node.clone()).absolute(status.identity_changes);
     gauge("rexi_jobs", status.jobs as f64);
     gauge("rexi_calls", status.calls as f64);
     gauge("rexi_reply_streams", status.streams as f64);
@@ -224,6 +232,7 @@ fn publish_peer(node: &SharedString, status: &PeerStatus) {
     gauge("rexi_buffered_frames", stats.buffered as f64);
     gauge("rexi_buffered_bytes", stats.buffered_bytes as f64);
     let counter = |name, count| metrics::counter!(name, "node" => node.clone(), "peer" => peer.clone()).absolute(count);
+    counter("rexi_denied_casts_total", status.denied_casts);
     counter("rexi_dropped_frames_total", stats.dropped);
     counter("rexi_unknown_frames_total", stats.unknown_frames);
     counter("rexi_stray_answers_total", stats.stray_answers);
@@ -254,6 +263,11 @@ pub(crate) fn total_name(total: Total) -> &'static str {
     }
 }
 
+/// 0 where `until` has passed.
+fn seconds_since(since: SystemTime, until: SystemTime) -> f64 {
+    until.duration_since(since).unwrap_or_default().as_secs_f64()
+}
+
 fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
@@ -264,3 +278,5 @@ fn label(name: &NodeName) -> SharedString {
 
 /// How often the recorder is told what the status says.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(5);
+
+const SECONDS_A_DAY: f64 = 86_400.0;

@@ -1,6 +1,7 @@
 //! The status as JSON. Keys are added within a format version, and never renamed, removed or given another meaning.
 
 use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
@@ -26,6 +27,12 @@ pub(super) struct StatusDocument {
     stream_timeouts: StreamTimeouts,
     singleton_queue_length: usize,
     stray_datagrams: u64,
+    /// Seconds since 1970.
+    certificate_expires: u64,
+    identity_changes: u64,
+    identity_error: Option<String>,
+    /// Casts that the allow-list has denied, of all members.
+    denied: u64,
     pool_left: BTreeMap<&'static str, usize>,
     peers: Vec<Peer>,
 }
@@ -53,6 +60,7 @@ struct Peer {
     release: Option<String>,
     last_error: Option<String>,
     refusal: Option<String>,
+    denied: u64,
     calls: usize,
     jobs: usize,
     job_bytes: usize,
@@ -86,6 +94,10 @@ impl From<NodeStatus> for StatusDocument {
             },
             singleton_queue_length: status.singleton_queue,
             stray_datagrams: status.stray_datagrams,
+            certificate_expires: status.certificate_expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            identity_changes: status.identity_changes,
+            identity_error: status.identity_error,
+            denied: status.denied_casts,
             pool_left: status.pool_left.into_iter().map(|(total, left)| (total_name(total), left)).collect(),
             peers: status.peers.into_iter().map(Peer::from).collect(),
         }
@@ -108,6 +120,7 @@ impl From<PeerStatus> for Peer {
             release: status.release,
             last_error: status.last_error,
             refusal: status.refusal.map(|refusal| refusal.to_string()),
+            denied: status.denied_casts,
             calls: stats.calls,
             jobs: stats.jobs,
             job_bytes: stats.job_bytes,
