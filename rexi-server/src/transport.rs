@@ -1,5 +1,9 @@
-//! Every QUIC setting, in one place, each with its reason. None is left at quinn's default where that is a way in
-//! (THREATS.md) or a brake (FIGURES.md).
+//! Every QUIC setting, in one place, each with its reason: here those of the endpoint and of either side of a
+//! handshake, in per_connection.rs those of a connection. None is left at quinn's default where that is a way in
+//! (THREATS.md) or a brake (FIGURES.md); what is as quinn has it is said too, so that another quinn changes nothing
+//! unseen.
+
+mod per_connection;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -7,10 +11,10 @@ use std::time::Duration;
 
 use quinn::crypto::HandshakeTokenKey;
 use quinn::{
-    AckFrequencyConfig, ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
-    TimeSource, TransportConfig, VarInt,
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, NoneTokenLog, ServerConfig, TimeSource,
+    TokenMemoryCache, TransportConfig, ValidationTokenConfig,
 };
-use rexi_proto::{Limits, STREAM_WINDOW_BYTES};
+use rexi_proto::Limits;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::crypto::QuicCrypto;
@@ -26,11 +30,7 @@ pub(crate) fn open(
     doorman: &Arc<Doorman>,
     env: &NodeEnv,
 ) -> Result<quinn::Endpoint, StartError> {
-    let mut config = EndpointConfig::new(env.random().reset_key());
-    config.rng_seed(Some(env.random().bytes()));
-    if let Some(ids) = settings.seeded.clone() {
-        config.cid_generator(move || Box::new(SeededIds(ids.clone())));
-    }
+    let config = settings.endpoint(env.random());
     let server = settings.server(crypto);
     let listen = |source| StartError::Listen { address, source };
     let socket = doorman.guard(env.open_socket(address).map_err(listen)?);
@@ -50,23 +50,60 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(limits: &Limits, env: &NodeEnv) -> Self {
         Self {
-            transport: Arc::new(transport(limits)),
+            transport: Arc::new(per_connection::transport(limits)),
             token_key: env.random().token_key(),
             wall_clock: env.time_source(),
             seeded: env.random().is_seeded().then(|| env.random().clone()),
         }
     }
 
+    /// For the socket that all connections share.
+    fn endpoint(&self, random: &Random) -> EndpointConfig {
+        let mut endpoint = EndpointConfig::new(random.reset_key());
+        endpoint
+            .rng_seed(Some(random.bytes()))
+            // Ethernet's 1,500 bytes without the headers of IP and UDP: what peers may send. quinn's default.
+            .max_udp_payload_size(UDP_PAYLOAD_BYTES_MAX)
+            .expect("it is between 1,200 and 65,527")
+            // quinn's default: QUIC 1, which every node dials with, and drafts 29 to 34, which none does.
+            .supported_versions([1].into_iter().chain(0xff00_001d..=0xff00_0022).collect())
+            // quinn's default: a bit that is else fixed may vary, so that nothing between nodes comes to count on it.
+            .grease_quic_bit(true)
+            // quinn's default: who sends datagrams of no connection is answered 50 times a second, and no more.
+            .min_reset_interval(Duration::from_millis(20));
+        // Else quinn's own ids, of 8 bytes, some of which tell it that they are its own.
+        if let Some(ids) = self.seeded.clone() {
+            endpoint.cid_generator(move || Box::new(SeededIds(ids.clone())));
+        }
+        endpoint
+    }
+
     /// For connections that others dial.
     pub(crate) fn server(&self, crypto: &QuicCrypto) -> ServerConfig {
+        let mut tokens = ValidationTokenConfig::default();
+        tokens
+            // No tokens for later connections: quinn's default, but where any crate of the service turns on its
+            // feature `bloom`.
+            .sent(0)
+            .log(Arc::new(NoneTokenLog))
+            // quinn's default, and without meaning while none are sent.
+            .lifetime(Duration::from_hours(14 * 24));
         let mut server = ServerConfig::new(Arc::clone(&crypto.server), Arc::clone(&self.token_key));
         server
             .transport_config(Arc::clone(&self.transport))
+            .validation_token_config(tokens)
+            // quinn's default: time for an address to be shown, which takes one round trip.
+            .retry_token_lifetime(Duration::from_secs(15))
             // A node does not move; a client that claims to is not followed.
             .migration(false)
+            // quinn's default: a node has one address, the one that it was dialed at.
+            .preferred_address_v4(None)
+            .preferred_address_v6(None)
+            // Before a handshake is taken up, what is kept of it is bounded, in number and in bytes.
             .max_incoming(INCOMING_MAX)
             .incoming_buffer_size(64 << 10)
             .incoming_buffer_size_total(4 << 20)
+            // The node's own, which a test sets.
             .time_source(Arc::clone(&self.wall_clock));
         server
     }
@@ -74,7 +111,13 @@ impl Settings {
     /// For connections that the node dials.
     pub(crate) fn client(&self, crypto: &QuicCrypto) -> ClientConfig {
         let mut client = ClientConfig::new(Arc::clone(&crypto.client));
-        client.transport_config(Arc::clone(&self.transport));
+        client
+            .transport_config(Arc::clone(&self.transport))
+            // quinn's default: two tokens each of the last 256 servers; nodes send none.
+            .token_store(Arc::new(TokenMemoryCache::default()))
+            // quinn's default, and every node's.
+            .version(1);
+        // Else quinn's own, of 20 random bytes.
         if let Some(ids) = self.seeded.clone() {
             client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.bytes::<20>())));
         }
@@ -100,30 +143,6 @@ impl ConnectionIdGenerator for SeededIds {
     }
 }
 
-fn transport(limits: &Limits) -> TransportConfig {
-    let mut ack = AckFrequencyConfig::default();
-    // An acknowledgement per 50 packets or 5 ms: a third less CPU a call than quinn's default (FIGURES.md).
-    ack.ack_eliciting_threshold(VarInt::from_u32(50)).max_ack_delay(Some(Duration::from_millis(5)));
-    let mut transport = TransportConfig::default();
-    let bulk_streams = limits.bulk_streams_max.min(100);
-    transport
-        // The ordered lane, and no other.
-        .max_concurrent_bidi_streams(VarInt::from_u32(1))
-        // Each allowed stream takes memory beforehand.
-        .max_concurrent_uni_streams(VarInt::from_u32(bulk_streams))
-        // What bulk may have in flight is what small calls wait behind: 1 to 2 times the bandwidth-delay product.
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
-        // The lane and each bulk stream can use their windows in full; nothing could use more.
-        .receive_window(VarInt::from_u32((1 + bulk_streams) * STREAM_WINDOW_BYTES))
-        .send_window(8 << 20)
-        .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(Duration::from_secs(2)))
-        // Well below the stability period, so that a connection that has died in silence can still be replaced in time.
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(8_000))))
-        .ack_frequency_config(Some(ack));
-    transport
-}
-
 /// A socket with buffers of 4 MiB, where the system grants them: with its default, bursts are lost and bulk is halved.
 pub(crate) fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
@@ -145,3 +164,9 @@ pub(crate) const INCOMING_MAX: usize = 256;
 
 /// From so many half-open connections on, a new one must first show that it receives at the address it sends from.
 pub(crate) const INCOMING_UNVALIDATED_MAX: usize = 64;
+
+/// Bytes that a datagram may hold.
+const UDP_PAYLOAD_BYTES_MAX: u16 = 1_472;
+
+#[cfg(test)]
+mod tests;
