@@ -128,8 +128,6 @@ fn others() -> [(CallError, Verdict); 16] {
         (CallError::Failed { function: function(), error: "it".into() }, MayHaveRun),
         (CallError::Panicked { function: function(), message: "it".into() }, MayHaveRun),
         (CallError::WrongArgument { function: function(), problem: "it".into() }, Useless),
-        // Another node may have another list.
-        (CallError::NotAllowed { function: function() }, Safe),
         (CallError::WrongReply { function: function(), problem: short() }, MayHaveRun),
         (CallError::NoReply, MayHaveRun),
         (CallError::NotAllowed { function: function() }, Safe),
