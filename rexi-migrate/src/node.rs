@@ -173,7 +173,11 @@ impl Http {
     async fn open(node: &Node, address: SocketAddr) -> Result<Self, String> {
         let listener = TcpListener::bind(address).await.map_err(|error| format!("no HTTP at {address}: {error}"))?;
         let stop = CancellationToken::new();
-        let served = rexi_kv::http::serve(listener, Kv::new(node.clone()), stop.clone().cancelled_owned());
+        let served = rexi_kv::http::serve(
+            listener,
+            rexi_kv::http::router(Kv::new(node.clone())),
+            stop.clone().cancelled_owned(),
+        );
         Ok(Self { stop, served: tokio::spawn(served) })
     }
 

@@ -217,7 +217,9 @@ fn introduction(dir: &Path, members: &[Member; 3]) -> String {
     format!(
         "three nodes with development certificates in {}; Ctrl-C stops them\n\
          \n  curl -X PUT -d hello http://{n1}/kv/greeting\n  curl -i http://{n2}/kv/greeting\n  \
-         curl -X DELETE http://{n1}/kv/greeting\n  kill -9 one of them, by the pid below: the rest goes on\n",
+         curl -X DELETE http://{n1}/kv/greeting\n  \
+         curl http://{n1}/readyz, and /livez, /startupz, /metrics, /status\n  \
+         kill -9 one of them, by the pid below: the rest goes on\n",
         dir.display()
     )
 }

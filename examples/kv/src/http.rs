@@ -18,15 +18,20 @@ use tokio::net::TcpListener;
 use crate::coordinator::{Kv, KvError, VALUE_BYTES_MAX};
 use crate::version::Version;
 
-/// Serves the store until `stop` is done, then until the requests that are under way are answered.
+/// Serves these paths until `stop` is done, then until the requests that are under way are answered.
 ///
 /// # Errors
 /// What the system says of the listener.
-pub async fn serve(listener: TcpListener, kv: Kv, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    axum::serve(listener, router(kv)).with_graceful_shutdown(stop).await
+pub async fn serve(
+    listener: TcpListener,
+    paths: Router,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    axum::serve(listener, paths).with_graceful_shutdown(stop).await
 }
 
-fn router(kv: Kv) -> Router {
+/// The store's paths.
+pub fn router(kv: Kv) -> Router {
     Router::new()
         .route("/kv/{key}", get(read).put(write).delete(delete))
         .layer(DefaultBodyLimit::max(VALUE_BYTES_MAX))

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
+use axum::Router;
+use rexi_server::admin;
 use rexi_server::{CancellationToken, Config, ConfigError, Node, NodeBuilder, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -70,20 +72,30 @@ pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     let store = Store::open(&args.data)?;
     let no_http = |reason| NodeError::Http { address: args.http, reason };
     let listener = TcpListener::bind(args.http).await.map_err(no_http)?;
+    // Before the node starts, which counts from then on. Fails where the process has a recorder already.
+    let recorder = admin::install_recorder().ok();
     let node = replica::serve(NodeBuilder::from_config(&config)?, &store).start()?;
     let (name, release, pid) = (node.name(), config.profile().release().clone(), std::process::id());
     println!("{name} serves http://{}, release {release}, pid {pid}", args.http);
-    serve(node, listener, stop).await.map_err(no_http)
+    // Beside the store's own paths, so that the example needs one port: yours may want another for operators.
+    let paths = http::router(Kv::new(node.clone())).merge(admin::router(&node, recorder));
+    serve(node, paths, listener, stop).await.map_err(no_http)
 }
 
-/// Serves HTTP beside the node until `stop` is done. Then it takes no more requests, answers those under way, and the
-/// node leaves the cluster in good order.
+/// Serves these paths beside the node until `stop` is done. Then it takes no more requests, answers those under way,
+/// and the node leaves the cluster in good order.
 ///
 /// # Errors
 /// What the system says of the listener.
-pub async fn serve(node: Node, listener: TcpListener, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+pub async fn serve(
+    node: Node,
+    paths: Router,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
     let stopping = CancellationToken::new();
-    let mut serving = pin!(http::serve(listener, Kv::new(node.clone()), stopping.clone().cancelled_owned()));
+    let stopped = stopping.clone().cancelled_owned();
+    let mut serving = pin!(http::serve(listener, paths, stopped));
     let failed = tokio::select! {
         biased;
         served = &mut serving => served.err(),
