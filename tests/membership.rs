@@ -183,3 +183,60 @@ async fn a_membership_is_followed_and_one_that_fails_or_is_empty_keeps_the_last(
     assert_eq!(n1.members(), names(&["n1", "n2"]));
     assert_eq!(echo(&n1, "n2").await, Ok("hello".into()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_has_moved_is_dialed_where_it_is_now() {
+    let cluster = pair("2.0").await;
+    let n1 = cluster.node("n1");
+    // Nobody is there.
+    n1.add_member(name("n3"), cluster.address("n2")).expect("no member yet");
+    cluster.node("n2").add_member(name("n3"), cluster.address("n3")).expect("no member yet");
+    cluster.start("n3", &release("2.0")).expect("it starts").remove_member(&name("n1")).expect("a member");
+    until("n1 to fail", &n1, |n1| peer(n1, "n3").last_error.is_some()).await;
+    assert_ne!(peer(&n1, "n3").presence, rexi_server::PeerPresence::Connected);
+
+    n1.move_member(&name("n3"), cluster.address("n3")).expect("a member");
+    cluster.node("n3").add_member(name("n1"), cluster.address("n1")).expect("no member yet");
+    until("n3 to be met", &n1, |n1| peer(n1, "n3").presence == rexi_server::PeerPresence::Connected).await;
+    assert_eq!(peer(&n1, "n3").address, Some(cluster.address("n3")));
+    assert_eq!(within("the echo", echo(&n1, "n3")).await, Ok("hello".into()));
+    // Where it is already, nothing changes; who is none is named.
+    n1.move_member(&name("n3"), cluster.address("n3")).expect("a member");
+    let nobody = n1.move_member(&name("n9"), cluster.address("n3")).expect_err("no member");
+    assert!(nobody.to_string().contains("n9"), "{nobody}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_nobody_takes_are_counted_and_the_next_ones_are_heard() {
+    let cluster = pair("2.0").await;
+    let n1 = cluster.node("n1");
+    let mut events = n1.watch_members();
+    let times = rexi_server::MEMBER_EVENTS_KEPT;
+    for _ in 0..times {
+        n1.add_member(name("n3"), cluster.address("n3")).expect("no member yet");
+        n1.remove_member(&name("n3")).expect("a member");
+    }
+    // Two events each, of which the last ones are kept.
+    let missed = within("the count", events.next()).await.expect_err("some were missed");
+    assert_eq!(missed.0, times as u64);
+    for _ in 0..times / 2 {
+        assert_eq!(within("an event", events.next()).await, Ok(MemberEvent::Joined(name("n3"))));
+        assert_eq!(within("an event", events.next()).await, Ok(MemberEvent::Left(name("n3"))));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_has_as_many_members_as_may_be_and_one_more_when_one_leaves() {
+    let cluster = pair("2.0").await;
+    let n1 = cluster.node("n1");
+    let add = |number: usize| n1.add_member(name(&format!("m{number}")), cluster.address("n3"));
+    let more = rexi_server::MEMBERS_MAX - n1.members().len();
+    for number in 0..more {
+        add(number).expect("there is room");
+    }
+    assert!(matches!(add(more), Err(MemberError::TooMany { max, .. }) if max == rexi_server::MEMBERS_MAX));
+    n1.remove_member(&name("m0")).expect("a member");
+    add(more).expect("there is room again");
+    assert!(matches!(add(more), Err(MemberError::AlreadyAMember(_))));
+    assert_eq!(within("the echo", echo(&n1, "n2")).await, Ok("hello".into()));
+}

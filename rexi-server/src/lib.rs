@@ -108,6 +108,7 @@ pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use items::Items;
 pub use mailbox::{Event, Mailbox, MailboxHandle};
 pub use member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent, MemberEvents};
+pub use members::MEMBERS_MAX;
 #[cfg(feature = "dns")]
 pub use membership::DnsMembership;
 pub use membership::{MemberList, Membership, MembershipError, StaticMembership};

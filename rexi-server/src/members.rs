@@ -237,7 +237,7 @@ pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, u32> {
 }
 
 /// Members of one node at most, itself among them. Whatever says who they are may be wrong.
-pub(crate) const MEMBERS_MAX: usize = 256;
+pub const MEMBERS_MAX: usize = 256;
 
 /// How long datagrams of a member that has left may still come.
 const LATE_LIMIT: Duration = Duration::from_secs(10);
