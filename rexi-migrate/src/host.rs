@@ -4,7 +4,7 @@
 //! a signal means for the run is left to `rehearse.rs`.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +95,9 @@ pub(crate) fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
         if bound.len() == count {
             break;
         }
-        match UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
+        // For TCP too, at which a node may serve HTTP.
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        match tcp.and_then(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, port))) {
             Ok(socket) => bound.push(socket),
             Err(error) => failed = Some(error),
         }
