@@ -70,7 +70,7 @@ pub const METRICS: &[Metric] = &[
     gauge("rexi_pool_left", &["node", "total"], "What is left of each total over all peers."),
     counter("rexi_stray_datagrams_total", &["node"], "Datagrams of no connection, from addresses that no member has."),
     gauge("rexi_certificate_expires_timestamp_seconds", &["node"], "When peers refuse the certificate, since 1970."),
-    gauge("rexi_certificate_days_left", &["node"], "Days until then, with their fraction; 0 once it has come."),
+    gauge("rexi_certificate_left_seconds", &["node"], "Seconds until then; 0 once it has come."),
     counter("rexi_identity_changes_total", &["node"], "Changes of the node's certificate, key or authorities."),
     counter("rexi_denied_casts_total", &["node", "peer"], "Casts of a peer that the allow-list has denied."),
     counter("rexi_handshakes_refused_total", &["node", "reason"], "Connections that came to nothing, by reason."),
@@ -192,7 +192,7 @@ pub(crate) fn publish(status: &NodeStatus, now: SystemTime) {
     let node = label(&status.name);
     let gauge = |name, value: f64| metrics::gauge!(name, "node" => node.clone()).set(value);
     gauge("rexi_certificate_expires_timestamp_seconds", seconds_since(UNIX_EPOCH, status.certificate_expires));
-    gauge("rexi_certificate_days_left", seconds_since(now, status.certificate_expires) / SECONDS_A_DAY);
+    gauge("rexi_certificate_left_seconds", seconds_since(now, status.certificate_expires));
     metrics::counter!("rexi_identity_changes_total", "node" => node.clone()).absolute(status.identity_changes);
     gauge("rexi_jobs", status.jobs as f64);
     gauge("rexi_calls", status.calls as f64);
@@ -278,5 +278,3 @@ fn label(name: &NodeName) -> SharedString {
 
 /// How often the recorder is told what the status says.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(5);
-
-const SECONDS_A_DAY: f64 = 86_400.0;

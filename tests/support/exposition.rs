@@ -112,6 +112,9 @@ fn lint(name: &str, kind: &str) -> Result<(), String> {
     if !is_name(name) || name.contains(':') {
         return Err("a bad name".to_owned());
     }
+    if let Some(unit) = UNITS.into_iter().find(|unit| name.split('_').any(|word| word == *unit)) {
+        return Err(format!("{unit} is no base unit"));
+    }
     match kind {
         "counter" if !name.ends_with("_total") => Err("a counter that does not end in _total".to_owned()),
         "gauge" | "histogram" if name.ends_with("_total") => Err(format!("a {kind} that ends in _total")),
@@ -120,6 +123,10 @@ fn lint(name: &str, kind: &str) -> Result<(), String> {
         other => Err(format!("the type {other}")),
     }
 }
+
+/// Units that Prometheus has another for: seconds, bytes, ratios.
+const UNITS: [&str; 9] =
+    ["milliseconds", "microseconds", "minutes", "hours", "days", "kilobytes", "megabytes", "kibibytes", "percent"];
 
 fn is_name(name: &str) -> bool {
     let first = name.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
