@@ -240,7 +240,7 @@ fn publish_peer(node: &SharedString, status: &PeerStatus) {
 }
 
 /// What may limit the phase, as the label says it.
-const FACTORS: [&str; 5] = ["release", "ceiling", "source", "unknown_member", "not_hosted"];
+const FACTORS: [&str; 6] = ["release", "ceiling", "source", "unknown_member", "not_hosted", "unlisted"];
 
 /// The kind of what limits the phase; whose fault it is, a status tells.
 pub(crate) fn factor(factor: &LimitingFactor) -> &'static str {
@@ -249,6 +249,7 @@ pub(crate) fn factor(factor: &LimitingFactor) -> &'static str {
         LimitingFactor::Source(_) => "source",
         LimitingFactor::Unknown(_) => "unknown_member",
         LimitingFactor::NotHosted(..) => "not_hosted",
+        LimitingFactor::Unlisted => "unlisted",
         _ => "release",
     }
 }
