@@ -9,7 +9,7 @@ use super::source::Source;
 pub(crate) const PAGE: &str = "docs/errors.md";
 
 /// Where errors are declared, and which of the enums there the page explains.
-const DECLARED: [(&str, &[&str]); 9] = [
+const DECLARED: [(&str, &[&str]); 8] = [
     ("rexi-server/src/error.rs", &["StartError", "MemberError", "SendError", "CallError", "AskError"]),
     ("rexi-server/src/identity.rs", &["IdentityError"]),
     ("rexi-server/src/config/error.rs", &["ConfigError"]),
@@ -17,8 +17,7 @@ const DECLARED: [(&str, &[&str]); 9] = [
     ("rexi-proto/src/message.rs", &["ExitReason", "DownReason"]),
     ("rexi-proto/src/error.rs", &["CloseCode"]),
     ("rexi-proto/src/hello.rs", &["Refusal"]),
-    ("rexi-proto/src/rollout.rs", &["HandshakeError"]),
-    ("rexi-proto/src/rollout.rs", &["PhaseError"]),
+    ("rexi-proto/src/rollout.rs", &["HandshakeError", "PhaseError"]),
 ];
 
 /// Every variant without a row or with two, and every row without a variant.

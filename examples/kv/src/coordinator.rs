@@ -58,8 +58,7 @@ pub enum KvError {
 impl Kv {
     /// The store whose replicas are this node and its members.
     pub fn new(node: Node) -> Self {
-        let replicas = node.members();
-        Self { node, replicas: replicas.into() }
+        Self { replicas: node.members().into(), node }
     }
 
     /// The latest entry of a key: `None` where it was never written, an entry without a value where it was deleted.
