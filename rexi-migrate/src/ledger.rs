@@ -209,6 +209,58 @@ pub enum Entry {
         /// The first answer that is neither a value nor a word of a node that is down or leaving.
         odd: Option<Outcome>,
     },
+    /// The process runs. A thread that does nothing else says so every [`BEAT`], so that a gap is a time in which the
+    /// process stood still.
+    Beat {
+        /// How long the thread of the process that waited longest has waited for a core since the last beat, in
+        /// microseconds.
+        waited_us: u64,
+    },
+    /// The connection with a member is gone, as this node noticed.
+    Away {
+        /// The member.
+        node: NodeIndex,
+    },
+}
+
+/// Declares the names of the records once, in the order of their kinds.
+macro_rules! named {
+    ($($variant:ident = $name:literal,)+) => {
+        impl Entry {
+            /// The name of every record.
+            pub const NAMES: &'static [&'static str] = &[$($name,)+];
+
+            /// The record's name.
+            pub const fn name(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => $name,)+ }
+            }
+        }
+    };
+}
+
+named! {
+    Cast = "cast",
+    Answered = "answered",
+    Killed = "killed",
+    Started = "started",
+    Ended = "ended",
+    PhaseChanged = "phase changed",
+    Quiet = "quiet",
+    Drained = "drained",
+    Monitored = "monitored",
+    MonitorDown = "monitor down",
+    Demonitored = "demonitored",
+    StreamStarted = "stream started",
+    StreamCancelled = "stream cancelled",
+    ItemSent = "item sent",
+    ItemReceived = "item received",
+    Asked = "asked",
+    Responded = "responded",
+    ResponseHeard = "response heard",
+    GatherBegun = "gather begun",
+    GatherEnded = "gather ended",
+    Beat = "beat",
+    Away = "away",
 }
 
 /// Some of the first 32 nodes of the cluster, which is as many as a rehearsal has.
@@ -416,6 +468,9 @@ impl Outcome {
         )
     }
 }
+
+/// How often a process says that it runs.
+pub const BEAT: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::stray_end::StrayEnds;
 use super::{ProcessEnd, gather, monitor, question, stream};
 use crate::ledger::{Ending, GatherEnd, Outcome, Work};
 
-/// The numbers of a run. The five fates of a call add up to `casts`.
+/// The numbers of a run. The six fates of a call add up to `casts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Processes whose ledger was read.
@@ -29,7 +29,9 @@ pub struct Counts {
     pub lost: u64,
     /// Fate: the caller's process died before anything came.
     pub caller_died: u64,
-    /// Of the lost: the load generator gave up.
+    /// Fate: the load gave up, though its ends had stood still for so long that the call had not had its time.
+    pub stood_still: u64,
+    /// Of the lost and of those that stood still: the load generator gave up.
     pub timed_out: u64,
     /// Jobs started.
     pub jobs: u64,
@@ -51,7 +53,8 @@ pub struct Counts {
     pub answers_after_kill: u64,
     /// Processes that ended without being asked to.
     pub crashed: u64,
-    /// The longest time that a `Hold` or `Stream` job ran on after its kill or its caller's death, in microseconds.
+    /// The longest time that a `Hold` or `Stream` job ran on after its kill or its caller's death, in microseconds;
+    /// while one of its ends stood still is not counted.
     pub orphan_max_us: u64,
     /// Monitors that neither fired nor were taken away for 25 s after a process of the node they watch had ended, on a
     /// process that lived on.
@@ -150,14 +153,23 @@ pub(super) fn outcomes(joined: &Joined<'_>) -> BTreeMap<Outcome, u64> {
 /// Whether the job was never seen to end though its process had the time to end it, or ran on alone for longer than it
 /// may: that it went with its process in the end is not the protocol's doing.
 pub(super) fn is_orphan(joined: &Joined<'_>, job: &Job) -> bool {
-    let ran_on = joined.outlives_max_us.is_some_and(|max| ran_on_us(joined, job) > max);
+    let ran_on = joined.outlives_max_us.is_some_and(|max| ran_on(joined, job).awake_us > max);
     ran_on || job.end.is_none() && !joined.processes[job.on].died()
 }
 
+/// How long a job ran on alone.
+#[derive(Clone, Copy, Default)]
+pub(super) struct RanOn {
+    /// By the clock.
+    pub(super) us: u64,
+    /// While neither end stood still.
+    pub(super) awake_us: u64,
+}
+
 /// How long a job that waits for its caller ran on after its kill, or after its caller's death.
-pub(super) fn ran_on_us(joined: &Joined<'_>, job: &Job) -> u64 {
+pub(super) fn ran_on(joined: &Joined<'_>, job: &Job) -> RanOn {
     if !job.work.ends_by_kill() {
-        return 0;
+        return RanOn::default();
     }
     // A process that dies takes its jobs along; how long they had run on by then still counts.
     let runner = &joined.processes[job.on];
@@ -165,7 +177,11 @@ pub(super) fn ran_on_us(joined: &Joined<'_>, job: &Job) -> u64 {
     let caller_gone_us = job.by.map(|by| joined.processes[by].gone_us);
     let until = job.end.map(|(_, at)| at).or(runner.died().then_some(runner.gone_us));
     let alone_since = killed_us.unwrap_or(u64::MAX).min(caller_gone_us.unwrap_or(u64::MAX)).max(job.started_us);
-    until.map_or(0, |until| until.saturating_sub(alone_since))
+    let ends = || job.by.map(|by| &joined.processes[by]).into_iter().chain([runner]);
+    until.map_or_else(RanOn::default, |until| RanOn {
+        us: until.saturating_sub(alone_since),
+        awake_us: Joined::awake_us(ends(), alone_since, until),
+    })
 }
 
 fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut Findings) {
@@ -174,6 +190,7 @@ fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut
         Fate::Told => counts.told += 1,
         Fate::Killed => counts.killed += 1,
         Fate::CallerDied => counts.caller_died += 1,
+        Fate::StoodStill => counts.stood_still += 1,
         Fate::Lost => {
             counts.lost += 1;
             let kind = if call.work == Work::Stream { FindingKind::StreamSilent } else { FindingKind::Lost };
@@ -234,7 +251,7 @@ fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Fi
         let killed = call.is_some_and(|call| call.kill.is_some());
         let kind = if killed { FindingKind::OrphanAfterKill } else { FindingKind::Orphan };
         found.add(kind, || Example {
-            note: Some(format!("ran on for at least {}", in_words(ran_on_us(joined, job)))),
+            note: Some(format!("ran on for at least {}", in_words(ran_on(joined, job).awake_us))),
             ..of_job(joined, job)
         });
     }
@@ -256,7 +273,7 @@ fn count_job(joined: &Joined<'_>, job: &Job, counts: &mut Counts, found: &mut Fi
         None if by.is_some_and(|by| may_have_torn(joined, by, job)) || joined.unread.contains(&job.id.caller) => {}
         None => found.add(FindingKind::JobWithoutCall, || of_job(joined, job)),
     }
-    counts.orphan_max_us = counts.orphan_max_us.max(ran_on_us(joined, job));
+    counts.orphan_max_us = counts.orphan_max_us.max(ran_on(joined, job).awake_us);
 }
 
 /// Whether the torn tail of the caller's ledger may have been the cast of the job.

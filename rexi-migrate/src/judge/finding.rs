@@ -12,129 +12,99 @@ use crate::ledger::{CallId, Outcome, Work};
 /// How many cases a finding shows.
 pub const EXAMPLES_MAX: usize = 5;
 
-/// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FindingKind {
-    /// A caller was told nothing.
-    Lost,
-    /// A call has more than one job.
-    ExecutedTwice,
-    /// A killed job was never seen to end, or ended later than it may.
-    OrphanAfterKill,
-    /// A job that nobody killed was never seen to end, or outlived its caller for longer than it may.
-    Orphan,
-    /// A job that waits for its kill was ended before it, or without one, though both its ends lived on.
-    EndedUnkilled,
-    /// A reply has another value than its request determines.
-    WrongReply,
-    /// An answer does not fit what the call asked for.
-    UnfitAnswer,
-    /// An exit came that the call did not ask for.
-    UnaskedExit,
-    /// The answer says another thing than the end of the job.
-    AnswerUnlikeJob,
-    /// A job ran on another node, or does other work, than its call says.
-    JobUnlikeCall,
-    /// An answer came that only a job can give, and no ledger has the job.
-    ReplyWithoutJob,
-    /// A job ran that nobody called for.
-    JobWithoutCall,
-    /// A call was answered more than once.
-    AnsweredTwice,
-    /// A node that took a connection had no server for the peer.
-    NoSuchServer,
-    /// A monitor was told that a node which lived has no server.
-    MonitorUnserved,
-    /// A node that took a connection had no such function.
-    NoSuchFunction,
-    /// A process ended without being asked to.
-    Crashed,
-    /// An item of a stream never came, though a later one did.
-    ItemGap,
-    /// An item of a stream came more than once.
-    ItemTwice,
-    /// An item of a stream came behind a later one.
-    ItemReordered,
-    /// An item is not what the request determines.
-    WrongItem,
-    /// An item came that no job had sent.
-    ItemUnsent,
-    /// An item came behind the end of its stream, or after the stream was cancelled.
-    ItemAfterEnd,
-    /// A stream ended as if it were whole, with items missing.
-    StreamShort,
-    /// A job went on without its caller's acknowledgement: it got that of another stream.
-    AckAstray,
-    /// A caller heard a question that its job had not asked.
-    QuestionAstray,
-    /// A job heard a response that its caller had not given to it.
-    ResponseAstray,
-    /// The caller of a stream was told nothing of its end.
-    StreamSilent,
-    /// A gather did not end by its limit.
-    GatherLate,
-    /// A gather counted votes that no job gave, or fewer than it needed.
-    QuorumContradicted,
+/// Declares each finding once: its name in reports, the invariant that it breaks, and its sentence without a count.
+macro_rules! findings {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal breaks $invariant:ident, $sentence:literal;)+) => {
+        /// What was found.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum FindingKind { $($(#[$doc])* $variant,)+ }
+
+        impl FindingKind {
+            /// Every kind, in the order of their declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name in reports.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// The invariant that it breaks.
+            pub const fn invariant(self) -> Invariant {
+                match self { $(Self::$variant => Invariant::$invariant,)+ }
+            }
+
+            /// What was found, as a sentence without its count.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Self::$variant => $sentence,)+ }
+            }
+        }
+    };
 }
 
-impl FindingKind {
-    /// The invariant that it breaks.
-    pub const fn invariant(self) -> Invariant {
-        match self {
-            Self::Lost | Self::AnsweredTwice | Self::UnaskedExit | Self::Crashed => Invariant::S1,
-            Self::ExecutedTwice => Invariant::S2,
-            Self::OrphanAfterKill => Invariant::S3,
-            Self::EndedUnkilled => Invariant::S4,
-            Self::NoSuchServer | Self::MonitorUnserved => Invariant::S6,
-            Self::WrongReply | Self::UnfitAnswer | Self::AnswerUnlikeJob => Invariant::S8,
-            Self::JobUnlikeCall | Self::ReplyWithoutJob | Self::JobWithoutCall => Invariant::S8,
-            Self::NoSuchFunction => Invariant::S9,
-            Self::Orphan => Invariant::L2,
-            Self::ItemGap | Self::ItemTwice | Self::ItemReordered | Self::WrongItem => Invariant::S5,
-            Self::ItemUnsent | Self::ItemAfterEnd | Self::StreamShort | Self::AckAstray => Invariant::S5,
-            Self::QuestionAstray | Self::ResponseAstray => Invariant::S5,
-            Self::StreamSilent | Self::GatherLate | Self::QuorumContradicted => Invariant::L1,
-        }
-    }
-
-    /// What was found, as a sentence without its count.
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::Lost => "casts ended in silence: no reply, no exit, no down, no refusal",
-            Self::ExecutedTwice => "calls were run more than once",
-            Self::OrphanAfterKill => "killed jobs ran on: they ended late or never, on a process that lived on",
-            Self::Orphan => {
-                "jobs of callers that are gone ran on: they ended late or never, on a process that lived on"
-            }
-            Self::EndedUnkilled => "jobs were ended that nobody had killed: a kill hit another job",
-            Self::WrongReply => "replies have another value than their request determines",
-            Self::UnfitAnswer => "answers do not fit what was asked for",
-            Self::UnaskedExit => "calls ended in an exit that they did not ask for",
-            Self::AnswerUnlikeJob => "answers say another thing than the end of their job",
-            Self::JobUnlikeCall => "jobs ran on another node, or did other work, than their call says",
-            Self::ReplyWithoutJob => "answers came that only a job can give, and no such job ran",
-            Self::JobWithoutCall => "jobs ran that nobody called for",
-            Self::AnsweredTwice => "calls were answered more than once",
-            Self::NoSuchServer => "casts were refused by a legal neighbour: no such server",
-            Self::MonitorUnserved => "monitors were told of no server by a node that lived",
-            Self::NoSuchFunction => "casts were refused by a legal neighbour: no such function",
-            Self::Crashed => "processes ended without being asked to",
-            Self::ItemGap => "streams have a gap: an item never came, and a later one did",
-            Self::ItemTwice => "streams had an item more than once",
-            Self::ItemReordered => "streams had an item behind a later one",
-            Self::WrongItem => "streams had an item that is not what their request determines",
-            Self::ItemUnsent => "streams had an item that their job had not sent",
-            Self::ItemAfterEnd => "streams went on behind their end",
-            Self::StreamShort => "streams ended as if they were whole, with items missing",
-            Self::AckAstray => "streams went on unacknowledged: an acknowledgement reached another job",
-            Self::QuestionAstray => "calls heard a question that their job had not asked",
-            Self::ResponseAstray => "jobs heard a response that their caller had not given to them",
-            Self::StreamSilent => "streams ended in silence: their caller was told nothing",
-            Self::GatherLate => "gathers did not end by their limit",
-            Self::QuorumContradicted => "gathers counted votes that the ledgers contradict",
-        }
-    }
+findings! {
+    /// A caller was told nothing.
+    Lost = "lost" breaks S1, "casts ended in silence: no reply, no exit, no down, no refusal";
+    /// A call has more than one job.
+    ExecutedTwice = "executed_twice" breaks S2, "calls were run more than once";
+    /// A killed job was never seen to end, or ended later than it may.
+    OrphanAfterKill = "orphan_after_kill" breaks S3,
+        "killed jobs ran on: they ended late or never, on a process that lived on";
+    /// A job that nobody killed was never seen to end, or outlived its caller for longer than it may.
+    Orphan = "orphan" breaks L2,
+        "jobs of callers that are gone ran on: they ended late or never, on a process that lived on";
+    /// A job that waits for its kill was ended before it, or without one, though both its ends lived on.
+    EndedUnkilled = "ended_unkilled" breaks S4, "jobs were ended that nobody had killed: a kill hit another job";
+    /// A reply has another value than its request determines.
+    WrongReply = "wrong_reply" breaks S8, "replies have another value than their request determines";
+    /// An answer does not fit what the call asked for.
+    UnfitAnswer = "unfit_answer" breaks S8, "answers do not fit what was asked for";
+    /// An exit came that the call did not ask for.
+    UnaskedExit = "unasked_exit" breaks S1, "calls ended in an exit that they did not ask for";
+    /// The answer says another thing than the end of the job.
+    AnswerUnlikeJob = "answer_unlike_job" breaks S8, "answers say another thing than the end of their job";
+    /// A job ran on another node, or does other work, than its call says.
+    JobUnlikeCall = "job_unlike_call" breaks S8, "jobs ran on another node, or did other work, than their call says";
+    /// An answer came that only a job can give, and no ledger has the job.
+    ReplyWithoutJob = "reply_without_job" breaks S8, "answers came that only a job can give, and no such job ran";
+    /// A job ran that nobody called for.
+    JobWithoutCall = "job_without_call" breaks S8, "jobs ran that nobody called for";
+    /// A call was answered more than once.
+    AnsweredTwice = "answered_twice" breaks S1, "calls were answered more than once";
+    /// A node that took a connection had no server for the peer.
+    NoSuchServer = "no_such_server" breaks S6, "casts were refused by a legal neighbour: no such server";
+    /// A monitor was told that a node which lived has no server.
+    MonitorUnserved = "monitor_unserved" breaks S6, "monitors were told of no server by a node that lived";
+    /// A node that took a connection had no such function.
+    NoSuchFunction = "no_such_function" breaks S9, "casts were refused by a legal neighbour: no such function";
+    /// A process ended without being asked to.
+    Crashed = "crashed" breaks S1, "processes ended without being asked to";
+    /// An item of a stream never came, though a later one did.
+    ItemGap = "item_gap" breaks S5, "streams have a gap: an item never came, and a later one did";
+    /// An item of a stream came more than once.
+    ItemTwice = "item_twice" breaks S5, "streams had an item more than once";
+    /// An item of a stream came behind a later one.
+    ItemReordered = "item_reordered" breaks S5, "streams had an item behind a later one";
+    /// An item is not what the request determines.
+    WrongItem = "wrong_item" breaks S5, "streams had an item that is not what their request determines";
+    /// An item came that no job had sent.
+    ItemUnsent = "item_unsent" breaks S5, "streams had an item that their job had not sent";
+    /// An item came behind the end of its stream, or after the stream was cancelled.
+    ItemAfterEnd = "item_after_end" breaks S5, "streams went on behind their end";
+    /// A stream ended as if it were whole, with items missing.
+    StreamShort = "stream_short" breaks S5, "streams ended as if they were whole, with items missing";
+    /// A job went on without its caller's acknowledgement: it got that of another stream.
+    AckAstray = "ack_astray" breaks S5, "streams went on unacknowledged: an acknowledgement reached another job";
+    /// A caller heard a question that its job had not asked.
+    QuestionAstray = "question_astray" breaks S5, "calls heard a question that their job had not asked";
+    /// A job heard a response that its caller had not given to it.
+    ResponseAstray = "response_astray" breaks S5, "jobs heard a response that their caller had not given to them";
+    /// The caller of a stream was told nothing of its end.
+    StreamSilent = "stream_silent" breaks L1, "streams ended in silence: their caller was told nothing";
+    /// A gather did not end by its limit.
+    GatherLate = "gather_late" breaks L1, "gathers did not end by their limit";
+    /// A gather counted votes that no job gave, or fewer than it needed.
+    QuorumContradicted = "quorum_contradicted" breaks L1, "gathers counted votes that the ledgers contradict";
 }
 
 /// One way in which the run was not safe.

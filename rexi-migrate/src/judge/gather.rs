@@ -56,7 +56,7 @@ pub(super) fn gathers_of(by: usize, records: &[Record]) -> (Vec<Gather>, usize) 
 /// Finds what is wrong with gathers.
 pub(super) fn find(joined: &Joined<'_>, found: &mut Findings) {
     for gather in &joined.gathers {
-        if let Some(note) = late(&joined.processes[gather.by], gather) {
+        if let Some(Late { note, excused: false }) = late(&joined.processes[gather.by], gather) {
             found.add(FindingKind::GatherLate, || of_gather(joined, gather, Some(note)));
         }
         if let Some(note) = gather.end.and_then(|end| contradiction(joined, gather, end)) {
@@ -76,19 +76,37 @@ pub(super) fn find(joined: &Joined<'_>, found: &mut Findings) {
     }
 }
 
+/// A gather that did not end in time.
+struct Late {
+    note: String,
+    /// Whether it is late by the clock alone, since its process stood still.
+    excused: bool,
+}
+
 /// Why a gather counts as one that did not end in time.
-fn late(process: &Process<'_>, gather: &Gather) -> Option<String> {
+fn late(process: &Process<'_>, gather: &Gather) -> Option<Late> {
     let limit_us = gather.limit_us.saturating_add(SLACK_US);
     let took = |until_us: u64| until_us.saturating_sub(gather.begun_us);
+    let excused = |until_us| Joined::awake_us([process], gather.begun_us, until_us) <= limit_us;
+    let never = |excused| Late { note: "it never ended".to_owned(), excused };
     match gather.end {
-        Some(end) if took(end.at_us) > limit_us => Some(format!("it took {}", in_words(took(end.at_us)))),
+        Some(end) if took(end.at_us) > limit_us => {
+            Some(Late { note: format!("it took {}", in_words(took(end.at_us))), excused: excused(end.at_us) })
+        }
         // Only a process that is about to end may give up.
         Some(Ended { how: GatherEnd::GivenUp, at_us, .. }) if process.end.at_us().is_none_or(|asked| at_us < asked) => {
-            Some("it ended without a result".to_owned())
+            Some(Late { note: "it ended without a result".to_owned(), excused: false })
         }
-        None if !process.died() || took(process.gone_us) > limit_us => Some("it never ended".to_owned()),
+        None if !process.died() => Some(never(false)),
+        None if took(process.gone_us) > limit_us => Some(never(excused(process.gone_us))),
         _ => None,
     }
+}
+
+/// How many gathers ended late only because their process, an index, stood still.
+pub(super) fn excused(joined: &Joined<'_>, by: usize) -> usize {
+    let of_process = joined.gathers.iter().filter(|gather| gather.by == by);
+    of_process.filter(|gather| late(&joined.processes[by], gather).is_some_and(|late| late.excused)).count()
 }
 
 /// In what a gather's end is not what the ledgers show.

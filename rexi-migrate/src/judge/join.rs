@@ -10,9 +10,11 @@ use std::time::Duration;
 use rexi_proto::{Incarnation, Phase, ServerAddress};
 
 use super::gather::{Gather, gathers_of};
+use super::standing::Standing;
 use super::talk::{Talk, talks};
 use super::{Evidence, ProcessEnd, ProcessRecord};
 use crate::ledger::{CallId, CallNumber, Ending, Entry, LedgerHeader, NodeIndex, Outcome, ProcessLedger, Record, Work};
+use crate::load::ANSWER_LIMIT;
 
 /// All evidence that could be read.
 pub(super) struct Joined<'a> {
@@ -45,6 +47,7 @@ pub(super) struct Process<'a> {
     pub(super) torn: bool,
     /// No later than this it was gone; the end of time while it lives.
     pub(super) gone_us: u64,
+    pub(super) standing: Standing,
     pub(super) calls: Range<usize>,
     pub(super) jobs: Range<usize>,
 }
@@ -118,6 +121,8 @@ pub(super) enum Fate {
     Lost,
     /// Its caller died before anything came.
     CallerDied,
+    /// The load gave it up, though its ends had stood still for so long that it had not had its time.
+    StoodStill,
 }
 
 impl<'a> Joined<'a> {
@@ -167,6 +172,7 @@ impl<'a> Joined<'a> {
 
     pub(super) fn fate(&self, call: &Call) -> Fate {
         match (call.answer, call.kill) {
+            _ if self.is_excused(call) => Fate::StoodStill,
             _ if call.timed_out_us.is_some() => Fate::Lost,
             (Some(answer), _) if !answer.after_kill && answer.outcome.is_told() => Fate::Told,
             (Some(answer), _) if !answer.after_kill => Fate::Answered,
@@ -178,6 +184,25 @@ impl<'a> Joined<'a> {
             _ if self.processes[call.by].died() => Fate::CallerDied,
             _ => Fate::Lost,
         }
+    }
+
+    /// Whether a call that the load gave up had its time only by the clock: its ends stood still for the rest.
+    fn is_excused(&self, call: &Call) -> bool {
+        let Some(timed_out_us) = call.timed_out_us else { return false };
+        let took_us = timed_out_us.saturating_sub(call.cast_us);
+        let runners = self.processes.iter().filter(|process| process.header.index == call.to);
+        let ends = runners.chain([&self.processes[call.by]]);
+        took_us >= GIVEN_UP_US && Self::awake_us(ends, call.cast_us, timed_out_us) < GIVEN_UP_US
+    }
+
+    /// How much of the time between two times these processes had: it is not counted while one of them stood still.
+    pub(super) fn awake_us<'b>(processes: impl IntoIterator<Item = &'b Process<'a>>, from_us: u64, to_us: u64) -> u64
+    where
+        'a: 'b,
+    {
+        let stood = |process: &Process<'_>| process.standing.between_us(from_us, to_us);
+        let stood_us: u64 = processes.into_iter().map(stood).sum();
+        to_us.saturating_sub(from_us).saturating_sub(stood_us)
     }
 
     pub(super) fn id(&self, call: &Call) -> CallId {
@@ -203,6 +228,7 @@ impl<'a> Joined<'a> {
             end: record.end,
             torn: ledger.torn,
             gone_us: record.end.at_us().map_or(u64::MAX, |at| at.max(last_us)),
+            standing: Standing::new(&ledger.records, record.end),
             calls: 0..0,
             jobs: 0..0,
         };
@@ -299,6 +325,12 @@ impl<'a> Joined<'a> {
             Entry::PhaseChanged { phase } => Some(phase),
             _ => None,
         })
+    }
+
+    /// For how much of the time between two times a node had no process.
+    pub(super) fn had_no_process_us(&self, node: NodeIndex, from_us: u64, to_us: u64) -> u64 {
+        let gaps = self.restarts().into_iter().filter(|gap| gap.node == node);
+        gaps.map(|gap| gap.back_us.min(to_us).saturating_sub(gap.gone_us.max(from_us))).sum()
     }
 
     /// Every time between the end of a process and the beginning of the node's next one.
@@ -432,6 +464,9 @@ fn jobs_of(on: usize, records: &[Record]) -> (Vec<Job>, usize) {
     }
     (jobs, strays)
 }
+
+/// How long the load waits for any word of a call before it gives it up.
+const GIVEN_UP_US: u64 = ANSWER_LIMIT.as_secs() * 1_000_000;
 
 /// Where the call of a number is. Numbers are mostly counted up without a gap, so the first guess is mostly right.
 pub(super) fn find(calls: &[Call], number: CallNumber) -> Option<usize> {

@@ -7,13 +7,14 @@ use super::finding::{Example, FindingKind, Findings};
 use super::join::{Joined, Process};
 use crate::ledger::{Entry, MonitorNumber, NodeIndex};
 
-/// Monitors told that a node has no server, while a process of that node lived and was not asked to leave.
+/// Monitors told that a node has no server, while the process of that node which they were set on lived and was not
+/// asked to leave: of one that has ended since, the word may only have come late.
 pub(super) fn find_unserved(joined: &Joined<'_>, found: &mut Findings) {
     for process in &joined.processes {
         for watch in watches(process) {
             let Some((at_us, NO_SERVER)) = watch.fired else { continue };
             let Some(target) = joined.process_at(watch.on, at_us) else { continue };
-            if target.end.at_us().is_some_and(|ended| ended <= at_us) {
+            if target.header.began_us > watch.since_us || target.end.at_us().is_some_and(|ended| ended <= at_us) {
                 continue;
             }
             found.add(FindingKind::MonitorUnserved, || Example {
@@ -55,7 +56,7 @@ pub(super) fn silent(joined: &Joined<'_>) -> Silent {
             let first =
                 ends.filter_map(|p| Some((p.end.at_us().filter(|&at| at > watch.since_us)?, p))).min_by_key(|e| e.0);
             let Some((ended_us, target)) = first else { continue };
-            if watch.until_us.unwrap_or(gone_us).saturating_sub(ended_us) < limit_us {
+            if Joined::awake_us([process], ended_us, watch.until_us.unwrap_or(gone_us)) < limit_us {
                 continue;
             }
             silent.count += 1;

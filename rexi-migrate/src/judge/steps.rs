@@ -30,6 +30,8 @@ pub struct StepRow {
     pub lost: u64,
     /// Calls whose caller died before anything came.
     pub caller_died: u64,
+    /// Calls that were given up while an end of them stood still: see `Counts::stood_still`.
+    pub stood_still: u64,
     /// Calls with more than one job.
     pub twice: u64,
     /// Jobs never seen to end; one without a known call counts in the step in which it started.
@@ -62,6 +64,7 @@ pub(super) fn table(joined: &Joined<'_>, steps: &[StepWindow]) -> Vec<StepRow> {
             Fate::Killed => &mut row.killed,
             Fate::Lost => &mut row.lost,
             Fate::CallerDied => &mut row.caller_died,
+            Fate::StoodStill => &mut row.stood_still,
         } += 1;
     }
     for job in joined.jobs.iter().filter(|job| is_orphan(joined, job)) {

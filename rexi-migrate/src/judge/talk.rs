@@ -14,8 +14,8 @@ use crate::ledger::{CallNumber, Content, Entry};
 pub(super) struct Talk {
     /// Caller: the first start of the stream.
     pub(super) started: Option<Start>,
-    /// Caller: whether the stream was cancelled.
-    pub(super) cancelled: bool,
+    /// Caller: when the stream was cancelled.
+    pub(super) cancelled_us: Option<u64>,
     /// Caller: whether nothing may come any more, since the stream has ended or was cancelled.
     over: bool,
     /// Caller: items, in the order in which they came.
@@ -119,7 +119,10 @@ impl Talk {
     fn take_own(&mut self, entry: &Entry, at_us: u64) {
         match *entry {
             Entry::StreamStarted { items, window, .. } => _ = self.started.get_or_insert(Start { items, window }),
-            Entry::StreamCancelled { .. } => (self.cancelled, self.over) = (true, true),
+            Entry::StreamCancelled { .. } => {
+                self.cancelled_us.get_or_insert(at_us);
+                self.over = true;
+            }
             Entry::ItemReceived { index, content, kib, .. } => {
                 self.received.push(Received { index, content, kib, at_us, after_end: self.over });
             }

@@ -1,9 +1,11 @@
 //! Hand-made ledgers: each finding fires where it should, and not in the run beside it.
 
+mod accounts;
 mod doubts;
 mod evidence;
 mod findings;
 mod gathers;
+mod legal;
 mod questions;
 mod stray;
 mod streams;

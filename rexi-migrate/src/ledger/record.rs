@@ -1,8 +1,8 @@
 //! A record's 32 bytes, little-endian, format 1.
 //!
-//! `at_us` u64 · `kind` u8 · three small fields u8 · `node` u16 · `check` u16 · number of `call`, `monitor` or `gather`
-//! u64 · u64: caller's `incarnation`, two sets of nodes, or one and a limit. A field that a kind does not have is zero,
-//! and must be: a decoder that ignores bytes cannot tell damage. The check covers all other bytes.
+//! `at_us` u64 · `kind` u8 · three small fields u8 · `node` u16 · `check` u16 · number of `call`, `monitor` or `gather`,
+//! or a time u64 · u64: caller's `incarnation`, two sets of nodes, or one and a limit. A field that a kind does not
+//! have is zero, and must be: a decoder that ignores bytes cannot tell damage. The check covers all other bytes.
 
 use std::fmt;
 
@@ -126,6 +126,8 @@ impl Raw {
                 let (second, odd) = (halves(votes.0, wrong.0), odd.map_or(0, Outcome::code));
                 Self { second, ..of(GATHER_ENDED, [how.code(), odd, 0], NOBODY, gather.0) }
             }
+            Entry::Beat { waited_us } => of(BEAT, [0; 3], NOBODY, waited_us),
+            Entry::Away { node } => of(AWAY, [0; 3], node, 0),
         }
     }
 
@@ -171,6 +173,8 @@ impl Raw {
                 wrong: NodeSet(lower(self.second >> 32)),
                 odd: if b == 0 { None } else { Some(Outcome::from_code(b).ok_or(Damage::Code(b))?) },
             },
+            BEAT => Entry::Beat { waited_us: self.number },
+            AWAY => Entry::Away { node },
             kind => return Err(Damage::Kind(kind)),
         })
     }
@@ -256,3 +260,5 @@ const RESPONDED: u8 = 17;
 const RESPONSE_HEARD: u8 = 18;
 const GATHER_BEGUN: u8 = 19;
 const GATHER_ENDED: u8 = 20;
+const BEAT: u8 = 21;
+const AWAY: u8 = 22;

@@ -83,6 +83,8 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         (monitor(), node()).prop_map(|(monitor, on)| Entry::Monitored { monitor, on }),
         (monitor(), any::<u8>()).prop_map(|(monitor, reason)| Entry::MonitorDown { monitor, reason }),
         monitor().prop_map(|monitor| Entry::Demonitored { monitor }),
+        any::<u64>().prop_map(|waited_us| Entry::Beat { waited_us }),
+        node().prop_map(|node| Entry::Away { node }),
     ]
 }
 

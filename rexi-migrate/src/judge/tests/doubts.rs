@@ -1,6 +1,7 @@
 //! What breaks no invariant for certain and is still not safe. Times here are seconds.
 
 use super::*;
+use crate::ledger::{GatherForm, NodeSet};
 
 const SECOND: u64 = 1_000_000;
 
@@ -76,4 +77,58 @@ fn a_monitor_that_stays_silent_long_after_an_end_is_a_doubt_however_its_own_proc
     assert_eq!(silent(watcher(&[(soon, away)]).drain(late)).0, 0, "it was taken away");
     assert_eq!(silent(watcher(&[(late, away)]).drain(late)).0, 1, "it was taken away too late");
     safe(&limited([watcher(&[]).drain(late), served(Work::Reply).1.live()]));
+}
+
+/// Beats every tenth of a second, but for a gap of so many seconds behind the first one.
+fn beats(process: Process, gap_s: u64) -> Process {
+    let beat = Entry::Beat { waited_us: 0 };
+    let gap_us = gap_s * SECOND;
+    (0..20).fold(process.add(200, beat), |process, n| process.add(200 + gap_us + n * 100_000, beat))
+}
+
+#[test]
+fn a_process_that_stood_still_is_named_and_what_came_late_of_it_is_no_breach() {
+    let gather = CallNumber(9);
+    let (members, none) = ([1].map(NodeIndex).into_iter().collect(), NodeSet::default());
+    let begun = Entry::GatherBegun { gather, form: GatherForm::First, need: 1, members, limit_ms: 3_000 };
+    let ended = Entry::GatherEnded { gather, how: GatherEnd::TimedOut, votes: none, wrong: none, odd: None };
+    let gathers = |gap_s| {
+        let caller = beats(served(Work::Reply).0.add(150, begun), gap_s).add(12 * SECOND, ended);
+        limited([caller.add(13 * SECOND, Entry::Quiet).record(), served(Work::Reply).1.live()])
+    };
+    let text = doubt(&gathers(9));
+    let parts = "n0 1.2.0 (pid 1) stood still for 8900 ms in all and for 8900 ms of 9000 ms at once, stopped or ";
+    assert_eq!(text, format!("{parts}without a core; late of that: 1 gather"));
+    assert_eq!(found(&gathers(3)), [(FindingKind::GatherLate, 1)], "that explains a part of it alone");
+    let held_up = |gap_s| beats(served(Work::Reply).0, gap_s).add(30 * SECOND, Entry::Quiet).record();
+    let text = doubt(&limited([held_up(6), served(Work::Reply).1.live()]));
+    assert!(text.ends_with("of 6000 ms at once, stopped or without a core"), "{text}");
+    safe(&limited([held_up(4), served(Work::Reply).1.live()]));
+}
+
+#[test]
+fn a_job_or_a_call_that_had_its_time_by_the_clock_alone_is_a_doubt() {
+    let ended = |gap_s| beats(held().1, gap_s).ended(30 * SECOND, id(1), Ending::Dropped);
+    let orphan = |gap_s| limited([held().0.live(), ended(gap_s).add(31 * SECOND, Entry::Quiet).record()]);
+    assert!(doubt(&orphan(26)).ends_with("late of that: 1 job"), "{}", doubt(&orphan(26)));
+    assert_eq!(found(&orphan(3)), [(FindingKind::OrphanAfterKill, 1)]);
+    let given_up = |gap_s| {
+        let caller = beats(caller().cast(100, 1, 1, Work::Reply), gap_s).answered(40 * SECOND, 1, Outcome::TimedOut);
+        limited([caller.add(41 * SECOND, Entry::Quiet).record(), worker().live()])
+    };
+    assert!(doubt(&given_up(20)).ends_with("late of that: 1 call"), "{}", doubt(&given_up(20)));
+    let counts = judge(&given_up(20)).counts;
+    assert_eq!((counts.stood_still, counts.lost, counts.timed_out), (1, 0, 1));
+    assert_eq!(found(&given_up(10)), [(FindingKind::Lost, 1)]);
+}
+
+#[test]
+fn a_wait_for_a_node_that_has_no_process_is_no_doubt() {
+    let open = caller().cast(SECOND, 1, 1, Work::Reply).kill_nine(8 * SECOND);
+    let down = |back_us| [worker().kill_nine(500_000), process(1, "1.1.0", back_us).live()];
+    let [gone, back] = down(4 * SECOND);
+    safe(&limited([open, gone, back]));
+    let open = caller().cast(SECOND, 1, 1, Work::Reply).kill_nine(8 * SECOND);
+    let [gone, back] = down(2 * SECOND);
+    assert!(doubt(&limited([open, gone, back])).contains("after 6000 ms"));
 }

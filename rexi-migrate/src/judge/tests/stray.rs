@@ -40,6 +40,35 @@ fn a_held_job_may_end_with_the_process_at_either_end() {
 }
 
 #[test]
+fn a_stream_that_its_caller_cancelled_may_end_though_its_caller_died_before_it_heard_so() {
+    let cast = || caller().cast(100, 1, 1, Work::Stream);
+    let ended = || worker().started(110, id(1), Work::Stream).ended(500, id(1), Ending::Dropped).live();
+    let cancelled = |at_us| cast().add(at_us, Entry::StreamCancelled { call: CallNumber(1) });
+    assert_eq!(found(&run([cancelled(300).kill_nine(600), ended()])), []);
+    let long_after = |caller: Process| found(&run([caller.kill_nine(5_000_000), ended()]));
+    assert_eq!(long_after(cancelled(500)), []);
+    let stray = [(FindingKind::EndedUnkilled, 1)];
+    assert_eq!(long_after(cancelled(501)), stray, "cancelled after it had ended");
+    assert_eq!(long_after(cast()), stray, "never cancelled");
+}
+
+#[test]
+fn a_held_job_may_end_where_one_of_its_ends_notices_that_the_connection_broke_while_it_ran() {
+    let away = |node| Entry::Away { node: NodeIndex(node) };
+    let held = || caller().cast(100, 1, 1, Work::Hold);
+    let dropped = || worker().started(110, id(1), Work::Hold).ended(500, id(1), Ending::Dropped);
+    let by_caller = |at_us, node| found(&run([held().add(at_us, away(node)).kill_nine(9_000_000), dropped().live()]));
+    let stray = [(FindingKind::EndedUnkilled, 1)];
+    assert_eq!(by_caller(110, 1), []);
+    assert_eq!(by_caller(1_000_500, 1), []);
+    assert_eq!(by_caller(109, 1), stray, "before the job began");
+    assert_eq!(by_caller(1_000_501, 1), stray, "long after");
+    assert_eq!(by_caller(490, 2), stray, "with another node");
+    let by_runner = |node| found(&run([held().kill_nine(9_000_000), dropped().add(501, away(node)).live()]));
+    assert_eq!((by_runner(0), by_runner(2)), (vec![], stray.to_vec()));
+}
+
+#[test]
 fn a_held_job_may_end_where_its_caller_is_told_so_or_hears_of_a_break_at_about_that_time() {
     for outcome in [Outcome::Down, Outcome::ConnectionLost, Outcome::Draining, Outcome::Dropped] {
         let (caller, worker) = dropped(false);
@@ -69,5 +98,6 @@ fn a_monitor_that_hears_of_no_server_from_a_node_that_lives_is_found() {
     assert_eq!(watch(2, worker().drain(301)), unserved);
     assert_eq!(watch(2, worker().drain(299)), None, "it was leaving");
     assert_eq!(watch(2, process(1, "1.1.0", 301).live()), None, "it had not begun");
+    assert_eq!(watch(2, process(1, "1.1.0", 101).live()), None, "the monitor was set on the process before it");
     assert_eq!(watch(4, worker().live()), None, "another reason");
 }
