@@ -7,7 +7,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rexi_proto::Phase;
@@ -15,13 +19,15 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use crate::control::{Command, ControlError, Event, Stats, encode};
 use crate::host::free_addresses;
 use crate::ledger::{NodeIndex, now_us};
+use crate::pace::{Allowance, LOOK_INTERVAL};
 use crate::process::{Notice, Process, Setup, Start};
 use crate::train::Release;
+use crate::work::LEDGER_FAILED;
 
 /// One process of a node, from its start to its end: whose ledger that is.
 #[derive(Clone, Debug, Serialize)]
@@ -53,6 +59,8 @@ pub enum Ending {
     Killed,
     /// Unasked.
     ByItself,
+    /// Unasked, and through no fault of its own: somebody else killed it, or its ledger could not be written.
+    FromOutside,
 }
 
 /// What is known of a node's present process.
@@ -139,6 +147,16 @@ pub enum ClusterError {
         /// The end of its log.
         log: String,
     },
+    /// A node's process ended unasked, and for a reason that lies outside of it. The environment is at fault.
+    #[error("{node} of release {release} was ended from outside: {why}")]
+    EndedFromOutside {
+        /// The node.
+        node: String,
+        /// Its release.
+        release: Release,
+        /// What ended it.
+        why: String,
+    },
     /// A handshake between two members was refused for good: their releases may not run side by side.
     #[error("{node} of release {release} and {peer} may not connect: {error}")]
     Refused {
@@ -152,15 +170,18 @@ pub enum ClusterError {
         error: String,
     },
     /// Nodes did not get where they had to be within the time limit.
-    #[error("not {goal} within {} s: {who}", limit.as_secs())]
+    #[error("not {goal} within {} s of the time that the machine gave them, {} s by the clock: {who}",
+            limit.as_secs(), took.as_secs())]
     TimedOut {
         /// What was waited for.
         goal: String,
-        /// How long.
+        /// How long, by the time that the nodes had.
         limit: Duration,
+        /// How long it was by the clock.
+        took: Duration,
         /// Each node that is not there, with what it last said about the reason.
         who: String,
-        /// Whether one of them was refused by a peer, the likely reason.
+        /// Whether one of them is still refused by a peer that it waits for, the likely reason.
         refused: bool,
     },
 }
@@ -175,6 +196,8 @@ pub struct Cluster {
     past: Stats,
     heard: mpsc::Receiver<Notice>,
     say: mpsc::Sender<Notice>,
+    /// For how long all waits so far were stretched, in microseconds.
+    stretched_us: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -194,7 +217,8 @@ impl Cluster {
         let node = |name| Node { name, process: None, state: NodeState::default() };
         let nodes = setup.names().into_iter().map(node).collect();
         let (say, heard) = mpsc::channel(NOTICES_MAX);
-        Ok(Self { setup, addresses, nodes, lives: Vec::new(), past: Stats::default(), heard, say })
+        let (lives, past, stretched_us) = (Vec::new(), Stats::default(), Arc::default());
+        Ok(Self { setup, addresses, nodes, lives, past, heard, say, stretched_us })
     }
 
     /// Where the nodes listen, in the order of their numbers.
@@ -336,23 +360,45 @@ impl Cluster {
         self.bury(node, process.life, Ending::Killed);
     }
 
-    /// Hears the nodes until `done`, which is asked after each thing heard; tells whether it came within `limit`.
+    /// Hears the nodes until `done`, which is asked after each thing heard; tells whether it came within `limit` of the
+    /// time that the machine gives the nodes.
     ///
     /// # Errors
     /// [`ClusterError`] as soon as something happens that no plan foresees.
-    pub async fn wait_until(
+    pub async fn wait_until(&mut self, limit: Duration, done: impl FnMut(&Self) -> bool) -> Result<bool, ClusterError> {
+        self.wait_within(&mut Allowance::new(limit), done).await
+    }
+
+    /// As [`Cluster::wait_until`], with an allowance.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait_within(
         &mut self,
-        limit: Duration,
+        allowance: &mut Allowance,
         mut done: impl FnMut(&Self) -> bool,
     ) -> Result<bool, ClusterError> {
-        let deadline = Instant::now() + limit;
+        let mut stretched = Duration::ZERO;
         while !done(self) {
-            match timeout_at(deadline, self.heard.recv()).await {
+            let left = allowance.left(self.nodes.iter().filter_map(|node| node.process.as_ref()?.child.id()));
+            // Told as it goes on, since the limit of the whole run is stretched by it too.
+            let more = allowance.stretched_by() - std::mem::replace(&mut stretched, allowance.stretched_by());
+            self.stretched_us.fetch_add(more.as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+            if left.is_zero() {
+                return Ok(false);
+            }
+            match timeout(left.min(LOOK_INTERVAL), self.heard.recv()).await {
                 Ok(Some(notice)) => self.take(notice).await?,
-                Ok(None) | Err(_) => return Ok(done(self)),
+                Ok(None) => return Ok(done(self)),
+                Err(_) => {}
             }
         }
         Ok(true)
+    }
+
+    /// For how long all waits so far were stretched, in microseconds: to be read while the run goes on.
+    pub(crate) fn stretched_us(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.stretched_us)
     }
 
     async fn take(&mut self, notice: Notice) -> Result<(), ClusterError> {
@@ -409,8 +455,12 @@ impl Cluster {
     /// A node's standard output ended: its process has ended, or is made to.
     async fn ended(&mut self, node: usize) -> Result<(), ClusterError> {
         let Some(mut process) = self.nodes[node].process.take() else { return Ok(()) };
+        let mut outside = None;
         let status = match timeout(REAP_LIMIT, process.child.wait()).await {
-            Ok(Ok(status)) => status.to_string(),
+            Ok(Ok(status)) => {
+                outside = from_outside(status);
+                status.to_string()
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => {
                 let _ = process.child.start_kill();
@@ -422,13 +472,18 @@ impl Cluster {
         if !asked {
             self.lives[process.life].stopped_us = Some(now_us());
         }
-        self.bury(node, process.life, if asked { Ending::Drained } else { Ending::ByItself });
-        if asked {
-            return Ok(());
+        let ending = match &outside {
+            _ if asked => Ending::Drained,
+            Some(_) => Ending::FromOutside,
+            None => Ending::ByItself,
+        };
+        self.bury(node, process.life, ending);
+        let (name, release) = (self.nodes[node].name.clone(), self.lives[process.life].release.clone());
+        match outside {
+            _ if asked => Ok(()),
+            Some(why) => Err(ClusterError::EndedFromOutside { node: name, release, why }),
+            None => Err(ClusterError::Ended { node: name, release, status, log: self.setup.log_end(node) }),
         }
-        let Node { name, .. } = &self.nodes[node];
-        let release = self.lives[process.life].release.clone();
-        Err(ClusterError::Ended { node: name.clone(), release, status, log: self.setup.log_end(node) })
     }
 
     fn bury(&mut self, node: usize, life: usize, ending: Ending) {
@@ -439,16 +494,30 @@ impl Cluster {
     }
 
     /// The error of nodes that are not where they should be: each of `late` with what it last said about the reason.
-    pub fn timed_out(&self, goal: &str, limit: Duration, late: impl Fn(usize, &NodeState) -> bool) -> ClusterError {
+    pub fn timed_out(
+        &self,
+        goal: &str,
+        limit: Duration,
+        took: Duration,
+        late: impl Fn(usize, &NodeState) -> bool,
+    ) -> ClusterError {
         let numbered = self.nodes.iter().enumerate().filter(|(number, node)| late(*number, &node.state));
         let late: Vec<&Node> = numbered.map(|(_, node)| node).collect();
         let who: Vec<String> = late.iter().map(|node| node.why_late()).collect();
-        let refused = late.iter().any(|node| node.state.refusal.is_some());
-        ClusterError::TimedOut { goal: goal.to_owned(), limit, who: who.join("; "), refused }
+        let refused = late.iter().any(|node| node.is_refused());
+        ClusterError::TimedOut { goal: goal.to_owned(), limit, took, who: who.join("; "), refused }
     }
 }
 
 impl Node {
+    /// Whether the refusal that it met last may still stand: it has not got past it, and waits for that peer as far as
+    /// it says for whom.
+    fn is_refused(&self) -> bool {
+        let NodeState { ready, stats: Stats { waiting_for, .. }, refusal, .. } = &self.state;
+        let waits = |peer: &String| waiting_for.contains(peer) || waiting_for.is_empty() && !ready;
+        refusal.as_ref().is_some_and(|(peer, _)| waits(peer))
+    }
+
     fn why_late(&self) -> String {
         let state = &self.state;
         let mut text = self.name.clone();
@@ -472,9 +541,27 @@ fn of_release(release: Option<&Release>) -> String {
     release.map_or_else(String::new, |release| format!(" of release {release}"))
 }
 
+/// What ended a process that did not end by its own doing. No code of a node sends itself one of these signals: what
+/// goes wrong in it ends by others, or with a status.
+fn from_outside(status: ExitStatus) -> Option<String> {
+    const SIGNALS: [(i32, &str); 5] = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (9, "SIGKILL, as a machine sends that is out of memory"),
+        (15, "SIGTERM"),
+    ];
+    if status.code() == Some(LEDGER_FAILED) {
+        return Some("it could not write its ledger".to_owned());
+    }
+    let signal = status.signal()?;
+    SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| format!("killed by {name}"))
+}
+
 /// The sums of the counters; the gauges are the left one's.
 fn add(left: &Stats, right: &Stats) -> Stats {
     Stats {
+        asked: left.asked.saturating_add(right.asked),
         casts: left.casts.saturating_add(right.casts),
         answered: left.answered.saturating_add(right.answered),
         killed: left.killed.saturating_add(right.killed),

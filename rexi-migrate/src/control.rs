@@ -91,6 +91,9 @@ pub enum Event {
 /// A process's counters since its start, and two gauges (`in_flight`, `jobs`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
+    /// Casts that the rate asked for.
+    #[serde(default)]
+    pub asked: u64,
     /// Casts made.
     pub casts: u64,
     /// Casts that ended in a reply, an exit, a down or a refusal.

@@ -28,7 +28,7 @@ pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
 fn process(life: &Life) -> ProcessRecord {
     let at_us = life.stopped_us.unwrap_or(u64::MAX);
     let end = match life.ended {
-        Some(Ending::Killed) => ProcessEnd::KilledNine { at_us },
+        Some(Ending::Killed | Ending::FromOutside) => ProcessEnd::KilledNine { at_us },
         Some(Ending::Drained) => ProcessEnd::Drained { at_us },
         Some(Ending::ByItself) => ProcessEnd::Crashed { at_us },
         None => ProcessEnd::LiveAtEnd,

@@ -2,15 +2,18 @@
 //!
 //! A process appends one record for each thing that happens to a call, on the caller's side and on the worker's;
 //! [`judge`](crate::judge) reads the files of all processes and holds every job from both ends. This file is the list
-//! of what can be recorded; `ledger/record.rs` lays a record out in bytes, `ledger/file.rs` writes and reads files.
+//! of what can be recorded; `ledger/clock.rs` gives the time, `ledger/record.rs` lays a record out in bytes,
+//! `ledger/file.rs` writes and reads files.
 
+mod clock;
 mod file;
 mod record;
 
 use rexi_proto::{Incarnation, Phase, ServerAddress};
 use serde::{Deserialize, Serialize};
 
-pub use file::{LedgerError, LedgerHeader, LedgerReader, LedgerWriter, ProcessLedger, now_us};
+pub use clock::{now_us, offset_us, take_offset};
+pub use file::{LedgerError, LedgerHeader, LedgerReader, LedgerWriter, ProcessLedger};
 pub use record::{Damage, RECORD_BYTES};
 
 /// A node's place in the rehearsed cluster, counted from 0: short, since every record carries it.
@@ -376,7 +379,7 @@ coded! {
         NoSuchFunction = 7 "no_such_function",
         /// Refused: the target is about to shut down.
         Draining = 8 "draining",
-        /// The outbound buffer overflowed and dropped the cast.
+        /// A bound refused it, here or there, or let it go from a full buffer.
         Dropped = 9 "dropped",
         /// The handshake refused the peer.
         Incompatible = 10 "incompatible",

@@ -28,6 +28,7 @@ mod work;
 pub mod kv;
 pub mod cluster;
 mod host;
+pub mod pace;
 pub mod run;
 pub mod ledger;
 pub mod evidence;

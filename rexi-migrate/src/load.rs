@@ -3,11 +3,14 @@
 //! In: time, answers. Out: casts, kills, ledger records. Most casts want a reply, at once or after a while; some must
 //! fail; some run until they are killed, which is how kills come to cross a change of phase; a few carry a payload that
 //! travels beside the lane; some are answered by a stream (`load/stream.rs`) or by questions (`load/question.rs`).
-//! Beside them gathers ask all nodes the same (`load/gather.rs`). Every choice is the seed's.
+//! Beside them gathers ask all nodes the same (`load/gather.rs`). Every choice is the seed's. What is in flight to a
+//! node is bounded: where the machine is too slow for the rate, casts are left out and counted, and none waits long.
+//! `load/thread.rs` gives it a thread of its own.
 
 mod gather;
 mod question;
 mod stream;
+mod thread;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -25,17 +28,27 @@ use crate::work::{FUNCTION, Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};
 
+pub(crate) use thread::LoadThread;
+
 /// One node's load.
 pub(crate) struct Load {
     node: Node,
     mailbox: Mailbox,
     ledger: Arc<LedgerWriter>,
+    /// Ends of calls that are to be recorded, in one write.
+    ends: Vec<Entry>,
     rng: Xoshiro256PlusPlus,
     own: NodeIndex,
-    targets: Vec<(NodeIndex, NodeName)>,
+    targets: Vec<Target>,
     /// Casts a second.
     rate: u32,
+    /// How many calls may be open to one node, beside those that wait for their kill or for their pace.
+    in_flight_max: usize,
     on: bool,
+    /// How much time this process has had, by the clock that stands while it does.
+    awake: Awake,
+    /// When anything was last heard, or the load was turned off, by that clock.
+    heard: Duration,
     /// When the casts that are owed were last counted.
     counted: Instant,
     /// Parts of a cast that are owed.
@@ -56,9 +69,22 @@ pub(crate) struct Load {
     pub(crate) counts: LoadCounts,
 }
 
+/// How much time the process has had.
+pub(crate) type Awake = Box<dyn Fn() -> Duration + Send>;
+
+/// A node that is called.
+struct Target {
+    index: NodeIndex,
+    name: NodeName,
+    /// Open calls that count against the bound.
+    open: usize,
+}
+
 /// What the load has come to since the process's start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LoadCounts {
+    /// Casts that the rate asks for.
+    pub(crate) asked: u64,
     pub(crate) casts: u64,
     pub(crate) answered: u64,
     pub(crate) killed: u64,
@@ -67,13 +93,21 @@ pub(crate) struct LoadCounts {
 
 struct Open {
     order: Order,
-    /// When something was last heard of it.
-    heard: Instant,
+    /// The node that was called: an index.
+    target: usize,
     reading: Reading,
     /// Questions that were responded to.
     questions: u16,
     /// The question that is open is not the one that was due.
     wrong_question: bool,
+}
+
+/// A cast that is to be made.
+struct Cast {
+    /// The node that it is for: an index.
+    target: usize,
+    order: Order,
+    reading: Reading,
 }
 
 /// What the load puts off.
@@ -88,19 +122,32 @@ enum Due {
 }
 
 impl Load {
-    pub(crate) fn new(node: Node, ledger: Arc<LedgerWriter>, own: NodeIndex, rate: u32, seed: u64) -> Self {
-        let targets: Vec<_> = node.members().into_iter().filter_map(|name| Some((index_of(&name)?, name))).collect();
+    pub(crate) fn new(
+        node: Node,
+        ledger: Arc<LedgerWriter>,
+        own: NodeIndex,
+        rate: u32,
+        seed: u64,
+        awake: Awake,
+    ) -> Self {
+        let target = |name: NodeName| Some(Target { index: index_of(&name)?, name, open: 0 });
+        let targets: Vec<_> = node.members().into_iter().filter_map(target).collect();
         let now = Instant::now();
+        let of_target = usize::try_from(rate).unwrap_or(usize::MAX) / targets.len().max(1);
         Self {
             mailbox: node.mailbox(),
             node,
             ledger,
+            ends: Vec::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             own,
             unwatched: Vec::new(),
             targets,
             rate,
+            in_flight_max: (of_target / IN_FLIGHT_SHARE).clamp(IN_FLIGHT_MIN, IN_FLIGHT_MAX),
             on: false,
+            heard: awake(),
+            awake,
             counted: now,
             owed: 0.0,
             open: HashMap::new(),
@@ -118,8 +165,9 @@ impl Load {
     pub(crate) fn set_on(&mut self, on: bool) {
         let now = Instant::now();
         (self.on, self.counted, self.owed) = (on, now, 0.0);
+        self.heard = (self.awake)();
         if on && self.monitors.is_empty() {
-            self.unwatched = self.targets.iter().map(|&(index, _)| (now, index)).collect();
+            self.unwatched = self.targets.iter().map(|target| (now, target.index)).collect();
         }
     }
 
@@ -131,15 +179,8 @@ impl Load {
     /// Does what is due: casts, gathers, kills, acknowledgements, responses, monitors.
     pub(crate) fn tick(&mut self) {
         let now = Instant::now();
-        let owed = self.owed + (now - self.counted).as_secs_f64() * f64::from(self.rate);
-        self.counted = now;
         if self.on {
-            // A process that was held up does not make up for more than a tenth of a second.
-            self.owed = owed.min(f64::from(self.rate) / 10.0 + 1.0);
-            while self.owed >= 1.0 {
-                self.owed -= 1.0;
-                self.cast(now);
-            }
+            self.cast_owed(now);
             self.keep_streams(now);
             self.gather_due(now);
             self.watch(now);
@@ -148,15 +189,19 @@ impl Load {
         self.do_due(Some(now));
     }
 
-    /// Gives up on calls that have heard nothing for longer than any bound of the protocol allows. What is in the
-    /// mailbox has been heard.
+    /// Gives up every call once the load is off and nothing at all has been heard for longer than any bound of the
+    /// protocol allows, of the time that this process has had. What is in the mailbox has been heard. While the load is
+    /// on, a call may wait as long as the machine makes it.
     pub(crate) fn time_out(&mut self) {
         if let Some(event) = self.mailbox.try_recv() {
             self.handle(event);
         }
-        let overdue = |open: &Open| open.order.work != Work::Hold && open.heard.elapsed() > ANSWER_LIMIT;
-        let overdue: Vec<_> = self.open.iter().filter(|(_, open)| overdue(open)).map(|(&call, _)| call).collect();
-        self.fall_silent(&overdue);
+        if self.on || self.open.is_empty() || (self.awake)().saturating_sub(self.heard) <= ANSWER_LIMIT {
+            return;
+        }
+        let silent = |(&call, open): (&CallRef, &Open)| (open.order.work != Work::Hold).then_some(call);
+        let silent: Vec<_> = self.open.iter().filter_map(silent).collect();
+        self.fall_silent(&silent);
     }
 
     fn fall_silent(&mut self, calls: &[CallRef]) {
@@ -164,12 +209,21 @@ impl Load {
             self.close(call, Outcome::TimedOut);
             self.counts.timed_out += 1;
         }
+        self.write_ends();
         self.mailbox.kill(calls);
+    }
+
+    /// Comes to rest: makes no more casts, watches nobody, so that peers that leave from now on are no news, and puts
+    /// nothing off.
+    pub(crate) fn rest(&mut self) {
+        self.set_on(false);
+        self.stop_watching();
+        self.wind_up();
     }
 
     /// Puts nothing off any longer: jobs that would run for ever are killed, streams that would take long too, and who
     /// waits for an acknowledgement or a response gets it.
-    pub(crate) fn wind_up(&mut self) {
+    fn wind_up(&mut self) {
         self.do_due(None);
         self.kill_paced();
     }
@@ -183,12 +237,11 @@ impl Load {
         self.fall_silent(&silent);
     }
 
-    /// Stops watching, so that peers that leave after this node's load has ended are no news.
-    pub(crate) fn stop_watching(&mut self) {
+    fn stop_watching(&mut self) {
         self.unwatched.clear();
         for (monitor, (number, _)) in std::mem::take(&mut self.monitors) {
             self.mailbox.demonitor(monitor);
-            record(&self.ledger, Entry::Demonitored { monitor: number });
+            record(&self.ledger, &[Entry::Demonitored { monitor: number }]);
         }
     }
 
@@ -208,11 +261,18 @@ impl Load {
             }
             next = self.mailbox.try_recv();
         }
+        self.heard = (self.awake)();
+        self.write_ends();
+    }
+
+    /// Records the ends that were heard of. Nothing follows from one, so they may wait for each other a moment.
+    fn write_ends(&mut self) {
+        record(&self.ledger, &self.ends);
+        self.ends.clear();
     }
 
     fn handle_answer(&mut self, call: CallRef, answer: &Answer) {
         let Some(open) = self.open.get_mut(&call) else { return self.handle_late(call, answer) };
-        open.heard = Instant::now();
         let (work, outcome) = (open.order.work, open.order.outcome(answer));
         match (work, answer) {
             (Work::Stream, Answer::StreamInit) => self.answer_stream(call),
@@ -228,9 +288,12 @@ impl Load {
     }
 
     fn close(&mut self, call: CallRef, outcome: Outcome) {
-        let Some(open) = self.open.remove(&call) else { return };
+        let Some(open) = self.forget(call) else { return };
         let number = open.order.id.call;
-        record(&self.ledger, Entry::Answered { call: number, outcome: open.reading.end(outcome) });
+        self.ends.push(Entry::Answered { call: number, outcome: open.reading.end(outcome) });
+        if self.ends.len() >= BATCH_MAX {
+            self.write_ends();
+        }
         if open.order.work == Work::Stream {
             if self.closed.len() == CLOSED_MAX {
                 self.closed.pop_front();
@@ -242,7 +305,7 @@ impl Load {
     fn handle_down(&mut self, monitor: MonitorRef, reason: DownReason) {
         if let Some((number, on)) = self.monitors.remove(&monitor) {
             let reason = down_code(reason);
-            record(&self.ledger, Entry::MonitorDown { monitor: number, reason });
+            record(&self.ledger, &[Entry::MonitorDown { monitor: number, reason }]);
             self.unwatched.push((Instant::now() + WATCH_AGAIN, on));
             // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
             self.begin_gather();
@@ -250,29 +313,71 @@ impl Load {
         }
     }
 
-    fn cast(&mut self, now: Instant) {
-        let id = self.next_id();
-        let (order, reading) = self.draw_order(id);
-        self.cast_order(now, order, reading);
+    /// Makes the casts that are owed, in batches that are recorded before they are sent.
+    fn cast_owed(&mut self, now: Instant) {
+        let elapsed = now - std::mem::replace(&mut self.counted, now);
+        let asked = elapsed.as_secs_f64() * f64::from(self.rate) + self.owed;
+        self.owed = asked.fract();
+        self.counts.asked += asked as u64;
+        // A process that was held up does not make up for more than a tenth of a second.
+        let mut owed = (asked as u64).min(u64::from(self.rate) / 10 + 1);
+        while owed > 0 {
+            let batch = owed.min(BATCH_MAX as u64);
+            owed -= batch;
+            let casts = (0..batch).filter_map(|_| self.draw_cast()).collect();
+            self.cast_all(now, casts);
+        }
     }
 
-    fn cast_order(&mut self, now: Instant, order: Order, reading: Reading) {
-        let at = self.rng.random_range(0..self.targets.len());
-        let (to, target) = self.targets[at].clone();
+    /// A cast to a node that the bound on what is in flight has room for; without room, none.
+    fn draw_cast(&mut self) -> Option<Cast> {
+        let target = self.rng.random_range(0..self.targets.len());
+        if self.targets[target].open >= self.in_flight_max {
+            return None;
+        }
+        let id = self.next_id();
+        let (order, reading) = self.draw_order(id);
+        self.targets[target].open += usize::from(!order.work.ends_by_kill());
+        Some(Cast { target, order, reading })
+    }
+
+    fn cast_all(&mut self, now: Instant, casts: Vec<Cast>) {
         let phase = self.node.rollout().phase();
-        record(&self.ledger, Entry::Cast { call: order.id.call, to, work: order.work, phase });
-        self.counts.casts += 1;
-        match self.mailbox.cast(&target, Request::new(FUNCTION, order.encode())) {
-            Ok(call) => {
-                self.open.insert(call, Open { order, heard: now, reading, questions: 0, wrong_question: false });
-                if order.work == Work::Hold {
-                    let life = Duration::from_millis(self.rng.random_range(50..2_000));
-                    self.due.push(Reverse((now + life, Due::Kill(call))));
+        let entry = |cast: &Cast| {
+            let (order, to) = (&cast.order, self.targets[cast.target].index);
+            Entry::Cast { call: order.id.call, to, work: order.work, phase }
+        };
+        record(&self.ledger, &casts.iter().map(entry).collect::<Vec<_>>());
+        for Cast { target, order, reading } in casts {
+            self.counts.casts += 1;
+            let open = Open { order, target, reading, questions: 0, wrong_question: false };
+            match self.mailbox.cast(&self.targets[target].name, Request::new(FUNCTION, order.encode())) {
+                Ok(call) => {
+                    self.open.insert(call, open);
+                    if order.work == Work::Hold {
+                        let life = Duration::from_millis(self.rng.random_range(50..2_000));
+                        self.due.push(Reverse((now + life, Due::Kill(call))));
+                    }
+                }
+                // The bound on open calls; the cast was refused with a typed error, so its caller knows.
+                Err(_) => {
+                    self.make_room(&open);
+                    self.ends.push(Entry::Answered { call: order.id.call, outcome: Outcome::Dropped });
                 }
             }
-            // The bound on open calls; the cast was refused with a typed error, so its caller knows.
-            Err(_) => record(&self.ledger, Entry::Answered { call: order.id.call, outcome: Outcome::Dropped }),
         }
+        self.write_ends();
+    }
+
+    /// Takes a call out of those that are open.
+    fn forget(&mut self, call: CallRef) -> Option<Open> {
+        let open = self.open.remove(&call)?;
+        self.make_room(&open);
+        Some(open)
+    }
+
+    fn make_room(&mut self, open: &Open) {
+        self.targets[open.target].open -= usize::from(!open.order.work.ends_by_kill());
     }
 
     fn next_id(&mut self) -> CallId {
@@ -316,8 +421,8 @@ impl Load {
         let phase = self.node.rollout().phase();
         let mut open = Vec::new();
         for &call in calls {
-            if let Some(Open { order, .. }) = self.open.remove(&call) {
-                record(&self.ledger, Entry::Killed { call: order.id.call, phase });
+            if let Some(Open { order, .. }) = self.forget(call) {
+                record(&self.ledger, &[Entry::Killed { call: order.id.call, phase }]);
                 self.counts.killed += 1;
                 open.push(call);
             }
@@ -328,11 +433,11 @@ impl Load {
     fn watch(&mut self, now: Instant) {
         let due = self.unwatched.extract_if(.., |(at, _)| *at <= now).map(|(_, on)| on).collect::<Vec<_>>();
         for on in due {
-            let Some((_, target)) = self.targets.iter().find(|(index, _)| *index == on) else { continue };
+            let Some(Target { name, .. }) = self.targets.iter().find(|target| target.index == on) else { continue };
             let number = MonitorNumber(self.next_monitor);
             self.next_monitor += 1;
-            record(&self.ledger, Entry::Monitored { monitor: number, on });
-            if let Ok(monitor) = self.mailbox.monitor(target) {
+            record(&self.ledger, &[Entry::Monitored { monitor: number, on }]);
+            if let Ok(monitor) = self.mailbox.monitor(name) {
                 self.monitors.insert(monitor, (number, on));
             }
         }
@@ -359,6 +464,18 @@ fn down_code(reason: DownReason) -> u8 {
 
 /// Longer than the stability period of 15 s, after which a peer that is away is down.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(25);
+
+/// What part of a second's casts may be in flight to a node: one that takes a quarter of a second for each is slow.
+const IN_FLIGHT_SHARE: usize = 4;
+
+/// How many may be in flight to a node at any rate.
+const IN_FLIGHT_MIN: usize = 16;
+
+/// How many may be at most: half of what a peer's buffer holds while it is away.
+const IN_FLIGHT_MAX: usize = 1_000;
+
+/// How many casts or ends are recorded in one write, at most.
+const BATCH_MAX: usize = 64;
 
 /// How long after a down all nodes are asked once more.
 const GATHER_AGAIN: Duration = Duration::from_millis(4);

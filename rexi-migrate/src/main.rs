@@ -17,7 +17,9 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use rexi_migrate::judge::judge;
 use rexi_migrate::node::{self, NodeArgs};
 use rexi_migrate::progress::Progress;
-use rexi_migrate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_MAX, RehearsalError, Workload, rehearse};
+use rexi_migrate::rehearse::{
+    NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse,
+};
 use rexi_migrate::report::Conclusion;
 use rexi_migrate::train::{DEFAULT, Release, Train};
 use tempfile::TempDir;
@@ -55,9 +57,10 @@ struct RehearseArgs {
     /// How many nodes, 2 to 32.
     #[arg(long, default_value_t = 5, value_parser = parse_nodes)]
     nodes: usize,
-    /// Casts a second, of all nodes together, 1 to 200000.
-    #[arg(long, default_value_t = 6000, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
-    rate: u32,
+    /// Casts a second, of all nodes together, 1 to 200000; a machine that does not reach them proves nothing. [default:
+    /// as many as the machine gives, up to 6000]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
+    rate: Option<u32>,
     /// Seed of the order of the nodes, the kills and the load. [default: a random one]
     #[arg(long)]
     seed: Option<u64>,
@@ -199,7 +202,8 @@ impl RehearseArgs {
         let (command, node_args) = (self.command(seed), self.node_args());
         Options {
             nodes: self.nodes,
-            rate: self.rate,
+            rate: self.rate.unwrap_or(RATE_DEFAULT),
+            rate_is_due: self.rate.is_some(),
             seed,
             train: self.train,
             kill_share: self.kill_share,
@@ -231,14 +235,16 @@ impl RehearseArgs {
     fn command(&self, seed: u64) -> String {
         let own = std::env::args().next().unwrap_or_else(|| "rexi-migrate".to_owned());
         let mut command = format!(
-            "{} rehearse --nodes {} --rate {} --seed {seed} --train {} --kill-share {} --dwell-ms {}",
+            "{} rehearse --nodes {} --seed {seed} --train {} --kill-share {} --dwell-ms {}",
             quoted(&own),
             self.nodes,
-            self.rate,
             self.train,
             self.kill_share,
             self.dwell_ms
         );
+        if let Some(rate) = self.rate {
+            command += &format!(" --rate {rate}");
+        }
         if self.workload == Workload::Kv {
             command += " --workload kv";
         }

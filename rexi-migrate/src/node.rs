@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use rexi_kv::{Kv, Store};
 use rexi_proto::NodeName;
-use rexi_server::{CancellationToken, Identity, Node, NodeBuilder, PeerPresence, PeerStatus, Phase, Rollout};
+use rexi_server::{
+    CancellationToken, EventsMissed, Identity, MemberEvent, MemberEvents, Node, NodeBuilder, PeerPresence, PeerStatus,
+    Phase, Rollout,
+};
 use tokio::io::{BufReader, Stdin};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,8 +23,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::control::{Command, Event, LineReader, Stats, encode};
-use crate::ledger::{Entry, LedgerHeader, LedgerWriter};
-use crate::load::{ANSWER_LIMIT, Load, index_of};
+use crate::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
+use crate::load::{Load, LoadThread, index_of};
+use crate::pace::{Beats, Pace};
 use crate::train::Release;
 use crate::work::{FUNCTION, carry_out, record};
 
@@ -49,6 +53,9 @@ pub struct NodeArgs {
     /// Seed of the load of this process.
     #[arg(long)]
     pub seed: u64,
+    /// What to add to the machine's monotonic clock, in microseconds, so that this ledger's times are the run's.
+    #[arg(long)]
+    pub clock_us: Option<u64>,
     /// The ledger to write.
     #[arg(long)]
     pub ledger: PathBuf,
@@ -68,6 +75,9 @@ pub struct NodeArgs {
 /// Runs a node until it is drained or its standard input ends.
 pub fn run(args: NodeArgs) -> ExitCode {
     log_to_stderr();
+    if let Some(offset_us) = args.clock_us {
+        take_offset(offset_us);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args)));
     match served {
@@ -90,14 +100,20 @@ async fn serve(args: NodeArgs) -> Result<(), String> {
     let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
     let writer = Arc::clone(ledger.get_or_init(|| writer));
     let http = if args.kv { Some(Http::open(&node, args.listen).await?) } else { None };
-    let load = Load::new(node.clone(), Arc::clone(&writer), own, args.rate, args.seed);
+    let pace = Pace::default();
+    let beats = Beats::start(Arc::clone(&writer), pace.clone()).map_err(|e| e.to_string())?;
+    let NodeArgs { rate, seed, release, .. } = args;
+    let (caller, records) = (node.clone(), Arc::clone(&writer));
+    let load = move || Load::new(caller, records, own, rate, seed, Box::new(move || pace.awake()));
     Child {
         phase: node.rollout().watch(),
+        members: node.watch_members(),
         node,
-        load,
+        load: LoadThread::start(load).map_err(|e| e.to_string())?,
         http,
         ledger: writer,
-        release: args.release,
+        beats,
+        release,
         said: BTreeMap::new(),
     }
     .run()
@@ -191,13 +207,24 @@ impl Http {
 /// A running node and what the rehearsal wants of it.
 struct Child {
     node: Node,
-    load: Load,
+    load: LoadThread,
     http: Option<Http>,
     ledger: Arc<LedgerWriter>,
+    beats: Beats,
     release: Release,
+    members: MemberEvents,
     phase: watch::Receiver<Phase>,
     /// The refusal last said of each peer.
     said: BTreeMap<NodeName, String>,
+}
+
+/// What is waited for before a command is heard again.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// Own calls have ended.
+    OwnCallsEnded,
+    /// Own calls and others' jobs have ended.
+    Quiet,
 }
 
 /// How serving went on.
@@ -210,13 +237,13 @@ enum Next {
 impl Child {
     async fn run(mut self) -> Result<(), String> {
         let phase = *self.phase.borrow_and_update();
-        record(&self.ledger, Entry::PhaseChanged { phase });
+        record(&self.ledger, &[Entry::PhaseChanged { phase }]);
         let mut commands = LineReader::new(BufReader::new(tokio::io::stdin()));
         let mut ready = false;
         loop {
             match self.serve_until_command(&mut commands, &mut ready, None).await? {
                 Next::Gone => std::process::exit(1),
-                Next::Command(Command::Load { on }) => self.load.set_on(on),
+                Next::Command(Command::Load { on }) => self.load.set_on(on).await.map_err(|e| e.to_string())?,
                 Next::Command(Command::Ceiling { phase }) => {
                     let set = self.node.rollout().set_ceiling(phase);
                     say(&Event::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
@@ -229,12 +256,12 @@ impl Child {
         }
     }
 
-    /// Serves until a command comes. With a limit: until the load is quiet or the limit has passed, and commands wait.
+    /// Serves until a command comes. With `goal`: until that is reached or its limit has passed, and commands wait.
     async fn serve_until_command(
         &mut self,
         commands: &mut LineReader<BufReader<Stdin>>,
         ready: &mut bool,
-        quiet_within: Option<Duration>,
+        goal: Option<Goal>,
     ) -> Result<Next, String> {
         let started = Instant::now();
         let mut ticks = tokio::time::interval(TICK);
@@ -244,26 +271,24 @@ impl Child {
             let node = self.node.clone();
             tokio::select! {
                 biased;
-                command = commands.next::<Command>(), if quiet_within.is_none() => {
+                command = commands.next::<Command>(), if goal.is_none() => {
                     return Ok(command.map_err(|e| e.to_string())?.map_or(Next::Gone, Next::Command));
                 }
+                event = self.members.next() => self.hear(event),
                 _ = self.phase.changed() => {
                     let phase = *self.phase.borrow_and_update();
-                    record(&self.ledger, Entry::PhaseChanged { phase });
+                    record(&self.ledger, &[Entry::PhaseChanged { phase }]);
                     say(&Event::PhaseChanged { phase });
                 }
-                _ = ticks.tick() => {
-                    self.load.tick();
-                    if quiet_within.is_some_and(|limit| self.is_quiet() || started.elapsed() > limit) {
+                _ = ticks.tick(), if goal.is_some() => {
+                    if goal.is_some_and(|goal| self.is_reached(goal)) || started.elapsed() > REST_LIMIT {
                         return Ok(Next::Gone);
                     }
                 }
                 _ = stats.tick() => {
-                    self.load.time_out();
                     self.say_stats();
                     self.say_refusals();
                 }
-                event = self.load.recv() => self.load.handle(event),
                 () = node.ready(), if !*ready => {
                     *ready = true;
                     let (incarnation, phase) = (self.node.incarnation().0, *self.phase.borrow());
@@ -273,18 +298,37 @@ impl Child {
         }
     }
 
-    fn is_quiet(&self) -> bool {
-        self.load.in_flight() == 0 && self.node.status().jobs == 0
+    fn is_reached(&self, goal: Goal) -> bool {
+        let own = self.load.in_flight() == 0;
+        match goal {
+            Goal::OwnCallsEnded => own,
+            Goal::Quiet => own && self.node.status().jobs == 0,
+        }
+    }
+
+    /// Records that a member's connection is gone: what ends of that has no other cause in any ledger.
+    fn hear(&self, event: Result<MemberEvent, EventsMissed>) {
+        match event {
+            Ok(MemberEvent::Down(name, _)) => {
+                let away = index_of(&name).map(|node| Entry::Away { node });
+                record(&self.ledger, &Vec::from_iter(away));
+            }
+            Ok(_) => {}
+            // Some connection may be gone; of which member is not known, and every end of all of them is in doubt.
+            Err(EventsMissed(_)) => {
+                let members = self.node.members();
+                let away = members.iter().filter_map(index_of).map(|node| Entry::Away { node });
+                record(&self.ledger, &Vec::from_iter(away));
+            }
+        }
     }
 
     async fn quiesce(&mut self, commands: &mut LineReader<BufReader<Stdin>>, ready: &mut bool) -> Result<(), String> {
-        self.load.set_on(false);
-        self.load.stop_watching();
-        self.load.wind_up();
-        self.serve_until_command(commands, ready, Some(QUIET_LIMIT)).await?;
+        self.load.rest().await.map_err(|e| e.to_string())?;
+        self.serve_until_command(commands, ready, Some(Goal::Quiet)).await?;
         let (in_flight, jobs) = (self.load.in_flight() as u64, self.node.status().jobs as u64);
         if in_flight == 0 {
-            record(&self.ledger, Entry::Quiet);
+            record(&self.ledger, &[Entry::Quiet]);
         }
         // So that the figures of a cluster at rest are those of its rest.
         self.say_stats();
@@ -302,29 +346,28 @@ impl Child {
         if let Some(http) = self.http.take() {
             http.close().await;
         }
-        self.load.set_on(false);
-        self.load.stop_watching();
-        self.load.wind_up();
-        // Own calls first, while others still serve; others' jobs are shutdown's to wait for.
-        while self.load.in_flight() > 0 && Instant::now() < deadline {
-            self.serve_until_command(commands, ready, Some(TICK)).await?;
-        }
+        self.load.rest().await.map_err(|e| e.to_string())?;
+        // Own calls first, while others still serve, however slow the machine is; others' jobs are shutdown's to wait
+        // for.
+        self.serve_until_command(commands, ready, Some(Goal::OwnCallsEnded)).await?;
         if self.load.in_flight() == 0 {
-            record(&self.ledger, Entry::Quiet);
+            record(&self.ledger, &[Entry::Quiet]);
         }
-        self.load.give_up();
-        let Self { node, load, ledger, phase, .. } = self;
-        drop((load, phase));
+        self.load.give_up().await.map_err(|e| e.to_string())?;
+        let Self { node, load, ledger, phase, beats, members, .. } = self;
+        drop((load, phase, members));
         node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
-        record(&ledger, Entry::Drained);
+        drop(beats);
+        record(&ledger, &[Entry::Drained]);
         say(&Event::Drained);
         Ok(())
     }
 
     fn say_stats(&self) {
         let status = self.node.status();
-        let counts = self.load.counts;
+        let counts = self.load.counts();
         say(&Event::Stats(Stats {
+            asked: counts.asked,
             casts: counts.casts,
             answered: counts.answered,
             killed: counts.killed,
@@ -373,10 +416,11 @@ fn log_to_stderr() {
     let _ = log.try_init();
 }
 
-/// How often the load looks at what is due.
+/// How often a goal that is waited for is looked at.
 const TICK: Duration = Duration::from_millis(2);
 
 const STATS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a node waits for its own calls and jobs to end: a little longer than a call may take to be told.
-const QUIET_LIMIT: Duration = ANSWER_LIMIT.saturating_add(Duration::from_secs(3));
+/// How long a node waits for its own calls and jobs to end. Its load gives up what is silent long before, by the time
+/// that the process has had; this is for a machine that gives it hardly any.
+const REST_LIMIT: Duration = Duration::from_secs(600);

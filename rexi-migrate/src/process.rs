@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 
 use crate::control::{ControlError, Event, LineReader};
+use crate::ledger::offset_us;
 use crate::train::Release;
 
 /// How the node processes are started.
@@ -107,6 +108,7 @@ impl Setup {
             .arg(&self.dir)
             .args(["--rate", &self.rate_of(node).to_string()])
             .args(["--seed", &self.seed.wrapping_add((life as u64).wrapping_mul(SEED_STRIDE)).to_string()])
+            .args(["--clock-us", &offset_us().to_string()])
             .arg("--ledger")
             .arg(self.ledger(node, life))
             .args(&self.node_args)

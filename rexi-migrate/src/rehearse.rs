@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rexi_proto::NodeName;
@@ -16,13 +17,14 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Cluster, ClusterError};
+use crate::control::Stats;
 use crate::evidence::gather;
 use crate::host::{Directory, Signals};
 use crate::judge::{Evidence, Judgement};
 use crate::kv::{Clients, KvCounts};
 use crate::process::Setup;
 use crate::progress::Progress;
-use crate::report::{Conclusion, FORMAT_VERSION, Report};
+use crate::report::{Conclusion, FORMAT_VERSION, Load, Report};
 use crate::run::{Halt, Run, text_of};
 use crate::train::{Release, Step, Stop, Train, plan};
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub nodes: usize,
     /// Casts a second, of all nodes together: 1 to [`RATE_MAX`].
     pub rate: u32,
+    /// Whether a run that does not reach that rate proves nothing. Otherwise it is as much as the machine gives.
+    pub rate_is_due: bool,
     /// Seed of plan and load.
     pub seed: u64,
     /// The releases to go through.
@@ -142,9 +146,10 @@ pub async fn rehearse(
         Workload::Kv => Some(Clients::new(cluster.addresses(), options.seed).await),
     };
     let mut run = Run::new(cluster, clients, progress, options.dwell);
+    let stretched_us = run.cluster.stretched_us();
     let mut halt = tokio::select! {
         biased;
-        halt = cut_short(&mut signals, begun, limit) => Some(halt),
+        halt = cut_short(&mut signals, begun, limit, &stretched_us) => Some(halt),
         ended = run.steps(&plan) => ended.err(),
     };
     if let Some(halt) = &halt {
@@ -156,7 +161,7 @@ pub async fn rehearse(
     if halt.as_ref().is_none_or(|halt| run.upgrading && halt.leaves_evidence()) {
         let judged = tokio::select! {
             biased;
-            halt = cut_short(&mut signals, begun, limit) => Err(halt),
+            halt = cut_short(&mut signals, begun, limit, &stretched_us) => Err(halt),
             judged = run.judged(&plan, judge) => judged,
         };
         match judged {
@@ -177,12 +182,19 @@ fn environment(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
     move |source| RehearsalError::Environment { what, source }
 }
 
-/// Waits for what ends a run from outside: a signal, or its time limit.
-async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration) -> Halt {
-    tokio::select! {
-        biased;
-        signal = signals.next() => Halt::Interrupted { signal },
-        () = sleep_until(begun + limit) => Halt::TooLong { limit },
+/// Waits for what ends a run from outside: a signal, or its time limit, which is stretched as its waits are.
+async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration, stretched_us: &AtomicU64) -> Halt {
+    let stretched = || limit + Duration::from_micros(stretched_us.load(Ordering::Relaxed));
+    loop {
+        let until = stretched();
+        tokio::select! {
+            biased;
+            signal = signals.next() => return Halt::Interrupted { signal },
+            () = sleep_until(begun + until) => {}
+        }
+        if stretched() == until {
+            return Halt::TooLong { limit: until };
+        }
     }
 }
 
@@ -244,13 +256,15 @@ impl Run {
         let kills = steps.iter().filter(|row| row.how == Stop::Kill.to_string()).count();
         let kv = self.clients.as_ref().map(Clients::counts);
         let clients_say = kv.as_ref().map_or(Conclusion::Safe, |counts| conclusion_of(counts, kills));
-        let verdict = steps_say.max(ledgers_say).max(clients_say);
+        let load = Load::new(options, &self.cluster.totals());
+        let load_says = load.doubt().map_or(Conclusion::Safe, |_| Conclusion::CouldNotTell);
+        let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says);
         Report {
             format_version: FORMAT_VERSION,
             command: options.command.clone(),
             seed: options.seed,
             nodes: options.nodes,
-            rate: options.rate,
+            load,
             train: options.train.clone(),
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
             kills,
@@ -262,6 +276,12 @@ impl Run {
             verdict,
             exit_code: verdict.code(),
         }
+    }
+}
+
+impl Load {
+    fn new(options: &Options, totals: &Stats) -> Self {
+        Self { rate: options.rate, due: options.rate_is_due, asked: totals.asked, casts: totals.casts }
     }
 }
 
@@ -303,6 +323,9 @@ pub const NODES_MIN: usize = 2;
 /// The most nodes of a rehearsal.
 pub const NODES_MAX: usize = 32;
 
+/// How many casts a second a run aims at that is not told how many, of all nodes together.
+pub const RATE_DEFAULT: u32 = 6_000;
+
 /// The most casts a second, of all nodes together.
 pub const RATE_MAX: u32 = 200_000;
 
@@ -330,7 +353,7 @@ mod tests {
     async fn a_run_beyond_its_time_limit_could_not_tell() {
         let mut signals = Signals::new().expect("signals");
         let limit = Duration::from_millis(1);
-        let halt = cut_short(&mut signals, Instant::now(), limit).await;
+        let halt = cut_short(&mut signals, Instant::now(), limit, &AtomicU64::new(0)).await;
         assert!(matches!(halt, Halt::TooLong { .. }) && !halt.leaves_evidence(), "{halt}");
         assert_eq!(halt.conclusion(true), Conclusion::CouldNotTell);
     }

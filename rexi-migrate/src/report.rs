@@ -81,6 +81,37 @@ pub struct StepRow {
     pub error: Option<String>,
 }
 
+/// The load, of all nodes together. Between them the counters of a process that was killed lack a fifth of a second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Load {
+    /// Casts a second that it aimed at.
+    pub rate: u32,
+    /// Whether a run that does not reach the rate proves nothing.
+    pub due: bool,
+    /// Casts that the rate asked for while the load was on.
+    pub asked: u64,
+    /// Casts that were made.
+    pub casts: u64,
+}
+
+impl Load {
+    /// Casts a second that it reached while it was on.
+    pub fn reached(&self) -> u64 {
+        let reached = u128::from(self.rate) * u128::from(self.casts) / u128::from(self.asked.max(1));
+        u64::try_from(reached).unwrap_or(u64::MAX)
+    }
+
+    /// Why the run proves nothing, where it is due to reach its rate and did not.
+    pub fn doubt(&self) -> Option<String> {
+        let short = self.due && self.asked > 0 && self.reached() * 100 < u64::from(self.rate) * REACHED_PERCENT_MIN;
+        let (rate, reached) = (grouped(self.rate.into()), grouped(self.reached()));
+        short.then(|| format!("asked for {rate} casts/s, reached {reached}: the machine is too slow for this rate"))
+    }
+}
+
+/// How much of the rate that was asked for a run has to reach, in percent.
+const REACHED_PERCENT_MIN: u64 = 90;
+
 /// All that a rehearsal leaves behind.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -92,8 +123,8 @@ pub struct Report {
     pub seed: u64,
     /// How many nodes.
     pub nodes: usize,
-    /// Casts a second that were asked for, of all nodes together.
-    pub rate: u32,
+    /// What was asked of the load, and what it came to.
+    pub load: Load,
     /// The releases.
     pub train: Train,
     /// How long the run took, in milliseconds.
@@ -125,16 +156,6 @@ impl Report {
         let mut text = serde_json::to_string_pretty(self).expect("a report is plain data");
         text.push('\n');
         text
-    }
-
-    /// Casts a second, of all nodes, while the load ran: from the first readiness to the last step. `None` where the
-    /// ledgers or the end of the run are missing.
-    pub fn casts_per_s(&self) -> Option<u64> {
-        let (first, last) = (self.steps.first()?, self.steps.last()?);
-        let judged = self.judgement.as_ref().filter(|judged| judged.counts.casts > 0 && self.stopped.is_none())?;
-        let loaded_us = first.started_us + first.ready_ms? * 1000;
-        let micros = last.started_us.checked_sub(loaded_us).filter(|micros| *micros > 0)?;
-        u64::try_from(u128::from(judged.counts.casts) * 1_000_000 / u128::from(micros)).ok()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cluster::{Cluster, ClusterError, NodeState};
 use crate::control::Command;
 use crate::kv::Clients;
 use crate::ledger::now_us;
+use crate::pace::Allowance;
 use crate::progress::{Progress, per_second};
 use crate::report::StepRow;
 use crate::train::{Release, Step, Stop};
@@ -209,14 +210,15 @@ impl Run {
         Ok(self.cluster.states().enumerate().filter_map(restless).collect())
     }
 
-    /// Lets the load run on; what happens to a node meanwhile ends it.
+    /// Lets the load run on, for longer where the machine gives it little; what happens to a node meanwhile ends it.
     async fn dwell(&mut self) -> Result<(), Halt> {
         let progress = &mut self.progress;
         let shown = |cluster: &Cluster| {
             progress.show(cluster);
             false
         };
-        self.cluster.wait_until(self.dwell, shown).await?;
+        let mut allowance = Allowance::new(self.dwell).stretched_at_most(DWELL_STRETCH_MAX);
+        self.cluster.wait_within(&mut allowance, shown).await?;
         Ok(())
     }
 
@@ -226,10 +228,11 @@ impl Run {
             progress.show(cluster);
             cluster.states().all(&there)
         };
+        let begun = Instant::now();
         if self.cluster.wait_until(limit, done).await? {
             return Ok(());
         }
-        Err(self.cluster.timed_out(goal, limit, |_, state| !there(state)).into())
+        Err(self.cluster.timed_out(goal, limit, begun.elapsed(), |_, state| !there(state)).into())
     }
 
     async fn one(
@@ -244,10 +247,11 @@ impl Run {
             progress.show(cluster);
             there(cluster.state(node))
         };
+        let begun = Instant::now();
         if self.cluster.wait_until(limit, done).await? {
             return Ok(());
         }
-        Err(self.cluster.timed_out(goal, limit, |who, _| who == node).into())
+        Err(self.cluster.timed_out(goal, limit, begun.elapsed(), |who, _| who == node).into())
     }
 
     fn row(&self, step: &Step, in_flight: u64) -> StepRow {
@@ -301,13 +305,16 @@ pub const READY_LIMIT: Duration = Duration::from_secs(20);
 pub const PHASE_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the calls and jobs under way may take to end once the load is off.
-pub const QUIET_LIMIT: Duration = Duration::from_secs(30);
+pub const QUIET_LIMIT: Duration = Duration::from_secs(35);
 
 /// How long a node that leaves may take to end its jobs, in milliseconds.
 pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 
-/// How long it may take to be gone: the deadline, and as long again.
-pub const DRAIN_LIMIT: Duration = Duration::from_millis(2 * DRAIN_DEADLINE_MS);
+/// How long it may take to be gone: its own calls are told of their ends, then the deadline, and half as long again.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(40);
+
+/// By how many times the dwell is stretched at most.
+const DWELL_STRETCH_MAX: u32 = 3;
 
 /// The shortest step whose casts a second are told: the counters come every 200 ms.
 const RATE_WINDOW_MIN: Duration = Duration::from_millis(500);

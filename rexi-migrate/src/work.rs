@@ -13,12 +13,16 @@ use rexi_server::{Bytes, Context, IntoEnding};
 
 use crate::ledger::{CallId, Ending, Entry, LedgerWriter, Work};
 
-pub(crate) use order::{Order, Part, index_in};
+pub(crate) use order::{Order, Part, index_in, outcome_of};
 
 /// The function that a node registers: carries out an order, and records both of its ends.
 pub(crate) async fn carry_out(ledger: Arc<LedgerWriter>, job: Context, argument: Bytes) -> Result<Value, String> {
     let order = Order::decode(&argument).ok_or("this is no order")?;
-    record(&ledger, Entry::Started { id: order.id, server: job.server(), work: order.work });
+    let started = Entry::Started { id: order.id, server: job.server(), work: order.work };
+    if order.pause.is_zero() && matches!(order.work, Work::Reply | Work::Bulk | Work::Fail) {
+        return at_once(&ledger, started, &order, &argument);
+    }
+    record(&ledger, &[started]);
     let mut end = EndRecord { ledger: Arc::clone(&ledger), id: order.id, how: Ending::Dropped };
     match order.work {
         Work::Stream => {
@@ -41,14 +45,29 @@ pub(crate) async fn carry_out(ledger: Arc<LedgerWriter>, job: Context, argument:
         Work::Reply | Work::Bulk => {
             pause(order.pause).await;
             end.how = Ending::Done;
-            Ok(Value::Reply(argument.iter().rev().copied().collect()))
+            Ok(Value::Reply(backwards(&argument)))
         }
         Work::Fail => {
+            pause(order.pause).await;
             end.how = Ending::Failed;
             Err(order.expected_failure())
         }
         Work::Hold => std::future::pending().await,
     }
+}
+
+/// What ends where it begins is written down in one go: nothing can come between.
+fn at_once(ledger: &LedgerWriter, started: Entry, order: &Order, argument: &Bytes) -> Result<Value, String> {
+    let how = if order.work == Work::Fail { Ending::Failed } else { Ending::Done };
+    record(ledger, &[started, Entry::Ended { id: order.id, how }]);
+    match how {
+        Ending::Failed => Err(order.expected_failure()),
+        Ending::Done | Ending::Dropped => Ok(Value::Reply(backwards(argument))),
+    }
+}
+
+fn backwards(argument: &Bytes) -> Bytes {
+    argument.iter().rev().copied().collect()
 }
 
 /// What a job ends with.
@@ -74,13 +93,17 @@ async fn pause(time: std::time::Duration) {
     }
 }
 
-/// Appends a record. A ledger that cannot be written is no evidence, so the process ends.
-pub(crate) fn record(ledger: &LedgerWriter, entry: Entry) {
-    if let Err(error) = ledger.append(entry) {
+/// Appends records, in one write. A ledger that cannot be written is no evidence, so the process ends; the status says
+/// that its surroundings were at fault.
+pub(crate) fn record(ledger: &LedgerWriter, entries: &[Entry]) {
+    if let Err(error) = ledger.append_all(entries) {
         eprintln!("{error}");
-        std::process::exit(1);
+        std::process::exit(LEDGER_FAILED);
     }
 }
+
+/// The exit status of a process that cannot write its ledger: an error of input or output, as sysexits has it.
+pub(crate) const LEDGER_FAILED: i32 = 74;
 
 /// Records a job's end when it is dropped, however that comes about.
 struct EndRecord {
@@ -91,7 +114,7 @@ struct EndRecord {
 
 impl Drop for EndRecord {
     fn drop(&mut self) {
-        record(&self.ledger, Entry::Ended { id: self.id, how: self.how });
+        record(&self.ledger, &[Entry::Ended { id: self.id, how: self.how }]);
     }
 }
 

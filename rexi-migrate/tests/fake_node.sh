@@ -30,6 +30,15 @@ case $behaviour in
     crashing)
         echo "out of luck" >&2
         exit 7 ;;
+    killed-by-others)
+        kill -9 $$ ;;
+    without-disk)
+        echo "cannot append to the ledger" >&2
+        exit 74 ;;
+    refused-before)
+        say '{"event":"refused","peer":"n2","error":"n2 is not at switch yet","permanent":false}'
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
+'"limiting":"n3 is away","waiting_for":["n3"]}' ;;
     babbling)
         say 'hello' ;;
     held)

@@ -47,6 +47,7 @@ impl Fakes {
         Options {
             nodes,
             rate: 100,
+            rate_is_due: false,
             seed: 42,
             train: train.parse().expect("a train"),
             kill_share: 0.4,
@@ -278,13 +279,37 @@ async fn a_node_that_does_not_get_ready_is_named_with_what_holds_it() {
     assert!(cluster.wait_until(LIMIT, heard).await.expect("undisturbed"));
     let ready = cluster.wait_until(Duration::from_millis(1), |cluster| cluster.state(0).ready).await;
     assert!(!ready.expect("undisturbed"));
-    let error = cluster.timed_out("ready", Duration::from_secs(20), |node, _| node == 0);
+    let (limit, took) = (Duration::from_secs(20), Duration::from_secs(70));
+    let error = cluster.timed_out("ready", limit, took, |node, _| node == 0);
     assert!(matches!(error, ClusterError::TimedOut { refused: true, .. }));
     assert_eq!(
         error.to_string(),
-        "not ready within 20 s: n1 of release 1.2 is at introduce, held by: n2 is away, last refusal with n2: n2 is \
-         not at switch yet"
+        "not ready within 20 s of the time that the machine gave them, 70 s by the clock: n1 of release 1.2 is at \
+         introduce, held by: n2 is away, last refusal with n2: n2 is not at switch yet"
     );
+}
+
+#[tokio::test]
+async fn a_refusal_that_a_node_has_got_past_is_not_what_it_is_late_for() {
+    let fakes = Fakes::new();
+    let mut cluster = fakes.cluster(3, &[("1.2", "refused-before")]);
+    cluster.start(0, &release("1.2")).expect("started");
+    let heard = |cluster: &Cluster| cluster.state(0).stats.limiting.is_some();
+    assert!(cluster.wait_until(LIMIT, heard).await.expect("undisturbed"));
+    let error = cluster.timed_out("ready", LIMIT, LIMIT, |node, _| node == 0);
+    assert!(matches!(error, ClusterError::TimedOut { refused: false, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_ended_by_its_surroundings_is_no_breach() {
+    for (behaviour, why) in [("killed-by-others", "killed by SIGKILL"), ("without-disk", "could not write its ledger")]
+    {
+        let fakes = Fakes::new();
+        let report = run(&fakes.options(2, "1.0,1.1", &[("1.1", behaviour)])).await;
+        assert_eq!(report.verdict, Conclusion::CouldNotTell, "{behaviour}: {:?}", report.stopped);
+        let stopped = report.stopped.expect("it was stopped");
+        assert!(stopped.contains("of release 1.1 was ended from outside") && stopped.contains(why), "{stopped}");
+    }
 }
 
 #[tokio::test]

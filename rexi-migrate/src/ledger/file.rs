@@ -1,27 +1,20 @@
-//! Ledger files: a header that says whose they are, then records of one size, appended one write each.
+//! Ledger files: a header that says whose they are, then records of one size, appended as they are made.
 //!
 //! A write goes straight to the kernel, whose page cache outlives the process, so `kill -9` loses no record that was
-//! appended; only a record that was being written can be torn, and only at the end. (A crash of the machine is another
+//! appended; only a record that was being written can be torn, and only at the end: what was to be written behind it is not there. (A crash of the machine is another
 //! matter: nothing is synced to disk.) Header: magic · format u16 · body length u16 · body · check u16.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rexi_proto::{Incarnation, NodeName};
 use semver::Version;
 use thiserror::Error;
 
 use super::record::{Damage, RECORD_BYTES, check};
-use super::{Entry, NodeIndex, Record};
-
-/// Microseconds since 1970 by the system's clock: the time of every record, for all processes of one machine.
-pub fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
+use super::{Entry, NodeIndex, Record, now_us};
 
 /// Whose ledger a file is: one life of one node, as one process of one release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +51,8 @@ pub struct LedgerWriter {
 struct Tail {
     file: File,
     last_us: u64,
+    /// What is written at once; kept for the next time.
+    bytes: Vec<u8>,
     /// A write failed in the middle: what would follow it could not be read.
     broken: bool,
 }
@@ -77,7 +72,10 @@ impl LedgerWriter {
             Ok(file)
         };
         match create() {
-            Ok(file) => Ok(Self { path, tail: Mutex::new(Tail { file, last_us: header.began_us, broken: false }) }),
+            Ok(file) => {
+                let tail = Tail { file, last_us: header.began_us, bytes: Vec::new(), broken: false };
+                Ok(Self { path, tail: Mutex::new(tail) })
+            }
             Err(source) => Err(LedgerError::Create { path, source }),
         }
     }
@@ -91,14 +89,30 @@ impl LedgerWriter {
     /// [`LedgerError::Write`] where the file does not take the record, and from then on [`LedgerError::Broken`]: end
     /// the process, since from here on its ledger is no evidence.
     pub fn append(&self, entry: Entry) -> Result<(), LedgerError> {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        self.append_all(&[entry])
+    }
+
+    /// Appends records, all with the time of now, in one write. On return all of them survive `kill -9`; one that falls
+    /// into the write leaves the first of them and tears one.
+    ///
+    /// # Errors
+    /// As [`LedgerWriter::append`].
+    pub fn append_all(&self, entries: &[Entry]) -> Result<(), LedgerError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut guard = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = &mut *guard;
         if tail.broken {
             return Err(LedgerError::Broken { path: self.path.clone() });
         }
         // Read under the lock, so that the order of the file is the order of the times.
         tail.last_us = tail.last_us.max(now_us());
-        let bytes = Record { at_us: tail.last_us, entry }.encode();
-        tail.file.write_all(&bytes).map_err(|source| {
+        tail.bytes.clear();
+        for &entry in entries {
+            tail.bytes.extend_from_slice(&Record { at_us: tail.last_us, entry }.encode());
+        }
+        tail.file.write_all(&tail.bytes).map_err(|source| {
             tail.broken = true;
             LedgerError::Write { path: self.path.clone(), source }
         })

@@ -256,7 +256,7 @@ fn fields_that_make_no_sense_are_damage_though_the_check_fits() {
     };
     assert!(sealed(12, 1).is_ok(), "another node is another record");
     assert_eq!(sealed(8, 0), Err(Damage::Kind(0)));
-    assert_eq!(sealed(8, 21), Err(Damage::Kind(21)));
+    assert_eq!(sealed(8, 23), Err(Damage::Kind(23)));
     assert_eq!(sealed(9, 9), Err(Damage::Code(9)));
     assert_eq!(sealed(10, 5), Err(Damage::Code(5)));
     assert_eq!(sealed(11, 1), Err(Damage::Spare));

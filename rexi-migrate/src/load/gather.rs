@@ -9,13 +9,13 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rexi_proto::{Answer, ExitReason, NodeName};
-use rexi_server::{CallError, Gathered, Heard, Node, QuorumError, Request, Step, VoteError};
+use rexi_server::{CallError, CastError, Gathered, Heard, Node, QuorumError, Request, SendError, Step, VoteError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Load, index_of};
 use crate::ledger::{CallNumber, Entry, GatherEnd, GatherForm, LedgerWriter, NodeSet, Outcome, Work};
-use crate::work::{FUNCTION, Order, record};
+use crate::work::{FUNCTION, Order, outcome_of, record};
 
 /// The gathers of one node that are under way.
 pub(super) struct Gathers {
@@ -61,7 +61,7 @@ impl Load {
             return;
         }
         let id = self.next_id();
-        let mut peers: Vec<NodeName> = self.targets.iter().map(|(_, name)| name.clone()).collect();
+        let mut peers: Vec<NodeName> = self.targets.iter().map(|target| target.name.clone()).collect();
         peers.shuffle(&mut self.rng);
         let form = GatherForm::ALL[usize::try_from(id.call.0 % 3).unwrap_or_default()];
         let need = match form {
@@ -77,7 +77,7 @@ impl Load {
         let hedge_after = Duration::from_millis(self.rng.random_range(3..30));
         let (gather, limit_ms) = (id.call, u32::try_from(LIMIT.as_millis()).unwrap_or(u32::MAX));
         let begun = Entry::GatherBegun { gather, form, need: u8::try_from(need).unwrap_or(u8::MAX), members, limit_ms };
-        record(&self.ledger, begun);
+        record(&self.ledger, &[begun]);
         let ledger = Arc::clone(&self.ledger);
         let end = End { ledger, gather, how: GatherEnd::GivenUp, tally: Tally::default() };
         let plan = Gathering { node: self.node.clone(), order, peers, need };
@@ -195,7 +195,7 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         let Tally { votes, wrong, odd, .. } = self.tally;
-        record(&self.ledger, Entry::GatherEnded { gather: self.gather, how: self.how, votes, wrong, odd });
+        record(&self.ledger, &[Entry::GatherEnded { gather: self.gather, how: self.how, votes, wrong, odd }]);
     }
 }
 
@@ -210,10 +210,11 @@ fn odd(order: &Order, answer: &Answer) -> Option<Outcome> {
 /// As [`odd`], of an answer that a quorum has turned into an error.
 fn odd_error(error: &CallError) -> Option<Outcome> {
     match error {
-        CallError::Dropped | CallError::Down(_) | CallError::Incompatible(_) | CallError::TimePassed => None,
-        CallError::Ended(
-            ExitReason::ConnectionLost | ExitReason::Draining | ExitReason::ReplyDropped | ExitReason::ServerEnded,
-        ) => None,
+        CallError::Dropped | CallError::DroppedInAll | CallError::TimePassed => None,
+        CallError::Down(_) | CallError::Incompatible(_) => None,
+        // A bound on open calls.
+        CallError::Send(SendError::Refused(CastError::TooManyCalls { .. })) => None,
+        CallError::Ended(reason) => Some(outcome_of(reason)).filter(|outcome| !outcome.is_told()),
         CallError::NoSuchServer(_) => Some(Outcome::NoSuchServer),
         CallError::NoSuchFunction => Some(Outcome::NoSuchFunction),
         _ => Some(Outcome::OtherExit),

@@ -42,7 +42,7 @@ impl Load {
         let content = if std::mem::take(&mut open.wrong_question) { Content::Wrong } else { Content::Right };
         let (id, response) = (open.order.id, open.order.part(Part::Response, index));
         let entry = Entry::Responded { call: id.call, index: u8::try_from(index).unwrap_or(u8::MAX), content };
-        record(&self.ledger, entry);
+        record(&self.ledger, &[entry]);
         self.mailbox.respond(call, number, response);
     }
 }

@@ -11,7 +11,7 @@ use rexi_proto::{Answer, CallRef};
 use rexi_server::Bytes;
 use tokio::time::Instant;
 
-use super::{Due, Load};
+use super::{Cast, Due, Load};
 use crate::ledger::{CallId, Content, Entry, Outcome, Work};
 use crate::work::{Order, Part, index_in, record};
 
@@ -98,7 +98,9 @@ impl Load {
             let id = self.next_id();
             let order = self.stream_order(id, parts, Duration::from_millis(pause_ms), window);
             let ack_after = Duration::from_millis(ack_ms);
-            self.cast_order(now, order, Reading { ack_after, stands: Some(stand), ..Reading::default() });
+            let reading = Reading { ack_after, stands: Some(stand), ..Reading::default() };
+            let target = self.rng.random_range(0..self.targets.len());
+            self.cast_all(now, vec![Cast { target, order, reading }]);
         }
     }
 
@@ -123,12 +125,12 @@ impl Load {
         // What would stand is not wanted any more where the load is off.
         if reading.plan == Plan::Cancel || reading.stands.is_some() && !self.on {
             reading.said = Said::Cancel;
-            record(&self.ledger, Entry::StreamCancelled { call: number });
+            record(&self.ledger, &[Entry::StreamCancelled { call: number }]);
             self.mailbox.cancel(call);
         } else {
             reading.said = Said::Start;
             let (items, window) = (order.parts, order.window);
-            record(&self.ledger, Entry::StreamStarted { call: number, items, window });
+            record(&self.ledger, &[Entry::StreamStarted { call: number, items, window }]);
             self.mailbox.start(call);
         }
     }
@@ -140,7 +142,7 @@ impl Load {
         let index = index_in(body).unwrap_or(reading.items);
         let right = *body == order.part(Part::Item, index);
         let content = if right { Content::Right } else { Content::Wrong };
-        record(&self.ledger, Entry::ItemReceived { call: order.id.call, index, content, kib: kib(body) });
+        record(&self.ledger, &[Entry::ItemReceived { call: order.id.call, index, content, kib: kib(body) }]);
         reading.items = reading.items.saturating_add(1);
         let (items, plan, ack_after) = (reading.items, reading.plan, reading.ack_after);
         if wants_ack && matches!(plan, Plan::KillAfter(after) if items >= after) {
@@ -157,7 +159,7 @@ impl Load {
         let (Answer::Item { body } | Answer::Reply { body, .. }) = answer else { return };
         if let Some(&(_, number)) = self.closed.iter().find(|(closed, _)| *closed == call) {
             let (index, content) = (index_in(body).unwrap_or_default(), Content::Right);
-            record(&self.ledger, Entry::ItemReceived { call: number, index, content, kib: kib(body) });
+            record(&self.ledger, &[Entry::ItemReceived { call: number, index, content, kib: kib(body) }]);
         }
     }
 }

@@ -47,15 +47,15 @@ where
         slot.set(Arc::new(writer)).expect("once");
     }
     let writer = |index: usize| Arc::clone(ledgers[index].4.get().expect("made above"));
-    let mut load = Load::new(cluster.node("n1"), writer(0), NodeIndex(0), 500, 3);
-    record(&writer(0), Entry::PhaseChanged { phase: Phase::Remove });
+    let begun = Instant::now();
+    let awake: Awake = Box::new(move || begun.elapsed());
+    let mut load = Load::new(cluster.node("n1"), writer(0), NodeIndex(0), 500, 3, awake);
+    record(&writer(0), &[Entry::PhaseChanged { phase: Phase::Remove }]);
     load.set_on(true);
     run(&mut load, Duration::from_secs(5), false).await;
-    load.set_on(false);
-    load.stop_watching();
-    load.wind_up();
+    load.rest();
     run(&mut load, ANSWER_LIMIT * 2, true).await;
-    (0..3).for_each(|index| record(&writer(index), Entry::Quiet));
+    (0..3).for_each(|index| record(&writer(index), &[Entry::Quiet]));
     let processes = ledgers.iter().map(|(index, _, _, path, _)| ProcessRecord {
         node: NodeIndex(*index),
         ledger: LedgerReader::read(path),
@@ -105,14 +105,14 @@ async fn misordered(ledger: Arc<LedgerWriter>, job: Context, argument: Bytes, it
     }
     let mut job = job;
     job.set_stream_window(order.window.into());
-    record(&ledger, Entry::Started { id: order.id, server: job.server(), work: order.work });
+    record(&ledger, &[Entry::Started { id: order.id, server: job.server(), work: order.work }]);
     for &index in items {
-        record(&ledger, Entry::ItemSent { id: order.id, index });
+        record(&ledger, &[Entry::ItemSent { id: order.id, index }]);
     }
     for &index in items {
         job.stream(order.part(Part::Item, index)).await.map_err(|over| over.to_string())?;
     }
-    record(&ledger, Entry::Ended { id: order.id, how: crate::ledger::Ending::Done });
+    record(&ledger, &[Entry::Ended { id: order.id, how: crate::ledger::Ending::Done }]);
     Ok(Value::Nothing)
 }
 
@@ -151,13 +151,13 @@ async fn confused(ledger: Arc<LedgerWriter>, job: Context, argument: Bytes) -> R
         return carry_out(ledger, job, argument).await;
     }
     let (mut job, id) = (job, order.id);
-    record(&ledger, Entry::Started { id, server: job.server(), work: order.work });
-    record(&ledger, Entry::Asked { id, index: 0 });
+    record(&ledger, &[Entry::Started { id, server: job.server(), work: order.work }]);
+    record(&ledger, &[Entry::Asked { id, index: 0 }]);
     let response = job.sync_reply(order.part(Part::Question, 1), ANSWER_LIMIT).await.map_err(|e| e.to_string())?;
     let right = response == order.part(Part::Response, 1);
     let content = if right { Content::Right } else { Content::Wrong };
-    record(&ledger, Entry::ResponseHeard { id, index: 0, content });
-    record(&ledger, Entry::Ended { id, how: crate::ledger::Ending::Done });
+    record(&ledger, &[Entry::ResponseHeard { id, index: 0, content }]);
+    record(&ledger, &[Entry::Ended { id, how: crate::ledger::Ending::Done }]);
     Ok(Value::Reply(order.reply_with(&[response])))
 }
 
@@ -176,8 +176,8 @@ async fn a_stream_whose_job_falls_silent_is_given_up_and_found() {
         if order.work != Work::Stream {
             return carry_out(ledger, job, argument).await;
         }
-        record(&ledger, Entry::Started { id: order.id, server: job.server(), work: order.work });
-        record(&ledger, Entry::ItemSent { id: order.id, index: 0 });
+        record(&ledger, &[Entry::Started { id: order.id, server: job.server(), work: order.work }]);
+        record(&ledger, &[Entry::ItemSent { id: order.id, index: 0 }]);
         job.stream(order.part(Part::Item, 0)).await.map_err(|over| over.to_string())?;
         std::future::pending().await
     };

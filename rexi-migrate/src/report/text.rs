@@ -79,11 +79,18 @@ impl Report {
             }
             let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
+        if let Some(doubt) = self.load.doubt() {
+            let _ = write!(text, "\n  - doubt: {doubt}");
+        }
         if let Some(counts) = &self.kv {
             text += &store_lines(counts, self.kills);
         }
-        let rate =
-            self.casts_per_s().map_or_else(String::new, |rate| format!(", {} casts/s under load", grouped(rate)));
+        let (reached, asked) = (grouped(self.load.reached()), grouped(self.load.rate.into()));
+        let rate = if self.load.asked > 0 {
+            format!(", {reached} casts/s while the load was on, of {asked} that it aimed at")
+        } else {
+            String::new()
+        };
         let seconds = self.elapsed_ms / 1000;
         let _ = write!(
             text,

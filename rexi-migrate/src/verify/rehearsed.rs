@@ -68,6 +68,7 @@ impl Size {
             workload: rehearse::Workload::Casts,
             nodes,
             rate,
+            rate_is_due: false,
             seed,
             train: DEFAULT.parse().expect("the default train"),
             kill_share: 0.4,
@@ -92,8 +93,8 @@ pub(super) fn level(report: &Report) -> LevelReport {
     figure("steps that went through", report.steps.iter().filter(|row| row.error.is_none()).count() as u64, "");
     figure("steps planned", report.steps_planned as u64, "");
     figure("restarts by kill -9", report.kills as u64, "");
-    if let Some(rate) = report.casts_per_s() {
-        figure("rate under load", rate, "casts/s");
+    if report.load.asked > 0 {
+        figure("rate under load", report.load.reached(), "casts/s");
     }
     if let Some(judged) = &report.judgement {
         let counts = &judged.counts;

@@ -148,15 +148,28 @@ impl Order {
                 let asked = self.work == Work::Fail && **text == *self.expected_failure();
                 if asked { Outcome::FailedAsAsked } else { Outcome::OtherExit }
             }
-            Answer::Exit { reason: ExitReason::ConnectionLost, .. } => Outcome::ConnectionLost,
-            Answer::Exit { reason: ExitReason::Draining, .. } => Outcome::Draining,
-            Answer::Exit { reason: ExitReason::ReplyDropped, .. } | Answer::Dropped => Outcome::Dropped,
+            Answer::Exit { reason, .. } => outcome_of(reason),
+            Answer::Dropped | Answer::DroppedInAll => Outcome::Dropped,
             Answer::NoSuchServer(_) => Outcome::NoSuchServer,
             Answer::NoSuchFunction => Outcome::NoSuchFunction,
-            Answer::Down(_) | Answer::Exit { reason: ExitReason::ServerEnded, .. } => Outcome::Down,
+            Answer::Down(_) => Outcome::Down,
             Answer::Incompatible(_) => Outcome::Incompatible,
             _ => Outcome::OtherExit,
         })
+    }
+}
+
+/// What an exit comes to that no order asks for.
+pub(crate) fn outcome_of(reason: &ExitReason) -> Outcome {
+    use ExitReason as R;
+    match reason {
+        R::ConnectionLost => Outcome::ConnectionLost,
+        R::Draining => Outcome::Draining,
+        R::ServerEnded => Outcome::Down,
+        R::ReplyDropped | R::ReplyDroppedInAll => Outcome::Dropped,
+        R::TooManyJobs | R::TooManyBytes | R::TooManyStreams => Outcome::Dropped,
+        R::TooManyJobsInAll | R::TooManyBytesInAll | R::TooManyStreamsInAll => Outcome::Dropped,
+        _ => Outcome::OtherExit,
     }
 }
 

@@ -14,11 +14,11 @@ pub(super) async fn stream(ledger: &LedgerWriter, mut job: Context, order: &Orde
     job.set_stream_window(order.window.into());
     let last = order.parts.saturating_sub(1);
     for index in 0..last {
-        record(ledger, Entry::ItemSent { id: order.id, index });
+        record(ledger, &[Entry::ItemSent { id: order.id, index }]);
         job.stream(order.part(Part::Item, index)).await.map_err(|over| over.to_string())?;
         pause(order.pause).await;
     }
-    record(ledger, Entry::ItemSent { id: order.id, index: last });
+    record(ledger, &[Entry::ItemSent { id: order.id, index: last }]);
     let item = order.part(Part::Item, last);
     // A last item that is returned does not ask for the stream, so one that is alone is not.
     if order.returns_last_item() && last > 0 {
@@ -34,12 +34,12 @@ pub(super) async fn ask(ledger: &LedgerWriter, mut job: Context, order: &Order) 
     for index in 0..order.parts {
         pause(order.pause).await;
         let (id, number) = (order.id, u8::try_from(index).unwrap_or(u8::MAX));
-        record(ledger, Entry::Asked { id, index: number });
+        record(ledger, &[Entry::Asked { id, index: number }]);
         let question = order.part(Part::Question, index);
         let response = job.sync_reply(question, RESPONSE_LIMIT).await.map_err(|error| error.to_string())?;
         let right = response == order.part(Part::Response, index);
         let content = if right { Content::Right } else { Content::Wrong };
-        record(ledger, Entry::ResponseHeard { id, index: number, content });
+        record(ledger, &[Entry::ResponseHeard { id, index: number, content }]);
         responses.push(response);
     }
     Ok(responses)

@@ -1,0 +1,137 @@
+//! The load's own thread: it keeps the rate whatever the node's thread is busy with, and is told what to do by it.
+//!
+//! In: words of the node process, each answered once it was heeded. Out: figures that can be read at any time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use super::{Load, LoadCounts};
+
+/// A load that runs in a thread of its own, which ends with this value.
+pub(crate) struct LoadThread {
+    words: mpsc::UnboundedSender<(Word, oneshot::Sender<()>)>,
+    shown: Arc<Shown>,
+}
+
+/// What the load is told.
+enum Word {
+    On(bool),
+    /// To make no more casts, watch nobody, and put nothing off.
+    Rest,
+    GiveUp,
+}
+
+/// The load's thread has ended, which it does by itself only where it panicked: its standard error says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the thread of the load has ended")]
+pub(crate) struct LoadEnded;
+
+/// The figures of the load, as they were a moment ago.
+#[derive(Default)]
+struct Shown {
+    asked: AtomicU64,
+    casts: AtomicU64,
+    answered: AtomicU64,
+    killed: AtomicU64,
+    timed_out: AtomicU64,
+    in_flight: AtomicUsize,
+}
+
+impl LoadThread {
+    /// Starts the thread; the load is off.
+    pub(crate) fn start(load: impl FnOnce() -> Load + Send + 'static) -> std::io::Result<Self> {
+        let (words, heard) = mpsc::unbounded_channel();
+        let shown = Arc::new(Shown::default());
+        let (runtime, showing) =
+            (tokio::runtime::Builder::new_current_thread().enable_all().build()?, Arc::clone(&shown));
+        let run = move || runtime.block_on(async move { drive(load(), heard, &showing).await });
+        std::thread::Builder::new().name("load".to_owned()).spawn(run)?;
+        Ok(Self { words, shown })
+    }
+
+    /// Makes casts from now on, or no more. What is under way goes on.
+    pub(crate) async fn set_on(&self, on: bool) -> Result<(), LoadEnded> {
+        self.tell(Word::On(on)).await
+    }
+
+    /// Brings the load to rest: no more casts, nothing is watched, and nothing is put off any longer.
+    pub(crate) async fn rest(&self) -> Result<(), LoadEnded> {
+        self.tell(Word::Rest).await
+    }
+
+    /// Gives up what is still under way: see [`Load::give_up`].
+    pub(crate) async fn give_up(&self) -> Result<(), LoadEnded> {
+        self.tell(Word::GiveUp).await
+    }
+
+    async fn tell(&self, word: Word) -> Result<(), LoadEnded> {
+        let (heeded, answer) = oneshot::channel();
+        self.words.send((word, heeded)).map_err(|_| LoadEnded)?;
+        answer.await.map_err(|_| LoadEnded)
+    }
+
+    /// Calls that are open, and those that gathers may have open.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.shown.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn counts(&self) -> LoadCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Shown { asked, casts, answered, killed, timed_out, .. } = &*self.shown;
+        LoadCounts {
+            asked: of(asked),
+            casts: of(casts),
+            answered: of(answered),
+            killed: of(killed),
+            timed_out: of(timed_out),
+        }
+    }
+}
+
+impl Shown {
+    fn show(&self, load: &Load) {
+        let LoadCounts { asked, casts, answered, killed, timed_out } = load.counts;
+        self.asked.store(asked, Ordering::Relaxed);
+        self.casts.store(casts, Ordering::Relaxed);
+        self.answered.store(answered, Ordering::Relaxed);
+        self.killed.store(killed, Ordering::Relaxed);
+        self.timed_out.store(timed_out, Ordering::Relaxed);
+        self.in_flight.store(load.in_flight(), Ordering::Release);
+    }
+}
+
+async fn drive(mut load: Load, mut words: mpsc::UnboundedReceiver<(Word, oneshot::Sender<()>)>, shown: &Shown) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let mut heeded = None;
+        tokio::select! {
+            biased;
+            word = words.recv() => {
+                let Some((word, answer)) = word else { return };
+                heeded = Some(answer);
+                match word {
+                    Word::On(on) => load.set_on(on),
+                    Word::Rest => load.rest(),
+                    Word::GiveUp => load.give_up(),
+                }
+            }
+            _ = ticks.tick() => {
+                load.tick();
+                load.time_out();
+            }
+            event = load.recv() => load.handle(event),
+        }
+        // Before it is answered, so that who has told something reads what came of it.
+        shown.show(&load);
+        // Fails where nobody waits for the answer.
+        heeded.map(|answer| answer.send(()));
+    }
+}
+
+/// How often the load looks at what is due.
+const TICK: Duration = Duration::from_millis(2);
