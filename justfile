@@ -10,7 +10,7 @@ check:
 
 # All tests; arguments go to cargo.
 test *args:
-    cargo test --workspace {{args}}
+    cargo test --workspace --no-fail-fast {{args}}
 
 # Format every crate.
 fmt:

@@ -244,7 +244,7 @@ fn one_plan_is_told_as_a_trace_as_json_and_as_a_diagram() {
     assert!(svg.starts_with("<svg") && svg.contains("call 1: cast, hold (switch)"), "{svg}");
 }
 
-/// Broken variants exist only where this build has them, as `cargo test --workspace` does.
+/// Broken variants exist only in a build with the feature `mutants`, for which CI has a gate of its own.
 #[cfg(feature = "mutants")]
 mod mutants {
     use rexi_migrate::invariant::Invariant;

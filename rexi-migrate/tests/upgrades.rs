@@ -1,7 +1,7 @@
 //! Rehearsals of real node processes, through the command line: a train that is safe, one that is illegal, and broken
 //! variants of the protocol that the ledger must catch.
 //!
-//! The broken variants exist only where this build has them, as `cargo test --workspace` does.
+//! The broken variants exist only in a build with the feature `mutants`, for which CI has a gate of its own.
 
 use std::path::Path;
 use std::process::{Command, Output};

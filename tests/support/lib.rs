@@ -8,6 +8,7 @@ mod forge;
 mod http;
 mod log;
 mod modes;
+mod patience;
 mod stranger;
 mod undisturbed;
 mod witness;
@@ -17,6 +18,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use patience::{patiently, waited};
 use rexi_server::{
     Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, PeerStatus, Profile, ServerAddress, StartError,
 };
@@ -153,8 +155,7 @@ pub async fn idle(nodes: &[Node]) {
 
 /// Waits for `future`, but not for longer than a busy machine could need.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(Duration::from_secs(30), future).await;
-    waited.unwrap_or_else(|_| panic!("waited 30 s for {what}"))
+    patiently(future).await.unwrap_or_else(|| panic!("{}", waited(what)))
 }
 
 /// Waits until `condition` holds, looking at it again whenever a member of `node` comes or goes, and every 5 ms.
@@ -169,7 +170,7 @@ pub async fn until(what: &str, node: &Node, mut condition: impl FnMut(&Node) -> 
             }
         }
     };
-    if tokio::time::timeout(Duration::from_secs(30), holds).await.is_err() {
-        panic!("waited 30 s for {what}; {:#?}", node.status());
+    if patiently(holds).await.is_none() {
+        panic!("{}; {:#?}", waited(what), node.status());
     }
 }

@@ -15,6 +15,8 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::patience::{patiently, waited};
+
 /// The lines from a moment on.
 pub struct Log {
     from: u64,
@@ -46,8 +48,8 @@ impl Log {
                 ticks.tick().await;
             }
         };
-        let found = tokio::time::timeout(Duration::from_secs(30), found).await;
-        found.unwrap_or_else(|_| panic!("no line with {parts:?} in 30 s; {:#?}", self.lines(&parts[..1])))
+        let what = || waited(&format!("a line with {parts:?}; {:#?}", self.lines(&parts[..1])));
+        patiently(found).await.unwrap_or_else(|| panic!("{}", what()))
     }
 }
 
