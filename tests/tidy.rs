@@ -14,6 +14,8 @@ mod bounds;
 mod errors;
 #[path = "tidy/facts.rs"]
 mod facts;
+#[path = "tidy/features.rs"]
+mod features;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -88,6 +90,14 @@ fn every_fact_of_the_original_names_tests_that_are_there() {
 #[test]
 fn every_bound_is_told_and_names_tests_that_are_there() {
     report("bound", &bounds::bounds(&page(bounds::PAGE), &workspace()));
+}
+
+#[test]
+fn every_feature_has_tests_and_a_gate_that_builds_it() {
+    let manifests = ["rexi-proto", "rexi-server", "rexi-migrate", "tests"];
+    let manifests = manifests.map(|name| (name, page(&format!("{name}/Cargo.toml"))));
+    let built = features::Built { manifests: &manifests, script: &page(".ci/run") };
+    report("feature", &features::features(&page(features::PAGE), &built, &workspace()));
 }
 
 #[test]

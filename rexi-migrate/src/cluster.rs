@@ -5,29 +5,30 @@
 //! then, and exits by itself where even that cannot run, since its standard input ends. What a step is, and what a
 //! failure means for the verdict, is left to `rehearse.rs`.
 
+mod error;
+
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rexi_proto::Phase;
 use serde::Serialize;
-use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::control::{Command, ControlError, Event, Stats, encode};
+use crate::control::{Command, Event, Stats, encode};
 use crate::host::free_addresses;
 use crate::ledger::{NodeIndex, now_us};
 use crate::pace::{Allowance, LOOK_INTERVAL};
 use crate::process::{Notice, Process, Setup, Start};
 use crate::train::Release;
-use crate::work::LEDGER_FAILED;
+use error::from_outside;
+
+pub use error::ClusterError;
 
 /// One process of a node, from its start to its end: whose ledger that is.
 #[derive(Clone, Debug, Serialize)]
@@ -84,106 +85,6 @@ pub struct NodeState {
     pub refusal: Option<(String, String)>,
     drained: bool,
     stopping: bool,
-}
-
-/// What no plan foresees. The node is at fault unless the variant says otherwise; the cluster still runs and has to be
-/// shut down.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ClusterError {
-    /// No free ports. The environment is at fault.
-    #[error("no free UDP port on the loopback interface")]
-    Ports(#[source] io::Error),
-    /// A node's process could not be started. The environment, or who named the program, is at fault.
-    #[error("cannot start {node} with {}", program.display())]
-    Start {
-        /// The node.
-        node: String,
-        /// The program.
-        program: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A node does not take commands.
-    #[error("{node} takes no command")]
-    Deaf {
-        /// The node.
-        node: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A node said what is no event.
-    #[error("{node} does not speak the control protocol")]
-    Garbled {
-        /// The node.
-        node: String,
-        /// What it said.
-        #[source]
-        source: ControlError,
-    },
-    /// A node said that it cannot go on.
-    #[error("{node} of release {release} failed: {error}")]
-    Failed {
-        /// The node.
-        node: String,
-        /// Its release.
-        release: Release,
-        /// Its own words.
-        error: String,
-        /// Whether it had been ready before; if not, what failed may be its surroundings.
-        was_ready: bool,
-    },
-    /// A node's process ended unasked.
-    #[error("{node} of release {release} ended by itself ({status}); its log ends: {log}")]
-    Ended {
-        /// The node.
-        node: String,
-        /// Its release.
-        release: Release,
-        /// Its exit status.
-        status: String,
-        /// The end of its log.
-        log: String,
-    },
-    /// A node's process ended unasked, and for a reason that lies outside of it. The environment is at fault.
-    #[error("{node} of release {release} was ended from outside: {why}")]
-    EndedFromOutside {
-        /// The node.
-        node: String,
-        /// Its release.
-        release: Release,
-        /// What ended it.
-        why: String,
-    },
-    /// A handshake between two members was refused for good: their releases may not run side by side.
-    #[error("{node} of release {release} and {peer} may not connect: {error}")]
-    Refused {
-        /// Who said so.
-        node: String,
-        /// Its release.
-        release: Release,
-        /// The peer, with its release where it is a member.
-        peer: String,
-        /// The typed error's text.
-        error: String,
-    },
-    /// Nodes did not get where they had to be within the time limit.
-    #[error("not {goal} within {} s of the time that the machine gave them, {} s by the clock: {who}",
-            limit.as_secs(), took.as_secs())]
-    TimedOut {
-        /// What was waited for.
-        goal: String,
-        /// How long, by the time that the nodes had.
-        limit: Duration,
-        /// How long it was by the clock.
-        took: Duration,
-        /// Each node that is not there, with what it last said about the reason.
-        who: String,
-        /// Whether one of them is still refused by a peer that it waits for, the likely reason.
-        refused: bool,
-    },
 }
 
 /// The nodes of a rehearsal, and what was heard of them.
@@ -539,23 +440,6 @@ impl Node {
 
 fn of_release(release: Option<&Release>) -> String {
     release.map_or_else(String::new, |release| format!(" of release {release}"))
-}
-
-/// What ended a process that did not end by its own doing. No code of a node sends itself one of these signals: what
-/// goes wrong in it ends by others, or with a status.
-fn from_outside(status: ExitStatus) -> Option<String> {
-    const SIGNALS: [(i32, &str); 5] = [
-        (1, "SIGHUP"),
-        (2, "SIGINT"),
-        (3, "SIGQUIT"),
-        (9, "SIGKILL, as a machine sends that is out of memory"),
-        (15, "SIGTERM"),
-    ];
-    if status.code() == Some(LEDGER_FAILED) {
-        return Some("it could not write its ledger".to_owned());
-    }
-    let signal = status.signal()?;
-    SIGNALS.iter().find(|(number, _)| *number == signal).map(|(_, name)| format!("killed by {name}"))
 }
 
 /// The sums of the counters; the gauges are the left one's.

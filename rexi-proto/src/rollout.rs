@@ -322,6 +322,11 @@ impl Rollout {
         was_one
     }
 
+    /// Whether it is known who the members are.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// It is known now who the members are.
     pub fn note_listed(&mut self) {
         self.listed = true;

@@ -276,7 +276,7 @@ fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList
     let unresolved = list.members.iter().filter_map(|(name, address)| Some((name, address.as_ref().err()?)));
     problems.extend(unresolved.map(|(name, reason)| format!("the address of {name} is not known: {reason}")));
     if all_joined {
-        shared.change_rollout(rexi_proto::Rollout::note_listed);
+        shared.note_listed();
     }
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }

@@ -180,7 +180,8 @@ impl Node {
         self.shared().status()
     }
 
-    /// Waits until every member is connected. Waits for as long as one is not: see [`Node::status`] for who and why.
+    /// Waits until every member is connected, and before that until a membership that has to be asked has said who they
+    /// are. Waits for as long as one is not: see [`Node::status`] for who and why.
     pub async fn ready(&self) {
         let mut presence = self.watch_presence();
         while !self.shared().has_all_members() {
@@ -263,9 +264,10 @@ impl Shared {
         self.members.load()
     }
 
-    /// Whether every member is connected.
+    /// Whether it is known who the members are, and each of them is connected.
     pub(crate) fn has_all_members(&self) -> bool {
-        self.members().iter().all(|member| member.is_connected())
+        let is_listed = self.rollout().is_listed();
+        is_listed && self.members().iter().all(|member| member.is_connected())
     }
 
     pub(crate) fn member(&self, name: &NodeName) -> Option<Arc<Member>> {
@@ -316,6 +318,15 @@ impl Shared {
             self.phase.send_modify(|phase| *phase = self.rollout().phase());
         }
         result
+    }
+
+    /// It is known now who the members are.
+    pub(crate) fn note_listed(&self) {
+        if !self.rollout().is_listed() {
+            self.change_rollout(rexi_proto::Rollout::note_listed);
+            // Whoever waits for all members has waited for the list too.
+            self.presence.send_modify(|changes| *changes += 1);
+        }
     }
 
     pub(crate) fn rollout_status(&self) -> RolloutStatus {

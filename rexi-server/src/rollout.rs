@@ -175,3 +175,32 @@ pub(crate) const PHASE_VARIABLE: &str = "REXI_PHASE";
 
 /// How often a flag source is asked.
 pub(crate) const SOURCE_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(all(feature = "phase-introduce", not(any(feature = "phase-switch", feature = "phase-remove"))))]
+    #[test]
+    fn a_build_for_introduce_starts_there() {
+        assert_eq!(Rollout::from_release().feature, Some(Phase::Introduce));
+    }
+
+    #[cfg(all(feature = "phase-switch", not(feature = "phase-remove")))]
+    #[test]
+    fn a_build_for_switch_starts_there() {
+        assert_eq!(Rollout::from_release().feature, Some(Phase::Switch));
+    }
+
+    #[cfg(feature = "phase-remove")]
+    #[test]
+    fn a_build_for_remove_starts_there() {
+        assert_eq!(Rollout::from_release().feature, Some(Phase::Remove));
+    }
+
+    #[cfg(not(any(feature = "phase-introduce", feature = "phase-switch", feature = "phase-remove")))]
+    #[test]
+    fn a_build_for_no_phase_goes_as_far_as_its_release() {
+        assert_eq!(Rollout::from_release().feature, None);
+    }
+}

@@ -1,8 +1,9 @@
 //! Ledger files: a header that says whose they are, then records of one size, appended as they are made.
 //!
 //! A write goes straight to the kernel, whose page cache outlives the process, so `kill -9` loses no record that was
-//! appended; only a record that was being written can be torn, and only at the end: what was to be written behind it is not there. (A crash of the machine is another
-//! matter: nothing is synced to disk.) Header: magic · format u16 · body length u16 · body · check u16.
+//! appended; only a record that was being written can be torn, and only at the end: what was to be written behind it is
+//! not there. (A crash of the machine is another matter: nothing is synced to disk.) Header: magic · format u16 · body
+//! length u16 · body · check u16.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Write};

@@ -1,8 +1,9 @@
 //! A record's 32 bytes, little-endian, format 1.
 //!
-//! `at_us` u64 · `kind` u8 · three small fields u8 · `node` u16 · `check` u16 · number of `call`, `monitor` or `gather`,
-//! or a time u64 · u64: caller's `incarnation`, two sets of nodes, or one and a limit. A field that a kind does not
-//! have is zero, and must be: a decoder that ignores bytes cannot tell damage. The check covers all other bytes.
+//! `at_us` u64 · `kind` u8 · three small fields u8 · `node` u16 · `check` u16 · number of `call`, `monitor` or
+//! `gather`, or a time u64 · u64: caller's `incarnation`, two sets of nodes, or one and a limit. A field that a kind
+//! does not have is zero, and must be: a decoder that ignores bytes cannot tell damage. The check covers all other
+//! bytes.
 
 use std::fmt;
 

@@ -13,7 +13,7 @@ use super::{Load, LoadCounts};
 
 /// A load that runs in a thread of its own, which ends with this value.
 pub(crate) struct LoadThread {
-    words: mpsc::UnboundedSender<(Word, oneshot::Sender<()>)>,
+    words: mpsc::Sender<(Word, oneshot::Sender<()>)>,
     shown: Arc<Shown>,
 }
 
@@ -44,7 +44,7 @@ struct Shown {
 impl LoadThread {
     /// Starts the thread; the load is off.
     pub(crate) fn start(load: impl FnOnce() -> Load + Send + 'static) -> std::io::Result<Self> {
-        let (words, heard) = mpsc::unbounded_channel();
+        let (words, heard) = mpsc::channel(1);
         let shown = Arc::new(Shown::default());
         let (runtime, showing) =
             (tokio::runtime::Builder::new_current_thread().enable_all().build()?, Arc::clone(&shown));
@@ -70,7 +70,7 @@ impl LoadThread {
 
     async fn tell(&self, word: Word) -> Result<(), LoadEnded> {
         let (heeded, answer) = oneshot::channel();
-        self.words.send((word, heeded)).map_err(|_| LoadEnded)?;
+        self.words.send((word, heeded)).await.map_err(|_| LoadEnded)?;
         answer.await.map_err(|_| LoadEnded)
     }
 
@@ -104,7 +104,7 @@ impl Shown {
     }
 }
 
-async fn drive(mut load: Load, mut words: mpsc::UnboundedReceiver<(Word, oneshot::Sender<()>)>, shown: &Shown) {
+async fn drive(mut load: Load, mut words: mpsc::Receiver<(Word, oneshot::Sender<()>)>, shown: &Shown) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

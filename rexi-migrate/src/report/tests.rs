@@ -101,8 +101,8 @@ fn the_text_says_what_was_done_and_what_it_proves() {
             "SAFE: 0 lost, 0 executed twice, 0 orphans in 1,013,086 casts by 4 processes; 2 kill -9s\n",
             "31 ┆        ┆ large bodies served",
             "\nOf the casts 99.9 % were answered, 0.0 % told (0.0 % refused by a draining node), 0.1 % killed.\n",
-            "5,525 casts/s while the load was on, of 6,000 that it aimed at. Seed 9; the same again: rexi-migrate rehearse \
-             --seed 9",
+            "5,525 casts/s while the load was on, of 6,000 that it aimed at. Seed 9; the same again: rexi-migrate \
+             rehearse --seed 9",
         ],
     );
 }
