@@ -189,11 +189,15 @@ mod tests {
         let mut waited = Duration::ZERO;
         std::thread::scope(|scope| {
             for _ in 0..spinners {
-                scope.spawn(|| while !over.load(Ordering::Relaxed) {});
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
             }
             // Bounded by the test's own limit; on any machine one of them waits for as long as another runs.
             while waited < Duration::from_millis(20) {
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::park_timeout(Duration::from_millis(1));
                 waited += waits.since_last();
             }
             over.store(true, Ordering::Relaxed);
@@ -229,7 +233,7 @@ mod tests {
         let beats = Beats::start(Arc::clone(&ledger), pace.clone()).expect("a thread");
         // Until it has beaten more than once; the pace has moved by then.
         while pace.awake() < Duration::from_millis(50) {
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
         }
         drop(beats);
         let written = crate::ledger::LedgerReader::read(&path).expect("it reads").records;
