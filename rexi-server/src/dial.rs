@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rexi_proto::CloseCode;
+use tokio::time::Instant;
 
 use crate::connection;
 use crate::env::Random;
@@ -73,11 +74,11 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
             None => member.kicked.notified().await,
         }
     };
+    let (until, late) = (Instant::now() + HANDSHAKE_LIMIT, |_| ConnectError::TimedOut(HANDSHAKE_LIMIT));
     let connecting = shared.endpoint.connect_with(shared.credentials.client(), address, member.name().as_str())?;
-    let late = |_| ConnectError::TimedOut(HANDSHAKE_LIMIT);
-    let connection = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await.map_err(late)??;
+    let connection = tokio::time::timeout_at(until, connecting).await.map_err(late)??;
     let mut dropped = CloseOnDrop(Some(connection.clone()), Arc::clone(member));
-    let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, handshake::dial(shared, member, &connection)).await;
+    let shaken = tokio::time::timeout_at(until, handshake::dial(shared, member, &connection)).await;
     let shaken = shaken.map_err(late).flatten();
     dropped.0 = None;
     if let Err(error) = &shaken {
