@@ -1,13 +1,15 @@
 //! The phase of running nodes: how it rises, who holds it, how it is set, and what a flip does to jobs that run.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseError, PhaseFile, Request, Rollout, ServerAddress,
-    StartError,
+    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseError, PhaseFile, PhaseSource, PhaseSourceError,
+    Request, Rollout, ServerAddress, StartError,
 };
-use rexi_tests::{Cluster, Log, name, peer, release, start_again, until, within};
+use rexi_tests::{Cluster, Log, name, pass, peer, release, start_again, until, within};
 
 async fn reaches(node: &Node, phase: Phase) {
     let mut watch = node.rollout().watch();
@@ -258,4 +260,32 @@ fn the_environment_overrides_the_ceiling_of_a_configuration() {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(config.ceiling(), Some(Phase::Introduce), "unchanged");
+}
+
+/// A flag service that says what it is told to.
+#[derive(Clone)]
+struct Flag(Arc<Mutex<Option<Phase>>>);
+
+impl PhaseSource for Flag {
+    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
+        Ok(*self.0.lock().expect("nothing panics"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flag_source_is_asked_once_a_second() {
+    let (cluster, flag) = (TestCluster::new(["n1"]), Flag(Arc::default()));
+    let source = flag.clone();
+    cluster.define("n1", move |node| node.rollout(Rollout::from_release().source(source.clone())));
+    let n1 = cluster.start("n1", &release("1.2")).expect("it starts");
+    for (said, other) in [(Phase::Introduce, Phase::Switch), (Phase::Switch, Phase::Introduce)] {
+        assert_eq!(n1.rollout().phase(), other);
+        // A moment after it was asked.
+        pass(Duration::from_millis(10)).await;
+        *flag.0.lock().expect("nothing panics") = Some(said);
+        pass(Duration::from_millis(970)).await;
+        assert_eq!(n1.rollout().phase(), other, "it is not asked before");
+        pass(Duration::from_millis(30)).await;
+        assert_eq!(n1.rollout().phase(), said);
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use rexi_proto::{Body, CallRef, Cast, Message};
 use rexi_server::{Bytes, Node, NodeBuilder, Request, ServerAddress};
-use rexi_tests::{MODES, name, until, within};
+use rexi_tests::{Cluster, MODES, Stranger, hello, name, until, within};
 use tokio::sync::Notify;
 use tokio::task;
 
@@ -153,6 +153,40 @@ async fn readers_wait_while_4_096_requests_wait_for_the_singleton() {
     let longest = longest.load(Ordering::Relaxed);
     assert!(longest < 4_096 + (16 << 10) / 6, "{longest} requests have waited");
     until("the queue to be empty", &script.n1, |n1| n1.status().singleton_queue == 0).await;
+}
+
+/// The payload on a stream of its own, as far as n1 takes it within a second.
+async fn writes(stream: &mut quinn::SendStream, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match tokio::time::timeout(Duration::from_secs(1), stream.write(&bytes[written..])).await {
+            Ok(more) => written += more.expect("n1 reads"),
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_a_window_of_128_kib_one_payload_is_read_at_a_time() {
+    let cluster = Cluster::new(["n1", "n3"]);
+    let _n1 = cluster.start("n1", "2.0");
+    let stranger = Stranger::member(cluster.authority(), "n3");
+    let lane = stranger.shake_hands(cluster.address("n1"), "n1", &hello("n3")).await;
+    let mut streams = Vec::new();
+    for id in [0_u64, 1] {
+        let mut stream = lane.connection.open_uni().await.expect("n1 takes four");
+        stream.write_all(&id.to_le_bytes()).await.expect("n1 reads");
+        streams.push(stream);
+    }
+    let (window, bytes) = (128 << 10, vec![7; 600_000]);
+    // More than n1 lets come unread, so it has read beyond a window.
+    assert_eq!(writes(&mut streams[0], &bytes[..300_000]).await, 300_000);
+    // Of the other one it reads a window, and lets another one come.
+    let written = writes(&mut streams[1], &bytes).await;
+    assert!((window + 1..=2 * window).contains(&written), "{written} bytes");
+    streams[0].reset(7_u32.into()).expect("open until now");
+    assert_eq!(writes(&mut streams[1], &bytes[written..]).await, bytes.len() - written, "now it is the one");
 }
 
 /// Ready once all others that are ready now have had their turn, which `yield_now` is not.
