@@ -10,9 +10,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use rexi_proto::{Body, CallRef, Cast, Message};
+use rexi_proto::{Body, BulkId, CallRef, Cast, Message};
 use rexi_server::{Bytes, Node, NodeBuilder, Request, ServerAddress};
-use rexi_tests::{Cluster, MODES, Stranger, hello, name, until, within};
+use rexi_tests::{Cluster, MODES, Stranger, frame_of, hello, name, until, within};
 use tokio::sync::Notify;
 use tokio::task;
 
@@ -187,6 +187,31 @@ async fn beyond_a_window_of_128_kib_one_payload_is_read_at_a_time() {
     assert!((window + 1..=2 * window).contains(&written), "{written} bytes");
     streams[0].reset(7_u32.into()).expect("open until now");
     assert_eq!(writes(&mut streams[1], &bytes[written..]).await, bytes.len() - written, "now it is the one");
+}
+
+/// Else a peer could have as many kept as it likes, by never saying what they are for.
+#[tokio::test(start_paused = true)]
+async fn four_payloads_wait_for_their_frames_and_the_next_is_read_when_one_has_come() {
+    let cluster = Cluster::new(["n1", "n3"]);
+    let n1 = cluster.start("n1", "2.0");
+    let stranger = Stranger::member(cluster.authority(), "n3");
+    let mut lane = stranger.shake_hands(cluster.address("n1"), "n1", &hello("n3")).await;
+    for id in 0..4_u64 {
+        let mut stream = within("a stream", lane.connection.open_uni()).await.expect("n1 takes four");
+        stream.write_all(&[&id.to_le_bytes()[..], b"abc"].concat()).await.expect("n1 reads");
+        stream.finish().expect("open until now");
+        stream.stopped().await.expect("n1 has all of it");
+    }
+    let mut fifth = within("a stream", lane.connection.open_uni()).await.expect("the others are at their end");
+    let bytes = vec![7; 300_000];
+    let written = writes(&mut fifth, &bytes).await;
+    assert!(written <= 128 << 10, "{written} bytes: nobody reads it");
+    let body = Body::Bulk(BulkId(0), 3);
+    let cast = Cast { call: CallRef(1), function: "echo".into(), time_left: None, nonce: 0, trace: None, body };
+    lane.say(&frame_of(&Message::Cast(ServerAddress::PerNode, cast))).await;
+    assert!(matches!(lane.message().await, Message::Reply(reply) if reply.call == CallRef(1)));
+    assert_eq!(writes(&mut fifth, &bytes[written..]).await, bytes.len() - written);
+    assert_eq!(n1.status().jobs, 0);
 }
 
 /// Ready once all others that are ready now have had their turn, which `yield_now` is not.
