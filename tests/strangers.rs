@@ -273,3 +273,22 @@ async fn strangers_are_logged_once_a_second_and_all_counted() {
         assert_eq!(lines(), expected, "after {wait} ms more");
     }
 }
+
+/// The new connection's first bytes are there before the old one's end is looked at.
+#[tokio::test(start_paused = true)]
+async fn what_a_later_connection_has_not_read_yet_is_not_missed_at_the_end_of_an_earlier_one() {
+    let cluster = Cluster::new(["n1", "n3"]);
+    let (log, n1) = (Log::here(), cluster.start("n1", "2.0"));
+    let first = Stranger::member(cluster.authority(), "n3");
+    let lane = first.shake_hands(cluster.address("n1"), "n1", &hello("n3")).await;
+    until("n3 to be there", &n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+    pass(Duration::from_secs(4)).await;
+    let later = Hello { incarnation: rexi_server::Incarnation(2), ..hello("n3") };
+    let half = &cast_of_witness(1)[..9];
+    let second = Stranger::member(cluster.authority(), "n3");
+    let _second = second.open(cluster.address("n1"), "n1", &[&encoded(&later), half].concat()).await;
+    assert_eq!(lane.closed().await.0, u64::from(CloseCode::Replaced.code()));
+    log.line(&["disconnected", &format!("address={} ", first.address())]).await;
+    assert_eq!(log.lines(&["the lane ended in the middle", &format!("address={}", first.address())]), [""; 0]);
+    assert_eq!(peer(&n1, "n3").presence, PeerPresence::Connected);
+}
