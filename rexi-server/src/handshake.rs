@@ -225,7 +225,8 @@ const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
 
 const LANE_PRIORITY: i32 = 1;
 
-/// How long a handshake may take, from the first datagram to the welcome.
+/// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
+/// long TLS may take, and the hellos behind it.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 
 const VERDICT_GRACE: Duration = Duration::from_secs(1);
