@@ -214,6 +214,26 @@ async fn four_payloads_wait_for_their_frames_and_the_next_is_read_when_one_has_c
     assert_eq!(n1.status().jobs, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn four_payloads_are_on_their_way_at_once_and_the_next_when_one_has_arrived() {
+    let cluster = Cluster::new(["n1", "n3"]);
+    let n1 = cluster.start("n1", "2.0");
+    let stranger = Stranger::member(cluster.authority(), "n3");
+    let lane = stranger.shake_hands(cluster.address("n1"), "n1", &hello("n3")).await;
+    // More than a stream of n3 holds unread.
+    let argument = || Request::new("anything", vec![7; 1_500_000]);
+    let _calls: Vec<_> = (0..5).map(|_| n1.cast(&name("n3"), argument()).expect("n3 is a member")).collect();
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(within("a payload", lane.connection.accept_uni()).await.expect("n1 sends it"));
+    }
+    let fifth = tokio::time::timeout(Duration::from_secs(1), lane.connection.accept_uni()).await;
+    assert!(fifth.is_err(), "it waits while four are on their way");
+    let first = within("all of it", streams[0].read_to_end(2_000_000)).await.expect("n1 sends it");
+    assert_eq!(first.len(), 8 + 1_500_000);
+    within("the fifth", lane.connection.accept_uni()).await.expect("n1 sends it");
+}
+
 /// Ready once all others that are ready now have had their turn, which `yield_now` is not.
 async fn again() {
     let mut polled = false;
