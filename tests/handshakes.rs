@@ -348,3 +348,42 @@ async fn a_dialer_says_its_hello_and_nothing_else_before_the_others() {
     assert!(rest.into_iter().all(|again| again == &heard[..again.len()]), "hellos alone");
     drop(call);
 }
+
+/// What has happened between the hellos and the welcome: a later life has come, or the member was let go.
+#[tokio::test(start_paused = true)]
+async fn a_welcome_that_comes_too_late_for_its_life_or_its_member_puts_nothing_to_use() {
+    for removed in [false, true] {
+        let cluster = Cluster::new(["n0", "n1"]);
+        let n1 = cluster.start("n1", "2.0");
+        let welcome = [1, 0, 0, 0, 0];
+        let dial = async |life: u64| {
+            let hello = Hello { incarnation: rexi_server::Incarnation(life), ..hello("n0") };
+            let stranger = Stranger::member(cluster.authority(), "n0");
+            let mut lane = stranger.open(cluster.address("n1"), "n1", &encoded(&hello)).await;
+            assert_eq!(Hello::decode(&lane.frame().await).expect("a hello").node, name("n1"));
+            lane
+        };
+        let mut early = dial(1).await;
+        let mut later = None;
+        if removed {
+            n1.remove_member(&name("n0")).expect("a member");
+        } else {
+            let mut lane = dial(2).await;
+            lane.say(&welcome).await;
+            until("n0 to be there", &n1, |n1| peer(n1, "n0").presence == PeerPresence::Connected).await;
+            later = Some(lane);
+        }
+        early.say(&welcome).await;
+        let (closed, reason) = early.closed().await;
+        let expected = match removed {
+            true => (code(CloseCode::NotTrusted), "it is no member of this cluster any more"),
+            false => (code(CloseCode::Replaced), "a later start of this node is connected"),
+        };
+        assert_eq!((closed, &*reason), expected);
+        if !removed {
+            assert_eq!(peer(&n1, "n0").incarnation, Some(rexi_server::Incarnation(2)));
+            assert_eq!(peer(&n1, "n0").presence, PeerPresence::Connected);
+        }
+        drop(later);
+    }
+}
