@@ -7,6 +7,9 @@ use rexi_server::admin::{self, AdminPort};
 use rexi_server::{Node, Phase, Request};
 use rexi_tests::{Cluster, Exposition, get, name, until, within};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 async fn open(node: &Node) -> SocketAddr {
     let port = AdminPort::open(node, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await;
@@ -98,4 +101,46 @@ async fn metrics_are_shown_where_there_is_a_recorder() {
     let scrape = Exposition::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
     let echoes = scrape.value("rexi_jobs_total{node=\"n1\",function=\"echo\",outcome=\"replied\"}");
     assert_eq!((code, echoes), (200, Some(1.0)));
+}
+
+/// Clients that connect and say half a request.
+async fn half_requests(port: SocketAddr, number: usize) -> Vec<TcpStream> {
+    let mut open = Vec::new();
+    for _ in 0..number {
+        let mut stream = TcpStream::connect(port).await.expect("the port listens");
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: ").await.expect("sent");
+        open.push(stream);
+    }
+    open
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_end_its_request_is_let_go_after_5_s() {
+    let cluster = Cluster::new(["n1"]);
+    let n1 = cluster.start("n1", "2.0");
+    let port = open(&n1).await;
+    let began = Instant::now();
+    let mut slow = half_requests(port, 1).await.remove(0);
+    let mut said = Vec::new();
+    within("its end", slow.read_to_end(&mut said)).await.expect("it is closed in good order");
+    let took = began.elapsed().as_millis();
+    assert!((4_990..5_100).contains(&took), "{took} ms");
+    assert_eq!(get(port, "/livez").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_clients_are_served_at_once_as_may_be_and_the_next_when_one_has_gone() {
+    let cluster = Cluster::new(["n1"]);
+    let n1 = cluster.start("n1", "2.0");
+    let port = open(&n1).await;
+    let began = Instant::now();
+    let mut open = half_requests(port, 63).await;
+    assert_eq!(get(port, "/livez").await.0, 200, "there is one place left");
+    open.extend(half_requests(port, 1).await);
+    let mut asked = tokio::spawn(get(port, "/livez"));
+    let second = tokio::time::timeout(Duration::from_secs(1), &mut asked).await;
+    assert!(second.is_err(), "it waits while all places are taken");
+    drop(open.pop());
+    assert_eq!(within("its turn", asked).await.expect("no panic").0, 200);
+    assert!(began.elapsed() < Duration::from_secs(4), "before any of the others is let go");
 }

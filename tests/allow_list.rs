@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use rexi_server::testing::TestCluster;
@@ -10,7 +11,7 @@ use rexi_server::{
     AllowList, Answer, AskError, Bytes, CallError, Context, ExitReason, Function, Gathered, Heard, Items, Node,
     NodeBuilder, NodeName, QuorumError, Request, Step, StreamFunction, VoteError,
 };
-use rexi_tests::{Mode, in_every_mode, name, peer, until, within};
+use rexi_tests::{Log, Mode, in_every_mode, name, pass, peer, until, within};
 
 rexi_server::function! {
     /// Adds one.
@@ -273,6 +274,29 @@ async fn a_job_that_runs_outlives_the_list_that_let_it_start_and_a_denied_one_le
         drop(running);
         until("its kill", &n2, |n2| n2.status().jobs == 0).await;
         until("nothing to be open", &n1, |n1| n1.status().calls == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_turned_away_is_logged_once_a_second_and_counted_each_time() {
+    in_every_mode(async |mode| {
+        let log = Log::here();
+        // A name of its own, since other tests of this process log as well.
+        let own = format!("one-line-{}", mode.release.replace('.', "-"));
+        let cluster = mode.cluster([&*own, "n2"], |node, _| node.allow_list(AllowList::new())).await;
+        let (node, n2) = (cluster.node(&own), cluster.node("n2"));
+        let field = format!("node={own} ");
+        let mut denied = 0;
+        for (wait, lines) in [(0, 1), (900, 1), (200, 2), (1_100, 3)] {
+            pass(Duration::from_millis(wait)).await;
+            for _ in 0..3 {
+                n2.call(&name(&own), Request::new("echo", "")).await.expect_err("nobody may");
+                denied += 1;
+            }
+            assert_eq!(log.lines(&["denied a cast", &field]).len(), lines, "after {wait} ms more");
+            assert_eq!(node.status().denied_casts, denied);
+        }
     })
     .await;
 }

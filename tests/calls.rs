@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_server::{Answer, Bytes, CallError, Context, ExitReason, JobOver, NodeBuilder, Request, ServerAddress, Trace};
-use rexi_tests::{Cluster, Held, idle, in_every_mode, name, peer, until, within};
+use rexi_tests::{Cluster, Held, MODES, idle, in_every_mode, name, peer, until, within};
 use tokio::sync::Notify;
 
 /// On real sockets, as a service runs.
@@ -199,4 +199,21 @@ async fn a_leaving_node_answers_all_that_it_took() {
         assert_eq!(within("the exit", call.next()).await, Some(exit));
     })
     .await;
+}
+
+/// A link to itself has the bounds of any other: 8 MiB of payloads that are not sent yet, and 512 of them.
+#[tokio::test(start_paused = true)]
+async fn large_payloads_that_have_arrived_make_room_for_the_next_also_of_a_node_to_itself() {
+    // Links are the same in every mode.
+    let (n1, _n2) = MODES[3].pair(|node| node).await;
+    for to in ["n1", "n2"] {
+        for bytes in [[2_000_000; 5].as_slice(), &[40_000; 520]] {
+            for &bytes in bytes {
+                let echoed = within("an echo", n1.call(&name(to), Request::new("echo", vec![7; bytes]))).await;
+                assert_eq!(echoed.map(|body| body.len()), Ok(bytes), "to {to}");
+            }
+        }
+        let waiting = peer(&n1, to).stats;
+        assert_eq!((waiting.buffered, waiting.dropped), (0, 0));
+    }
 }

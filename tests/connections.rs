@@ -266,3 +266,23 @@ async fn a_node_that_leaves_under_load_loses_no_reply() {
     println!("{answered} replies, {refused} refused while draining");
     assert!(answered > 0 && refused > 0, "nothing was in flight");
 }
+
+/// n3 lives on, and may still run what n1 asked it for before it let n3 go.
+#[tokio::test]
+async fn a_member_that_joins_again_is_told_that_nothing_is_open() {
+    let mut pair = Pair::new().await;
+    pair.n1.remove_member(&name("n3")).expect("a member");
+    assert_eq!(pair.lane.closed().await.0, u64::from(CloseCode::Shutdown.code()), "what n3 runs for n1 is to end");
+    assert_eq!(within("the end", pair.call.next()).await, Some(Answer::Down(DownReason::NoConnection)));
+    assert_eq!((pair.n1.status().jobs, pair.n1.status().calls), (0, 0));
+    pair.n1.add_member(name("n3"), pair.cluster.address("n3")).expect("no member any more");
+    let mut lane = Pair::dial(&pair.cluster, 1).await;
+    assert_eq!(lane.message().await, Message::Resume(ServerAddress::PerNode, Vec::new()));
+    // Once: the next connection is a brief disconnect like any other.
+    let call = pair.n1.cast(&name("n3"), Request::new("anything", "")).expect("n3 is a member");
+    assert!(matches!(lane.message().await, Message::Cast(_, cast) if cast.call == call.call_ref()));
+    lane.connection.close(7_u32.into(), b"cut");
+    until("n3 not to be there", &pair.n1, |n1| peer(n1, "n3").presence != PeerPresence::Connected).await;
+    let mut lane = Pair::dial(&pair.cluster, 1).await;
+    assert_eq!(lane.message().await, Message::Resume(ServerAddress::PerNode, vec![call.call_ref()]));
+}

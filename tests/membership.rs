@@ -240,3 +240,18 @@ async fn a_node_has_as_many_members_as_may_be_and_one_more_when_one_leaves() {
     assert!(matches!(add(more), Err(MemberError::AlreadyAMember(_))));
     assert_eq!(within("the echo", echo(&n1, "n2")).await, Ok("hello".into()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_takes_nobody_in() {
+    let cluster = pair("2.0").await;
+    let n1 = cluster.node("n1");
+    let held = cluster.node("n2").cast(&name("n1"), Request::new("forever", "")).expect("a member");
+    until("the job", &n1, |n1| n1.status().jobs == 1).await;
+    let leaving = tokio::spawn(n1.clone().shutdown(Duration::from_secs(60)));
+    until("n1 to say so", &n1, |n1| n1.status().draining).await;
+    assert_eq!(n1.add_member(name("n3"), cluster.address("n3")), Err(MemberError::Leaving));
+    assert_eq!(n1.members(), ["n1", "n2"].map(name));
+    drop(held);
+    within("n1 to leave", leaving).await.expect("no panic");
+    assert_eq!(n1.add_member(name("n3"), cluster.address("n3")), Err(MemberError::Leaving), "nor one that has left");
+}

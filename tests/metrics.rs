@@ -3,8 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use rexi_server::{AllowList, DevAuthority, METRICS, Request, ServerAddress, admin};
-use rexi_tests::{Exposition, MODES, idle, in_every_mode, name, pass, peer, until, within};
+use rexi_proto::Hello;
+use rexi_server::{AllowList, DevAuthority, METRICS, MetricKind, PeerPresence, Request, ServerAddress, admin};
+use rexi_tests::{
+    ALPN, Cluster, Exposition, Forge, Impostor, MODES, Stranger, encoded, hello, idle, in_every_mode, name, pass, peer,
+    release, until, within,
+};
+use tokio::time::Instant;
 
 /// A recorder for the nodes that this thread starts for as long as the guard lives.
 struct Recorder {
@@ -144,3 +149,105 @@ async fn denied_casts_changes_of_identity_and_what_is_left_of_a_certificate_are_
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_gauges_of_a_member_that_has_left_are_0_and_those_of_one_that_is_back_are_not() {
+    in_every_mode(async |mode| {
+        let recorder = record();
+        let cluster = mode.cluster(["n1", "n2", "n3"], |node, _| node).await;
+        let (n1, n3) = (cluster.node("n1"), cluster.node("n3"));
+        let to_n3 = n1.cast(&name("n3"), Request::new("forever", "abc")).expect("a member");
+        let to_n1 = n3.cast(&name("n1"), Request::new("forever", "abc")).expect("a member");
+        until("both jobs to run", &n1, |n1| n1.status().jobs == 1 && n3.status().jobs == 1).await;
+        // Every gauge with a peer is among the metrics of a node.
+        let gauges =
+            METRICS.iter().filter(|metric| metric.kind == MetricKind::Gauge && metric.labels.contains(&"peer"));
+        let gauges: Vec<_> = gauges.map(|metric| metric.name).collect();
+        assert_eq!(gauges.len(), 6);
+        let of = |scrape: &Exposition, peer: &str| {
+            let value = |gauge| scrape.value(&format!("{gauge}{{node=\"n1\",peer=\"{peer}\"}}")).expect("it is shown");
+            gauges.iter().map(|gauge| value(*gauge)).collect::<Vec<_>>()
+        };
+        let before = recorder.scrape().await;
+        assert_eq!(of(&before, "n3")[..2], [1.0, 1.0], "connected, a call");
+        if mode.server == ServerAddress::PerNode {
+            assert_eq!(of(&before, "n3")[2..4], [1.0, 3.0], "a job, its bytes");
+        }
+        cluster.cut("n1", "n3");
+        until("n3 to be away", &n1, |n1| peer(n1, "n3").presence != PeerPresence::Connected).await;
+        let waiting = n1.cast(&name("n3"), Request::new("echo", "abcd")).expect("a member");
+        assert_eq!(of(&recorder.scrape().await, "n3")[4..], [1.0, 4.0], "a frame that waits, its bytes");
+        cluster.heal("n1", "n3");
+        until("n3 to be back", &n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+        pass(Duration::from_secs(6)).await;
+        n1.remove_member(&name("n3")).expect("a member");
+        let after = recorder.scrape().await;
+        assert_eq!(of(&after, "n3"), [0.0; 6]);
+        assert_eq!(of(&after, "n2")[0], 1.0);
+        let connections = "rexi_connections_total{node=\"n1\",peer=\"n3\"}";
+        assert!(after.value(connections) >= Some(2.0), "a counter stays");
+        n1.add_member(name("n3"), cluster.address("n3")).expect("no member yet");
+        until("n3 to be back", &n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+        assert_eq!(of(&recorder.scrape().await, "n3"), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        drop((to_n3, to_n1, waiting));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_is_told_every_5_s_and_not_before() {
+    let recorder = record();
+    let began = Instant::now();
+    let (n1, _n2) = MODES[3].pair(|node| node).await;
+    let calls = || {
+        let shown = Exposition::parse(&recorder.handle.render()).expect("it is well formed");
+        shown.value("rexi_calls{node=\"n1\"}")
+    };
+    // From when the node has started, which took no time.
+    pass(Duration::from_millis(5_100) - began.elapsed()).await;
+    assert_eq!(calls(), Some(0.0));
+    let _open = n1.cast(&name("n2"), Request::new("forever", "")).expect("a member");
+    pass(Duration::from_millis(4_800)).await;
+    assert_eq!(calls(), Some(0.0), "not told yet");
+    pass(Duration::from_millis(200)).await;
+    assert_eq!(calls(), Some(1.0));
+}
+
+/// Who is refused, by whom it was dialed, and what that counts as.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_counted_by_the_side_that_dialed_and_by_the_side_that_was() {
+    let recorder = record();
+    let (cluster, believed) = (Cluster::new(["n1", "n3"]), Forge::new("authority"));
+    let stranger = |shown: &str| Stranger::showing(Some(&believed.sound(shown)), ALPN);
+    // Whoever n1 dials: one that is not who it says it is.
+    let impostor = Impostor::listen(&believed.sound("n4"), encoded(&hello("n5")));
+    let build = cluster.builder_as(believed.identity("n1"), "n1", release("2.0"));
+    let n1 = build.start().expect("it starts");
+    let counted = || {
+        let shown = Exposition::parse(&recorder.handle.render()).expect("it is well formed");
+        let of = |reason| shown.value(&format!("rexi_handshakes_refused_total{{node=\"n1\",reason=\"{reason}\"}}"));
+        REASONS.map(|reason| of(reason).unwrap_or_default())
+    };
+    pass(Duration::from_millis(1)).await;
+    assert_eq!(counted(), [0.0; 4]);
+    let [old, ..] = rexi_server::Profile::train();
+    let of_old = Hello { release: old.release().clone(), wire: old.wire(), hosts: old.hosts(), ..hello("n3") };
+    let of_old = Hello { phase: old.highest(), ceiling: old.highest(), ..of_old };
+    for (i, (shown, says)) in
+        [("n3", encoded(&of_old)), ("n3", encoded(&hello("n4"))), ("n9", encoded(&hello("n9"))), ("n3", vec![0xff; 4])]
+            .into_iter()
+            .enumerate()
+    {
+        let lane = stranger(shown).open(cluster.address("n1"), "n1", &says).await;
+        within("the close", lane.connection.closed()).await;
+        until("it to be counted", &n1, |_| counted().iter().sum::<f64>() >= (i + 1) as f64).await;
+        let expected: Vec<f64> = (0..4).map(|reason| if reason <= i { 1.0 } else { 0.0 }).collect();
+        assert_eq!(counted()[..], expected, "{}", REASONS[i]);
+    }
+    n1.add_member(name("n4"), impostor.address()).expect("no member yet");
+    until("n1 to have tried", &n1, |n1| peer(n1, "n4").last_error.is_some()).await;
+    let [incompatible, wrong_name, others @ ..] = counted();
+    assert!(incompatible == 1.0 && wrong_name > 1.0 && others == [1.0; 2], "{:?}", counted());
+}
+
+const REASONS: [&str; 4] = ["incompatible_release", "wrong_name", "not_a_member", "bad_hello"];

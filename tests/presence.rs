@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rexi_server::testing::TestCluster;
 use rexi_server::{Answer, Bytes, ExitReason, NodeBuilder, PeerPresence, Request};
-use rexi_tests::{name, peer, release};
+use rexi_tests::{Log, name, peer, release, until};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -88,4 +88,20 @@ async fn casts_to_a_node_that_leaves_are_answered_at_once_without_being_sent() {
         let again = n1.call(&n2, Request::new("echo", "again")).await;
         assert_eq!(again, Ok("again".into()), "its next life is cast to");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_down_for_long_is_one_line_until_what_is_wrong_with_it_changes() {
+    let (own, log) = ("says-it-once", Log::here());
+    let cluster = TestCluster::new([own, "n2"]);
+    cluster.define_all(functions);
+    let node = cluster.start(own, &release("2.0")).expect("it starts");
+    let lines = |level: &str| log.lines(&[level, "could not connect", &format!("node={own} ")]).len();
+    tokio::time::timeout(Duration::from_secs(600), std::future::pending::<()>()).await.expect_err("time passes");
+    assert_eq!(lines("WARN"), 1);
+    assert!(lines("DEBUG") > 100, "it tries on: {}", lines("DEBUG"));
+    cluster.start("n2", &release("1.0")).expect("it starts");
+    until("the refusal", &node, |node| peer(node, "n2").refusal.is_some()).await;
+    tokio::time::timeout(Duration::from_secs(600), std::future::pending::<()>()).await.expect_err("time passes");
+    assert_eq!(lines("WARN"), 2, "another reason");
 }

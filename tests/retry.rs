@@ -459,3 +459,25 @@ async fn calls_go_on_while_a_node_leaves() {
     let leaving = leaving.expect("it leaves in the middle");
     assert_eq!(within("n3 to leave", leaving).await.expect("no panic"), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn tries_wait_10_ms_and_ever_longer_up_to_a_second_unless_they_are_told_otherwise() {
+    let cluster = plain(MODES[3], &Held::default()).await;
+    let n1 = cluster.node("n1");
+    let took = async |attempts: u32| {
+        let plenty = Arc::new(TpsBudget::new(Duration::from_secs(60), 1_000, 1.0));
+        let policy = n1.retry_policy().attempts(attempts).budget(plenty);
+        let service = ServiceBuilder::new().retry(policy).service(Seen::on(&n1));
+        let began = Instant::now();
+        let request = CallRequest::new(name("n3"), Request::new("no such", ""));
+        assert_eq!(within("the answer", service.oneshot(request)).await, Err(CallError::NoSuchFunction));
+        began.elapsed().as_millis()
+    };
+    // Each try takes 2 ms, and each wait may be longer by a half.
+    let first = took(2).await;
+    assert!((14..=22).contains(&first), "{first} ms");
+    // 10, 20, 40, 80, 160, 320, 640 ms, and then a second each.
+    let waits: u128 = 1_270;
+    let all = took(16).await;
+    assert!((waits + 8_000..=waits * 3 / 2 + 8_000 + 16 * 4).contains(&all), "{all} ms");
+}

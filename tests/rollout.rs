@@ -1,13 +1,16 @@
 //! The phase of running nodes: how it rises, who holds it, how it is set, and what a flip does to jobs that run.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rexi_proto::{Body, CallRef, Cast, Hello, Message, WireVersion};
+use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseError, PhaseFile, Request, Rollout, ServerAddress,
-    StartError,
+    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseError, PhaseFile, PhaseSource, PhaseSourceError,
+    Request, Rollout, ServerAddress, StartError,
 };
-use rexi_tests::{Cluster, Log, name, peer, release, start_again, until, within};
+use rexi_tests::{Cluster, Log, Stranger, encoded, hello, name, pass, peer, release, start_again, until, within};
 
 async fn reaches(node: &Node, phase: Phase) {
     let mut watch = node.rollout().watch();
@@ -258,4 +261,64 @@ fn the_environment_overrides_the_ceiling_of_a_configuration() {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(config.ceiling(), Some(Phase::Introduce), "unchanged");
+}
+
+/// A flag service that says what it is told to.
+#[derive(Clone)]
+struct Flag(Arc<Mutex<Option<Phase>>>);
+
+impl PhaseSource for Flag {
+    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
+        Ok(*self.0.lock().expect("nothing panics"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flag_source_is_asked_once_a_second() {
+    let (cluster, flag) = (TestCluster::new(["n1"]), Flag(Arc::default()));
+    let source = flag.clone();
+    cluster.define("n1", move |node| node.rollout(Rollout::from_release().source(source.clone())));
+    let n1 = cluster.start("n1", &release("1.2")).expect("it starts");
+    for (said, other) in [(Phase::Introduce, Phase::Switch), (Phase::Switch, Phase::Introduce)] {
+        assert_eq!(n1.rollout().phase(), other);
+        // A moment after it was asked.
+        pass(Duration::from_millis(10)).await;
+        *flag.0.lock().expect("nothing panics") = Some(said);
+        pass(Duration::from_millis(970)).await;
+        assert_eq!(n1.rollout().phase(), other, "it is not asked before");
+        pass(Duration::from_millis(30)).await;
+        assert_eq!(n1.rollout().phase(), said);
+    }
+}
+
+/// A node without a singleton may only come once nobody sends to one, so a word to the contrary must be heard.
+#[tokio::test(start_paused = true)]
+async fn what_a_member_announces_is_told_to_the_next_one_that_says_hello() {
+    let (cluster, profile) = (Cluster::new(["n1", "n3", "n4", "n5"]), release("1.2"));
+    let _n1 = cluster.start("n1", "1.2");
+    let at_switch = |of: &str| Hello {
+        release: profile.release().clone(),
+        wire: profile.wire(),
+        phase: Phase::Switch,
+        ceiling: Phase::Switch,
+        hosts: profile.hosts(),
+        ..hello(of)
+    };
+    let stranger = |of: &str| Stranger::member(cluster.authority(), of);
+    let holdouts = async |of: &str| {
+        let mut lane = stranger(of).open(cluster.address("n1"), "n1", &encoded(&at_switch(of))).await;
+        Hello::decode(&lane.frame().await).expect("a hello").holdouts
+    };
+    let mut lane = stranger("n3").shake_hands(cluster.address("n1"), "n1", &at_switch("n3")).await;
+    assert_eq!(holdouts("n4").await, []);
+    let mut said = bytes::BytesMut::new();
+    let body = Body::Inline(Bytes::new());
+    let cast = Cast { call: CallRef(1), function: "echo".into(), time_left: None, nonce: 0, trace: None, body };
+    for message in [Message::Announce(1, Phase::Introduce), Message::Cast(ServerAddress::PerNode, cast)] {
+        rexi_proto::encode(WireVersion::V2, &message, 1 << 20, &mut said).expect("v2 has it");
+    }
+    lane.say(&said).await;
+    // The reply shows that the word before the cast was read.
+    while !matches!(rexi_proto::decode(WireVersion::V2, &lane.frame().await), Ok(Message::Reply(_))) {}
+    assert_eq!(holdouts("n5").await, [name("n3")]);
 }

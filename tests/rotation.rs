@@ -446,3 +446,35 @@ async fn no_call_fails_while_files_are_replaced_on_loopback() {
     }
     assert!(answered > 500 && steps >= 4, "too little happened to show anything");
 }
+
+#[tokio::test(start_paused = true)]
+async fn files_are_looked_at_every_10_ms_at_most() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ca = authority();
+    let pem = || {
+        let (cert, key) = ca.issue_pem(&name("n1")).expect("a certificate can be made");
+        [ca.ca_pem().to_owned(), cert, key]
+    };
+    let files = Files::new(dir.path(), "n1", &pem());
+    let cluster = TestCluster::new(["n1"]);
+    let followed = files.followed();
+    cluster.define("n1", move |node| node.identity_files(followed.clone(), Duration::ZERO));
+    let n1 = cluster.start("n1", &release("2.0")).expect("it starts");
+    let began = Instant::now();
+    for changes in 1..4 {
+        let before = n1.status().identity_changes;
+        let [_, cert, key] = pem();
+        files.put("cert", &cert);
+        files.put("key", &key);
+        pass(Duration::from_millis(9)).await;
+        let asked_early = began.elapsed() < Duration::from_millis(10) && n1.status().identity_changes > before;
+        assert!(!asked_early, "it was looked at before 10 ms");
+        within("the change", async {
+            while n1.status().identity_changes < changes {
+                pass(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(30), "{:?}", began.elapsed());
+}

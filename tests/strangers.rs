@@ -7,11 +7,12 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rexi_proto::{CloseCode, Hello, Kind, Message, WireVersion};
 use rexi_server::{Node, PeerPresence};
 use rexi_tests::{
-    Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, peer, release, until,
+    Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, pass, peer, release, until,
 };
 
 /// A node `n1` with its good peer `n2`; `n3` is a member that does not run.
@@ -218,4 +219,76 @@ async fn an_earlier_life_of_a_member_is_refused() {
     assert_eq!(peer(&scene.n1, "n3").presence, PeerPresence::Connected);
     drop(lane);
     scene.ends_well().await;
+}
+
+/// n1 with the member n3 at the address of a socket that says what a test wants it to; nobody else calls.
+async fn doors() -> (Node, tokio::net::UdpSocket, Log) {
+    let cluster = Cluster::new(["n1", "n3"]);
+    let (log, n1) = (Log::here(), cluster.start("n1", "2.0"));
+    let of_n3 = tokio::net::UdpSocket::bind(cluster.address("n3")).await.expect("it was free a moment ago");
+    of_n3.connect(n1.local_addr().expect("it is bound")).await.expect("an address");
+    (n1, of_n3, log)
+}
+
+/// Waits until n1 has seen all datagrams that were sent before: one more from a stranger is counted.
+async fn all_seen(n1: &Node) -> u64 {
+    let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port on loopback");
+    let before = n1.status().stray_datagrams;
+    socket.send_to(b"GET", n1.local_addr().expect("it is bound")).await.expect("sent");
+    until("the stranger to be counted", n1, |n1| n1.status().stray_datagrams > before).await;
+    n1.status().stray_datagrams
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_late_from_a_member_that_has_left_is_no_strangers_for_10_s() {
+    let (n1, of_n3, _log) = doors().await;
+    of_n3.send(b"GET").await.expect("sent");
+    assert_eq!(all_seen(&n1).await, 1, "a member is no stranger");
+    n1.remove_member(&name("n3")).expect("a member");
+    pass(Duration::from_millis(9_900)).await;
+    of_n3.send(b"GET").await.expect("sent");
+    assert_eq!(all_seen(&n1).await, 2);
+    pass(Duration::from_millis(200)).await;
+    of_n3.send(b"GET").await.expect("sent");
+    assert_eq!(all_seen(&n1).await, 4, "it is a stranger now");
+    n1.add_member(name("n3"), of_n3.local_addr().expect("it is bound")).expect("no member yet");
+    of_n3.send(b"GET").await.expect("sent");
+    assert_eq!(all_seen(&n1).await, 5, "and no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_are_logged_once_a_second_and_all_counted() {
+    let (n1, _of_n3, log) = doors().await;
+    let stranger = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port on loopback");
+    let address = format!("address={} ", stranger.local_addr().expect("it is bound"));
+    let lines = || log.lines(&["dropped a datagram", &address]).len();
+    let mut sent = 0;
+    for (wait, expected) in [(0, 1), (900, 1), (200, 2), (0, 2), (1_100, 3)] {
+        pass(Duration::from_millis(wait)).await;
+        for _ in 0..3 {
+            stranger.send_to(b"GET", n1.local_addr().expect("it is bound")).await.expect("sent");
+        }
+        sent += 3;
+        until("all to be counted", &n1, |n1| n1.status().stray_datagrams == sent).await;
+        assert_eq!(lines(), expected, "after {wait} ms more");
+    }
+}
+
+/// The new connection's first bytes are there before the old one's end is looked at.
+#[tokio::test(start_paused = true)]
+async fn what_a_later_connection_has_not_read_yet_is_not_missed_at_the_end_of_an_earlier_one() {
+    let cluster = Cluster::new(["n1", "n3"]);
+    let (log, n1) = (Log::here(), cluster.start("n1", "2.0"));
+    let first = Stranger::member(cluster.authority(), "n3");
+    let lane = first.shake_hands(cluster.address("n1"), "n1", &hello("n3")).await;
+    until("n3 to be there", &n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+    pass(Duration::from_secs(4)).await;
+    let later = Hello { incarnation: rexi_server::Incarnation(2), ..hello("n3") };
+    let half = &cast_of_witness(1)[..9];
+    let second = Stranger::member(cluster.authority(), "n3");
+    let _second = second.open(cluster.address("n1"), "n1", &[&encoded(&later), half].concat()).await;
+    assert_eq!(lane.closed().await.0, u64::from(CloseCode::Replaced.code()));
+    log.line(&["disconnected", &format!("address={} ", first.address())]).await;
+    assert_eq!(log.lines(&["the lane ended in the middle", &format!("address={}", first.address())]), [""; 0]);
+    assert_eq!(peer(&n1, "n3").presence, PeerPresence::Connected);
 }

@@ -228,3 +228,30 @@ async fn systemd_hears_of_readiness_members_watchdog_and_drain() {
     assert_eq!(ready(&leaving), 0, "said once");
     assert_eq!(end_of(child).await, 0);
 }
+
+#[tokio::test]
+async fn a_node_that_misses_a_member_is_said_to_be_ready_after_10_s_and_pings_a_watchdog_of_any_haste() {
+    let pair = Pair::new();
+    let path = pair.dir.path().join("notify");
+    let systemd = Systemd { socket: UnixDatagram::bind(&path).expect("the folder is there") };
+    let began = Instant::now();
+    // Half of it is no time that a timer can keep.
+    let child = pair.child(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", Path::new("1"))]);
+    systemd.hears_until("STATUS=n2 2.0.0, phase remove, 1 of 2 members").await;
+    let pings = systemd.hears_until("READY=1").await;
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    let pings = pings.iter().filter(|line| *line == "WATCHDOG=1").count();
+    // One a millisecond at most, on a machine that may be busy.
+    assert!((100..=12_000).contains(&pings), "{pings} pings");
+    signal(&child, "TERM").await;
+    // A socket that nobody reads is full soon, and holds the child.
+    let listening = async {
+        loop {
+            systemd.hears().await;
+        }
+    };
+    tokio::select! {
+        ended = end_of(child) => assert_eq!(ended, 0),
+        () = listening => unreachable!("it listens on"),
+    }
+}

@@ -89,7 +89,7 @@ fn every_fact_of_the_original_names_tests_that_are_there() {
 
 #[test]
 fn every_bound_is_told_and_names_tests_that_are_there() {
-    report("bound", &bounds::bounds(&page(bounds::PAGE), &workspace()));
+    report("bound", &bounds::bounds(&page(bounds::PAGE), &page(bounds::WIRE), &workspace()));
 }
 
 #[test]

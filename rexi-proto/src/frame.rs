@@ -80,6 +80,10 @@ mod tests {
             buffer.extend(&prefix);
             assert_eq!(buffer.next_frame(), Err(DecodeError::FrameLength { claimed, max: 3 }));
         }
+        // On another connection, as long as it may be.
+        let mut buffer = FrameBuffer::new(3);
+        buffer.extend(&[3, 0, 0, 0, 7, 8, 9]);
+        assert_eq!(buffer.next_frame(), Ok(Some(&[7, 8, 9][..])));
     }
 
     #[test]

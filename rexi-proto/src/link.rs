@@ -148,7 +148,7 @@ impl Link {
     /// Whether more is encoded than answers and all that goes past the buffer can explain: the peer asks on and does
     /// not read.
     pub(crate) fn is_overrun(&self, limits: &Limits) -> bool {
-        self.unwritten.len() > limits.unwritten_bytes_max + OVERRUN_FRAMES * limits.frame_bytes_max as usize
+        self.unwritten.len() > limits.unwritten_bytes_max + OVERRUN_FRAMES_MAX * limits.frame_bytes_max as usize
     }
 
     /// Encodes a message behind all that is encoded already. A payload above the threshold is taken out of its frame.
@@ -299,7 +299,7 @@ impl Link {
 
 /// Frames of full length that may go past the buffer: resumes, batches of kills, and the ends of calls whose answers
 /// the buffer has dropped.
-const OVERRUN_FRAMES: usize = 4;
+const OVERRUN_FRAMES_MAX: usize = 4;
 
 fn payload_bytes(message: &Message) -> usize {
     match message {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quinn::Incoming;
+use tokio::time::Instant;
 
 use crate::connection;
 use crate::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
@@ -46,10 +47,10 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
 }
 
 async fn accept(shared: &Arc<Shared>, incoming: Incoming) -> Result<Established, ConnectError> {
-    let late = |_| ConnectError::TimedOut(HANDSHAKE_LIMIT);
+    let (until, late) = (Instant::now() + HANDSHAKE_LIMIT, |_| ConnectError::TimedOut(HANDSHAKE_LIMIT));
     let connecting = incoming.accept()?;
-    let connection = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await.map_err(late)??;
-    let answered = tokio::time::timeout(HANDSHAKE_LIMIT, handshake::answer(shared, &connection)).await;
+    let connection = tokio::time::timeout_at(until, connecting).await.map_err(late)??;
+    let answered = tokio::time::timeout_at(until, handshake::answer(shared, &connection)).await;
     let answered = answered.map_err(late).flatten();
     if let Err(error) = &answered {
         handshake::give_up(&connection, error).await;

@@ -132,7 +132,7 @@ impl Admin {
         let Some(recorder) = &self.recorder else {
             return (StatusCode::NOT_FOUND, "no recorder of metrics was given to this port\n").into_response();
         };
-        metrics::publish(&self.shared.status(), self.shared.env.now());
+        metrics::publish(&self.shared);
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.render()).into_response()
     }
 
@@ -208,3 +208,30 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_takes_10_s_at_most_whatever_its_answer_waits_for() {
+        let pending = || async { std::future::pending::<StatusCode>().await };
+        let router = Router::new().route("/never", get(pending)).route("/now", get(|| async { StatusCode::OK }));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
+        let address = listener.local_addr().expect("it is bound");
+        for (path, seconds) in [("/never", 10), ("/now", 0)] {
+            let mut client = TcpStream::connect(address).await.expect("it listens");
+            let (served, _) = listener.accept().await.expect("it has come");
+            let began = Instant::now();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+            client.write_all(request.as_bytes()).await.expect("sent");
+            let mut answer = String::new();
+            let (_, read) = tokio::join!(serve_connection(served, router.clone()), client.read_to_string(&mut answer));
+            read.expect("it is closed in good order");
+            assert_eq!((began.elapsed().as_secs(), answer.contains("200 OK")), (seconds, seconds == 0), "{path}");
+        }
+    }
+}

@@ -16,8 +16,8 @@ pub(crate) const NESTING_MAX: usize = 128;
 
 /// Memory that the elements of a decoded value may take: so many times the payload, and what a small payload may take
 /// beyond that. An element of no size counts as one byte.
-const MEMORY_FACTOR: usize = 32;
-const MEMORY_FREE: usize = 64 * 1024;
+const MEMORY_FACTOR_MAX: usize = 32;
+const MEMORY_FREE_BYTES_MAX: usize = 64 * 1024;
 
 /// What of a bound is left, and whether one was passed.
 pub(crate) struct Budget {
@@ -34,7 +34,7 @@ pub(crate) enum Bound {
 
 impl Budget {
     pub(crate) fn of(payload_bytes: usize) -> Self {
-        let bytes = payload_bytes.saturating_mul(MEMORY_FACTOR).saturating_add(MEMORY_FREE);
+        let bytes = payload_bytes.saturating_mul(MEMORY_FACTOR_MAX).saturating_add(MEMORY_FREE_BYTES_MAX);
         Self { bytes_left: Cell::new(bytes), passed: Cell::new(None) }
     }
 
@@ -264,5 +264,24 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Bounded<'_, A> {
     ) -> Result<V::Value, A::Error> {
         let visitor = self.around(visitor);
         self.inner.struct_variant(fields, visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_take_32_times_the_payload_and_64_kib_and_not_one_byte_more() {
+        for payload in [0, 1, 100] {
+            let budget = Budget::of(payload);
+            for _ in 0..payload * 32 + 64 * 1024 {
+                budget.charge::<u8, de::value::Error>().expect("it is within the bound");
+            }
+            assert_eq!(budget.passed(), None);
+            budget.charge::<(), de::value::Error>().expect_err("an element of no size counts as one byte");
+            assert_eq!(budget.passed(), Some(Bound::Memory));
+        }
+        Budget::of(0).charge::<u8, de::value::Error>().expect("the next payload has all of its own");
     }
 }

@@ -30,6 +30,7 @@ use crate::member::Member;
 use crate::member_events::EventSink;
 use crate::members::{self, MEMBERS_MAX, Members, can_dial};
 use crate::membership::{self, MemberList, Membership, Source, StaticMembership};
+use crate::metrics::Told;
 use crate::node::{Node, Shared};
 use crate::pool::SharedPool;
 use crate::registry::{IntoEnding, Registry};
@@ -346,6 +347,7 @@ impl NodeBuilder {
                 presence: watch::Sender::new(0),
                 job_ended: Waiters::default(),
                 next_call: AtomicU64::new(1),
+                told: Told::default(),
             }
         })
     }

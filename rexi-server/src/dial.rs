@@ -77,6 +77,8 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
     let late = |_| ConnectError::TimedOut(HANDSHAKE_LIMIT);
     let connection = tokio::time::timeout(HANDSHAKE_LIMIT, connecting).await.map_err(late)??;
     let mut dropped = CloseOnDrop(Some(connection.clone()), Arc::clone(member));
+    // Not what is left of the time for TLS: where a link is back, QUIC's third try comes just before 3 s, and a dial
+    // that is given up between the other side's welcome and its arrival loses what was sent behind that.
     let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, handshake::dial(shared, member, &connection)).await;
     let shaken = shaken.map_err(late).flatten();
     dropped.0 = None;

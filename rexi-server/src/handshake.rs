@@ -103,6 +103,18 @@ fn is_tls(code: quinn::TransportErrorCode) -> bool {
     (0x100..0x200).contains(&u64::from(code))
 }
 
+/// A hello from the node that the connection's certificate names: no other goes on to a verdict.
+struct Certified(Hello);
+
+impl Certified {
+    fn new(hello: Hello, connection: &Connection) -> Result<Self, ConnectError> {
+        match identity::certifies(&chain(connection), &hello.node) {
+            true => Ok(Self(hello)),
+            false => Err(ConnectError::WrongCertificate(hello.node)),
+        }
+    }
+}
+
 /// The dialing end: says hello first.
 pub(crate) async fn dial(
     shared: &Arc<Shared>,
@@ -118,17 +130,15 @@ pub(crate) async fn dial(
     if theirs.node != *member.name() {
         return Err(ConnectError::WrongNode { expected: member.name().clone(), found: theirs.node });
     }
-    settle(shared, connection, send, recv, &ours, theirs).await
+    settle(shared, connection, send, recv, &ours, Certified::new(theirs, connection)?).await
 }
 
 /// The listening end: answers with its own hello whatever it thinks of the peer's, so that both can tell why.
 pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Established, ConnectError> {
     let (mut send, mut recv) = connection.accept_bi().await?;
     let _ = send.set_priority(LANE_PRIORITY);
-    let theirs = read_hello(&mut recv).await?;
-    if !identity::certifies(&chain(connection), &theirs.node) {
-        return Err(ConnectError::WrongCertificate(theirs.node));
-    }
+    // Who is not who it says it is gets no word of ours.
+    let theirs = Certified::new(read_hello(&mut recv).await?, connection)?;
     let ours = shared.hello();
     send_hello(&mut send, &ours).await?;
     settle(shared, connection, send, recv, &ours, theirs).await
@@ -148,11 +158,8 @@ async fn settle(
     mut send: SendStream,
     mut recv: RecvStream,
     ours: &Hello,
-    theirs: Hello,
+    Certified(theirs): Certified,
 ) -> Result<Established, ConnectError> {
-    if !identity::certifies(&chain(connection), &theirs.node) {
-        return Err(ConnectError::WrongCertificate(theirs.node));
-    }
     let agreement = shared.admit(ours, &theirs)?;
     let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
     if shared.name < theirs.node {
@@ -218,7 +225,8 @@ const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
 
 const LANE_PRIORITY: i32 = 1;
 
-/// How long a handshake may take, from the first datagram to the welcome.
+/// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
+/// long TLS may take, and the hellos behind it.
 pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 
 const VERDICT_GRACE: Duration = Duration::from_secs(1);

@@ -60,3 +60,28 @@ const MARK: &str = "rexi.leaving";
 
 /// How long a leaving node waits for its peers to have read that it leaves, from when it says so.
 const MARK_LIMIT: Duration = Duration::from_secs(2);
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use rexi_proto::{Caller, Incarnation, PeerId, Profile};
+
+    use super::*;
+    use crate::testing::TestCluster;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_leaves_waits_until_its_singleton_has_served_what_came() {
+        let cluster = TestCluster::new(["n1"]);
+        let [with_singleton, ..] = Profile::train();
+        let node = cluster.start("n1", &with_singleton).expect("it starts");
+        let singleton = node.shared().singleton.clone().expect("its release has one");
+        let (announcement, began) = (Announcement::made(&node), Instant::now());
+        singleton.push(Caller { peer: PeerId(7), incarnation: Incarnation(1) }, rexi_proto::Request::Forget);
+        let mut heard = pin!(announcement.heard());
+        assert!(heard.as_mut().now_or_never().is_none(), "the singleton has not had its turn");
+        heard.await;
+        assert_eq!((singleton.queued(), began.elapsed()), (0, Duration::ZERO));
+    }
+}

@@ -4,11 +4,12 @@
 //! Some is counted where it happens (jobs, refused handshakes, what still goes to the singleton), the rest is told from
 //! the node's status now and then. [`METRICS`] has every name. Nothing is labelled by what a peer may choose at will.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Counter, Histogram, SharedString, Unit};
-use rexi_proto::{Ending, ExitReason, LimitingFactor, NodeName, Phase, Total};
+use rexi_proto::{Ending, ExitReason, LimitingFactor, NodeName, PeerStats, Phase, Total};
 
 use crate::handshake::ConnectError;
 use crate::node::Shared;
@@ -182,13 +183,30 @@ pub(crate) fn refused(node: &NodeName, error: &ConnectError) {
 pub(crate) async fn run(shared: Arc<Shared>) {
     describe();
     loop {
-        publish(&shared.status(), shared.env.now());
+        publish(&shared);
         tokio::time::sleep(PUBLISH_INTERVAL).await;
     }
 }
 
-/// Tells what the status says at the time `now`.
-pub(crate) fn publish(status: &NodeStatus, now: SystemTime) {
+/// The members whose gauges were told, by all that tell them.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<BTreeSet<NodeName>>);
+
+/// Tells what the status says now. A recorder cannot forget a series, so those of a member that has left are set to 0:
+/// else it would be shown as connected for as long as the process runs.
+pub(crate) fn publish(shared: &Shared) {
+    // The status is asked for under the lock, so that an older one is not told behind a newer one.
+    let mut told = shared.told.0.lock().expect("nothing panics while it tells a recorder");
+    let status = shared.status();
+    publish_status(&status, shared.env.now());
+    let members = status.peers.into_iter().map(|peer| peer.name).collect();
+    let earlier = std::mem::replace(&mut *told, members);
+    for left in earlier.difference(&told) {
+        publish_gauges(&label(&status.name), &label(left), false, &PeerStats::default());
+    }
+}
+
+fn publish_status(status: &NodeStatus, now: SystemTime) {
     let node = label(&status.name);
     let gauge = |name, value: f64| metrics::gauge!(name, "node" => node.clone()).set(value);
     gauge("rexi_certificate_expires_timestamp_seconds", seconds_since(UNIX_EPOCH, status.certificate_expires));
@@ -224,19 +242,24 @@ pub(crate) fn publish(status: &NodeStatus, now: SystemTime) {
 
 fn publish_peer(node: &SharedString, status: &PeerStatus) {
     let (peer, stats) = (label(&status.name), &status.stats);
-    let gauge = |name, value: f64| metrics::gauge!(name, "node" => node.clone(), "peer" => peer.clone()).set(value);
-    gauge("rexi_peer_connected", flag(status.presence == PeerPresence::Connected));
-    gauge("rexi_peer_calls", stats.calls as f64);
-    gauge("rexi_peer_jobs", stats.jobs as f64);
-    gauge("rexi_peer_job_bytes", stats.job_bytes as f64);
-    gauge("rexi_buffered_frames", stats.buffered as f64);
-    gauge("rexi_buffered_bytes", stats.buffered_bytes as f64);
+    publish_gauges(node, &peer, status.presence == PeerPresence::Connected, stats);
     let counter = |name, count| metrics::counter!(name, "node" => node.clone(), "peer" => peer.clone()).absolute(count);
     counter("rexi_denied_casts_total", status.denied_casts);
     counter("rexi_dropped_frames_total", stats.dropped);
     counter("rexi_unknown_frames_total", stats.unknown_frames);
     counter("rexi_stray_answers_total", stats.stray_answers);
     counter("rexi_stale_answers_total", stats.stale_answers);
+}
+
+/// Every gauge that there is of a peer.
+fn publish_gauges(node: &SharedString, peer: &SharedString, connected: bool, stats: &PeerStats) {
+    let gauge = |name, value: f64| metrics::gauge!(name, "node" => node.clone(), "peer" => peer.clone()).set(value);
+    gauge("rexi_peer_connected", flag(connected));
+    gauge("rexi_peer_calls", stats.calls as f64);
+    gauge("rexi_peer_jobs", stats.jobs as f64);
+    gauge("rexi_peer_job_bytes", stats.job_bytes as f64);
+    gauge("rexi_buffered_frames", stats.buffered as f64);
+    gauge("rexi_buffered_bytes", stats.buffered_bytes as f64);
 }
 
 /// What may limit the phase, as the label says it.

@@ -32,6 +32,7 @@ use crate::mailbox::Mailbox;
 use crate::member::Member;
 use crate::member_events::EventSink;
 use crate::members::{self, Members};
+use crate::metrics::Told;
 use crate::pool::SharedPool;
 use crate::registry::Registry;
 use crate::request::Request;
@@ -85,6 +86,7 @@ pub(crate) struct Shared {
     pub(crate) presence: watch::Sender<u64>,
     pub(crate) job_ended: Waiters,
     pub(crate) next_call: AtomicU64,
+    pub(crate) told: Told,
 }
 
 impl Node {

@@ -211,3 +211,62 @@ impl std::fmt::Debug for Singleton {
 
 /// Requests that may wait before readers wait too.
 const QUEUED_REQUESTS_MAX: usize = 4_096;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use rexi_proto::{CallRef, CastRequest, Incarnation, PeerId, Profile};
+
+    use super::*;
+    use crate::testing::TestCluster;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_member_asked_that_has_left_meanwhile_leaves_no_job_behind() {
+        let cluster = TestCluster::new(["n1"]);
+        let [with_singleton, ..] = Profile::train();
+        let node = cluster.start("n1", &with_singleton).expect("it starts");
+        let singleton = node.shared().singleton.clone().expect("its release has one");
+        let left = || Total::ALL.map(|total| node.shared().pool.left(total));
+        let before = left();
+        // A number that no member has.
+        let caller = Caller { peer: PeerId(99), incarnation: Incarnation(1) };
+        let call = CallRef(1);
+        let (function, body) = ("any".into(), bytes::Bytes::from(vec![0; 1 << 20]));
+        let cast = CastRequest { call, function, time_left: None, nonce: 0, trace: None, body };
+        singleton.push(caller, Request::Cast(cast));
+        singleton.served().await;
+        assert_eq!((singleton.queued(), singleton.jobs(), left()), (0, 0, before));
+    }
+
+    #[test]
+    fn a_queue_has_room_below_its_bound_and_again_once_half_of_it_is_served() {
+        use futures_util::FutureExt;
+        let server = Server::with_pool(
+            rexi_proto::ServerAddress::Singleton,
+            &rexi_proto::Limits::default(),
+            SharedPool::new(&rexi_proto::NodePool::new(
+                &rexi_proto::Limits::default(),
+                1,
+                rexi_proto::Servers::SINGLETON,
+            )),
+        );
+        let singleton = Singleton::new(Weak::new(), server);
+        let caller = Caller { peer: PeerId(1), incarnation: Incarnation(1) };
+        for _ in 1..QUEUED_REQUESTS_MAX {
+            singleton.push(caller, Request::Forget);
+        }
+        assert!(singleton.room().now_or_never().is_some(), "one less than may wait");
+        singleton.push(caller, Request::Forget);
+        let mut room = std::pin::pin!(singleton.room());
+        assert!(room.as_mut().now_or_never().is_none());
+        while singleton.queued() > QUEUED_REQUESTS_MAX / 2 {
+            assert!(room.as_mut().now_or_never().is_none());
+            singleton.pop().expect("some wait");
+        }
+        assert!(room.now_or_never().is_some(), "readers go on");
+        let mut served = std::pin::pin!(singleton.served());
+        assert!(served.as_mut().now_or_never().is_none());
+        while singleton.pop().is_some() {}
+        singleton.emptied.notify_waiters();
+        assert!(served.now_or_never().is_some());
+    }
+}

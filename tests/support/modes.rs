@@ -142,8 +142,15 @@ impl Script {
 
     /// Says this to n1, in the wire version that the two have agreed on.
     pub async fn says(&mut self, message: &Message) {
+        self.says_all(std::slice::from_ref(message)).await;
+    }
+
+    /// Says all of this at once.
+    pub async fn says_all(&mut self, messages: &[Message]) {
         let mut bytes = bytes::BytesMut::new();
-        rexi_proto::encode(self.wire, message, 1 << 20, &mut bytes).expect("the version has it");
+        for message in messages {
+            rexi_proto::encode(self.wire, message, 1 << 20, &mut bytes).expect("the version has it");
+        }
         self.lane.say(&bytes).await;
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{Connecting, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rexi_proto::{Body, CallRef, Cast, Hello, Incarnation, LENGTH_BYTES, Limits, Message, ServerAddress, WireVersion};
 use rexi_server::{DevAuthority, Phase, Profile};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -67,13 +67,17 @@ impl Stranger {
         self.endpoint.local_addr().expect("a bound socket has an address").to_string()
     }
 
+    /// Begins to connect to the node `to`.
+    pub fn dial(&self, address: SocketAddr, to: &str) -> Connecting {
+        self.endpoint.connect(address, to).expect("a name and an address")
+    }
+
     /// Connects to the node `to`, as far as TLS goes.
     ///
     /// # Errors
     /// What QUIC says.
     pub async fn connect(&self, address: SocketAddr, to: &str) -> Result<Connection, ConnectionError> {
-        let connecting = self.endpoint.connect(address, to).expect("a name and an address");
-        within("the connection, or its refusal", connecting).await
+        within("the connection, or its refusal", self.dial(address, to)).await
     }
 
     /// Connects and opens the lane with these bytes.

@@ -522,6 +522,25 @@ fn a_peer_that_asks_and_does_not_read_is_cut_off() {
     assert!(matches!(&sent(&mut peer)[..], [Message::Resume(..), ..]), "it may come back");
 }
 
+#[test]
+fn what_a_peer_may_leave_unread_is_four_frames_of_full_length_beyond_the_rest() {
+    let (ping, mut one) = (Message::Ping(CallRef(u64::MAX)), BytesMut::new());
+    wire::encode(WireVersion::V3, &ping, 1 << 20, &mut one).expect("it fits");
+    let most = 1_000 * one.len();
+    let limits = Limits { frame_bytes_max: 1_000, unwritten_bytes_max: most - 4 * 1_000, ..Limits::default() };
+    let mut link = Link::new(Presence::Up(session(WireVersion::V3), SECOND));
+    for _ in 0..1_000 {
+        link.encode(ping.clone(), &limits).expect("it fits");
+    }
+    assert!(!link.is_overrun(&limits));
+    let one_less = Limits { unwritten_bytes_max: limits.unwritten_bytes_max - 1, ..limits.clone() };
+    assert!(link.is_overrun(&one_less));
+    link.encode(ping, &limits).expect("it fits");
+    assert!(link.is_overrun(&limits));
+    link.take_unwritten(&mut BytesMut::new());
+    assert!(!link.is_overrun(&limits), "it reads again");
+}
+
 /// Wire v3 in a frame's first byte.
 const V3: u8 = 0b1100_0000;
 

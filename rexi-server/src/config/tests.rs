@@ -421,3 +421,27 @@ fn intervals_and_the_source_of_members_are_given() {
     let files = "[identity]\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\ninterval_ms = 50\n";
     assert_eq!(config(&format!("{HEAD}{files}")).identity_interval(), Duration::from_millis(50));
 }
+
+#[test]
+fn a_file_is_as_long_as_it_may_be_and_one_byte_longer_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("n1.toml");
+    let most = usize::try_from(CONFIG_FILE_BYTES_MAX).expect("it is small");
+    let mut text = format!("{HEAD}# ");
+    text.push_str(&"x".repeat(most - text.len()));
+    std::fs::write(&path, &text).expect("written");
+    Config::from_file(&path).expect("it is as long as it may be");
+    std::fs::write(&path, format!("{text}x")).expect("written");
+    assert_contains(&Config::from_file(&path).expect_err("refused"), &["cannot read", "longer than 1048576 bytes"]);
+    std::fs::write(&path, HEAD).expect("written");
+    Config::from_file(&path).expect("it is short again");
+}
+
+#[test]
+fn an_error_repeats_80_characters_of_a_text_and_no_more() {
+    let kept = "x".repeat(80);
+    for longer in ["", "x"] {
+        let error = refused(&format!("{HEAD}{kept}{longer} = 1\n"), &[&kept]);
+        assert!(!error.to_string().contains(&format!("{kept}x")), "{error}");
+    }
+}

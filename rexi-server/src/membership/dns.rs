@@ -80,7 +80,8 @@ impl DnsMembership {
             .map_err(|error| MembershipError::new(origin, format!("the system's name servers: {error}")))?;
         options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
         options.timeout = QUERY_TIME_LIMIT;
-        options.attempts = QUERY_ATTEMPTS;
+        // What hickory calls so are those behind the first.
+        options.attempts = QUERY_ATTEMPTS_MAX - 1;
         Ok(Self { query, config, options, interval: MEMBERSHIP_INTERVAL })
     }
 
@@ -162,7 +163,7 @@ impl Membership for DnsMembership {
         };
         let lookups = targets.into_iter().map(|(node, (host, port))| look_up(&resolver, node, host, port));
         let mut members = MemberList::new();
-        let mut found = iter(lookups).buffered(LOOKUPS_AT_ONCE);
+        let mut found = iter(lookups).buffered(LOOKUPS_MAX);
         while let Some((node, address)) = found.next().await {
             match address {
                 Ok(address) => members.insert(node, address),
@@ -213,10 +214,10 @@ fn parse_host(text: &str) -> Result<(String, u16), MembershipError> {
 const QUERY_TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// How often a question is asked that is not answered.
-const QUERY_ATTEMPTS: usize = 2;
+const QUERY_ATTEMPTS_MAX: usize = 2;
 
 /// Hosts that are looked up at once.
-const LOOKUPS_AT_ONCE: usize = 16;
+const LOOKUPS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests;

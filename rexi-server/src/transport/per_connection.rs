@@ -15,9 +15,8 @@ pub(super) fn transport(limits: &Limits) -> TransportConfig {
     packets(&mut transport);
     loss(&mut transport);
     transport
-        .keep_alive_interval(Some(Duration::from_secs(2)))
-        // Well below the stability period, so that a connection that has died in silence can still be replaced in time.
-        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(8_000))))
+        .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .max_idle_timeout(Some(IdleTimeout::try_from(IDLE_TIMEOUT).expect("it is short")))
         // quinn's default: what is kept of a handshake whose packets come out of order, before the peer is known.
         .crypto_buffer_size(16 << 10)
         // quinn's default: the round trip may be seen by who measures the network, and nothing else.
@@ -87,3 +86,10 @@ fn loss(transport: &mut TransportConfig) {
         // quinn's default: BBR draws from a source of chance that no seed reaches (DESIGN.md).
         .congestion_controller_factory(Arc::new(CubicConfig::default()));
 }
+
+/// How long a connection may be silent. Well below the stability period, so that one that has died in silence can still
+/// be replaced in time.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How often an idle node shows that it is there: several times within the time-out, since a packet may be lost.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);

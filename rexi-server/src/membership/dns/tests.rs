@@ -96,3 +96,70 @@ fn a_host_is_a_name_or_an_address_with_a_port() {
         assert!(parse_host(wrong).is_err(), "{wrong}");
     }
 }
+
+/// A name server that says nothing, and what it was asked: names and types.
+async fn silent() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let address = socket.local_addr().expect("it is bound");
+    (socket, address)
+}
+
+async fn question(socket: &UdpSocket) -> (String, SocketAddr, Message) {
+    let mut bytes = [0; 1500];
+    let (length, from) = socket.recv_from(&mut bytes).await.expect("it is open");
+    let asked = Message::from_vec(&bytes[..length]).expect("a question");
+    (asked.queries[0].name().to_ascii(), from, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_server_that_is_silent_is_asked_twice_for_2_s_each() {
+    let (socket, address) = silent().await;
+    let dns = DnsMembership::srv("_rexi._udp.test.").expect("a name").name_server(address);
+    let began = tokio::time::Instant::now();
+    // Each time in several datagrams, since one may be lost.
+    assert!(dns.members().await.is_err());
+    assert_eq!(began.elapsed().as_secs(), 4);
+    question(&socket).await;
+    // Another limit, which is each question's as well.
+    let dns = dns.time_limit(Duration::from_millis(300));
+    let began = tokio::time::Instant::now();
+    assert!(dns.members().await.is_err());
+    assert_eq!(began.elapsed().as_millis() / 100, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixteen_hosts_are_looked_up_at_once_and_the_next_when_one_is_known() {
+    let (socket, address) = silent().await;
+    let hosts = (0..17).map(|n| (NodeName::new(format!("n{n}")).expect("a name"), format!("n{n}.test.:4000")));
+    let dns = DnsMembership::hosts(hosts).expect("hosts").name_server(address);
+    let answering = async {
+        let mut waiting = Vec::new();
+        let mut names = std::collections::BTreeSet::new();
+        while names.len() < 16 {
+            let asked = question(&socket).await;
+            names.insert(asked.0.clone());
+            waiting.push(asked);
+        }
+        // A question is said again where it is not answered; another one does not come.
+        let seventeenth = async { while names.contains(&question(&socket).await.0) {} };
+        let more = tokio::time::timeout(Duration::from_secs(1), seventeenth).await;
+        assert!(more.is_err(), "a seventeenth is not asked for yet");
+        loop {
+            for (name, from, asked) in waiting.drain(..) {
+                let mut said = Message::response(asked.metadata.id, asked.metadata.op_code);
+                said.queries = asked.queries.clone();
+                said.answers = vec![host(&name, 1)];
+                socket.send_to(&said.to_vec().expect("it can be encoded"), from).await.expect("sent");
+            }
+            waiting.push(question(&socket).await);
+        }
+    };
+    tokio::select! {
+        biased;
+        members = dns.members() => {
+            let members = members.expect("an answer");
+            assert_eq!(members.iter().filter(|(_, address)| address.is_some()).count(), 17);
+        }
+        () = answering => unreachable!("it answers on"),
+    }
+}
