@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::diff::{Carrier, Change, Diff, Effect, compare};
 use super::functions::FunctionLock;
+use super::kind::ChangeKind;
 use super::lock::Lock;
 
 /// What is locked and was never shipped, so that it may change still.
@@ -103,7 +104,10 @@ impl Lock {
 
     /// Whether the lock's own rows contradict themselves: a message that is sent before it is understood.
     pub fn contradictions(&self) -> Vec<Change> {
-        Diff::new(&Self { rows: Default::default(), ..self.clone() }, self).changes
+        let without = Self { rows: Default::default(), ..self.clone() };
+        let mut changes = Diff::new(&without, self).changes;
+        changes.retain(|change| change.kind == ChangeKind::RowEarly);
+        changes
     }
 }
 
