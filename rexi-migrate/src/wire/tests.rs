@@ -6,6 +6,7 @@ use crate::report::Conclusion;
 
 mod needed;
 mod places;
+mod tellers;
 
 
 /// A lock of one frame.
