@@ -8,7 +8,6 @@ mod needed;
 mod places;
 mod tellers;
 
-
 /// A lock of one frame.
 fn framed(layout: Layout) -> Lock {
     let frame = FrameLock { kind: "Cast".to_owned(), emitted: true, layout };
