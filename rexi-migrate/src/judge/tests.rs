@@ -4,6 +4,7 @@ mod doubts;
 mod evidence;
 mod findings;
 mod gathers;
+mod needed;
 mod questions;
 mod stray;
 mod streams;
