@@ -4,6 +4,7 @@ use super::*;
 use crate::invariant::Invariant;
 use crate::report::Conclusion;
 
+mod frozen;
 mod needed;
 mod places;
 mod tellers;
