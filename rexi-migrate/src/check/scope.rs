@@ -34,8 +34,8 @@ pub struct Scope {
     pub flips: u8,
     /// Stability periods that run out.
     pub expiries: u8,
-    /// Things of a connection that is no more that come all the same. With any, payloads travel on QUIC streams of their
-    /// own, since these may come out of order.
+    /// Things of a connection that is no more that come all the same. With any, payloads travel on QUIC streams of
+    /// their own, since these may come out of order.
     pub stragglers: u8,
     /// Who restarts nodes, and when.
     pub operator: Operator,
