@@ -14,6 +14,7 @@ mod shell;
 mod work;
 mod network;
 mod witness;
+mod oracle;
 mod judge;
 mod model;
 mod tell;
@@ -23,7 +24,7 @@ mod orders;
 mod suite;
 mod run;
 
-pub use action::{Action, Stop};
+pub use action::{Action, Stop, Straggler};
 pub use model::Cluster;
 pub use orders::{Orders, orders};
 pub use run::{CheckOptions, check};

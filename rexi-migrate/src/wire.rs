@@ -14,6 +14,7 @@ mod same;
 mod machine;
 mod pairing;
 mod search;
+mod kind;
 mod changes;
 mod diff;
 mod sample;
@@ -25,6 +26,7 @@ mod report;
 
 pub use diff::{Carrier, Change, Diff, Direction, Effect, compare};
 pub use functions::{Answer, FunctionLock};
+pub use kind::ChangeKind;
 pub use lock::{FrameLock, LOCK_BYTES_MAX, LOCK_FORMAT_VERSION, Lock, LockError, RowLock};
 pub use matrix::{Cell, Matrix, Wrong, matrix};
 pub use planted::{Planted, mutants};

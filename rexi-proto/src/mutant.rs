@@ -210,6 +210,21 @@ mutants! {
     UnwrittenKept "unwritten-kept" "M44"
         "What was encoded for a connection that broke goes out on the next."
         breaks "S2 S3 S4 S5 S8 S9 L1";
+    OldFramesHeeded "old-frames-heeded" ""
+        "A frame that comes late from a connection that was replaced counts as if it came on the new one."
+        breaks "S1 S2 S3 S4 S5 S7 S8 L1 L2";
+    OldPayloadJoins "old-payload-joins" ""
+        "A payload that comes late from a connection that was replaced joins a frame of the new one."
+        breaks "S2 S7 S8 L1";
+    OldEndHeeded "old-end-heeded" ""
+        "The late end of a connection that was replaced is taken for the end of the new one."
+        breaks "S1 S12 L1 L3";
+    OldDepartureHeeded "old-departure-heeded" ""
+        "A departure on a connection that was replaced ends the life that the new one is of."
+        breaks "S1 L1 L2";
+    OldRefusalHeeded "old-refusal-heeded" ""
+        "A refused handshake of an earlier life ends the life that was connected since."
+        breaks "S1 L1 L2";
 }
 
 /// The mutants that are switched on in one node.

@@ -47,6 +47,23 @@ pub enum Action {
     Lift(usize),
     /// A node has not been connected to another for the stability period.
     Expire(usize, usize),
+    /// A payload on its way from a node to another arrives: that of this place.
+    Payload(usize, usize, usize),
+    /// Something of an earlier connection to the second node comes to the first.
+    Straggle(usize, usize, Straggler),
+}
+
+/// What may come of a connection that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Straggler {
+    /// A frame or a payload that was on its way: that of this place.
+    OnItsWay(usize),
+    /// Its end.
+    End,
+    /// A departure.
+    Departure,
+    /// A refused handshake of an earlier life.
+    Refusal,
 }
 
 /// How a node is stopped.
@@ -79,8 +96,11 @@ impl Cluster {
     fn transport(&self, state: &State, actions: &mut Vec<Action>) {
         for (from, to) in self.ordered() {
             let (at, side) = pair(from, to);
-            if !state.lane(from, to).is_empty() && state.is_live(to, from) {
-                actions.push(Action::Deliver(from, to));
+            if state.is_live(to, from) {
+                if !state.lane(from, to).is_empty() {
+                    actions.push(Action::Deliver(from, to));
+                }
+                actions.extend((0..state.pairs[at].bulks[side].len()).map(|number| Action::Payload(from, to, number)));
             }
             match (&state.pairs[at].stage, self.scope.handshake) {
                 // Which of the two dials makes no difference.
@@ -144,8 +164,15 @@ impl Cluster {
     }
 
     fn faults(&self, state: &State, actions: &mut Vec<Action>) {
-        let Scope { cuts, flips, expiries, .. } = self.scope;
+        let Scope { cuts, flips, expiries, stragglers, .. } = self.scope;
         for (from, to) in self.ordered() {
+            // Where there is no connection, there is none that an earlier one could be taken for.
+            if state.used.stragglers < stragglers && state.nodes[to].is_up(from) {
+                let (at, side) = pair(from, to);
+                let late = (0..state.pairs[at].late[side].len()).map(Straggler::OnItsWay);
+                let others = [Straggler::End, Straggler::Departure, Straggler::Refusal];
+                actions.extend(late.chain(others).map(|straggler| Action::Straggle(to, from, straggler)));
+            }
             let stage = &state.pairs[pair(from, to).0].stage;
             if from < to && *stage != Stage::Down && state.used.cuts < cuts {
                 actions.push(Action::Cut(from, to));

@@ -11,6 +11,7 @@ mod action;
 mod step;
 mod handshake;
 mod witness;
+mod oracle;
 mod judge;
 mod model;
 mod tell;

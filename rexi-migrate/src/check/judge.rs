@@ -4,103 +4,118 @@
 
 use rexi_proto::{Presence, ServerAddress};
 
-use super::scope::Scope;
+use super::oracle::{Oracle, Oracles};
 use super::state::{Call, State, name};
-use crate::invariant::Invariant;
 use crate::search::Broken;
 
-pub(super) fn judge(_scope: &Scope, state: &State) -> Result<(), Broken> {
-    judge_pairs(state)?;
+/// Asks these oracles.
+pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
+    let judge = Judge { oracles, state };
+    judge.pairs()?;
     for (at, call) in state.calls.iter().enumerate().filter(|(_, call)| !call.over) {
-        judge_call(state, at, call)?;
+        judge.call(at, call)?;
     }
-    judge_watches(state)
+    judge.watches()
 }
 
-/// What connected nodes are to each other.
-fn judge_pairs(state: &State) -> Result<(), Broken> {
-    for (high, node) in state.nodes.iter().enumerate() {
-        for (low, other) in state.nodes[..high].iter().enumerate() {
-            if !state.is_connected(low, high) {
-                continue;
-            }
-            if node.release.abs_diff(other.release) > 1 {
-                return broken(Invariant::S11, format!("{} and {} are connected", name(low), name(high)));
-            }
-            for (sender, receiver, at) in [(node, other, (high, low)), (other, node, (low, high))] {
-                let target = sender.rollout.phase().cast_target();
-                let quiet = is_quiet(state, high, low);
-                if !receiver.profile().hosts().contains(target) && quiet {
-                    let id = if target == ServerAddress::Singleton { Invariant::S13 } else { Invariant::S6 };
-                    return broken(id, format!("{} sends to the {target} of {}", name(at.0), name(at.1)));
-                }
-                let believed = receiver.holdouts & 1 << at.0 != 0;
-                if quiet && believed != (target == ServerAddress::Singleton) {
-                    return broken(Invariant::S12, format!("{} has a stale view of {}", name(at.1), name(at.0)));
-                }
-            }
-        }
-    }
-    Ok(())
+struct Judge<'a> {
+    oracles: Oracles,
+    state: &'a State,
 }
 
-fn judge_call(state: &State, at: usize, call: &Call) -> Result<(), Broken> {
-    let job = state.job_of(at);
-    let orphan = state.is_orphan(call);
-    if let Some((node, _)) = job
-        && (orphan || call.answered)
-        && matches!(state.nodes[node].peer(call.by).presence(), Presence::Gone | Presence::Refused(_))
-        && !state.queues(node, call.by)
-    {
-        return broken(Invariant::L2, format!("the job of call {at} runs on for a caller that was given up"));
+impl Judge<'_> {
+    /// Breaks what an oracle finds, if it is asked.
+    fn find(&self, oracle: Oracle, is_wrong: bool, what: impl FnOnce() -> String) -> Result<(), Broken> {
+        if is_wrong && self.oracles.has(oracle) {
+            return Err(Broken { invariant: oracle.invariant(), what: what() });
+        }
+        Ok(())
     }
-    if !state.is_connected(call.by, call.to) || !is_quiet(state, call.by, call.to) {
-        return Ok(());
+
+    /// What connected nodes are to each other.
+    fn pairs(&self) -> Result<(), Broken> {
+        for high in 0..self.state.nodes.len() {
+            for low in (0..high).filter(|&low| self.state.is_connected(low, high)) {
+                self.pair(low, high)?;
+            }
+        }
+        Ok(())
     }
-    match job {
-        Some((node, _)) if call.killed && !orphan => broken(
-            Invariant::S3,
-            format!("call {at} was killed, no kill is on its way, and its job runs at {}", name(node)),
-        ),
-        Some((node, _)) if orphan || call.answered => {
-            broken(Invariant::L2, format!("the job of call {at} runs on at {} for nobody", name(node)))
+
+    fn pair(&self, low: usize, high: usize) -> Result<(), Broken> {
+        let nodes = &self.state.nodes;
+        let skew = nodes[high].release.abs_diff(nodes[low].release);
+        self.find(Oracle::ConnectedOverSkew, skew > 1, || format!("{} and {} are connected", name(low), name(high)))?;
+        if !is_quiet(self.state, high, low) {
+            return Ok(());
         }
-        Some((_, job)) if job.waits && call.asked && call.started && call.unacked == 0 => {
-            broken(Invariant::S5, format!("the stream of call {at} is stuck: its caller has said all, its job waits"))
+        for (from, to) in [(high, low), (low, high)] {
+            let target = nodes[from].rollout.phase().cast_target();
+            let singleton = target == ServerAddress::Singleton;
+            let missing = if singleton { Oracle::SendsToNoSingleton } else { Oracle::SendsToNoServer };
+            let hosts = nodes[to].profile().hosts().contains(target);
+            self.find(missing, !hosts, || format!("{} sends to the {target} of {}", name(from), name(to)))?;
+            let believed = nodes[to].holdouts & 1 << from != 0;
+            let stale = || format!("{} has a stale view of {}", name(to), name(from));
+            self.find(Oracle::StaleView, believed != singleton, stale)?;
         }
-        Some((_, job)) if job.waits && !call.asked => {
-            broken(Invariant::S5, format!("the stream of call {at} is stuck: its caller was not asked"))
+        Ok(())
+    }
+
+    fn call(&self, at: usize, call: &Call) -> Result<(), Broken> {
+        let state = self.state;
+        let (job, orphan) = (state.job_of(at), state.is_orphan(call));
+        let nobody = orphan || call.answered;
+        if let Some((node, _)) = job {
+            let given_up = matches!(state.nodes[node].peer(call.by).presence(), Presence::Gone | Presence::Refused(_));
+            let runs_on = nobody && given_up && !state.queues(node, call.by);
+            let what = || format!("the job of call {at} runs on for a caller that was given up");
+            self.find(Oracle::RunsForOneGivenUp, runs_on, what)?;
         }
-        None if state.is_open(call) => {
+        if !state.is_connected(call.by, call.to) || !is_quiet(state, call.by, call.to) {
+            return Ok(());
+        }
+        let Some((node, job)) = job else {
             let never = if call.ran_at.is_some() { "its job is gone" } else { "it has never run" };
-            broken(Invariant::S1, format!("call {at} of {} waits in silence: {never}", name(call.by)))
-        }
-        _ => Ok(()),
+            let what = || format!("call {at} of {} waits in silence: {never}", name(call.by));
+            return self.find(Oracle::WaitsInSilence, state.is_open(call), what);
+        };
+        let killed = call.killed && !orphan;
+        self.find(Oracle::KilledRuns, killed, || {
+            format!("call {at} was killed, no kill is on its way, and its job runs at {}", name(node))
+        })?;
+        self.find(Oracle::RunsForNobody, nobody && !killed, || {
+            format!("the job of call {at} runs on at {} for nobody", name(node))
+        })?;
+        let waits = job.waits && !killed && !nobody;
+        self.find(Oracle::StreamWaitsForNothing, waits && call.asked && call.started && call.unacked == 0, || {
+            format!("the stream of call {at} is stuck: its caller has said all, its job waits")
+        })?;
+        self.find(Oracle::StreamWaitsUnasked, waits && !call.asked, || {
+            format!("the stream of call {at} is stuck: its caller was not asked")
+        })
     }
-}
 
-fn judge_watches(state: &State) -> Result<(), Broken> {
-    for (at, watch) in state.watches.iter().enumerate() {
-        let alive = state.nodes[watch.by].incarnation == watch.life;
-        let gone = state.nodes[watch.to].incarnation != watch.of;
-        if alive && gone && watch.downs == 0 && state.is_connected(watch.by, watch.to) {
-            return broken(Invariant::L1, format!("monitor {at} of {} did not fire", name(watch.by)));
+    fn watches(&self) -> Result<(), Broken> {
+        let state = self.state;
+        for (at, watch) in state.watches.iter().enumerate() {
+            let alive = state.nodes[watch.by].incarnation == watch.life;
+            let gone = state.nodes[watch.to].incarnation != watch.of;
+            let silent = alive && gone && watch.downs == 0 && state.is_connected(watch.by, watch.to);
+            let what = || format!("monitor {at} of {} did not fire", name(watch.by));
+            self.find(Oracle::MonitorSilent, silent, what)?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether nothing is on its way between two nodes, or waits in a queue or a buffer for it.
 fn is_quiet(state: &State, one: usize, other: usize) -> bool {
     let waits = |at: usize, of: usize| state.nodes[at].peer(of).stats().buffered > 0;
-    state.lane(one, other).is_empty()
-        && state.lane(other, one).is_empty()
+    state.is_silent(one, other)
+        && state.is_silent(other, one)
         && !state.queues(one, other)
         && !state.queues(other, one)
         && !waits(one, other)
         && !waits(other, one)
-}
-
-fn broken(invariant: Invariant, what: String) -> Result<(), Broken> {
-    Err(Broken { invariant, what })
 }

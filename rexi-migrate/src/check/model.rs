@@ -6,6 +6,7 @@ use rexi_proto::Incarnation;
 
 use super::action::Action;
 use super::judge;
+use super::oracle::Oracles;
 use super::scope::Scope;
 use super::share::Shared;
 use super::state::{Node, Pair, Stage, State, Used};
@@ -22,13 +23,16 @@ pub struct Cluster {
     pub(super) shared: Arc<Shared>,
     /// Where every node begins, as a place in the scope's train.
     pub(super) start: Vec<usize>,
+    /// What is asked: all, but in tests of what each is for.
+    pub(super) oracles: Oracles,
 }
 
 impl Cluster {
     /// The clusters of a scope: every node begins in the first release, and none is connected.
     pub fn new(scope: Scope) -> Self {
         let start = vec![0; scope.nodes];
-        Self { turns: Turns::new(scope.nodes, scope.symmetry), shared: Arc::default(), scope, start }
+        let (turns, oracles) = (Turns::new(scope.nodes, scope.symmetry), Oracles::ALL);
+        Self { turns, shared: Arc::default(), scope, start, oracles }
     }
 
     /// The same, but each node begins at a place of the train of its own. Symmetric as ever: nodes differ in what they
@@ -48,8 +52,9 @@ impl Cluster {
             self.print_all(index, &mut node);
             Arc::new(node)
         });
-        let lanes = [Vec::new(), Vec::new()];
-        let pair = Arc::new(Pair { prints: print_pair(&Stage::Down, &lanes), stage: Stage::Down, lanes });
+        let mut pair = Pair::default();
+        pair.prints = print_pair(&pair);
+        let pair = Arc::new(pair);
         let mut state = State {
             nodes: nodes.collect(),
             pairs: vec![pair; self.scope.nodes * (self.scope.nodes - 1) / 2],
@@ -96,7 +101,7 @@ impl Model for Cluster {
     fn check(&self, state: &State) -> Result<(), Broken> {
         match &state.broken {
             Some(broken) => Err((**broken).clone()),
-            None => judge::judge(&self.scope, state),
+            None => judge::judge(self.oracles, state),
         }
     }
 
@@ -115,7 +120,9 @@ impl Model for Cluster {
     fn is_goal(&self, state: &State) -> bool {
         let last = self.scope.train.len() - 1;
         let idle = |node: &Arc<Node>| node.at == last && node.jobs.is_empty() && node.queue.is_empty();
-        let silent = |pair: &Arc<Pair>| pair.stage == Stage::Up && pair.lanes.iter().all(Vec::is_empty);
+        let silent = |pair: &Arc<Pair>| {
+            pair.stage == Stage::Up && pair.lanes.iter().all(Vec::is_empty) && pair.bulks.iter().all(Vec::is_empty)
+        };
         state.nodes.iter().all(idle)
             && state.pairs.iter().all(silent)
             && state.calls.iter().all(|call| call.over || call.killed || call.answered || state.is_orphan(call))

@@ -1,17 +1,17 @@
 //! Connections and lives: handshakes with real hellos, what breaks, who restarts as what, and phases that move.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, Limits, NodeName, Party, Refusal,
-    Session,
+    BulkId, ConnectionId, DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, LimitingFactor,
+    Limits, NodeName, Party, Profile, Refusal, Session,
 };
 
-use super::action::Stop;
+use super::action::{Stop, Straggler};
+use super::oracle::Oracle;
 use super::scope::{Notice, Operator};
-use super::state::{NOW, Node, Stage, frames, name, pair};
+use super::state::{Late, NOW, Node, Stage, frames, name, pair};
 use super::step::Stepper;
 use super::witness::Case;
-use crate::invariant::Invariant;
 
 impl Stepper<'_> {
     /// The first frame on its way arrives.
@@ -22,6 +22,42 @@ impl Stepper<'_> {
         let frame: Vec<u8> = lane.drain(..bytes).collect();
         self.hear(to, from, &frame);
         self.drain(to);
+    }
+
+    /// A payload on its way arrives.
+    pub(super) fn deliver_payload(&mut self, from: usize, to: usize, number: usize) {
+        let side = pair(from, to).1;
+        let (id, body) = self.pair(from, to).bulks[side].remove(number);
+        self.hear_payload(to, from, id, body);
+        self.drain(to);
+    }
+
+    /// Something of an earlier connection comes to `at`, which has another by now.
+    pub(super) fn straggle(&mut self, at: usize, of: usize, straggler: Straggler) {
+        self.state.used.stragglers += 1;
+        self.saw(Case::Straggler);
+        match straggler {
+            Straggler::OnItsWay(number) => {
+                let side = pair(of, at).1;
+                let late = self.pair(of, at).late[side].remove(number);
+                let peer = self.peer(at, of);
+                match late {
+                    Late::Frame(bytes) => peer.handle_bytes(NOW, EARLIER, &bytes),
+                    Late::Payload(id, body) => peer.handle_bulk(NOW, EARLIER, id, body),
+                }
+            }
+            Straggler::End => self.peer(at, of).handle_disconnected(NOW, EARLIER),
+            Straggler::Departure => self.peer(at, of).handle_departed(NOW, EARLIER),
+            Straggler::Refusal => self.peer(at, of).handle_refused(NOW, Incarnation(0), final_refusal()),
+        }
+        if self.state.used.stragglers == self.cluster.scope().stragglers {
+            // Nothing more comes late, so that what is left makes no difference.
+            for low in 0..self.state.nodes.len() {
+                (low + 1..self.state.nodes.len())
+                    .for_each(|high| self.pair(low, high).late.iter_mut().for_each(Vec::clear));
+            }
+        }
+        self.drain(at);
     }
 
     /// Both nodes dial, say hello and answer at once.
@@ -92,9 +128,16 @@ impl Stepper<'_> {
 
     /// There is no connection any more; its ends have yet to hear so.
     pub(super) fn unlink(&mut self, one: usize, other: usize) {
+        let may_come = self.state.used.stragglers < self.cluster.scope().stragglers;
         let pair = self.pair(one, other);
         pair.stage = Stage::Down;
-        pair.lanes.iter_mut().for_each(Vec::clear);
+        for side in 0..2 {
+            let (lane, bulks) = (std::mem::take(&mut pair.lanes[side]), std::mem::take(&mut pair.bulks[side]));
+            if may_come {
+                pair.late[side].extend(frames(&lane).map(|frame| Late::Frame(frame.to_vec())));
+                pair.late[side].extend(bulks.into_iter().map(|(id, body)| Late::Payload(id, body)));
+            }
+        }
         for call in &mut self.state.calls {
             if !call.over && (call.by, call.to) == (one, other) || (call.by, call.to) == (other, one) {
                 call.lossy = true;
@@ -132,6 +175,11 @@ impl Stepper<'_> {
         }
         let others = || members.clone().filter(|&member| member != index);
         others().for_each(|member| self.unlink(index, member));
+        for member in others() {
+            // A process that has just started has no earlier connection.
+            let side = pair(member, index).1;
+            self.pair(member, index).late[side].clear();
+        }
         let scope = self.cluster.scope();
         self.place(index, Node::start(scope, index, to, scope.train[to], incarnation));
         if self.hear_at_once() {
@@ -154,13 +202,16 @@ impl Stepper<'_> {
         others.iter().for_each(|&member| self.peer(index, member).end_server());
         self.drain(index);
         if !self.state.nodes[index].jobs.is_empty() {
-            self.breaks(Invariant::L2, format!("{} has left, and a job of it runs", name(index)));
+            self.breaks(Oracle::RunsAfterDeparture, format!("{} has left, and a job of it runs", name(index)));
         }
         for member in others {
             if !(self.state.is_live(index, member) && self.state.is_live(member, index)) {
                 continue;
             }
             let side = pair(index, member).1;
+            for (id, body) in std::mem::take(&mut self.pair(index, member).bulks[side]) {
+                self.hear_payload(member, index, id, body);
+            }
             let bytes = std::mem::take(&mut self.pair(index, member).lanes[side]);
             self.hear(member, index, &bytes);
             let peer = self.peer(member, index);
@@ -187,8 +238,10 @@ impl Stepper<'_> {
     }
 
     pub(super) fn lift(&mut self, index: usize) {
-        if self.rollout(index).set_ceiling(None).is_err() {
-            self.breaks(Invariant::L5, format!("the ceiling of {} cannot be lifted", name(index)));
+        let lifted = self.rollout(index).set_ceiling(None);
+        let held = matches!(self.state.nodes[index].rollout.limiting_factor(), LimitingFactor::Ceiling(_));
+        if lifted.is_err() || held {
+            self.breaks(Oracle::CeilingStays, format!("the ceiling of {} is not lifted", name(index)));
         }
         self.node(index).lowered = false;
         self.drain(index);
@@ -210,15 +263,21 @@ impl Stepper<'_> {
         peer.handle_bytes(NOW, connection, bytes);
     }
 
+    fn hear_payload(&mut self, at: usize, from: usize, id: BulkId, body: Bytes) {
+        let peer = self.peer(at, from);
+        let connection = peer.connection();
+        peer.handle_bulk(NOW, connection, id, body);
+    }
+
     fn hello_of(&self, index: usize) -> Hello {
         let node = &self.state.nodes[index];
         node.rollout.hello(node.incarnation, &Limits::default())
     }
 
     /// A node takes the hello of another, given the one that it sent itself.
-    fn take_hello(&mut self, index: usize, member: usize, ours: &Hello, theirs: &Hello) -> Option<Session> {
+    pub(super) fn take_hello(&mut self, index: usize, member: usize, ours: &Hello, theirs: &Hello) -> Option<Session> {
         let Some(theirs) = over_the_wire(theirs) else {
-            self.breaks(Invariant::S8, format!("{} cannot read the hello of {}", name(index), name(member)));
+            self.breaks(Oracle::HelloUnread, format!("{} cannot read the hello of {}", name(index), name(member)));
             return None;
         };
         let taken = self.rollout(index).handle_hello(ours, &theirs);
@@ -243,6 +302,19 @@ impl Stepper<'_> {
         peer.handle_disconnected(NOW, connection);
         self.drain(at);
     }
+}
+
+/// The number of an earlier connection: any that is not in use.
+const EARLIER: ConnectionId = ConnectionId(u64::MAX);
+
+/// A refusal that stands for as long as both keep their releases.
+fn final_refusal() -> Box<Refusal> {
+    let party = |node: &str| Party {
+        node: NodeName::new(node).expect("letters make a name"),
+        release: Profile::train()[0].release().clone(),
+        wire: Profile::train()[0].wire(),
+    };
+    Box::new(Refusal::NoCommonWire { first: party("own"), second: party("other") })
 }
 
 /// A hello as its receiver reads it.

@@ -3,7 +3,7 @@
 //! Every budget is of the whole run and not of a node, so that the space is finite; what is not budgeted may happen at
 //! any time. The defaults are those of `rexi-migrate check`.
 
-use rexi_proto::{Mutants, Profile};
+use rexi_proto::{Limits, Mutants, Profile};
 
 use crate::train::Train;
 
@@ -34,6 +34,9 @@ pub struct Scope {
     pub flips: u8,
     /// Stability periods that run out.
     pub expiries: u8,
+    /// Things of a connection that is no more that come all the same. With any, payloads travel on QUIC streams of
+    /// their own, since these may come out of order.
+    pub stragglers: u8,
     /// Who restarts nodes, and when.
     pub operator: Operator,
     /// How finely a handshake is taken apart.
@@ -104,6 +107,7 @@ impl Scope {
             cuts: 0,
             flips: 0,
             expiries: 0,
+            stragglers: 0,
             operator: Operator::Patient,
             handshake: Handshake::Whole,
             notice: Notice::AtOnce,
@@ -112,6 +116,13 @@ impl Scope {
             reach_goal: true,
             mutants: Mutants::default(),
         }
+    }
+
+    /// The bounds of its nodes.
+    pub(super) fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        // Below every payload of the model.
+        if self.stragglers > 0 { Limits { inline_bytes_max: 1, ..limits } } else { limits }
     }
 
     /// The same for the releases of a train.
@@ -138,6 +149,7 @@ impl Scope {
             (self.cuts, "cut"),
             (self.flips, "flip"),
             (self.expiries, "expiry"),
+            (self.stragglers, "straggler"),
         ] {
             if count > 0 {
                 text += &format!(", {count} {one}{}", if count == 1 { "" } else { "s" });

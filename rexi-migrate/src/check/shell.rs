@@ -8,10 +8,10 @@ use rexi_proto::{
     ServerOutput, accepted,
 };
 
+use super::oracle::Oracle;
 use super::state::{Job, NOW, PEER, State, frames, member_id, name, pair};
 use super::step::Stepper;
 use super::witness::Case;
-use crate::invariant::Invariant;
 
 /// What is wrong where a node closes on another: nothing that a sound one sends is a reason to blame it.
 pub(super) fn fault(index: usize, member: usize, code: CloseCode, reason: &str) -> Option<String> {
@@ -70,7 +70,7 @@ impl Stepper<'_> {
         }
         if told_epoch == epoch || !allowed {
             let what = format!("{} is at {phase}, and no transition has brought it there", name(index));
-            self.breaks(Invariant::S12, what);
+            self.breaks(Oracle::PhaseWithoutTransition, what);
         }
         if told_phase < Some(phase) {
             self.saw(Case::Raised);
@@ -86,7 +86,7 @@ impl Stepper<'_> {
         }
     }
 
-    fn handle_output(&mut self, index: usize, member: usize, output: Output<u8>, closes: &mut Vec<usize>) {
+    pub(super) fn handle_output(&mut self, index: usize, member: usize, output: Output<u8>, closes: &mut Vec<usize>) {
         match output {
             Output::Spawn(job, cast) => self.spawn(index, member, job, &cast.body),
             Output::Abort(job) => self.abort(index, member, job),
@@ -97,7 +97,7 @@ impl Stepper<'_> {
                     self.node(index).queue.push_back((caller, request));
                 } else {
                     let what = format!("{request:?} of {} needs the singleton of {}", name(member), name(index));
-                    self.breaks(Invariant::S13, what);
+                    self.breaks(Oracle::RequestToNoSingleton, what);
                 }
             }
             Output::Deliver(mailbox, call, answer) => self.answer(index, mailbox, call, &answer),
@@ -107,11 +107,11 @@ impl Stepper<'_> {
             }
             Output::Unsupported(kind) => {
                 let what = format!("{} sent kind {kind}, which {} does not know", name(index), name(member));
-                self.breaks(Invariant::S9, what);
+                self.breaks(Oracle::KindUnknownToPeer, what);
             }
             Output::Close(code, reason) => {
                 if let Some(what) = fault(index, member, code, &reason) {
-                    self.breaks(Invariant::S8, what);
+                    self.breaks(Oracle::ClosedOnSoundPeer, what);
                 }
                 closes.push(member);
             }
@@ -141,19 +141,21 @@ impl Stepper<'_> {
         let wire = session.wire;
         let peer = self.peer(index, member);
         let (connection, mut bytes) = (peer.connection(), BytesMut::new());
-        let bulk = peer.take_outgoing(NOW, connection, &mut bytes);
-        debug_assert!(bulk.is_none_or(|bulk| bulk.is_empty()), "payloads are small");
+        let bulk = peer.take_outgoing(NOW, connection, &mut bytes).unwrap_or_default();
+        bulk.iter().for_each(|(_, body)| peer.handle_bulk_sent(NOW, connection, body.len()));
         for frame in frames(&bytes) {
             let kind = State::kind(frame);
             if kind.is_none_or(|kind| accepted(kind, wire).is_none()) {
                 let what = format!("{} sent {kind:?} to {}, which {wire} lacks", name(index), name(member));
-                self.breaks(Invariant::S9, what);
+                self.breaks(Oracle::KindNotOfVersion, what);
             }
         }
         // Where the other end is gone, and this one has not heard, it goes nowhere.
         if self.state.is_live(index, member) {
             let side = pair(index, member).1;
-            self.pair(index, member).lanes[side].extend_from_slice(&bytes);
+            let pair = self.pair(index, member);
+            pair.lanes[side].extend_from_slice(&bytes);
+            pair.bulks[side].extend(bulk);
         }
     }
 
@@ -175,21 +177,31 @@ impl Stepper<'_> {
         let release = self.state.nodes[index].release;
         let by_release = self.state.nodes[member].release;
         let Some(call) = self.state.calls.get_mut(usize::from(mailbox)).filter(|call| !call.over) else {
-            return self.breaks(Invariant::S8, format!("{} runs a job that nobody asked for", name(index)));
+            return self.breaks(Oracle::JobOfNoCall, format!("{} runs a job that nobody asked for", name(index)));
         };
         let (twice, before) = (call.ran_at.replace(job.server).is_some(), call.buffered_for.take());
         let right = (call.by, call.life, call.to) == (member, job.caller.incarnation, index);
+        let own = call.call == job.call;
         let same_life = self.state.nodes[member].incarnation == job.caller.incarnation;
         let call = usize::from(mailbox);
         self.node(index).jobs.push(Job { key: job, member, call, waits: false });
         if twice {
-            self.breaks(Invariant::S2, format!("call {call} was started twice, now by {}", name(index)));
+            self.breaks(Oracle::JobTwice, format!("call {call} was started twice, now by {}", name(index)));
+        }
+        if !own {
+            self.breaks(
+                Oracle::JobOfAnotherPayload,
+                format!("{} runs {:?} with what call {call} has sent", name(index), job.call),
+            );
         }
         if !right {
-            self.breaks(Invariant::S7, format!("call {call} runs at {} for {}", name(index), name(member)));
+            self.breaks(
+                Oracle::JobOfAnotherCaller,
+                format!("call {call} runs at {} for {}", name(index), name(member)),
+            );
         }
         if same_life && release.abs_diff(by_release) > 1 {
-            self.breaks(Invariant::S11, format!("call {call} of {} runs at {}", name(member), name(index)));
+            self.breaks(Oracle::JobOverSkew, format!("call {call} of {} runs at {}", name(member), name(index)));
         }
         if before.is_some_and(|before| before != release) {
             self.saw(Case::BufferedOverRelease);
@@ -205,7 +217,7 @@ impl Stepper<'_> {
                     self.saw(Case::Orphaned);
                 }
             }
-            None => self.breaks(Invariant::S4, format!("{} aborts {job:?}, which does not run", name(index))),
+            None => self.breaks(Oracle::AbortOfNoJob, format!("{} aborts {job:?}, which does not run", name(index))),
         }
     }
 
@@ -213,51 +225,53 @@ impl Stepper<'_> {
         let jobs = &mut self.node(index).jobs;
         match jobs.iter_mut().find(|of| of.member == member && of.key == job) {
             Some(of) => of.waits = false,
-            None => self.breaks(Invariant::S4, format!("{} wakes {job:?}, which does not run", name(index))),
+            None => self.breaks(Oracle::WakeOfNoJob, format!("{} wakes {job:?}, which does not run", name(index))),
         }
     }
 
     /// A mailbox gets an answer.
     fn answer(&mut self, index: usize, mailbox: u8, call: CallRef, answer: &Answer) {
         let life = self.state.nodes[index].incarnation;
+        if usize::from(mailbox) >= self.state.calls.len() {
+            return self.breaks(Oracle::AnswerToNoCall, format!("{answer:?} to a call that nobody made"));
+        }
         let runs = self.state.job_of(mailbox.into()).is_some();
-        let Some(of) = self.state.calls.get_mut(usize::from(mailbox)) else {
-            return self.breaks(Invariant::S7, format!("{answer:?} to a call that nobody made"));
-        };
+        let of = &mut self.state.calls[usize::from(mailbox)];
         let mut broken = None;
         if (of.by, of.life, of.call) != (index, life, call) {
-            broken = Some((Invariant::S7, "it is in another call's mailbox"));
+            broken = Some((Oracle::AnswerToAnotherCall, "it is in another call's mailbox"));
         } else if of.killed || of.answered {
-            broken = Some((Invariant::L1, "the call was over"));
+            broken = Some((Oracle::AnswerBehindTheLast, "the call was over"));
         }
         match answer {
-            Answer::StreamInit if of.asked => broken = broken.or(Some((Invariant::S5, "it was asked before"))),
+            Answer::StreamInit if of.asked => broken = broken.or(Some((Oracle::AskedTwice, "it was asked before"))),
             Answer::StreamInit => of.asked = true,
             Answer::Reply { body, .. } | Answer::Item { body } => {
                 let number = numbers(body);
                 if number.0 != mailbox {
-                    broken = broken.or(Some((Invariant::S7, "it is another job's")));
+                    broken = broken.or(Some((Oracle::ReplyOfAnotherJob, "it is another job's")));
                 } else if number.1 != of.got {
-                    broken = broken.or(Some((Invariant::S5, "it is out of order, or one before it was lost")));
+                    broken =
+                        broken.or(Some((Oracle::ReplyOutOfOrder, "it is out of order, or one before it was lost")));
                 }
                 of.got = of.got.saturating_add(1);
                 of.unacked += u8::from(matches!(answer, Answer::Item { .. }));
                 if answer.is_last() && of.got != of.sent {
-                    broken = broken.or(Some((Invariant::S5, "it is the last, and not all before it came")));
+                    broken = broken.or(Some((Oracle::LastReplyTooEarly, "it is the last, and not all before it came")));
                 }
             }
             Answer::NoSuchServer(ServerAddress::Singleton) => {
-                broken = broken.or(Some((Invariant::S13, "the singleton was gone")));
+                broken = broken.or(Some((Oracle::SingletonMissing, "the singleton was gone")));
             }
-            Answer::NoSuchServer(_) => broken = broken.or(Some((Invariant::S6, "its server was not there"))),
+            Answer::NoSuchServer(_) => broken = broken.or(Some((Oracle::ServerMissing, "its server was not there"))),
             Answer::Exit { reason: ExitReason::DuplicateRef | ExitReason::Killed, .. } => {
-                broken = broken.or(Some((Invariant::S4, "it met another's job or kill")));
+                broken = broken.or(Some((Oracle::MetAnothersCall, "it met another's job or kill")));
             }
             Answer::Exit { reason: ExitReason::ConnectionLost, .. } if !of.lossy => {
-                broken = broken.or(Some((Invariant::S1, "no connection was lost")));
+                broken = broken.or(Some((Oracle::LostWithoutALoss, "no connection was lost")));
             }
             Answer::Dropped | Answer::TooLarge | Answer::Incompatible(_) if of.ran_at.is_some() => {
-                broken = broken.or(Some((Invariant::S2, "its caller is told that it did not run")));
+                broken = broken.or(Some((Oracle::ToldThatItDidNotRun, "its caller is told that it did not run")));
             }
             _ => {}
         }
@@ -266,9 +280,9 @@ impl Stepper<'_> {
         if lost {
             self.saw(Case::Lost);
         }
-        if let Some((invariant, why)) = broken {
+        if let Some((oracle, why)) = broken {
             let runs = if runs { ", and its job runs" } else { "" };
-            self.breaks(invariant, format!("call {mailbox} of {} got {answer:?}: {why}{runs}", name(index)));
+            self.breaks(oracle, format!("call {mailbox} of {} got {answer:?}: {why}{runs}", name(index)));
         }
     }
 
@@ -280,7 +294,10 @@ impl Stepper<'_> {
         watch.downs = watch.downs.saturating_add(1);
         let wrong = (watch.by, watch.life) != (index, life) || monitor.0 != u64::from(mailbox) || watch.downs > 1;
         if wrong {
-            self.breaks(Invariant::S7, format!("monitor {mailbox} of {} fired once too often", name(index)));
+            self.breaks(
+                Oracle::MonitorFiredAgain,
+                format!("monitor {mailbox} of {} fired once too often", name(index)),
+            );
         }
     }
 }

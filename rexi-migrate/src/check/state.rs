@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rexi_proto::{
-    CallRef, Caller, Hello, Incarnation, JobKey, LENGTH_BYTES, Limits, NodeName, Peer, PeerConfig, PeerId, Presence,
+    BulkId, CallRef, Caller, Hello, Incarnation, JobKey, LENGTH_BYTES, NodeName, Peer, PeerConfig, PeerId, Presence,
     Profile, Request, Rollout, Server, ServerAddress,
 };
 
@@ -74,19 +75,31 @@ pub(super) struct Job {
 }
 
 /// What is between two nodes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pair {
     pub(super) stage: Stage,
     /// Bytes on their way: from the lower node to the higher, and back.
     pub(super) lanes: [Vec<u8>; 2],
+    /// Payloads on their way, in the same order of sides; they may come in any order.
+    pub(super) bulks: [Vec<(BulkId, Bytes)>; 2],
+    /// What was on its way over connections that are no more, where it may come still.
+    pub(super) late: [Vec<Late>; 2],
     /// Without hellos; as it stands, and with its sides exchanged.
     pub(super) prints: [Fingerprint; 2],
 }
 
+/// What was on its way when its connection was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Late {
+    Frame(Vec<u8>),
+    Payload(BulkId, Bytes),
+}
+
 /// How far a connection has come. Sides are 0 for the lower node and 1 for the higher.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// There is none.
+    #[default]
     Down,
     /// A side's hello is on its way.
     Dialed(usize, Box<Hello>),
@@ -145,6 +158,7 @@ pub(super) struct Used {
     pub(super) cuts: u8,
     pub(super) flips: u8,
     pub(super) expiries: u8,
+    pub(super) stragglers: u8,
 }
 
 impl Call {
@@ -191,7 +205,7 @@ impl Node {
     /// A node that has just started, the place of its release in the scope's train given.
     pub(super) fn start(scope: &Scope, node: usize, at: usize, release: usize, incarnation: Incarnation) -> Self {
         let profile = Profile::train()[release].clone();
-        let (hosts, limits) = (profile.hosts(), Limits::default());
+        let (hosts, limits) = (profile.hosts(), scope.limits());
         let mutants = scope.mutants;
         let rollout = Rollout::new(name(node), profile, (0..scope.nodes).map(name)).with_mutants(mutants);
         let singleton = || Server::new(ServerAddress::Singleton, &limits).with_mutants(mutants);
@@ -244,6 +258,12 @@ impl State {
 
     pub(super) fn all_connected(&self) -> bool {
         self.pairs.iter().all(|pair| pair.stage == Stage::Up)
+    }
+
+    /// Whether nothing is on its way over the connection of two nodes, from one to the other.
+    pub(super) fn is_silent(&self, from: usize, to: usize) -> bool {
+        let (at, side) = pair(from, to);
+        self.pairs[at].lanes[side].is_empty() && self.pairs[at].bulks[side].is_empty()
     }
 
     pub(super) fn lane(&self, from: usize, to: usize) -> &[u8] {

@@ -10,11 +10,11 @@ use rexi_proto::{CallRef, Kind, Peer, PeerId, Phase, Rollout, Server};
 
 use super::action::Action;
 use super::model::Cluster;
+use super::oracle::Oracle;
 use super::scope::NODES_MAX;
 use super::state::{Call, Node, Pair, Stage, State, member_id, name, pair};
 use super::turns::print_pair;
 use super::witness::Case;
-use crate::invariant::Invariant;
 use crate::search::{Broken, Fingerprint};
 
 /// A state on its way to the next.
@@ -76,6 +76,8 @@ impl<'a> Stepper<'a> {
             Action::Lower(node) => self.lower(node),
             Action::Lift(node) => self.lift(node),
             Action::Expire(at, of) => self.expire(at, of),
+            Action::Payload(from, to, number) => self.deliver_payload(from, to, number),
+            Action::Straggle(at, of, straggler) => self.straggle(at, of, straggler),
         }
     }
 
@@ -107,7 +109,7 @@ impl<'a> Stepper<'a> {
         }
         for at in bits(pairs) {
             let pair = Arc::make_mut(&mut self.state.pairs[at]);
-            pair.prints = print_pair(&pair.stage, &pair.lanes);
+            pair.prints = print_pair(pair);
             // Hellos are not in the print.
             if matches!(pair.stage, Stage::Down | Stage::Up) {
                 let print = pair.prints[0];
@@ -170,9 +172,11 @@ impl<'a> Stepper<'a> {
     }
 
     /// Notes what the step breaks; the first counts.
-    pub(super) fn breaks(&mut self, invariant: Invariant, what: impl Into<String>) {
-        let what = what.into();
-        self.state.broken.get_or_insert_with(|| Box::new(Broken { invariant, what }));
+    pub(super) fn breaks(&mut self, oracle: Oracle, what: impl Into<String>) {
+        if self.cluster.oracles.has(oracle) {
+            let (invariant, what) = (oracle.invariant(), what.into());
+            self.state.broken.get_or_insert_with(|| Box::new(Broken { invariant, what }));
+        }
     }
 
     /// Lets go of the records of calls of which nothing is left.
@@ -196,8 +200,8 @@ impl<'a> Stepper<'a> {
         let waits = |node: usize, member: usize| state.nodes[node].peer(member).stats().buffered > 0;
         !state.is_open(call)
             && state.job_of(at).is_none()
-            && state.lane(call.by, call.to).is_empty()
-            && state.lane(call.to, call.by).is_empty()
+            && state.is_silent(call.by, call.to)
+            && state.is_silent(call.to, call.by)
             && !state.queues(call.to, call.by)
             && !waits(call.by, call.to)
             && !waits(call.to, call.by)

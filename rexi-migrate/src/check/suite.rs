@@ -15,6 +15,7 @@ pub fn suite(nodes: usize, jobs: u8, train: &Train, mutants: Mutants) -> Vec<Sco
     let scope = |name: &str| Scope { nodes, mutants, ..Scope::new(name) }.with_train(train);
     let two = |name: &str| Scope { nodes: 2, jobs: jobs.min(1), ..scope(name) };
     let streams = jobs.min(1);
+    let last: Vec<usize> = scope("").train.last().copied().into_iter().collect();
     vec![
         Scope { streams, items: 2, flips: 1, ..two("a stream and a flip") },
         Scope { rollbacks: 1, cuts: 1, ..two("a rollback and a cut") },
@@ -27,6 +28,13 @@ pub fn suite(nodes: usize, jobs: u8, train: &Train, mutants: Mutants) -> Vec<Sco
             notice: Notice::Late,
             stops: Stops::Both,
             ..two("handshakes in steps, late notice, departures")
+        },
+        Scope {
+            jobs: 2 * jobs.min(1),
+            cuts: 1,
+            stragglers: 1,
+            train: last,
+            ..two("what comes late of an earlier connection")
         },
         Scope { rollbacks: 1, flips: 1, ..scope("a rollback and a flip") },
         Scope { jobs, ..scope("jobs over the train") },

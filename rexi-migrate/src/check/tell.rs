@@ -2,7 +2,7 @@
 
 use rexi_proto::{LENGTH_BYTES, Message, Presence, Request, decode};
 
-use super::action::{Action, Stop};
+use super::action::{Action, Stop, Straggler};
 use super::model::Cluster;
 use super::scope::{Scope, release_name};
 use super::state::{State, frames, name};
@@ -60,6 +60,16 @@ fn event(scope: &Scope, state: &State, action: Action) -> Event {
         Action::Lower(node) => (Place::At(node), "its operator lowers it to its lowest phase".to_owned()),
         Action::Lift(node) => (Place::At(node), "its operator lets it rise again".to_owned()),
         Action::Expire(at, of) => (Place::At(at), format!("{} was away for the stability period", name(of))),
+        Action::Payload(from, to, _) => (Place::Between(from, to), "a payload arrives".to_owned()),
+        Action::Straggle(at, of, straggler) => {
+            let what = match straggler {
+                Straggler::OnItsWay(_) => "a frame or a payload",
+                Straggler::End => "the end",
+                Straggler::Departure => "a departure",
+                Straggler::Refusal => "a refusal, by an earlier life",
+            };
+            (Place::Between(of, at), format!("{what} of an earlier connection comes late"))
+        }
     };
     Event::new(place, what)
 }

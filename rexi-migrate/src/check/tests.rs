@@ -10,10 +10,12 @@ use stateright::Checker;
 use super::state::{Stage, member_id, name, pair};
 use super::turns::{orders_of, print_pair};
 use super::*;
-#[cfg(feature = "mutants")]
 use crate::invariant::Invariant;
 use crate::report::Conclusion;
 use crate::search::{End, Fingerprint, Model, Options, Outcome, search};
+
+mod late;
+mod needed;
 
 fn run(scope: Scope) -> Outcome<Cluster> {
     let options = Options { reach_goal: scope.reach_goal, states_max: 200_000, ..Options::default() };
@@ -154,7 +156,7 @@ fn renamed(cluster: &Cluster, state: &State, order: &[usize]) -> State {
             if side == 1 {
                 between.lanes.reverse();
             }
-            between.prints = print_pair(&between.stage, &between.lanes);
+            between.prints = print_pair(&between);
             image.pairs[pair(low, high).0] = Arc::new(between);
         }
     }

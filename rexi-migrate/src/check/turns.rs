@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rexi_proto::{Caller, Hello, NodeName, PeerId};
 
-use super::state::{Node, Stage, State, member_id, name, pair};
+use super::state::{Node, Pair, Stage, State, member_id, name, pair};
 use crate::search::{Fingerprint, Recorder};
 
 /// All turns of the names of so many nodes; the first leaves them as they are.
@@ -138,7 +138,8 @@ impl Turns {
 }
 
 /// What a pair is known by, seen from either side.
-pub(super) fn print_pair(stage: &Stage, lanes: &[Vec<u8>; 2]) -> [Fingerprint; 2] {
+pub(super) fn print_pair(pair: &Pair) -> [Fingerprint; 2] {
+    let Pair { stage, lanes, bulks, late, .. } = pair;
     [0, 1].map(|first| {
         let stage = match stage {
             Stage::Down => (0, 0),
@@ -146,7 +147,8 @@ pub(super) fn print_pair(stage: &Stage, lanes: &[Vec<u8>; 2]) -> [Fingerprint; 2
             Stage::Accepted(side, _) => (2, side ^ first),
             Stage::Up => (3, 0),
         };
-        Fingerprint::of(&(stage, &lanes[first], &lanes[1 - first]))
+        let both = [first, 1 - first].map(|side| (&lanes[side], &bulks[side], &late[side]));
+        Fingerprint::of(&(stage, both))
     })
 }
 

@@ -25,6 +25,7 @@ cases! {
     Departed "departures",
     Raised "phases raised",
     Down "monitors that fired",
+    Straggler "things of an earlier connection that came late",
 }
 
 /// The first so many cases are those without which nothing is proved.

@@ -2,11 +2,11 @@
 
 use rexi_proto::{CallRef, CastRequest, Ending, ItemStep, JobKey, MonitorRef, Presence, Server, ServerAddress};
 
+use super::oracle::Oracle;
 use super::shell::payload;
 use super::state::{Call, NOW, Watch, name};
 use super::step::Stepper;
 use super::witness::Case;
-use crate::invariant::Invariant;
 
 impl Stepper<'_> {
     pub(super) fn cast(&mut self, from: usize, to: usize, stream: bool) {
@@ -31,7 +31,7 @@ impl Stepper<'_> {
         let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
         let mailbox = u8::try_from(mailbox).expect("there are few calls");
         if self.peer(from, to).cast(NOW, cast, mailbox).is_err() {
-            self.breaks(Invariant::S1, format!("a cast of {} is not taken", name(from)));
+            self.breaks(Oracle::CastNotTaken, format!("a cast of {} is not taken", name(from)));
         }
         self.drain(from);
     }
@@ -67,7 +67,7 @@ impl Stepper<'_> {
         call.started = true;
         let (by, to, number) = (call.by, call.to, call.call);
         if !self.peer(by, to).start_stream(number) {
-            self.breaks(Invariant::S5, format!("call {at} was asked for a stream that cannot be started"));
+            self.breaks(Oracle::StreamNotStarted, format!("call {at} was asked for a stream that cannot be started"));
         }
         self.drain(by);
     }
@@ -77,7 +77,7 @@ impl Stepper<'_> {
         call.unacked -= 1;
         let (by, to, number) = (call.by, call.to, call.call);
         if !self.peer(by, to).ack(number, 1) {
-            self.breaks(Invariant::S5, format!("an item of call {at} cannot be acknowledged"));
+            self.breaks(Oracle::ItemNotAcknowledged, format!("an item of call {at} cannot be acknowledged"));
         }
         self.drain(by);
     }
@@ -105,7 +105,10 @@ impl Stepper<'_> {
                 jobs.iter_mut().filter(|other| other.call == at).for_each(|job| job.waits = true);
             }
             ItemStep::Over => {
-                self.breaks(Invariant::S3, format!("the job of call {at} runs, and its server does not know it"));
+                self.breaks(
+                    Oracle::JobUnknownToServer,
+                    format!("the job of call {at} runs, and its server does not know it"),
+                );
             }
         }
         self.drain(node);

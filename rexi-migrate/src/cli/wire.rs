@@ -86,9 +86,10 @@ pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
         WireCommand::Lock { file, unshipped, .. } => lock(&file, &unshipped.unwrap_or_default()),
         WireCommand::Diff { old, new, json } => {
             let diff = Diff::new(&read(&old)?, &read(&new)?);
-            print!("{}", diff.to_text());
+            let (text, verdict) = diff.told();
+            print!("{text}");
             json.map_or(Ok(()), |file| write_json(&file, &diff))?;
-            Ok(diff.verdict().into())
+            Ok(verdict.into())
         }
         WireCommand::Matrix { generated, seed } => {
             let seed = seed.unwrap_or_else(random);

@@ -6,6 +6,7 @@ mod evidence;
 mod findings;
 mod gathers;
 mod legal;
+mod needed;
 mod questions;
 mod stray;
 mod streams;

@@ -5,6 +5,8 @@ use rexi_proto::Release;
 use super::*;
 use crate::invariant::Invariant;
 
+mod needed;
+
 fn breach(migration: &Migration) -> Option<(Invariant, String)> {
     check(migration).breach.map(|(invariant, what, _)| (invariant, what))
 }

@@ -1,7 +1,8 @@
 //! Judges a scenario by the invariants of SAFETY.md: what its ledger shows, what was seen on the way, how it came to
 //! rest.
 //!
-//! As `judge.rs` judges processes, but from one ledger, whose clock is everybody's.
+//! As `judge.rs` judges processes, but from one ledger, whose clock is everybody's. What it asks is a list of oracles,
+//! so that the tests can show of each that nothing else finds what it finds.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::skew::may_refuse;
 use super::world::Tally;
 use crate::invariant::Invariant;
 use crate::ledger::{Ending, Outcome};
+use crate::oracle::oracles;
 
 /// One thing that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,33 @@ impl fmt::Display for Rule {
     }
 }
 
+oracles! {
+    NeverRan S1,
+    RunsNoMore L1,
+    LateAnswer S1,
+    WrongReply S8,
+    OtherExit S1,
+    NoSuchServer S6,
+    NoSuchFunction S1,
+    RefusedForGood S11,
+    ReplyOfNoJob S1,
+    FailureOfNoJob S1,
+    ProbeUnserved S6,
+    StartedTwice S2,
+    RanElsewhere S2,
+    KilledRuns S3,
+    OrphanRuns L2,
+    AnsweredRuns L2,
+    ItemOutOfOrder S5,
+    StreamCutShort S5,
+    Skewed S11,
+    Unhosted S13,
+    OutOfBounds S12,
+    CeilingUnheeded L5,
+    StayedApart L3,
+    HeldBack L4,
+}
+
 /// Names of nodes, as breaches use them.
 fn node(number: usize) -> String {
     format!("n{}", number + 1)
@@ -53,7 +82,12 @@ fn node(number: usize) -> String {
 
 /// Everything that is wrong, in the order of the calls.
 pub(super) fn judge(state: &State, tally: &Tally, settled: &Settled, now: Duration) -> Vec<Breach> {
-    let mut judge = Judge { state, settled, now, breaches: Vec::new() };
+    judge_by(Oracles::ALL, state, tally, settled, now)
+}
+
+/// Everything that these oracles find.
+fn judge_by(oracles: Oracles, state: &State, tally: &Tally, settled: &Settled, now: Duration) -> Vec<Breach> {
+    let mut judge = Judge { oracles, state, settled, now, breaches: Vec::new() };
     for (number, call) in state.calls.iter().enumerate() {
         let number = CallNumber(number);
         judge.answer(number, call);
@@ -65,6 +99,7 @@ pub(super) fn judge(state: &State, tally: &Tally, settled: &Settled, now: Durati
 }
 
 struct Judge<'a> {
+    oracles: Oracles,
     state: &'a State,
     settled: &'a Settled,
     now: Duration,
@@ -72,8 +107,10 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn add(&mut self, invariant: Invariant, at: Duration, call: Option<CallNumber>, what: String) {
-        self.breaches.push(Breach { rule: Rule::Listed(invariant), what, at, call });
+    fn add(&mut self, oracle: Oracle, at: Duration, call: Option<CallNumber>, what: String) {
+        if self.oracles.has(oracle) {
+            self.breaches.push(Breach { rule: Rule::Listed(oracle.invariant()), what, at, call });
+        }
     }
 
     fn answer(&mut self, number: CallNumber, call: &CallRecord) {
@@ -81,37 +118,40 @@ impl Judge<'_> {
         let to = call.to.map_or_else(|| "all".to_owned(), node);
         let what = format!("{number} ({} to {to})", call.work);
         if (call.is_open() && alive) || self.settled.silent.contains(&number) {
-            let (invariant, ran) =
-                if call.jobs.is_empty() { (Invariant::S1, "never ran") } else { (Invariant::L1, "runs no more") };
-            self.add(invariant, now, Some(number), format!("{what} {ran}, and its caller was told nothing"));
+            let (oracle, ran) = if call.jobs.is_empty() {
+                (Oracle::NeverRan, "never ran")
+            } else {
+                (Oracle::RunsNoMore, "runs no more")
+            };
+            self.add(oracle, now, Some(number), format!("{what} {ran}, and its caller was told nothing"));
         }
         if call.late_answers > 0 {
-            self.add(Invariant::S1, now, Some(number), format!("{what} was answered after its last answer"));
+            self.add(Oracle::LateAnswer, now, Some(number), format!("{what} was answered after its last answer"));
         }
         let Some((at, outcome)) = call.answer else { return };
         let by_life = &self.state.lives[call.by.0];
         let by = |how| move |job: &super::ledger::JobRecord| job.ended.is_some_and(|(_, ended)| ended == how);
         let wrong = match outcome {
-            Outcome::WrongReply => Some((Invariant::S8, "had an answer that is not the one to its order")),
-            Outcome::OtherExit => Some((Invariant::S1, "ended in an exit that nothing had asked for")),
-            Outcome::NoSuchServer => Some((Invariant::S6, "found no server on a peer that counted as ready")),
-            Outcome::NoSuchFunction => Some((Invariant::S1, "found no function, which every node has")),
+            Outcome::WrongReply => Some((Oracle::WrongReply, "had an answer that is not the one to its order")),
+            Outcome::OtherExit => Some((Oracle::OtherExit, "ended in an exit that nothing had asked for")),
+            Outcome::NoSuchServer => Some((Oracle::NoSuchServer, "found no server on a peer that counted as ready")),
+            Outcome::NoSuchFunction => Some((Oracle::NoSuchFunction, "found no function, which every node has")),
             Outcome::Incompatible if !call.to.is_some_and(|to| may_refuse(self.state, by_life, to, at)) => {
-                Some((Invariant::S11, "was refused for good, though the two nodes could speak"))
+                Some((Oracle::RefusedForGood, "was refused for good, though the two nodes could speak"))
             }
             Outcome::Reply if !call.jobs.iter().any(by(Ending::Done)) => {
-                Some((Invariant::S1, "was answered, though no job of it was done"))
+                Some((Oracle::ReplyOfNoJob, "was answered, though no job of it was done"))
             }
             Outcome::FailedAsAsked if !call.jobs.iter().any(by(Ending::Failed)) => {
-                Some((Invariant::S1, "failed, though no job of it did"))
+                Some((Oracle::FailureOfNoJob, "failed, though no job of it did"))
             }
             outcome if self.settled.probes.contains(&number) && outcome != Outcome::Reply => {
-                Some((Invariant::S6, "was not served, though all was well"))
+                Some((Oracle::ProbeUnserved, "was not served, though all was well"))
             }
             _ => None,
         };
-        if let Some((invariant, wrong)) = wrong {
-            self.add(invariant, at, Some(number), format!("{what} {wrong}"));
+        if let Some((oracle, wrong)) = wrong {
+            self.add(oracle, at, Some(number), format!("{what} {wrong}"));
         }
     }
 
@@ -122,25 +162,29 @@ impl Judge<'_> {
             let twice = call.jobs[..place].iter().any(|earlier| call.to.is_some() || on(earlier.on) == on(job.on));
             let place = node(on(job.on));
             if twice {
-                found.push((Invariant::S2, job.started, format!("a second job of {number} started on {place}")));
+                found.push((Oracle::StartedTwice, job.started, format!("a second job of {number} started on {place}")));
             }
             if call.to.is_some_and(|to| to != on(job.on)) {
-                found.push((Invariant::S2, job.started, format!("{number} is for another node, and ran on {place}")));
+                found.push((
+                    Oracle::RanElsewhere,
+                    job.started,
+                    format!("{number} is for another node, and ran on {place}"),
+                ));
             }
             if job.ended.is_none() {
                 let ended = self.state.lives[call.by.0].ended.is_some();
-                let (invariant, since) = match call.killed {
-                    Some(_) => (Invariant::S3, "was killed"),
-                    None if ended => (Invariant::L2, "lost its caller"),
-                    None => (Invariant::L2, "was answered"),
+                let (oracle, since) = match call.killed {
+                    Some(_) => (Oracle::KilledRuns, "was killed"),
+                    None if ended => (Oracle::OrphanRuns, "lost its caller"),
+                    None => (Oracle::AnsweredRuns, "was answered"),
                 };
                 let server = job.server;
                 let what = format!("the job of {number} on the {server} of {place} {since}, and still runs");
-                found.push((invariant, self.now, what));
+                found.push((oracle, self.now, what));
             }
         }
-        for (invariant, at, what) in found {
-            self.add(invariant, at, Some(number), what);
+        for (oracle, at, what) in found {
+            self.add(oracle, at, Some(number), what);
         }
     }
 
@@ -148,12 +192,12 @@ impl Judge<'_> {
         let gap = (0..).zip(&call.items).find(|(expected, item)| expected != *item);
         if let Some((expected, item)) = gap {
             let what = format!("{number} took item {item} of its stream where item {expected} was due");
-            self.add(Invariant::S5, self.now, Some(number), what);
+            self.add(Oracle::ItemOutOfOrder, self.now, Some(number), what);
         }
         let whole = call.work == Work::Stream && call.answer.is_some_and(|(_, outcome)| outcome == Outcome::Reply);
         if whole && call.items.len() != ITEMS as usize {
             let what = format!("{number} ended well after {} of {ITEMS} items", call.items.len());
-            self.add(Invariant::S5, self.now, Some(number), what);
+            self.add(Oracle::StreamCutShort, self.now, Some(number), what);
         }
     }
 
@@ -161,27 +205,35 @@ impl Judge<'_> {
         let now = self.now;
         if let Some(&(at, one, other)) = tally.skewed.first() {
             let what = format!("{} and {} are connected, more than one release apart", node(one), node(other));
-            self.add(Invariant::S11, at, None, what);
+            self.add(Oracle::Skewed, at, None, what);
         }
         if let Some(&(at, one, other)) = tally.unhosted.first() {
             let what =
                 format!("{} sends to a server that {} does not run, and they are connected", node(one), node(other));
-            self.add(Invariant::S13, at, None, what);
+            self.add(Oracle::Unhosted, at, None, what);
         }
         if let Some(&(at, one, phase)) = tally.out_of_bounds.first() {
             let what = format!("{} is in the phase {phase}, which its release does not have", node(one));
-            self.add(Invariant::S12, at, None, what);
+            self.add(Oracle::OutOfBounds, at, None, what);
         }
         if let Some(&(at, one, phase)) = tally.unheeded.first() {
             let what = format!("{} has taken a ceiling, and stays at {phase} above it", node(one));
-            self.add(Invariant::L5, at, None, what);
+            self.add(Oracle::CeilingUnheeded, at, None, what);
         }
         for &(one, other) in &self.settled.apart {
-            self.add(Invariant::L3, now, None, format!("{} did not come to see {} again", node(one), node(other)));
+            self.add(
+                Oracle::StayedApart,
+                now,
+                None,
+                format!("{} did not come to see {} again", node(one), node(other)),
+            );
         }
         for &(one, phase, expected) in &self.settled.held {
             let what = format!("{} stays at {phase}, and nothing keeps it from {expected}", node(one));
-            self.add(Invariant::L4, now, None, what);
+            self.add(Oracle::HeldBack, now, None, what);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

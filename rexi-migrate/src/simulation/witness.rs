@@ -52,3 +52,6 @@ pub(super) const REQUIRED: [&str; 5] =
 const KILL_ACROSS_SWITCH: &str = "kills across the switch";
 const STREAM_OVER_SWITCH: &str = "streams open over the switch";
 const BUFFERED_OVER_RELEASE: &str = "casts that waited while their target changed release";
+
+#[cfg(test)]
+mod tests;

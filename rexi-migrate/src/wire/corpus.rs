@@ -1,8 +1,9 @@
 //! Measures the diff: thousands of changes by chance, each judged by real values in the real codec.
 //!
-//! In: a number and a seed. For each change the truth is what became of sampled values in both directions, as frames
-//! and as typed payloads. A *miss* is a value that broke where the diff had said of none; a *false alarm* is a break
-//! that the diff had said, and that neither a sampled value nor the diff's own example shows.
+//! In: a number and a seed. What is judged is what `wire diff` prints of two locks, and what it ends with. The truth is
+//! what became of sampled values in both directions, as frames and as typed payloads. A *miss* is a change that is not
+//! told, or a value that broke where none was said to; a *false alarm* is a break that was said, and that neither a
+//! sampled value nor the diff's own example shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,14 +15,18 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde::Serialize;
 
-use super::diff::{Carrier, Direction, Effect};
+use super::changes::edits;
+use super::diff::{Carrier, Change, Diff, Direction, Effect};
 pub use super::edit::EditKind;
 use super::edit::{edited, generate};
+use super::functions::{Answer, FunctionLock};
+use super::kind::ChangeKind;
+use super::lock::{FrameLock, Lock};
 use super::same::same;
 use super::sample::carried;
 use super::schema::{Layout, Type};
-use super::search::reading;
 use super::value::{Carried, Value, shape};
+use crate::report::Conclusion;
 
 /// Values that are tried for each change and direction.
 pub const SAMPLES: usize = 24;
@@ -77,106 +82,239 @@ pub fn run(count: u64, seed: u64, progress: &mut dyn FnMut(u64)) -> Score {
         let (old, new) = loop {
             let old = generate(&mut rng);
             if let Some(new) = edited(&old, kind, &mut rng) {
-                break (Layout::of(old), Layout::of(new));
+                break (old, new);
             }
         };
-        score.evolutions += 1;
-        score.rows.entry(kind).or_default().evolutions += 1;
-        let there = Case { kind, number, what: "old -> new", written: &old, read: &new };
-        let back = Case { what: "new -> old", written: &new, read: &old, ..there };
-        let effects = (there.judge(&mut score, &mut rng), back.judge(&mut score, &mut rng));
-        if kind == EditKind::AppendVariant {
-            if effects == (Effect::Safe, Effect::WhenSent) {
-                score.safe_appends += 1;
-            } else {
-                score.false_alarms.push(format!("change {number}: an appended variant is {effects:?}"));
-            }
-        }
+        let case = Case { kind, number, old: Layout::of(old), new: Layout::of(new) };
+        score.judge(&case, &mut rng, &mut |old, new| Told::new(old, new));
         progress(number + 1);
     }
     score.elapsed = started.elapsed();
     score
 }
 
-/// One direction of one change.
-#[derive(Clone, Copy)]
-struct Case<'a> {
-    kind: EditKind,
-    number: u64,
-    what: &'static str,
-    written: &'a Layout,
-    read: &'a Layout,
+/// One change.
+pub(super) struct Case {
+    pub(super) kind: EditKind,
+    pub(super) number: u64,
+    pub(super) old: Layout,
+    pub(super) new: Layout,
 }
 
-impl Case<'_> {
-    /// Compares what the diff says with what becomes of values, and gives what it says of frames.
-    fn judge(&self, score: &mut Score, rng: &mut Xoshiro256PlusPlus) -> Effect {
-        let found = reading(self.written, self.read);
-        let [frame, typed] = [Carrier::Frame, Carrier::Typed]
-            .map(|carrier| Direction::of(carrier, self.written, self.read, found.clone()));
-        let lacks = Lacks::new(&self.read.headers);
+/// What is told of two locks.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) diff: Diff,
+    pub(super) text: String,
+    pub(super) verdict: Conclusion,
+}
+
+impl Score {
+    /// Judges what is told of a change by what becomes of values; gives what was told, by carrier.
+    pub(super) fn judge(
+        &mut self,
+        case: &Case,
+        rng: &mut Xoshiro256PlusPlus,
+        tell: &mut dyn FnMut(&Lock, &Lock) -> Told,
+    ) -> [Told; 2] {
+        self.evolutions += 1;
+        self.rows.entry(case.kind).or_default().evolutions += 1;
+        let told = CARRIERS.map(|carrier| {
+            let [old, new] = [&case.old, &case.new].map(|layout| written_down(carrier, layout));
+            tell(&old, &new)
+        });
+        let mut worst = [Effect::Safe; 2];
+        for way in [Way::OldToNew, Way::NewToOld] {
+            let shown = self.direction(case, way, &told, rng);
+            worst = [worst[0].max(shown[0]), worst[1].max(shown[1])];
+        }
+        for (at, carrier) in CARRIERS.into_iter().enumerate() {
+            let name = |what: String| case.name(&format!("as a {carrier:?}: {what}"));
+            self.missed.extend(told[at].unsaid(case).map(name));
+            // A typed payload's new variant is refused where it is sent, and its function's releases say where it is.
+            let harmless = if carrier == Carrier::Typed { Effect::WhenSent } else { Effect::Safe };
+            let (verdict, shown) = (told[at].verdict, worst[at]);
+            let what = format!("it ends with {}, and the worst that values show is {shown:?}", verdict.code());
+            match verdict {
+                Conclusion::Safe if shown > harmless => self.missed.push(name(what)),
+                Conclusion::Unsafe if shown <= harmless => self.false_alarms.push(name(what)),
+                _ => {}
+            }
+        }
+        if case.kind == EditKind::AppendVariant {
+            let effects = [Way::OldToNew, Way::NewToOld].map(|way| told[0].said(way).0);
+            if effects == [Effect::Safe, Effect::WhenSent] {
+                self.safe_appends += 1;
+            } else {
+                self.false_alarms.push(format!("change {}: an appended variant is {effects:?}", case.number));
+            }
+        }
+        told
+    }
+
+    /// Compares what was told of one direction with what becomes of values; gives the worst that was shown, by carrier.
+    fn direction(&mut self, case: &Case, way: Way, told: &[Told; 2], rng: &mut Xoshiro256PlusPlus) -> [Effect; 2] {
+        let (written, read) = way.of(&case.old, &case.new);
+        let lacks = Lacks::new(&read.headers);
+        let said = [&told[0], &told[1]].map(|told| told.said(way));
         let mut met = [Effect::Safe; 2];
         for _ in 0..SAMPLES {
-            let sent = carried(self.written, rng);
-            score.values += 1;
-            let fared = self.fared(&sent, &lacks);
-            for (at, said) in [&frame, &typed].into_iter().enumerate() {
+            let sent = carried(written, rng);
+            self.values += 1;
+            let fared = fared((written, read), &sent, &lacks);
+            for (at, &(effect, cut_short)) in said.iter().enumerate() {
                 met[at] = met[at].max(fared[at]);
-                if fared[at] > said.effect && !said.cut_short {
-                    let bytes = sent.encode(self.written);
-                    let what =
-                        self.name(&format!("{bytes:02x?} fared {:?}, the diff said {:?}", fared[at], said.effect));
+                if fared[at] > effect && !cut_short {
+                    let bytes = sent.encode(written);
+                    let what = format!("{way:?}: {bytes:02x?} fared {:?}, the diff said {effect:?}", fared[at]);
                     // Whoever heeds the diff heeds a break, whichever it is.
-                    let list = if said.effect >= Effect::Refused { &mut score.understated } else { &mut score.missed };
-                    list.push(what);
+                    let list = if effect >= Effect::Refused { &mut self.understated } else { &mut self.missed };
+                    list.push(case.name(&what));
                 }
             }
         }
-        let row = score.rows.entry(self.kind).or_default();
-        for (at, said) in [&frame, &typed].into_iter().enumerate() {
-            score.undecided += u64::from(said.cut_short);
+        let row = self.rows.entry(case.kind).or_default();
+        for (at, &(effect, cut_short)) in said.iter().enumerate() {
+            self.undecided += u64::from(cut_short);
             let counts = if at == 0 { &mut row.frames } else { &mut row.typed };
-            counts[said.effect as usize] += 1;
-            if met[at] < said.effect {
-                row.by_example += 1;
-                let example = said.bytes.as_ref().and_then(|bytes| Carried::decode(self.written, bytes).ok());
-                let shown = example.map(|sent| self.fared(&sent, &lacks)[at]);
+            counts[effect as usize] += 1;
+            row.by_example += u64::from(met[at] < effect);
+            for (change, alone) in told[at].diff.changes.iter().zip(alone(case)) {
+                let (direction, layouts) = (way.said(change), way.of(&case.old, &alone));
+                if direction.effect == Effect::Safe || alone == case.new && met[at] >= direction.effect {
+                    continue;
+                }
+                let example = direction.bytes.as_ref().and_then(|bytes| Carried::decode(layouts.0, bytes).ok());
+                let lacks = Lacks::new(&layouts.1.headers);
+                let shown = example.map(|sent| self::fared(layouts, &sent, &lacks)[at]);
                 // A refusal is one, whatever the receiver lacks.
-                let shown_so = match said.effect {
+                let shown_so = match direction.effect {
                     Effect::Refused => shown.is_some_and(|shown| shown >= Effect::WhenSent),
                     said => shown == Some(said),
                 };
-                if !shown_so {
-                    let what = self.name(&format!("the diff said {:?}, its example shows {shown:?}", said.effect));
-                    score.false_alarms.push(what);
+                if shown_so {
+                    met[at] = met[at].max(direction.effect);
+                } else {
+                    let said = direction.effect;
+                    let what = format!("{way:?}: the diff said {said:?}, its example shows {shown:?}");
+                    self.false_alarms.push(case.name(&what));
                 }
             }
         }
-        frame.effect
+        met
+    }
+}
+
+impl Told {
+    /// As `wire diff` does.
+    pub(super) fn new(old: &Lock, new: &Lock) -> Self {
+        let diff = Diff::new(old, new);
+        let (text, verdict) = diff.told();
+        Self { diff, text, verdict }
     }
 
-    /// How a value fares, as a frame and as a typed payload.
-    fn fared(&self, sent: &Carried, lacks: &Lacks) -> [Effect; 2] {
-        let bytes = sent.encode(self.written);
-        let Ok(got) = Carried::decode(self.read, &bytes) else {
-            let missing = self.written.headers.iter().zip(&sent.headers).any(|(of, value)| lacks.any(of, value));
-            return [if missing { Effect::WhenSent } else { Effect::Refused }; 2];
-        };
-        let is_same = same((self.written, sent), (self.read, &got));
-        let frame = if is_same { Effect::Safe } else { Effect::Silent };
-        let shapes = [(self.written, sent), (self.read, &got)]
-            .map(|(layout, carried)| shape(&layout.headers[0], &carried.headers[0]).ok());
-        [frame, if shapes[0] == shapes[1] { frame } else { Effect::Refused }]
+    /// The worst that is said of a direction, and whether it may be worse still.
+    fn said(&self, way: Way) -> (Effect, bool) {
+        let said = self.diff.changes.iter().map(|change| way.said(change));
+        said.fold((Effect::Safe, false), |(effect, cut_short), said| {
+            (effect.max(said.effect), cut_short || said.cut_short)
+        })
     }
 
+    /// What a reader of the text is not told.
+    fn unsaid(&self, case: &Case) -> Option<String> {
+        let (changes, edits) = (&self.diff.changes, edits(&case.old, &case.new));
+        if changes.is_empty() || changes.iter().all(|change| change.kind == ChangeKind::Together) {
+            return Some("the diff does not say what changed".to_owned());
+        }
+        if !(edits.len()..=edits.len() + 1).contains(&changes.len()) {
+            return Some(format!("the diff says {} changes of {}", changes.len(), edits.len()));
+        }
+        let counted = format!("{} changes, {} breaks,", changes.len(), self.diff.breaks().count());
+        let lacking = changes.iter().find(|change| !self.text.contains(&change.to_string()));
+        let whole = lacking.is_none() && self.text.lines().any(|line| line.starts_with(&counted));
+        (!whole).then(|| format!("the text is not what was found: {}", self.text))
+    }
+}
+
+/// Who sends.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    OldToNew,
+    NewToOld,
+}
+
+impl Way {
+    fn of<'a>(self, old: &'a Layout, new: &'a Layout) -> (&'a Layout, &'a Layout) {
+        match self {
+            Self::OldToNew => (old, new),
+            Self::NewToOld => (new, old),
+        }
+    }
+
+    fn said(self, change: &Change) -> &Direction {
+        match self {
+            Self::OldToNew => &change.old_to_new,
+            Self::NewToOld => &change.new_to_old,
+        }
+    }
+}
+
+const CARRIERS: [Carrier; 2] = [Carrier::Frame, Carrier::Typed];
+
+/// A lock that has the layout where this carrier has it, as it is read from a file.
+fn written_down(carrier: Carrier, layout: &Layout) -> Lock {
+    let mut lock = Lock::empty();
+    match carrier {
+        Carrier::Frame => {
+            let frame = FrameLock { kind: "Cast".to_owned(), emitted: true, layout: layout.clone() };
+            lock.versions.insert("v1".to_owned(), BTreeMap::from([(1, frame)]));
+        }
+        Carrier::Typed => {
+            let function = FunctionLock {
+                accepted_since: "1.0.0".to_owned(),
+                emitted_since: "1.0.0".to_owned(),
+                silent_since: None,
+                retired_in: None,
+                argument: layout.headers[0].clone(),
+                answer: Answer::Reply(Type::Unit),
+                error: Type::Unit,
+            };
+            lock.functions.insert("get".to_owned(), function);
+        }
+    }
+    Lock::parse("corpus", &lock.to_text()).expect("a lock is read as it was written")
+}
+
+/// For each change of the diff, in order: the new layout with that change alone, and behind them all of it.
+fn alone(case: &Case) -> Vec<Layout> {
+    let each = edits(&case.old, &case.new).into_iter().map(|edit| edit.alone);
+    each.chain([case.new.clone()]).collect()
+}
+
+/// How a value fares, as a frame and as a typed payload.
+fn fared((written, read): (&Layout, &Layout), sent: &Carried, lacks: &Lacks) -> [Effect; 2] {
+    let bytes = sent.encode(written);
+    let Ok(got) = Carried::decode(read, &bytes) else {
+        let missing = written.headers.iter().zip(&sent.headers).any(|(of, value)| lacks.any(of, value));
+        return [if missing { Effect::WhenSent } else { Effect::Refused }; 2];
+    };
+    let is_same = same((written, sent), (read, &got));
+    let frame = if is_same { Effect::Safe } else { Effect::Silent };
+    let shapes =
+        [(written, sent), (read, &got)].map(|(layout, carried)| shape(&layout.headers[0], &carried.headers[0]).ok());
+    [frame, if shapes[0] == shapes[1] { frame } else { Effect::Refused }]
+}
+
+impl Case {
     fn name(&self, what: &str) -> String {
-        let Self { kind, number, what: direction, written, read } = self;
-        let (w, r) = (serde_json::to_string(&written.headers), serde_json::to_string(&read.headers));
+        let Self { kind, number, old, new } = self;
+        let (o, n) = (serde_json::to_string(&old.headers), serde_json::to_string(&new.headers));
         format!(
-            "change {number} ({}), {direction}: {what}\n    sender {}\n    receiver {}",
+            "change {number} ({}), {what}\n    old {}\n    new {}",
             kind.name(),
-            w.unwrap_or_default(),
-            r.unwrap_or_default()
+            o.unwrap_or_default(),
+            n.unwrap_or_default()
         )
     }
 }

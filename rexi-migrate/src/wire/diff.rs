@@ -3,12 +3,14 @@
 //! A frame carries no more than its kind and its version, so a change that decodes is misread in silence. A typed
 //! payload opens with the shape of its value: what would be misread there is a typed error, and so is a mere renaming.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use super::changes::edits;
+use super::changes::{Edit, edits};
+use super::functions::FunctionLock;
+use super::kind::ChangeKind;
 use super::lock::{FrameLock, Lock, RowLock};
 use super::same::show;
 use super::schema::Layout;
@@ -57,6 +59,8 @@ pub struct Direction {
 /// One change from an old lock to a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
+    /// What it is.
+    pub kind: ChangeKind,
     /// Where: version and kind, or function and part, then the place within.
     pub place: String,
     /// What changed.
@@ -125,7 +129,8 @@ impl Direction {
 }
 
 impl Change {
-    fn new(place: String, what: String, carrier: Carrier, old_to_new: Direction, new_to_old: Direction) -> Self {
+    fn new(kind: ChangeKind, place: String, what: String, carrier: Carrier, ways: [Direction; 2]) -> Self {
+        let [old_to_new, new_to_old] = ways;
         let worst = old_to_new.effect.max(new_to_old.effect);
         // A frozen layout has no gate: a pair that settled on the version cannot tell who has the variant. A function's
         // users can, by its releases.
@@ -134,21 +139,22 @@ impl Change {
             (Effect::WhenSent, Carrier::Frame) => Some(Invariant::S9),
             (Effect::Refused | Effect::Silent, _) => Some(Invariant::S8),
         };
-        Self { place, what, carrier, old_to_new, new_to_old, breaks }
+        Self { kind, place, what, carrier, old_to_new, new_to_old, breaks }
     }
 
     /// A change of who may say what, which no layout shows.
-    fn of_rows(place: String, what: &str, old_to_new: Direction, new_to_old: Direction) -> Self {
+    fn of_rows(kind: ChangeKind, place: String, what: impl Into<String>, ways: [Direction; 2]) -> Self {
+        let [old_to_new, new_to_old] = ways;
         let worst = old_to_new.effect.max(new_to_old.effect);
         let breaks = (worst > Effect::Safe).then_some(Invariant::S9);
-        Self { place, what: what.to_owned(), carrier: Carrier::Frame, old_to_new, new_to_old, breaks }
+        Self { kind, place, what: what.into(), carrier: Carrier::Frame, old_to_new, new_to_old, breaks }
     }
 
-    fn between(place: &str, edit: (&str, &str), carrier: Carrier, old: &Layout, new: &Layout) -> Self {
-        let (inner, what) = edit;
+    fn between(place: &str, edit: &Edit, carrier: Carrier, old: &Layout) -> Self {
+        let Edit { kind, place: inner, what, alone: new } = edit;
         let place = if inner.is_empty() { place.to_owned() } else { format!("{place}: {inner}") };
-        let (there, back) = (Direction::between(carrier, old, new), Direction::between(carrier, new, old));
-        Self::new(place, what.to_owned(), carrier, there, back)
+        let ways = [Direction::between(carrier, old, new), Direction::between(carrier, new, old)];
+        Self::new(*kind, place, what.clone(), carrier, ways)
     }
 
     /// The worse of its directions.
@@ -157,14 +163,14 @@ impl Change {
     }
 }
 
-/// Every change between two layouts of one thing.
+/// Every change between two layouts of one thing. Layouts that differ have at least one.
 pub fn compare(place: &str, carrier: Carrier, old: &Layout, new: &Layout) -> Vec<Change> {
-    let edits = edits(old, new);
-    let change =
-        |edit: &super::changes::Edit| Change::between(place, (&edit.place, &edit.what), carrier, old, &edit.alone);
-    let mut changes: Vec<_> = edits.iter().map(change).collect();
-    if changes.len() > 1 {
-        let all = Change::between(place, ("", "all of these together"), carrier, old, new);
+    let mut changes: Vec<_> = edits(old, new).iter().map(|edit| Change::between(place, edit, carrier, old)).collect();
+    // One change by itself is all of it; of several, or of what no edit tells, the whole has to be looked at.
+    if old != new && changes.len() != 1 {
+        let (kind, what) = (ChangeKind::Together, "all of these together".to_owned());
+        let whole = Edit { kind, place: String::new(), what, alone: new.clone() };
+        let all = Change::between(place, &whole, carrier, old);
         let worst = |of: &dyn Fn(&Change) -> Effect| changes.iter().map(of).max();
         if Some(all.old_to_new.effect) > worst(&|change| change.old_to_new.effect)
             || Some(all.new_to_old.effect) > worst(&|change| change.new_to_old.effect)
@@ -176,29 +182,30 @@ pub fn compare(place: &str, carrier: Carrier, old: &Layout, new: &Layout) -> Vec
 }
 
 impl Diff {
-    /// What changed from `old` to `new`.
+    /// What changed from `old` to `new`: at least one change where they differ.
     pub fn new(old: &Lock, new: &Lock) -> Self {
         let mut changes = Vec::new();
         match (&old.hello, &new.hello) {
             (Some(old), Some(new)) => changes.extend(compare("hello", Carrier::Frame, old, new)),
-            (Some(_), None) => changes.push(gone("hello", "the hello is gone")),
-            _ => {}
+            (Some(_), None) => changes.push(gone(ChangeKind::HelloGone, "hello", "the hello is gone")),
+            (None, Some(_)) => changes.push(come(ChangeKind::HelloCame, "hello", "there is a hello")),
+            (None, None) => {}
         }
-        for (number, row) in &new.rows {
-            changes.extend(early(row, old.rows.get(number)));
+        let numbers: BTreeSet<u8> = old.rows.keys().chain(new.rows.keys()).copied().collect();
+        changes.extend(numbers.iter().flat_map(|number| row(old.rows.get(number), new.rows.get(number))));
+        let names: BTreeSet<&String> = old.versions.keys().chain(new.versions.keys()).collect();
+        for version in names {
+            changes.extend(self::version(version, old.versions.get(version), new.versions.get(version)));
         }
-        for (version, frames) in &old.versions {
-            match new.versions.get(version) {
-                None => changes.push(gone(version, "the version is gone: nodes that speak no other are refused")),
-                Some(now) => {
-                    let numbers: BTreeSet<u8> = frames.keys().chain(now.keys()).copied().collect();
-                    for number in numbers {
-                        changes.extend(frame(version, number, frames.get(&number), now.get(&number)));
-                    }
-                }
-            }
+        let names: BTreeSet<&String> = old.functions.keys().chain(new.functions.keys()).collect();
+        for name in names {
+            changes.extend(function(name, old.functions.get(name), new.functions.get(name)));
         }
-        functions(old, new, &mut changes);
+        if changes.is_empty() && old != new {
+            let unknown = || Direction::plain(Effect::Refused, "not known, so taken for a break");
+            let what = "the locks differ, and no change was found";
+            changes.push(Change::of_rows(ChangeKind::Unnamed, "lock".to_owned(), what, [unknown(), unknown()]));
+        }
         Self { changes }
     }
 
@@ -214,6 +221,11 @@ impl Diff {
         }
         let cut_short = |change: &Change| change.old_to_new.cut_short || change.new_to_old.cut_short;
         if self.changes.iter().any(cut_short) { Conclusion::CouldNotTell } else { Conclusion::Safe }
+    }
+
+    /// What `wire diff` says of two locks, and what it ends with.
+    pub fn told(&self) -> (String, Conclusion) {
+        (self.to_text(), self.verdict())
     }
 
     /// The diff as text for a terminal.
@@ -259,20 +271,59 @@ impl fmt::Display for Effect {
     }
 }
 
-fn gone(place: &str, what: &str) -> Change {
+fn gone(kind: ChangeKind, place: &str, what: &str) -> Change {
     let refused = || Direction::plain(Effect::Refused, "refused in the handshake");
-    Change::of_rows(place.to_owned(), what, refused(), refused())
+    Change::of_rows(kind, place.to_owned(), what, [refused(), refused()])
 }
 
-/// A row that lets a node send what its peer need not understand yet.
-fn early(row: &RowLock, old: Option<&RowLock>) -> Option<Change> {
-    let RowLock { kind, accepted_since, emitted_since, .. } = row;
-    let emitted_since = emitted_since.filter(|since| since < accepted_since && old != Some(row))?;
-    Some({
-        let what = format!("emitted since v{emitted_since}, accepted only since v{accepted_since}");
-        let sent = Direction::plain(Effect::Refused, "sent to nodes that do not have it: an unknown frame");
-        Change::of_rows(format!("row of {kind}"), &what, Direction::plain(Effect::Safe, "not sent"), sent)
-    })
+/// What only one of the two has, and the other is not sent.
+fn come(kind: ChangeKind, place: &str, what: &str) -> Change {
+    let nothing = || Direction::plain(Effect::Safe, "not sent to who lacks it");
+    Change::of_rows(kind, place.to_owned(), what, [nothing(), nothing()])
+}
+
+/// What became of a message's row. What it means for frames is told of the versions; by itself a row breaks something
+/// only where it lets a node send what its peer need not understand yet.
+fn row(old: Option<&RowLock>, new: Option<&RowLock>) -> Option<Change> {
+    let said = || [(); 2].map(|()| Direction::plain(Effect::Safe, "as the frames of the versions say"));
+    let place = |row: &RowLock| format!("row of {}", row.kind);
+    match (old, new) {
+        (old, Some(now)) if old != new && now.emitted_since.is_some_and(|since| since < now.accepted_since) => {
+            let emitted_since = now.emitted_since.unwrap_or_default();
+            let what = format!("emitted since v{emitted_since}, accepted only since v{}", now.accepted_since);
+            let sent = Direction::plain(Effect::Refused, "sent to nodes that do not have it: an unknown frame");
+            let ways = [Direction::plain(Effect::Safe, "not sent"), sent];
+            Some(Change::of_rows(ChangeKind::RowEarly, place(now), what, ways))
+        }
+        (None, Some(now)) => Some(Change::of_rows(ChangeKind::RowCame, place(now), life_of_row(now), said())),
+        (Some(old), None) => Some(Change::of_rows(ChangeKind::RowGone, place(old), "gone", said())),
+        (Some(old), Some(now)) if old != now => {
+            let what = format!("{} -> {}", life_of_row(old), life_of_row(now));
+            Some(Change::of_rows(ChangeKind::RowChanged, place(old), what, said()))
+        }
+        _ => None,
+    }
+}
+
+fn life_of_row(row: &RowLock) -> String {
+    let version = |of: Option<u16>| of.map_or_else(|| "never".to_owned(), |version| format!("v{version}"));
+    let RowLock { kind, accepted_since, emitted_since, retired_in } = row;
+    let (emitted, retired) = (version(*emitted_since), version(*retired_in));
+    format!("{kind}, accepted v{accepted_since}, emitted {emitted}, retired {retired}")
+}
+
+fn version(name: &str, old: Option<&BTreeMap<u8, FrameLock>>, new: Option<&BTreeMap<u8, FrameLock>>) -> Vec<Change> {
+    match (old, new) {
+        (Some(_), None) => {
+            vec![gone(ChangeKind::VersionGone, name, "the version is gone: nodes that speak no other are refused")]
+        }
+        (None, Some(_)) => vec![come(ChangeKind::VersionCame, name, "a new version")],
+        (Some(old), Some(new)) => {
+            let numbers: BTreeSet<u8> = old.keys().chain(new.keys()).copied().collect();
+            numbers.into_iter().flat_map(|number| frame(name, number, old.get(&number), new.get(&number))).collect()
+        }
+        (None, None) => Vec::new(),
+    }
 }
 
 fn frame(version: &str, number: u8, old: Option<&FrameLock>, new: Option<&FrameLock>) -> Vec<Change> {
@@ -287,62 +338,72 @@ fn frame(version: &str, number: u8, old: Option<&FrameLock>, new: Option<&FrameL
     let place = |frame: &FrameLock| format!("{version} {}", frame.kind);
     match (old, new) {
         (None, None) => Vec::new(),
-        (None, Some(new)) => vec![Change::of_rows(place(new), "a new kind in this version", nothing(), unknown(new))],
-        (Some(old), None) => vec![Change::of_rows(place(old), "gone from this version", unknown(old), nothing())],
+        (None, Some(new)) => {
+            let ways = [nothing(), unknown(new)];
+            vec![Change::of_rows(ChangeKind::FrameCame, place(new), "a new kind in this version", ways)]
+        }
+        (Some(old), None) => {
+            let ways = [unknown(old), nothing()];
+            vec![Change::of_rows(ChangeKind::FrameGone, place(old), "gone from this version", ways)]
+        }
         (Some(old), Some(new)) => {
             let mut changes = compare(&place(old), Carrier::Frame, &old.layout, &new.layout);
             if old.kind != new.kind {
                 let what = format!("kind {number} was {} and is {}: a number is never used twice", old.kind, new.kind);
                 let other = || Direction::plain(Effect::Silent, "read as the other message where the layout allows it");
-                changes.push(Change {
-                    breaks: Some(Invariant::S8),
-                    ..Change::of_rows(place(old), &what, other(), other())
-                });
+                let change = Change::of_rows(ChangeKind::FrameNumber, place(old), what, [other(), other()]);
+                changes.push(Change { breaks: Some(Invariant::S8), ..change });
             }
             if old.emitted != new.emitted {
-                let what = if new.emitted { "is sent now" } else { "is not sent any more, and understood" };
-                changes.push(Change::of_rows(
-                    place(old),
-                    what,
-                    nothing(),
-                    Direction::plain(Effect::Safe, "understood"),
-                ));
+                let (kind, what) = if new.emitted {
+                    (ChangeKind::FrameSent, "is sent now")
+                } else {
+                    (ChangeKind::FrameSilent, "is not sent any more, and understood")
+                };
+                let ways = [nothing(), Direction::plain(Effect::Safe, "understood")];
+                changes.push(Change::of_rows(kind, place(old), what, ways));
             }
             changes
         }
     }
 }
 
-fn functions(old: &Lock, new: &Lock, changes: &mut Vec<Change>) {
-    for (name, function) in &old.functions {
-        let place = format!("function {name}");
-        let Some(now) = new.functions.get(name) else {
+fn function(name: &str, old: Option<&FunctionLock>, new: Option<&FunctionLock>) -> Vec<Change> {
+    let place = format!("function {name}");
+    let (old, new) = match (old, new) {
+        (None, None) => return Vec::new(),
+        (None, Some(_)) => return vec![come(ChangeKind::FunctionCame, &place, "a new function")],
+        (Some(old), None) => {
             let unknown = Direction::plain(Effect::Refused, "answered with NoSuchFunction");
-            let effect =
-                if function.retired_in.is_some() { Direction::plain(Effect::Safe, "retired") } else { unknown };
-            changes.push(Change::of_rows(place, "gone", effect, Direction::plain(Effect::Safe, "not called")));
-            continue;
-        };
-        let life = |of: &super::FunctionLock| {
-            let retired = of.retired_in.as_deref().unwrap_or("never");
-            format!("accepted {}, emitted {}, retired {retired}", of.accepted_since, of.emitted_since)
-        };
-        if life(function) != life(now) {
-            let moved = function.accepted_since != now.accepted_since || function.emitted_since != now.emitted_since;
-            let effect = if moved { Effect::Refused } else { Effect::Safe };
-            let said = if moved { "a release in the field keeps to the old row" } else { "retired from then on" };
-            let direction = || Direction::plain(effect, said);
-            let what = format!("{} -> {}", life(function), life(now));
-            changes.push(Change::of_rows(place.clone(), &what, direction(), direction()));
+            let effect = if old.retired_in.is_some() { Direction::plain(Effect::Safe, "retired") } else { unknown };
+            let ways = [effect, Direction::plain(Effect::Safe, "not called")];
+            return vec![Change::of_rows(ChangeKind::FunctionGone, place, "gone", ways)];
         }
-        let (roots, now) = (function.roots(), now.roots());
-        if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {
-            let refused = || Direction::plain(Effect::Refused, "one answers with a value, the other with a stream");
-            changes.push(Change::new(place, "answers otherwise".into(), Carrier::Typed, refused(), refused()));
-            continue;
-        }
-        for ((what, old), (_, new)) in roots.iter().zip(&now) {
-            changes.extend(compare(&format!("{place} {what}"), Carrier::Typed, old, new));
-        }
+        (Some(old), Some(new)) => (old, new),
+    };
+    let mut changes = Vec::new();
+    let life = |of: &FunctionLock| {
+        let or_never = |release: &Option<String>| release.clone().unwrap_or_else(|| "never".to_owned());
+        let (silent, retired) = (or_never(&of.silent_since), or_never(&of.retired_in));
+        format!("accepted {}, emitted {}, silent {silent}, retired {retired}", of.accepted_since, of.emitted_since)
+    };
+    if life(old) != life(new) {
+        let moved = old.accepted_since != new.accepted_since || old.emitted_since != new.emitted_since;
+        let effect = if moved { Effect::Refused } else { Effect::Safe };
+        let said = if moved { "a release in the field keeps to the old row" } else { "silent or retired from then on" };
+        let ways = [(); 2].map(|()| Direction::plain(effect, said));
+        let what = format!("{} -> {}", life(old), life(new));
+        changes.push(Change::of_rows(ChangeKind::FunctionRow, place.clone(), what, ways));
     }
+    let (roots, now) = (old.roots(), new.roots());
+    if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {
+        let ways = [(); 2].map(|()| Direction::plain(Effect::Refused, "one answers with a value, the other a stream"));
+        let what = "answers otherwise".to_owned();
+        changes.push(Change::new(ChangeKind::FunctionAnswers, place, what, Carrier::Typed, ways));
+        return changes;
+    }
+    for ((what, old), (_, new)) in roots.iter().zip(&now) {
+        changes.extend(compare(&format!("{place} {what}"), Carrier::Typed, old, new));
+    }
+    changes
 }

@@ -195,8 +195,14 @@ impl Lock {
     fn check_references(&self) -> Result<(), String> {
         let frames = self.versions.values().flat_map(BTreeMap::values).map(|frame| &frame.layout);
         let roots: Vec<_> = self.functions.values().flat_map(FunctionLock::roots).map(|(_, layout)| layout).collect();
-        let layouts = frames.chain(&self.hello).chain(&roots);
-        layouts.flat_map(|layout| &layout.headers).try_for_each(|header| check(header, &mut Vec::new()))
+        frames.chain(&self.hello).chain(&roots).try_for_each(Layout::check_references)
+    }
+}
+
+impl Layout {
+    /// Makes sure that a type refers only to what it is inside of.
+    pub(super) fn check_references(&self) -> Result<(), String> {
+        self.headers.iter().try_for_each(|header| check(header, &mut Vec::new()))
     }
 }
 

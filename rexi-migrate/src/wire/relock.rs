@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::diff::{Carrier, Change, Diff, Effect, compare};
 use super::functions::FunctionLock;
+use super::kind::ChangeKind;
 use super::lock::Lock;
 
 /// What is locked and was never shipped, so that it may change still.
@@ -65,62 +66,77 @@ impl Lock {
     /// # Errors
     /// [`Refused`] names every locked thing that would change.
     pub fn may_replace(&self, old: &Self, unshipped: &Unshipped) -> Result<(), Refused> {
-        let mut refused = Vec::new();
-        let mut frozen = |part: &str, place: String| {
-            if !unshipped.has(part) {
-                refused.push(place);
-            }
-        };
+        let frozen = self.frozen(old).into_iter().filter(|(_, part, _)| !unshipped.has(part));
+        let refused: Vec<String> = frozen.map(|(_, _, place)| place).collect();
+        if refused.is_empty() { Ok(()) } else { Err(Refused(refused)) }
+    }
+
+    /// What of `old` this lock changes although nodes rely on it: why, the part that it is of, and where.
+    pub(super) fn frozen(&self, old: &Self) -> Vec<(Frozen, String, String)> {
+        let mut found = Vec::new();
+        let mut add = |why, part: &str, place: String| found.push((why, part.to_owned(), place));
         if old.hello.is_some() && self.hello != old.hello {
-            frozen(HELLO, "the hello, which is frozen since 1.0".to_owned());
+            add(Frozen::Hello, HELLO, "the hello, which is frozen since 1.0".to_owned());
         }
         for (version, frames) in &old.versions {
-            let now = self.versions.get(version);
-            if now.is_none() {
-                frozen(version, format!("{version} is gone"));
+            let Some(now) = self.versions.get(version) else {
+                add(Frozen::VersionGone, version, format!("{version} is gone"));
+                continue;
+            };
+            for (number, frame) in frames.iter().filter(|(number, frame)| now.get(number) != Some(*frame)) {
+                add(Frozen::Frame, version, format!("{version} {}, kind {number}", frame.kind));
             }
-            for (number, frame) in frames {
-                let Some(same) = now.map(|now| now.get(number)) else { continue };
-                if same != Some(frame) {
-                    frozen(version, format!("{version} {}, kind {number}", frame.kind));
-                }
-            }
-            let added = now.into_iter().flatten().filter(|(number, _)| !frames.contains_key(number));
-            for (number, frame) in added.filter(|(_, frame)| frame.emitted) {
-                frozen(
-                    version,
-                    format!("{version} {}, kind {number}: new, and sent to nodes that lack it", frame.kind),
-                );
+            let added = now.iter().filter(|(number, frame)| !frames.contains_key(number) && frame.emitted);
+            for (number, frame) in added {
+                let place = format!("{version} {}, kind {number}: new, and sent to nodes that lack it", frame.kind);
+                add(Frozen::NewFrameSent, version, place);
             }
         }
         for (name, function) in &old.functions {
-            if let Some(what) = broken(function, self.functions.get(name)) {
-                frozen(FUNCTIONS, format!("function {name}: {what}"));
+            if let Some((why, what)) = broken(function, self.functions.get(name)) {
+                add(why, FUNCTIONS, format!("function {name}: {what}"));
             }
         }
-        if refused.is_empty() { Ok(()) } else { Err(Refused(refused)) }
+        found
     }
 
     /// Whether the lock's own rows contradict themselves: a message that is sent before it is understood.
     pub fn contradictions(&self) -> Vec<Change> {
-        Diff::new(&Self { rows: Default::default(), ..self.clone() }, self).changes
+        let without = Self { rows: Default::default(), ..self.clone() };
+        let mut changes = Diff::new(&without, self).changes;
+        changes.retain(|change| change.kind == ChangeKind::RowEarly);
+        changes
     }
 }
 
+/// Why a change of what is locked is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frozen {
+    Hello,
+    VersionGone,
+    Frame,
+    NewFrameSent,
+    FunctionGone,
+    FunctionRow,
+    FunctionRetired,
+    FunctionAnswers,
+    FunctionTypes,
+}
+
 /// What of a locked function would break, if anything does.
-fn broken(old: &FunctionLock, new: Option<&FunctionLock>) -> Option<&'static str> {
+fn broken(old: &FunctionLock, new: Option<&FunctionLock>) -> Option<(Frozen, &'static str)> {
     let Some(new) = new else {
-        return old.retired_in.is_none().then_some("gone, and was never retired");
+        return old.retired_in.is_none().then_some((Frozen::FunctionGone, "gone, and was never retired"));
     };
     if (&old.accepted_since, &old.emitted_since) != (&new.accepted_since, &new.emitted_since) {
-        return Some("its row changed");
+        return Some((Frozen::FunctionRow, "its row changed"));
     }
     if old.retired_in.is_some() && old.retired_in != new.retired_in {
-        return Some("it was retired, and in another release");
+        return Some((Frozen::FunctionRetired, "it was retired, and in another release"));
     }
     let (roots, now) = (old.roots(), new.roots());
     if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {
-        return Some("it answers otherwise");
+        return Some((Frozen::FunctionAnswers, "it answers otherwise"));
     }
     let changes = roots.iter().zip(&now).flat_map(|((what, old), (_, new))| compare(what, Carrier::Typed, old, new));
     let breaks =
@@ -128,5 +144,5 @@ fn broken(old: &FunctionLock, new: Option<&FunctionLock>) -> Option<&'static str
     changes
         .into_iter()
         .any(|change| breaks(&change))
-        .then_some("its types changed: a change of a type is a new function")
+        .then_some((Frozen::FunctionTypes, "its types changed: a change of a type is a new function"))
 }

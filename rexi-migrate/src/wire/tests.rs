@@ -4,6 +4,42 @@ use super::*;
 use crate::invariant::Invariant;
 use crate::report::Conclusion;
 
+mod frozen;
+mod needed;
+mod places;
+mod tellers;
+
+/// A lock of one frame.
+fn framed(layout: Layout) -> Lock {
+    let frame = FrameLock { kind: "Cast".to_owned(), emitted: true, layout };
+    Lock { versions: [("v1".to_owned(), [(1, frame)].into())].into(), ..Lock::empty() }
+}
+
+/// A lock of these versions, each with one frame.
+fn versions(names: &[&str]) -> Lock {
+    let frame = FrameLock { kind: "Ping".to_owned(), emitted: true, layout: Layout::of(Type::U32) };
+    let version = |name: &&str| ((*name).to_owned(), [(9, frame.clone())].into());
+    Lock { versions: names.iter().map(version).collect(), ..Lock::empty() }
+}
+
+/// A function of the first release.
+fn function(argument: Type, answer: Answer, error: Type) -> FunctionLock {
+    let first = || "1.0.0".to_owned();
+    let (accepted_since, emitted_since) = (first(), first());
+    FunctionLock { accepted_since, emitted_since, silent_since: None, retired_in: None, argument, answer, error }
+}
+
+/// A variant that holds nothing.
+fn unit(name: &str) -> Named {
+    Named { name: name.to_owned(), parts: Parts::Unit }
+}
+
+/// An enum of such variants.
+fn of_units(name: &str, variants: &[&str]) -> Type {
+    let variants = variants.iter().map(|variant| unit(variant)).collect();
+    Type::Enum(Enum { name: name.to_owned(), variants })
+}
+
 fn lock() -> Lock {
     Lock::of_this_build().expect("the layouts can be told")
 }

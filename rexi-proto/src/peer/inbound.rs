@@ -22,7 +22,7 @@ use crate::wire;
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Takes bytes of the ordered lane, in any portions.
     pub fn handle_bytes(&mut self, now: Duration, connection: ConnectionId, bytes: &[u8]) {
-        if connection != self.connection || self.link.session().is_none() {
+        if !self.is_of(connection, Mutant::OldFramesHeeded) || self.link.session().is_none() {
             return;
         }
         if self.link.is_overrun(&self.config.limits) {
@@ -42,10 +42,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Takes a payload that came on a QUIC stream of its own.
     pub fn handle_bulk(&mut self, now: Duration, connection: ConnectionId, id: BulkId, body: Bytes) {
-        let Some(incarnation) = self.incarnation.filter(|_| connection == self.connection) else { return };
-        if self.link.session().is_none() {
+        if !self.is_of(connection, Mutant::OldPayloadJoins) {
             return;
         }
+        let Some(incarnation) = self.link.session().map(|session| session.incarnation) else { return };
         match self.inbound.handle_body(id, body, &self.config.limits) {
             Ok(None) => {}
             Ok(Some((frame, body))) => self.join(incarnation, id, frame, body),

@@ -211,7 +211,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// The connection is lost. The peer keeps its calls, jobs and buffer for the stability period.
     pub fn handle_disconnected(&mut self, now: Duration, connection: ConnectionId) {
-        if connection != self.connection || self.link.session().is_none() {
+        if !self.is_of(connection, Mutant::OldEndHeeded) || self.link.session().is_none() {
             return;
         }
         self.drop_connection();
@@ -220,15 +220,20 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// The peer has left in good order: its life is over. What waits for it is kept for its next life.
     pub fn handle_departed(&mut self, now: Duration, connection: ConnectionId) {
-        if connection == self.connection {
-            self.handle_disconnected(now, connection);
+        if self.is_of(connection, Mutant::OldDepartureHeeded) {
+            self.handle_disconnected(now, self.connection);
             self.end_life(DownReason::Shutdown);
         }
     }
 
     /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after
-    /// another kind calls wait for as long as for a peer that is away.
+    /// another kind calls wait for as long as for a peer that is away. That of an earlier life, which a later one has
+    /// overtaken, is passed over.
     pub fn handle_refused(&mut self, now: Duration, incarnation: Incarnation, refusal: Box<Refusal>) {
+        let is_late = self.incarnation.is_some_and(|known| incarnation < known);
+        if is_late && !self.config.mutants.has(Mutant::OldRefusalHeeded) {
+            return;
+        }
         if self.incarnation.is_some_and(|known| known != incarnation) {
             if self.link.session().is_some() {
                 self.close(CloseCode::Replaced, "the peer has restarted".to_owned());
@@ -374,6 +379,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         (self.unknown_frames, self.stray_answers, self.stale_answers) = (0, 0, 0);
         self.link.forget_past();
         self.server.forget_past(|_, call| may_come(call));
+    }
+
+    /// Whether what is said of a connection is said of the one in use, by its number: what comes late from one that was
+    /// replaced is not.
+    fn is_of(&self, connection: ConnectionId, unless: Mutant) -> bool {
+        connection == self.connection || self.config.mutants.has(unless)
     }
 
     /// What was in transfer is lost: never sent again, and told by the resume where it mattered.

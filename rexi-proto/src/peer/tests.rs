@@ -15,6 +15,8 @@ use crate::server::Ending;
 use crate::version::WireVersion;
 use crate::wire;
 
+mod replaced;
+
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const LIFE: Incarnation = Incarnation(7);
 /// This node's own number for the peer.

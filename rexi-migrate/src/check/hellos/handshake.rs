@@ -6,10 +6,10 @@ use rexi_proto::{HandshakeError, Profile, Refusal, Session};
 
 use super::super::network::over_the_wire;
 use super::super::state::{NOW, name};
+use super::oracle::Oracle;
 use super::state::{End, Holdouts, Stage, State, Wire};
 use super::step::Stepper;
 use super::witness::Case;
-use crate::invariant::Invariant;
 
 impl Stepper<'_> {
     pub(super) fn dial(&mut self, low: usize, high: usize) {
@@ -35,7 +35,8 @@ impl Stepper<'_> {
         let Stage::Opening(hellos, holdouts) = self.state.wires[at].ends[side].stage.clone() else { return };
         let [ours, theirs] = *hellos;
         let Some(theirs) = over_the_wire(&theirs) else {
-            return self.breaks(Invariant::S8, format!("{} cannot read the hello of {}", name(index), name(member)));
+            return self
+                .breaks(Oracle::HelloUnread, format!("{} cannot read the hello of {}", name(index), name(member)));
         };
         let known = Profile::train();
         let release = known.iter().position(|profile| *profile.release() == theirs.release);
@@ -53,7 +54,7 @@ impl Stepper<'_> {
                 if earlier {
                     let (index, member) = (name(index), name(member));
                     let what = format!("{index} agrees with an earlier life of {member} than the last that said hello");
-                    self.breaks(Invariant::S7, what);
+                    self.breaks(Oracle::EarlierLifeAgreed, what);
                 }
                 let session = Session::of(&ours, &theirs, agreement);
                 self.wire(at).ends[side].stage = Stage::Agreed(session, holdouts);

@@ -5,10 +5,10 @@
 use rexi_proto::{Incarnation, Profile, ServerAddress};
 
 use super::super::state::name;
+use super::oracle::{Oracle, Oracles};
 use super::state::State;
 use super::step::Stepper;
 use super::witness::Case;
-use crate::invariant::Invariant;
 use crate::search::Broken;
 
 impl Stepper<'_> {
@@ -26,7 +26,7 @@ impl Stepper<'_> {
         if let Some(member) = unready {
             let what =
                 format!("{} is raised to {phase}, and {} has not said that it serves", name(index), name(member));
-            self.breaks(Invariant::S6, what);
+            self.breaks(Oracle::RaisedUnready, what);
         }
         self.saw(Case::Raised);
     }
@@ -50,48 +50,53 @@ impl Stepper<'_> {
         if let Some(&(third, _)) = known.iter().find(remains) {
             let (witness, remover, third) = (name(index), name(member), name(third));
             let what = format!("{witness} attaches to {remover}, which has no singleton, and {third} sends to it");
-            self.breaks(Invariant::S13, what);
+            self.breaks(Oracle::HoldoutLeftBehind, what);
         }
     }
 }
 
-pub(super) fn judge(state: &State) -> Result<(), Broken> {
+/// Asks these oracles.
+pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
     for (index, node) in state.nodes.iter().enumerate() {
         let phase = node.rollout.phase();
-        if !node.rollout.profile().allows(phase) {
-            return broken(Invariant::S12, format!("{} is at {phase}, which its release does not have", name(index)));
-        }
-        if let Some(ceiling) = node.ceiling.filter(|&ceiling| phase > ceiling) {
-            let what = format!("{} has taken the ceiling {ceiling} and is at {phase}", name(index));
-            return broken(Invariant::L5, what);
-        }
+        let outside = !node.rollout.profile().allows(phase);
+        find(oracles, Oracle::PhaseOutOfBounds, outside, || {
+            format!("{} is at {phase}, which its release does not have", name(index))
+        })?;
+        let above = node.ceiling.filter(|&ceiling| phase > ceiling);
+        find(oracles, Oracle::CeilingUnheeded, above.is_some(), || {
+            let ceiling = above.map_or_else(String::new, |ceiling| ceiling.to_string());
+            format!("{} has taken the ceiling {ceiling} and is at {phase}", name(index))
+        })?;
     }
     let attached = state.wires.iter().filter(|wire| wire.is_attached());
-    attached.map(|wire| wire.between).try_for_each(|[low, high]| judge_pair(state, low, high))
+    attached.map(|wire| wire.between).try_for_each(|[low, high]| judge_pair(oracles, state, low, high))
 }
 
 /// What two that are attached to each other are.
-fn judge_pair(state: &State, low: usize, high: usize) -> Result<(), Broken> {
-    if state.nodes[low].release.abs_diff(state.nodes[high].release) > 1 {
-        return broken(Invariant::S11, format!("{} and {} are attached", name(low), name(high)));
-    }
+fn judge_pair(oracles: Oracles, state: &State, low: usize, high: usize) -> Result<(), Broken> {
+    let skew = state.nodes[low].release.abs_diff(state.nodes[high].release);
+    find(oracles, Oracle::AttachedOverSkew, skew > 1, || format!("{} and {} are attached", name(low), name(high)))?;
     if !state.is_quiet(low, high) {
         return Ok(());
     }
     for (from, to) in [(low, high), (high, low)] {
         let (sender, receiver) = (&state.nodes[from], &state.nodes[to]);
         let target = sender.rollout.phase().cast_target();
-        if !receiver.rollout.profile().hosts().contains(target) {
-            let what = format!("{} sends to the {target} of {}, which has none", name(from), name(to));
-            return broken(Invariant::S13, what);
-        }
-        if receiver.hello().holdouts.contains(&name(from)) != sender.needs_singleton() {
-            return broken(Invariant::S12, format!("{} has a stale view of {}", name(to), name(from)));
-        }
+        let missing = !receiver.rollout.profile().hosts().contains(target);
+        find(oracles, Oracle::SendsToNoServer, missing, || {
+            format!("{} sends to the {target} of {}, which has none", name(from), name(to))
+        })?;
+        let stale = receiver.hello().holdouts.contains(&name(from)) != sender.needs_singleton();
+        find(oracles, Oracle::StaleView, stale, || format!("{} has a stale view of {}", name(to), name(from)))?;
     }
     Ok(())
 }
 
-fn broken(invariant: Invariant, what: String) -> Result<(), Broken> {
-    Err(Broken { invariant, what })
+/// Breaks what an oracle finds, if it is asked.
+fn find(oracles: Oracles, oracle: Oracle, is_wrong: bool, what: impl FnOnce() -> String) -> Result<(), Broken> {
+    if is_wrong && oracles.has(oracle) {
+        return Err(Broken { invariant: oracle.invariant(), what: what() });
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use rexi_proto::Incarnation;
 use super::action::Action;
 use super::bounds::Bounds;
 use super::judge::judge;
+use super::oracle::Oracles;
 use super::state::{Node, State, Used};
 use super::step::Stepper;
 use super::witness::CASES;
@@ -16,12 +17,14 @@ use crate::search::{Broken, Fingerprint, Model};
 #[derive(Clone, Debug)]
 pub struct Hellos {
     pub(super) bounds: Bounds,
+    /// What is asked: all, but in tests of what each is for.
+    pub(super) oracles: Oracles,
 }
 
 impl Hellos {
     /// The model within these bounds.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds }
+        Self { bounds, oracles: Oracles::ALL }
     }
 
     /// Nodes of one release that have just started, and know nobody.
@@ -106,7 +109,7 @@ impl Model for Hellos {
     }
 
     fn check(&self, state: &State) -> Result<(), Broken> {
-        state.broken.as_ref().map_or_else(|| judge(state), |broken| Err((**broken).clone()))
+        state.broken.as_ref().map_or_else(|| judge(self.oracles, state), |broken| Err((**broken).clone()))
     }
 
     fn fingerprint(&self, state: &State) -> Fingerprint {

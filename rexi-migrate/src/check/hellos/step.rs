@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rexi_proto::{Incarnation, Output, Peer, Phase, PhaseError};
+use rexi_proto::{Incarnation, LimitingFactor, Output, Peer, Phase, PhaseError};
 
 use super::super::shell::fault;
 use super::super::state::{NOW, frames, name};
 use super::action::Action;
 use super::model::Hellos;
+use super::oracle::Oracle;
 use super::state::{Node, Stage, State, Wire};
 use super::witness::Case;
-use crate::invariant::Invariant;
 use crate::search::Broken;
 
 /// A state on its way to the next.
@@ -78,8 +78,11 @@ impl<'a> Stepper<'a> {
     }
 
     /// Notes what the step breaks; the first counts.
-    pub(super) fn breaks(&mut self, invariant: Invariant, what: String) {
-        self.state.broken.get_or_insert_with(|| Box::new(Broken { invariant, what }));
+    pub(super) fn breaks(&mut self, oracle: Oracle, what: String) {
+        if self.model.oracles.has(oracle) {
+            let invariant = oracle.invariant();
+            self.state.broken.get_or_insert_with(|| Box::new(Broken { invariant, what }));
+        }
     }
 
     fn touched_peers(&self, index: usize) -> impl Iterator<Item = usize> + use<> {
@@ -164,14 +167,16 @@ impl<'a> Stepper<'a> {
                 self.node(index).ceiling = Some(lowest);
             }
             Err(PhaseError::Blocked { .. }) => self.saw(Case::LoweringRefused),
-            Err(error) => self.breaks(Invariant::L5, format!("{} is not lowered: {error}", name(index))),
+            Err(error) => self.breaks(Oracle::NotLowered, format!("{} is not lowered: {error}", name(index))),
         }
         self.drain(index);
     }
 
     fn lift(&mut self, index: usize) {
-        if let Err(error) = self.node(index).rollout.set_ceiling(None) {
-            self.breaks(Invariant::L5, format!("the ceiling of {} is not lifted: {error}", name(index)));
+        let lifted = self.node(index).rollout.set_ceiling(None);
+        let held = matches!(self.state.nodes[index].rollout.limiting_factor(), LimitingFactor::Ceiling(_));
+        if lifted.is_err() || held {
+            self.breaks(Oracle::NotLifted, format!("the ceiling of {} is not lifted", name(index)));
         }
         self.node(index).ceiling = None;
         self.drain(index);
@@ -199,7 +204,7 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    fn handle_output(&mut self, index: usize, member: usize, output: Output<u8>, closes: &mut Vec<usize>) {
+    pub(super) fn handle_output(&mut self, index: usize, member: usize, output: Output<u8>, closes: &mut Vec<usize>) {
         match output {
             Output::Announced(life, epoch, phase) => {
                 let read = self.state.nodes[index].seen[member].hello;
@@ -210,7 +215,7 @@ impl<'a> Stepper<'a> {
             }
             Output::Close(code, reason) => {
                 if let Some(what) = fault(index, member, code, &reason) {
-                    self.breaks(Invariant::S8, what);
+                    self.breaks(Oracle::ClosedOnSoundPeer, what);
                 }
                 closes.push(member);
             }
@@ -228,7 +233,7 @@ impl<'a> Stepper<'a> {
         }
         if before.0 == now.0 {
             self.breaks(
-                Invariant::S12,
+                Oracle::PhaseWithoutTransition,
                 format!("{} is at {}, and no transition has brought it there", name(index), now.1),
             );
         }

@@ -8,6 +8,8 @@ use super::*;
 use crate::invariant::Invariant;
 use crate::search::{Bound, End, Options, Outcome, search};
 
+mod needed;
+
 /// The bounds of `check` from 1.2 alone.
 fn from_the_switching_release(mutants: Mutants) -> Vec<Bounds> {
     bounds(3, &"1.2,2.0".parse().expect("a train"), mutants)

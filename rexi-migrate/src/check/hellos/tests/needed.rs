@@ -1,0 +1,159 @@
+//! For each oracle of the search of hellos a state or a step that breaks what it asks, and nothing else.
+
+use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout};
+
+use super::super::super::state::name;
+use super::super::action::Action;
+use super::super::judge::judge;
+use super::super::oracle::{Oracle, Oracles};
+use super::super::state::{Node, Stage, State};
+use super::super::step::Stepper;
+use super::*;
+use crate::invariant::Invariant;
+use crate::search::Model;
+
+/// What breaks.
+enum Planted {
+    /// A state.
+    State(fn(&mut State)),
+    /// A step from a state.
+    Step(fn(&mut Stepper<'_>)),
+    /// Nothing can, for this reason: what is asked is an error that no sound operator can meet.
+    Nothing(&'static str),
+}
+
+/// Two nodes of the last release, attached to each other, with nothing on its way.
+fn attached(model: &Hellos) -> State {
+    let mut state = model.initial().remove(0);
+    let of_both = |action: fn(usize, usize) -> Action| [action(0, 0), action(0, 1)];
+    for action in [Action::Dial(0, 1)].into_iter().chain(of_both(Action::Hear)).chain(of_both(Action::Attach)) {
+        state = model.step(&state, &action).expect("a step");
+        assert!(model.check(&state).is_ok(), "nothing is wrong");
+    }
+    assert!(state.is_connected(0, 1) && state.is_quiet(0, 1));
+    state
+}
+
+fn node(state: &mut State, index: usize) -> &mut Node {
+    std::sync::Arc::make_mut(&mut state.nodes[index])
+}
+
+/// A rollout of that release, held at a phase.
+fn rollout(index: usize, release: usize, phase: Phase) -> Rollout {
+    let mut rollout = Rollout::new(name(index), Profile::train()[release].clone(), (0..2).map(name));
+    rollout.hold(phase).expect("the release has it");
+    rollout
+}
+
+/// A rollout that has heard of the other node, as it runs that release at that phase.
+fn rollout_that_knows(index: usize, release: usize, phase: Phase, other: &Rollout) -> Rollout {
+    let mut rollout = rollout(index, release, phase);
+    let theirs = other.hello(Incarnation(1), &Limits::default());
+    let ours = rollout.hello(Incarnation(1), &Limits::default());
+    let _ = rollout.handle_hello(&ours, &theirs);
+    rollout
+}
+
+/// What only this oracle finds. A new one has to be planted here, or this does not compile.
+fn planted(oracle: Oracle) -> Planted {
+    match oracle {
+        Oracle::PhaseOutOfBounds => Planted::Nothing("a rollout keeps its phase within its profile's, which it holds"),
+        Oracle::CeilingUnheeded => Planted::State(|state| node(state, 0).ceiling = Some(Phase::Introduce)),
+        Oracle::AttachedOverSkew => Planted::State(|state| node(state, 0).release = 1),
+        Oracle::SendsToNoServer => Planted::State(|state| {
+            let old = || rollout(0, 1, Phase::Introduce);
+            node(state, 1).rollout = rollout_that_knows(1, 3, Phase::Remove, &old());
+            node(state, 0).rollout = old();
+        }),
+        Oracle::StaleView => Planted::State(|state| {
+            node(state, 1).rollout = rollout_that_knows(1, 3, Phase::Remove, &rollout(0, 1, Phase::Introduce));
+        }),
+        Oracle::RaisedUnready => Planted::Step(|stepper| {
+            stepper.node(0).rollout = rollout(0, 2, Phase::Switch);
+            stepper.node(0).seen[1].hello = None;
+            stepper.judge_raise(0, Phase::Introduce);
+        }),
+        Oracle::HoldoutLeftBehind => Planted::Step(|stepper| {
+            // A third, which only the witness knows: here it is the witness itself.
+            stepper.node(0).rollout = rollout(0, 1, Phase::Introduce);
+            let life = stepper.state.nodes[1].life;
+            let known = [(0, stepper.state.nodes[0].life)];
+            stepper.judge_holdouts(0, 1, life, &known);
+        }),
+        Oracle::PhaseWithoutTransition => Planted::Step(|stepper| {
+            let before = stepper.state.nodes[0].rollout.epoch();
+            let other = Rollout::new(name(0), Profile::train()[1].clone(), (0..2).map(name));
+            assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
+            stepper.node(0).rollout = other;
+            stepper.drain(0);
+        }),
+        Oracle::ClosedOnSoundPeer => Planted::Step(|stepper| {
+            let output = Output::Close(CloseCode::BadFrame, "for nothing".to_owned());
+            stepper.handle_output(0, 1, output, &mut Vec::new());
+        }),
+        Oracle::NotLowered => Planted::Nothing("every release has its own lowest phase"),
+        #[cfg(feature = "mutants")]
+        Oracle::NotLifted => Planted::Step(|stepper| {
+            // A ceiling that was set while they were heeded.
+            let mut held = rollout(0, 2, Phase::Introduce);
+            held.set_ceiling(Some(Phase::Introduce)).expect("the release has it");
+            let mutants = Mutants::from_names("ceiling-ignored").expect("a known name");
+            stepper.node(0).rollout = held.with_mutants(mutants);
+            stepper.apply(Action::Lift(0));
+        }),
+        #[cfg(not(feature = "mutants"))]
+        Oracle::NotLifted => Planted::Nothing("without a broken variant a ceiling is always lifted"),
+        Oracle::HelloUnread => Planted::Step(|stepper| {
+            let ours = stepper.state.nodes[0].hello();
+            let theirs =
+                rexi_proto::Hello { holdouts: (0..100_000).map(name).collect(), ..stepper.state.nodes[1].hello() };
+            stepper.wire(0).ends[0].stage = Stage::Opening(Box::new([ours, theirs]), Vec::new());
+            stepper.hear(0, 0);
+        }),
+        Oracle::EarlierLifeAgreed => Planted::Step(|stepper| {
+            // The observer has seen a later life, and the node has not.
+            stepper.node(0).seen[1].hello = Some((Incarnation(9), 0, 3));
+            let hellos = [0, 1].map(|index| stepper.state.nodes[index].hello());
+            stepper.wire(0).ends[0].stage = Stage::Opening(Box::new(hellos), Vec::new());
+            stepper.hear(0, 0);
+        }),
+    }
+}
+
+/// What is found of a planted breach by these oracles.
+fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
+    let all = from_the_switching_release(Mutants::default());
+    let [two, ..] = &all[..] else { panic!("there are configurations") };
+    let bounds = Bounds { starts: vec![3], ..two.clone() };
+    let (sound, model) = (Hellos::new(bounds.clone()), Hellos { oracles, ..Hellos::new(bounds) });
+    let mut state = attached(&sound);
+    match planted {
+        Planted::State(alter) => {
+            alter(&mut state);
+            judge(oracles, &state).err().map(|broken| broken.invariant)
+        }
+        Planted::Step(step) => {
+            let mut stepper = Stepper::new(&model, &state);
+            step(&mut stepper);
+            stepper.state.broken.map(|broken| broken.invariant)
+        }
+        Planted::Nothing(_) => None,
+    }
+}
+
+#[test]
+fn each_oracle_finds_what_no_other_does() {
+    let mut nothing = Vec::new();
+    for &oracle in Oracle::ALL {
+        let planted = planted(oracle);
+        if let Planted::Nothing(reason) = planted {
+            assert!(!reason.is_empty());
+            nothing.push(oracle);
+            continue;
+        }
+        assert_eq!(found(&planted, Oracles::ALL), Some(oracle.invariant()), "{oracle:?}");
+        assert_eq!(found(&planted, Oracles::without(oracle)), None, "{oracle:?} is left out");
+    }
+    let unplanted = [Oracle::PhaseOutOfBounds, Oracle::NotLowered, Oracle::NotLifted];
+    assert_eq!(nothing, unplanted[..if cfg!(feature = "mutants") { 2 } else { 3 }]);
+}

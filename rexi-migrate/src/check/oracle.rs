@@ -1,0 +1,52 @@
+//! What the check asks of a step and of a state, one by one.
+
+use crate::oracle::oracles;
+
+oracles! {
+    // Of a state (`judge.rs`).
+    ConnectedOverSkew S11,
+    SendsToNoSingleton S13,
+    SendsToNoServer S6,
+    StaleView S12,
+    RunsForOneGivenUp L2,
+    KilledRuns S3,
+    RunsForNobody L2,
+    StreamWaitsForNothing S5,
+    StreamWaitsUnasked S5,
+    WaitsInSilence S1,
+    MonitorSilent L1,
+    // Of what a node's state machines want done (`shell.rs`).
+    PhaseWithoutTransition S12,
+    RequestToNoSingleton S13,
+    KindUnknownToPeer S9,
+    KindNotOfVersion S9,
+    ClosedOnSoundPeer S8,
+    JobOfNoCall S8,
+    JobOfAnotherPayload S8,
+    JobTwice S2,
+    JobOfAnotherCaller S7,
+    JobOverSkew S11,
+    AbortOfNoJob S4,
+    WakeOfNoJob S4,
+    AnswerToNoCall S7,
+    AnswerToAnotherCall S7,
+    AnswerBehindTheLast L1,
+    AskedTwice S5,
+    ReplyOfAnotherJob S7,
+    ReplyOutOfOrder S5,
+    LastReplyTooEarly S5,
+    SingletonMissing S13,
+    ServerMissing S6,
+    MetAnothersCall S4,
+    LostWithoutALoss S1,
+    ToldThatItDidNotRun S2,
+    MonitorFiredAgain S7,
+    // Of nodes and callers (`network.rs`, `work.rs`).
+    RunsAfterDeparture L2,
+    CeilingStays L5,
+    HelloUnread S8,
+    CastNotTaken S1,
+    StreamNotStarted S5,
+    ItemNotAcknowledged S5,
+    JobUnknownToServer S3,
+}

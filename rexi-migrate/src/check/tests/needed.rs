@@ -1,0 +1,294 @@
+//! For each oracle of the check a state or a step that breaks what it asks, and nothing else: without it nobody
+//! notices.
+
+use bytes::Bytes;
+use rexi_proto::{
+    Answer, CallRef, Caller, CastRequest, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, Limits,
+    MonitorRef, Output, Phase, Profile, Request, Rollout,
+};
+
+use super::super::judge::judge;
+use super::super::oracle::{Oracle, Oracles};
+use super::super::shell::payload;
+use super::super::state::{Call, Job, NOW, Node, Watch};
+use super::super::step::Stepper;
+use super::*;
+
+/// What breaks.
+enum Planted {
+    /// A state.
+    State(fn(&mut State)),
+    /// A step from a state.
+    Step(fn(&mut Stepper<'_>)),
+    /// A step that only a broken variant takes, by its name.
+    #[cfg_attr(not(feature = "mutants"), expect(dead_code, reason = "there are no variants"))]
+    Variant(&'static str, fn(&mut Stepper<'_>)),
+}
+
+/// Two nodes of the last release, connected; the second runs a job for call 0 of the first.
+fn served(cluster: &Cluster) -> State {
+    let mut state = cluster.initial().remove(0);
+    for action in [Action::Connect(0, 1), Action::Cast(0, 1, false), Action::Deliver(0, 1)] {
+        state = cluster.step(&state, &action).expect("a step");
+        assert!(cluster.check(&state).is_ok(), "nothing is wrong");
+    }
+    assert_eq!(state.nodes[1].jobs.len(), 1, "it runs");
+    state
+}
+
+fn node(state: &mut State, index: usize) -> &mut Node {
+    Arc::make_mut(&mut state.nodes[index])
+}
+
+/// A rollout of that release, held at a phase.
+fn rollout(index: usize, release: usize, phase: Phase) -> Arc<Rollout> {
+    let mut rollout = Rollout::new(name(index), Profile::train()[release].clone(), (0..2).map(name));
+    rollout.hold(phase).expect("the release has it");
+    Arc::new(rollout)
+}
+
+fn key(call: u64, incarnation: u64) -> JobKey {
+    let caller = Caller { peer: super::super::state::PEER, incarnation: Incarnation(incarnation) };
+    JobKey { server: ServerAddress::PerNode, caller, call: CallRef(call), id: JobId(99) }
+}
+
+/// The state machine of a node wants something done for the other.
+fn wants(stepper: &mut Stepper<'_>, index: usize, output: Output<u8>) {
+    stepper.handle_output(index, 1 - index, output, &mut Vec::new());
+}
+
+fn spawn(stepper: &mut Stepper<'_>, job: JobKey, body: Bytes) {
+    let cast = CastRequest { call: job.call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+    wants(stepper, 1, Output::Spawn(job, cast));
+}
+
+/// The mailbox of call 0 gets an answer.
+fn answer(stepper: &mut Stepper<'_>, answer: Answer) {
+    wants(stepper, 0, Output::Deliver(0, CallRef(0), answer));
+}
+
+fn exit(reason: ExitReason) -> Answer {
+    Answer::Exit { function: "f".into(), reason }
+}
+
+/// Takes the job away, as if its cast were on its way still.
+fn not_started(stepper: &mut Stepper<'_>) {
+    stepper.node(1).jobs.clear();
+    stepper.state.calls[0].ran_at = None;
+}
+
+/// What only this oracle finds. A new one has to be planted here, or this does not compile.
+fn planted(oracle: Oracle) -> Planted {
+    of_state(oracle).or_else(|| of_job(oracle)).or_else(|| of_answer(oracle)).unwrap_or_else(|| of_node(oracle))
+}
+
+fn of_state(oracle: Oracle) -> Option<Planted> {
+    Some(Planted::State(match oracle {
+        Oracle::ConnectedOverSkew => |state| node(state, 0).release = 1,
+        Oracle::SendsToNoSingleton => |state| {
+            node(state, 0).rollout = rollout(0, 1, Phase::Introduce);
+            node(state, 1).holdouts = 1;
+        },
+        Oracle::SendsToNoServer => |state| {
+            node(state, 0).rollout = rollout(0, 2, Phase::Switch);
+            node(state, 1).rollout = rollout(1, 0, Phase::Singleton);
+            node(state, 0).holdouts = 2;
+        },
+        Oracle::StaleView => |state| node(state, 1).holdouts = 1,
+        Oracle::RunsForOneGivenUp => |state| {
+            state.calls[0].answered = true;
+            Arc::make_mut(&mut state.pairs[0]).stage = Stage::Down;
+            let peer = Arc::make_mut(node(state, 1).peers[0].as_mut().expect("a peer"));
+            let connection = peer.connection();
+            peer.handle_disconnected(NOW, connection);
+            let until = peer.deadline().expect("it is away");
+            peer.handle_timeout(until);
+        },
+        Oracle::KilledRuns => |state| state.calls[0].killed = true,
+        Oracle::RunsForNobody => |state| state.calls[0].answered = true,
+        Oracle::StreamWaitsForNothing => |state| {
+            node(state, 1).jobs[0].waits = true;
+            (state.calls[0].asked, state.calls[0].started) = (true, true);
+        },
+        Oracle::StreamWaitsUnasked => |state| node(state, 1).jobs[0].waits = true,
+        Oracle::WaitsInSilence => |state| node(state, 1).jobs.clear(),
+        Oracle::MonitorSilent => |state| {
+            let (life, of) = (state.nodes[0].incarnation, Incarnation(0));
+            state.watches.push(Watch { by: 0, life, to: 1, of, downs: 0 });
+        },
+        _ => return None,
+    }))
+}
+
+fn of_job(oracle: Oracle) -> Option<Planted> {
+    Some(Planted::Step(match oracle {
+        Oracle::JobOfNoCall => |stepper| spawn(stepper, key(0, 1), payload(7, 0)),
+        Oracle::JobOfAnotherPayload => |stepper| {
+            not_started(stepper);
+            spawn(stepper, key(9, 1), payload(0, 0));
+        },
+        Oracle::JobTwice => |stepper| spawn(stepper, key(0, 1), payload(0, 0)),
+        Oracle::JobOfAnotherCaller => |stepper| {
+            not_started(stepper);
+            spawn(stepper, key(0, 2), payload(0, 0));
+        },
+        Oracle::JobOverSkew => |stepper| {
+            not_started(stepper);
+            stepper.node(0).release = 1;
+            spawn(stepper, key(0, 1), payload(0, 0));
+        },
+        Oracle::AbortOfNoJob => |stepper| wants(stepper, 1, Output::Abort(key(9, 1))),
+        Oracle::WakeOfNoJob => |stepper| wants(stepper, 1, Output::Wake(key(9, 1))),
+        Oracle::RunsAfterDeparture => |stepper| {
+            let job = Job { key: key(9, 1), member: 0, call: 0, waits: false };
+            stepper.node(1).jobs.push(job);
+            stepper.restart(1, 0, Stop::Leave);
+        },
+        Oracle::JobUnknownToServer => |stepper| {
+            stepper.node(1).jobs[0].key = key(9, 1);
+            stepper.item(0);
+        },
+        _ => return None,
+    }))
+}
+
+fn of_answer(oracle: Oracle) -> Option<Planted> {
+    Some(Planted::Step(match oracle {
+        Oracle::AnswerToNoCall => |stepper| wants(stepper, 0, Output::Deliver(7, CallRef(0), Answer::Ping)),
+        Oracle::AnswerToAnotherCall => |stepper| wants(stepper, 0, Output::Deliver(0, CallRef(9), Answer::Ping)),
+        Oracle::AnswerBehindTheLast => |stepper| {
+            stepper.state.calls[0].answered = true;
+            answer(stepper, Answer::Ping);
+        },
+        Oracle::AskedTwice => |stepper| {
+            stepper.state.calls[0].asked = true;
+            answer(stepper, Answer::StreamInit);
+        },
+        Oracle::ReplyOfAnotherJob => |stepper| answer(stepper, Answer::Item { body: payload(1, 0) }),
+        Oracle::ReplyOutOfOrder => |stepper| answer(stepper, Answer::Item { body: payload(0, 5) }),
+        Oracle::LastReplyTooEarly => |stepper| {
+            stepper.state.calls[0].sent = 2;
+            answer(stepper, Answer::Reply { body: payload(0, 0), last: true });
+        },
+        Oracle::SingletonMissing => |stepper| answer(stepper, Answer::NoSuchServer(ServerAddress::Singleton)),
+        Oracle::ServerMissing => |stepper| answer(stepper, Answer::NoSuchServer(ServerAddress::PerNode)),
+        Oracle::MetAnothersCall => |stepper| answer(stepper, exit(ExitReason::DuplicateRef)),
+        Oracle::LostWithoutALoss => |stepper| answer(stepper, exit(ExitReason::ConnectionLost)),
+        Oracle::ToldThatItDidNotRun => |stepper| answer(stepper, Answer::Dropped),
+        Oracle::MonitorFiredAgain => |stepper| {
+            let life = stepper.state.nodes[0].incarnation;
+            stepper.state.watches.push(Watch { by: 0, life, to: 1, of: life, downs: 1 });
+            wants(stepper, 0, Output::MonitorDown(0, MonitorRef(0), DownReason::Shutdown));
+        },
+        _ => return None,
+    }))
+}
+
+fn of_node(oracle: Oracle) -> Planted {
+    Planted::Step(match oracle {
+        Oracle::PhaseWithoutTransition => |stepper| {
+            let before = stepper.state.nodes[0].rollout.epoch();
+            let other = Rollout::new(name(0), Profile::train()[1].clone(), (0..2).map(name));
+            assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
+            *stepper.rollout(0) = other;
+            stepper.drain(0);
+        },
+        Oracle::RequestToNoSingleton => |stepper| {
+            wants(stepper, 1, Output::Singleton(key(0, 1).caller, Request::Forget));
+        },
+        Oracle::KindUnknownToPeer => |stepper| wants(stepper, 0, Output::Unsupported(9)),
+        Oracle::KindNotOfVersion => {
+            return Planted::Variant("ungated-kill-all,ungated-encoder", |stepper| {
+                stepper.kill(&[0, 1]);
+                stepper.drain(0);
+            });
+        }
+        Oracle::ClosedOnSoundPeer => |stepper| {
+            wants(stepper, 0, Output::Close(CloseCode::ProtocolBroken, "for nothing".to_owned()));
+        },
+        Oracle::CeilingStays => return Planted::Variant("ceiling-ignored", |stepper| stepper.lift(0)),
+        Oracle::HelloUnread => |stepper| {
+            let ours = stepper.state.nodes[0].rollout.hello(Incarnation(1), &Limits::default());
+            let holdouts = (0..100_000).map(name).collect();
+            let theirs = rexi_proto::Hello { node: name(1), holdouts, ..ours.clone() };
+            assert!(stepper.take_hello(0, 1, &ours, &theirs).is_none());
+        },
+        Oracle::CastNotTaken => |stepper| {
+            // The observer takes the number of a call for free that its peer knows to be open.
+            stepper.state.calls[0] = Call::OVER;
+            stepper.cast(0, 1, false);
+        },
+        Oracle::StreamNotStarted => |stepper| stepper.start_stream(0),
+        Oracle::ItemNotAcknowledged => |stepper| {
+            stepper.state.calls[0].unacked = 1;
+            stepper.ack(0);
+        },
+        other => unreachable!("{other:?} is of a state, a job or an answer"),
+    })
+}
+
+/// What is found of a planted breach by these oracles.
+fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
+    let scope = Scope { jobs: 2, ..two(&[3]) };
+    let cluster = Cluster { oracles, ..Cluster::new(scope.clone()) };
+    let sound = Cluster::new(scope);
+    let mut state = served(&sound);
+    match planted {
+        Planted::State(alter) => {
+            alter(&mut state);
+            judge(oracles, &state).err().map(|broken| broken.invariant)
+        }
+        Planted::Step(step) => {
+            let mut stepper = Stepper::new(&cluster, &state);
+            step(&mut stepper);
+            stepper.state.broken.map(|broken| broken.invariant)
+        }
+        #[cfg(not(feature = "mutants"))]
+        Planted::Variant(..) => None,
+        #[cfg(feature = "mutants")]
+        Planted::Variant(name, step) => {
+            let mutants = rexi_proto::Mutants::from_names(name).expect("a known name");
+            let cluster = Cluster { oracles, ..Cluster::new(Scope { mutants, jobs: 2, ..two(&[0, 1, 2]) }) };
+            let mut state = cluster.initial().remove(0);
+            if *name == "ceiling-ignored" {
+                // A ceiling that was set while they were heeded.
+                let mut held = (*rollout(0, 2, Phase::Introduce)).clone();
+                held.set_ceiling(Some(Phase::Introduce)).expect("the release has it");
+                node(&mut state, 0).rollout = Arc::new(held.with_mutants(mutants));
+            } else {
+                for action in [Action::Connect(0, 1), Action::Cast(0, 1, false), Action::Cast(0, 1, false)] {
+                    state = cluster.step(&state, &action).expect("a step");
+                }
+            }
+            let mut stepper = Stepper::new(&cluster, &state);
+            step(&mut stepper);
+            stepper.state.broken.map(|broken| broken.invariant)
+        }
+    }
+}
+
+#[test]
+fn each_oracle_finds_what_no_other_does() {
+    for &oracle in Oracle::ALL {
+        let planted = planted(oracle);
+        if matches!(planted, Planted::Variant(..)) && !cfg!(feature = "mutants") {
+            continue;
+        }
+        assert_eq!(found(&planted, Oracles::ALL), Some(oracle.invariant()), "{oracle:?}");
+        assert_eq!(found(&planted, Oracles::without(oracle)), None, "{oracle:?} is left out");
+    }
+}
+
+#[test]
+fn a_check_asks_every_oracle() {
+    let cluster = Cluster::new(two(&[3]));
+    assert!(Oracle::ALL.iter().all(|&oracle| cluster.oracles.has(oracle)));
+    // What a step has broken and what a state breaks are both told.
+    let mut state = served(&Cluster::new(Scope { jobs: 1, ..two(&[3]) }));
+    assert!(cluster.check(&state).is_ok());
+    state.calls[0].killed = true;
+    assert_eq!(cluster.check(&state).map_err(|broken| broken.invariant), Err(Invariant::S3));
+    let mut stepper = Stepper::new(&cluster, &state);
+    wants(&mut stepper, 0, Output::Unsupported(9));
+    assert_eq!(cluster.check(&stepper.state).map_err(|broken| broken.invariant), Err(Invariant::S9));
+}
