@@ -9,7 +9,7 @@ use rexi_server::{
     Answer, Bytes, Call, CallRef, CastError, Context, Event, ExitReason, JobOver, Limits, Mailbox, Node, NodeBuilder,
     NodeName, PeerPresence, Request, SendError,
 };
-use rexi_tests::{Witness, in_every_mode, name, pass, peer, until, within};
+use rexi_tests::{MODES, Witness, in_every_mode, name, pass, peer, until, within};
 use tokio::sync::Notify;
 
 async fn answer(mailbox: &mut Mailbox) -> (CallRef, Answer) {
@@ -286,4 +286,21 @@ async fn a_reference_that_is_in_use_is_refused_and_its_first_job_can_be_killed()
         until("the next job to run", &n2, |n2| n2.status().jobs == 1).await;
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_time_limit_of_a_later_call_is_kept_by_who_waits_already() {
+    let (n1, _n2) = MODES[3].pair(|node| node).await;
+    let mut mailbox = n1.mailbox();
+    let (handle, began) = (mailbox.handle(), tokio::time::Instant::now());
+    let limited = |seconds| Request::new("forever", "").time_limit(Duration::from_secs(seconds));
+    mailbox.cast(&name("n2"), limited(20)).expect("a member");
+    let waiting = tokio::spawn(async move { (mailbox.recv().await, mailbox) });
+    pass(Duration::from_secs(1)).await;
+    let short = handle.cast(&name("n2"), limited(2)).expect("a member");
+    let (event, _mailbox) = within("the end", waiting).await.expect("no panic");
+    // As it is told here: what the other node says, a moment later, names the function.
+    let passed = Answer::Exit { function: Arc::default(), reason: ExitReason::TimePassed };
+    assert_eq!(event, Event::Answer(short, passed));
+    assert_eq!(began.elapsed().as_secs(), 3);
 }

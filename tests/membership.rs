@@ -255,3 +255,23 @@ async fn a_node_that_leaves_takes_nobody_in() {
     within("n1 to leave", leaving).await.expect("no panic");
     assert_eq!(n1.add_member(name("n3"), cluster.address("n3")), Err(MemberError::Leaving), "nor one that has left");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_left_is_dialed_no_more() {
+    let cluster = cluster("2.0").await;
+    for (own, other) in [("n1", "n3"), ("n3", "n1")] {
+        cluster.node(own).remove_member(&name(other)).expect("a member");
+    }
+    // What is on its way, and the last word of each connection.
+    pass(Duration::from_secs(5)).await;
+    let said = Arc::new(Mutex::new(0));
+    let (count, ends) = (Arc::clone(&said), ["n1", "n3"].map(|of| cluster.address(of)));
+    cluster.observe(move |datagram| {
+        if ends.contains(&datagram.from) && ends.contains(&datagram.to) {
+            *count.lock().expect("nothing panics") += 1;
+        }
+    });
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(*said.lock().expect("nothing panics"), 0);
+    assert_eq!(echo(&cluster.node("n1"), "n2").await, Ok("hello".into()));
+}

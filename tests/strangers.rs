@@ -292,3 +292,19 @@ async fn what_a_later_connection_has_not_read_yet_is_not_missed_at_the_end_of_an
     assert_eq!(log.lines(&["the lane ended in the middle", &format!("address={}", first.address())]), [""; 0]);
     assert_eq!(peer(&n1, "n3").presence, PeerPresence::Connected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_has_moved_is_no_stranger_where_it_is_and_for_10_s_where_it_was() {
+    let (n1, of_n3, _log) = doors().await;
+    let elsewhere = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port on loopback");
+    elsewhere.connect(n1.local_addr().expect("it is bound")).await.expect("an address");
+    let says = async |socket: &tokio::net::UdpSocket| {
+        socket.send(b"GET").await.expect("sent");
+        all_seen(&n1).await
+    };
+    assert_eq!((says(&elsewhere).await, says(&of_n3).await), (2, 3), "each with a stranger behind it");
+    n1.move_member(&name("n3"), elsewhere.local_addr().expect("it is bound")).expect("a member");
+    assert_eq!((says(&elsewhere).await, says(&of_n3).await), (4, 5), "neither counts");
+    pass(Duration::from_millis(10_100)).await;
+    assert_eq!((says(&elsewhere).await, says(&of_n3).await), (6, 8), "where it was is a stranger's now");
+}

@@ -348,3 +348,17 @@ async fn an_acknowledgement_reaches_the_job_whose_stream_it_is_for_and_no_other(
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_asks_in_its_stream_is_ended_though_the_stream_is_still_held() {
+    in_every_mode(async |mode| {
+        let (n1, n2) = pair(mode, |node| node).await;
+        let mut items = n1.stream(&name("n2"), Request::new("ask", "")).expect("a member");
+        assert_eq!(within("the error", items.next()).await, Some(Err(CallError::Asks)));
+        let told = Instant::now();
+        until("the job to be gone", &n2, |n2| n2.status().jobs == 0 && n1.status().calls == 0).await;
+        assert!(told.elapsed() < Duration::from_secs(1), "long before it gives up by itself");
+        assert_eq!(within("the end", items.next()).await, None);
+    })
+    .await;
+}
