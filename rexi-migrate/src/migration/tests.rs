@@ -109,6 +109,26 @@ fn each_step_says_what_it_needs_and_how_it_is_taken_back() {
 }
 
 #[test]
+fn each_step_says_all_that_it_changes() {
+    let changes: Vec<_> = steps(&server_per_node()).into_iter().map(|step| step.changes).collect();
+    let remembers = |goes| format!("a kill {goes} where its call was cast, whatever is said by then");
+    let both = "cast to the per-node server and kill to the per-node server";
+    let old = "cast to the singleton and kill to the singleton";
+    assert_eq!(
+        changes,
+        [
+            vec![format!("understands {both}"), remembers("also goes")],
+            vec![format!("says {both}"), "no longer says cast to the singleton".to_owned()],
+            vec![
+                "no longer says kill to the singleton".to_owned(),
+                format!("no longer understands {old}"),
+                remembers("no longer goes"),
+            ],
+        ]
+    );
+}
+
+#[test]
 fn a_service_adds_the_rows_of_its_functions() {
     let row = |name: &'static str, accepted, emitted, retired| FunctionRow {
         name: name.into(),

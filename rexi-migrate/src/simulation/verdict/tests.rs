@@ -196,6 +196,21 @@ fn a_call_that_its_own_kill_had_to_end_was_left_in_silence() {
 }
 
 #[test]
+fn a_refusal_is_in_order_until_the_next_handshake_could_have_come_through() {
+    // The other was two releases behind until it was started again, at 5 s.
+    let refused = |seconds| {
+        let mut scene = sound();
+        scene.call().answer = Some((at(seconds), Outcome::Incompatible));
+        scene.call().jobs.clear();
+        (scene.state.lives[1].release, scene.state.lives[1].ended) = (0, Some((at(4), LifeEnd::Crashed)));
+        scene.state.lives.push(LifeRecord { began: at(5), ..life(1) });
+        scene.judge(Oracles::ALL).into_iter().map(|breach| breach.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(13), [], "8 s later");
+    assert_eq!(refused(14), [Rule::Listed(Invariant::S11)], "9 s later");
+}
+
+#[test]
 fn a_second_job_of_a_call_to_all_counts_by_node() {
     let mut scene = sound();
     scene.call().to = None;

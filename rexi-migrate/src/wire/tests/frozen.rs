@@ -62,6 +62,14 @@ fn each_reason_refuses_what_no_other_does() {
 }
 
 #[test]
+fn a_change_of_a_functions_types_that_breaks_one_way_alone_is_refused() {
+    // Callers of old may send the variant that is gone; what is sent the other way about is understood.
+    let of = |variants: &[&str]| with(FunctionLock { argument: of_units("E", variants), ..get() });
+    let refused = of(&["A"]).frozen(&of(&["A", "B"]));
+    assert_eq!(refused.into_iter().map(|(why, ..)| why).collect::<Vec<_>>(), [Frozen::FunctionTypes]);
+}
+
+#[test]
 fn what_may_be_added_is_not_refused() {
     for (old, new) in [
         (versions(&["v1"]), versions(&["v1", "v2"])),
