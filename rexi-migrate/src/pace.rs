@@ -1,7 +1,7 @@
 //! What the machine gives a process: how long it had to wait for a core, and how much of a time it really had.
 //!
 //! In: the kernel's own account of each thread (`schedstat` of Linux; elsewhere nobody knows, and nobody waits). Out:
-//! a [`Pace`] that a thread of this process keeps, for its ledger and its load; [`Waits`] of any process, with which a
+//! a pace that a thread of this process keeps, for its ledger and its load; [`Waits`] of any process, with which a
 //! limit of time is stretched by what the machine withheld. A limit that is not stretched is a guess about the machine.
 
 use std::collections::BTreeMap;

@@ -314,7 +314,7 @@ pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 
 /// By how many times the dwell is stretched at most.
-const DWELL_STRETCH_MAX: u32 = 3;
+const DWELL_STRETCH_MAX: u32 = 1;
 
 /// The shortest step whose casts a second are told: the counters come every 200 ms.
 const RATE_WINDOW_MIN: Duration = Duration::from_millis(500);
