@@ -63,7 +63,8 @@ async fn jobs_are_counted_by_function_and_outcome_in_every_mode() {
         assert_eq!(scrape.value("rexi_jobs{node=\"n2\"}"), Some(0.0));
 
         let to_singleton = scrape.value("rexi_singleton_requests_total{node=\"n2\",peer=\"n1\"}");
-        assert_eq!(to_singleton.is_some_and(|count| count >= 10.0), mode.server == ServerAddress::Singleton);
+        // Not one, once casts go elsewhere: this is what says that the singleton may go. A kill still goes to both.
+        assert_eq!(to_singleton.is_some_and(|count| count > 0.0), mode.server == ServerAddress::Singleton);
         let phase = format!("rexi_phase{{node=\"n1\",phase=\"{}\"}}", mode.profile().highest());
         assert_eq!((scrape.value(&phase), scrape.sum("rexi_phase", "node=\"n1\"")), (Some(1.0), 1.0));
     })

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rexi_proto::{
     Answer, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase, Presence,
-    Refusal, Server, Session,
+    Refusal, Request, Server, Session,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -356,7 +356,9 @@ impl Member {
                 Output::Wake(job) => state.workers.wake(job),
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {
-                        self.metrics.singleton_requests.increment(1);
+                        if needs_singleton(&request) {
+                            self.metrics.singleton_requests.increment(1);
+                        }
                         singleton.push(caller, request);
                     }
                 }
@@ -436,6 +438,16 @@ impl Member {
 /// Time since the node's start; nothing comes of a change any more once the node is gone.
 fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
     shared.map_or(Duration::ZERO, |shared| shared.now())
+}
+
+/// Whether a peer needs the singleton for this request. In `switch` a kill goes to both servers, and a resume goes to
+/// each with the calls that it has there: to the singleton, with none.
+fn needs_singleton(request: &Request) -> bool {
+    match request {
+        Request::Kill(_) | Request::Forget => false,
+        Request::Resume(calls) => !calls.is_empty(),
+        _ => true,
+    }
 }
 
 impl std::fmt::Debug for Member {

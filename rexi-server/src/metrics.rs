@@ -63,7 +63,7 @@ pub const METRICS: &[Metric] = &[
     gauge("rexi_reply_streams", &["node"], "Reply streams that jobs have asked for or opened."),
     counter("rexi_stream_timeouts_total", &["node", "wait"], "Reply streams given up, by what was waited for in vain."),
     gauge("rexi_singleton_queue_length", &["node"], "Requests that wait for the singleton."),
-    counter("rexi_singleton_requests_total", &["node", "peer"], "Requests that a peer still sent to the singleton."),
+    counter("rexi_singleton_requests_total", &["node", "peer"], "Requests of a peer that still need the singleton."),
     gauge("rexi_phase", &["node", "phase"], "1 for the phase that the node is in, 0 for others."),
     gauge("rexi_limiting_factor", &["node", "factor"], "1 for what keeps the phase from being higher, 0 for others."),
     gauge("rexi_draining", &["node"], "1 while the node takes no new casts."),

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use rexi_server::admin;
+use rexi_server::admin::{self, AdminPort};
 use rexi_server::{CancellationToken, Config, ConfigError, Node, NodeBuilder, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -47,7 +47,7 @@ pub enum NodeError {
     /// The configuration or the environment is at fault.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The address of `--http` is at fault, or the environment.
+    /// The address of `--http` or of `admin.listen` is at fault, or the environment.
     #[error("cannot serve HTTP at {address}: {reason}")]
     Http {
         /// The address.
@@ -70,20 +70,26 @@ pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     let mut config = Config::from_file(&args.config)?;
     config.apply_env(|key| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned()))?;
     let store = Store::open(&args.data)?;
-    let no_http = |reason| NodeError::Http { address: args.http, reason };
-    let listener = TcpListener::bind(args.http).await.map_err(no_http)?;
+    let no_http = |address| move |reason| NodeError::Http { address, reason };
+    let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
     // Before the node starts, which counts from then on. Fails where the process has a recorder already.
     let recorder = admin::install_recorder().ok();
     let node = replica::serve(NodeBuilder::from_config(&config)?, &store).start()?;
     let (name, release, pid) = (node.name(), config.profile().release().clone(), std::process::id());
     println!("{name} serves http://{}, release {release}, pid {pid}", args.http);
-    // Beside the store's own paths, so that the example needs one port: yours may want another for operators.
-    let paths = http::router(Kv::new(node.clone())).merge(admin::router(&node, recorder));
-    serve(node, paths, listener, stop).await.map_err(no_http)
+    let mut paths = http::router(Kv::new(node.clone()));
+    match config.admin() {
+        Some(address) => {
+            AdminPort::open(&node, address, recorder).await.map_err(no_http(address))?;
+        }
+        // Beside the store's own paths, so that the example needs one port.
+        None => paths = paths.merge(admin::router(&node, recorder)),
+    }
+    serve(node, paths, listener, config.drain_limit(), stop).await.map_err(no_http(args.http))
 }
 
 /// Serves these paths beside the node until `stop` is done. Then it takes no more requests, answers those under way,
-/// and the node leaves the cluster in good order.
+/// and the node leaves the cluster in good order: its jobs may go on for `drain_limit`.
 ///
 /// # Errors
 /// What the system says of the listener.
@@ -91,6 +97,7 @@ pub async fn serve(
     node: Node,
     paths: Router,
     listener: TcpListener,
+    drain_limit: Duration,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let stopping = CancellationToken::new();
@@ -102,10 +109,10 @@ pub async fn serve(
         () = stop => {
             stopping.cancel();
             // A client that does not read its answer is not waited for any longer.
-            tokio::time::timeout(DRAIN_LIMIT, serving).await.ok().and_then(Result::err)
+            tokio::time::timeout(ANSWER_LIMIT, serving).await.ok().and_then(Result::err)
         }
     };
-    let ended = node.shutdown(DRAIN_LIMIT).await;
+    let ended = node.shutdown(drain_limit).await;
     tracing::info!(ended, "this node has left, and had to end so many jobs");
     failed.map_or(Ok(()), Err)
 }
@@ -132,5 +139,5 @@ fn stop_signal(attached: bool) -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// How long requests, and then jobs, may take to end once the node is to leave.
-pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// How long requests may take to be answered once the node is to leave.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);

@@ -10,6 +10,8 @@ use std::time::Duration;
 use rexi_kv::client::{Answer, Client, ClientError};
 use rexi_kv::cluster::{Member, free_ports, prepare};
 use rexi_kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::MissedTickBehavior;
 
 /// A process that is killed when it is dropped.
@@ -123,6 +125,32 @@ async fn a_wrong_request_is_told_what_is_allowed() {
     let gone = n1.get(&name).await.expect("an answer");
     says(&gone, 404, "deleted");
     assert_eq!(gone.version, deleted.version);
+}
+
+/// The first line of the answer to a `GET` of this path, once something listens there.
+async fn status_line(address: SocketAddr, path: &str) -> String {
+    let client = Client::new(address);
+    until("it listens", 404, || client.get("")).await;
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn operators_have_their_paths_beside_the_store_s_or_at_the_port_that_the_configuration_gives_them() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [n1, n2, own] = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let config = dir.path().join("n1.toml");
+    let text = std::fs::read_to_string(&config).expect("a file");
+    // n3 does not run, so its port is free.
+    std::fs::write(&config, format!("{text}\n[admin]\nlisten = \"{}\"\n", own.address)).expect("written");
+    let _nodes = [node(&n1), node(&n2)];
+    for (address, line) in [(own.address, "200 OK"), (n1.address, "404 Not Found"), (n2.address, "200 OK")] {
+        assert_eq!(status_line(address, "/livez").await, format!("HTTP/1.1 {line}"), "{address}");
+    }
 }
 
 /// What the cluster says of a node that serves.
