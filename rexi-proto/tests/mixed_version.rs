@@ -48,6 +48,12 @@ const WITNESSES: [&str; 22] = [
     "phase changed with calls open",
 ];
 
+/// Variants that take a rarer order than random runs of this length come to: a payload that is late by one connection and
+/// has the number of one that its successor waits for; a refusal that is noted after a later life has connected. Both
+/// are noticed by `peer::tests::replaced`, and by the check in 7 steps, which `rexi-migrate mutants` holds.
+#[cfg(feature = "mutants")]
+const ELSEWHERE: [&str; 2] = ["old-payload-joins", "old-refusal-heeded"];
+
 #[cfg(feature = "mutants")]
 #[test]
 fn each_broken_variant_breaks_a_promise() {
@@ -67,6 +73,7 @@ fn each_broken_variant_breaks_a_promise() {
         let found = known.or_else(|| drawn().map(|found| (found.what, found.run.ops.len())));
         match found {
             Some((what, ops)) if broken(&what) => println!("{} in {ops} operations: {what}", planted.name),
+            None if ELSEWHERE.contains(&planted.name) => {}
             other => alive.push(format!("{}: {other:?}", planted.name)),
         }
     }

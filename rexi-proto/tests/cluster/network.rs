@@ -45,6 +45,13 @@ enum Stage {
     Closed,
 }
 
+/// What comes of a connection when another one is in its place.
+struct Late {
+    connection: ConnectionId,
+    lane: Vec<u8>,
+    bulk: Vec<(BulkId, Bytes)>,
+}
+
 /// How the other end has let go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parting {
@@ -165,17 +172,44 @@ impl Cluster {
             let side = self.wires[other].side_of(index, member)?;
             matches!(self.wires[other].ends[side].stage, Stage::Connected(_)).then_some((other, side))
         });
-        if let Some((other, side)) = replaced {
+        let late = replaced.and_then(|(other, side)| {
             self.ledger.saw("a connection was replaced");
+            let late = self.take_late(other, side);
             self.close_end(other, side);
-        }
+            late
+        });
         self.wires[at].ends[side].stage = Stage::Connected(connection);
         self.ledger.note(Place::From(member, index), || "connected".to_owned());
         self.drain(index);
+        self.deliver_late(index, member, late);
         let apart = self.releases[index].abs_diff(self.releases[member]);
         if apart > 1 && self.is_connected(index, member) {
             self.ledger.violate("S11", &format!("{index} and {member} are connected, {apart} releases apart"));
         }
+    }
+
+    /// What is on its way to an end that is replaced.
+    fn take_late(&mut self, at: usize, side: usize) -> Option<Late> {
+        let end = &mut self.wires[at].ends[side];
+        let Stage::Connected(connection) = end.stage else { return None };
+        let (lane, bulk) = (std::mem::take(&mut end.lane).into(), std::mem::take(&mut end.bulk));
+        Some(Late { connection, lane, bulk })
+    }
+
+    /// All that an old connection may still bring when a new one is in its place, to the shell that had it: its frames
+    /// and payloads, and its end in both forms.
+    fn deliver_late(&mut self, index: usize, member: usize, late: Option<Late>) {
+        let Some(Late { connection, lane, bulk }) = late else { return };
+        let now = self.local(index);
+        let Some(node) = self.nodes[index].as_mut() else { return };
+        let peer = node.peers.get_mut(&member).expect("a member");
+        peer.handle_bytes(now, connection, &lane);
+        for (id, body) in bulk {
+            peer.handle_bulk(now, connection, id, body);
+        }
+        peer.handle_disconnected(now, connection);
+        peer.handle_departed(now, connection);
+        self.drain(index);
     }
 
     /// The writer takes what is encoded.
