@@ -14,7 +14,6 @@ use super::standing::Standing;
 use super::talk::{Talk, talks};
 use super::{Evidence, ProcessEnd, ProcessRecord};
 use crate::ledger::{CallId, CallNumber, Ending, Entry, LedgerHeader, NodeIndex, Outcome, ProcessLedger, Record, Work};
-use crate::load::ANSWER_LIMIT;
 
 /// All evidence that could be read.
 pub(super) struct Joined<'a> {
@@ -192,7 +191,7 @@ impl<'a> Joined<'a> {
         let took_us = timed_out_us.saturating_sub(call.cast_us);
         let runners = self.processes.iter().filter(|process| process.header.index == call.to);
         let ends = runners.chain([&self.processes[call.by]]);
-        took_us >= GIVEN_UP_US && Self::awake_us(ends, call.cast_us, timed_out_us) < GIVEN_UP_US
+        took_us > HEARD_WITHIN_US && Self::awake_us(ends, call.cast_us, timed_out_us) <= HEARD_WITHIN_US
     }
 
     /// How much of the time between two times these processes had: it is not counted while one of them stood still.
@@ -465,8 +464,9 @@ fn jobs_of(on: usize, records: &[Record]) -> (Vec<Job>, usize) {
     (jobs, strays)
 }
 
-/// How long the load waits for any word of a call before it gives it up.
-const GIVEN_UP_US: u64 = ANSWER_LIMIT.as_secs() * 1_000_000;
+/// How much time its ends have to have had before a call counts as lost. The timers that tell a caller of a peer's
+/// silence run on while a process stands still; what comes of them takes moments.
+const HEARD_WITHIN_US: u64 = 10_000_000;
 
 /// Where the call of a number is. Numbers are mostly counted up without a gap, so the first guess is mostly right.
 pub(super) fn find(calls: &[Call], number: CallNumber) -> Option<usize> {

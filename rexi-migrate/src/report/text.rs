@@ -79,7 +79,8 @@ impl Report {
             }
             let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
-        if let Some(doubt) = self.load.doubt() {
+        // A load that hears nothing any more makes no casts: that is no machine's fault.
+        if let Some(doubt) = self.load.doubt().filter(|_| self.verdict != Conclusion::Unsafe) {
             let _ = write!(text, "\n  - doubt: {doubt}");
         }
         if let Some(counts) = &self.kv {

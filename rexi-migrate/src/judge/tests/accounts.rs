@@ -69,7 +69,7 @@ fn calls() -> Vec<Row> {
                 ("answered", lost(asked(Work::Reply).answered(120, 1, Outcome::Down))),
                 ("killed", lost(asked(Work::Hold).killed(200, 1, Phase::Switch))),
                 ("kill -9", run([asked(Work::Reply).kill_nine(900), worker().live()])),
-                ("beat", lost(given_up(stands_still(asked(Work::Reply), 200, 120 * SECOND)))),
+                ("beat", lost(given_up(stands_still(asked(Work::Reply), 200, 125 * SECOND)))),
             ],
         ),
         row(

@@ -116,10 +116,10 @@ fn a_job_or_a_call_that_had_its_time_by_the_clock_alone_is_a_doubt() {
         let caller = beats(caller().cast(100, 1, 1, Work::Reply), gap_s).answered(40 * SECOND, 1, Outcome::TimedOut);
         limited([caller.add(41 * SECOND, Entry::Quiet).record(), worker().live()])
     };
-    assert!(doubt(&given_up(20)).ends_with("late of that: 1 call"), "{}", doubt(&given_up(20)));
-    let counts = judge(&given_up(20)).counts;
+    assert!(doubt(&given_up(31)).ends_with("late of that: 1 call"), "{}", doubt(&given_up(31)));
+    let counts = judge(&given_up(31)).counts;
     assert_eq!((counts.stood_still, counts.lost, counts.timed_out), (1, 0, 1));
-    assert_eq!(found(&given_up(10)), [(FindingKind::Lost, 1)]);
+    assert_eq!(found(&given_up(29)), [(FindingKind::Lost, 1)], "it had more than 10 s");
 }
 
 #[test]
