@@ -48,9 +48,9 @@ const WITNESSES: [&str; 22] = [
     "phase changed with calls open",
 ];
 
-/// Variants that take a rarer order than random runs of this length come to: a payload that is late by one connection and
-/// has the number of one that its successor waits for; a refusal that is noted after a later life has connected. Both
-/// are noticed by `peer::tests::replaced`, and by the check in 7 steps, which `rexi-migrate mutants` holds.
+/// Variants that take a rarer order than random runs of this length come to: a payload that is late by one connection
+/// and has the number of one that its successor waits for; a refusal that is noted after a later life has connected.
+/// Both are noticed by `peer::tests::replaced`, and by the check in 7 steps, which `rexi-migrate mutants` holds.
 #[cfg(feature = "mutants")]
 const ELSEWHERE: [&str; 2] = ["old-payload-joins", "old-refusal-heeded"];
 
