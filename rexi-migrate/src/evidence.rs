@@ -166,7 +166,7 @@ mod tests {
 
     fn write(ledger: &LedgerWriter, entries: &[Entry]) {
         for entry in entries {
-            ledger.append(*entry).expect("written");
+            ledger.append(&[*entry]).expect("written");
         }
     }
 

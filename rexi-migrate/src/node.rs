@@ -308,19 +308,14 @@ impl Child {
 
     /// Records that a member's connection is gone: what ends of that has no other cause in any ledger.
     fn hear(&self, event: Result<MemberEvent, EventsMissed>) {
-        match event {
-            Ok(MemberEvent::Down(name, _)) => {
-                let away = index_of(&name).map(|node| Entry::Away { node });
-                record(&self.ledger, &Vec::from_iter(away));
-            }
-            Ok(_) => {}
+        let names = match event {
+            Ok(MemberEvent::Down(name, _)) => vec![name],
+            Ok(_) => Vec::new(),
             // Some connection may be gone; of which member is not known, and every end of all of them is in doubt.
-            Err(EventsMissed(_)) => {
-                let members = self.node.members();
-                let away = members.iter().filter_map(index_of).map(|node| Entry::Away { node });
-                record(&self.ledger, &Vec::from_iter(away));
-            }
-        }
+            Err(EventsMissed(_)) => self.node.members(),
+        };
+        let away = names.iter().filter_map(index_of).map(|node| Entry::Away { node });
+        record(&self.ledger, &Vec::from_iter(away));
     }
 
     async fn quiesce(&mut self, commands: &mut LineReader<BufReader<Stdin>>, ready: &mut bool) -> Result<(), String> {

@@ -96,7 +96,7 @@ async fn pause(time: std::time::Duration) {
 /// Appends records, in one write. A ledger that cannot be written is no evidence, so the process ends; the status says
 /// that its surroundings were at fault.
 pub(crate) fn record(ledger: &LedgerWriter, entries: &[Entry]) {
-    if let Err(error) = ledger.append_all(entries) {
+    if let Err(error) = ledger.append(entries) {
         eprintln!("{error}");
         std::process::exit(LEDGER_FAILED);
     }

@@ -81,24 +81,16 @@ impl LedgerWriter {
         }
     }
 
-    /// Appends one record with the time of now. On return it survives `kill -9`.
-    ///
-    /// Costs one write system call of [`RECORD_BYTES`] under a lock that is held for no longer; it blocks for about a
-    /// microsecond, so call it from async code as it is.
-    ///
-    /// # Errors
-    /// [`LedgerError::Write`] where the file does not take the record, and from then on [`LedgerError::Broken`]: end
-    /// the process, since from here on its ledger is no evidence.
-    pub fn append(&self, entry: Entry) -> Result<(), LedgerError> {
-        self.append_all(&[entry])
-    }
-
     /// Appends records, all with the time of now, in one write. On return all of them survive `kill -9`; one that falls
     /// into the write leaves the first of them and tears one.
     ///
+    /// Costs one write system call of [`RECORD_BYTES`] a record under a lock that is held for no longer; it blocks for
+    /// about a microsecond, so call it from async code as it is.
+    ///
     /// # Errors
-    /// As [`LedgerWriter::append`].
-    pub fn append_all(&self, entries: &[Entry]) -> Result<(), LedgerError> {
+    /// [`LedgerError::Write`] where the file does not take the records, and from then on [`LedgerError::Broken`]: end
+    /// the process, since from here on its ledger is no evidence.
+    pub fn append(&self, entries: &[Entry]) -> Result<(), LedgerError> {
         if entries.is_empty() {
             return Ok(());
         }

@@ -187,7 +187,7 @@ fn write(entries: &[Entry]) -> Written {
     let path = dir.path().join("n2.ledger");
     let writer = LedgerWriter::create(&path, &header()).expect("created");
     for entry in entries {
-        writer.append(*entry).expect("appended");
+        writer.append(&[*entry]).expect("appended");
     }
     Written { _dir: dir, path }
 }
@@ -311,7 +311,7 @@ fn many_threads_append_whole_records() {
             scope.spawn(move || {
                 for n in 0..500 {
                     let call = CallNumber(thread * 1_000 + n);
-                    writer.append(Entry::Answered { call, outcome: Outcome::Reply }).expect("appended");
+                    writer.append(&[Entry::Answered { call, outcome: Outcome::Reply }]).expect("appended");
                 }
             });
         }
