@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rexi_proto::{Body, Cast, CloseCode, Exit, Hello, Message, Reply, ReplyForm};
+use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Answer, Bytes, Call, CallRef, DownReason, Event, ExitReason, Incarnation, Node, NodeBuilder, PeerPresence, Request,
-    ServerAddress,
+    Answer, Bytes, Call, CallRef, DevAuthority, DownReason, Event, ExitReason, Incarnation, Node, NodeBuilder,
+    PeerPresence, Phase, Request, ServerAddress,
 };
 use rexi_tests::{
-    Cluster, Held, Lane, Log, Stranger, Witness, frame_of, hello, in_every_mode, name, peer, release, start_again,
-    until, within,
+    Cluster, Held, Lane, Log, Stranger, Witness, frame_of, hello, in_every_mode, name, pass, peer, release,
+    start_again, until, within,
 };
 
 fn numbered(number: usize) -> Request {
@@ -285,4 +286,45 @@ async fn a_member_that_joins_again_is_told_that_nothing_is_open() {
     until("n3 not to be there", &pair.n1, |n1| peer(n1, "n3").presence != PeerPresence::Connected).await;
     let mut lane = Pair::dial(&pair.cluster, 1).await;
     assert_eq!(lane.message().await, Message::Resume(ServerAddress::PerNode, vec![call.call_ref()]));
+}
+
+/// How long a refused node is left alone grows to a second. What may have been in its way is gone, so it is not waited
+/// for here.
+#[tokio::test(start_paused = true)]
+async fn a_refused_node_dials_again_at_once_when_its_phase_its_identity_or_an_address_changes() {
+    let cluster = TestCluster::new(["n1", "n2", "n3"]);
+    cluster.start_all(&release("1.2")).expect("all start");
+    cluster.ready().await;
+    let n1 = cluster.node("n1");
+    n1.remove_member(&name("n3")).expect("a member");
+    for other in ["n2", "n3"] {
+        cluster.node(other).remove_member(&name("n1")).expect("a member");
+    }
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (count, from) = (Arc::clone(&sent), cluster.address("n1"));
+    cluster.observe(move |datagram| {
+        if datagram.from == from {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    pass(Duration::from_secs(20)).await;
+    for turn in 0..8 {
+        // Another process answers there, under another name.
+        let address = cluster.address(["n3", "n2"][turn % 2]);
+        let ceiling = [Some(Phase::Introduce), None][turn % 2];
+        let identity = DevAuthority::in_memory().expect("keys can be made").issue(&name("n1")).expect("an identity");
+        let changes: [(&str, &dyn Fn()); 3] = [
+            ("address", &|| n1.move_member(&name("n2"), address).expect("a member")),
+            ("phase", &|| n1.rollout().set_ceiling(ceiling).expect("the release allows both")),
+            ("identity", &|| n1.reload_identity(identity.clone()).expect("it is good")),
+        ];
+        for (what, change) in changes {
+            // The dial before is over, and the next one's time has not come.
+            pass(Duration::from_millis(300)).await;
+            sent.store(0, Ordering::Relaxed);
+            change();
+            pass(Duration::from_millis(50)).await;
+            assert!(sent.load(Ordering::Relaxed) > 0, "turn {turn}: nothing follows from another {what}");
+        }
+    }
 }

@@ -7,10 +7,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rexi_proto::{Body, Cast, CloseCode, Message};
 use rexi_server::testing::TestCluster;
 use rexi_server::{Bytes, Call, CallRef, Node, PeerPresence, Request, ServerAddress};
-use rexi_tests::{Cluster, Lane, Stranger, frame_of, functions, hello, name, pass, peer, release, until, within};
+use rexi_tests::{
+    Cluster, Lane, Stranger, encoded, frame_of, functions, hello, name, pass, peer, release, until, within,
+};
 use tokio::time::Instant;
 
 /// n1, connected with n3, which a test plays.
@@ -238,4 +241,28 @@ async fn silence_of_8_s_ends_a_connection_and_a_little_less_does_not() {
         let echoed = n1.call(&name("n2"), Request::new("echo", "back")).await;
         assert_eq!(echoed, Ok("back".into()));
     }
+}
+
+/// Who has begun to shake hands before a node's last words, and ends it behind them.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_comes_while_the_last_words_wait_is_welcomed_and_sent_away_at_once() {
+    let cluster = Cluster::new(["n1", "n2", "n3"]);
+    let n1 = cluster.start("n1", "2.0");
+    let lane = dial(&cluster).await;
+    until("n3 to be there", &n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+    let scene = Scene { cluster, n1, lane };
+    let _calls = scene.flood();
+    pass(Duration::from_millis(100)).await;
+    let leaving = tokio::spawn(scene.n1.clone().shutdown(Duration::ZERO));
+    pass(Duration::from_millis(1_500)).await;
+    let n2 = Stranger::member(scene.cluster.authority(), "n2");
+    let mut late = n2.open(scene.cluster.address("n1"), "n1", &[]).await;
+    pass(Duration::from_secs(1)).await;
+    let (mut events, said) = (scene.n1.watch_members(), Instant::now());
+    late.say(&encoded(&hello("n2"))).await;
+    let (closed, reason) = late.closed().await;
+    assert_eq!((closed, &*reason), (code(CloseCode::Shutdown), "this node is leaving"));
+    took(said, 0..100);
+    assert_eq!(events.next().now_or_never(), None, "it was not put to use");
+    within("n1 to leave", leaving).await.expect("no panic");
 }

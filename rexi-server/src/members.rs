@@ -241,3 +241,29 @@ pub const MEMBERS_MAX: usize = 256;
 
 /// How long datagrams of a member that has left may still come.
 const LATE_LIMIT: Duration = Duration::from_secs(10);
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use rexi_proto::Profile;
+
+    use super::*;
+    use crate::testing::TestCluster;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_joins_again_gets_another_number_and_the_earlier_one_is_nobodys() {
+        let cluster = TestCluster::new(["n1", "n2", "n3"]);
+        let [.., newest] = Profile::train();
+        let node = cluster.start("n1", &newest).expect("it starts");
+        let (n2, n3) = (cluster.name("n2"), cluster.name("n3"));
+        let of = |name: &NodeName| node.shared().members().get(name).expect("a member").id();
+        let mut given = vec![of(&node.name().clone()), of(&n2), of(&n3)];
+        for _ in 0..3 {
+            let last = of(&n3);
+            node.remove_member(&n3).expect("a member");
+            assert!(node.shared().members().by_id(last).is_none(), "a call that it made is not another's");
+            node.add_member(n3.clone(), cluster.address("n3")).expect("no member");
+            assert!(!given.contains(&of(&n3)), "{:?} of {given:?}", of(&n3));
+            given.push(of(&n3));
+        }
+    }
+}
