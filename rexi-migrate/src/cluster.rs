@@ -405,8 +405,8 @@ impl Cluster {
         let numbered = self.nodes.iter().enumerate().filter(|(number, node)| late(*number, &node.state));
         let late: Vec<&Node> = numbered.map(|(_, node)| node).collect();
         let who: Vec<String> = late.iter().map(|node| node.why_late()).collect();
-        let refused = late.iter().any(|node| node.is_refused());
-        ClusterError::TimedOut { goal: goal.to_owned(), limit, took, who: who.join("; "), refused }
+        let blocked = late.iter().any(|node| node.is_refused() || node.is_held());
+        ClusterError::TimedOut { goal: goal.to_owned(), limit, took, who: who.join("; "), blocked }
     }
 }
 
@@ -417,6 +417,12 @@ impl Node {
         let NodeState { ready, stats: Stats { waiting_for, .. }, refusal, .. } = &self.state;
         let waits = |peer: &String| waiting_for.contains(peer) || waiting_for.is_empty() && !ready;
         refusal.as_ref().is_some_and(|(peer, _)| waits(peer))
+    }
+
+    /// Whether a member keeps its phase down by what it has said, on the connection that stands. A late node that has
+    /// not heard its members yet is no more than late.
+    fn is_held(&self) -> bool {
+        self.state.stats.limited_by_hello && self.state.stats.waiting_for.is_empty()
     }
 
     fn why_late(&self) -> String {

@@ -112,6 +112,9 @@ pub struct Stats {
     /// What keeps the phase from rising, if something does.
     #[serde(default)]
     pub limiting: Option<String>,
+    /// Whether that is a member's hello: no time will change it.
+    #[serde(default)]
+    pub limited_by_hello: bool,
     /// The members that the node is not connected with.
     #[serde(default)]
     pub waiting_for: Vec<String>,

@@ -13,8 +13,8 @@ use std::time::Duration;
 use rexi_kv::{Kv, Store};
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, EventsMissed, Identity, MemberEvent, MemberEvents, Node, NodeBuilder, PeerPresence, PeerStatus,
-    Phase, Rollout,
+    CancellationToken, EventsMissed, Identity, LimitingFactor, MemberEvent, MemberEvents, Node, NodeBuilder,
+    PeerPresence, PeerStatus, Phase, Rollout,
 };
 use tokio::io::{BufReader, Stdin};
 use tokio::net::TcpListener;
@@ -371,6 +371,7 @@ impl Child {
             jobs: status.jobs as u64,
             phase: Some(status.rollout.phase),
             limiting: Some(status.rollout.limiting_factor.to_string()),
+            limited_by_hello: matches!(status.rollout.limiting_factor, LimitingFactor::NotHosted(..)),
             waiting_for: missing(&status.peers),
         }));
     }

@@ -300,8 +300,8 @@ impl Halt {
     fn conclusion(&self, upgrading: bool) -> Conclusion {
         let breach = match self {
             Self::CeilingRefused { .. } | Self::Cluster(ClusterError::Refused { .. }) => true,
-            // Without a refusal, a slow machine looks the same; without a life before it, so do taken ports.
-            Self::Cluster(ClusterError::TimedOut { refused, .. }) => *refused,
+            // Where nobody has said no, a slow machine looks the same; without a life before it, so do taken ports.
+            Self::Cluster(ClusterError::TimedOut { blocked, .. }) => *blocked,
             Self::Cluster(ClusterError::Failed { was_ready, .. }) => *was_ready && upgrading,
             Self::Cluster(ClusterError::Ended { .. }) => upgrading,
             // What did not end is in the ledgers, and the judge's to name.

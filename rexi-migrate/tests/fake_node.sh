@@ -39,6 +39,12 @@ case $behaviour in
         say '{"event":"refused","peer":"n2","error":"n2 is not at switch yet","permanent":false}'
         say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
 '"limiting":"n3 is away","waiting_for":["n3"]}' ;;
+    held-by-hello)
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
+'"limiting":"n3 does not run the per-node server","limited_by_hello":true}' ;;
+    held-unheard)
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
+'"limiting":"n3 does not run the per-node server","limited_by_hello":true,"waiting_for":["n3"]}' ;;
     babbling)
         say 'hello' ;;
     held)

@@ -282,7 +282,7 @@ async fn a_node_that_does_not_get_ready_is_named_with_what_holds_it() {
     assert!(!ready.expect("undisturbed"));
     let (limit, took) = (Duration::from_secs(20), Duration::from_secs(70));
     let error = cluster.timed_out("ready", limit, took, |node, _| node == 0);
-    assert!(matches!(error, ClusterError::TimedOut { refused: true, .. }));
+    assert!(matches!(error, ClusterError::TimedOut { blocked: true, .. }));
     assert_eq!(
         error.to_string(),
         "not ready within 20 s of the time that the machine gave them, 70 s by the clock: n1 of release 1.2 is at \
@@ -291,14 +291,16 @@ async fn a_node_that_does_not_get_ready_is_named_with_what_holds_it() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_a_node_has_got_past_is_not_what_it_is_late_for() {
+async fn only_what_more_time_would_not_change_blocks_a_node_that_is_late() {
     let fakes = Fakes::new();
-    let mut cluster = fakes.cluster(3, &[("1.2", "refused-before")]);
-    cluster.start(0, &release("1.2")).expect("started");
-    let heard = |cluster: &Cluster| cluster.state(0).stats.limiting.is_some();
-    assert!(cluster.wait_until(LIMIT, heard).await.expect("undisturbed"));
-    let error = cluster.timed_out("ready", LIMIT, LIMIT, |node, _| node == 0);
-    assert!(matches!(error, ClusterError::TimedOut { refused: false, .. }), "{error}");
+    for (behaviour, expected) in [("refused-before", false), ("held-by-hello", true), ("held-unheard", false)] {
+        let mut cluster = fakes.cluster(3, &[("1.2", behaviour)]);
+        cluster.start(0, &release("1.2")).expect("started");
+        let heard = |cluster: &Cluster| cluster.state(0).stats.limiting.is_some();
+        assert!(cluster.wait_until(LIMIT, heard).await.expect("undisturbed"));
+        let error = cluster.timed_out("ready", LIMIT, LIMIT, |node, _| node == 0);
+        assert!(matches!(error, ClusterError::TimedOut { blocked, .. } if blocked == expected), "{behaviour}: {error}");
+    }
 }
 
 #[tokio::test]

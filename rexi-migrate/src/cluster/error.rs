@@ -107,8 +107,9 @@ pub enum ClusterError {
         took: Duration,
         /// Each node that is not there, with what it last said about the reason.
         who: String,
-        /// Whether one of them is still refused by a peer that it waits for, the likely reason.
-        refused: bool,
+        /// Whether more time would not help one of them: a peer that it waits for refuses it, or has said what keeps its
+        /// phase down.
+        blocked: bool,
     },
 }
 
