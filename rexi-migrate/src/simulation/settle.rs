@@ -90,7 +90,7 @@ fn calls_are_over(world: &World) -> bool {
 }
 
 /// Pairs of which the one does not see the life that the other has now, though they may speak.
-fn apart(world: &World) -> Vec<(usize, usize)> {
+pub(super) fn apart(world: &World) -> Vec<(usize, usize)> {
     let running = world.running();
     let mut apart = Vec::new();
     for (number, node, release) in &running {
@@ -110,7 +110,7 @@ fn apart(world: &World) -> Vec<(usize, usize)> {
 }
 
 /// Nodes whose phase is not the highest that their release allows and that all others can be sent to in.
-fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
+pub(super) fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
     let running = world.running();
     let hosted = |of: usize, phase: Phase| {
         let mut others = running.iter().filter(|(number, ..)| *number != of);

@@ -443,3 +443,6 @@ fn next((_, member): (usize, &Member)) -> usize {
 
 /// How long the jobs of a node that leaves may take to end.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
