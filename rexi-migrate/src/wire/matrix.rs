@@ -33,7 +33,6 @@ pub struct Matrix {
     pub cells: BTreeMap<String, BTreeMap<(u16, u16), Cell>>,
     /// Frames that fared otherwise than they must; the first 20.
     pub wrong: Vec<Wrong>,
-    mutants: Mutants,
 }
 
 /// What became of the frames of one kind between two versions.
@@ -73,9 +72,13 @@ struct Frame<'a> {
 /// # Errors
 /// [`LockError::NoSchema`].
 pub fn matrix(generated: usize, seed: u64, mutants: Mutants) -> Result<Matrix, LockError> {
+    matrix_of(&mutants, generated, seed)
+}
+
+pub(super) fn matrix_of(codec: &impl Codec, generated: usize, seed: u64) -> Result<Matrix, LockError> {
     let lock = Lock::of_this_build()?;
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut matrix = Matrix { mutants, ..Matrix::default() };
+    let mut trial = Trial { codec, matrix: Matrix::default() };
     for writer in WIRE_VERSIONS {
         for (&kind, layout) in &lock.versions[&writer.to_string()] {
             let drawn = (0..generated).map(|_| {
@@ -86,13 +89,66 @@ pub fn matrix(generated: usize, seed: u64, mutants: Mutants) -> Result<Matrix, L
             let golden = golden_frames(first_byte(kind, writer)).map(|bytes| (bytes, true));
             for (bytes, golden) in golden.chain(drawn) {
                 for reader in WIRE_VERSIONS {
-                    matrix.read(Frame { layout, bytes: &bytes, golden }, (writer, reader));
+                    trial.read(Frame { layout, bytes: &bytes, golden }, (writer, reader));
                 }
             }
         }
-        matrix.unknown_kinds(writer, &lock.versions[&writer.to_string()]);
+        trial.unknown_kinds(writer, &lock.versions[&writer.to_string()]);
     }
-    Ok(matrix)
+    Ok(trial.matrix)
+}
+
+/// What is under trial: what turns frames into messages and back, and a peer that hears a frame.
+pub(super) trait Codec {
+    fn decode(&self, version: WireVersion, bytes: &[u8]) -> Result<Message, DecodeError>;
+
+    /// The message as a frame; `None` where the version does not write it.
+    fn encode(&self, version: WireVersion, message: &Message) -> Option<Vec<u8>>;
+
+    /// How often a connected peer has counted the frame as one that it does not know, and what it answers.
+    fn hear(&self, version: WireVersion, bytes: &[u8]) -> (u64, Option<Result<Message, DecodeError>>);
+}
+
+/// The codec of this build, broken on purpose where a mutant says so.
+impl Codec for Mutants {
+    fn decode(&self, version: WireVersion, bytes: &[u8]) -> Result<Message, DecodeError> {
+        decode_by(version, bytes, *self)
+    }
+
+    fn encode(&self, version: WireVersion, message: &Message) -> Option<Vec<u8>> {
+        let mut out = BytesMut::new();
+        encode_by(version, message, u32::MAX, &mut out, *self).ok().map(|_| out[LENGTH_BYTES..].to_vec())
+    }
+
+    fn hear(&self, version: WireVersion, bytes: &[u8]) -> (u64, Option<Result<Message, DecodeError>>) {
+        let (limits, hosts) = (Limits::default(), Servers::BOTH);
+        let phase = if version == WireVersion::V1 { Phase::Singleton } else { Phase::Remove };
+        let config = PeerConfig { hosts, phase, phase_epoch: 0, limits: limits.clone(), mutants: *self };
+        let mut peer = Peer::<u32>::new(PeerId(1), config, Duration::ZERO);
+        let connection = peer.handle_connected(
+            Duration::ZERO,
+            Session {
+                incarnation: Incarnation(1),
+                wire: version,
+                hosts,
+                frame_bytes_max: limits.frame_bytes_max,
+                payload_bytes_max: limits.payload_bytes_max,
+                phase_epoch: 0,
+            },
+        );
+        let length = u32::try_from(bytes.len()).expect("a frame of one byte or two");
+        peer.handle_bytes(Duration::ZERO, connection, &[&length.to_le_bytes()[..], bytes].concat());
+        let mut answer = BytesMut::new();
+        peer.take_outgoing(Duration::ZERO, connection, &mut answer);
+        let answered = answer.get(LENGTH_BYTES..).map(|frame| self.decode(version, frame));
+        (peer.stats().unknown_frames, answered)
+    }
+}
+
+/// All frames so far, and by which codec.
+struct Trial<'a, C> {
+    codec: &'a C,
+    matrix: Matrix,
 }
 
 impl Matrix {
@@ -114,14 +170,12 @@ impl Matrix {
     fn sum(&self, of: impl Fn(&Cell) -> u64) -> u64 {
         self.cells.values().flat_map(BTreeMap::values).map(of).sum()
     }
+}
 
+impl<C: Codec> Trial<'_, C> {
     fn read(&mut self, frame: Frame<'_>, (writer, reader): (WireVersion, WireVersion)) {
         let fared = if writer == reader { self.own(frame, reader) } else { self.foreign(frame, writer, reader) };
         self.note(&frame.layout.kind, (writer, reader), frame.bytes, fared);
-    }
-
-    fn decode(&self, version: WireVersion, bytes: &[u8]) -> Result<Message, DecodeError> {
-        decode_by(version, bytes, self.mutants)
     }
 
     /// A frame of the reader's own version: the same value, or a typed error where a field has no such value; and
@@ -130,15 +184,15 @@ impl Matrix {
         let Frame { layout, bytes, golden } = frame;
         let payload = layout.layout.payload;
         for short in (0..bytes.len()).filter(|_| !payload) {
-            if let Ok(read) = self.decode(version, &bytes[..short]) {
+            if let Ok(read) = self.codec.decode(version, &bytes[..short]) {
                 return Err(misread(format!("its first {short} bytes are read as {read:?}")));
             }
         }
         let longer = [bytes, &[0]].concat();
-        if let (false, Ok(read)) = (payload, self.decode(version, &longer)) {
+        if let (false, Ok(read)) = (payload, self.codec.decode(version, &longer)) {
             return Err(misread(format!("with a byte behind it, it is read as {read:?}")));
         }
-        let message = match self.decode(version, bytes) {
+        let message = match self.codec.decode(version, bytes) {
             Ok(message) => message,
             Err(error) if golden => {
                 return Err(misread(format!("was read by every release so far, and is refused: {error}")));
@@ -148,27 +202,23 @@ impl Matrix {
         if !emitted(message.kind(), version) {
             return Ok(true);
         }
-        let mut again = BytesMut::new();
-        encode_by(version, &message, u32::MAX, &mut again, self.mutants)
-            .map_err(|error| misread(format!("cannot be written again: {error}")))?;
+        let Some(again) = self.codec.encode(version, &message) else {
+            return Err(misread("cannot be written again".to_owned()));
+        };
         // What nobody emits is read as its emitted twin, and written so.
         let twin = message.kind() as u8 != bytes[0] & !VERSION_BITS;
-        if twin || again[LENGTH_BYTES..] == *bytes {
-            Ok(true)
-        } else {
-            Err(misread(format!("is written again as {:02x?}", &again[LENGTH_BYTES..])))
-        }
+        if twin || again == bytes { Ok(true) } else { Err(misread(format!("is written again as {again:02x?}"))) }
     }
 
     /// A frame of another version is refused for that; and what a version does not emit is not written in it.
     fn foreign(&self, frame: Frame<'_>, writer: WireVersion, reader: WireVersion) -> Result<bool, Wrong> {
-        match self.decode(reader, frame.bytes) {
+        match self.codec.decode(reader, frame.bytes) {
             Err(DecodeError::OtherVersion { .. }) => {}
             other => return Err(misread(format!("gives {other:?}"))),
         }
-        if let Ok(message) = self.decode(writer, frame.bytes)
+        if let Ok(message) = self.codec.decode(writer, frame.bytes)
             && !emitted(message.kind(), reader)
-            && encode_by(reader, &message, u32::MAX, &mut BytesMut::new(), self.mutants).is_ok()
+            && self.codec.encode(reader, &message).is_some()
         {
             let what = format!("is written in {reader}, which does not emit it");
             return Err(Wrong { breaks: Invariant::S9, what });
@@ -180,7 +230,7 @@ impl Matrix {
     fn unknown_kinds(&mut self, version: WireVersion, known: &BTreeMap<u8, FrameLock>) {
         for kind in (0..KINDS).filter(|kind| !known.contains_key(kind)) {
             for bytes in [vec![first_byte(kind, version)], vec![first_byte(kind, version), 0]] {
-                let fared = match self.decode(version, &bytes) {
+                let fared = match self.codec.decode(version, &bytes) {
                     Err(DecodeError::UnknownKind { .. }) => self.heard(version, kind, &bytes).map(|()| false),
                     other => Err(misread(format!("kind {kind} is not in {version}, and gives {other:?}"))),
                 };
@@ -191,27 +241,8 @@ impl Matrix {
 
     /// Lets a connected peer hear a frame of a kind that it does not know: it is counted and answered.
     fn heard(&self, version: WireVersion, kind: u8, bytes: &[u8]) -> Result<(), Wrong> {
-        let (limits, hosts) = (Limits::default(), Servers::BOTH);
-        let phase = if version == WireVersion::V1 { Phase::Singleton } else { Phase::Remove };
-        let config = PeerConfig { hosts, phase, phase_epoch: 0, limits: limits.clone(), mutants: self.mutants };
-        let mut peer = Peer::<u32>::new(PeerId(1), config, Duration::ZERO);
-        let connection = peer.handle_connected(
-            Duration::ZERO,
-            Session {
-                incarnation: Incarnation(1),
-                wire: version,
-                hosts,
-                frame_bytes_max: limits.frame_bytes_max,
-                payload_bytes_max: limits.payload_bytes_max,
-                phase_epoch: 0,
-            },
-        );
-        let length = u32::try_from(bytes.len()).expect("a frame of one byte or two");
-        peer.handle_bytes(Duration::ZERO, connection, &[&length.to_le_bytes()[..], bytes].concat());
-        let mut answer = BytesMut::new();
-        peer.take_outgoing(Duration::ZERO, connection, &mut answer);
-        let answered = answer.get(LENGTH_BYTES..).map(|frame| decode_by(version, frame, self.mutants));
-        if peer.stats().unknown_frames != 1 {
+        let (counted, answered) = self.codec.hear(version, bytes);
+        if counted != 1 {
             let what = format!("kind {kind} is unknown in {version}, and not counted");
             return Err(Wrong { breaks: Invariant::S10, what });
         }
@@ -225,15 +256,15 @@ impl Matrix {
     }
 
     fn note(&mut self, kind: &str, (w, r): (WireVersion, WireVersion), bytes: &[u8], fared: Result<bool, Wrong>) {
-        let cell = self.cells.entry(kind.to_owned()).or_default().entry((w.0, r.0)).or_default();
+        let cell = self.matrix.cells.entry(kind.to_owned()).or_default().entry((w.0, r.0)).or_default();
         match fared {
             Ok(true) => cell.same += 1,
             Ok(false) => cell.refused += 1,
             Err(Wrong { breaks, what }) => {
                 cell.wrong += 1;
-                if self.wrong.len() < WRONG_MAX {
+                if self.matrix.wrong.len() < WRONG_MAX {
                     let what = format!("{kind} of {w} read by {r}: {what}; bytes {bytes:02x?}");
-                    self.wrong.push(Wrong { breaks, what });
+                    self.matrix.wrong.push(Wrong { breaks, what });
                 }
             }
         }

@@ -5,6 +5,7 @@ use crate::invariant::Invariant;
 use crate::report::Conclusion;
 
 mod frozen;
+mod matrix;
 mod needed;
 mod places;
 mod tellers;
