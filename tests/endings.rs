@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use rexi_server::{Answer, Bytes, CallError, Context, ExitReason, JobOver, Limits, Phase, Request, StartError};
 use rexi_tests::{Cluster, in_every_mode, name, release, until, within};
 use tokio::sync::Notify;
@@ -163,7 +164,7 @@ async fn the_phase_may_be_asked_for_while_it_is_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_a_job_that_its_time_limit_drops_ends_that_job_only() {
+async fn a_panic_of_a_job_that_is_dropped_ends_that_job_only() {
     in_every_mode(async |mode| {
         struct Panics;
         impl Drop for Panics {
@@ -179,10 +180,20 @@ async fn a_panic_of_a_job_that_its_time_limit_drops_ends_that_job_only() {
                 })
             })
             .await;
+        let mut standing = n1.cast(&name("n2"), Request::new("forever", "")).expect("n2 is a member");
+        let echo = async || within("an echo", n1.call(&name("n2"), Request::new("echo", "hi"))).await;
+        // By its time limit.
         let request = Request::new("fragile", "").time_limit(Duration::from_millis(50));
         assert_eq!(within("the exit", n1.call(&name("n2"), request)).await, Err(CallError::TimePassed));
-        until("the job to be gone", &n2, |n2| n2.status().jobs == 0).await;
-        assert_eq!(within("an echo", n1.call(&name("n2"), Request::new("echo", "hi"))).await, Ok("hi".into()));
+        until("the job to be gone", &n2, |n2| n2.status().jobs == 1).await;
+        assert_eq!(echo().await, Ok("hi".into()));
+        // By a kill.
+        let running = n1.cast(&name("n2"), Request::new("fragile", "")).expect("n2 is a member");
+        until("the job to run", &n2, |n2| n2.status().jobs == 2).await;
+        drop(running);
+        assert_eq!(echo().await, Ok("hi".into()));
+        until("the job to be gone", &n2, |n2| n2.status().jobs == 1).await;
+        assert!(standing.next().now_or_never().is_none(), "the connection stands");
     })
     .await;
 }
@@ -196,4 +207,27 @@ async fn what_could_never_work_is_refused_at_start() {
     let limits = Limits { stability_period: Duration::MAX, ..Limits::default() };
     let error = cluster.builder("n1", release("2.0")).limits(limits).start().expect_err("times would overflow");
     assert!(error.to_string().contains("stability_period"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_node_that_has_left() {
+    in_every_mode(async |mode| {
+        let cluster = Cluster::new(["n1", "n2"]);
+        let n2 = cluster.start("n2", mode.release);
+        let state = Arc::new(());
+        let of_function = Arc::clone(&state);
+        let n1 = cluster.builder("n1", mode.profile()).function("hold", move |_, _| {
+            let held = Arc::clone(&of_function);
+            async move {
+                let _held = held;
+                std::future::pending::<Result<(), String>>().await
+            }
+        });
+        let n1 = n1.start().expect("n1 starts");
+        let _held = n2.cast(&name("n1"), Request::new("hold", "")).expect("n1 is a member");
+        until("the job to run", &n1, |n1| n1.status().jobs == 1).await;
+        assert_eq!(within("n1 to leave", n1.shutdown(Duration::ZERO)).await, 1);
+        assert_eq!(Arc::strong_count(&state), 1, "no task of it holds anything");
+    })
+    .await;
 }

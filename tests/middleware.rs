@@ -15,7 +15,7 @@ use rexi_server::{
 use rexi_tests::{Held, MODES, Mode, in_every_mode, name, pass, until, within};
 use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;
-use tower::util::{BoxCloneSyncService, MapRequestLayer};
+use tower::util::{BoxCloneSyncService, MapErrLayer, MapRequestLayer};
 use tower::{BoxError, Layer, Service, ServiceBuilder, layer::layer_fn};
 
 rexi_server::function! {
@@ -142,6 +142,29 @@ async fn layers_stand_in_the_order_of_a_service_builder_and_those_of_a_function_
         assert_eq!(call(&n1, "echo").await, Ok("hi".into()));
         let order = "a in, b in, c in, c out, b out, a out";
         assert_eq!(log.lock().expect("no panic").join(", "), order, "not those of another function");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_sees_how_a_job_ends_without_a_value() {
+    in_every_mode(async |mode| {
+        let log = Log::default();
+        let noted = Arc::clone(&log);
+        let (n1, _n2) = pair(mode, move |node| {
+            let log = Arc::clone(&noted);
+            let look = MapErrLayer::new(move |error: BoxError| {
+                let reason = error.downcast_ref::<JobError>().map(JobError::reason);
+                note(&log, format!("{reason:?}, {error}"));
+                error
+            });
+            node.function("luckless", |_, _| ready(Err::<Bytes, _>("no luck"))).layer(look)
+        })
+        .await;
+        call(&n1, "luckless").await.expect_err("it fails");
+        assert_eq!(call(&n1, "echo").await, Ok("hi".into()));
+        let failed = ExitReason::Failed("no luck".into());
+        assert_eq!(*log.lock().expect("no panic"), [format!("Some(Some({failed:?})), {failed}")]);
     })
     .await;
 }

@@ -161,6 +161,9 @@ async fn datagrams_overtake_each_other_as_the_seed_wants_it_and_none_is_lost() {
 async fn a_full_queue_and_a_datagram_that_is_too_long_are_losses() {
     let [one, two] = pair(&Network::new(1));
     send(&one, 2, &[0; DATAGRAM_BYTES_MAX + 1], None);
+    assert!(silent(&two).await);
+    send(&one, 2, &[0; DATAGRAM_BYTES_MAX], None);
+    assert_eq!(recv(&two).await[0].0.len(), DATAGRAM_BYTES_MAX);
     (0..QUEUE_LENGTH_MAX + 10).for_each(|_| send(&one, 2, b"x", None));
     let mut arrived = 0;
     while let Ok(read) = tokio::time::timeout(Duration::from_secs(1), recv(&two)).await {
