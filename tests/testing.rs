@@ -1,7 +1,7 @@
 //! The test cluster that users are given: calls, faults, crashes and upgrades in virtual time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rexi_server::testing::{TestCluster, TestMembers};
@@ -420,4 +420,60 @@ async fn many_clusters_share_their_members_and_each_repeats_with_its_seed() {
     }
     assert_eq!(lives[0], lives[1]);
     assert!(lives.iter().all(|(_, seen)| *seen));
+}
+
+/// How a datagram fared from n1 to n2, or back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Fared {
+    back: bool,
+    at: Instant,
+    took: Option<Duration>,
+}
+
+/// How the datagrams of ten echoes fare.
+async fn fared(cluster: &TestCluster, fault: impl FnOnce()) -> Vec<Fared> {
+    let (seen, into) = (Arc::new(Mutex::new(Vec::new())), cluster.address("n1"));
+    let (noted, other) = (Arc::clone(&seen), cluster.address("n2"));
+    fault();
+    cluster.observe(move |datagram| {
+        if [datagram.from, datagram.to].iter().all(|end| [into, other].contains(end)) {
+            let took = datagram.arrives.map(|arrives| arrives - datagram.at);
+            noted.lock().expect("no panic").push(Fared { back: datagram.from == other, at: datagram.at, took });
+        }
+    });
+    let n1 = cluster.node("n1");
+    for _ in 0..10 {
+        let _ = tokio::time::timeout(Duration::from_secs(1), echo(&n1, "n2")).await;
+    }
+    cluster.heal("n1", "n2");
+    let fared = seen.lock().expect("no panic").clone();
+    assert!(fared.iter().any(|one| !one.back), "n1 has sent something");
+    fared
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_fault_of_a_link_does_what_it_says_and_is_healed() {
+    let ms = Duration::from_millis;
+    let cluster = cluster("2.0").await;
+    let all = |fared: &[Fared], is: fn(&Fared) -> bool| fared.iter().all(is);
+    let sound = |one: &Fared| one.took == Some(Duration::from_millis(1));
+    let twice = |fared: &[Fared]| fared.chunks(2).all(|two| two.len() == 2 && two[0].at == two[1].at);
+    let plain = fared(&cluster, || {}).await;
+    assert!(all(&plain, sound) && !twice(&plain), "{plain:?}");
+    let slow = fared(&cluster, || cluster.slow("n1", "n2", ms(70))).await;
+    assert!(all(&slow, |one| one.took == Some(Duration::from_millis(70))), "{slow:?}");
+    let doubled = fared(&cluster, || cluster.duplicate("n1", "n2", 1.0)).await;
+    assert!(all(&doubled, sound) && twice(&doubled), "{doubled:?}");
+    let mixed = fared(&cluster, || cluster.reorder("n1", "n2", ms(9))).await;
+    assert!(mixed.iter().all(|one| one.took.is_some_and(|took| (ms(1)..=ms(10)).contains(&took))), "{mixed:?}");
+    assert!(mixed.iter().any(|one| one.back && one.took > Some(ms(1))), "{mixed:?}");
+    let lossy = fared(&cluster, || cluster.lose("n1", "n2", 0.5)).await;
+    let lost = lossy.iter().filter(|one| one.took.is_none()).count();
+    assert!(lost * 5 > lossy.len() && lost * 5 < 4 * lossy.len(), "{lost} of {}", lossy.len());
+    let one_way = fared(&cluster, || cluster.cut_one_way("n1", "n2")).await;
+    assert!(all(&one_way, |one| one.back == one.took.is_some()), "{one_way:?}");
+    // Of each fault nothing is left, but what TLS and QUIC send again.
+    assert!(all(&fared(&cluster, || {}).await, sound));
+    let cut = fared(&cluster, || cluster.cut("n1", "n2")).await;
+    assert!(all(&cut, |one| one.took.is_none()), "{cut:?}");
 }

@@ -302,3 +302,25 @@ fn label(name: &NodeName) -> SharedString {
 
 /// How often the recorder is told what the status says.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use rexi_proto::{Phase, ServerAddress};
+    use semver::Version;
+
+    use super::*;
+
+    #[test]
+    fn each_factor_has_a_label_of_its_own() {
+        let (member, release) = (NodeName::new("n2").expect("a name"), Version::new(1, 2, 0));
+        let factors = [
+            LimitingFactor::Release(release.clone()),
+            LimitingFactor::Ceiling(Phase::Switch),
+            LimitingFactor::Source(Phase::Switch),
+            LimitingFactor::Unknown(member.clone()),
+            LimitingFactor::NotHosted(member, release, ServerAddress::PerNode),
+            LimitingFactor::Unlisted,
+        ];
+        assert_eq!(factors.each_ref().map(factor), FACTORS);
+    }
+}

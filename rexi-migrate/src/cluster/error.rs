@@ -107,8 +107,8 @@ pub enum ClusterError {
         took: Duration,
         /// Each node that is not there, with what it last said about the reason.
         who: String,
-        /// Whether more time would not help one of them: a peer that it waits for refuses it, or has said what keeps its
-        /// phase down.
+        /// Whether more time would not help one of them: a peer that it waits for refuses it, or has said what keeps
+        /// its phase down.
         blocked: bool,
     },
 }
