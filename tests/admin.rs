@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request as HttpRequest;
 use rexi_server::admin::{self, AdminPort};
 use rexi_server::{Node, Phase, Request};
 use rexi_tests::{Cluster, Exposition, get, name, until, within};
@@ -10,6 +12,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tower::ServiceExt;
 
 async fn open(node: &Node) -> SocketAddr {
     let port = AdminPort::open(node, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await;
@@ -62,6 +65,26 @@ async fn a_draining_node_lives_and_is_not_ready_and_its_port_closes_with_it() {
     drop(n2);
     let closed = async { while tokio::net::TcpStream::connect(port).await.is_ok() {} };
     within("the port to be closed", closed).await;
+}
+
+/// A service may have an HTTP server of its own, which outlives the node.
+#[tokio::test]
+async fn a_node_that_has_stopped_is_neither_alive_nor_ready() {
+    let cluster = Cluster::new(["n1"]);
+    let n1 = cluster.start("n1", "2.0");
+    within("n1 to be ready", n1.ready()).await;
+    let router = admin::router(&n1, None);
+    let ask = async |path: &str| {
+        let asked = router.clone().oneshot(HttpRequest::get(path).body(Body::empty()).expect("a request"));
+        let (head, body) = within("the answer", asked).await.expect("it answers").into_parts();
+        let body = to_bytes(body, 1 << 20).await.expect("a short body");
+        (head.status.as_u16(), String::from_utf8(body.to_vec()).expect("text"))
+    };
+    assert_eq!(ask("/livez").await, (200, "[+] serving\n".to_owned()));
+    assert_eq!(ask("/readyz").await, (200, "[+] started\n[+] admitting\n".to_owned()));
+    within("n1 to have left", n1.shutdown(Duration::ZERO)).await;
+    assert_eq!(ask("/livez").await, (503, "[-] serving: the node has stopped\n".to_owned()));
+    assert_eq!(ask("/readyz").await.0, 503);
 }
 
 #[tokio::test]

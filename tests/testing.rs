@@ -390,6 +390,11 @@ async fn a_node_whose_clock_is_set_is_of_a_later_life_when_it_starts_again() {
         cluster.ready().await;
         assert_eq!(echo(&again, "n2").await, hello());
     }
+    // Ten years in all, so that certificates are good: of which two days are used up.
+    cluster.set_clock_ahead("n1", 20 * 365 * day);
+    let again = cluster.restart("n1", &release("1.2")).expect("it starts");
+    let days = (again.incarnation().0 - life.0) / 86_400_000_000;
+    assert_eq!(days, 10 * 365 - 2);
 }
 
 #[tokio::test(start_paused = true)]
