@@ -3,10 +3,16 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use rexi_server::middleware::HedgeLayer;
 use rexi_server::testing::{TestCluster, TestMembers};
-use rexi_server::{DevAuthority, NodeEnv, Phase, Request, Rollout};
-use rexi_tests::{functions, name, release};
+use rexi_server::{DevAuthority, Items, NodeEnv, Phase, Request, Rollout};
+use rexi_tests::{MODES, functions, name, release, within};
+
+rexi_server::function! {
+    /// What its own items look like in a log.
+    Looks = "looks" (()) -> stream String, error String, since 1.0;
+}
 
 fn shows(what: &impl Debug, parts: &[&str]) {
     let text = format!("{what:?}");
@@ -40,4 +46,15 @@ fn an_identity_shows_its_certificate_and_not_its_key() {
     let identity = authority.issue(&name("n1")).expect("an identity");
     shows(&identity, &["Identity", "certificate", "authorities: 1"]);
     assert!(!format!("{identity:?}").to_lowercase().contains("key"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_items_of_a_job_show_which_job_it_is() {
+    let looks = |items: Items<Looks>, ()| async move { Ok(Some(format!("{items:?}"))) };
+    let (n1, _n2) = MODES[3].pair(move |node| node.serve_stream::<Looks, _, _>(looks)).await;
+    let items = n1.ask_stream::<Looks>(&name("n2"), &()).expect("n2 is a member");
+    let shown: Vec<_> = within("the items", items.collect()).await;
+    let [Ok(shown)] = &shown[..] else { panic!("one item: {shown:?}") };
+    assert!(shown.starts_with("Items(Context"), "{shown}");
+    assert!(shown.contains("looks") && shown.contains("n1"), "{shown}");
 }
