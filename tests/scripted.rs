@@ -241,3 +241,22 @@ async fn each_server_of_a_node_can_be_monitored_and_one_that_it_lacks_is_down_at
     assert_eq!(script.hears().await, Message::NoSuchServer(ServerAddress::Singleton, CallRef(1)));
     says_nothing_before_an_echo(&mut script, ServerAddress::PerNode, 2).await;
 }
+
+#[tokio::test]
+async fn a_job_that_says_that_it_is_at_work_is_heard_before_its_reply() {
+    in_every_mode(async |mode| {
+        let at_work = |job: Context, _: Bytes| async move {
+            job.ping()?;
+            job.ping()?;
+            Ok::<_, JobOver>(Bytes::from_static(b"done"))
+        };
+        let mut script = mode.script(|node| node.function("at work", at_work)).await;
+        script.says(&cast(mode.server, 3, "at work")).await;
+        for _ in 0..2 {
+            assert_eq!(script.hears().await, Message::Ping(CallRef(3)));
+        }
+        let heard = script.hears().await;
+        assert!(matches!(&heard, Message::Reply(reply) if reply.form == ReplyForm::Last), "{heard:?}");
+    })
+    .await;
+}
