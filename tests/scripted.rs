@@ -260,3 +260,22 @@ async fn a_job_that_says_that_it_is_at_work_is_heard_before_its_reply() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_monitor_that_is_given_up_is_taken_back_by_hand_or_with_its_mailbox() {
+    in_every_mode(async |mode| {
+        let mut script = script(mode).await;
+        for by_hand in [true, false] {
+            let mailbox = script.n1.mailbox();
+            let monitor = mailbox.monitor(&name("n3")).expect("a member");
+            assert_eq!(script.hears().await, Message::Monitor(mode.server, monitor));
+            if by_hand {
+                mailbox.demonitor(monitor);
+            } else {
+                drop(mailbox);
+            }
+            assert_eq!(script.hears().await, Message::Demonitor(mode.server, monitor));
+        }
+    })
+    .await;
+}
