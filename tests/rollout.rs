@@ -215,7 +215,8 @@ async fn a_phase_that_the_release_does_not_have_is_refused_at_start() {
 fn with_variable(phase: &str) -> String {
     let this = std::env::current_exe().expect("a test runs");
     let mut child = Command::new(this);
-    child.args(["--exact", "child_that_reads_the_variable", "--ignored", "--nocapture"]).env("REXI_PHASE", phase);
+    child.args(["--exact", "rollout::child_that_reads_the_variable", "--ignored", "--nocapture"]);
+    child.env("REXI_PHASE", phase);
     let output = child.output().expect("the test runs again");
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).expect("text")

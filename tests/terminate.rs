@@ -77,7 +77,7 @@ impl Pair {
     fn child(&self, variables: &[(&str, &Path)]) -> Child {
         let mut child = Command::new(std::env::current_exe().expect("a test runs"));
         child
-            .args(["--exact", "child_that_serves", "--ignored", "--nocapture"])
+            .args(["--exact", "terminate::child_that_serves", "--ignored", "--nocapture"])
             .env(DIR, self.dir.path())
             .env(LISTEN, self.cluster.address("n2").to_string())
             .env(PEER, self.cluster.address("n1").to_string())

@@ -77,9 +77,8 @@ fn nothing_is_used_that_the_workspace_bans() {
 
 #[test]
 fn every_file_of_tests_is_run() {
-    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
-    let manifest = manifest.expect("cargo has just read the manifest of this crate");
-    judge("test target", &workspace(), |source| undeclared_target(source, &manifest));
+    let (manifest, program) = (page("tests/Cargo.toml"), page("tests/main.rs"));
+    judge("part of a test", &workspace(), |source| unused_file(source, &manifest, &program));
 }
 
 #[test]
@@ -229,16 +228,16 @@ fn sleeps(source: &Source) -> Vec<Finding> {
 }
 
 /// Cargo looks for tests in a folder `tests/` of their crate, so those that stand in the crate's root must be declared.
-fn undeclared_target(source: &Source, manifest: &str) -> Vec<Finding> {
+fn unused_file(source: &Source, manifest: &str, program: &str) -> Vec<Finding> {
     let Some(name) = source.path.strip_prefix("tests/").filter(|name| !name.contains('/')) else {
         return Vec::new();
     };
-    if manifest.lines().any(|line| line.trim() == format!("path = \"{name}\"")) {
+    let stem = name.trim_end_matches(".rs");
+    let is_target = manifest.lines().any(|line| line.trim() == format!("path = \"{name}\""));
+    if is_target || program.lines().any(|line| line.trim() == format!("mod {stem};")) {
         return Vec::new();
     }
-    let stem = name.trim_end_matches(".rs");
-    let what = format!("never run: declare it in tests/Cargo.toml, [[test]] name = \"{stem}\" and path = \"{name}\"");
-    vec![source.finding(0, what)]
+    vec![source.finding(0, format!("never run: say `mod {stem};` in tests/main.rs"))]
 }
 
 fn core_without_io(source: &Source) -> Vec<Finding> {
@@ -429,9 +428,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_tests_has_to_be_declared() {
+    fn a_file_of_tests_has_to_be_part_of_a_program() {
         let manifest = "[[test]]\nname = \"tidy\"\npath = \"tidy.rs\"\n";
-        let found = |path: &str| undeclared_target(&Source::new(path, ""), manifest).len();
+        let found = |path: &str| unused_file(&Source::new(path, ""), manifest, "mod calls;\n").len();
+        assert_eq!(found("tests/calls.rs"), 0);
+        assert_eq!(found("tests/call.rs"), 1);
         assert_eq!(found("tests/tidy.rs"), 0);
         assert_eq!(found("tests/idy.rs"), 1);
         assert_eq!(found("tests/support/lib.rs"), 0);

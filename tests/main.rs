@@ -1,0 +1,42 @@
+//! What nodes do, seen from outside: over real sockets, or in virtual time. One program, since to link one for each
+//! file took longer than their tests; what counts the rules of the sources is another (`tidy.rs`).
+
+mod acknowledgements;
+mod admin;
+mod allow_list;
+mod bounds;
+mod bounds_in_all;
+mod bounds_of_a_peer;
+mod buffer;
+mod calls;
+mod certificates;
+mod config;
+mod connections;
+mod debug;
+mod dns;
+mod drain;
+mod endings;
+mod ends;
+mod failures;
+mod gather;
+mod handshakes;
+mod mailbox;
+mod membership;
+mod membership_answers;
+mod metrics;
+mod middleware;
+mod monitors;
+mod presence;
+mod retry;
+mod rollout;
+mod rotation;
+mod scripted;
+mod servers;
+mod skew;
+mod strangers;
+mod streams;
+mod terminate;
+mod testing;
+mod traces;
+mod turns;
+mod typed;
