@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bounds;
+mod columns;
 mod doubts;
 mod evidence;
 mod findings;
