@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bounds;
+mod cases;
 mod columns;
 mod doubts;
 mod evidence;
