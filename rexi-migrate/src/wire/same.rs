@@ -105,10 +105,11 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn number(&self) -> Option<(u128, i128)> {
+    /// Its number, where it is one: whether that is below zero, and how far it is from it.
+    fn number(&self) -> Option<(bool, u128)> {
         match self.value {
-            Value::Unsigned(value) => Some((*value, i128::try_from(*value).unwrap_or(-1))),
-            Value::Signed(value) => Some((u128::try_from(*value).unwrap_or(u128::MAX), *value)),
+            Value::Unsigned(value) => Some((false, *value)),
+            Value::Signed(value) => Some((*value < 0, value.unsigned_abs())),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ mod matrix;
 mod needed;
 mod places;
 mod tellers;
+mod values;
 
 /// A lock of one frame.
 fn framed(layout: Layout) -> Lock {
