@@ -13,7 +13,8 @@ use super::value::{Carried, Scope, Value};
 /// Whether the part of this place is the same in both lists of names.
 pub(super) fn same_part(written: &[&str], read: &[&str], at: usize) -> bool {
     let (Some(&w), Some(&r)) = (written.get(at), read.get(at)) else { return false };
-    w == r || w.is_empty() || r.is_empty() || !read.contains(&w) && !written.contains(&r)
+    // Where one list has names and the other has none, no name is in both, and the places count alone.
+    w == r || !read.contains(&w) && !written.contains(&r)
 }
 
 /// Whether a receiver has got what was sent.
