@@ -4,6 +4,7 @@ use super::*;
 use crate::invariant::Invariant;
 use crate::report::Conclusion;
 
+mod edits;
 mod frozen;
 mod matrix;
 mod needed;
