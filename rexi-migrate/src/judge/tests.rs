@@ -1,6 +1,9 @@
 //! Hand-made ledgers: each finding fires where it should, and not in the run beside it.
 
 mod accounts;
+mod bounds;
+mod cases;
+mod columns;
 mod doubts;
 mod evidence;
 mod findings;

@@ -60,12 +60,25 @@ fn a_cast_to_both_servers_runs_twice_and_a_release_that_casts_nowhere_breaks_not
     assert_eq!(breach(&migration), None);
 }
 
+/// A plan is its draft, with its ends as they were and two numbered releases between.
+fn is_of_draft(plan: &Migration, draft: &Migration) {
+    let releases: Vec<&str> = plan.releases.iter().map(|release| release.name.as_str()).collect();
+    let [first, .., last] = &draft.releases[..] else { panic!("it has two ends: {draft:?}") };
+    assert_eq!(releases, [&first.name, "between 1", "between 2", &last.name], "{plan:#?}");
+    assert_eq!((&plan.releases[0], &plan.releases[3]), (first, last));
+    assert_eq!((&plan.name, &plan.about, &plan.forms), (&draft.name, &draft.about, &draft.forms));
+}
+
 #[test]
 fn the_three_releases_are_found_from_the_old_and_the_new_behaviour_alone() {
-    for migration in known() {
+    // Sets of forms that are accepted, by what is cast, by what answers or ends jobs, remembered or not.
+    let candidates = [16 * 2 * 3 * 2, 8 * 3 * 2, 16 * 2 * 2];
+    for (migration, candidates) in known().into_iter().zip(candidates) {
         let found = synthesize(&migration).expect("it is narrow");
         let plan = found.plan.as_ref().unwrap_or_else(|| panic!("{}: no plan", migration.name));
-        assert_eq!(plan.releases.len(), 4, "{}: {plan:#?}", migration.name);
+        is_of_draft(plan, &migration);
+        assert_eq!(found.candidates, candidates, "{}", migration.name);
+        assert!(found.pairs > candidates && found.states > found.pairs, "{}: {found:?}", migration.name);
         assert_eq!(breach(plan), None);
         // Both forms are understood before the first word of the new one, and until after the last of the old one.
         let both = migration.releases[0].accepts.with(migration.releases[3].accepts);
@@ -79,6 +92,38 @@ fn the_three_releases_are_found_from_the_old_and_the_new_behaviour_alone() {
             assert_eq!(said(plan.releases[2].emits, of), said(migration.releases[3].emits, of));
         }
     }
+}
+
+#[test]
+fn sets_of_forms_are_joined_and_taken_apart_form_by_form() {
+    let set = |places: &[usize]| places.iter().copied().collect::<Forms>();
+    let (one, other) = (set(&[0, 1]), set(&[1, FORMS_MAX - 1]));
+    assert_eq!(one.with(other), set(&[0, 1, FORMS_MAX - 1]));
+    assert_eq!((one.without(other), other.without(one)), (set(&[0]), set(&[FORMS_MAX - 1])));
+    assert_eq!(other.iter().collect::<Vec<_>>(), [1, FORMS_MAX - 1]);
+    assert_eq!([0, 1, 31, 32, 33].map(|place| other.contains(place)), [false, true, true, false, false]);
+    assert!(Forms::NONE.is_empty() && one.without(one).is_empty() && !one.is_empty());
+    assert_eq!(format!("{one:?}"), "{0, 1}");
+}
+
+#[test]
+fn names_of_forms_are_joined_as_a_sentence_has_them() {
+    let migration = server_per_node();
+    let names = |places: &[usize]| migration.names(places.iter().copied().collect());
+    assert_eq!(names(&[]), "nothing");
+    assert_eq!(names(&[1]), "cast to the per-node server");
+    assert_eq!(names(&[0, 2]), "cast to the singleton and kill to the singleton");
+    let three = "cast to the singleton, kill to the singleton and kill to the per-node server";
+    assert_eq!(names(&[0, 2, 3]), three);
+}
+
+#[test]
+fn what_a_release_says_is_told_by_role() {
+    let migration = tagged_reply();
+    let said = |release| [Role::Start, Role::End, Role::Answer].map(|role| migration.emitted(release, role));
+    let of = |places: [usize; 3]| places.map(Forms::of);
+    assert_eq!((said(0), said(2)), (of([0, 1, 2]), of([0, 1, 3])));
+    assert_eq!(migration.of_role(Role::Answer), Forms::of(2).with(Forms::of(3)));
 }
 
 #[test]

@@ -175,3 +175,6 @@ impl fmt::Display for Outcome {
         write!(f, "{}", self.trace())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ const PROBE_BOUND: Duration = Duration::from_secs(10);
 /// How often it is looked whether all is over: often at first, when most is.
 const TICK_MIN: Duration = Duration::from_millis(8);
 const TICK_MAX: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;

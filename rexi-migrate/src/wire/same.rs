@@ -13,7 +13,8 @@ use super::value::{Carried, Scope, Value};
 /// Whether the part of this place is the same in both lists of names.
 pub(super) fn same_part(written: &[&str], read: &[&str], at: usize) -> bool {
     let (Some(&w), Some(&r)) = (written.get(at), read.get(at)) else { return false };
-    w == r || w.is_empty() || r.is_empty() || !read.contains(&w) && !written.contains(&r)
+    // Where one list has names and the other has none, no name is in both, and the places count alone.
+    w == r || !read.contains(&w) && !written.contains(&r)
 }
 
 /// Whether a receiver has got what was sent.
@@ -105,10 +106,11 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn number(&self) -> Option<(u128, i128)> {
+    /// Its number, where it is one: whether that is below zero, and how far it is from it.
+    fn number(&self) -> Option<(bool, u128)> {
         match self.value {
-            Value::Unsigned(value) => Some((*value, i128::try_from(*value).unwrap_or(-1))),
-            Value::Signed(value) => Some((u128::try_from(*value).unwrap_or(u128::MAX), *value)),
+            Value::Unsigned(value) => Some((false, *value)),
+            Value::Signed(value) => Some((*value < 0, value.unsigned_abs())),
             _ => None,
         }
     }

@@ -4,11 +4,13 @@ use super::*;
 use crate::invariant::Invariant;
 use crate::report::Conclusion;
 
+mod edits;
 mod frozen;
 mod matrix;
 mod needed;
 mod places;
 mod tellers;
+mod values;
 
 /// A lock of one frame.
 fn framed(layout: Layout) -> Lock {

@@ -6,9 +6,9 @@ use crate::ledger::{GatherForm, NodeSet};
 /// Declares the run of each kind, once. A kind without one does not compile.
 macro_rules! planted {
     ($($kind:ident => $run:expr,)+) => {
-        const KINDS: &[FindingKind] = &[$(FindingKind::$kind,)+];
+        pub(super) const KINDS: &[FindingKind] = &[$(FindingKind::$kind,)+];
 
-        fn planted(kind: FindingKind) -> Evidence {
+        pub(super) fn planted(kind: FindingKind) -> Evidence {
             match kind { $(FindingKind::$kind => $run,)+ }
         }
     };

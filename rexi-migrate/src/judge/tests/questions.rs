@@ -54,6 +54,29 @@ fn a_response_that_is_another_or_was_never_given_is_found() {
 }
 
 #[test]
+fn a_question_and_its_response_bear_one_number() {
+    let call = CallNumber(1);
+    let of = |asked, responded, heard| {
+        let content = Content::Right;
+        let caller =
+            caller().cast(100, 1, 1, Work::Question).add(120, Entry::Responded { call, index: responded, content });
+        let job = worker().started(105, id(1), Work::Question).add(110, Entry::Asked { id: id(1), index: asked });
+        let job = job.add(130, Entry::ResponseHeard { id: id(1), index: heard, content });
+        kinds(caller, job.ended(150, id(1), Ending::Done))
+    };
+    assert_eq!(of(1, 1, 1), []);
+    assert_eq!(of(0, 1, 1), [FindingKind::QuestionAstray]);
+    assert_eq!(of(1, 1, 0), [FindingKind::ResponseAstray]);
+}
+
+#[test]
+fn a_job_that_ran_twice_is_found_as_that_and_not_as_one_that_did_not_hear() {
+    let again = asker(Content::Right, Some(130)).started(152, id(1), Work::Question);
+    let asked = again.add(153, Entry::Asked { id: id(1), index: 0 }).ended(155, id(1), Ending::Done);
+    assert_eq!(kinds(responder(Content::Right, 1), asked), [FindingKind::ExecutedTwice]);
+}
+
+#[test]
 fn a_question_that_is_cut_off_by_a_typed_answer_is_told() {
     let caller = responder(Content::Right, 1).answered(160, 1, Outcome::ConnectionLost);
     let worker = worker().started(105, id(1), Work::Question).add(110, Entry::Asked { id: id(1), index: 0 });
@@ -64,15 +87,16 @@ fn a_question_that_is_cut_off_by_a_typed_answer_is_told() {
 
 #[test]
 fn a_question_is_answered_over_the_switch_if_its_response_is_given_in_the_other_phase() {
-    let over = |phase_us: u64| {
+    let over = |phase_us: u64, outcome| {
         let changed = Entry::PhaseChanged { phase: Phase::Switch };
         let cast = caller().cast_in(Phase::Introduce, 100, 1, 1, Work::Question);
         let response = Entry::Responded { call: CallNumber(1), index: 0, content: Content::Right };
         let mut records = [(phase_us, changed), (120, response)];
         records.sort_by_key(|(at_us, _)| *at_us);
         let caller = records.iter().fold(cast, |caller, &(at_us, entry)| caller.add(at_us, entry));
-        let caller = caller.answered(160, 1, Outcome::Reply);
+        let caller = caller.answered(160, 1, outcome);
         judge(&run([caller.live(), asker(Content::Right, Some(130)).live()])).witnessed(Witness::QuestionOverSwitch)
     };
-    assert_eq!((over(119), over(121)), (1, 0));
+    assert_eq!((over(119, Outcome::Reply), over(121, Outcome::Reply)), (1, 0));
+    assert_eq!(over(119, Outcome::Down), 0, "its caller was told that it was not served");
 }

@@ -210,22 +210,53 @@ fn a_window_counts_as_full_if_as_many_as_may_be_were_not_even_received() {
     assert_eq!(full(129), 0, "item 0 had come by then, and item 3 is the last one");
 }
 
+/// The cases that only a talk can meet.
+const OF_TALKS: [Witness; 9] = [
+    Witness::StreamServed,
+    Witness::StreamOverRestart,
+    Witness::StreamOverSwitch,
+    Witness::StreamWindowFull,
+    Witness::StreamCancelled,
+    Witness::StreamKilled,
+    Witness::LargeItem,
+    Witness::QuestionAnswered,
+    Witness::QuestionOverSwitch,
+];
+
+/// Those of them that one call has met.
+fn met(caller: Process, worker: Process) -> Vec<Witness> {
+    let judgement = judge(&run([caller.live(), worker.live()]));
+    OF_TALKS.into_iter().filter(|&witness| judgement.witnessed(witness) > 0).collect()
+}
+
 #[test]
 fn streams_are_counted_by_how_they_ended_and_by_the_size_of_their_items() {
-    let witnessed = |witness, evidence: &Evidence| judge(evidence).witnessed(witness);
-    let whole = run([receiver(2, &[0, 1]).answered(200, 1, Outcome::StreamDone).live(), sender(2).live()]);
-    assert_eq!(witnessed(Witness::StreamServed, &whole), 1);
-    assert_eq!(witnessed(Witness::LargeItem, &whole), 0);
-    assert_eq!(witnessed(Witness::StreamKilled, &whole), 0);
-    let killed = run([receiver(4, &[0]).killed(200, 1, Phase::Switch).live(), sender(1).live()]);
-    assert_eq!(witnessed(Witness::StreamKilled, &killed), 1);
-    let cancel = caller().cast(100, 1, 1, Work::Stream).add(120, Entry::StreamCancelled { call: CallNumber(1) });
-    let cancelled = run([cancel.answered(160, 1, Outcome::Cancelled).live(), worker().live()]);
-    assert_eq!(witnessed(Witness::StreamCancelled, &cancelled), 1);
+    let whole = || receiver(2, &[0, 1]);
+    assert_eq!(met(whole().answered(200, 1, Outcome::StreamDone), sender(2)), [Witness::StreamServed]);
+    assert_eq!(met(whole().answered(200, 1, Outcome::Down), sender(2)), [], "it was told to be over");
+    assert_eq!(met(whole(), sender(2)), [], "it had no end");
+    assert_eq!(met(receiver(4, &[0]).killed(200, 1, Phase::Switch), sender(1)), [Witness::StreamKilled]);
+    let cast = || caller().cast(100, 1, 1, Work::Stream);
+    assert_eq!(met(cast().killed(200, 1, Phase::Switch), sender(1)), [], "it had not started");
+    let cancelled = cast().add(120, Entry::StreamCancelled { call: CallNumber(1) });
+    assert_eq!(met(cancelled.answered(160, 1, Outcome::Cancelled), worker()), [Witness::StreamCancelled]);
     let large = |kib| {
         let item = Entry::ItemReceived { call: CallNumber(1), index: 0, content: Content::Right, kib };
-        let caller = receiver(1, &[]).add(120, item).answered(200, 1, Outcome::StreamDone);
-        witnessed(Witness::LargeItem, &run([caller.live(), sender(1).live()]))
+        met(receiver(1, &[]).add(120, item).answered(200, 1, Outcome::Down), sender(1))
     };
-    assert_eq!((large(32), large(33)), (0, 1));
+    assert_eq!((large(32), large(33)), (vec![], vec![Witness::LargeItem]));
+}
+
+#[test]
+fn questions_are_counted_where_their_call_was_replied_to() {
+    let of = |work, outcome| {
+        let responded = Entry::Responded { call: CallNumber(1), index: 0, content: Content::Right };
+        let job = worker().started(105, id(1), work).add(110, Entry::Asked { id: id(1), index: 0 });
+        let heard = job.add(130, Entry::ResponseHeard { id: id(1), index: 0, content: Content::Right });
+        let caller = caller().cast(100, 1, 1, work).add(120, responded).answered(160, 1, outcome);
+        met(caller, heard.ended(150, id(1), Ending::Done))
+    };
+    assert_eq!(of(Work::Question, Outcome::Reply), [Witness::QuestionAnswered]);
+    assert_eq!(of(Work::Question, Outcome::Down), []);
+    assert_eq!(of(Work::Reply, Outcome::Reply), [], "it asked for another work");
 }

@@ -93,8 +93,10 @@ fn failures_and_bulk_are_counted_where_they_came_as_asked() {
         |witness, work, outcome| witnessed(witness, [caller().cast(100, 1, 1, work).answered(130, 1, outcome).live()]);
     assert_eq!(of(Witness::FailureServed, Work::Fail, Outcome::FailedAsAsked), 1);
     assert_eq!(of(Witness::FailureServed, Work::Fail, Outcome::Down), 0);
+    assert_eq!(of(Witness::FailureServed, Work::Reply, Outcome::FailedAsAsked), 0);
     assert_eq!(of(Witness::BulkServed, Work::Bulk, Outcome::Reply), 1);
     assert_eq!(of(Witness::BulkServed, Work::Reply, Outcome::Reply), 0);
+    assert_eq!(of(Witness::BulkServed, Work::Bulk, Outcome::Down), 0);
 }
 
 #[test]
@@ -124,7 +126,11 @@ fn phases_count_as_changed_only_within_a_process() {
         (judgement.witnessed(Witness::PhaseRaised), judgement.witnessed(Witness::PhaseLowered))
     };
     assert_eq!(phases(&[Phase::Switch]), (0, 0));
+    assert_eq!(phases(&[Phase::Introduce, Phase::Switch]), (1, 0), "raised");
+    assert_eq!(phases(&[Phase::Switch, Phase::Introduce]), (0, 1), "lowered");
+    assert_eq!(phases(&[Phase::Switch, Phase::Switch]), (0, 0), "said again");
     assert_eq!(phases(&[Phase::Introduce, Phase::Switch, Phase::Introduce]), (1, 1));
+    assert_eq!(phases(&[Phase::Singleton, Phase::Introduce, Phase::Switch]), (2, 0), "each change counts");
 }
 
 #[test]
