@@ -166,7 +166,8 @@ pub(super) struct RanOn {
     pub(super) awake_us: u64,
 }
 
-/// How long a job that waits for its caller ran on after its kill, or after its caller's death.
+/// How long a job that waits for its caller ran on after its kill, or after its caller's death; where it never ended,
+/// up to the last that its process wrote.
 pub(super) fn ran_on(joined: &Joined<'_>, job: &Job) -> RanOn {
     if !job.work.ends_by_kill() {
         return RanOn::default();
@@ -175,13 +176,11 @@ pub(super) fn ran_on(joined: &Joined<'_>, job: &Job) -> RanOn {
     let runner = &joined.processes[job.on];
     let killed_us = job.call.and_then(|call| joined.calls[call].kill).map(|kill| kill.at_us);
     let caller_gone_us = job.by.map(|by| joined.processes[by].gone_us);
-    let until = job.end.map(|(_, at)| at).or(runner.died().then_some(runner.gone_us));
+    let written_us = runner.records.last().map_or(job.started_us, |last| last.at_us);
+    let until = job.end.map_or(if runner.died() { runner.gone_us } else { written_us }, |(_, at)| at);
     let alone_since = killed_us.unwrap_or(u64::MAX).min(caller_gone_us.unwrap_or(u64::MAX)).max(job.started_us);
-    let ends = || job.by.map(|by| &joined.processes[by]).into_iter().chain([runner]);
-    until.map_or_else(RanOn::default, |until| RanOn {
-        us: until.saturating_sub(alone_since),
-        awake_us: Joined::awake_us(ends(), alone_since, until),
-    })
+    let ends = job.by.map(|by| &joined.processes[by]).into_iter().chain([runner]);
+    RanOn { us: until.saturating_sub(alone_since), awake_us: Joined::awake_us(ends, alone_since, until) }
 }
 
 fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut Findings) {

@@ -28,9 +28,9 @@ const TOLD: &[(FindingKind, &str)] = &[
     ),
     (
         FindingKind::OrphanAfterKill,
-        "0.10.1 hold n0 1.2.0 > n1 1.1.0 [per node] 100 [110] - 200 - -; ran on for at least 0 ms",
+        "0.10.1 hold n0 1.2.0 > n1 1.1.0 [per node] 100 [110] - 200 - -; ran on for at least 900 ms",
     ),
-    (FindingKind::Orphan, "0.10.1 hold n0 1.2.0 > n1 1.1.0 [per node] 100 [110] - - - -; ran on for at least 0 ms"),
+    (FindingKind::Orphan, "0.10.1 hold n0 1.2.0 > n1 1.1.0 [per node] 100 [110] - - - -; ran on for at least 900 ms"),
     (
         FindingKind::EndedUnkilled,
         "0.10.1 hold n0 1.2.0 > n1 1.1.0 [per node] 100 [110] 150 200 - -; ended 1 ms before its kill",
