@@ -14,8 +14,8 @@ use comfy_table::{ContentArrangement, Table};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rexi_proto::{
-    DecodeError, Incarnation, LENGTH_BYTES, Limits, Message, Mutants, Peer, PeerConfig, PeerId, Phase, Servers,
-    Session, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
+    DecodeError, EncodeError, Incarnation, LENGTH_BYTES, Limits, Message, Mutants, Peer, PeerConfig, PeerId, Phase,
+    Servers, Session, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
 };
 
 use super::lock::{FrameLock, Lock, LockError};
@@ -102,8 +102,7 @@ pub(super) fn matrix_of(codec: &impl Codec, generated: usize, seed: u64) -> Resu
 pub(super) trait Codec {
     fn decode(&self, version: WireVersion, bytes: &[u8]) -> Result<Message, DecodeError>;
 
-    /// The message as a frame; `None` where the version does not write it.
-    fn encode(&self, version: WireVersion, message: &Message) -> Option<Vec<u8>>;
+    fn encode(&self, version: WireVersion, message: &Message) -> Result<Vec<u8>, EncodeError>;
 
     /// How often a connected peer has counted the frame as one that it does not know, and what it answers.
     fn hear(&self, version: WireVersion, bytes: &[u8]) -> (u64, Option<Result<Message, DecodeError>>);
@@ -115,9 +114,10 @@ impl Codec for Mutants {
         decode_by(version, bytes, *self)
     }
 
-    fn encode(&self, version: WireVersion, message: &Message) -> Option<Vec<u8>> {
+    fn encode(&self, version: WireVersion, message: &Message) -> Result<Vec<u8>, EncodeError> {
         let mut out = BytesMut::new();
-        encode_by(version, message, u32::MAX, &mut out, *self).ok().map(|_| out[LENGTH_BYTES..].to_vec())
+        encode_by(version, message, u32::MAX, &mut out, *self)?;
+        Ok(out[LENGTH_BYTES..].to_vec())
     }
 
     fn hear(&self, version: WireVersion, bytes: &[u8]) -> (u64, Option<Result<Message, DecodeError>>) {
@@ -202,9 +202,8 @@ impl<C: Codec> Trial<'_, C> {
         if !emitted(message.kind(), version) {
             return Ok(true);
         }
-        let Some(again) = self.codec.encode(version, &message) else {
-            return Err(misread("cannot be written again".to_owned()));
-        };
+        let again = self.codec.encode(version, &message);
+        let again = again.map_err(|error| misread(format!("cannot be written again: {error}")))?;
         // What nobody emits is read as its emitted twin, and written so.
         let twin = message.kind() as u8 != bytes[0] & !VERSION_BITS;
         if twin || again == bytes { Ok(true) } else { Err(misread(format!("is written again as {again:02x?}"))) }
@@ -218,7 +217,7 @@ impl<C: Codec> Trial<'_, C> {
         }
         if let Ok(message) = self.codec.decode(writer, frame.bytes)
             && !emitted(message.kind(), reader)
-            && self.codec.encode(reader, &message).is_some()
+            && self.codec.encode(reader, &message).is_ok()
         {
             let what = format!("is written in {reader}, which does not emit it");
             return Err(Wrong { breaks: Invariant::S9, what });

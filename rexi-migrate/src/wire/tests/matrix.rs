@@ -1,13 +1,13 @@
 //! Each way in which a frame may fare otherwise than it must, in a codec that errs in this way alone: it is found, and
 //! nothing else is.
 
-use rexi_proto::{DecodeError, Message, Mutants, WireVersion, emitted};
+use rexi_proto::{DecodeError, EncodeError, Message, Mutants, WireVersion, emitted};
 
 use super::super::matrix::{Codec, Matrix, matrix_of};
 use crate::invariant::Invariant;
 
 type Read = Result<Message, DecodeError>;
-type Written = Option<Vec<u8>>;
+type Written = Result<Vec<u8>, EncodeError>;
 type Heard = (u64, Option<Read>);
 
 /// The codec of this build, but for what a test puts in its place.
@@ -79,7 +79,13 @@ const WAYS: [(Invariant, &str, Erring); 10] = [
     (
         Invariant::S8,
         "cannot be written again",
-        Erring { encode: |version, message, written| written.filter(|_| !emitted(message.kind(), version)), ..SOUND },
+        Erring {
+            encode: |version, message, written| match (message.kind(), written) {
+                (kind, Ok(_)) if emitted(kind, version) => Err(EncodeError::NotEmitted { kind, version }),
+                (_, written) => written,
+            },
+            ..SOUND
+        },
     ),
     (
         Invariant::S8,
@@ -109,7 +115,7 @@ const WAYS: [(Invariant, &str, Erring); 10] = [
     (
         Invariant::S9,
         "which does not emit it",
-        Erring { encode: |_, _, written| written.or_else(|| Some(Vec::new())), ..SOUND },
+        Erring { encode: |_, _, written| written.or_else(|_| Ok(Vec::new())), ..SOUND },
     ),
     // A kind that is unknown is taken for another error.
     (
