@@ -227,7 +227,8 @@ fn sleeps(source: &Source) -> Vec<Finding> {
     find(source, |line| source.is_in_tests_crate() && holds(&line.code, "sleep("), what)
 }
 
-/// Cargo looks for tests in a folder `tests/` of their crate, so those that stand in the crate's root must be declared.
+/// Cargo looks for tests in a folder `tests/` of their crate, and this folder is a crate itself: a file of it that no
+/// program names is never run.
 fn unused_file(source: &Source, manifest: &str, program: &str) -> Vec<Finding> {
     let Some(name) = source.path.strip_prefix("tests/").filter(|name| !name.contains('/')) else {
         return Vec::new();

@@ -256,7 +256,7 @@ mod tests {
         let node = cluster.start("n1", &newest).expect("it starts");
         let (n2, n3) = (cluster.name("n2"), cluster.name("n3"));
         let of = |name: &NodeName| node.shared().members().get(name).expect("a member").id();
-        let mut given = vec![of(&node.name().clone()), of(&n2), of(&n3)];
+        let mut given = vec![of(node.name()), of(&n2), of(&n3)];
         for _ in 0..3 {
             let last = of(&n3);
             node.remove_member(&n3).expect("a member");
