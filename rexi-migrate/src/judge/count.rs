@@ -164,6 +164,8 @@ pub(super) struct RanOn {
     pub(super) us: u64,
     /// While neither end stood still.
     pub(super) awake_us: u64,
+    /// While its caller's node had no process that could say that the caller was gone.
+    pub(super) no_process_us: u64,
 }
 
 /// How long a job that waits for its caller ran on after its kill, or after its caller's death; where it never ended,
@@ -180,7 +182,11 @@ pub(super) fn ran_on(joined: &Joined<'_>, job: &Job) -> RanOn {
     let until = job.end.map_or(if runner.died() { runner.gone_us } else { written_us }, |(_, at)| at);
     let alone_since = killed_us.unwrap_or(u64::MAX).min(caller_gone_us.unwrap_or(u64::MAX)).max(job.started_us);
     let ends = job.by.map(|by| &joined.processes[by]).into_iter().chain([runner]);
-    RanOn { us: until.saturating_sub(alone_since), awake_us: Joined::awake_us(ends, alone_since, until) }
+    RanOn {
+        us: until.saturating_sub(alone_since),
+        awake_us: Joined::awake_us(ends, alone_since, until),
+        no_process_us: joined.had_no_process_us(job.id.caller, alone_since, until),
+    }
 }
 
 fn count_call(joined: &Joined<'_>, call: &Call, counts: &mut Counts, found: &mut Findings) {

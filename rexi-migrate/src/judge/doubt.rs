@@ -81,12 +81,17 @@ fn jobs_ran_on(joined: &Joined<'_>) -> Option<String> {
     let late: Vec<&Job> = joined.jobs.iter().filter(doubtful).collect();
     let worst = late.iter().max_by_key(|job| ran_on(joined, job).awake_us)?;
     let caller = worst.by.map_or_else(|| node_name(worst.id.caller), |by| joined.name(&joined.processes[by]));
+    let longest = ran_on(joined, worst);
+    let slow_start = match longest.no_process_us {
+        0 => String::new(),
+        us => format!("; for {} of that, {} had no process", in_words(us), node_name(worst.id.caller)),
+    };
     Some(format!(
         "{} ran on for more than {} after its kill or its caller's death, the longest for {} ms: call {} ({}) of \
-         {caller} on {}",
+         {caller} on {}{slow_start}",
         counted(late.len(), "job", "jobs"),
         in_words(limit),
-        ran_on(joined, worst).awake_us.div_ceil(1_000),
+        longest.awake_us.div_ceil(1_000),
         worst.id.call.0,
         worst.work,
         joined.name(&joined.processes[worst.on])

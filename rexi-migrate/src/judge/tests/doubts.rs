@@ -48,6 +48,15 @@ fn a_job_that_runs_on_for_long_is_a_doubt_even_if_a_restart_ends_it_and_for_too_
     assert_eq!(judge(&orphan).doubts, [""; 0], "a breach is no doubt too");
 }
 
+#[test]
+fn a_doubt_about_a_job_that_ran_on_says_how_long_its_callers_node_had_no_process() {
+    let job = held().1.ended(8 * SECOND + 200, id(1), Ending::Dropped).live();
+    let back = process(0, "1.2.0", 7 * SECOND + 200).live();
+    let died = caller().cast(100, 1, 1, Work::Hold).kill_nine(200);
+    let text = doubt(&limited([died, back, job]));
+    assert!(text.ends_with(" on n1 1.1.0 (pid 1); for 7000 ms of that, n1 had no process"), "{text}");
+}
+
 /// A process that watches node 1 from 100 on, beside one served call, and then does this.
 fn watcher(then: &[(u64, Entry)]) -> Process {
     let monitor = MonitorNumber(3);
