@@ -9,11 +9,13 @@ mod words;
 
 use askama::Template;
 
-use crate::invariant::Invariant;
-use crate::level::{Figure, Level, LevelReport};
 use crate::mutation::{Fate, Found, Hunted, Row, Score};
-use crate::report::{Conclusion, Report, grouped};
-use crate::trace::Trace;
+use crate::rehearse::report::Report;
+use crate::screen::grouped;
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::{Figure, Level, LevelReport};
+use crate::verdict::trace::Trace;
 use crate::verify::{Mutation, Part, Tried, Verification};
 
 use words::duration;

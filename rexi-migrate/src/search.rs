@@ -13,7 +13,7 @@ mod show;
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
-use crate::invariant::Invariant;
+use crate::verdict::invariant::Invariant;
 
 pub use fingerprint::{Fingerprint, Recorder};
 pub use run::{resident_bytes_max, search};

@@ -20,9 +20,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Serialize;
 
-use crate::level::{Level, LevelReport};
 use crate::mutation::{Fate, Score};
-use crate::report::{Conclusion, Report};
+use crate::rehearse::report::Report;
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::level::{Level, LevelReport};
 
 pub use budget::{BUDGET, Part, REHEARSAL_MIN, Share};
 pub use mixes::{Checked, Mix, Mixes, Server, Stop, Target};

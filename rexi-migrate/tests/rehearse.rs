@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Output, Stdio};
 use std::time::Duration;
 
-use rexi_migrate::cluster::{Cluster, ClusterError, Ending};
-use rexi_migrate::control::Command;
-use rexi_migrate::judge::{
-    Counts, Evidence, Judgement, ProcessEnd, Requirement, StepRow, StepWindow, Verdict, Witness, WitnessCount,
-};
-use rexi_migrate::pace::Allowance;
-use rexi_migrate::process::Setup;
-use rexi_migrate::progress::Progress;
+use rexi_migrate::history::evidence::{Evidence, ProcessEnd, StepWindow};
+use rexi_migrate::history::judge::{Counts, Judgement, Requirement, StepRow, Verdict, Witness, WitnessCount};
+use rexi_migrate::plan::train::{DEFAULT, Release};
+use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
+use rexi_migrate::rehearse::control::Command;
+use rexi_migrate::rehearse::pace::Allowance;
+use rexi_migrate::rehearse::process::Setup;
+use rexi_migrate::rehearse::progress::Progress;
+use rexi_migrate::rehearse::report::Report;
 use rexi_migrate::rehearse::{Options, Workload, rehearse};
-use rexi_migrate::report::{Conclusion, Report};
-use rexi_migrate::train::{DEFAULT, Release};
+use rexi_migrate::verdict::conclusion::Conclusion;
 use tempfile::TempDir;
 
 const LIMIT: Duration = Duration::from_secs(30);

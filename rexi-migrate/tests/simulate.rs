@@ -5,10 +5,8 @@ use std::process::{Command, Output};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use rexi_migrate::report::Conclusion;
-use rexi_migrate::simulation::{
-    Budget, Campaign, Leave, NODES, Op, Plan, Simulation, Tls, Whom, Work, shrink, upgrades,
-};
+use rexi_migrate::simulate::{Budget, Campaign, Leave, NODES, Op, Plan, Simulation, Tls, Whom, Work, shrink, upgrades};
+use rexi_migrate::verdict::conclusion::Conclusion;
 use serde_json::Value;
 
 /// Runs `simulate` with these arguments and gives its exit code and what it printed.
@@ -247,8 +245,8 @@ fn one_plan_is_told_as_a_trace_as_json_and_as_a_diagram() {
 /// Broken variants exist only in a build with the feature `mutants`, for which CI has a gate of its own.
 #[cfg(feature = "mutants")]
 mod mutants {
-    use rexi_migrate::invariant::Invariant;
-    use rexi_migrate::simulation::{Outcome, Rule};
+    use rexi_migrate::simulate::{Outcome, Rule};
+    use rexi_migrate::verdict::invariant::Invariant;
     use rexi_server::Mutants;
 
     use super::*;

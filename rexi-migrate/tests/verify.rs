@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
-use rexi_migrate::invariant::Invariant;
-use rexi_migrate::level::{Breach, LevelReport};
 use rexi_migrate::page;
-use rexi_migrate::report::Conclusion;
-use rexi_migrate::trace::{self, Place, Trace};
+use rexi_migrate::verdict::conclusion::Conclusion;
+use rexi_migrate::verdict::invariant::Invariant;
+use rexi_migrate::verdict::level::{Breach, LevelReport};
+use rexi_migrate::verdict::trace::{self, Place, Trace};
 use rexi_migrate::verify::{Options, Show, Verification, verify};
 use serde_json::Value;
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rexi_migrate::pace::Allowance;
+use rexi_migrate::rehearse::pace::Allowance;
 use tokio::time::{Instant, timeout};
 
 /// Waits for `future`, but not for longer than [`LIMIT`]; `None` where that has passed.

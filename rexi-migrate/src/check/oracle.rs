@@ -1,6 +1,6 @@
 //! What the check asks of a step and of a state, one by one.
 
-use crate::oracle::oracles;
+use crate::verdict::oracle::oracles;
 
 oracles! {
     // Of a state (`judge.rs`).

@@ -12,9 +12,9 @@ use super::scope::Scope;
 use super::state::{Stage, State, name};
 use super::turns::orders_of;
 use super::vectors::words;
-use crate::invariant::Invariant;
-use crate::level::{Breach, Figure, LevelReport};
 use crate::search::Model;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::{Breach, Figure, LevelReport};
 
 /// What has become of all orders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use super::scope::Scope;
 use super::tell::trace;
 use super::vectors;
 use super::witness::{CASES, REQUIRED};
-use crate::invariant::Invariant;
-use crate::level::{Breach, Figure, Level, LevelReport, Met};
 use crate::search::{Bar, Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search};
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
 
 /// What to check, and within which bounds.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 
 use rexi_proto::{Limits, Mutants, Profile};
 
-use crate::train::Train;
+use crate::plan::train::Train;
 
 /// The bounds of one search. Counts are per run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Scope {
     #[must_use]
     pub fn with_train(self, train: &Train) -> Self {
         let known = Profile::train();
-        let place = |release: &crate::train::Release| {
+        let place = |release: &crate::plan::train::Release| {
             let place = known.iter().position(|profile| profile.release() == release.version());
             place.expect("a release of a train is a known one")
         };

@@ -8,7 +8,7 @@
 use rexi_proto::Mutants;
 
 use super::scope::{Handshake, Notice, Operator, Scope, Stops};
-use crate::train::Train;
+use crate::plan::train::Train;
 
 /// The scopes for so many nodes and jobs over a train.
 pub fn suite(nodes: usize, jobs: u8, train: &Train, mutants: Mutants) -> Vec<Scope> {

@@ -7,7 +7,7 @@ use super::model::Cluster;
 use super::scope::{Scope, release_name};
 use super::state::{State, frames, name};
 use crate::search::{Broken, Path};
-use crate::trace::{Event, Place, Trace};
+use crate::verdict::trace::{Event, Place, Trace};
 
 /// The trace of a path, and of what breaks at its end if something does.
 pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Trace {

@@ -10,9 +10,9 @@ use stateright::Checker;
 use super::state::{Stage, member_id, name, pair};
 use super::turns::{orders_of, print_pair};
 use super::*;
-use crate::invariant::Invariant;
-use crate::report::Conclusion;
 use crate::search::{End, Fingerprint, Model, Options, Outcome, search};
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::invariant::Invariant;
 
 mod late;
 mod needed;

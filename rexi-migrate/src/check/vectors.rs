@@ -10,8 +10,8 @@ use rexi_proto::{HandshakeError, Hello, Incarnation, Limits, Profile, Refusal, R
 
 use super::scope::release_name;
 use super::state::name;
-use crate::invariant::Invariant;
-use crate::level::{Breach, Figure, LevelReport};
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::{Breach, Figure, LevelReport};
 
 /// What has become of all vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]

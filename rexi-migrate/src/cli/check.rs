@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
+use crate::plan::train::{DEFAULT, Train};
+use crate::search::Options;
 use clap::Args;
 use miette::Report;
-use rexi_migrate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
-use rexi_migrate::search::Options;
-use rexi_migrate::train::{DEFAULT, Train};
 
 use super::{print, write_json, write_svg};
 
@@ -53,7 +53,7 @@ pub(crate) struct CheckArgs {
     quiet: bool,
     /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
     #[cfg(feature = "mutants")]
-    #[arg(long, value_name = "NAMES", value_parser = crate::parse_mutants)]
+    #[arg(long, value_name = "NAMES", value_parser = crate::cli::parse_mutants)]
     mutant: Option<String>,
 }
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::level::Level;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
-use rexi_migrate::level::Level;
-use rexi_migrate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
-use rexi_migrate::report::Conclusion;
 
 use super::{COULD_NOT_TELL, USAGE, print, write_json};
 

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
-use miette::{IntoDiagnostic, Report, WrapErr, miette};
-use rexi_migrate::migration::{
+use crate::migration::{
     Behaviour, Checked, Migration, PlanStep, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
 };
-use rexi_migrate::report::Conclusion;
+use crate::verdict::conclusion::Conclusion;
+use clap::Args;
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use serde_json::{Value, json};
 
 use super::{USAGE, write_json};

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::simulate::{Budget, Campaign, NODES, Plan, Simulation, Tally, Tls, upgrades};
+use crate::verdict::level::LevelReport;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Report;
-use rexi_migrate::level::LevelReport;
-use rexi_migrate::simulation::{Budget, Campaign, NODES, Plan, Simulation, Tally, Tls, upgrades};
 
-use super::{print, write_json, write_svg};
-use crate::quoted;
+use super::{print, quoted, write_json, write_svg};
 
 /// Upgrades a simulated cluster thousands of times: the real server, real QUIC packets, virtual time. Calls, kills and
 /// streams run beside upgrades, rollbacks, hot flips, crashes and faults of the network; a ledger of every call and job
@@ -57,7 +56,7 @@ pub(crate) struct SimulateArgs {
     quiet: bool,
     /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
     #[cfg(feature = "mutants")]
-    #[arg(long, value_name = "NAMES", value_parser = crate::parse_mutants)]
+    #[arg(long, value_name = "NAMES", value_parser = crate::cli::parse_mutants)]
     mutant: Option<String>,
 }
 

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::page;
+use crate::verify::{BUDGET, Options, Show, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
-use rexi_migrate::page;
-use rexi_migrate::verify::{BUDGET, Options, Show, Verification, verify};
 
-use super::{COULD_NOT_TELL, USAGE};
-use crate::{pinned, quoted};
+use super::{COULD_NOT_TELL, USAGE, pinned, quoted};
 
 /// Runs all levels of the verification, the plans of the known migrations and, in a build that has them, the variants
 /// that are broken on purpose. Writes one page that needs nothing beside itself, and one JSON file.

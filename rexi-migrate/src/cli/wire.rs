@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use crate::verdict::conclusion::Conclusion;
+use crate::wire::{Diff, Lock, LockError, Unshipped, corpus, matrix, report};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
-use rexi_migrate::report::Conclusion;
-use rexi_migrate::wire::{Diff, Lock, LockError, Unshipped, corpus, matrix, report};
 
 use super::{COULD_NOT_TELL, USAGE, write_json};
 

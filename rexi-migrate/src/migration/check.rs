@@ -2,9 +2,9 @@
 
 use super::Migration;
 use super::mix::{Action, Job, Mix, NODES};
-use crate::invariant::Invariant;
 use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
-use crate::trace::{Event, Place, Trace};
+use crate::verdict::invariant::Invariant;
+use crate::verdict::trace::{Event, Place, Trace};
 
 /// What the search of one migration has shown.
 #[derive(Clone, Debug, PartialEq)]

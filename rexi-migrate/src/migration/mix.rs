@@ -9,8 +9,8 @@
 use std::collections::VecDeque;
 
 use super::{Forms, Migration, Role, Unknown};
-use crate::invariant::Invariant;
-use crate::trace::{Event, Place};
+use crate::verdict::invariant::Invariant;
+use crate::verdict::trace::{Event, Place};
 
 /// Nodes of the cluster. All known failures of upgrades need three at most (SAFETY.md §3).
 pub(super) const NODES: usize = 3;

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use super::{Behaviour, Checked, Forms, Migration, Role, check};
-use crate::invariant::Invariant;
-use crate::trace::Trace;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::trace::Trace;
 
 /// The shortest plan, and why no shorter one will do.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use rexi_proto::Release;
 
 use super::*;
-use crate::invariant::Invariant;
+use crate::verdict::invariant::Invariant;
 
 mod needed;
 

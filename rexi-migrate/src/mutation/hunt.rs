@@ -13,12 +13,12 @@ use serde_json::Value;
 use super::score::{Cover, Fate, Found, Hunted, Tried};
 use crate::check::hellos::{self, Hellos};
 use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
-use crate::invariant::Invariant;
-use crate::level::Level;
+use crate::plan::train::DEFAULT;
 use crate::search::{Broken, End, Model, Options, Path, search};
-use crate::simulation::{self, Campaign, Rule, Simulation, panic_text};
-use crate::trace::Trace;
-use crate::train::DEFAULT;
+use crate::simulate::{self, Campaign, Rule, Simulation, panic_text};
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Level;
+use crate::verdict::trace::Trace;
 use crate::wire;
 
 /// How much each level may look at.
@@ -275,7 +275,7 @@ fn scopes(mutants: Mutants) -> Vec<Scope> {
 
 /// L2: scenarios of one seed, until one fails.
 fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
-    let scenarios = simulation::Budget::Scenarios(budget.scenarios);
+    let scenarios = simulate::Budget::Scenarios(budget.scenarios);
     let simulation = Simulation::new().mutants(mutants);
     let campaign = Campaign { simulation, budget: scenarios, ..Campaign::new(budget.seed) };
     let tally = campaign.run(|_| ());

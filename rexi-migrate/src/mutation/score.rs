@@ -8,9 +8,9 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::catalogue::{BUGS, Entry, How, MUTANTS};
-use crate::invariant::Invariant;
-use crate::level::Level;
-use crate::trace::Trace;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Level;
+use crate::verdict::trace::Trace;
 
 /// What one level made of a mutant.
 #[derive(Clone, Debug, Serialize)]

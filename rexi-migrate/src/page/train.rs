@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use crate::level::Level;
-use crate::trace::escape;
+use crate::verdict::level::Level;
+use crate::verdict::trace::escape;
 use crate::verify::{Mix, Mixes, Server, Stop};
 
 /// The picture, as an `<svg>` element.

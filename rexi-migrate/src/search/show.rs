@@ -47,7 +47,7 @@ impl Bar {
     }
 
     fn text(&self, tally: &Tally, elapsed: Duration) -> String {
-        let rate = crate::progress::per_second(tally.states, elapsed).max(1);
+        let rate = crate::screen::per_second(tally.states, elapsed).max(1);
         let by_states = Duration::from_secs(self.states_max.saturating_sub(tally.states) / rate);
         let by_time = self.time_max.map_or(Duration::MAX, |time| time.saturating_sub(elapsed));
         let left = by_states.min(by_time).as_secs();

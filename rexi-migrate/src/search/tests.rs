@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Bound, Broken, End, Fingerprint, Model, Options, Outcome, search};
-use crate::invariant::Invariant;
+use crate::verdict::invariant::Invariant;
 
 /// Counters that go up to a bound, one at a time; interchangeable if so wished.
 struct Counters {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::show::Show;
 use super::{millis, not_run};
 use crate::check::{self, CheckOptions, suite};
-use crate::level::{Level, LevelReport};
-use crate::progress::per_second;
-use crate::report::Conclusion;
+use crate::plan::train::DEFAULT;
+use crate::screen::per_second;
 use crate::search::Options;
-use crate::simulation::{Budget, Campaign};
-use crate::train::DEFAULT;
+use crate::simulate::{Budget, Campaign};
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::level::{Level, LevelReport};
 use crate::wire;
 
 /// L0: as many generated changes as the share is worth.

@@ -10,9 +10,9 @@ use rexi_proto::{Phase, Profile, ServerAddress, Servers};
 use serde::Serialize;
 
 use crate::check::{orders, release_name, vectors};
-use crate::level::{Level, LevelReport};
-use crate::report::{Report, StepRow};
-use crate::train::Release;
+use crate::plan::train::Release;
+use crate::rehearse::report::{Report, StepRow};
+use crate::verdict::level::{Level, LevelReport};
 
 /// A release of the train, as the picture shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -23,8 +23,8 @@ mod tried {
 
     use super::super::{Tried, millis};
     use super::*;
-    use crate::level::Level;
     use crate::mutation::{Budget, Score, hunt, hunts};
+    use crate::verdict::level::Level;
 
     /// Tries every variant for which there is time.
     pub(in super::super) fn mutants(given: Duration, _options: &Options, show: &mut Show) -> Mutation {

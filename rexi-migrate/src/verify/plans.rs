@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::show::Show;
-use crate::invariant::Invariant;
 use crate::migration::{Behaviour, Migration, PlanStep, RuledOut, check, known, server_per_node, steps, synthesize};
-use crate::report::Conclusion;
-use crate::trace::Trace;
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::trace::Trace;
 
 /// A migration, and what became of it.
 #[derive(Clone, Debug, Serialize)]

@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::budget::REHEARSAL_MIN;
 use super::show::Show;
 use super::{Options, not_run};
-use crate::judge::{Example, Finding, Judgement, judge};
-use crate::level::{Breach, Figure, Level, LevelReport, Met};
-use crate::progress::Progress;
+use crate::history::judge::{Example, Finding, Judgement, judge};
+use crate::plan::train::DEFAULT;
 use crate::rehearse;
-use crate::report::{Conclusion, Report};
-use crate::trace::{Event, Place, Trace};
-use crate::train::DEFAULT;
+use crate::rehearse::progress::Progress;
+use crate::rehearse::report::Report;
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
+use crate::verdict::trace::{Event, Place, Trace};
 
 /// Rehearses, and tells it.
 pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (LevelReport, Option<Report>) {

@@ -1,9 +1,9 @@
 //! The verdict that parts come to together.
 
 use super::*;
-use crate::level::Breach;
 use crate::migration::known;
 use crate::mutation::Score;
+use crate::verdict::level::Breach;
 
 fn level(level: Level) -> LevelReport {
     LevelReport::new(level, "a test", "rexi-migrate check").concluded(Duration::ZERO)
@@ -34,7 +34,7 @@ fn the_verdict_is_the_worst_of_all_parts() {
     assert_eq!(worst(&doubtful, &plans, &untried()), Conclusion::CouldNotTell);
     let mut broken = doubtful;
     broken[2].breaches.push(Breach {
-        invariant: crate::invariant::Invariant::S3,
+        invariant: crate::verdict::invariant::Invariant::S3,
         what: "a killed job ran on".to_owned(),
         count: 1,
         trace: None,

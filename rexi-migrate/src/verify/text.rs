@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use super::{Mutation, Part, Verification};
 use crate::mutation::{Fate, Score};
-use crate::report::Conclusion;
+use crate::verdict::conclusion::Conclusion;
 
 impl Verification {
     /// As text for a terminal.

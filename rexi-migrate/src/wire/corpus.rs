@@ -26,7 +26,7 @@ use super::same::same;
 use super::sample::carried;
 use super::schema::{Layout, Type};
 use super::value::{Carried, Value, shape};
-use crate::report::Conclusion;
+use crate::verdict::conclusion::Conclusion;
 
 /// Values that are tried for each change and direction.
 pub const SAMPLES: usize = 24;

@@ -16,8 +16,8 @@ use super::same::show;
 use super::schema::Layout;
 use super::search::{Reading, reading};
 use super::value::Carried;
-use crate::invariant::Invariant;
-use crate::report::Conclusion;
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::invariant::Invariant;
 
 /// What a change means for one direction, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

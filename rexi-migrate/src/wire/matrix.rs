@@ -20,7 +20,7 @@ use rexi_proto::{
 
 use super::lock::{FrameLock, Lock, LockError};
 use super::sample::carried;
-use crate::invariant::Invariant;
+use crate::verdict::invariant::Invariant;
 
 #[path = "../../../rexi-proto/tests/wire_golden/golden.rs"]
 #[expect(dead_code, reason = "the hellos of the list have no version and are no part of the matrix")]

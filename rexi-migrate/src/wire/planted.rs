@@ -9,7 +9,7 @@ use rexi_proto::Kind;
 use super::diff::{Change, Diff, Effect};
 use super::lock::{Lock, LockError};
 use super::schema::{Enum, Field, Layout, Named, Parts, Type};
-use crate::invariant::Invariant;
+use crate::verdict::invariant::Invariant;
 
 /// A planted break, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

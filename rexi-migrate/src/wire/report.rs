@@ -8,8 +8,8 @@ use super::diff::{Diff, Effect};
 use super::lock::{Lock, LockError};
 use super::matrix::matrix;
 use super::planted::mutants;
-use crate::invariant::Invariant;
-use crate::level::{Breach, Figure, Level, LevelReport, Met};
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
 
 /// The lock that is checked in.
 pub const LOCKED: &str = include_str!("../../wire.lock.json");

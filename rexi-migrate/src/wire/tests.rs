@@ -1,8 +1,8 @@
 //! The wire of this build against its lock, the diff on real and on generated schemas, and a service's functions.
 
 use super::*;
-use crate::invariant::Invariant;
-use crate::report::Conclusion;
+use crate::verdict::conclusion::Conclusion;
+use crate::verdict::invariant::Invariant;
 
 mod edits;
 mod frozen;

@@ -3,7 +3,7 @@
 use rexi_proto::{Mutants, Profile};
 
 use super::super::scope::release_name;
-use crate::train::Train;
+use crate::plan::train::Train;
 
 /// The bounds of one search. Counts are per run.
 #[derive(Clone, Debug, PartialEq, Eq)]

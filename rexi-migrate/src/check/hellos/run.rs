@@ -4,8 +4,8 @@ use super::bounds::Bounds;
 use super::model::Hellos;
 use super::tell::trace;
 use super::witness::{CASES, OF_THREE};
-use crate::level::{Breach, Figure, LevelReport, Met};
 use crate::search::{Bar, End, Options, Outcome, search};
+use crate::verdict::level::{Breach, Figure, LevelReport, Met};
 
 /// Searches within these bounds and tells the report what came of it.
 pub(in super::super) fn report(

@@ -8,7 +8,7 @@ use super::action::Action;
 use super::model::Hellos;
 use super::state::{Stage, State};
 use crate::search::{Broken, Path};
-use crate::trace::{Event, Place, Trace};
+use crate::verdict::trace::{Event, Place, Trace};
 
 /// The trace of a path, and of what breaks at its end if something does.
 pub fn trace(path: &Path<Hellos>, broken: Option<&Broken>) -> Trace {

@@ -4,9 +4,9 @@ use rexi_proto::Mutants;
 
 use super::witness::{CASES, OF_THREE};
 use super::*;
-#[cfg(feature = "mutants")]
-use crate::invariant::Invariant;
 use crate::search::{Bound, End, Options, Outcome, search};
+#[cfg(feature = "mutants")]
+use crate::verdict::invariant::Invariant;
 
 mod needed;
 

@@ -2,7 +2,7 @@
 //! found by its shortest trace.
 
 use super::*;
-use crate::train::DEFAULT;
+use crate::plan::train::DEFAULT;
 
 /// The scope of `check` for it.
 fn scope() -> Scope {

@@ -4,7 +4,7 @@
 use rexi_proto::{DecodeError, EncodeError, Message, Mutants, WireVersion, emitted};
 
 use super::super::matrix::{Codec, Matrix, matrix_of};
-use crate::invariant::Invariant;
+use crate::verdict::invariant::Invariant;
 
 type Read = Result<Message, DecodeError>;
 type Written = Result<Vec<u8>, EncodeError>;

@@ -9,8 +9,8 @@ use super::super::oracle::{Oracle, Oracles};
 use super::super::state::{Node, Stage, State};
 use super::super::step::Stepper;
 use super::*;
-use crate::invariant::Invariant;
 use crate::search::Model;
+use crate::verdict::invariant::Invariant;
 
 /// What breaks.
 enum Planted {

@@ -1,0 +1,69 @@
+//! What a judgement rests on: the ledger of every process and how it ended, the steps, and what the run should have met.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::history::judge::Requirement;
+use crate::history::ledger::{LedgerError, NodeIndex, ProcessLedger};
+
+/// Everything that a judgement rests on.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Every node process of the run, in any order. One that is left out makes the judgement worthless.
+    pub processes: Vec<ProcessRecord>,
+    /// The steps of the run, in any order.
+    pub steps: Vec<StepWindow>,
+    /// The cases that the run's plan should have produced.
+    pub required: Vec<Requirement>,
+    /// How long a job may run on after its kill or its caller's death; `None` measures without a limit.
+    pub outlives_max: Option<Duration>,
+    /// From when on a job that runs on so is a doubt, and so is a call that had heard nothing for as long when its
+    /// caller's process died; `None` doubts neither.
+    pub doubtful_after: Option<Duration>,
+}
+
+/// One node process: what it wrote down, and how it ended.
+#[derive(Debug)]
+pub struct ProcessRecord {
+    /// The node, as the orchestrator knows it: known even where there is no ledger.
+    pub node: NodeIndex,
+    /// Its ledger, or why there is none.
+    pub ledger: Result<ProcessLedger, LedgerError>,
+    /// How it ended.
+    pub end: ProcessEnd,
+}
+
+/// How a process ended. Times are microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProcessEnd {
+    /// It was killed with signal 9.
+    KilledNine {
+        /// When the signal was sent.
+        at_us: u64,
+    },
+    /// It was asked to drain, and exited as it should.
+    Drained {
+        /// When it was asked, so that the jobs and calls it had then count as in flight.
+        at_us: u64,
+    },
+    /// It still ran when the load had stopped and all was quiet.
+    LiveAtEnd,
+    /// It ended without being asked to.
+    Crashed {
+        /// When this was noticed.
+        at_us: u64,
+    },
+}
+
+/// One step of the run, such as the restart of a node. Half open: a time of `to_us` is in the next step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepWindow {
+    /// The step's name in the report.
+    pub name: String,
+    /// Its first microsecond since 1970.
+    pub from_us: u64,
+    /// The first microsecond after it.
+    pub to_us: u64,
+}

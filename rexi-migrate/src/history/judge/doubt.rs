@@ -1,0 +1,109 @@
+//! What breaks no invariant for certain and still keeps a run from being called safe.
+
+use std::time::Duration;
+
+use super::count::{is_orphan, ran_on};
+use super::finding::in_words;
+use super::join::{Call, Fate, Job, Joined, node_name};
+use super::{gather, monitor};
+use crate::history::ledger::Work;
+
+pub(super) fn doubts(joined: &Joined<'_>) -> Vec<String> {
+    let of_calls = [left_open(joined), jobs_ran_on(joined), monitor::silent(joined).doubt()];
+    of_calls.into_iter().flatten().chain(stood_still(joined)).collect()
+}
+
+/// Processes that stood still for so long that something came late of it, or for long at once. What came late of it is
+/// no breach, and that nothing else was wrong cannot be told of a cluster of which a part stood still.
+fn stood_still(joined: &Joined<'_>) -> Vec<String> {
+    (0..joined.processes.len()).filter_map(|index| stood_still_one(joined, index)).collect()
+}
+
+fn stood_still_one(joined: &Joined<'_>, index: usize) -> Option<String> {
+    let process = &joined.processes[index];
+    let longest = process.standing.longest()?;
+    let calls = &joined.calls[process.calls.clone()];
+    let by_clock = |job: &&Job| joined.outlives_max_us.is_some_and(|max| ran_on(joined, job).us > max);
+    let jobs = joined.jobs[process.jobs.clone()].iter().filter(|job| !is_orphan(joined, job)).filter(by_clock);
+    let late: Vec<String> = [
+        (calls.iter().filter(|call| joined.fate(call) == Fate::StoodStill).count(), "call", "calls"),
+        (gather::excused(joined, index), "gather", "gathers"),
+        (jobs.count(), "job", "jobs"),
+    ]
+    .into_iter()
+    .filter(|(count, ..)| *count > 0)
+    .map(|(count, one, many)| counted(count, one, many))
+    .collect();
+    if late.is_empty() && longest.stood_us < STOOD_STILL_US {
+        return None;
+    }
+    let what = if late.is_empty() { String::new() } else { format!("; late of that: {}", late.join(", ")) };
+    Some(format!(
+        "{} stood still for {} in all and for {} of {} at once, stopped or without a core{what}",
+        joined.name(process),
+        in_words(process.standing.stood_us()),
+        in_words(longest.stood_us),
+        in_words(longest.to_us - longest.from_us)
+    ))
+}
+
+/// Calls that ran nowhere and had heard nothing for long when their caller's process died: it can never be told whether
+/// they would have been lost.
+fn left_open(joined: &Joined<'_>) -> Option<String> {
+    let limit = joined.doubtful_us?;
+    let open_us = |call: &Call| {
+        let by = &joined.processes[call.by];
+        let away_us = joined.had_no_process_us(call.to, call.cast_us, by.gone_us);
+        Joined::awake_us([by], call.cast_us, by.gone_us).saturating_sub(away_us)
+    };
+    let doubtful = |call: &&Call| {
+        call.work != Work::Hold && call.jobs == 0 && joined.fate(call) == Fate::CallerDied && open_us(call) > limit
+    };
+    let open: Vec<&Call> = joined.calls.iter().filter(doubtful).collect();
+    let first = open.first()?;
+    Some(format!(
+        "{} of no job had heard nothing for more than {} when their caller's process died: call {} ({}) of {} to {} \
+         after {}",
+        counted(open.len(), "call", "calls"),
+        in_words(limit),
+        first.number.0,
+        first.work,
+        joined.name(&joined.processes[first.by]),
+        node_name(first.to),
+        in_words(open_us(first))
+    ))
+}
+
+/// Jobs that ran on for longer than any should, and for less than the protocol forbids.
+fn jobs_ran_on(joined: &Joined<'_>) -> Option<String> {
+    let limit = joined.doubtful_us?;
+    let doubtful = |job: &&Job| ran_on(joined, job).awake_us > limit && !is_orphan(joined, job);
+    let late: Vec<&Job> = joined.jobs.iter().filter(doubtful).collect();
+    let worst = late.iter().max_by_key(|job| ran_on(joined, job).awake_us)?;
+    let caller = worst.by.map_or_else(|| node_name(worst.id.caller), |by| joined.name(&joined.processes[by]));
+    let longest = ran_on(joined, worst);
+    let slow_start = match longest.no_process_us {
+        0 => String::new(),
+        us => format!("; for {} of that, {} had no process", in_words(us), node_name(worst.id.caller)),
+    };
+    Some(format!(
+        "{} ran on for more than {} after its kill or its caller's death, the longest for {} ms: call {} ({}) of \
+         {caller} on {}{slow_start}",
+        counted(late.len(), "job", "jobs"),
+        in_words(limit),
+        longest.awake_us.div_ceil(1_000),
+        worst.id.call.0,
+        worst.work,
+        joined.name(&joined.processes[worst.on])
+    ))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// How long at once a process may stand still without a word in the report: nothing in a run waits for less than this
+/// before it is in doubt.
+const STOOD_STILL: Duration = Duration::from_secs(5);
+
+const STOOD_STILL_US: u64 = STOOD_STILL.as_secs() * 1_000_000;

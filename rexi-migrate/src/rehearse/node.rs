@@ -1,0 +1,422 @@
+//! One node of the rehearsed cluster: the child process that embeds the server, makes the load and writes the ledger.
+//!
+//! In: arguments, and the rehearsal's commands on standard input. Out: events on standard output, a log on standard
+//! error, a ledger. When its standard input ends it exits at once, since the rehearsal is gone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rexi_kv::{Kv, Store};
+use rexi_proto::NodeName;
+use rexi_server::{
+    CancellationToken, EventsMissed, Identity, LimitingFactor, MemberEvent, MemberEvents, Node, NodeBuilder,
+    PeerPresence, PeerStatus, Phase, Rollout,
+};
+use tokio::io::{BufReader, Stdin};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
+use crate::plan::train::Release;
+use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
+use crate::rehearse::pace::{Beats, Pace};
+use crate::workload::load::{Load, LoadThread, index_of};
+use crate::workload::work::{FUNCTION, carry_out, record};
+
+/// What a node process is started with.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct NodeArgs {
+    /// Its name.
+    #[arg(long)]
+    pub name: String,
+    /// The release it runs.
+    #[arg(long)]
+    pub release: Release,
+    /// Where it listens.
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// The other members, as `n2=127.0.0.1:4242`, joined by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub peers: Vec<String>,
+    /// Where the identities lie.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Casts a second that this node makes.
+    #[arg(long)]
+    pub rate: u32,
+    /// Seed of the load of this process.
+    #[arg(long)]
+    pub seed: u64,
+    /// What to add to the machine's monotonic clock, in microseconds, so that this ledger's times are the run's.
+    #[arg(long)]
+    pub clock_us: Option<u64>,
+    /// The ledger to write.
+    #[arg(long)]
+    pub ledger: PathBuf,
+    /// Serves the key-value store too: over HTTP at the TCP port of `--listen`, from a file in `--dir` under its name.
+    #[arg(long)]
+    pub kv: bool,
+    /// Lets the store answer that it keeps what it forgets.
+    #[cfg(feature = "mutants")]
+    #[arg(long, requires = "kv")]
+    pub kv_forgets: bool,
+    /// Ways to break the protocol on purpose, joined by commas.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    pub mutant: Option<String>,
+}
+
+/// Runs a node until it is drained or its standard input ends.
+pub fn run(args: NodeArgs) -> ExitCode {
+    log_to_stderr();
+    if let Some(offset_us) = args.clock_us {
+        take_offset(offset_us);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&Event::Failed { error });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: NodeArgs) -> Result<(), String> {
+    let name = NodeName::new(&args.name).map_err(|e| e.to_string())?;
+    let own = index_of(&name).ok_or_else(|| format!("{name} is not called n1, n2, n3, …"))?;
+    let version = args.release.version().clone();
+    // The ledger names the node's incarnation, which it has only once it runs; its functions need the ledger before.
+    let ledger = Arc::new(std::sync::OnceLock::new());
+    let node = start(&args, &name, Arc::clone(&ledger))?;
+    let header = LedgerHeader::new(name, own, version, node.incarnation());
+    let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
+    let writer = Arc::clone(ledger.get_or_init(|| writer));
+    let http = if args.kv { Some(Http::open(&node, args.listen).await?) } else { None };
+    let pace = Pace::default();
+    let beats = Beats::start(Arc::clone(&writer), pace.clone()).map_err(|e| e.to_string())?;
+    let NodeArgs { rate, seed, release, .. } = args;
+    let (caller, records) = (node.clone(), Arc::clone(&writer));
+    let load = move || Load::new(caller, records, own, rate, seed, Box::new(move || pace.awake()));
+    Child {
+        phase: node.rollout().watch(),
+        members: node.watch_members(),
+        node,
+        load: LoadThread::start(load).map_err(|e| e.to_string())?,
+        http,
+        ledger: writer,
+        beats,
+        release,
+        said: BTreeMap::new(),
+    }
+    .run()
+    .await
+}
+
+fn start(
+    args: &NodeArgs,
+    name: &NodeName,
+    ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
+) -> Result<Node, String> {
+    let rollout = Rollout::from_release().from_env().map_err(|e| e.to_string())?;
+    let mut builder = Node::builder(name.clone(), args.release.profile(), identity(&args.dir, name)?)
+        .listen(args.listen)
+        .rollout(rollout);
+    for peer in args.peers.iter().filter(|peer| !peer.is_empty()) {
+        let parsed = peer
+            .split_once('=')
+            .and_then(|(name, address)| Some((NodeName::new(name).ok()?, address.parse::<SocketAddr>().ok()?)));
+        let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is no peer: use name=address:port"))?;
+        builder = builder.peer(peer, address);
+    }
+    builder = builder.function(FUNCTION, move |job, argument| {
+        let ledger = ledger.get().cloned();
+        async move {
+            // Casts can come from peers between the node's start and the ledger's; such a cast is refused by its end.
+            let ledger = ledger.ok_or("this node has no ledger yet")?;
+            carry_out(ledger, job, argument).await
+        }
+    });
+    if args.kv {
+        let store = Store::open(args.dir.join(format!("{name}.redb"))).map_err(|e| e.to_string())?;
+        builder = serve_store(args, builder, &store);
+    }
+    #[cfg(feature = "mutants")]
+    {
+        let mutants = rexi_server::Mutants::from_names(args.mutant.as_deref().unwrap_or_default());
+        builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is no mutant"))?);
+    }
+    builder.start().map_err(|e| e.to_string())
+}
+
+fn identity(dir: &Path, name: &NodeName) -> Result<Identity, String> {
+    let (ca, cert, key) = (dir.join("ca.pem"), dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
+    Identity::from_pem_files(ca, cert, key).map_err(|e| e.to_string())
+}
+
+#[cfg(feature = "mutants")]
+fn serve_store(args: &NodeArgs, builder: NodeBuilder, store: &Store) -> NodeBuilder {
+    use rexi_kv::replica::{Read, ReadVersion, Write};
+
+    if !args.kv_forgets {
+        return rexi_kv::replica::serve(builder, store);
+    }
+    builder
+        .serve::<Read, _, _>(async |_, _| Ok(None))
+        .serve::<ReadVersion, _, _>(async |_, _| Ok(None))
+        .serve::<Write, _, _>(async |_, _| Ok(()))
+}
+
+#[cfg(not(feature = "mutants"))]
+fn serve_store(_: &NodeArgs, builder: NodeBuilder, store: &Store) -> NodeBuilder {
+    rexi_kv::replica::serve(builder, store)
+}
+
+/// The key-value store's HTTP port.
+struct Http {
+    stop: CancellationToken,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+impl Http {
+    async fn open(node: &Node, address: SocketAddr) -> Result<Self, String> {
+        let listener = TcpListener::bind(address).await.map_err(|error| format!("no HTTP at {address}: {error}"))?;
+        let stop = CancellationToken::new();
+        let served = rexi_kv::http::serve(
+            listener,
+            rexi_kv::http::router(Kv::new(node.clone())),
+            stop.clone().cancelled_owned(),
+        );
+        Ok(Self { stop, served: tokio::spawn(served) })
+    }
+
+    /// Takes no more requests, and waits for those under way.
+    async fn close(self) {
+        self.stop.cancel();
+        let _ = tokio::time::timeout(2 * rexi_kv::CALL_LIMIT, self.served).await;
+    }
+}
+
+/// A running node and what the rehearsal wants of it.
+struct Child {
+    node: Node,
+    load: LoadThread,
+    http: Option<Http>,
+    ledger: Arc<LedgerWriter>,
+    beats: Beats,
+    release: Release,
+    members: MemberEvents,
+    phase: watch::Receiver<Phase>,
+    /// The refusal last said of each peer.
+    said: BTreeMap<NodeName, String>,
+}
+
+/// What is waited for before a command is heard again.
+#[derive(Clone, Copy)]
+enum Goal {
+    /// Own calls have ended.
+    OwnCallsEnded,
+    /// Own calls and others' jobs have ended.
+    Quiet,
+}
+
+/// How serving went on.
+enum Next {
+    Command(Command),
+    /// The rehearsal is gone.
+    Gone,
+}
+
+impl Child {
+    async fn run(mut self) -> Result<(), String> {
+        let phase = *self.phase.borrow_and_update();
+        record(&self.ledger, &[Entry::PhaseChanged { phase }]);
+        let mut commands = LineReader::new(BufReader::new(tokio::io::stdin()));
+        let mut ready = false;
+        loop {
+            match self.serve_until_command(&mut commands, &mut ready, None).await? {
+                Next::Gone => std::process::exit(1),
+                Next::Command(Command::Load { on }) => self.load.set_on(on).await.map_err(|e| e.to_string())?,
+                Next::Command(Command::Ceiling { phase }) => {
+                    let set = self.node.rollout().set_ceiling(phase);
+                    say(&Event::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
+                }
+                Next::Command(Command::Quiesce) => self.quiesce(&mut commands, &mut ready).await?,
+                Next::Command(Command::Drain { deadline_ms }) => {
+                    return self.drain(&mut commands, &mut ready, Duration::from_millis(deadline_ms)).await;
+                }
+            }
+        }
+    }
+
+    /// Serves until a command comes. With `goal`: until that is reached or its limit has passed, and commands wait.
+    async fn serve_until_command(
+        &mut self,
+        commands: &mut LineReader<BufReader<Stdin>>,
+        ready: &mut bool,
+        goal: Option<Goal>,
+    ) -> Result<Next, String> {
+        let started = Instant::now();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stats = tokio::time::interval(STATS_INTERVAL);
+        loop {
+            let node = self.node.clone();
+            tokio::select! {
+                biased;
+                command = commands.next::<Command>(), if goal.is_none() => {
+                    return Ok(command.map_err(|e| e.to_string())?.map_or(Next::Gone, Next::Command));
+                }
+                event = self.members.next() => self.hear(event),
+                _ = self.phase.changed() => {
+                    let phase = *self.phase.borrow_and_update();
+                    record(&self.ledger, &[Entry::PhaseChanged { phase }]);
+                    say(&Event::PhaseChanged { phase });
+                }
+                _ = ticks.tick(), if goal.is_some() => {
+                    if goal.is_some_and(|goal| self.is_reached(goal)) || started.elapsed() > REST_LIMIT {
+                        return Ok(Next::Gone);
+                    }
+                }
+                _ = stats.tick() => {
+                    self.say_stats();
+                    self.say_refusals();
+                }
+                () = node.ready(), if !*ready => {
+                    *ready = true;
+                    let (incarnation, phase) = (self.node.incarnation().0, *self.phase.borrow());
+                    say(&Event::Ready { incarnation, release: self.release.clone(), phase });
+                }
+            }
+        }
+    }
+
+    fn is_reached(&self, goal: Goal) -> bool {
+        let own = self.load.in_flight() == 0;
+        match goal {
+            Goal::OwnCallsEnded => own,
+            Goal::Quiet => own && self.node.status().jobs == 0,
+        }
+    }
+
+    /// Records that a member's connection is gone: what ends of that has no other cause in any ledger.
+    fn hear(&self, event: Result<MemberEvent, EventsMissed>) {
+        let names = match event {
+            Ok(MemberEvent::Down(name, _)) => vec![name],
+            Ok(_) => Vec::new(),
+            // Some connection may be gone; of which member is not known, and every end of all of them is in doubt.
+            Err(EventsMissed(_)) => self.node.members(),
+        };
+        let away = names.iter().filter_map(index_of).map(|node| Entry::Away { node });
+        record(&self.ledger, &Vec::from_iter(away));
+    }
+
+    async fn quiesce(&mut self, commands: &mut LineReader<BufReader<Stdin>>, ready: &mut bool) -> Result<(), String> {
+        self.load.rest().await.map_err(|e| e.to_string())?;
+        self.serve_until_command(commands, ready, Some(Goal::Quiet)).await?;
+        let (in_flight, jobs) = (self.load.in_flight() as u64, self.node.status().jobs as u64);
+        if in_flight == 0 {
+            record(&self.ledger, &[Entry::Quiet]);
+        }
+        // So that the figures of a cluster at rest are those of its rest.
+        self.say_stats();
+        say(&Event::Quiet { in_flight, jobs });
+        Ok(())
+    }
+
+    async fn drain(
+        mut self,
+        commands: &mut LineReader<BufReader<Stdin>>,
+        ready: &mut bool,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + limit;
+        if let Some(http) = self.http.take() {
+            http.close().await;
+        }
+        self.load.rest().await.map_err(|e| e.to_string())?;
+        // Own calls first, while others still serve, however slow the machine is; others' jobs are shutdown's to wait
+        // for.
+        self.serve_until_command(commands, ready, Some(Goal::OwnCallsEnded)).await?;
+        if self.load.in_flight() == 0 {
+            record(&self.ledger, &[Entry::Quiet]);
+        }
+        self.load.give_up().await.map_err(|e| e.to_string())?;
+        let Self { node, load, ledger, phase, beats, members, .. } = self;
+        drop((load, phase, members));
+        node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
+        drop(beats);
+        record(&ledger, &[Entry::Drained]);
+        say(&Event::Drained);
+        Ok(())
+    }
+
+    fn say_stats(&self) {
+        let status = self.node.status();
+        let counts = self.load.counts();
+        say(&Event::Stats(Stats {
+            asked: counts.asked,
+            casts: counts.casts,
+            answered: counts.answered,
+            killed: counts.killed,
+            timed_out: counts.timed_out,
+            in_flight: self.load.in_flight() as u64,
+            jobs: status.jobs as u64,
+            phase: Some(status.rollout.phase),
+            limiting: Some(status.rollout.limiting_factor.to_string()),
+            limited_by_hello: matches!(status.rollout.limiting_factor, LimitingFactor::NotHosted(..)),
+            waiting_for: missing(&status.peers),
+        }));
+    }
+
+    /// Says each refusal once, until it changes.
+    fn say_refusals(&mut self) {
+        for peer in self.node.status().peers {
+            let Some(refusal) = peer.refusal else { continue };
+            let error = refusal.to_string();
+            if self.said.get(&peer.name) != Some(&error) {
+                let (peer, permanent) = (peer.name.to_string(), refusal.is_final());
+                say(&Event::Refused { peer, error: error.clone(), permanent });
+            }
+            self.said.insert(peer.name, error);
+        }
+    }
+}
+
+/// The peers that are not connected.
+fn missing(peers: &[PeerStatus]) -> Vec<String> {
+    let missing = peers.iter().filter(|peer| peer.presence != PeerPresence::Connected);
+    missing.map(|peer| peer.name.to_string()).collect()
+}
+
+fn say(event: &Event) {
+    use std::io::Write;
+    // Fails where the rehearsal is gone, which standard input tells as well.
+    let _ = std::io::stdout().write_all(encode(event).as_bytes());
+    let _ = std::io::stdout().flush();
+}
+
+/// Logs to standard error, by default without the failures that the load asks for.
+fn log_to_stderr() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,rexi_server::worker=error"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // Fails where a log is set up already, which then serves.
+    let _ = log.try_init();
+}
+
+/// How often a goal that is waited for is looked at.
+const TICK: Duration = Duration::from_millis(2);
+
+const STATS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a node waits for its own calls and jobs to end. Its load gives up what is silent long before, by the time
+/// that the process has had; this is for a machine that gives it hardly any.
+const REST_LIMIT: Duration = Duration::from_secs(600);

@@ -1,0 +1,371 @@
+//! A rehearsal: runs a plan over real node processes, has their ledgers judged, and reports.
+//!
+//! In: the options of the command line and a judge. Out: a [`Report`], whatever happens on the way; an error only where
+//! nothing could be started. A step that does not go through ends the run with what stood in the way. However it ends,
+//! by a signal or its time limit too, no node process is left. How the steps are done is `run.rs`'s, what a breach is
+//! the judge's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rexi_proto::NodeName;
+use rexi_server::{DevAuthority, DevCertsError};
+use thiserror::Error;
+use tokio::time::{Instant, sleep_until};
+
+use crate::history::evidence::Evidence;
+use crate::history::judge::Judgement;
+use crate::plan::train::{Release, Step, Stop, Train, plan};
+use crate::rehearse::cluster::{Cluster, ClusterError};
+use crate::rehearse::control::Stats;
+use crate::rehearse::evidence::gather;
+use crate::rehearse::host::{Directory, Signals};
+use crate::rehearse::kv::{Clients, KvCounts};
+use crate::rehearse::process::Setup;
+use crate::rehearse::progress::Progress;
+use crate::rehearse::report::{FORMAT_VERSION, Load, Report};
+use crate::rehearse::run::{Halt, Run, text_of};
+use crate::verdict::conclusion::Conclusion;
+
+/// What a rehearsed cluster does while it is upgraded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Workload {
+    /// Casts of every kind, from every node to every node.
+    #[default]
+    Casts,
+    /// The same, and beside it the example key-value store: quorum reads and writes through the nodes' HTTP ports.
+    Kv,
+}
+
+/// What to rehearse, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How many nodes: [`NODES_MIN`] to [`NODES_MAX`].
+    pub nodes: usize,
+    /// Casts a second, of all nodes together: 1 to [`RATE_MAX`].
+    pub rate: u32,
+    /// Whether a run that does not reach that rate proves nothing. Otherwise it is as much as the machine gives.
+    pub rate_is_due: bool,
+    /// Seed of plan and load.
+    pub seed: u64,
+    /// The releases to go through.
+    pub train: Train,
+    /// Share of the restarts that are a `kill -9`, 0 to 1.
+    pub kill_share: f64,
+    /// What the cluster does meanwhile.
+    pub workload: Workload,
+    /// How long the load runs on after each step.
+    pub dwell: Duration,
+    /// The executable of a node.
+    pub program: PathBuf,
+    /// Other executables, by release.
+    pub programs: BTreeMap<Release, PathBuf>,
+    /// Where logs and ledgers lie and stay; else in a temporary directory that stays only after a failure.
+    pub keep: Option<PathBuf>,
+    /// Further arguments of every node.
+    pub node_args: Vec<String>,
+    /// The command line that repeats the run, for the report.
+    pub command: String,
+}
+
+/// Why a rehearsal could not begin. Nothing was started.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RehearsalError {
+    /// The directory for logs and ledgers cannot be used. Who named it is at fault.
+    #[error("cannot keep the run in {}: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The environment gives no directory or signals.
+    #[error("cannot {what}: {source}")]
+    Environment {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificates of the nodes cannot be made.
+    #[error(transparent)]
+    Identities(#[from] DevCertsError),
+    /// The environment gives no ports.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+/// Makes the certificates of a cluster's nodes, which are of use for development alone, before the first node starts.
+///
+/// A node reads `ca.pem`, and `.pem` and `.key` under its name, from `dir`. Logs a warning for each. Blocks.
+///
+/// # Errors
+/// [`DevCertsError`] where they cannot be written to `dir`.
+///
+/// # Panics
+/// Where one of `names` is no node name: the caller's fault.
+pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsError> {
+    let authority = DevAuthority::open_or_create(dir)?;
+    for name in names {
+        let name = NodeName::new(name.as_str()).expect("the nodes of a rehearsal have legal names");
+        authority.issue(&name)?;
+    }
+    Ok(())
+}
+
+/// Rehearses `options`, has the ledgers judged by `judge`, and shows it on `progress`.
+///
+/// Takes about 1.5 s a restart beside the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP
+/// end it early, with a report. Cancelling it kills the nodes.
+///
+/// # Errors
+/// [`RehearsalError`] where nothing could be started.
+pub async fn rehearse(
+    options: &Options,
+    judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
+    progress: Progress,
+) -> Result<Report, RehearsalError> {
+    let mut signals = Signals::new().map_err(environment("listen for signals"))?;
+    let directory = match &options.keep {
+        Some(path) => {
+            Directory::named(path).map_err(|source| RehearsalError::Directory { path: path.clone(), source })?
+        }
+        None => Directory::temporary().map_err(environment("make a temporary directory"))?,
+    };
+    let setup = options.setup(directory.path());
+    progress.note(&format!("seed {}; the same again: {}", options.seed, options.command));
+    prepare_identities(directory.path(), &setup.names())?;
+    progress.note(&format!("development certificates made in {}", directory.path().display()));
+    let plan = plan(&options.train, options.nodes, options.seed, options.kill_share);
+    let (begun, limit) = (Instant::now(), time_limit(&plan, options.dwell));
+    let cluster = Cluster::new(setup)?;
+    let clients = match options.workload {
+        Workload::Casts => None,
+        Workload::Kv => Some(Clients::new(cluster.addresses(), options.seed).await),
+    };
+    let mut run = Run::new(cluster, clients, progress, options.dwell);
+    let stretched_us = run.cluster.stretched_us();
+    let mut halt = tokio::select! {
+        biased;
+        halt = cut_short(&mut signals, begun, limit, &stretched_us) => Some(halt),
+        ended = run.steps(&plan) => ended.err(),
+    };
+    if let Some(halt) = &halt {
+        run.break_off(halt);
+    }
+    // Whatever happened: no node is left.
+    run.cluster.shut_down().await;
+    let mut judgement = None;
+    if halt.as_ref().is_none_or(|halt| run.upgrading && halt.leaves_evidence()) {
+        let judged = tokio::select! {
+            biased;
+            halt = cut_short(&mut signals, begun, limit, &stretched_us) => Err(halt),
+            judged = run.judged(&plan, judge) => judged,
+        };
+        match judged {
+            Ok(judged) => judgement = Some(judged),
+            Err(cut) => halt = halt.or(Some(cut)),
+        }
+    }
+    run.progress.clear();
+    let interrupted = matches!(halt, Some(Halt::Interrupted { .. }));
+    let report = run.report(options, begun.elapsed(), plan.len(), halt.as_ref(), judgement);
+    if report.verdict != Conclusion::Safe && !interrupted {
+        run.progress.note(&format!("logs and ledgers: {}", directory.keep().display()));
+    }
+    Ok(report)
+}
+
+fn environment(what: &'static str) -> impl FnOnce(io::Error) -> RehearsalError {
+    move |source| RehearsalError::Environment { what, source }
+}
+
+/// Waits for what ends a run from outside: a signal, or its time limit, which is stretched as its waits are.
+async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration, stretched_us: &AtomicU64) -> Halt {
+    let stretched = || limit + Duration::from_micros(stretched_us.load(Ordering::Relaxed));
+    loop {
+        let until = stretched();
+        tokio::select! {
+            biased;
+            signal = signals.next() => return Halt::Interrupted { signal },
+            () = sleep_until(begun + until) => {}
+        }
+        if stretched() == until {
+            return Halt::TooLong { limit: until };
+        }
+    }
+}
+
+/// How long a run of this plan may take, its judgement included: [`SLACK`] times what it should, and 5 minutes at
+/// least.
+pub fn time_limit(plan: &[Step], dwell: Duration) -> Duration {
+    let estimate = |step: &Step| match step {
+        Step::StartAll { .. } | Step::Restart { .. } => Duration::from_secs(3) + dwell,
+        Step::Ceiling { .. } => Duration::from_secs(1) + dwell,
+        Step::AwaitPhase { .. } | Step::Settle => Duration::from_secs(1),
+        Step::Finish => Duration::from_secs(10),
+    };
+    (plan.iter().map(estimate).sum::<Duration>() * SLACK).max(TIME_LIMIT_MIN)
+}
+
+impl Options {
+    fn setup(&self, dir: &Path) -> Setup {
+        Setup {
+            nodes: self.nodes,
+            dir: dir.to_owned(),
+            program: self.program.clone(),
+            programs: self.programs.clone(),
+            rate: self.rate,
+            seed: self.seed,
+            node_args: self.node_args(),
+        }
+    }
+
+    fn node_args(&self) -> Vec<String> {
+        let of_workload = (self.workload == Workload::Kv).then(|| "--kv".to_owned());
+        self.node_args.iter().cloned().chain(of_workload).collect()
+    }
+}
+
+impl Run {
+    /// Has the ledgers read and judged beside the runtime, since both take their time.
+    async fn judged(
+        &self,
+        plan: &[Step],
+        judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
+    ) -> Result<Judgement, Halt> {
+        let (lives, rows, plan) = (self.cluster.lives().to_vec(), self.rows.clone(), plan.to_vec());
+        self.progress.note(&format!("judging by the ledgers of {} processes", lives.len()));
+        let judging = tokio::task::spawn_blocking(move || judge(&gather(&lives, &rows, &plan)));
+        judging.await.map_err(|error| Halt::Judge { error: error.to_string() })
+    }
+
+    fn report(
+        &mut self,
+        options: &Options,
+        elapsed: Duration,
+        steps_planned: usize,
+        halt: Option<&Halt>,
+        judgement: Option<Judgement>,
+    ) -> Report {
+        let steps_say = halt.map_or(Conclusion::Safe, |halt| halt.conclusion(self.upgrading));
+        let ledgers_say = judgement.as_ref().map_or(Conclusion::CouldNotTell, |judged| (&judged.verdict).into());
+        let steps = std::mem::take(&mut self.rows);
+        let kills = steps.iter().filter(|row| row.how == Stop::Kill.to_string()).count();
+        let kv = self.clients.as_ref().map(Clients::counts);
+        let clients_say = kv.as_ref().map_or(Conclusion::Safe, |counts| conclusion_of(counts, kills));
+        let load = Load::new(options, &self.cluster.totals());
+        let load_says = load.doubt().map_or(Conclusion::Safe, |_| Conclusion::CouldNotTell);
+        let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says);
+        Report {
+            format_version: FORMAT_VERSION,
+            command: options.command.clone(),
+            seed: options.seed,
+            nodes: options.nodes,
+            load,
+            train: options.train.clone(),
+            elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
+            kills,
+            kv,
+            steps,
+            steps_planned,
+            stopped: halt.map(|halt| text_of(halt)),
+            judgement,
+            verdict,
+            exit_code: verdict.code(),
+        }
+    }
+}
+
+impl Load {
+    fn new(options: &Options, totals: &Stats) -> Self {
+        Self { rate: options.rate, due: options.rate_is_due, asked: totals.asked, casts: totals.casts }
+    }
+}
+
+/// What the history of the key-value store's clients means.
+fn conclusion_of(counts: &KvCounts, kills: usize) -> Conclusion {
+    match counts.doubt(kills) {
+        _ if counts.is_breached() => Conclusion::Unsafe,
+        Some(_) => Conclusion::CouldNotTell,
+        None => Conclusion::Safe,
+    }
+}
+
+impl Halt {
+    /// What the end of a run before its time means: a breach where the upgrade is what failed, nothing where it was the
+    /// environment or the operator.
+    fn conclusion(&self, upgrading: bool) -> Conclusion {
+        let breach = match self {
+            Self::CeilingRefused { .. } | Self::Cluster(ClusterError::Refused { .. }) => true,
+            // Where nobody has said no, a slow machine looks the same; without a life before it, so do taken ports.
+            Self::Cluster(ClusterError::TimedOut { blocked, .. }) => *blocked,
+            Self::Cluster(ClusterError::Failed { was_ready, .. }) => *was_ready && upgrading,
+            Self::Cluster(ClusterError::Ended { .. }) => upgrading,
+            // What did not end is in the ledgers, and the judge's to name.
+            Self::NotSettled { .. } => false,
+            Self::Cluster(_) | Self::Interrupted { .. } | Self::TooLong { .. } | Self::Judge { .. } => false,
+        };
+        if breach { Conclusion::Unsafe } else { Conclusion::CouldNotTell }
+    }
+
+    /// Whether the ledgers are worth a judgement: where nobody waits for it any more, they are not.
+    fn leaves_evidence(&self) -> bool {
+        matches!(self, Self::Cluster(_) | Self::CeilingRefused { .. } | Self::NotSettled { .. })
+    }
+}
+
+/// The fewest nodes of a rehearsal: one has nobody to cast to.
+pub const NODES_MIN: usize = 2;
+
+/// The most nodes of a rehearsal.
+pub const NODES_MAX: usize = 32;
+
+/// How many casts a second a run aims at that is not told how many, of all nodes together.
+pub const RATE_DEFAULT: u32 = 6_000;
+
+/// The most casts a second, of all nodes together.
+pub const RATE_MAX: u32 = 200_000;
+
+/// How many times as long as it should a run may take.
+pub const SLACK: u32 = 3;
+
+/// The least time limit of a run.
+pub const TIME_LIMIT_MIN: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::train::DEFAULT;
+
+    #[test]
+    fn a_longer_plan_may_take_longer_and_each_at_least_five_minutes() {
+        let limit = |text: &str, dwell| time_limit(&plan(&text.parse().expect("a train"), 5, 1, 0.4), dwell);
+        assert_eq!(limit("1.0,1.1", Duration::ZERO), TIME_LIMIT_MIN);
+        let usual = limit(DEFAULT, Duration::from_secs(1));
+        assert!(usual > TIME_LIMIT_MIN && usual < Duration::from_secs(600), "{usual:?}");
+        assert!(limit(DEFAULT, Duration::from_secs(600)) > Duration::from_secs(3 * 25 * 600));
+    }
+
+    #[tokio::test]
+    async fn a_run_beyond_its_time_limit_could_not_tell() {
+        let mut signals = Signals::new().expect("signals");
+        let limit = Duration::from_millis(1);
+        let halt = cut_short(&mut signals, Instant::now(), limit, &AtomicU64::new(0)).await;
+        assert!(matches!(halt, Halt::TooLong { .. }) && !halt.leaves_evidence(), "{halt}");
+        assert_eq!(halt.conclusion(true), Conclusion::CouldNotTell);
+    }
+
+    #[test]
+    fn every_node_finds_its_identity() {
+        let dir = tempfile::tempdir().expect("a directory");
+        prepare_identities(dir.path(), &["n1".to_owned(), "n2".to_owned()]).expect("made");
+        for file in ["ca.pem", "n1.pem", "n1.key", "n2.pem", "n2.key"] {
+            assert!(dir.path().join(file).is_file(), "{file}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The steps of a rehearsal as they are done: tells the nodes, waits for where the plan wants them, and writes the
+//! rows.
+//!
+//! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run before its time,
+//! if one did. What the end of a run means for its verdict is left to `rehearse.rs`.
+
+use std::time::Duration;
+
+use rexi_proto::Phase;
+use thiserror::Error;
+use tokio::time::Instant;
+
+use crate::history::ledger::now_us;
+use crate::plan::train::{Release, Step, Stop};
+use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
+use crate::rehearse::control::Command;
+use crate::rehearse::kv::Clients;
+use crate::rehearse::pace::Allowance;
+use crate::rehearse::progress::Progress;
+use crate::rehearse::report::StepRow;
+use crate::screen::per_second;
+
+/// What ended a run before its time.
+#[derive(Debug, Error)]
+pub(crate) enum Halt {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("{node} refused the ceiling {ceiling}: {error}")]
+    CeilingRefused { node: String, ceiling: String, error: String },
+    #[error("the cluster did not come to rest: {who}")]
+    NotSettled { who: String },
+    #[error("interrupted by {signal}")]
+    Interrupted { signal: &'static str },
+    #[error("the run was not over within {} s, several times what its plan should take", limit.as_secs())]
+    TooLong { limit: Duration },
+    #[error("the judge failed: {error}")]
+    Judge { error: String },
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The nodes.
+    pub(crate) cluster: Cluster,
+    /// The clients of the key-value store, if that is the workload.
+    pub(crate) clients: Option<Clients>,
+    /// Where the run is shown.
+    pub(crate) progress: Progress,
+    /// How long the load runs on after each step.
+    pub(crate) dwell: Duration,
+    /// A row for each step that began.
+    pub(crate) rows: Vec<StepRow>,
+    /// Whether a step other than the start has begun: from then on, what fails is the upgrade.
+    pub(crate) upgrading: bool,
+}
+
+impl Run {
+    /// A run that has not begun.
+    pub(crate) fn new(cluster: Cluster, clients: Option<Clients>, progress: Progress, dwell: Duration) -> Self {
+        Self { cluster, clients, progress, dwell, rows: Vec::new(), upgrading: false }
+    }
+
+    /// The step under way was broken off from outside.
+    pub(crate) fn break_off(&mut self, halt: &Halt) {
+        if let Some(row) = self.rows.last_mut().filter(|row| row.error.is_none()) {
+            row.ended_us = now_us();
+            row.error = Some(text_of(halt));
+        }
+    }
+
+    /// Does all steps, one after the other. Where it is cancelled, the step under way has to be broken off.
+    pub(crate) async fn steps(&mut self, steps: &[Step]) -> Result<(), Halt> {
+        for step in steps {
+            let before = self.cluster.totals();
+            self.rows.push(self.row(step, before.in_flight));
+            let row = self.rows.len() - 1;
+            self.progress.begin(&self.rows[row], steps.len());
+            self.upgrading |= matches!(step, Step::Restart { .. } | Step::Ceiling { .. });
+            let begun = Instant::now();
+            let done = self.step(step).await;
+            let casts = self.cluster.totals().casts.saturating_sub(before.casts);
+            let row = &mut self.rows[row];
+            row.ended_us = now_us();
+            row.casts_per_s = (begun.elapsed() >= RATE_WINDOW_MIN).then(|| per_second(casts, begun.elapsed()));
+            match &done {
+                Ok(ready) => row.ready_ms = ready.map(|time| time.as_millis().try_into().unwrap_or(u64::MAX)),
+                Err(halt) => row.error = Some(text_of(halt)),
+            }
+            self.progress.end(row, &self.cluster);
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Does a step; tells how long the nodes took to be where it wants them, where that can be said.
+    async fn step(&mut self, step: &Step) -> Result<Option<Duration>, Halt> {
+        match step {
+            Step::StartAll { release } => self.start_all(release).await.map(Some),
+            Step::Restart { node, to, how, .. } => self.restart(*node, to, *how).await.map(Some),
+            Step::AwaitPhase { phase } => self.reach(*phase).await.map(Some),
+            Step::Ceiling { ceiling, reach } => self.flip(*ceiling, *reach).await.map(Some),
+            Step::Settle => self.settle().await.map(Some),
+            Step::Finish => self.finish().await.map(|()| None),
+        }
+    }
+
+    async fn start_all(&mut self, release: &Release) -> Result<Duration, Halt> {
+        let begun = Instant::now();
+        for node in 0..self.cluster.states().count() {
+            self.cluster.start(node, release)?;
+        }
+        self.all("ready", READY_LIMIT, |state| state.ready).await?;
+        let ready = begun.elapsed();
+        self.load().await?;
+        self.dwell().await?;
+        Ok(ready)
+    }
+
+    /// Turns the load on.
+    async fn load(&mut self) -> Result<(), Halt> {
+        self.cluster.tell_all(&Command::Load { on: true }).await?;
+        self.clients.iter_mut().for_each(Clients::resume);
+        Ok(())
+    }
+
+    async fn restart(&mut self, node: usize, to: &Release, how: Stop) -> Result<Duration, Halt> {
+        match how {
+            Stop::Kill => self.cluster.kill(node).await?,
+            Stop::Drain => {
+                self.cluster.tell(node, &drain()).await?;
+                self.one(node, "drained", DRAIN_LIMIT, |state| !state.running).await?;
+            }
+        }
+        let begun = Instant::now();
+        self.cluster.start(node, to)?;
+        self.one(node, "ready", READY_LIMIT, |state| state.ready).await?;
+        let ready = begun.elapsed();
+        self.cluster.tell(node, &Command::Load { on: true }).await?;
+        self.dwell().await?;
+        Ok(ready)
+    }
+
+    async fn reach(&mut self, phase: Phase) -> Result<Duration, Halt> {
+        let begun = Instant::now();
+        self.all(&format!("at phase {phase}"), PHASE_LIMIT, |state| state.phase == Some(phase)).await?;
+        Ok(begun.elapsed())
+    }
+
+    async fn flip(&mut self, ceiling: Option<Phase>, reach: Phase) -> Result<Duration, Halt> {
+        let begun = Instant::now();
+        self.cluster.tell_all(&Command::Ceiling { phase: ceiling }).await?;
+        self.all("done with the ceiling", PHASE_LIMIT, |state| state.ceiling.is_some()).await?;
+        for (node, state) in self.cluster.states().enumerate() {
+            if let Some(Err(error)) = &state.ceiling {
+                let ceiling = ceiling.map_or_else(|| "none".to_owned(), |phase| phase.to_string());
+                let node = self.cluster.name(node).to_owned();
+                return Err(Halt::CeilingRefused { node, ceiling, error: error.clone() });
+            }
+        }
+        self.reach(reach).await?;
+        let reached = begun.elapsed();
+        self.dwell().await?;
+        Ok(reached)
+    }
+
+    async fn settle(&mut self) -> Result<Duration, Halt> {
+        let begun = Instant::now();
+        let restless = self.quiesce().await?;
+        if !restless.is_empty() {
+            return Err(Halt::NotSettled { who: restless.join("; ") });
+        }
+        self.load().await?;
+        Ok(begun.elapsed())
+    }
+
+    async fn finish(&mut self) -> Result<(), Halt> {
+        if let Some(clients) = &mut self.clients {
+            clients.finish().await;
+        }
+        // Not coming to rest is no failure here: what did not end is in the ledgers, and the judge's to name.
+        for restless in self.quiesce().await? {
+            self.progress.note(&restless);
+        }
+        self.cluster.tell_all(&drain()).await?;
+        self.all("drained", DRAIN_LIMIT, |state| !state.running).await
+    }
+
+    /// Stops the load and waits until every call and job has ended; says of each node where they have not.
+    async fn quiesce(&mut self) -> Result<Vec<String>, Halt> {
+        if let Some(clients) = &mut self.clients {
+            clients.pause().await;
+        }
+        self.cluster.tell_all(&Command::Load { on: false }).await?;
+        self.cluster.tell_all(&Command::Quiesce).await?;
+        let progress = &mut self.progress;
+        self.cluster
+            .wait_until(QUIET_LIMIT, |cluster| {
+                progress.show(cluster);
+                cluster.states().all(|state| state.quiet.is_some())
+            })
+            .await?;
+        let restless = |(node, state): (usize, &NodeState)| {
+            let name = self.cluster.name(node);
+            match state.quiet {
+                Some((0, 0)) if state.stats.timed_out == 0 => None,
+                Some((0, 0)) => Some(format!("{name} heard nothing of {} calls", state.stats.timed_out)),
+                Some((calls, jobs)) => Some(format!("{name} still has {calls} calls and {jobs} jobs")),
+                None => Some(format!("{name} is not quiet within {} s", QUIET_LIMIT.as_secs())),
+            }
+        };
+        Ok(self.cluster.states().enumerate().filter_map(restless).collect())
+    }
+
+    /// Lets the load run on, for longer where the machine gives it little; what happens to a node meanwhile ends it.
+    async fn dwell(&mut self) -> Result<(), Halt> {
+        let progress = &mut self.progress;
+        let shown = |cluster: &Cluster| {
+            progress.show(cluster);
+            false
+        };
+        let mut allowance = Allowance::new(self.dwell).stretched_at_most(DWELL_STRETCH_MAX);
+        self.cluster.wait_within(&mut allowance, shown).await?;
+        Ok(())
+    }
+
+    async fn all(&mut self, goal: &str, limit: Duration, there: impl Fn(&NodeState) -> bool) -> Result<(), Halt> {
+        let progress = &mut self.progress;
+        let done = |cluster: &Cluster| {
+            progress.show(cluster);
+            cluster.states().all(&there)
+        };
+        let begun = Instant::now();
+        if self.cluster.wait_until(limit, done).await? {
+            return Ok(());
+        }
+        Err(self.cluster.timed_out(goal, limit, begun.elapsed(), |_, state| !there(state)).into())
+    }
+
+    async fn one(
+        &mut self,
+        node: usize,
+        goal: &str,
+        limit: Duration,
+        there: impl Fn(&NodeState) -> bool,
+    ) -> Result<(), Halt> {
+        let progress = &mut self.progress;
+        let done = |cluster: &Cluster| {
+            progress.show(cluster);
+            there(cluster.state(node))
+        };
+        let begun = Instant::now();
+        if self.cluster.wait_until(limit, done).await? {
+            return Ok(());
+        }
+        Err(self.cluster.timed_out(goal, limit, begun.elapsed(), |who, _| who == node).into())
+    }
+
+    fn row(&self, step: &Step, in_flight: u64) -> StepRow {
+        let (node, from, to, how) = match step {
+            Step::StartAll { release } => (None, None, Some(release.clone()), "start".to_owned()),
+            Step::Restart { node, from, to, how } => {
+                (Some(*node), Some(from.clone()), Some(to.clone()), how.to_string())
+            }
+            Step::AwaitPhase { phase } => (None, None, None, format!("await {phase}")),
+            Step::Ceiling { ceiling: Some(phase), .. } => (None, None, None, format!("ceiling {phase}")),
+            Step::Ceiling { ceiling: None, .. } => (None, None, None, "ceiling none".to_owned()),
+            Step::Settle => (None, None, None, "settle".to_owned()),
+            Step::Finish => (None, None, None, "quiesce, drain".to_owned()),
+        };
+        let started_us = now_us();
+        StepRow {
+            number: self.rows.len() + 1,
+            node: node.map_or("all", |node| self.cluster.name(node)).to_owned(),
+            from,
+            to,
+            how,
+            started_us,
+            ended_us: started_us,
+            ready_ms: None,
+            casts_per_s: None,
+            in_flight,
+            error: None,
+        }
+    }
+}
+
+fn drain() -> Command {
+    Command::Drain { deadline_ms: DRAIN_DEADLINE_MS }
+}
+
+/// An error and what it came from, on one line.
+pub(crate) fn text_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// How long a started node may take to be connected with every member.
+pub const READY_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the nodes may take to agree on a phase, or to answer for a ceiling.
+pub const PHASE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the calls and jobs under way may take to end once the load is off.
+pub const QUIET_LIMIT: Duration = Duration::from_secs(35);
+
+/// How long a node that leaves may take to end its jobs, in milliseconds.
+pub const DRAIN_DEADLINE_MS: u64 = 10_000;
+
+/// How long it may take to be gone: its own calls are told of their ends, then the deadline, and half as long again.
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(40);
+
+/// By how many times the dwell is stretched at most.
+const DWELL_STRETCH_MAX: u32 = 1;
+
+/// The shortest step whose casts a second are told: the counters come every 200 ms.
+const RATE_WINDOW_MIN: Duration = Duration::from_millis(500);

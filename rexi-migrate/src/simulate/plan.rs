@@ -1,0 +1,89 @@
+//! A plan: how many nodes start as which release, what happens then, and the seed of all that is left to chance.
+//!
+//! Its text says all of it, so that the plan of a failure can be given on a command line or pinned in a test.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::op::Op;
+use super::text::number;
+use crate::plan::train::{DEFAULT, Release};
+
+/// What happens in one scenario.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// How many nodes, within [`NODES`].
+    pub nodes: u8,
+    /// The release that all start as: its place in the default train.
+    pub start: u8,
+    /// The seed of the network, of QUIC's numbers and keys, and of TLS.
+    pub seed: u64,
+    /// What happens, in order.
+    pub ops: Vec<Op>,
+}
+
+/// A text that is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{part:?}: {reason}")]
+pub struct PlanError {
+    /// The part of the text that makes no sense.
+    pub part: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How many nodes a scenario may have.
+pub const NODES: RangeInclusive<u8> = 2..=5;
+
+impl Plan {
+    /// The releases of the train, oldest first.
+    pub fn train() -> Vec<Release> {
+        DEFAULT.split(',').map(|release| release.parse().expect("the default train has releases")).collect()
+    }
+
+    /// The release that all start as.
+    pub(super) fn first(&self) -> usize {
+        usize::from(self.start).min(Self::train().len() - 1)
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nodes {} start {} seed {}", self.nodes, Self::train()[self.first()], self.seed)?;
+        self.ops.iter().try_for_each(|op| write!(f, "; {op}"))
+    }
+}
+
+impl fmt::Debug for Plan {
+    /// As its text: what a failed test shows can be given to [`Plan::from_str`] as it stands.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Plan {
+    type Err = PlanError;
+
+    fn from_str(text: &str) -> Result<Self, PlanError> {
+        let error = |part: &str, reason: String| PlanError { part: part.trim().to_owned(), reason };
+        let mut parts = text.split(';').map(str::trim);
+        let head = parts.next().unwrap_or_default();
+        let words: Vec<&str> = head.split_whitespace().collect();
+        let ["nodes", nodes, "start", start, "seed", seed] = words[..] else {
+            return Err(error(head, "a plan begins with nodes, start and seed: \"nodes 3 start 1.1 seed 7\"".into()));
+        };
+        let of = |reason| error(head, reason);
+        let nodes = number(nodes).map_err(of)?;
+        if !NODES.contains(&nodes) {
+            return Err(of(format!("a scenario has {} to {} nodes", NODES.start(), NODES.end())));
+        }
+        let place = Self::train().iter().position(|release| release.to_string() == start);
+        let place = place.and_then(|place| u8::try_from(place).ok());
+        let start = place.ok_or_else(|| of(format!("{start:?} is none of {DEFAULT}")))?;
+        let ops = parts.filter(|part| !part.is_empty()).map(|part| part.parse().map_err(|reason| error(part, reason)));
+        Ok(Self { nodes, start, seed: number(seed).map_err(of)?, ops: ops.collect::<Result<_, _>>()? })
+    }
+}

@@ -1,0 +1,260 @@
+//! Runs a plan: real nodes on a network in memory, in virtual time, in this thread; and what a test adds of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use rexi_server::testing::{TestCluster, TestMembers};
+use rexi_server::{Limits, Node, NodeBuilder, NodeName};
+
+use super::ledger::{Event, Ledger};
+use super::op::Op;
+use super::outcome::{Datagram, Outcome};
+use super::plan::{NODES, Plan};
+use super::settle::settle;
+use super::verdict::{Breach, Rule, judge};
+use super::world::World;
+use super::{plaintext, seeded_tls, witness};
+
+/// How connections are secured in a simulation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all, at no cost: packets are as long, and certificates are shown.
+    #[default]
+    Plain,
+    /// TLS 1.3 with keys and random numbers from the plan's seed.
+    Real,
+}
+
+/// How plans are run, and what a test adds: its functions, its actions, its invariant. Cheap to clone.
+///
+/// ```
+/// use rexi_migrate::simulate::{Plan, Simulation};
+///
+/// let plan: Plan = "nodes 3 start 1.2 seed 7; cast n1 n2 hold 1; pass 20; lower all; pass 5; kill 0".parse()?;
+/// let outcome = Simulation::new().run(&plan);
+/// assert!(outcome.is_safe(), "{outcome}");
+/// # Ok::<(), rexi_migrate::simulate::PlanError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Simulation {
+    tls: Tls,
+    record: bool,
+    actions: Actions,
+}
+
+/// What a test adds.
+#[derive(Clone, Default)]
+pub(super) struct Actions {
+    define: Option<Arc<Define>>,
+    act: Option<Arc<Act>>,
+    check: Option<Arc<Check>>,
+    #[cfg(feature = "mutants")]
+    mutants: rexi_server::Mutants,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Define = dyn Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync;
+type Act = dyn Fn(Node, u16) -> Boxed<()> + Send + Sync;
+type Check = dyn Fn(Arc<TestCluster>) -> Boxed<Result<(), String>> + Send + Sync;
+
+impl Simulation {
+    /// Nodes that have no functions but the simulation's own, without TLS.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How connections are secured. Default: [`Tls::Plain`].
+    #[must_use]
+    pub fn tls(self, tls: Tls) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Records every datagram, for [`Outcome::differs`] to compare. Costs a tenth of the time of a run.
+    #[must_use]
+    pub fn record_datagrams(self) -> Self {
+        Self { record: true, ..self }
+    }
+
+    /// Adds to the description of each node at each of its starts: its functions, above all. What has to survive a
+    /// crash belongs to whoever calls, by the node's name; what must not, into the functions' own state.
+    #[must_use]
+    pub fn define(mut self, define: impl Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync + 'static) -> Self {
+        self.actions.define = Some(Arc::new(define));
+        self
+    }
+
+    /// What [`Op::Act`] does on a node: a request of a client to it, say. It runs beside the plan, and is dropped where
+    /// it is when the node crashes, leaves or the scenario ends.
+    #[must_use]
+    pub fn act<F, Fut>(mut self, act: F) -> Self
+    where
+        F: Fn(Node, u16) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.actions.act = Some(Arc::new(move |node, number| Box::pin(act(node, number))));
+        self
+    }
+
+    /// An invariant of the test's own, asked once all faults have stopped, every node runs and nothing is in flight. An
+    /// error is a breach of [`Rule::Own`], with its text.
+    #[must_use]
+    pub fn check<F, Fut>(mut self, check: F) -> Self
+    where
+        F: Fn(Arc<TestCluster>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.actions.check = Some(Arc::new(move |cluster| Box::pin(check(cluster))));
+        self
+    }
+
+    /// Breaks the protocol of every node on purpose, to show that it is noticed.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn mutants(mut self, mutants: rexi_server::Mutants) -> Self {
+        self.actions.mutants = mutants;
+        self
+    }
+
+    /// Runs a plan to its end and judges it: the same plan, the same outcome. Takes milliseconds, in which minutes may
+    /// pass for the nodes.
+    ///
+    /// # Panics
+    /// Within a tokio runtime, since it starts one; where the plan's number of nodes is not within [`NODES`]; where a
+    /// definition of a node is not in order, or the test's own code panics.
+    pub fn run(&self, plan: &Plan) -> Outcome {
+        let started = std::time::Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without IO needs nothing of the system");
+        let outcome = runtime.block_on(self.play(plan));
+        Outcome { took: started.elapsed(), ..outcome }
+    }
+
+    async fn play(&self, plan: &Plan) -> Outcome {
+        let members = members(plan.nodes);
+        let cluster = TestCluster::of(members, plan.seed);
+        match self.tls {
+            Tls::Plain => cluster.secure(|identity| Ok(plaintext::crypto(identity))),
+            Tls::Real => {
+                seeded_tls::seed(plan.seed);
+                cluster.secure(seeded_tls::crypto);
+            }
+        }
+        let ledger = Arc::new(Ledger::new());
+        let datagrams = self.record.then(|| watch(&cluster, members, &ledger));
+        let names = members.names().cloned().collect();
+        let world = World::new(cluster, Arc::clone(&ledger), names, self.actions.clone());
+        for node in 0..usize::from(plan.nodes) {
+            world.start(node, plan.first());
+        }
+        world.cluster.ready().await;
+        for &op in &plan.ops {
+            world.apply(op);
+            if let Op::Pass { ms } = op {
+                tokio::time::sleep(Duration::from_millis(ms.into())).await;
+            }
+            world.inspect();
+        }
+        let settled = settle(&world).await;
+        let own = match &self.actions.check {
+            Some(check) => check(Arc::clone(&world.cluster)).await.err(),
+            None => None,
+        };
+        let now = ledger.now();
+        let state = ledger.lock();
+        let tally = world.tally();
+        let mut breaches = judge(&state, &tally, &settled, now);
+        breaches.extend(own.map(|what| Breach { rule: Rule::Own, what, at: now, call: None }));
+        Outcome {
+            plan: plan.clone(),
+            breaches,
+            met: witness::witness(&state, &tally),
+            calls: state.calls.len(),
+            mixed: tally.mixed,
+            passed: now,
+            took: Duration::ZERO,
+            events: state.events.clone(),
+            datagrams: datagrams.map(|all| std::mem::take(&mut *lock(&all))).unwrap_or_default(),
+        }
+    }
+}
+
+/// Notes each datagram.
+fn watch(cluster: &TestCluster, members: &'static TestMembers, ledger: &Arc<Ledger>) -> Arc<Mutex<Vec<Datagram>>> {
+    let all = Arc::new(Mutex::new(Vec::new()));
+    let (into, ledger) = (Arc::clone(&all), Arc::clone(ledger));
+    let number = |address| members.names().position(|name| Some(name) == members.at(address));
+    cluster.observe(move |seen| {
+        let at = ledger.now();
+        let (from, to) = (number(seen.from), number(seen.to));
+        let arrives = seen.arrives.map(|arrives| at + (arrives - seen.at));
+        lock(&into).push(Datagram { at, from, to, bytes: seen.bytes.len(), hash: hash(seen.bytes), arrives });
+    });
+    all
+}
+
+fn lock(all: &Mutex<Vec<Datagram>>) -> std::sync::MutexGuard<'_, Vec<Datagram>> {
+    all.lock().expect("nothing panics while it holds the datagrams")
+}
+
+/// FNV-1a, eight bytes at once.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(0xcbf2_9ce4_8422_2325, |hash, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
+    })
+}
+
+/// The members of clusters of so many nodes, made once a process.
+fn members(nodes: u8) -> &'static TestMembers {
+    static MEMBERS: [OnceLock<TestMembers>; *NODES.end() as usize + 1] = [const { OnceLock::new() }; _];
+    assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());
+    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    MEMBERS[usize::from(nodes)].get_or_init(|| TestMembers::new(names.iter().map(String::as_str)))
+}
+
+/// The bounds of a simulated node: the server's own; but every third remembers no kill that met no job, since a bound
+/// of zero is one, too.
+pub(super) fn limits(node: usize) -> Limits {
+    let defaults = Limits::default();
+    Limits { tombstones_max: if node % 3 == 2 { 0 } else { defaults.tombstones_max }, ..defaults }
+}
+
+impl Actions {
+    pub(super) fn define(&self, builder: NodeBuilder, name: &NodeName) -> NodeBuilder {
+        match &self.define {
+            Some(define) => define(builder, name),
+            None => builder,
+        }
+    }
+
+    pub(super) fn act(&self, node: Node, number: u16) -> Option<Boxed<()>> {
+        self.act.as_ref().map(|act| act(node, number))
+    }
+
+    #[cfg(feature = "mutants")]
+    pub(super) fn mutate(&self, builder: NodeBuilder) -> NodeBuilder {
+        builder.mutants(self.mutants)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "the feature's twin needs it")]
+    pub(super) fn mutate(&self, builder: NodeBuilder) -> NodeBuilder {
+        builder
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation").field("tls", &self.tls).field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+/// How often each case was met: see `witness.rs`.
+pub(super) type Met = BTreeMap<&'static str, u64>;
+
+/// Events in order, with their times.
+pub(super) type Events = Vec<(Duration, Event)>;

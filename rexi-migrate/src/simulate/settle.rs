@@ -1,0 +1,189 @@
+//! The end of a scenario: faults stop, everybody runs, and all that was promised comes true within its bound.
+//!
+//! In: the cluster as the plan has left it. Out: what did not come true, beside what the ledger shows by itself. Time
+//! passes only for as long as something is still to come.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rexi_proto::Phase;
+use rexi_server::{Node, PeerPresence};
+use tokio::time::Instant;
+
+use super::ledger::{CallNumber, Event};
+use super::op::Work;
+use super::world::World;
+use crate::history::ledger::Outcome;
+
+/// What the end has shown.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// Nodes of legal skew that did not connect: the one does not see the other.
+    pub(super) apart: Vec<(usize, usize)>,
+    /// Nodes that did not reach the phase that nothing stands in the way of any more.
+    pub(super) held: Vec<(usize, Phase, Phase)>,
+    /// Calls that wait for their kill, though no job of theirs runs: what ended it was not told.
+    pub(super) silent: Vec<CallNumber>,
+    /// Casts from each node to each, made when all was well.
+    pub(super) probes: Vec<CallNumber>,
+}
+
+/// Brings the cluster to rest.
+pub(super) async fn settle(world: &Arc<World>) -> Settled {
+    world.heal();
+    world.ledger.note(Event::Settling);
+    wait_until(world, LEAVE_BOUND, || !world.any_leaving()).await;
+    start_all(world);
+    world.raise_all();
+    let mut settled = Settled::default();
+    wait_until(world, BOUND, || calls_are_over(world) && apart(world).is_empty() && held(world).is_empty()).await;
+    (settled.apart, settled.held) = (apart(world), held(world));
+    let held: Vec<_> = {
+        let state = world.ledger.lock();
+        let of_job = |call: &super::ledger::CallRecord| call.jobs.iter().filter(|job| job.ended.is_none()).count();
+        let open = state.open_calls().filter(|(_, call)| call.work.waits_for_kill());
+        open.map(|(number, call)| (number, call.by, of_job(call))).collect()
+    };
+    settled.silent = held.iter().filter(|(.., jobs)| *jobs == 0).map(|&(call, ..)| call).collect();
+    for (call, by, _) in held {
+        world.kill_call(call, by);
+    }
+    wait_until(world, BOUND, || {
+        let state = world.ledger.lock();
+        state.open == 0 && state.running == 0
+    })
+    .await;
+    settled.probes = probe(world).await;
+    settled
+}
+
+/// Starts every node that does not run. One that is more than one release behind is brought that near: no handshake may
+/// ever succeed otherwise.
+fn start_all(world: &Arc<World>) {
+    let releases = world.releases();
+    let newest = releases.iter().copied().max().unwrap_or(0);
+    for (number, release) in releases.into_iter().enumerate() {
+        let least = newest.saturating_sub(1);
+        if release < least {
+            world.crash(number);
+        }
+        world.start(number, release.max(least));
+    }
+}
+
+/// Whether all has been said and done, but for jobs that wait for their kill.
+fn calls_are_over(world: &World) -> bool {
+    let state = world.ledger.lock();
+    if state.open == 0 && state.running == 0 {
+        return true;
+    }
+    let waits = |call: &super::ledger::CallRecord| call.work.waits_for_kill();
+    let calls = state.open_calls().filter(|(_, call)| !waits(call)).count();
+    let jobs = state.running_jobs().filter(|(_, call, _)| {
+        let lives = state.lives[call.by.0].ended.is_none();
+        !(waits(call) && call.is_open() && lives)
+    });
+    // One that waits for its kill has a job by then: without, its cast is still on the way, or the end of its job is.
+    let idle = |call: &super::ledger::CallRecord| call.jobs.iter().all(|job| job.ended.is_some());
+    let on_its_way = state.open_calls().any(|(_, call)| waits(call) && idle(call));
+    calls == 0 && jobs.count() == 0 && !on_its_way
+}
+
+/// Pairs of which the one does not see the life that the other has now, though they may speak.
+pub(super) fn apart(world: &World) -> Vec<(usize, usize)> {
+    let running = world.running();
+    let mut apart = Vec::new();
+    for (number, node, release) in &running {
+        let status = node.status();
+        for (other, peer, theirs) in &running {
+            let legal = release.abs_diff(*theirs) <= 1;
+            let sees = |seen: &rexi_server::PeerStatus| {
+                let current = seen.incarnation == Some(peer.incarnation());
+                seen.name == *peer.name() && current && seen.presence == PeerPresence::Connected
+            };
+            if number != other && legal && !status.peers.iter().any(sees) {
+                apart.push((*number, *other));
+            }
+        }
+    }
+    apart
+}
+
+/// Nodes whose phase is not the highest that their release allows and that all others can be sent to in.
+pub(super) fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
+    let running = world.running();
+    let hosted = |of: usize, phase: Phase| {
+        let mut others = running.iter().filter(|(number, ..)| *number != of);
+        others.all(|(.., release)| world.profile(*release).hosts().contains(phase.cast_target()))
+    };
+    let expected = |number: usize, release: usize| {
+        let (lowest, highest) = (world.profile(release).lowest(), world.profile(release).highest());
+        let reachable = |phase: &&Phase| (lowest..=highest).contains(*phase) && hosted(number, **phase);
+        Phase::ALL.iter().rev().find(reachable).copied().unwrap_or(lowest)
+    };
+    let row = |(number, node, release): &(usize, Node, usize)| {
+        let (phase, expected) = (node.rollout().phase(), expected(*number, *release));
+        (phase != expected).then_some((*number, phase, expected))
+    };
+    running.iter().filter_map(row).collect()
+}
+
+/// Casts from each node to each within one release, and waits for the answers. A cast whose connection was dying since
+/// before the faults stopped is told so, and made again: for as long as such a death takes to be noticed.
+async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
+    world.ledger.note(Event::Probing);
+    let running = world.running();
+    let pairs = running.iter().flat_map(|(from, _, release)| {
+        let near = running.iter().filter(move |(_, _, theirs)| release.abs_diff(*theirs) <= 1);
+        near.map(move |(to, ..)| (*from, *to))
+    });
+    let mut pairs: Vec<(usize, usize)> = pairs.collect();
+    let until = Instant::now() + PROBE_BOUND;
+    let mut probes = Vec::new();
+    while !pairs.is_empty() {
+        let cast = |(from, to)| Some(((from, to), world.caller(from)?.cast((to, &world.names[to]), Work::Reply)));
+        let made: Vec<_> = pairs.into_iter().filter_map(cast).collect();
+        wait_until(world, PROBE_BOUND, || world.ledger.lock().open == 0).await;
+        let again = |&(_, CallNumber(probe)): &((usize, usize), CallNumber)| {
+            let lost = matches!(world.ledger.lock().calls[probe].answer, Some((_, Outcome::ConnectionLost)));
+            lost && Instant::now() < until
+        };
+        let (lost, told): (Vec<_>, Vec<_>) = made.into_iter().partition(again);
+        probes.extend(told.into_iter().map(|(_, probe)| probe));
+        pairs = lost.into_iter().map(|(pair, _)| pair).collect();
+    }
+    probes
+}
+
+/// Lets time pass until the condition holds, up to the bound.
+async fn wait_until(world: &World, bound: Duration, done: impl Fn() -> bool) -> bool {
+    let until = Instant::now() + bound;
+    let mut tick = TICK_MIN;
+    loop {
+        world.inspect();
+        if done() {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        tokio::time::sleep(tick).await;
+        tick = (tick + tick / 4).min(TICK_MAX);
+    }
+}
+
+/// How long anything may take once faults have stopped: a connection that died in silence is noticed after 8 s, a peer
+/// that does not come back is given up 15 s later; the rest is room for handshakes that had begun before.
+pub(super) const BOUND: Duration = Duration::from_secs(45);
+
+/// How long a node may take to leave: its jobs 2 s, its last words 3 s, its closes.
+const LEAVE_BOUND: Duration = Duration::from_secs(15);
+
+const PROBE_BOUND: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether all is over: often at first, when most is.
+const TICK_MIN: Duration = Duration::from_millis(8);
+const TICK_MAX: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! The end of a scenario, one promise at a time: who is started, when all is said and done, and what is asked then.
+
+use std::collections::BTreeSet;
+
+use rexi_proto::ServerAddress;
+use rexi_server::testing::{TestCluster, TestMembers};
+
+use super::super::ledger::{Ledger, Life, LifeEnd};
+use super::super::op::{Op, Whom};
+use super::super::run::Actions;
+use super::*;
+use crate::history::ledger::Ending;
+
+/// A cluster of so many nodes, none of which runs.
+fn world(nodes: usize) -> Arc<World> {
+    let members = TestMembers::new(["n1", "n2", "n3"].into_iter().take(nodes));
+    let names = members.names().cloned().collect();
+    World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Actions::default())
+}
+
+/// The same, with all nodes running 1.2 and connected.
+async fn running(nodes: usize) -> Arc<World> {
+    let world = world(nodes);
+    for node in 0..nodes {
+        assert!(world.start(node, SWITCHED));
+    }
+    world.cluster.ready().await;
+    world
+}
+
+fn releases(world: &World) -> Vec<(usize, usize)> {
+    world.running().into_iter().map(|(number, _, release)| (number, release)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_node_runs_in_the_end_one_release_behind_the_newest_at_most() {
+    // The release that the second node runs, or ran last; then how many lives it has had, and what it runs.
+    for (second, runs, lives, release) in [
+        (3, true, 1, 3),
+        (2, true, 1, 2),
+        (1, true, 2, 2),
+        (0, true, 2, 2),
+        (3, false, 2, 3),
+        (2, false, 2, 2),
+        (1, false, 2, 2),
+    ] {
+        let world = world(2);
+        assert!(world.start(0, 3) && world.start(1, second));
+        if !runs {
+            assert!(world.crash(1));
+        }
+        start_all(&world);
+        assert_eq!(releases(&world), [(0, 3), (1, release)], "from {second}");
+        let had = |node| world.ledger.lock().lives.iter().filter(|life| life.node == node).count();
+        assert_eq!((had(0), had(1)), (1, lives), "from {second}");
+    }
+}
+
+/// What has been asked of a cluster, and whether that is over but for what waits for its kill.
+struct Asked(&'static str, fn(&Ledger), bool);
+
+const ASKED: [Asked; 13] = [
+    Asked("nothing", |_| (), true),
+    Asked("an open call", |l| _ = cast(l, Work::Reply), false),
+    Asked("an open call that runs", |l| _ = job(l, cast(l, Work::Reply)), false),
+    Asked(
+        "a call that was answered and has ended",
+        |l| {
+            let call = cast(l, Work::Reply);
+            end(l, call);
+            l.answered(call, Outcome::Reply);
+        },
+        true,
+    ),
+    Asked(
+        "a call that was answered and still runs",
+        |l| {
+            let call = cast(l, Work::Reply);
+            job(l, call);
+            l.answered(call, Outcome::ConnectionLost);
+        },
+        false,
+    ),
+    Asked("what waits for its kill, on its way", |l| _ = cast(l, Work::Hold), false),
+    Asked("what waits for its kill, and runs", |l| _ = job(l, cast(l, Work::Hold)), true),
+    Asked("a large one of that", |l| _ = job(l, cast(l, Work::Large)), true),
+    Asked("what waits for its kill, and has ended", |l| end(l, cast(l, Work::Hold)), false),
+    Asked(
+        "what has ended and runs again",
+        |l| {
+            let call = cast(l, Work::Hold);
+            end(l, call);
+            job(l, call);
+        },
+        true,
+    ),
+    Asked(
+        "what was killed and still runs",
+        |l| {
+            let call = cast(l, Work::Hold);
+            job(l, call);
+            l.killed(call, Phase::Switch);
+        },
+        false,
+    ),
+    Asked(
+        "what runs for a caller that is gone",
+        |l| {
+            job(l, cast(l, Work::Hold));
+            l.end_life(Life(0), LifeEnd::Crashed);
+        },
+        false,
+    ),
+    Asked(
+        "what runs and waits for its kill, beside an open call",
+        |l| {
+            job(l, cast(l, Work::Hold));
+            cast(l, Work::Reply);
+        },
+        false,
+    ),
+];
+
+/// A call of the first node to the second.
+fn cast(ledger: &Ledger, work: Work) -> CallNumber {
+    ledger.cast(Life(0), Some(1), work, Phase::Switch)
+}
+
+fn job(ledger: &Ledger, call: CallNumber) -> usize {
+    ledger.job_started(call, Life(1), ServerAddress::PerNode).expect("the call was made")
+}
+
+/// A job of the call that has ended.
+fn end(ledger: &Ledger, call: CallNumber) {
+    let job = job(ledger, call);
+    ledger.job_ended(call, job, Ending::Dropped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_is_over_when_nothing_is_open_on_its_way_or_running_but_what_waits_for_its_kill() {
+    for Asked(what, ask, over) in ASKED {
+        let world = world(2);
+        for node in 0..2 {
+            world.ledger.begin_life(node, SWITCHED);
+        }
+        ask(&world.ledger);
+        assert_eq!(calls_are_over(&world), over, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_comes_to_rest_healed_with_all_nodes_running_nothing_open_and_every_pair_probed() {
+    let world = running(3).await;
+    let caller = world.caller(0).expect("it runs");
+    let held = caller.cast((1, &world.names[1]), Work::Hold);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.apply(Op::Stop { node: 2 });
+    world.apply(Op::Cut { one: 0, other: 2 });
+    world.apply(Op::Lower { node: Whom::One(1) });
+    let settled = settle(&world).await;
+    assert!(settled.apart.is_empty() && settled.held.is_empty() && settled.silent.is_empty(), "{settled:?}");
+    assert_eq!(releases(&world), [0, 1, 2].map(|node| (node, SWITCHED)));
+    let state = world.ledger.lock();
+    assert_eq!((state.open, state.running), (0, 0));
+    let held = &state.calls[held.0];
+    assert!(held.killed.is_some() && matches!(held.jobs[..], [job] if job.ended.is_some()), "{held:?}");
+    let probed = settled.probes.iter().map(|probe| {
+        let call = &state.calls[probe.0];
+        assert!(matches!(call.answer, Some((_, Outcome::Reply))), "{call:?}");
+        (state.lives[call.by.0].node, call.to)
+    });
+    let probed: BTreeSet<_> = probed.collect();
+    assert_eq!((probed.len(), settled.probes.len()), (9, 9));
+    let noted = |event: &Event| state.events.iter().filter(|(_, noted)| noted == event).count();
+    assert_eq!([Event::Healed, Event::Settling, Event::Probing].map(|event| noted(&event)), [1, 1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_kill_and_runs_no_more_was_left_in_silence() {
+    let world = running(2).await;
+    let silent = cast(&world.ledger, Work::Hold);
+    end(&world.ledger, silent);
+    let runs = world.caller(0).expect("it runs").cast((1, &world.names[1]), Work::Hold);
+    let settled = settle(&world).await;
+    assert_eq!(settled.silent, [silent]);
+    assert!(world.ledger.lock().calls[runs.0].killed.is_some());
+}
+
+/// The place of 1.2 in the train.
+const SWITCHED: usize = 2;

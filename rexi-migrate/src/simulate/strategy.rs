@@ -1,0 +1,268 @@
+//! Makes plans: upgrades of a cluster under calls, with faults laid over the boundaries of their steps.
+//!
+//! A plan is a chain of scenes. Most are one operation; the others are what chance alone would not put together often
+//! enough: a step with a fault on either side of it, a hot flip with jobs running, a whole release rolled over all
+//! nodes. Scenes are lists, so that proptest takes them away and shortens them by itself.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::sample::select;
+use proptest::strategy::{BoxedStrategy, NewTree, Union, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use super::op::{Leave, Op, Whom, Work};
+use super::plan::{NODES, Plan};
+
+/// Plans of three nodes, for `proptest!`; see [`Upgrades`].
+///
+/// ```
+/// use proptest::prelude::*;
+/// use rexi_migrate::simulate::{Simulation, upgrades};
+///
+/// proptest! {
+///     # #![proptest_config(ProptestConfig::with_cases(3))]
+///     fn a_cluster_survives(plan in upgrades().scenes(1..=6)) {
+///         let outcome = Simulation::new().run(&plan);
+///         prop_assert!(outcome.is_safe(), "{outcome}");
+///     }
+/// }
+/// a_cluster_survives();
+/// ```
+pub fn upgrades() -> Upgrades {
+    Upgrades::default()
+}
+
+/// A proptest strategy for plans: how large, and out of what.
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Upgrades {
+    nodes: u8,
+    scenes: (usize, usize),
+    actions: u16,
+    forced: bool,
+}
+
+impl Default for Upgrades {
+    fn default() -> Self {
+        Self { nodes: 3, scenes: (4, 14), actions: 0, forced: true }
+    }
+}
+
+impl Upgrades {
+    /// How many nodes. Default: 3, which is enough for all upgrade failures of a public study of 123.
+    ///
+    /// # Panics
+    /// Where that is not within [`NODES`].
+    pub fn nodes(self, nodes: u8) -> Self {
+        assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());
+        Self { nodes, ..self }
+    }
+
+    /// How many scenes a plan has, of up to a dozen operations each. Default: 4 to 14.
+    ///
+    /// # Panics
+    /// Where the range is empty.
+    pub fn scenes(self, scenes: RangeInclusive<usize>) -> Self {
+        assert!(!scenes.is_empty(), "there is no number of scenes in {scenes:?}");
+        Self { scenes: (*scenes.start(), *scenes.end()), ..self }
+    }
+
+    /// How many different actions of the test's own ([`Op::Act`]) there are: they are numbered from 0. Default: none.
+    pub fn actions(self, actions: u16) -> Self {
+        Self { actions, ..self }
+    }
+
+    /// Leaves out the operator's mistake of starting a node two releases away ([`Op::Force`]). Such nodes are refused,
+    /// so a service cannot be whole until the operator notices.
+    pub fn without_mistakes(self) -> Self {
+        Self { forced: false, ..self }
+    }
+
+    fn plans(&self) -> BoxedStrategy<Plan> {
+        let (least, most) = self.scenes;
+        let first = u8::try_from(Plan::train().len() - 1).unwrap_or(u8::MAX);
+        let scenes = vec(self.scene(), least..=most).prop_map(|scenes| scenes.concat());
+        let nodes = self.nodes;
+        (0..=first, any::<u64>().no_shrink(), scenes)
+            .prop_map(move |(start, seed, ops)| Plan { nodes, start, seed, ops })
+            .boxed()
+    }
+
+    fn scene(&self) -> BoxedStrategy<Vec<Op>> {
+        let mut scenes = vec![
+            (8, self.load()),
+            (5, one(pass())),
+            (3, one(self.kill())),
+            (4, self.step_under_fault()),
+            (3, self.flip()),
+            (2, self.release()),
+            (2, self.outage()),
+            (1, self.lost_response()),
+            (3, one(self.fault())),
+            (1, one(self.step())),
+            (1, one(Just(Op::Heal).boxed())),
+            (1, one((self.node(), -7_200..7_200).prop_map(|(node, seconds)| Op::Clock { node, seconds }).boxed())),
+        ];
+        if self.forced {
+            let releases = u8::try_from(Plan::train().len()).unwrap_or(u8::MAX);
+            let force = (self.node(), 0..releases).prop_map(|(node, release)| Op::Force { node, release });
+            scenes.push((1, one(force.boxed())));
+        }
+        Union::new_weighted(scenes).boxed()
+    }
+
+    fn node(&self) -> BoxedStrategy<u8> {
+        (0..self.nodes).boxed()
+    }
+
+    fn pair(&self) -> BoxedStrategy<(u8, u8)> {
+        let nodes = self.nodes;
+        (0..nodes, 1..nodes).prop_map(move |(one, further)| (one, (one + further) % nodes)).boxed()
+    }
+
+    /// One call or more, or what the test does itself.
+    fn call(&self) -> BoxedStrategy<Op> {
+        let cast = (self.node(), self.node(), select(Work::ALL), 1_u8..=3)
+            .prop_map(|(from, to, work, count)| Op::Cast { from, to, work, count });
+        let held = (self.pair(), select(&[Work::Hold, Work::Stream, Work::Large][..]))
+            .prop_map(|((from, to), work)| Op::Cast { from, to, work, count: 1 });
+        let gather = self.node().prop_map(|from| Op::Gather { from });
+        let mut calls = vec![(5, cast.boxed()), (3, held.boxed()), (1, gather.boxed())];
+        if self.actions > 0 {
+            let act = (self.node(), 0..self.actions).prop_map(|(node, number)| Op::Act { node, number });
+            calls.push((18, act.boxed()));
+        }
+        Union::new_weighted(calls).boxed()
+    }
+
+    fn load(&self) -> BoxedStrategy<Vec<Op>> {
+        vec(self.call(), 1..=4).boxed()
+    }
+
+    fn kill(&self) -> BoxedStrategy<Op> {
+        let one = (0_u8..4).prop_map(|call| Op::Kill { call });
+        let all = self.node().prop_map(|node| Op::KillAll { node });
+        prop_oneof![3 => one, 1 => all].boxed()
+    }
+
+    fn step(&self) -> BoxedStrategy<Op> {
+        let how = || select(Leave::ALL);
+        prop_oneof![
+            5 => (self.node(), how()).prop_map(|(node, how)| Op::Upgrade { node, how }),
+            2 => (self.node(), how()).prop_map(|(node, how)| Op::RollBack { node, how }),
+            2 => self.whom().prop_map(|node| Op::Lower { node }),
+            2 => self.whom().prop_map(|node| Op::Raise { node }),
+        ]
+        .boxed()
+    }
+
+    fn whom(&self) -> BoxedStrategy<Whom> {
+        prop_oneof![1 => Just(Whom::All), 2 => self.node().prop_map(Whom::One)].boxed()
+    }
+
+    fn fault(&self) -> BoxedStrategy<Op> {
+        let pair = || self.pair();
+        prop_oneof![
+            2 => pair().prop_map(|(one, other)| Op::Cut { one, other }),
+            2 => pair().prop_map(|(from, to)| Op::CutOneWay { from, to }),
+            2 => (pair(), 5_u8..=40).prop_map(|((one, other), percent)| Op::Lose { one, other, percent }),
+            1 => (pair(), 5_u8..=60).prop_map(|((one, other), percent)| Op::Twice { one, other, percent }),
+            1 => (pair(), 1_u16..=30).prop_map(|((one, other), ms)| Op::Reorder { one, other, ms }),
+            1 => (pair(), 2_u16..=250).prop_map(|((one, other), ms)| Op::Slow { one, other, ms }),
+        ]
+        .boxed()
+    }
+
+    /// A fault on one side of a step and its end on the other, with calls before, between and after.
+    fn step_under_fault(&self) -> BoxedStrategy<Vec<Op>> {
+        let before = (self.call(), self.fault(), short());
+        let after = (short(), self.call(), self.kill(), pass(), Just(Op::Heal));
+        (before, self.step(), after)
+            .prop_map(|((first, fault, gap), step, (then, second, kill, while_it_lasts, end))| {
+                vec![first, fault, gap, step, then, second, kill, while_it_lasts, end]
+            })
+            .boxed()
+    }
+
+    /// A job that runs on while its caller's phase goes down and up again, and its kill in between.
+    fn flip(&self) -> BoxedStrategy<Vec<Op>> {
+        let cast = (self.pair(), select(&[Work::Hold, Work::Stream, Work::Ask][..]))
+            .prop_map(|((from, to), work)| Op::Cast { from, to, work, count: 1 });
+        (cast, short(), self.whom(), short(), self.kill(), short())
+            .prop_map(|(cast, first, node, second, kill, third)| {
+                vec![cast, first, Op::Lower { node }, second, kill, third, Op::Raise { node }]
+            })
+            .boxed()
+    }
+
+    /// A whole release over all nodes, on or back, one after the other, with a call in each gap.
+    fn release(&self) -> BoxedStrategy<Vec<Op>> {
+        let nodes = usize::from(self.nodes);
+        let each = (select(Leave::ALL), self.call(), pass());
+        (proptest::bool::weighted(0.25), vec(each, nodes..=nodes))
+            .prop_map(|(back, each)| {
+                let step = |node, how| if back { Op::RollBack { node, how } } else { Op::Upgrade { node, how } };
+                let of = |(node, (how, call, gap))| [call, step(node, how), gap];
+                (0..).zip(each).flat_map(of).collect()
+            })
+            .boxed()
+    }
+
+    /// The way to a job that asks is cut when it has asked, until its connection is given up.
+    fn lost_response(&self) -> BoxedStrategy<Vec<Op>> {
+        (self.pair(), 1_u16..=4, 8_000_u16..=9_500)
+            .prop_map(|((from, to), first, second)| {
+                let cast = Op::Cast { from, to, work: Work::Ask, count: 1 };
+                vec![cast, Op::Pass { ms: first }, Op::CutOneWay { from, to }, Op::Pass { ms: second }, Op::Heal]
+            })
+            .boxed()
+    }
+
+    /// A node that is gone for a while.
+    fn outage(&self) -> BoxedStrategy<Vec<Op>> {
+        (self.node(), any::<bool>(), self.load(), pass())
+            .prop_map(|(node, crash, load, gap)| {
+                let mut ops = load.clone();
+                ops.push(if crash { Op::Crash { node } } else { Op::Stop { node } });
+                ops.extend(load);
+                ops.extend([gap, Op::Start { node }]);
+                ops
+            })
+            .boxed()
+    }
+}
+
+/// Mostly some milliseconds, in which a packet is under way; sometimes as long as a connection takes to be missed, or a
+/// peer to be given up.
+fn pass() -> BoxedStrategy<Op> {
+    let ms = prop_oneof![8 => 1_u16..=60, 4 => 60_u16..=900, 1 => 7_000_u16..=9_500, 1 => 22_000_u16..=26_000];
+    ms.prop_map(|ms| Op::Pass { ms }).boxed()
+}
+
+fn short() -> BoxedStrategy<Op> {
+    (1_u16..=25).prop_map(|ms| Op::Pass { ms }).boxed()
+}
+
+fn one(op: BoxedStrategy<Op>) -> BoxedStrategy<Vec<Op>> {
+    op.prop_map(|op| vec![op]).boxed()
+}
+
+impl Strategy for Upgrades {
+    type Tree = Box<dyn ValueTree<Value = Plan>>;
+    type Value = Plan;
+
+    fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
+        self.plans().new_tree(runner)
+    }
+}
+
+impl fmt::Debug for Upgrades {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nodes, scenes: (least, most), actions, forced } = self;
+        let mistakes = if *forced { "with" } else { "without" };
+        write!(f, "upgrades of {nodes} nodes, {least} to {most} scenes, {actions} actions, {mistakes} mistakes")
+    }
+}
