@@ -13,6 +13,7 @@ mod handshake;
 mod witness;
 mod oracle;
 mod judge;
+mod judge_step;
 mod model;
 mod tell;
 mod run;

@@ -14,6 +14,7 @@ mod count;
 mod doubt;
 mod finding;
 mod gather;
+mod gathers;
 mod join;
 mod monitor;
 mod question;

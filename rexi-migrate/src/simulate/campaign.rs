@@ -16,11 +16,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::outcome::Outcome;
 use super::plan::Plan;
-use super::run::{Met, Simulation};
+use super::run::Simulation;
 use super::shrink::shrink;
 use super::strategy::Upgrades;
 use super::verdict::Rule;
-use super::witness::REQUIRED;
+use super::witness::{Met, REQUIRED};
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
 

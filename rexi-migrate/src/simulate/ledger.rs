@@ -13,6 +13,9 @@ use tokio::time::Instant;
 use super::op::{Op, Work};
 use crate::history::ledger::{Ending, Outcome};
 
+/// Events in order, with their times.
+pub(super) type Events = Vec<(Duration, Event)>;
+
 /// A node by its place.
 pub(super) type NodeNumber = usize;
 

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::ledger::{CallNumber, Event, LifeEnd};
+use super::ledger::{CallNumber, Event, Events, LifeEnd};
 use super::plan::Plan;
-use super::run::{Events, Met};
 use super::verdict::{Breach, Rule};
+use super::witness::Met;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.

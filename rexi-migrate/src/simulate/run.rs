@@ -1,15 +1,14 @@
 //! Runs a plan: real nodes on a network in memory, in virtual time, in this thread; and what a test adds of its own.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rexi_server::testing::{TestCluster, TestMembers};
-use rexi_server::{Limits, Node, NodeBuilder, NodeName};
+use rexi_server::{Node, NodeBuilder, NodeName};
 
-use super::ledger::{Event, Ledger};
+use super::actions::Actions;
+use super::ledger::Ledger;
 use super::op::Op;
 use super::outcome::{Datagram, Outcome};
 use super::plan::{NODES, Plan};
@@ -44,21 +43,6 @@ pub struct Simulation {
     record: bool,
     actions: Actions,
 }
-
-/// What a test adds.
-#[derive(Clone, Default)]
-pub(super) struct Actions {
-    define: Option<Arc<Define>>,
-    act: Option<Arc<Act>>,
-    check: Option<Arc<Check>>,
-    #[cfg(feature = "mutants")]
-    mutants: rexi_server::Mutants,
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Define = dyn Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync;
-type Act = dyn Fn(Node, u16) -> Boxed<()> + Send + Sync;
-type Check = dyn Fn(Arc<TestCluster>) -> Boxed<Result<(), String>> + Send + Sync;
 
 impl Simulation {
     /// Nodes that have no functions but the simulation's own, without TLS.
@@ -216,45 +200,8 @@ fn members(nodes: u8) -> &'static TestMembers {
     MEMBERS[usize::from(nodes)].get_or_init(|| TestMembers::new(names.iter().map(String::as_str)))
 }
 
-/// The bounds of a simulated node: the server's own; but every third remembers no kill that met no job, since a bound
-/// of zero is one, too.
-pub(super) fn limits(node: usize) -> Limits {
-    let defaults = Limits::default();
-    Limits { tombstones_max: if node % 3 == 2 { 0 } else { defaults.tombstones_max }, ..defaults }
-}
-
-impl Actions {
-    pub(super) fn define(&self, builder: NodeBuilder, name: &NodeName) -> NodeBuilder {
-        match &self.define {
-            Some(define) => define(builder, name),
-            None => builder,
-        }
-    }
-
-    pub(super) fn act(&self, node: Node, number: u16) -> Option<Boxed<()>> {
-        self.act.as_ref().map(|act| act(node, number))
-    }
-
-    #[cfg(feature = "mutants")]
-    pub(super) fn mutate(&self, builder: NodeBuilder) -> NodeBuilder {
-        builder.mutants(self.mutants)
-    }
-
-    #[cfg(not(feature = "mutants"))]
-    #[expect(clippy::unused_self, reason = "the feature's twin needs it")]
-    pub(super) fn mutate(&self, builder: NodeBuilder) -> NodeBuilder {
-        builder
-    }
-}
-
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Simulation").field("tls", &self.tls).field("record", &self.record).finish_non_exhaustive()
     }
 }
-
-/// How often each case was met: see `witness.rs`.
-pub(super) type Met = BTreeMap<&'static str, u64>;
-
-/// Events in order, with their times.
-pub(super) type Events = Vec<(Duration, Event)>;

@@ -12,21 +12,9 @@ use tokio::time::Instant;
 
 use super::ledger::{CallNumber, Event};
 use super::op::Work;
+use super::seen::Settled;
 use super::world::World;
 use crate::history::ledger::Outcome;
-
-/// What the end has shown.
-#[derive(Debug, Default)]
-pub(super) struct Settled {
-    /// Nodes of legal skew that did not connect: the one does not see the other.
-    pub(super) apart: Vec<(usize, usize)>,
-    /// Nodes that did not reach the phase that nothing stands in the way of any more.
-    pub(super) held: Vec<(usize, Phase, Phase)>,
-    /// Calls that wait for their kill, though no job of theirs runs: what ended it was not told.
-    pub(super) silent: Vec<CallNumber>,
-    /// Casts from each node to each, made when all was well.
-    pub(super) probes: Vec<CallNumber>,
-}
 
 /// Brings the cluster to rest.
 pub(super) async fn settle(world: &Arc<World>) -> Settled {

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use super::ledger::{CallNumber, CallRecord, State};
 use super::op::Work;
+use super::seen::{Settled, Tally};
 use super::service::ITEMS;
-use super::settle::Settled;
 use super::skew::may_refuse;
-use super::world::Tally;
 use crate::history::ledger::{Ending, Outcome};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::oracle::oracles;

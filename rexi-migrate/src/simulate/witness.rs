@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use rexi_proto::Phase;
 
 use super::ledger::{CallRecord, State};
-use super::world::Tally;
+use super::seen::Tally;
 use crate::history::ledger::{Ending, Outcome};
 
 /// How often each case was met, by what it counts.
-pub(super) fn witness(state: &State, tally: &Tally) -> BTreeMap<&'static str, u64> {
+pub(super) type Met = BTreeMap<&'static str, u64>;
+
+/// Counts the cases of a scenario.
+pub(super) fn witness(state: &State, tally: &Tally) -> Met {
     let mut met = tally.counts.clone();
     let mut see = |what, seen: bool| {
         if seen {

@@ -3,18 +3,17 @@
 //! In: one operation at a time. Out: what the ledger notes. Each method is total: what makes no sense where the cluster
 //! stands is passed over and says so.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rexi_proto::Phase;
 use rexi_server::testing::TestCluster;
-use rexi_server::{Node, NodeBuilder, NodeName, PeerPresence, Profile};
+use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile};
 use tokio::task::AbortHandle;
 
+use super::actions::Actions;
 use super::ledger::{Event, Ledger, Life, LifeEnd, NodeNumber};
 use super::op::{Leave, Op, Whom};
-use super::run::Actions;
+use super::seen::Tally;
 use super::service::{Caller, FUNCTION, carry_out};
 
 /// The cluster, and what is known of each of its nodes.
@@ -48,22 +47,6 @@ struct Running {
     leaving: Option<Option<usize>>,
 }
 
-/// What the verdict and the witnesses need beside the ledger.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    /// Pairs of connected nodes whose releases are more than one apart.
-    pub(super) skewed: Vec<(Duration, usize, usize)>,
-    /// Connected nodes of which one sends to a server that the other does not run.
-    pub(super) unhosted: Vec<(Duration, usize, usize)>,
-    /// Nodes in a phase that their release does not allow.
-    pub(super) out_of_bounds: Vec<(Duration, usize, Phase)>,
-    /// Nodes that have taken a ceiling and are above it.
-    pub(super) unheeded: Vec<(Duration, usize, Phase)>,
-    /// Nodes of different releases ran side by side.
-    pub(super) mixed: bool,
-    pub(super) counts: BTreeMap<&'static str, u64>,
-}
-
 impl World {
     pub(super) fn new(cluster: TestCluster, ledger: Arc<Ledger>, names: Vec<NodeName>, actions: Actions) -> Arc<Self> {
         let nodes = Mutex::new(names.iter().map(|_| Member::default()).collect());
@@ -85,7 +68,7 @@ impl World {
         let ledger = Arc::clone(&self.ledger);
         let builder = builder
             .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), life, job, argument))
-            .limits(super::run::limits(number));
+            .limits(limits(number));
         let builder = self.actions.mutate(builder);
         self.actions.define(builder, &self.names[number])
     }
@@ -443,6 +426,13 @@ fn next((_, member): (usize, &Member)) -> usize {
 
 /// How long the jobs of a node that leaves may take to end.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// The bounds of a simulated node: the server's own; but every third remembers no kill that met no job, since a bound
+/// of zero is one, too.
+fn limits(node: usize) -> Limits {
+    let defaults = Limits::default();
+    Limits { tombstones_max: if node % 3 == 2 { 0 } else { defaults.tombstones_max }, ..defaults }
+}
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::finding::{Example, Finding, FindingKind, Findings, in_words, of_call, of_job};
+use super::finding::{Example, Finding, FindingKind, Findings, in_words, of_call, of_job, wrong};
 use super::join::{Call, Fate, Job, Joined, Process, node_name};
 use super::stray_end::StrayEnds;
 use super::{gather, monitor, question, stream};
@@ -231,20 +231,6 @@ fn fits(outcome: Outcome, how: Ending) -> bool {
         Outcome::FailedAsAsked | Outcome::Cancelled => how != Ending::Done,
         Outcome::StreamDone => how == Ending::Done,
         _ => true,
-    }
-}
-
-/// What is wrong with an answer to a call for such work.
-pub(super) fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
-    match (outcome, work) {
-        (Outcome::NoSuchServer, _) => Some(FindingKind::NoSuchServer),
-        (Outcome::NoSuchFunction, _) => Some(FindingKind::NoSuchFunction),
-        (Outcome::WrongReply, _) => Some(FindingKind::WrongReply),
-        (Outcome::OtherExit, _) => Some(FindingKind::UnaskedExit),
-        (Outcome::Reply, Work::Fail | Work::Hold | Work::Stream) => Some(FindingKind::UnfitAnswer),
-        (Outcome::FailedAsAsked, work) if work != Work::Fail => Some(FindingKind::UnfitAnswer),
-        (Outcome::StreamDone | Outcome::Cancelled, work) if work != Work::Stream => Some(FindingKind::UnfitAnswer),
-        _ => None,
     }
 }
 

@@ -197,6 +197,20 @@ pub(super) fn in_words(micros: u64) -> String {
     if micros < 10_000_000 { format!("{} ms", micros.div_ceil(1_000)) } else { format!("{:.1} s", micros as f64 / 1e6) }
 }
 
+/// What is wrong with an answer to a call for such work.
+pub(super) fn wrong(work: Work, outcome: Outcome) -> Option<FindingKind> {
+    match (outcome, work) {
+        (Outcome::NoSuchServer, _) => Some(FindingKind::NoSuchServer),
+        (Outcome::NoSuchFunction, _) => Some(FindingKind::NoSuchFunction),
+        (Outcome::WrongReply, _) => Some(FindingKind::WrongReply),
+        (Outcome::OtherExit, _) => Some(FindingKind::UnaskedExit),
+        (Outcome::Reply, Work::Fail | Work::Hold | Work::Stream) => Some(FindingKind::UnfitAnswer),
+        (Outcome::FailedAsAsked, work) if work != Work::Fail => Some(FindingKind::UnfitAnswer),
+        (Outcome::StreamDone | Outcome::Cancelled, work) if work != Work::Stream => Some(FindingKind::UnfitAnswer),
+        _ => None,
+    }
+}
+
 /// A call, with its jobs.
 pub(super) fn of_call(joined: &Joined<'_>, call: &Call) -> Example {
     let caller = joined.processes[call.by].header;
@@ -220,6 +234,11 @@ pub(super) fn of_call(joined: &Joined<'_>, call: &Call) -> Example {
         outcome: call.timed_out_us.map(|_| Outcome::TimedOut).or(call.answer.map(|a| a.outcome)),
         note: None,
     }
+}
+
+/// A call as a case of a finding, with what is wrong in its talk.
+pub(super) fn of_talk(joined: &Joined<'_>, call: usize, note: String) -> Example {
+    Example { note: Some(note), ..of_call(joined, &joined.calls[call]) }
 }
 
 /// A job, with its call where that is known. The target is where it ran.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rexi_proto::{Incarnation, Phase, ServerAddress};
 
-use super::gather::{Gather, gathers_of};
+use super::gathers::{Gather, gathers_of};
 use super::standing::Standing;
 use super::talk::{Talk, talks};
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};

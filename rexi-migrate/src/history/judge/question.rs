@@ -1,8 +1,8 @@
 //! Questions: each came to the caller of its own job, once, and each response to the job that had asked.
 
-use super::finding::{FindingKind, Findings};
+use super::finding::{FindingKind, Findings, of_talk};
 use super::join::{Call, Joined};
-use super::talk::{Said, Talk, of_talk};
+use super::talk::{Said, Talk};
 use crate::history::ledger::{Content, Outcome, Work};
 
 /// Finds what is wrong with questions and responses. A call counts once in each kind.

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use super::finding::{FindingKind, Findings};
+use super::finding::{FindingKind, Findings, of_talk};
 use super::join::{Call, Joined};
-use super::talk::{Talk, of_talk};
+use super::talk::Talk;
 use crate::history::ledger::{Content, Outcome, Work};
 
 /// Finds what is wrong with the items of streams. A stream counts once in each kind.

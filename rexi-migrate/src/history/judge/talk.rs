@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::finding::{Example, of_call};
 use super::join::{Joined, find};
 use crate::history::ledger::{CallNumber, Content, Entry};
 
@@ -139,9 +138,4 @@ impl Talk {
             _ => {}
         }
     }
-}
-
-/// A call as a case of a finding, with what is wrong in its talk.
-pub(super) fn of_talk(joined: &Joined<'_>, call: usize, note: String) -> Example {
-    Example { note: Some(note), ..of_call(joined, &joined.calls[call]) }
 }

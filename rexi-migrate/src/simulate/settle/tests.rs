@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use rexi_proto::ServerAddress;
 use rexi_server::testing::{TestCluster, TestMembers};
 
+use super::super::actions::Actions;
 use super::super::ledger::{Ledger, Life, LifeEnd};
 use super::super::op::{Op, Whom};
-use super::super::run::Actions;
 use super::*;
 use crate::history::ledger::Ending;
 

@@ -3,6 +3,7 @@
 //! Sound nodes do not connect too far apart, so a world that believes other releases of its nodes than they run stands
 //! in for nodes that do.
 
+use rexi_proto::Phase;
 use rexi_server::testing::TestMembers;
 
 use super::super::settle::{apart, held};
