@@ -22,6 +22,8 @@ use tempfile::TempDir;
 
 use crate::rehearse::node::{self, NodeArgs};
 
+pub use rehearse::RehearseArgs;
+
 /// Shows whether a cluster may change its protocol while it runs.
 #[derive(Debug, Parser)]
 #[command(name = "rexi-migrate", version)]
@@ -35,7 +37,7 @@ enum Subcommands {
     /// Upgrades a real cluster of processes on this machine under load, and says whether anything was lost.
     ///
     /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
-    Rehearse(rehearse::RehearseArgs),
+    Rehearse(RehearseArgs),
     Plan(plan::PlanArgs),
     Wire(wire::WireArgs),
     Check(check::CheckArgs),
@@ -47,13 +49,13 @@ enum Subcommands {
     History(mutants::HistoryArgs),
     /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
     #[command(hide = true)]
-    Node(NodeArgs),
+    RehearsedNode(NodeArgs),
 }
 
 /// Runs the command line that this process was given.
 pub fn main() -> ExitCode {
     let ended = match Cli::parse().command {
-        Subcommands::Rehearse(args) => rehearse::run(args),
+        Subcommands::Rehearse(args) => rehearse::run(args, None, &[]),
         Subcommands::Plan(args) => plan::run(&args),
         Subcommands::Wire(args) => wire::run(args),
         Subcommands::Check(args) => check::run(&args),
@@ -63,8 +65,13 @@ pub fn main() -> ExitCode {
         Subcommands::Mutants(args) => mutants::run(&args),
         #[cfg(feature = "mutants")]
         Subcommands::History(args) => mutants::history(&args),
-        Subcommands::Node(args) => return node::run(args),
+        Subcommands::RehearsedNode(args) => return node::run(args, None),
     };
+    exit_code(ended)
+}
+
+/// Shows the error, if one it is.
+fn exit_code(ended: Result<ExitCode, (u8, Report)>) -> ExitCode {
     ended.unwrap_or_else(|(code, report)| {
         eprintln!("{report:?}");
         ExitCode::from(code)
@@ -114,7 +121,7 @@ fn parse_mutants(text: &str) -> Result<String, String> {
 /// must not put another program into the second half of the run (SAFETY.md M45).
 fn pinned(program: &Path) -> std::io::Result<(TempDir, PathBuf)> {
     let dir = TempDir::with_prefix("rexi-program-")?;
-    let own = dir.path().join("rexi-migrate");
+    let own = dir.path().join(program.file_name().unwrap_or_else(|| "program".as_ref()));
     std::fs::hard_link(program, &own).or_else(|_| std::fs::copy(program, &own).map(drop))?;
     Ok((dir, own))
 }

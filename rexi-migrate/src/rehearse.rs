@@ -1,13 +1,13 @@
 //! Rehearsals: real processes of a cluster, upgraded under load on this machine.
 //!
 //! `run` does the steps of a plan over a `cluster`, whose every `process` speaks the lines of `control` with what `node`
-//! runs, at the `pace` that the machine gives; `evidence` gathers their ledgers for the judge; `progress` shows the
-//! run, `rehearsal` leads it from end to end, `report` tells its end.
+//! runs, at the `pace` that the machine gives; `evidence` gathers their ledgers for the judge; a `workload` is what a
+//! service adds; `progress` shows the run, `rehearsal` leads it from end to end, `report` tells its end.
 
 pub mod control;
 pub mod process;
 pub mod node;
-pub mod kv;
+pub mod workload;
 pub mod cluster;
 mod host;
 pub mod pace;
@@ -17,4 +17,5 @@ pub mod progress;
 pub mod rehearsal;
 pub mod report;
 
-pub use rehearsal::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
+pub use rehearsal::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, rehearse};
+pub use workload::{Account, BoxError, Boxed, Clients, Site, Workload};

@@ -16,7 +16,7 @@ use rexi_migrate::rehearse::pace::Allowance;
 use rexi_migrate::rehearse::process::Setup;
 use rexi_migrate::rehearse::progress::Progress;
 use rexi_migrate::rehearse::report::Report;
-use rexi_migrate::rehearse::{Options, Workload, rehearse};
+use rexi_migrate::rehearse::{Options, rehearse};
 use rexi_migrate::verdict::conclusion::Conclusion;
 use tempfile::TempDir;
 
@@ -52,7 +52,6 @@ impl Fakes {
             seed: 42,
             train: train.parse().expect("a train"),
             kill_share: 0.4,
-            workload: Workload::Casts,
             dwell: Duration::ZERO,
             program: self.program("good"),
             programs: self.programs(behaviours),
@@ -114,7 +113,7 @@ fn satisfied(evidence: &Evidence) -> Judgement {
 }
 
 async fn run(options: &Options) -> Report {
-    rehearse(options, satisfied, Progress::quiet()).await.expect("a report")
+    rehearse(options, None, satisfied, Progress::quiet()).await.expect("a report")
 }
 
 /// Whether the process has ended; one that nobody has reaped yet has.
@@ -160,7 +159,7 @@ async fn a_whole_train_takes_every_node_through_every_release_and_is_judged() {
         send.send((ends, evidence.steps.clone(), evidence.required.clone())).expect("the test waits");
         satisfied(evidence)
     };
-    let report = rehearse(&options, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&options, None, judge, Progress::quiet()).await.expect("a report");
     let text = report.to_text();
     assert_eq!((report.verdict, report.exit_code, &report.stopped), (Conclusion::Safe, 0, &None), "{text}");
     assert_eq!(report.steps.len(), report.steps_planned);
@@ -200,7 +199,7 @@ async fn a_safe_run_leaves_nothing_behind() {
         send.send(error.to_string()).expect("the test waits");
         satisfied(evidence)
     };
-    let report = rehearse(&options, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&options, None, judge, Progress::quiet()).await.expect("a report");
     assert_eq!(report.verdict, Conclusion::Safe);
     let error = ledgers.recv().expect("judged");
     let start = error.find('/').expect("it names the file");
@@ -224,7 +223,7 @@ fn a_run_whose_nodes_wrote_no_ledgers_tells_nothing_though_all_steps_went_well()
 async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
     let fakes = Fakes::new();
     let judge = |evidence: &Evidence| Judgement { verdict: Verdict::Unsafe(Vec::new()), ..satisfied(evidence) };
-    let report = rehearse(&fakes.options(2, "1.0", &[]), judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge, Progress::quiet()).await.expect("a report");
     assert_eq!((report.verdict, report.exit_code, report.stopped), (Conclusion::Unsafe, 1, None));
 }
 
@@ -232,7 +231,7 @@ async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
 async fn a_judge_that_panics_tells_nothing() {
     let fakes = Fakes::new();
     let judge = |_: &Evidence| -> Judgement { panic!("out of its depth") };
-    let report = rehearse(&fakes.options(2, "1.0", &[]), judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge, Progress::quiet()).await.expect("a report");
     assert_eq!(report.verdict, Conclusion::CouldNotTell);
     assert!(report.stopped.is_some_and(|stopped| stopped.contains("the judge failed")));
 }

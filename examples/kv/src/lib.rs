@@ -8,7 +8,8 @@
 //! ```
 //!
 //! It stays linearizable while a minority of the nodes is down, by the protocol of Attiya, Bar-Noy and Dolev: see
-//! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, `client` speaks to them.
+//! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, `client` speaks to them; `rehearsal`
+//! takes it through the upgrade.
 
 pub mod http;
 mod coordinator;
@@ -18,6 +19,7 @@ mod version;
 pub mod node;
 pub mod cluster;
 pub mod client;
+pub mod rehearsal;
 
 pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};
 pub use store::{BATCH_MAX, OpenError, QUEUE_MAX, Store, StoreError};

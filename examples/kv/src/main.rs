@@ -3,9 +3,12 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use rexi_kv::cluster::{self, ClusterArgs};
 use rexi_kv::node::{self, NodeArgs};
+use rexi_kv::rehearsal::Rehearsed;
+use rexi_migrate::cli::RehearseArgs;
+use rexi_migrate::rehearse::node as rehearsed;
 use tracing_subscriber::EnvFilter;
 
 /// A replicated key-value store.
@@ -22,17 +25,51 @@ enum Command {
     Node(NodeArgs),
     /// Runs three nodes on this machine, with certificates for development, until Ctrl-C.
     Cluster(ClusterArgs),
+    /// Upgrades a cluster of the store on this machine under load, and says whether anything was lost.
+    ///
+    /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
+    Rehearse {
+        #[command(flatten)]
+        args: RehearseArgs,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
+    #[command(hide = true)]
+    RehearsedNode {
+        #[command(flatten)]
+        args: rehearsed::NodeArgs,
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct StoreArgs {
+    /// Lets the store forget what it says it keeps, to show that a rehearsal notices.
+    #[arg(long, hide = true)]
+    forgets: bool,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Node(args) => serve(async move { node::run(&args).await.map_err(Into::into) }),
+        Command::Cluster(args) => serve(async move { cluster::run(&args).await.map_err(Into::into) }),
+        Command::Rehearse { args, store: StoreArgs { forgets } } => {
+            let node_args = Vec::from_iter(forgets.then(|| "--forgets".to_owned()));
+            args.run(Some(&Rehearsed { forgets }), &node_args)
+        }
+        Command::RehearsedNode { args, store: StoreArgs { forgets } } => {
+            rehearsed::run(args, Some(&Rehearsed { forgets }))
+        }
+    }
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn serve(command: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let ended: Result<(), Box<dyn Error>> = match Cli::parse().command {
-        Command::Node(args) => node::run(&args).await.map_err(Into::into),
-        Command::Cluster(args) => cluster::run(&args).await.map_err(Into::into),
-    };
-    match ended {
+    match command.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rexi-kv: {error}");

@@ -15,10 +15,11 @@ use crate::verdict::conclusion::Conclusion;
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::{COULD_NOT_TELL, USAGE, pinned, quoted};
+use super::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
 
+/// The flags of `rehearse`.
 #[derive(Debug, Args)]
-pub(crate) struct RehearseArgs {
+pub struct RehearseArgs {
     /// How many nodes, 2 to 32.
     #[arg(long, default_value_t = 5, value_parser = parse_nodes)]
     nodes: usize,
@@ -35,9 +36,6 @@ pub(crate) struct RehearseArgs {
     /// Share of the restarts that are a kill -9 and not a drain, 0 to 1.
     #[arg(long, default_value_t = 0.4, value_parser = parse_share)]
     kill_share: f64,
-    /// What the cluster does while it is upgraded.
-    #[arg(long, value_enum, default_value_t)]
-    workload: Workload,
     /// How long the load runs on after each step, in milliseconds, up to 600000.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=600_000))]
     dwell_ms: u64,
@@ -57,10 +55,6 @@ pub(crate) struct RehearseArgs {
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_parser = crate::cli::parse_mutants)]
     mutant: Option<String>,
-    /// Lets the key-value store forget what it says it keeps, to show that this is noticed.
-    #[cfg(feature = "mutants")]
-    #[arg(long, requires = "workload")]
-    kv_forgets: bool,
 }
 
 fn parse_nodes(text: &str) -> Result<usize, String> {
@@ -81,8 +75,20 @@ fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     if path.is_file() { Ok((release, path)) } else { Err(format!("there is no file {}", path.display())) }
 }
 
+impl RehearseArgs {
+    /// Rehearses with these flags, on this program, and prints the report: 0 safe, 1 unsafe, 2 wrong usage, 3 could not
+    /// tell. Each node is this program again, with the hidden subcommand `rehearsed-node` and `node_args`.
+    pub fn run(self, workload: Option<&dyn Workload>, node_args: &[String]) -> ExitCode {
+        exit_code(run(self, workload, node_args))
+    }
+}
+
 /// Runs a rehearsal to its report; an error comes with the exit code that it means.
-pub(crate) fn run(args: RehearseArgs) -> Result<ExitCode, (u8, Report)> {
+pub(super) fn run(
+    args: RehearseArgs,
+    workload: Option<&dyn Workload>,
+    node_args: &[String],
+) -> Result<ExitCode, (u8, Report)> {
     let could_not_tell = |report| (COULD_NOT_TELL, report);
     let program = std::env::current_exe()
         .into_diagnostic()
@@ -92,14 +98,14 @@ pub(crate) fn run(args: RehearseArgs) -> Result<ExitCode, (u8, Report)> {
         pinned(&program).into_diagnostic().wrap_err("cannot copy this executable").map_err(could_not_tell)?;
     let json = args.json.as_deref().map(create).transpose().map_err(|report| (USAGE, report))?;
     let progress = if args.quiet { Progress::quiet() } else { Progress::new() };
-    let options = args.options(program, rand::random::<u32>().into());
+    let options = args.options(program, node_args, rand::random::<u32>().into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .into_diagnostic()
         .wrap_err("cannot start the runtime")
         .map_err(could_not_tell)?;
-    let ended = runtime.block_on(rehearse(&options, judge, progress));
+    let ended = runtime.block_on(rehearse(&options, workload, judge, progress));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     let report = ended.map_err(|error| match error {
@@ -124,9 +130,10 @@ fn create(path: &Path) -> Result<File, Report> {
 }
 
 impl RehearseArgs {
-    fn options(self, program: PathBuf, random_seed: u64) -> Options {
+    fn options(self, program: PathBuf, further: &[String], random_seed: u64) -> Options {
         let seed = self.seed.unwrap_or(random_seed);
-        let (command, node_args) = (self.command(seed), self.node_args());
+        let node_args = [self.node_args(), further.to_vec()].concat();
+        let command = self.command(seed, &node_args);
         Options {
             nodes: self.nodes,
             rate: self.rate.unwrap_or(RATE_DEFAULT),
@@ -134,7 +141,6 @@ impl RehearseArgs {
             seed,
             train: self.train,
             kill_share: self.kill_share,
-            workload: self.workload,
             dwell: Duration::from_millis(self.dwell_ms),
             program,
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
@@ -147,8 +153,7 @@ impl RehearseArgs {
     /// What every node is told beside what the rehearsal tells it.
     #[cfg(feature = "mutants")]
     fn node_args(&self) -> Vec<String> {
-        let broken = self.mutant.iter().flat_map(|names| ["--mutant".to_owned(), names.clone()]);
-        broken.chain(self.kv_forgets.then(|| "--kv-forgets".to_owned())).collect()
+        self.mutant.iter().flat_map(|names| ["--mutant".to_owned(), names.clone()]).collect()
     }
 
     /// What every node is told beside what the rehearsal tells it: nothing.
@@ -159,7 +164,7 @@ impl RehearseArgs {
     }
 
     /// The command line that repeats the run with this seed.
-    fn command(&self, seed: u64) -> String {
+    fn command(&self, seed: u64, node_args: &[String]) -> String {
         let own = std::env::args().next().unwrap_or_else(|| "rexi-migrate".to_owned());
         let mut command = format!(
             "{} rehearse --nodes {} --seed {seed} --train {} --kill-share {} --dwell-ms {}",
@@ -172,14 +177,11 @@ impl RehearseArgs {
         if let Some(rate) = self.rate {
             command += &format!(" --rate {rate}");
         }
-        if self.workload == Workload::Kv {
-            command += " --workload kv";
-        }
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
         }
-        for word in self.node_args() {
-            command += &format!(" {}", quoted(&word));
+        for word in node_args {
+            command += &format!(" {}", quoted(word));
         }
         command
     }
@@ -235,11 +237,11 @@ mod tests {
 
     #[test]
     fn the_command_repeats_the_run_with_its_seed() {
-        let given = parse("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --workload kv --release 1.1=/bin/sh")
-            .expect("arguments");
-        let first = given.options("self".into(), 77);
+        let given = parse("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --release 1.1=/bin/sh").expect("arguments");
+        let first = given.options("self".into(), &["--forgets".to_owned()], 77);
         let words = first.command.split_once(" rehearse ").expect("a subcommand").1;
-        let again = parse(words).expect("the same again").options("self".into(), 78);
+        let words = words.strip_suffix(" --forgets").expect("what the nodes are told beside");
+        let again = parse(words).expect("the same again").options("self".into(), &["--forgets".to_owned()], 78);
         assert_eq!(format!("{first:?}"), format!("{again:?}"));
         assert_eq!(again.seed, 77);
         assert_eq!(quoted("a b'c"), r"'a b'\''c'");
@@ -248,7 +250,7 @@ mod tests {
     #[cfg(feature = "mutants")]
     #[test]
     fn mutants_reach_the_nodes_and_the_command_and_an_unknown_one_is_wrong_usage() {
-        let options = parse("--mutant kill-follows-phase").expect("arguments").options("self".into(), 1);
+        let options = parse("--mutant kill-follows-phase").expect("arguments").options("self".into(), &[], 1);
         assert_eq!(options.node_args, ["--mutant", "kill-follows-phase"]);
         assert!(options.command.ends_with(" --mutant kill-follows-phase"), "{}", options.command);
         let text = parse("--mutant kill-nobody").expect_err("unknown").to_string();

@@ -10,14 +10,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_kv::{Kv, Store};
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, EventsMissed, Identity, LimitingFactor, MemberEvent, MemberEvents, Node, NodeBuilder,
-    PeerPresence, PeerStatus, Phase, Rollout,
+    CancellationToken, EventsMissed, Identity, LimitingFactor, MemberEvent, MemberEvents, Node, PeerPresence,
+    PeerStatus, Phase, Rollout,
 };
 use tokio::io::{BufReader, Stdin};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -26,6 +24,7 @@ use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
 use crate::plan::train::Release;
 use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
+use crate::rehearse::workload::{BoxError, Site, Workload};
 use crate::workload::load::{Load, LoadThread, index_of};
 use crate::workload::work::{FUNCTION, carry_out, record};
 
@@ -59,27 +58,20 @@ pub struct NodeArgs {
     /// The ledger to write.
     #[arg(long)]
     pub ledger: PathBuf,
-    /// Serves the key-value store too: over HTTP at the TCP port of `--listen`, from a file in `--dir` under its name.
-    #[arg(long)]
-    pub kv: bool,
-    /// Lets the store answer that it keeps what it forgets.
-    #[cfg(feature = "mutants")]
-    #[arg(long, requires = "kv")]
-    pub kv_forgets: bool,
     /// Ways to break the protocol on purpose, joined by commas.
     #[cfg(feature = "mutants")]
     #[arg(long)]
     pub mutant: Option<String>,
 }
 
-/// Runs a node until it is drained or its standard input ends.
-pub fn run(args: NodeArgs) -> ExitCode {
+/// Runs a node, with its part of the workload, until it is drained or its standard input ends.
+pub fn run(args: NodeArgs, workload: Option<&dyn Workload>) -> ExitCode {
     log_to_stderr();
     if let Some(offset_us) = args.clock_us {
         take_offset(offset_us);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args)));
+    let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args, workload)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -89,17 +81,18 @@ pub fn run(args: NodeArgs) -> ExitCode {
     }
 }
 
-async fn serve(args: NodeArgs) -> Result<(), String> {
+async fn serve(args: NodeArgs, workload: Option<&dyn Workload>) -> Result<(), String> {
     let name = NodeName::new(&args.name).map_err(|e| e.to_string())?;
     let own = index_of(&name).ok_or_else(|| format!("{name} is not called n1, n2, n3, …"))?;
     let version = args.release.version().clone();
     // The ledger names the node's incarnation, which it has only once it runs; its functions need the ledger before.
     let ledger = Arc::new(std::sync::OnceLock::new());
-    let node = start(&args, &name, Arc::clone(&ledger))?;
+    let site = Site { name: name.clone(), listen: args.listen, dir: args.dir.clone() };
+    let node = start(&args, &site, workload, Arc::clone(&ledger))?;
     let header = LedgerHeader::new(name, own, version, node.incarnation());
     let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
     let writer = Arc::clone(ledger.get_or_init(|| writer));
-    let http = if args.kv { Some(Http::open(&node, args.listen).await?) } else { None };
+    let service = workload.map(|workload| Service::start(workload, &node, site));
     let pace = Pace::default();
     let beats = Beats::start(Arc::clone(&writer), pace.clone()).map_err(|e| e.to_string())?;
     let NodeArgs { rate, seed, release, .. } = args;
@@ -110,7 +103,7 @@ async fn serve(args: NodeArgs) -> Result<(), String> {
         members: node.watch_members(),
         node,
         load: LoadThread::start(load).map_err(|e| e.to_string())?,
-        http,
+        service,
         ledger: writer,
         beats,
         release,
@@ -122,11 +115,12 @@ async fn serve(args: NodeArgs) -> Result<(), String> {
 
 fn start(
     args: &NodeArgs,
-    name: &NodeName,
+    site: &Site,
+    workload: Option<&dyn Workload>,
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
     let rollout = Rollout::from_release().from_env().map_err(|e| e.to_string())?;
-    let mut builder = Node::builder(name.clone(), args.release.profile(), identity(&args.dir, name)?)
+    let mut builder = Node::builder(site.name.clone(), args.release.profile(), identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);
     for peer in args.peers.iter().filter(|peer| !peer.is_empty()) {
@@ -144,9 +138,8 @@ fn start(
             carry_out(ledger, job, argument).await
         }
     });
-    if args.kv {
-        let store = Store::open(args.dir.join(format!("{name}.redb"))).map_err(|e| e.to_string())?;
-        builder = serve_store(args, builder, &store);
+    if let Some(workload) = workload {
+        builder = workload.define(builder, site).map_err(|e| e.to_string())?;
     }
     #[cfg(feature = "mutants")]
     {
@@ -161,46 +154,38 @@ fn identity(dir: &Path, name: &NodeName) -> Result<Identity, String> {
     Identity::from_pem_files(ca, cert, key).map_err(|e| e.to_string())
 }
 
-#[cfg(feature = "mutants")]
-fn serve_store(args: &NodeArgs, builder: NodeBuilder, store: &Store) -> NodeBuilder {
-    use rexi_kv::replica::{Read, ReadVersion, Write};
-
-    if !args.kv_forgets {
-        return rexi_kv::replica::serve(builder, store);
-    }
-    builder
-        .serve::<Read, _, _>(async |_, _| Ok(None))
-        .serve::<ReadVersion, _, _>(async |_, _| Ok(None))
-        .serve::<Write, _, _>(async |_, _| Ok(()))
-}
-
-#[cfg(not(feature = "mutants"))]
-fn serve_store(_: &NodeArgs, builder: NodeBuilder, store: &Store) -> NodeBuilder {
-    rexi_kv::replica::serve(builder, store)
-}
-
-/// The key-value store's HTTP port.
-struct Http {
+/// What the workload serves beside the node.
+struct Service {
     stop: CancellationToken,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<Result<(), BoxError>>,
 }
 
-impl Http {
-    async fn open(node: &Node, address: SocketAddr) -> Result<Self, String> {
-        let listener = TcpListener::bind(address).await.map_err(|error| format!("no HTTP at {address}: {error}"))?;
+impl Service {
+    fn start(workload: &dyn Workload, node: &Node, site: Site) -> Self {
         let stop = CancellationToken::new();
-        let served = rexi_kv::http::serve(
-            listener,
-            rexi_kv::http::router(Kv::new(node.clone())),
-            stop.clone().cancelled_owned(),
-        );
-        Ok(Self { stop, served: tokio::spawn(served) })
+        let served = tokio::spawn(workload.serve(node.clone(), site, stop.clone()));
+        Self { stop, served }
     }
 
-    /// Takes no more requests, and waits for those under way.
-    async fn close(self) {
+    /// Takes no more clients, and waits for those under way.
+    async fn close(self) -> Result<(), String> {
         self.stop.cancel();
-        let _ = tokio::time::timeout(2 * rexi_kv::CALL_LIMIT, self.served).await;
+        match tokio::time::timeout(SERVICE_CLOSE_LIMIT, self.served).await {
+            Ok(Ok(Err(error))) => Err(error.to_string()),
+            Ok(Err(panic)) => Err(panic.to_string()),
+            // The rehearsal does not wait for clients that never end.
+            Ok(Ok(Ok(()))) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Why a service ended that nobody had stopped. Waits for as long as it serves.
+async fn ended(service: &mut Option<Service>) -> String {
+    let Some(service) = service else { return std::future::pending().await };
+    match (&mut service.served).await {
+        Ok(Ok(())) => "the service ended before it was stopped".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => panic.to_string(),
     }
 }
 
@@ -208,7 +193,7 @@ impl Http {
 struct Child {
     node: Node,
     load: LoadThread,
-    http: Option<Http>,
+    service: Option<Service>,
     ledger: Arc<LedgerWriter>,
     beats: Beats,
     release: Release,
@@ -274,6 +259,7 @@ impl Child {
                 command = commands.next::<Command>(), if goal.is_none() => {
                     return Ok(command.map_err(|e| e.to_string())?.map_or(Next::Gone, Next::Command));
                 }
+                ended = ended(&mut self.service) => return Err(ended),
                 event = self.members.next() => self.hear(event),
                 _ = self.phase.changed() => {
                     let phase = *self.phase.borrow_and_update();
@@ -338,8 +324,8 @@ impl Child {
         limit: Duration,
     ) -> Result<(), String> {
         let deadline = Instant::now() + limit;
-        if let Some(http) = self.http.take() {
-            http.close().await;
+        if let Some(service) = self.service.take() {
+            service.close().await?;
         }
         self.load.rest().await.map_err(|e| e.to_string())?;
         // Own calls first, while others still serve, however slow the machine is; others' jobs are shutdown's to wait
@@ -420,3 +406,6 @@ const STATS_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a node waits for its own calls and jobs to end. Its load gives up what is silent long before, by the time
 /// that the process has had; this is for a machine that gives it hardly any.
 const REST_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a service's clients are waited for when its node is drained.
+const SERVICE_CLOSE_LIMIT: Duration = Duration::from_secs(20);

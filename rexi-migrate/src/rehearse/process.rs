@@ -99,7 +99,7 @@ impl Setup {
         let others = addresses.iter().enumerate().filter(|(other, _)| *other != node);
         let peers: Vec<String> = others.map(|(other, address)| format!("{}={address}", self.name(other))).collect();
         let mut child = tokio::process::Command::new(self.program(release))
-            .arg("node")
+            .arg("rehearsed-node")
             .args(["--name", &self.name(node)])
             .args(["--release", &release.to_string()])
             .args(["--listen", &addresses[node].to_string()])

@@ -23,22 +23,12 @@ use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
 use crate::rehearse::evidence::gather;
 use crate::rehearse::host::{Directory, Signals};
-use crate::rehearse::kv::{Clients, KvCounts};
 use crate::rehearse::process::Setup;
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::{FORMAT_VERSION, Load, Report};
 use crate::rehearse::run::{Halt, Run, text_of};
+use crate::rehearse::workload::{Account, Workload};
 use crate::verdict::conclusion::Conclusion;
-
-/// What a rehearsed cluster does while it is upgraded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Workload {
-    /// Casts of every kind, from every node to every node.
-    #[default]
-    Casts,
-    /// The same, and beside it the example key-value store: quorum reads and writes through the nodes' HTTP ports.
-    Kv,
-}
 
 /// What to rehearse, and how.
 #[derive(Clone, Debug)]
@@ -55,8 +45,6 @@ pub struct Options {
     pub train: Train,
     /// Share of the restarts that are a `kill -9`, 0 to 1.
     pub kill_share: f64,
-    /// What the cluster does meanwhile.
-    pub workload: Workload,
     /// How long the load runs on after each step.
     pub dwell: Duration,
     /// The executable of a node.
@@ -117,7 +105,7 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
     Ok(())
 }
 
-/// Rehearses `options`, has the ledgers judged by `judge`, and shows it on `progress`.
+/// Rehearses `options` with the clients of `workload`, has the ledgers judged by `judge`, and shows it on `progress`.
 ///
 /// Takes about 1.5 s a restart beside the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP
 /// end it early, with a report. Cancelling it kills the nodes.
@@ -126,6 +114,7 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
 /// [`RehearsalError`] where nothing could be started.
 pub async fn rehearse(
     options: &Options,
+    workload: Option<&dyn Workload>,
     judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
     progress: Progress,
 ) -> Result<Report, RehearsalError> {
@@ -143,9 +132,9 @@ pub async fn rehearse(
     let plan = plan(&options.train, options.nodes, options.seed, options.kill_share);
     let (begun, limit) = (Instant::now(), time_limit(&plan, options.dwell));
     let cluster = Cluster::new(setup)?;
-    let clients = match options.workload {
-        Workload::Casts => None,
-        Workload::Kv => Some(Clients::new(cluster.addresses(), options.seed).await),
+    let clients = match workload {
+        Some(workload) => Some(workload.clients(cluster.addresses(), options.seed).await),
+        None => None,
     };
     let mut run = Run::new(cluster, clients, progress, options.dwell);
     let stretched_us = run.cluster.stretched_us();
@@ -221,13 +210,8 @@ impl Options {
             programs: self.programs.clone(),
             rate: self.rate,
             seed: self.seed,
-            node_args: self.node_args(),
+            node_args: self.node_args.clone(),
         }
-    }
-
-    fn node_args(&self) -> Vec<String> {
-        let of_workload = (self.workload == Workload::Kv).then(|| "--kv".to_owned());
-        self.node_args.iter().cloned().chain(of_workload).collect()
     }
 }
 
@@ -256,8 +240,8 @@ impl Run {
         let ledgers_say = judgement.as_ref().map_or(Conclusion::CouldNotTell, |judged| (&judged.verdict).into());
         let steps = std::mem::take(&mut self.rows);
         let kills = steps.iter().filter(|row| row.how == Stop::Kill.to_string()).count();
-        let kv = self.clients.as_ref().map(Clients::counts);
-        let clients_say = kv.as_ref().map_or(Conclusion::Safe, |counts| conclusion_of(counts, kills));
+        let account = self.clients.as_ref().map(|clients| clients.account(kills));
+        let clients_say = account.as_ref().map_or(Conclusion::Safe, Account::conclusion);
         let load = Load::new(options, &self.cluster.totals());
         let load_says = load.doubt().map_or(Conclusion::Safe, |_| Conclusion::CouldNotTell);
         let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says);
@@ -270,7 +254,7 @@ impl Run {
             train: options.train.clone(),
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
             kills,
-            kv,
+            workload: account,
             steps,
             steps_planned,
             stopped: halt.map(|halt| text_of(halt)),
@@ -284,15 +268,6 @@ impl Run {
 impl Load {
     fn new(options: &Options, totals: &Stats) -> Self {
         Self { rate: options.rate, due: options.rate_is_due, asked: totals.asked, casts: totals.casts }
-    }
-}
-
-/// What the history of the key-value store's clients means.
-fn conclusion_of(counts: &KvCounts, kills: usize) -> Conclusion {
-    match counts.doubt(kills) {
-        _ if counts.is_breached() => Conclusion::Unsafe,
-        Some(_) => Conclusion::CouldNotTell,
-        None => Conclusion::Safe,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::history::judge::Judgement;
 use crate::plan::train::{Release, Train};
-use crate::rehearse::kv::KvCounts;
+use crate::rehearse::workload::Account;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
 
@@ -98,8 +98,8 @@ pub struct Report {
     pub stopped: Option<String>,
     /// What the ledgers say; nothing where the run ended before its upgrade began, or was broken off from outside.
     pub judgement: Option<Judgement>,
-    /// What the clients of the key-value store have come to, if that was the workload.
-    pub kv: Option<KvCounts>,
+    /// What the clients of the service have come to, if one was rehearsed.
+    pub workload: Option<Account>,
     /// What the run means.
     pub verdict: Conclusion,
     /// The exit code that belongs to it.

@@ -14,10 +14,10 @@ use crate::history::ledger::now_us;
 use crate::plan::train::{Release, Step, Stop};
 use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
 use crate::rehearse::control::Command;
-use crate::rehearse::kv::Clients;
 use crate::rehearse::pace::Allowance;
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::StepRow;
+use crate::rehearse::workload::Clients;
 use crate::screen::per_second;
 
 /// What ended a run before its time.
@@ -38,12 +38,11 @@ pub(crate) enum Halt {
 }
 
 /// A run under way.
-#[derive(Debug)]
 pub(crate) struct Run {
     /// The nodes.
     pub(crate) cluster: Cluster,
-    /// The clients of the key-value store, if that is the workload.
-    pub(crate) clients: Option<Clients>,
+    /// The clients of the service that is rehearsed, if one is.
+    pub(crate) clients: Option<Box<dyn Clients>>,
     /// Where the run is shown.
     pub(crate) progress: Progress,
     /// How long the load runs on after each step.
@@ -56,7 +55,12 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run that has not begun.
-    pub(crate) fn new(cluster: Cluster, clients: Option<Clients>, progress: Progress, dwell: Duration) -> Self {
+    pub(crate) fn new(
+        cluster: Cluster,
+        clients: Option<Box<dyn Clients>>,
+        progress: Progress,
+        dwell: Duration,
+    ) -> Self {
         Self { cluster, clients, progress, dwell, rows: Vec::new(), upgrading: false }
     }
 
@@ -119,7 +123,7 @@ impl Run {
     /// Turns the load on.
     async fn load(&mut self) -> Result<(), Halt> {
         self.cluster.tell_all(&Command::Load { on: true }).await?;
-        self.clients.iter_mut().for_each(Clients::resume);
+        self.clients.iter_mut().for_each(|clients| clients.resume());
         Ok(())
     }
 

@@ -44,7 +44,7 @@ fn block_on(options: &rehearse::Options, show: &Show) -> Result<Report, String> 
     let progress = if show.is_quiet() { Progress::quiet() } else { Progress::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(rehearse::rehearse(options, judge, progress));
+    let ended = runtime.block_on(rehearse::rehearse(options, None, judge, progress));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     ended.map_err(|error| error.to_string())
@@ -66,7 +66,6 @@ impl Size {
     fn options(&self, program: &Path, seed: u64) -> rehearse::Options {
         let &Self { nodes, rate, dwell_ms } = self;
         rehearse::Options {
-            workload: rehearse::Workload::Casts,
             nodes,
             rate,
             rate_is_due: false,

@@ -1,5 +1,7 @@
 //! The verdict that parts come to together.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::migration::known;
 use crate::mutation::Score;
@@ -23,15 +25,18 @@ fn tried(doubts: &[&str]) -> Mutation {
     Mutation::Tried(Tried { score, untried: Vec::new(), states_max: 1, scenarios: 1, doubts })
 }
 
+/// Searched once, since that takes long.
+static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| plans::plans(&mut Show::quiet()));
+
 #[test]
 fn the_verdict_is_the_worst_of_all_parts() {
-    let plans = plans::plans(&mut Show::quiet());
+    let plans = &*PLANS;
     assert_eq!(plans.len(), known().len());
-    assert_eq!(worst(&levels(), &plans, &untried()), Conclusion::Safe);
-    assert_eq!(worst(&levels(), &plans, &tried(&["one is alive"])), Conclusion::CouldNotTell);
+    assert_eq!(worst(&levels(), plans, &untried()), Conclusion::Safe);
+    assert_eq!(worst(&levels(), plans, &tried(&["one is alive"])), Conclusion::CouldNotTell);
     let mut doubtful = levels();
     doubtful[1] = not_run(Level::Check, "there was no time".to_owned(), "rexi-migrate check");
-    assert_eq!(worst(&doubtful, &plans, &untried()), Conclusion::CouldNotTell);
+    assert_eq!(worst(&doubtful, plans, &untried()), Conclusion::CouldNotTell);
     let mut broken = doubtful;
     broken[2].breaches.push(Breach {
         invariant: crate::verdict::invariant::Invariant::S3,
@@ -41,12 +46,12 @@ fn the_verdict_is_the_worst_of_all_parts() {
         command: String::new(),
     });
     broken[2] = broken[2].clone().concluded(Duration::ZERO);
-    assert_eq!(worst(&broken, &plans, &tried(&["one is alive"])), Conclusion::Unsafe);
+    assert_eq!(worst(&broken, plans, &tried(&["one is alive"])), Conclusion::Unsafe);
 }
 
 #[test]
 fn the_plans_are_found_again_and_what_is_shorter_is_ruled_out_with_its_case() {
-    let plans = plans::plans(&mut Show::quiet());
+    let plans = &*PLANS;
     assert!(plans.iter().all(|plan| plan.verdict == Conclusion::Safe && plan.states > 100), "{plans:?}");
     let found: Vec<_> = plans.iter().filter_map(|plan| plan.synthesized.as_ref()).collect();
     let [found] = found.as_slice() else { panic!("one is synthesized") };

@@ -68,7 +68,7 @@ fn report() -> Report {
             ],
             steps: vec![counts(1), counts(2)],
         }),
-        kv: None,
+        workload: None,
         verdict: Conclusion::Safe,
         exit_code: 0,
     }

@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table};
 use super::{Report, StepRow};
 use crate::history::judge::{Example, Finding, Judgement, StepRow as StepCounts};
 use crate::history::ledger::Outcome;
-use crate::rehearse::kv::KvCounts;
+use crate::rehearse::workload::Account;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
 
@@ -85,8 +85,8 @@ impl Report {
         if let Some(doubt) = self.load.doubt().filter(|_| self.verdict != Conclusion::Unsafe) {
             let _ = write!(text, "\n  - doubt: {doubt}");
         }
-        if let Some(counts) = &self.kv {
-            text += &store_lines(counts, self.kills);
+        if let Some(account) = &self.workload {
+            text += &account_lines(account);
         }
         let (reached, asked) = (grouped(self.load.reached()), grouped(self.load.rate.into()));
         let rate = if self.load.asked > 0 {
@@ -113,25 +113,13 @@ impl Report {
     }
 }
 
-/// What the clients of the key-value store have come to.
-fn store_lines(counts: &KvCounts, kills: usize) -> String {
-    let mut text = format!(
-        "\nKey-value store: {} writes acknowledged, {} lost; {} quorum reads checked, {} stale, {} of what was never \
-         written; {} writes of unknown outcome, {} refused; {} reads failed; {} keys read at rest.",
-        grouped(counts.writes_acknowledged),
-        grouped(counts.lost),
-        grouped(counts.reads_checked),
-        grouped(counts.stale),
-        grouped(counts.never_written),
-        grouped(counts.writes_unknown),
-        grouped(counts.writes_refused),
-        grouped(counts.reads_failed),
-        grouped(counts.keys_checked),
-    );
-    for breach in &counts.breaches {
+/// What the clients of a service have come to.
+fn account_lines(account: &Account) -> String {
+    let mut text = format!("\n{}: {}", account.name, account.summary);
+    for breach in &account.breaches {
         let _ = write!(text, "\n  - {breach}");
     }
-    if let Some(doubt) = counts.doubt(kills) {
+    for doubt in &account.doubts {
         let _ = write!(text, "\n  - doubt: {doubt}");
     }
     text

@@ -1,9 +1,8 @@
-//! The key-value workload of a rehearsal: clients that write and read through the nodes' HTTP ports while the cluster
-//! is upgraded, and what their history shows.
+//! The store in a rehearsal of its upgrade: what its nodes serve, and clients that write and read through their HTTP
+//! ports meanwhile.
 //!
-//! In: the nodes' addresses and a seed. Out: [`KvCounts`]: acknowledged writes that were lost and quorum reads that
-//! were stale, of how many. The nodes serve the example store (`rexi-kv`), each with a file of its own that outlives a
-//! `kill -9`. Whether a history can be is `history.rs`'s to say.
+//! Each node keeps its data in a file that outlives a `kill -9`. Out: an [`Account`] of acknowledged writes that were
+//! lost and of quorum reads that were stale, of how many. Whether a history can be is `history.rs`'s to say.
 
 mod history;
 
@@ -14,18 +13,59 @@ use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rexi_kv::Version;
-use rexi_kv::client::{Answer, Client, ClientError};
+use rexi_migrate::rehearse::{Account, BoxError, Boxed, Clients, Site, Workload};
+use rexi_server::{CancellationToken, Node, NodeBuilder};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-pub use self::history::KvCounts;
 use self::history::{Floor, History, body};
+use crate::client::{Answer, Client, ClientError};
+use crate::coordinator::Kv;
+use crate::store::Store;
+use crate::version::Version;
+use crate::{http, replica};
+
+/// The store as a rehearsal knows it.
+#[derive(Debug, Default)]
+pub struct Rehearsed {
+    /// Whether its nodes forget what they say they keep, to show that this is noticed.
+    pub forgets: bool,
+}
+
+impl Workload for Rehearsed {
+    fn name(&self) -> &'static str {
+        "kv"
+    }
+
+    fn define(&self, node: NodeBuilder, site: &Site) -> Result<NodeBuilder, BoxError> {
+        let store = Store::open(site.dir.join(format!("{}.redb", site.name)))?;
+        Ok(if self.forgets { forgetful(node) } else { replica::serve(node, &store) })
+    }
+
+    fn serve(&self, node: Node, site: Site, stop: CancellationToken) -> Boxed<'static, Result<(), BoxError>> {
+        Box::pin(async move {
+            let listener = TcpListener::bind(site.listen).await?;
+            Ok(http::serve(listener, http::router(Kv::new(node)), stop.cancelled_owned()).await?)
+        })
+    }
+
+    fn clients(&self, nodes: &[SocketAddr], seed: u64) -> Boxed<'static, Box<dyn Clients>> {
+        let nodes = nodes.to_vec();
+        Box::pin(async move { Box::new(WritersAndReaders::new(&nodes, seed).await) as Box<dyn Clients> })
+    }
+}
+
+fn forgetful(node: NodeBuilder) -> NodeBuilder {
+    node.serve::<replica::Read, _, _>(async |_, _| Ok(None))
+        .serve::<replica::ReadVersion, _, _>(async |_, _| Ok(None))
+        .serve::<replica::Write, _, _>(async |_, _| Ok(()))
+}
 
 /// The clients of a run.
 #[derive(Debug)]
-pub(crate) struct Clients {
+struct WritersAndReaders {
     shared: Arc<Shared>,
     gate: Arc<RwLock<()>>,
     /// Held while they rest.
@@ -48,9 +88,9 @@ enum Done {
     NotSent,
 }
 
-impl Clients {
+impl WritersAndReaders {
     /// Clients of these nodes, which rest until they are told otherwise.
-    pub(crate) async fn new(nodes: &[SocketAddr], seed: u64) -> Self {
+    async fn new(nodes: &[SocketAddr], seed: u64) -> Self {
         let nodes = nodes.iter().map(|&address| Client::new(address)).collect();
         let shared = Arc::new(Shared { nodes, history: Mutex::default() });
         let gate = Arc::<RwLock<()>>::default();
@@ -63,20 +103,14 @@ impl Clients {
         Self { shared, gate, rest: Some(rest), _tasks: tasks }
     }
 
-    pub(crate) fn resume(&mut self) {
-        self.rest = None;
-    }
-
-    /// Waits until what is under way is done, and begins nothing new.
-    pub(crate) async fn pause(&mut self) {
+    async fn rest(&mut self) {
         if self.rest.is_none() {
             self.rest = Some(Arc::clone(&self.gate).write_owned().await);
         }
     }
 
-    /// Lets all come to rest, and reads every key once more.
-    pub(crate) async fn finish(&mut self) {
-        self.pause().await;
+    /// Reads every key once more.
+    async fn read_all(&mut self) {
         let keys = self.shared.history().keys();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(keys.len() as u64);
         let until = Instant::now() + AT_REST_LIMIT;
@@ -92,27 +126,26 @@ impl Clients {
             }
         }
     }
-
-    pub(crate) fn counts(&self) -> KvCounts {
-        self.shared.history().counts()
-    }
 }
 
-impl KvCounts {
-    /// Whether something is wrong.
-    pub fn is_breached(&self) -> bool {
-        self.lost + self.stale + self.never_written > 0
+impl Clients for WritersAndReaders {
+    fn resume(&mut self) {
+        self.rest = None;
     }
 
-    /// Why they prove nothing, if so, of a run with so many `kill -9`s.
-    pub fn doubt(&self, kills: usize) -> Option<&'static str> {
-        match self {
-            _ if kills == 0 => Some("no node was killed"),
-            Self { writes_acknowledged: 0, .. } => Some("no write was acknowledged"),
-            Self { reads_checked: 0, .. } => Some("no read was answered"),
-            Self { keys, keys_checked, .. } if keys > keys_checked => Some("not every key could be read at the end"),
-            _ => None,
-        }
+    fn pause(&mut self) -> Boxed<'_, ()> {
+        Box::pin(self.rest())
+    }
+
+    fn finish(&mut self) -> Boxed<'_, ()> {
+        Box::pin(async {
+            self.rest().await;
+            self.read_all().await;
+        })
+    }
+
+    fn account(&self, kills: usize) -> Account {
+        self.shared.history().counts().account(kills)
     }
 }
 

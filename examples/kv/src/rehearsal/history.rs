@@ -9,34 +9,79 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rexi_kv::Version;
-use serde::Serialize;
+use rexi_migrate::rehearse::Account;
+
+use crate::version::Version;
 
 /// What the clients of a run have come to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct KvCounts {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KvCounts {
     /// Keys that were written to.
-    pub keys: u64,
+    pub(super) keys: u64,
     /// Writes that a majority keeps, as their clients were told.
-    pub writes_acknowledged: u64,
+    pub(super) writes_acknowledged: u64,
     /// Writes that were not done, as their clients were told, or that no node took.
-    pub writes_refused: u64,
+    pub(super) writes_refused: u64,
     /// Writes without an answer, or with the answer that nobody knows.
-    pub writes_unknown: u64,
+    pub(super) writes_unknown: u64,
     /// Reads that a majority answered, each compared with its floor.
-    pub reads_checked: u64,
+    pub(super) reads_checked: u64,
     /// Reads without an answer.
-    pub reads_failed: u64,
+    pub(super) reads_failed: u64,
     /// Keys that were read once more at rest, at the end.
-    pub keys_checked: u64,
+    pub(super) keys_checked: u64,
     /// Keys whose last acknowledged write was gone then.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// Answers older than what was acknowledged or read before they were asked for.
-    pub stale: u64,
+    pub(super) stale: u64,
     /// Values that nobody wrote there, that were refused, or that are not those of their version.
-    pub never_written: u64,
+    pub(super) never_written: u64,
     /// The first of these three, in words.
-    pub breaches: Vec<String>,
+    pub(super) breaches: Vec<String>,
+}
+
+impl KvCounts {
+    /// Why they prove nothing, if so, of a run with so many `kill -9`s.
+    fn doubt(&self, kills: usize) -> Option<&'static str> {
+        match self {
+            _ if kills == 0 => Some("no node was killed"),
+            Self { writes_acknowledged: 0, .. } => Some("no write was acknowledged"),
+            Self { reads_checked: 0, .. } => Some("no read was answered"),
+            Self { keys, keys_checked, .. } if keys > keys_checked => Some("not every key could be read at the end"),
+            _ => None,
+        }
+    }
+
+    /// For the report of a run with so many `kill -9`s.
+    pub(super) fn account(&self, kills: usize) -> Account {
+        let counts = BTreeMap::from([
+            ("keys", self.keys),
+            ("writes_acknowledged", self.writes_acknowledged),
+            ("writes_refused", self.writes_refused),
+            ("writes_unknown", self.writes_unknown),
+            ("reads_checked", self.reads_checked),
+            ("reads_failed", self.reads_failed),
+            ("keys_checked", self.keys_checked),
+            ("lost", self.lost),
+            ("stale", self.stale),
+            ("never_written", self.never_written),
+        ]);
+        let summary = format!(
+            "{} writes acknowledged, {} lost; {} quorum reads checked, {} stale, {} of what was never written; {} writes \
+             of unknown outcome, {} refused; {} reads failed; {} keys read at rest.",
+            self.writes_acknowledged,
+            self.lost,
+            self.reads_checked,
+            self.stale,
+            self.never_written,
+            self.writes_unknown,
+            self.writes_refused,
+            self.reads_failed,
+            self.keys_checked,
+        );
+        let doubts = self.doubt(kills).map(str::to_owned).into_iter().collect();
+        Account { name: "kv", summary, counts, breaches: self.breaches.clone(), doubts }
+    }
 }
 
 /// The keys of a run.
