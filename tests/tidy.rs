@@ -16,6 +16,8 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/safety.rs"]
+mod safety;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -102,6 +104,11 @@ fn every_feature_has_tests_and_a_gate_that_builds_it() {
 #[test]
 fn every_error_is_explained() {
     report("error", &errors::errors(&page(errors::PAGE), &workspace()));
+}
+
+#[test]
+fn every_invariant_is_looked_for_where_its_page_says() {
+    report("safety", &safety::safety(&page(safety::PAGE), &workspace()));
 }
 
 /// A page of the workspace.
