@@ -18,6 +18,8 @@ mod facts;
 mod features;
 #[path = "tidy/safety.rs"]
 mod safety;
+#[path = "tidy/threats.rs"]
+mod threats;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -109,6 +111,11 @@ fn every_error_is_explained() {
 #[test]
 fn every_invariant_is_looked_for_where_its_page_says() {
     report("safety", &safety::safety(&page(safety::PAGE), &workspace()));
+}
+
+#[test]
+fn every_threat_names_its_defence_and_tests_that_are_there() {
+    report("threat", &threats::threats(&page(threats::PAGE), &page(bounds::PAGE), &workspace()));
 }
 
 /// A page of the workspace.
