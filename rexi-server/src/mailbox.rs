@@ -3,7 +3,7 @@
 //!
 //! In: answers, from whichever task reads a peer's connection. Out: events, in the order in which they came. A mailbox
 //! keeps the time limits of its calls, whatever the other node does. Any task may cast with a handle; the answers go to
-//! the mailbox (REXI.md R5).
+//! the mailbox (R5 of docs/rexi.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -213,8 +213,8 @@ impl MailboxHandle {
     }
 
     /// As [`MailboxHandle::cast`], but waits until the peer is there and its link takes frames without buffering them,
-    /// or until the peer is given up, when the cast is made and answered at once (REXI.md R6). The request's time limit
-    /// runs meanwhile.
+    /// or until the peer is given up, when the cast is made and answered at once (R6 of docs/rexi.md). The request's
+    /// time limit runs meanwhile.
     ///
     /// Cancel safe: nothing is cast unless this returns.
     ///

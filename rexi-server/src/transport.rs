@@ -1,7 +1,6 @@
 //! Every QUIC setting, in one place, each with its reason: here those of the endpoint and of either side of a
 //! handshake, in per_connection.rs those of a connection. None is left at quinn's default where that is a way in
-//! (THREATS.md) or a brake (FIGURES.md); what is as quinn has it is said too, so that another quinn changes nothing
-//! unseen.
+//! (docs/threats.md) or a brake; what is as quinn has it is said too, so that another quinn changes nothing unseen.
 
 mod per_connection;
 
