@@ -1,7 +1,9 @@
 //! One row per message: since when it is accepted, since when it is emitted, when it is retired.
 //!
 //! Every decision whether a frame may be sent or understood is taken from this table and nowhere else, so that the
-//! verifier can read it too. A message's life: accept first, emit one release later at the earliest, retire last.
+//! verifier can read it too. A message's life: accept first, emit one release later at the earliest, retire last. Rows
+//! name wire versions, not releases: a pair speaks one version that both know, so a version that brings a message may
+//! emit it as well.
 //! rexi's `kill_all` was emitted on the day it was introduced, and old nodes backed up (G6 of docs/safety.md).
 
 use crate::version::WireVersion;

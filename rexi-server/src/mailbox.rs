@@ -201,7 +201,8 @@ impl MailboxHandle {
         let members = self.node.shared().members();
         let member = members.find(peer)?;
         let cast = request.into_cast(call, self.node.shared().release)?;
-        // The call is noted under the member's lock, so that a kill by another task finds it in both places or none.
+        // Noted under the member's lock. A mailbox may be lent to other tasks, so a kill may come meanwhile: it looks
+        // here first and then at the member, and finds the call in both places or in none.
         member.with(|peer, now| {
             self.inner.note_open(call, member, deadline)?;
             let cast = peer.cast(now, cast, Arc::clone(&self.inner));

@@ -309,6 +309,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if config.mutants.has(Mutant::KillFollowsPhase) {
             return Servers::NONE.with(config.phase.cast_target());
         }
+        // The phase alone is not enough: a caller whose phase has moved on could no longer reach its own job.
         config.phase.kill_targets().with(sent_to)
     }
 

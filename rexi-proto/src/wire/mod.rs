@@ -237,6 +237,7 @@ impl<'a> FrameReader<'a> {
     fn payload(self, bulk: Option<Body>) -> Result<Body, DecodeError> {
         match bulk {
             Some(bulk) => self.end().map(|()| bulk),
+            // Not borrowed: a job outlives the reader's buffer.
             None => Ok(Body::Inline(Bytes::copy_from_slice(self.body))),
         }
     }
