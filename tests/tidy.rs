@@ -1,9 +1,9 @@
-//! Enforces the countable rules of CONTRIBUTING.md over every `.rs` file of the workspace.
+//! Enforces the countable rules of CONTRIBUTING.md over every text of the workspace.
 //!
-//! In: the sources, read as text with the standard library alone. Out: one failing test per broken rule, with a line
-//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on
-//! the pages of facts and of bounds are in `tidy/facts.rs` and `tidy/bounds.rs`. What needs types (disallowed methods,
-//! the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
+//! In: sources, pages, manifests and scripts, read as text with the standard library alone. Out: one failing test per
+//! broken rule, with a line for each place: file, line, rule, and what to do. A source is first split by
+//! `tidy/source.rs`; each other file of `tidy/` holds one page, or what pages have in common, to the code. What needs
+//! types (disallowed methods, the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
 
 #[path = "tidy/source.rs"]
 mod source;
@@ -16,6 +16,8 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/pages.rs"]
+mod pages;
 #[path = "tidy/safety.rs"]
 mod safety;
 #[path = "tidy/threats.rs"]
@@ -116,6 +118,11 @@ fn every_invariant_is_looked_for_where_its_page_says() {
 #[test]
 fn every_threat_names_its_defence_and_tests_that_are_there() {
     report("threat", &threats::threats(&page(threats::PAGE), &page(bounds::PAGE), &workspace()));
+}
+
+#[test]
+fn every_page_that_is_cited_is_there() {
+    report("page", &pages::pages(&texts()));
 }
 
 /// A page of the workspace.
@@ -303,19 +310,32 @@ fn report(name: &str, findings: &[Finding]) {
     assert!(findings.is_empty(), "{} broken rules (CONTRIBUTING.md has the reasons):{lines}", findings.len());
 }
 
-/// Every `.rs` file of the workspace, in the order of their paths.
-fn workspace() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut sources = Vec::new();
-    collect(&root, "", &mut sources);
-    // A walk that finds nothing would pass every rule.
-    for expected in ["rexi-proto/src/lib.rs", "rexi-server/src/lib.rs", "rexi-migrate/src/lib.rs", "tests/tidy.rs"] {
-        assert!(sources.iter().any(|source| source.path == expected), "{expected} was not found in {}", root.display());
-    }
-    sources
+/// A text of the workspace: a source, a page, a manifest, a template or a script.
+struct Text {
+    /// From the workspace's root, with `/`.
+    path: String,
+    text: String,
 }
 
-fn collect(folder: &Path, path: &str, sources: &mut Vec<Source>) {
+/// Every `.rs` file of the workspace, in the order of their paths.
+fn workspace() -> Vec<Source> {
+    let sources = texts().into_iter().filter(|text| text.path.ends_with(".rs"));
+    sources.map(|text| Source::new(&text.path, &text.text)).collect()
+}
+
+/// Every text of the workspace, in the order of their paths.
+fn texts() -> Vec<Text> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut texts = Vec::new();
+    collect(&root, "", &mut texts);
+    // A walk that finds nothing would pass every rule.
+    for expected in EXPECTED {
+        assert!(texts.iter().any(|text| text.path == expected), "{expected} was not found in {}", root.display());
+    }
+    texts
+}
+
+fn collect(folder: &Path, path: &str, texts: &mut Vec<Text>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
     let mut entries: Vec<_> = entries.map(|entry| entry.expect("the folder was just opened")).collect();
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -326,15 +346,37 @@ fn collect(folder: &Path, path: &str, sources: &mut Vec<Source>) {
         if kind.is_dir() {
             // Cargo marks a build folder of any name with this file.
             let built = name == "target" || entry.path().join("CACHEDIR.TAG").exists();
-            if !built && !name.starts_with('.') {
-                collect(&entry.path(), &path, sources);
+            if !built && (!name.starts_with('.') || HIDDEN.contains(&name.as_str())) {
+                collect(&entry.path(), &path, texts);
             }
-        } else if kind.is_file() && entry.path().extension().is_some_and(|extension| extension == "rs") {
+        } else if kind.is_file() && is_text(&path) {
             let text = fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
-            sources.push(Source::new(&path, &text));
+            texts.push(Text { path, text });
         }
     }
 }
+
+fn is_text(path: &str) -> bool {
+    let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
+    let is_script = path == "justfile" || path.starts_with(".ci/");
+    is_script || extension.is_some_and(|extension| ["rs", "md", "toml", "html", "sh"].contains(&extension))
+}
+
+/// Folders that are looked into though their names begin with a dot.
+const HIDDEN: [&str; 2] = [".cargo", ".ci"];
+
+/// One text of each kind, which a walk must have met.
+const EXPECTED: [&str; 9] = [
+    ".cargo/mutants.toml",
+    ".ci/run",
+    "Cargo.toml",
+    "docs/rexi.md",
+    "justfile",
+    "rexi-migrate/src/lib.rs",
+    "rexi-proto/src/lib.rs",
+    "rexi-server/src/lib.rs",
+    "tests/tidy.rs",
+];
 
 const HEADER_LINES_MAX: usize = 15;
 const FILE_LINES_MAX: usize = 500;
