@@ -16,6 +16,8 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/map.rs"]
+mod map;
 #[path = "tidy/pages.rs"]
 mod pages;
 #[path = "tidy/safety.rs"]
@@ -118,6 +120,11 @@ fn every_invariant_is_looked_for_where_its_page_says() {
 #[test]
 fn every_threat_names_its_defence_and_tests_that_are_there() {
     report("threat", &threats::threats(&page(threats::PAGE), &page(bounds::PAGE), &workspace()));
+}
+
+#[test]
+fn every_file_has_its_place_in_the_code_map() {
+    report("code map", &map::files(&page(map::PAGE), &workspace()));
 }
 
 #[test]
