@@ -64,6 +64,11 @@ fn every_to_do_names_a_release_still_to_come() {
 }
 
 #[test]
+fn an_alias_names_a_closure_a_future_or_a_tuple() {
+    judge("alias", &workspace(), aliases);
+}
+
+#[test]
 fn no_test_sleeps() {
     judge("sleep", &workspace(), sleeps);
 }
@@ -253,6 +258,17 @@ fn numbers(release: &str) -> Option<[u64; 3]> {
 fn sleeps(source: &Source) -> Vec<Finding> {
     let what = "a test sleeps: wait for the condition itself, under a time limit, or advance tokio's paused clock";
     find(source, |line| source.is_in_tests_crate() && holds(&line.code, "sleep("), what)
+}
+
+/// Associated types are indented, so what begins a line is an alias.
+fn aliases(source: &Source) -> Vec<Finding> {
+    let alias = |code: &str| {
+        let item = code.strip_prefix("pub").map_or(code, |rest| rest.split_once(' ').map_or("", |(_, item)| item));
+        item.strip_prefix("type ")?.split_once(" = ").map(|(_, named)| named.to_owned())
+    };
+    let is_named = |named: &str| named.starts_with('(') || ["dyn ", "fn("].iter().any(|part| named.contains(part));
+    let what = "an alias of a type that has a name: use that, or a type of its own";
+    find(source, |line| source.ships(line) && alias(&line.code).is_some_and(|named| !is_named(&named)), what)
 }
 
 /// Cargo looks for tests in a folder `tests/` of their crate, and this folder is a crate itself: a file of it that no
@@ -464,6 +480,14 @@ mod tests {
         let text = "a.unwrap();\n// b.unwrap()\n\"c.unwrap()\";\nd.unwrap_or(1);\n#[cfg(test)]\nfn e() { f.unwrap() }";
         assert_eq!(lines_of(&unwraps(&Source::new(PROTO, text))), [1]);
         assert_eq!(unwraps(&Source::new("tests/a.rs", text)), []);
+    }
+
+    #[test]
+    fn an_alias_of_what_has_a_name_is_found() {
+        let text = "type A = usize;\npub(super) type B = Vec<u8>;\npub type C = B;\ntype D<'a> = &'a dyn Fn(u8);\n\
+                    pub(crate) type E = (u8, u8);\ntype F = fn(u8);\n    type Error = G;\n// type H = u8;\n";
+        assert_eq!(lines_of(&aliases(&Source::new(PROTO, text))), [1, 2, 3]);
+        assert_eq!(aliases(&Source::new("tests/a.rs", text)), []);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 pub use self::history::KvCounts;
-use self::history::{Floor, History, body};
+use self::history::{History, body};
 
 /// The clients of a run.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Shared {
     }
 
     async fn read(&self, rng: &mut Xoshiro256PlusPlus, key: &str) {
-        let floor: Floor = self.history().floor(key);
+        let floor = self.history().floor(key);
         let found = self.get(rng, key).await;
         let mut history = self.history();
         match found {

@@ -1,6 +1,5 @@
 //! Runs a plan: real nodes on a network in memory, in virtual time, in this thread; and what a test adds of its own.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -9,7 +8,7 @@ use std::time::Duration;
 use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{Limits, Node, NodeBuilder, NodeName};
 
-use super::ledger::{Event, Ledger};
+use super::ledger::Ledger;
 use super::op::Op;
 use super::outcome::{Datagram, Outcome};
 use super::plan::{NODES, Plan};
@@ -252,9 +251,3 @@ impl fmt::Debug for Simulation {
         f.debug_struct("Simulation").field("tls", &self.tls).field("record", &self.record).finish_non_exhaustive()
     }
 }
-
-/// How often each case was met: see `witness.rs`.
-pub(super) type Met = BTreeMap<&'static str, u64>;
-
-/// Events in order, with their times.
-pub(super) type Events = Vec<(Duration, Event)>;
