@@ -1,9 +1,9 @@
-//! Enforces the countable rules of CONTRIBUTING.md over every `.rs` file of the workspace.
+//! Enforces the countable rules of CONTRIBUTING.md over every text of the workspace.
 //!
-//! In: the sources, read as text with the standard library alone. Out: one failing test per broken rule, with a line
-//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on
-//! the pages of facts and of bounds are in `tidy/facts.rs` and `tidy/bounds.rs`. What needs types (disallowed methods,
-//! the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
+//! In: sources, pages, manifests and scripts, read as text with the standard library alone. Out: one failing test per
+//! broken rule, with a line for each place: file, line, rule, and what to do. A source is first split by
+//! `tidy/source.rs`; each other file of `tidy/` holds one page, or what pages have in common, to the code. What needs
+//! types (disallowed methods, the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
 
 #[path = "tidy/source.rs"]
 mod source;
@@ -16,6 +16,14 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/map.rs"]
+mod map;
+#[path = "tidy/pages.rs"]
+mod pages;
+#[path = "tidy/safety.rs"]
+mod safety;
+#[path = "tidy/threats.rs"]
+mod threats;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -53,6 +61,11 @@ fn nothing_is_unwrapped_outside_tests() {
 fn every_to_do_names_a_release_still_to_come() {
     let version = numbers(env!("CARGO_PKG_VERSION")).expect("cargo checks the version of a package");
     judge("to-do", &workspace(), |source| to_dos(source, version));
+}
+
+#[test]
+fn an_alias_names_a_closure_a_future_or_a_tuple() {
+    judge("alias", &workspace(), aliases);
 }
 
 #[test]
@@ -102,6 +115,26 @@ fn every_feature_has_tests_and_a_gate_that_builds_it() {
 #[test]
 fn every_error_is_explained() {
     report("error", &errors::errors(&page(errors::PAGE), &workspace()));
+}
+
+#[test]
+fn every_invariant_is_looked_for_where_its_page_says() {
+    report("safety", &safety::safety(&page(safety::PAGE), &workspace()));
+}
+
+#[test]
+fn every_threat_names_its_defence_and_tests_that_are_there() {
+    report("threat", &threats::threats(&page(threats::PAGE), &page(bounds::PAGE), &workspace()));
+}
+
+#[test]
+fn every_file_has_its_place_in_the_code_map() {
+    report("code map", &map::files(&page(map::PAGE), &workspace()));
+}
+
+#[test]
+fn every_page_that_is_cited_is_there() {
+    report("page", &pages::pages(&texts()));
 }
 
 /// A page of the workspace.
@@ -227,6 +260,17 @@ fn sleeps(source: &Source) -> Vec<Finding> {
     find(source, |line| source.is_in_tests_crate() && holds(&line.code, "sleep("), what)
 }
 
+/// Associated types are indented, so what begins a line is an alias.
+fn aliases(source: &Source) -> Vec<Finding> {
+    let alias = |code: &str| {
+        let item = code.strip_prefix("pub").map_or(code, |rest| rest.split_once(' ').map_or("", |(_, item)| item));
+        item.strip_prefix("type ")?.split_once(" = ").map(|(_, named)| named.to_owned())
+    };
+    let is_named = |named: &str| named.starts_with('(') || ["dyn ", "fn("].iter().any(|part| named.contains(part));
+    let what = "an alias of a type that has a name: use that, or a type of its own";
+    find(source, |line| source.ships(line) && alias(&line.code).is_some_and(|named| !is_named(&named)), what)
+}
+
 /// Cargo looks for tests in a folder `tests/` of their crate, and this folder is a crate itself: a file of it that no
 /// program names is never run.
 fn unused_file(source: &Source, manifest: &str, program: &str) -> Vec<Finding> {
@@ -289,19 +333,32 @@ fn report(name: &str, findings: &[Finding]) {
     assert!(findings.is_empty(), "{} broken rules (CONTRIBUTING.md has the reasons):{lines}", findings.len());
 }
 
-/// Every `.rs` file of the workspace, in the order of their paths.
-fn workspace() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut sources = Vec::new();
-    collect(&root, "", &mut sources);
-    // A walk that finds nothing would pass every rule.
-    for expected in ["rexi-proto/src/lib.rs", "rexi-server/src/lib.rs", "rexi-migrate/src/lib.rs", "tests/tidy.rs"] {
-        assert!(sources.iter().any(|source| source.path == expected), "{expected} was not found in {}", root.display());
-    }
-    sources
+/// A text of the workspace: a source, a page, a manifest, a template or a script.
+struct Text {
+    /// From the workspace's root, with `/`.
+    path: String,
+    text: String,
 }
 
-fn collect(folder: &Path, path: &str, sources: &mut Vec<Source>) {
+/// Every `.rs` file of the workspace, in the order of their paths.
+fn workspace() -> Vec<Source> {
+    let sources = texts().into_iter().filter(|text| text.path.ends_with(".rs"));
+    sources.map(|text| Source::new(&text.path, &text.text)).collect()
+}
+
+/// Every text of the workspace, in the order of their paths.
+fn texts() -> Vec<Text> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut texts = Vec::new();
+    collect(&root, "", &mut texts);
+    // A walk that finds nothing would pass every rule.
+    for expected in EXPECTED {
+        assert!(texts.iter().any(|text| text.path == expected), "{expected} was not found in {}", root.display());
+    }
+    texts
+}
+
+fn collect(folder: &Path, path: &str, texts: &mut Vec<Text>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
     let mut entries: Vec<_> = entries.map(|entry| entry.expect("the folder was just opened")).collect();
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -312,15 +369,37 @@ fn collect(folder: &Path, path: &str, sources: &mut Vec<Source>) {
         if kind.is_dir() {
             // Cargo marks a build folder of any name with this file.
             let built = name == "target" || entry.path().join("CACHEDIR.TAG").exists();
-            if !built && !name.starts_with('.') {
-                collect(&entry.path(), &path, sources);
+            if !built && (!name.starts_with('.') || HIDDEN.contains(&name.as_str())) {
+                collect(&entry.path(), &path, texts);
             }
-        } else if kind.is_file() && entry.path().extension().is_some_and(|extension| extension == "rs") {
+        } else if kind.is_file() && is_text(&path) {
             let text = fs::read_to_string(entry.path()).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
-            sources.push(Source::new(&path, &text));
+            texts.push(Text { path, text });
         }
     }
 }
+
+fn is_text(path: &str) -> bool {
+    let extension = Path::new(path).extension().and_then(|extension| extension.to_str());
+    let is_script = path == "justfile" || path.starts_with(".ci/");
+    is_script || extension.is_some_and(|extension| ["rs", "md", "toml", "html", "sh"].contains(&extension))
+}
+
+/// Folders that are looked into though their names begin with a dot.
+const HIDDEN: [&str; 2] = [".cargo", ".ci"];
+
+/// One text of each kind, which a walk must have met.
+const EXPECTED: [&str; 9] = [
+    ".cargo/mutants.toml",
+    ".ci/run",
+    "Cargo.toml",
+    "docs/rexi.md",
+    "justfile",
+    "rexi-migrate/src/lib.rs",
+    "rexi-proto/src/lib.rs",
+    "rexi-server/src/lib.rs",
+    "tests/tidy.rs",
+];
 
 const HEADER_LINES_MAX: usize = 15;
 const FILE_LINES_MAX: usize = 500;
@@ -401,6 +480,14 @@ mod tests {
         let text = "a.unwrap();\n// b.unwrap()\n\"c.unwrap()\";\nd.unwrap_or(1);\n#[cfg(test)]\nfn e() { f.unwrap() }";
         assert_eq!(lines_of(&unwraps(&Source::new(PROTO, text))), [1]);
         assert_eq!(unwraps(&Source::new("tests/a.rs", text)), []);
+    }
+
+    #[test]
+    fn an_alias_of_what_has_a_name_is_found() {
+        let text = "type A = usize;\npub(super) type B = Vec<u8>;\npub type C = B;\ntype D<'a> = &'a dyn Fn(u8);\n\
+                    pub(crate) type E = (u8, u8);\ntype F = fn(u8);\n    type Error = G;\n// type H = u8;\n";
+        assert_eq!(lines_of(&aliases(&Source::new(PROTO, text))), [1, 2, 3]);
+        assert_eq!(aliases(&Source::new("tests/a.rs", text)), []);
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn parse_mutants(text: &str) -> Result<String, String> {
 }
 
 /// This executable under a name of the run's own, for as long as the guard lives: a build that replaces it meanwhile
-/// must not put another program into the second half of the run (SAFETY.md M45).
+/// must not put another program into the second half of the run (M45 of docs/safety.md).
 fn pinned(program: &Path) -> std::io::Result<(TempDir, PathBuf)> {
     let dir = TempDir::with_prefix("rexi-program-")?;
     let own = dir.path().join(program.file_name().unwrap_or_else(|| "program".as_ref()));

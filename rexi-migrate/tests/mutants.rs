@@ -78,7 +78,7 @@ fn a_historical_bug_is_replayed_or_named_impossible_with_its_construction() {
 fn wrong_usage_names_what_is_known() {
     for (args, about) in [
         (&["mutants", "kill-nobody"][..], "kill-follows-phase"),
-        (&["mutants", "M99"], "an id of SAFETY.md"),
+        (&["mutants", "M99"], "an id of docs/safety.md"),
         (&["mutants", "--levels", "all"], "wire, check, simulate, rehearse"),
         (&["mutants", "--scenarios", "0"], "0"),
         (&["history"], "<ID>"),

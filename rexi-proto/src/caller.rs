@@ -2,7 +2,7 @@
 //!
 //! In: casts, what the peer answers, what becomes of the connection. Out: answers with the mailbox they are for. A call
 //! stays open until its last answer or its kill, and remembers the server it was cast to. Routing and sending is the
-//! peer's (`peer.rs`). `M` is what the shell wants back with an answer: a mailbox there, a number in the checker.
+//! peer's (`peer/`). `M` is what the shell wants back with an answer: a mailbox there, a number in the checker.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

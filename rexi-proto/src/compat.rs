@@ -1,8 +1,10 @@
 //! One row per message: since when it is accepted, since when it is emitted, when it is retired.
 //!
 //! Every decision whether a frame may be sent or understood is taken from this table and nowhere else, so that the
-//! verifier can read it too. A message's life: accept first, emit one release later at the earliest, retire last.
-//! rexi's `kill_all` was emitted on the day it was introduced, and old nodes backed up (SAFETY.md G6).
+//! verifier can read it too. A message's life: accept first, emit one release later at the earliest, retire last. Rows
+//! name wire versions, not releases: a pair speaks one version that both know, so a version that brings a message may
+//! emit it as well.
+//! rexi's `kill_all` was emitted on the day it was introduced, and old nodes backed up (G6 of docs/safety.md).
 
 use crate::version::WireVersion;
 
@@ -76,8 +78,8 @@ pub const ROWS: [Row; 24] = [
     row(Kind::Ack, WireVersion::V1),
     row(Kind::Response, WireVersion::V1),
     row(Kind::Sent, WireVersion::V1),
-    // The receiving half of a change of the original's that was taken back half way (REXI.md R30): a node that
-    // understood only one of the two forms would hold whoever sent the other to it.
+    // The receiving half of a change of the original's that was taken back half way (R30 of docs/rexi.md): a node
+    // that understood only one of the two forms would hold a sender of the other to it.
     Row { emitted_since: None, ..row(Kind::TaggedReply, WireVersion::V1) },
 ];
 

@@ -159,6 +159,8 @@ pub(crate) fn verdict_by(one: &Hello, other: &Hello, mutants: Mutants) -> Result
             }));
         }
     }
+    // A node without a singleton meets the members one by one, and may not have met the one that still sends to it. So
+    // each member also speaks for those that it knows of.
     for (remover, witness) in [(first, second), (second, first)] {
         let heeded = !mutants.has(Mutant::HoldoutsIgnored);
         let in_the_way = witness.holdouts.iter().find(|&node| *node != remover.node && heeded);

@@ -1,7 +1,8 @@
-//! Every bound of the protocol: its unit, its default, and what happens beyond. docs/bounds.md has their tests, too.
+//! Every bound of the protocol: its unit, its default, and what happens beyond. docs/bounds.md has their tests, too,
+//! docs/threats.md the attacks that they stop.
 //!
 //! A bound whose name ends in `_total_max` is one over all peers of the node; `pool.rs` says how it is shared out.
-//! Sources: THREATS.md for the attacks, FIGURES.md for what the sizes cost, REXI.md R42 and R46 for the original's.
+//! The buffer's length and the stability period are the original's (R37 and R42 of docs/rexi.md).
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 //!
 //! While the peer is there and keeps up, frames are encoded straight into the bytes that the writer will take. Frames
 //! for a peer that is away or slow wait, first in, first out; beyond the bound the oldest is given back, so that its
-//! caller can be told. Nothing is written twice. Source: rexi_buffer.erl; REXI.md R41 to R46, where its order is
-//! changed.
+//! caller can be told. Nothing is written twice. Source: rexi_buffer.erl; R41 to R46 of docs/rexi.md, where its order
+//! is changed.
 
 use std::collections::VecDeque;
 use std::time::Duration;

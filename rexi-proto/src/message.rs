@@ -89,7 +89,7 @@ pub struct Cast {
     pub function: Arc<str>,
     /// Time that remains until nobody waits any more; on the wire in whole milliseconds, rounded up.
     pub time_left: Option<Duration>,
-    /// The caller's id of the wider request this belongs to; 0 for none (REXI.md R2).
+    /// The caller's id of the wider request this belongs to; 0 for none (R2 of docs/rexi.md).
     pub nonce: u64,
     /// W3C trace context. Apart, since most casts have none and all are moved from queue to queue.
     pub trace: Option<Box<Trace>>,

@@ -1,4 +1,4 @@
-//! Deliberately broken variants of the protocol, for showing that the verifier notices (SAFETY.md §3).
+//! Deliberately broken variants of the protocol, for showing that the verifier notices (docs/safety.md).
 //!
 //! They exist only under the feature `mutants`, which a release build refuses to compile; without it [`Mutants`] is an
 //! empty type and every question to it is answered at compile time. Each takes one guard away, where the guard stands.
@@ -17,7 +17,7 @@ pub struct Planted {
     pub mutant: Mutant,
     /// The name that selects it.
     pub name: &'static str,
-    /// The mutants and bugs of SAFETY.md that it stands for, with spaces between; some have none.
+    /// The mutants and bugs of docs/safety.md that it stands for, with spaces between; some have none.
     pub ids: &'static str,
     /// What it does, in a sentence.
     pub sentence: &'static str,
@@ -77,8 +77,8 @@ mutants! {
     UngatedEncoder "ungated-encoder" "M3"
         "A message is encoded for a version that does not emit it."
         breaks "S9"
-        covered by "whoever sends asks the same table first (`Peer::send_kills`), and no other message of v2 has a \
-                    reason to be sent in v1", with UngatedKillAll;
+        covered by "the sender asks the same table first (`Peer::send_kills`), and no other message of v2 has a reason \
+                    to be sent in v1", with UngatedKillAll;
     TrailingBytes "trailing-bytes" "M7"
         "Bytes behind a message's last field are passed over."
         breaks "S8";

@@ -1,7 +1,7 @@
 //! Who is who: node names, incarnations, and the numbers of calls, monitors and jobs.
 //!
 //! A node's name is its identity: a server is found by the authenticated name of the peer it serves, never by a hash
-//! of it, so that two peers cannot share one (SAFETY.md G1, S7).
+//! of it, so that two peers cannot share one (G1 and S7 of docs/safety.md).
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,6 +1,6 @@
 //! What a phase of the upgrade means: which servers a node hosts, where its casts go, where its kills go.
 //!
-//! Pure functions, used alike by the server, the checker and the simulator (DESIGN.md §2).
+//! Pure functions, so that server, checker and simulator cannot differ in what a phase means.
 
 use std::fmt;
 use std::str::FromStr;

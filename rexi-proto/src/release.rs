@@ -104,7 +104,7 @@ impl Profile {
         Ok(Self { release, lowest, highest, wire })
     }
 
-    /// The demo cluster's releases, oldest first: 1.0, 1.1, 1.2 and 2.0 (DESIGN.md §2).
+    /// The demo cluster's releases, oldest first: 1.0, 1.1, 1.2 and 2.0. CHANGELOG.md has them as a table.
     pub fn train() -> [Self; 4] {
         let release = |major, minor, lowest, highest, oldest, newest| {
             let wire = VersionRange::new(oldest, newest);

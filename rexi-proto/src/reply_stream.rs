@@ -2,7 +2,7 @@
 //!
 //! In: what the job wants to send, what its caller says. Out: whether the next item may go now. Time limits are the
 //! shell's to keep; what one means is decided here. Sending is the server's. Source: rexi.erl (`stream2`,
-//! `stream_last`, `stream_ack`); REXI.md R18 to R24.
+//! `stream_last`, `stream_ack`); R18 to R24 of docs/rexi.md.
 //!
 //! ```text
 //!             first item            Start                item (unacked < window)

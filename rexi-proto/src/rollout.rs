@@ -36,7 +36,8 @@ pub struct Rollout {
     mutants: Mutants,
 }
 
-/// What a member last said of itself. It holds until the member says otherwise, also while it is away.
+/// What a member last said of itself. It holds until the member says otherwise, also while it is away: a node that is
+/// down for good must not hold the rest, and what it comes back as is judged by its hello.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Announced {
     incarnation: Incarnation,

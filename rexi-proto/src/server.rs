@@ -2,9 +2,8 @@
 //! requests of every peer, the second those of one.
 //!
 //! In: requests of peers, replies and ends of workers. Out: workers to spawn, to wake and to abort, answers to send. A
-//! job's key
-//! holds its caller's incarnation, so that nothing of an earlier life meets a later one. Starting workers and finding
-//! functions is left to the shell. Source: rexi_server.erl; REXI.md R3, R8, R12 to R14, R31.
+//! job's key holds its caller's incarnation, so that nothing of an earlier life meets a later one. Starting workers and
+//! finding functions is left to the shell. Source: rexi_server.erl; R3, R8, R12 to R14 and R31 of docs/rexi.md.
 
 mod search;
 mod share;
@@ -139,7 +138,7 @@ pub struct Server<P = Unlimited> {
     jobs: BTreeMap<(Caller, CallRef), Job>,
     shares: BTreeMap<PeerId, Share>,
     next_job: u64,
-    /// Kills that met no job, oldest first: a cast that comes after its kill must not start (SAFETY.md M26).
+    /// Kills that met no job, oldest first: a cast that comes after its kill must not start (M26 of docs/safety.md).
     tombstones: VecDeque<(Caller, CallRef)>,
     monitors: BTreeSet<(Caller, MonitorRef)>,
     draining: bool,

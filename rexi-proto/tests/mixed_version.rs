@@ -22,7 +22,7 @@ fn a_mixed_cluster_keeps_its_promises() {
     }
 }
 
-/// Cases that matter: runs that never met one of them prove nothing (SAFETY.md, non-vacuity).
+/// Cases that matter: runs that never met one of them prove nothing (docs/safety.md).
 const WITNESSES: [&str; 22] = [
     "a batch was killed",
     "a call ended in a down",

@@ -1,5 +1,5 @@
-//! Tagged replies: understood by every release, written by none (REXI.md R30). Whoever reads one cannot tell it from an
-//! untagged one.
+//! Tagged replies: understood by every release, written by none (R30 of docs/rexi.md). Once read, one cannot be told
+//! from an untagged one.
 
 use std::time::Duration;
 

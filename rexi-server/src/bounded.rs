@@ -1,7 +1,7 @@
 //! Decoding that a hostile payload cannot turn into much memory, work or stack.
 //!
 //! A deserializer around another one. It counts how deeply values are nested, and charges each element of a sequence or
-//! map with its size in memory, before the element is read. The bounds are those of THREATS.md: a few bytes can claim
+//! map with its size in memory, before the element is read. docs/threats.md has the attacks: a few bytes can claim
 //! endless elements of no size, a byte each can become a kilobyte, and nested boxes can overflow the stack.
 
 use std::cell::Cell;

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use rexi_proto::{Limits, NodeName, Phase, Profile};
 
-use self::document::{Document, Given, Overrides, environment};
+use self::document::{Document, Given, environment};
 pub use self::error::{ConfigError, Place};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
@@ -81,7 +81,7 @@ pub struct Config {
     membership_interval: Option<Duration>,
     allowed: Option<AllowList>,
     source: Arc<Source>,
-    overrides: Overrides,
+    overrides: BTreeMap<String, String>,
 }
 
 /// What a configuration is read from, and read again with what the environment overrides.
@@ -114,7 +114,7 @@ impl Config {
         let path = path.as_ref();
         let text = read_text(path, CONFIG_FILE_BYTES_MAX).map_err(unreadable(path))?;
         let (origin, dir) = (path.display().to_string(), path.parent().unwrap_or(Path::new("")).to_owned());
-        Self::parse(&Arc::new(Source { text, origin, dir }), &Overrides::new())
+        Self::parse(&Arc::new(Source { text, origin, dir }), &BTreeMap::new())
     }
 
     /// Takes a configuration text; `origin` stands for it in errors. Paths in it are relative to the working directory.
@@ -123,7 +123,7 @@ impl Config {
     /// [`ConfigError`], the first one found.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
         let source = Source { text: text.to_owned(), origin: origin.to_owned(), dir: PathBuf::new() };
-        Self::parse(&Arc::new(source), &Overrides::new())
+        Self::parse(&Arc::new(source), &BTreeMap::new())
     }
 
     /// Overrides keys by the variables of [`CONFIG_KEYS`], which `get` looks up: `REXI_LIMITS_JOBS_MAX` is `jobs_max`
@@ -236,7 +236,7 @@ impl Config {
         Given { key: "phase".to_owned(), value, place }.phase(&self.profile).map(Some)
     }
 
-    fn parse(source: &Arc<Source>, overrides: &Overrides) -> Result<Self, ConfigError> {
+    fn parse(source: &Arc<Source>, overrides: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let Source { text, origin, dir } = &**source;
         let document = Document::parse(text, origin, overrides)?;
         let profile = match document.string("", "release")? {

@@ -211,7 +211,7 @@ impl Writer {
         let bulk_streams = Arc::new(Semaphore::new(self.shared.limits.bulk_streams_max as usize));
         let bulk_tasks = TaskTracker::new();
         let mut last_words = None;
-        // On one thread, whoever was ready to send has sent before this task runs; a turn more is only late.
+        // On one thread, every task that was ready to send has sent before this one runs: to yield would only delay it.
         let shares_threads = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
         loop {
             let leaving = tokio::select! {
@@ -241,6 +241,7 @@ impl Writer {
                         Err(_) => return End::TooSlow,
                     }
                 }
+                // Behind their frames, which name them.
                 for (bulk, body) in bulk {
                     self.send_bulk(&bulk_streams, &bulk_tasks, bulk, body);
                 }
@@ -268,6 +269,7 @@ impl Writer {
             let sent = async {
                 let _stream = streams.acquire().await;
                 let mut stream = connection.open_uni().await?;
+                // One payload a stream: where the stream ends, the payload ends, and no length has to be believed.
                 let _ = stream.set_priority(BULK_PRIORITY);
                 stream.write_all(&bulk.0.to_le_bytes()).await?;
                 // Not copied, as other writes are.

@@ -2,7 +2,7 @@
 //! questions.
 //!
 //! A job waits for its caller under the server's own lock: it asks whether it may go on, and leaves a waker if it may
-//! not. Time limits are kept here; what one means is the core's to say. Source: rexi.erl; REXI.md R17 to R24.
+//! not. Time limits are kept here; what one means is the core's to say. Source: rexi.erl; R17 to R24 of docs/rexi.md.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! In: casts, and a function that is handed each answer with what it has made of those before. Out: what it made of
 //! them all, or as much as there was when the time had passed. Dropping a gather kills what it started, on every node.
-//! Source: rexi_utils.erl; REXI.md R25 to R29.
+//! Source: rexi_utils.erl; R25 to R29 of docs/rexi.md.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! A node's TLS identity: its certificate chain, its private key, and the authorities whose certificates it accepts.
 //!
 //! In go PEM texts or files; out come the TLS configurations of both sides, where each must show a certificate, and the
-//! answer to "does this peer's certificate name that node?". The link asks it of both sides once it knows the peer's
-//! name (DESIGN.md §4.2). How a node that runs takes another one is in credentials.rs. X.509 and PEM are parsed by
-//! webpki and pki-types only (DEPENDENCIES.md); early data and resumption are off (THREATS.md).
+//! answer to "does this peer's certificate name that node?". The handshake asks it once it knows the peer's name. How a
+//! node that runs takes another identity is in credentials.rs. X.509 and PEM are parsed by webpki and pki-types only,
+//! never by hand; early data and resumption are off (docs/threats.md).
 
 use std::fmt;
 use std::fs::File;

@@ -1,5 +1,5 @@
 //! The node's connection to itself: what it sends comes back in. A local cast goes through the same states, bounds and
-//! servers as a remote one (REXI.md R36).
+//! servers as a remote one (R36 of docs/rexi.md).
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 //!
 //! In: answers, from whichever task reads a peer's connection. Out: events, in the order in which they came. A mailbox
 //! keeps the time limits of its calls, whatever the other node does. Any task may cast with a handle; the answers go to
-//! the mailbox (REXI.md R5).
+//! the mailbox (R5 of docs/rexi.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
@@ -201,7 +201,8 @@ impl MailboxHandle {
         let members = self.node.shared().members();
         let member = members.find(peer)?;
         let cast = request.into_cast(call, self.node.shared().release)?;
-        // The call is noted under the member's lock, so that a kill by another task finds it in both places or none.
+        // Noted under the member's lock. A mailbox may be lent to other tasks, so a kill may come meanwhile: it looks
+        // here first and then at the member, and finds the call in both places or in none.
         member.with(|peer, now| {
             self.inner.note_open(call, member, deadline)?;
             let cast = peer.cast(now, cast, Arc::clone(&self.inner));
@@ -213,8 +214,8 @@ impl MailboxHandle {
     }
 
     /// As [`MailboxHandle::cast`], but waits until the peer is there and its link takes frames without buffering them,
-    /// or until the peer is given up, when the cast is made and answered at once (REXI.md R6). The request's time limit
-    /// runs meanwhile.
+    /// or until the peer is given up, when the cast is made and answered at once (R6 of docs/rexi.md). The request's
+    /// time limit runs meanwhile.
     ///
     /// Cancel safe: nothing is cast unless this returns.
     ///

@@ -177,8 +177,9 @@ impl Member {
         taken
     }
 
-    /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen a
-    /// moment ago, and the peer may not have noticed yet.
+    /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen less
+    /// than a handshake's limit ago, and the peer may not have noticed yet. Taking this one as well could leave the two
+    /// nodes with different connections.
     pub(crate) fn claim(&self, incarnation: Incarnation, now: Duration) -> bool {
         let mut state = self.lock();
         let recent = |since: Duration| now.saturating_sub(since) < HANDSHAKE_LIMIT;

@@ -227,8 +227,10 @@ impl Node {
         }
         let ended = shared.end_servers();
         announcement.heard().await;
+        // QUIC's close throws away what is not acknowledged, so writers finish their lanes first.
         shared.flush.cancel();
         let _ = tokio::time::timeout(FLUSH_LIMIT, shared.wait_disconnected()).await;
+        // Tells peers that this life is over; without it they would wait for the stability period.
         shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node is leaving");
         let _ = tokio::time::timeout(CLOSE_LIMIT, shared.endpoint.wait_idle()).await;
         shared.stop();
@@ -311,6 +313,8 @@ impl Shared {
         };
         if epoch != before {
             tracing::info!(node = %self.name, %phase, epoch, "the phase has changed");
+            // The rollout's lock is released by now: it is never held together with a member's. So two changes may
+            // reach a member in the wrong order; `Peer::set_phase` passes over an epoch that is not newer.
             for member in self.members().iter() {
                 member.with(|peer, now| peer.set_phase(now, epoch, phase));
                 member.kicked.notify_one();

@@ -1,7 +1,7 @@
 //! The one server that takes the requests of all nodes, behind one queue that all connections feed.
 //!
-//! That it is a bottleneck is why the upgrade exists (DESIGN.md §4). Readers wait for room in the queue before they
-//! read on; the task that empties it waits for nobody.
+//! That it is a bottleneck is why the upgrade exists; docs/performance.md shows what per-node servers gain. Readers
+//! wait for room in the queue before they read on; the task that empties it never waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};

@@ -1,6 +1,6 @@
 //! The caller's end of a reply stream: items as they come, acknowledged as they are taken.
 //!
-//! Source: rexi.erl (`stream_start`, `stream_ack`); REXI.md R18 to R24.
+//! Source: rexi.erl (`stream_start`, `stream_ack`); R18 to R24 of docs/rexi.md.
 
 use std::fmt;
 use std::pin::Pin;

@@ -1,7 +1,6 @@
 //! Every QUIC setting, in one place, each with its reason: here those of the endpoint and of either side of a
 //! handshake, in per_connection.rs those of a connection. None is left at quinn's default where that is a way in
-//! (THREATS.md) or a brake (FIGURES.md); what is as quinn has it is said too, so that another quinn changes nothing
-//! unseen.
+//! (docs/threats.md) or a brake; what is as quinn has it is said too, so that another quinn changes nothing unseen.
 
 mod per_connection;
 
@@ -67,11 +66,11 @@ impl Settings {
             .expect("it is between 1,200 and 65,527")
             // quinn's default: QUIC 1, which every node dials with, and drafts 29 to 34, which none does.
             .supported_versions([1].into_iter().chain(0xff00_001d..=0xff00_0022).collect())
-            // quinn's default: a bit that is else fixed may vary, so that nothing between nodes comes to count on it.
+            // quinn's default: a bit that QUIC fixes may vary, so that nothing between nodes comes to rely on it.
             .grease_quic_bit(true)
             // quinn's default: who sends datagrams of no connection is answered 50 times a second, and no more.
             .min_reset_interval(Duration::from_millis(20));
-        // Else quinn's own ids, of 8 bytes, some of which tell it that they are its own.
+        // Otherwise quinn's own ids, of 8 bytes, some of which tell it that they are its own.
         if let Some(ids) = self.seeded.clone() {
             endpoint.cid_generator(move || Box::new(SeededIds(ids.clone())));
         }
@@ -117,7 +116,7 @@ impl Settings {
             .token_store(Arc::new(TokenMemoryCache::default()))
             // quinn's default, and every node's.
             .version(1);
-        // Else quinn's own, of 20 random bytes.
+        // Otherwise quinn's own, of 20 random bytes.
         if let Some(ids) = self.seeded.clone() {
             client.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(&ids.bytes::<20>())));
         }

@@ -109,7 +109,8 @@ pub(crate) enum Reach {
 
 /// The test of that name, if the file has one.
 fn test(source: &Source, function: &str) -> Option<Reach> {
-    let opens = format!("fn {function}()");
+    // What a property is tried with stands between the brackets.
+    let opens = format!("fn {function}(");
     let first = source.lines.iter().position(|line| holds(&line.code, &opens))?;
     let above = source.lines[..first].iter().rev().take_while(|line| !line.text.trim().is_empty());
     let marked = above.take_while(|line| !line.code.trim().ends_with('}')).any(|line| {

@@ -116,7 +116,7 @@ impl Row {
             Self::Coordinators { mode, nodes: count, in_flight } => {
                 format!("{}, {count} {}, {in_flight} in flight each", mode.key(), nodes(count))
             }
-            Self::Isolation { mode, flooders: 0, .. } => format!("{}, nobody floods", mode.key()),
+            Self::Isolation { mode, flooders: 0, .. } => format!("{}, no flood", mode.key()),
             Self::Isolation { mode, flooders, in_flight } => {
                 let flood = if flooders == 1 { "other floods" } else { "others flood" };
                 format!("{}, {flooders} {flood}, {in_flight} in flight each", mode.key())

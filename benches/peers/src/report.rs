@@ -54,9 +54,9 @@ fn head(run: &Run) -> String {
     let rounds = if run.rounds == 1 { "one round".to_owned() } else { format!("{} rounds", run.rounds) };
     let _ = write!(
         page,
-        "What rexi-server takes beside other RPC systems, on the same work. `benches/peers` has written this.\n\n\
-         Measured on {}, {}, {}, rustc {}; {rounds} of {} s for each cell. The same again, on a machine with nothing \
-         else to do:\n\n```sh\n{}\n```\n\n",
+        "What rexi-server costs beside other RPC systems, on the same work. Written by `benches/peers`.\n\n\
+         Measured on {}, {}, {}, rustc {}; {rounds} of {} s for each cell. To repeat it, on an otherwise idle \
+         machine:\n\n```sh\n{}\n```\n\n",
         date(),
         machine(),
         std::env::consts::OS,
@@ -66,8 +66,8 @@ fn head(run: &Run) -> String {
     );
     page.push_str(
         "Client and server are two processes on loopback. Figures are medians over the rounds, with the lowest and the \
-         highest; what is told of two systems is the relation within each round, where the machine was the same for \
-         both, and then its median. Figures of one machine hold for that machine: **compare relations.**\n\n",
+         highest. Two systems are compared by their ratio within each round, where the machine was the same for both; \
+         the median of these ratios is given. Figures of one machine hold for that machine: **compare ratios.**\n\n",
     );
     page
 }
@@ -148,16 +148,16 @@ fn foot(page: &mut String) {
     }
     let _ = write!(
         page,
-        "\nUnless it says that there are two workers, each process has one thread; callers run on one core, servers on \
-         another. *CPU µs each* is the processor time of all processes, user and kernel, by calls or items. Bytes are \
-         those of the payload, and an echo's are counted once. Small calls beside large ones, and those of the node \
-         with little to do, follow an open schedule: one is due every 2 ms, and is measured from when it was due. \
-         Those that flood are processes of their own, which share the callers' core with it and give way to it. \
+        "\nUnless a title says two workers, each process has one thread; callers run on one core, servers on another. \
+         *CPU µs each* is the processor time of all processes, user and kernel, per call or item. Bytes are those of \
+         the payload; an echo's are counted once. Small calls beside large ones, and those of the node with little to \
+         do, follow an open schedule: one is due every 2 ms, and is measured from when it was due. The nodes that \
+         flood are processes of their own, which share the callers' core with it and give way to it. \
          rexi's streams have a window of {} KiB here; its default is 5 items. Majorities are those of three server \
          processes, which share a core. *singleton* is release 1.0, *dual* 1.2 raised to `switch`, *per-node* 2.0. \
-         Where several nodes call, the p99 is that of the node that has it worst. Idle peers: what 48 more of them add \
-         to the resident memory, where a node of the caller's process has a socket and an endpoint of its own. Bytes \
-         of a job: what jobs that wait add to the resident memory, which comes in pages, so that ten say little.\n",
+         Where several nodes call, the p99 is that of the worst node. Idle peers: what 48 more of them add to the \
+         resident memory; each node of the caller's process has a socket and an endpoint of its own. Bytes of a job: \
+         what waiting jobs add to the resident memory, which comes in pages, so ten jobs say little.\n",
         STREAM_WINDOW_BYTES >> 10,
     );
 }

@@ -117,19 +117,21 @@ impl Kv {
     }
 
     /// Has a majority keep the entry; the other replicas are sent it too.
-    async fn store(&self, key: String, entry: &Entry) -> Result<(), rexi_server::QuorumError<ErrorOf<Write>>> {
+    async fn store(
+        &self,
+        key: String,
+        entry: &Entry,
+    ) -> Result<(), rexi_server::QuorumError<AskError<<Write as Function>::Error>>> {
         self.ask::<Write>(&(key, entry.clone())).let_rest_finish().await.map(drop)
     }
 
     /// Asks all replicas, for as many answers as make a majority.
-    fn ask<F: Function>(&self, argument: &F::Argument) -> Quorum<F::Reply, ErrorOf<F>> {
+    fn ask<F: Function>(&self, argument: &F::Argument) -> Quorum<F::Reply, AskError<F::Error>> {
         let request = Request::of::<F>(argument).time_limit(CALL_LIMIT);
         let replies = self.node.quorum(self.replicas.iter().cloned(), request).time_limit(CALL_LIMIT);
         replies.decode(|body| typed::reply::<F>(&body))
     }
 }
-
-type ErrorOf<F> = AskError<<F as Function>::Error>;
 
 fn checked(key: &str) -> Result<String, KvError> {
     let bytes = key.len();

@@ -38,9 +38,7 @@ pub fn router(kv: Kv) -> Router {
         .with_state(kv)
 }
 
-type Key = Result<Path<String>, PathRejection>;
-
-async fn read(State(kv): State<Kv>, key: Key) -> Result<Response, Refusal> {
+async fn read(State(kv): State<Kv>, key: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
     let Path(key) = key?;
     Ok(match kv.read(&key).await? {
         Some(entry) => match entry.value {
@@ -53,7 +51,7 @@ async fn read(State(kv): State<Kv>, key: Key) -> Result<Response, Refusal> {
 
 async fn write(
     State(kv): State<Kv>,
-    key: Key,
+    key: Result<Path<String>, PathRejection>,
     value: Result<Bytes, BytesRejection>,
 ) -> Result<impl IntoResponse, Refusal> {
     let Path(key) = key?;
@@ -61,7 +59,7 @@ async fn write(
     Ok((StatusCode::NO_CONTENT, version(&written)))
 }
 
-async fn delete(State(kv): State<Kv>, key: Key) -> Result<impl IntoResponse, Refusal> {
+async fn delete(State(kv): State<Kv>, key: Result<Path<String>, PathRejection>) -> Result<impl IntoResponse, Refusal> {
     let Path(key) = key?;
     let deleted = kv.delete(&key).await?;
     Ok((StatusCode::NO_CONTENT, version(&deleted)))

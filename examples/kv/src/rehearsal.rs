@@ -20,7 +20,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
-use self::history::{Floor, History, body};
+use self::history::{History, body};
 use crate::client::{Answer, Client, ClientError};
 use crate::coordinator::Kv;
 use crate::store::Store;
@@ -190,7 +190,7 @@ impl Shared {
     }
 
     async fn read(&self, rng: &mut Xoshiro256PlusPlus, key: &str) {
-        let floor: Floor = self.history().floor(key);
+        let floor = self.history().floor(key);
         let found = self.get(rng, key).await;
         let mut history = self.history();
         match found {

@@ -47,7 +47,7 @@ pub struct Scope {
     pub stops: Stops,
     /// Whether clusters that differ in the nodes' names alone are taken for one.
     pub symmetry: bool,
-    /// Whether, from every state, the train's end must be within reach (SAFETY.md L4).
+    /// Whether, from every state, the train's end must be within reach (L4).
     pub reach_goal: bool,
     /// Broken on purpose; none in a release.
     pub mutants: Mutants,

@@ -1,4 +1,4 @@
-//! The cases that a search must have met, else it proves nothing, and others worth counting (SAFETY.md §1).
+//! The cases that a search must have met, or it proves nothing (docs/safety.md), and others worth counting.
 
 /// Declares each case with the bit that stands for it.
 macro_rules! cases {

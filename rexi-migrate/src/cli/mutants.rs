@@ -20,7 +20,7 @@ use super::{COULD_NOT_TELL, USAGE, print, write_json};
 /// Exit codes: 0 every one is noticed or covered as it says, 1 one is not, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct MutantsArgs {
-    /// Only these: names of variants, several at once with commas between, or ids of SAFETY.md such as M24.
+    /// Only these: names of variants, several at once with commas between, or ids of docs/safety.md such as M24.
     /// [default: all]
     #[arg(value_name = "NAMES", value_parser = parse_subject)]
     subjects: Vec<String>,
@@ -76,7 +76,8 @@ fn parse_subject(text: &str) -> Result<String, String> {
     }
     let known: Vec<String> =
         all_hunts().into_iter().filter(|hunt| !hunt.ids.is_empty()).map(|hunt| hunt.name).collect();
-    Err(format!("{text:?} is no variant and no planted id: use an id of SAFETY.md, or some of {}", known.join(", ")))
+    let known = known.join(", ");
+    Err(format!("{text:?} is no variant and no planted id: use an id of docs/safety.md, or some of {known}"))
 }
 
 fn parse_bug(text: &str) -> Result<String, String> {

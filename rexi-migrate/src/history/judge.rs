@@ -2,7 +2,7 @@
 //!
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
 //! of a call and of its jobs together, `judge/talk.rs` what they said before their end. `judge/count.rs` counts and
-//! finds what breaks an invariant of SAFETY.md, as do `stray_end.rs` for ends without a cause, `monitor.rs`,
+//! finds what breaks an invariant of docs/safety.md, as do `stray_end.rs` for ends without a cause, `monitor.rs`,
 //! `stream.rs`, `question.rs` and `gather.rs` for what their names say; `standing.rs` knows who was late since it stood
 //! still. `doubt.rs` finds what breaks none and is not as it should be, `witness.rs` counts the cases that a run must
 //! have met, `steps.rs` splits it by step.

@@ -1,6 +1,6 @@
 //! rexi's own three migrations, each the way it has to go: one server per node, batched kills, tagged replies.
 //!
-//! Source: REXI.md, "The three releases"; SAFETY.md G5 and G6 for the two that went wrong.
+//! Source: CouchDB's public history; G5 and G6 of docs/safety.md are what went wrong with the last two.
 
 use super::{Behaviour, Form, Forms, Migration, Role, Unknown};
 

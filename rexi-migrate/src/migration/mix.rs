@@ -12,7 +12,7 @@ use super::{Forms, Migration, Role, Unknown};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::{Event, Place};
 
-/// Nodes of the cluster. All known failures of upgrades need three at most (SAFETY.md §3).
+/// Nodes of the cluster. Of 123 real failures of upgrades (SOSP'21), all could be reproduced with three or fewer.
 pub(super) const NODES: usize = 3;
 
 /// The cluster, as far as the migration is concerned.

@@ -1,8 +1,8 @@
-//! The mutants of SAFETY.md §3 and the historical bugs of §2, each with what it is here.
+//! The mutants and the historical bugs of docs/safety.md, each with what it is here.
 
 use rexi_proto::Mutant;
 
-/// A mutant or a bug of SAFETY.md.
+/// A mutant or a historical bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its id.
@@ -15,7 +15,7 @@ pub struct Entry {
     pub how: How,
 }
 
-/// What a mutant of SAFETY.md is in this project.
+/// What a mutant or a bug is in this project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// It is planted: see [`Entry::planted`].
@@ -67,7 +67,7 @@ const fn impossible(
 const SHAPE_TEST: &str = "rexi-migrate \
     wire::tests::a_services_functions_are_locked_by_structure_and_their_shape_turns_misreadings_into_errors";
 
-/// Every mutant of SAFETY.md §3; M49 is not given there.
+/// Every mutant. M49 was never given: ids are not used again.
 pub const MUTANTS: [Entry; 50] = [
     planted("M1", "variants of a message are reordered", "S8 S9"),
     planted("M2", "a variant is inserted in the middle of an enum", "S8 S9"),
@@ -143,7 +143,7 @@ pub const MUTANTS: [Entry; 50] = [
     planted("M51", "the removal never happens", "L6"),
 ];
 
-/// Every bug of SAFETY.md §2.
+/// Every bug of the original's upgrade.
 pub const BUGS: [Entry; 18] = [
     planted("G1", "server ids were hashes of node names, which collide", "S7"),
     planted("G2", "the flag gated the start of the new servers, and not their use alone", "L4 S6"),
@@ -182,6 +182,7 @@ pub const BUGS: [Entry; 18] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::invariant::Invariant;
     use crate::wire;
 
     #[test]
@@ -209,5 +210,46 @@ mod tests {
         let mutants: Vec<String> = (1..=51).filter(|n| *n != 49).map(|n| format!("M{n}")).collect();
         assert_eq!(of(&MUTANTS), mutants);
         assert_eq!(of(&BUGS), (1..=18).map(|n| format!("G{n}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_page_has_every_invariant_variant_mutant_and_bug() {
+        let cell = |text: &str| if text.is_empty() { String::new() } else { format!("{text} ") };
+        let named = |names: Vec<&str>| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let invariants = Invariant::ALL.iter().map(|of| format!("| {of} | {} |", of.sentence()));
+        let variants = Mutant::ALL.iter().map(|of| {
+            let name = |mutant: &Mutant| Mutant::ALL[*mutant as usize].name;
+            let with = || named(of.with.iter().map(name).collect());
+            let guard = of.covered_by.map_or_else(String::new, |guard| format!("{guard}; gone with {}", with()));
+            let ids = if of.ids.is_empty() { "–" } else { of.ids };
+            format!("| `{}` | {ids} | {} | {} | {}|", of.name, of.sentence, of.breaks, cell(&guard))
+        });
+        let wire: Vec<&str> = wire::mutants().expect("a schema").iter().map(|planted| planted.id).collect();
+        let entries = MUTANTS.iter().chain(&BUGS).map(|entry| {
+            let how = match entry.how {
+                How::As(other) => format!("as {other}"),
+                How::Impossible { construction, held_by } => {
+                    format!("cannot be planted: {construction} (held by {held_by})")
+                }
+                How::Planted => {
+                    let lock = wire.contains(&entry.id).then(|| "a break of the lock".to_owned());
+                    let core = Some(named(entry.planted().collect())).filter(|names| !names.is_empty());
+                    lock.into_iter().chain(core).collect::<Vec<_>>().join(", ")
+                }
+            };
+            format!("| {} | {} | {} | {how} |", entry.id, entry.what, entry.oracles)
+        });
+        let rows: Vec<String> = invariants.chain(variants).chain(entries).collect();
+        let page: Vec<&str> = include_str!("../../../docs/safety.md").lines().filter(|line| is_row(line)).collect();
+        for row in &rows {
+            assert_eq!(page.iter().filter(|line| line.starts_with(row)).count(), 1, "docs/safety.md is to have: {row}");
+        }
+        assert_eq!(page.len(), rows.len(), "docs/safety.md has rows of what is not there");
+    }
+
+    /// Neither the head of a table nor the line below it.
+    fn is_row(line: &str) -> bool {
+        let first = line.strip_prefix("| ").and_then(|cells| cells.split(' ').next()).unwrap_or_default();
+        first.starts_with('`') || first.ends_with(|last: char| last.is_ascii_digit())
     }
 }

@@ -43,7 +43,7 @@ pub struct Budget {
 pub struct Hunt {
     /// Its name, or names with commas between.
     pub name: String,
-    /// The ids of SAFETY.md that it stands for.
+    /// The ids of the catalogue that it stands for.
     pub ids: Vec<String>,
     sentence: String,
     what: What,

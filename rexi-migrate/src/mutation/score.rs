@@ -43,7 +43,7 @@ pub struct Found {
 pub struct Hunted {
     /// Its name.
     pub name: String,
-    /// The ids of SAFETY.md that it stands for.
+    /// The ids of the catalogue that it stands for.
     pub ids: Vec<String>,
     /// What it does, in a sentence.
     pub sentence: String,
@@ -80,7 +80,7 @@ pub enum Fate {
     Alive,
 }
 
-/// An id of SAFETY.md, and what came of it.
+/// An id of the catalogue, and what came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The id.
@@ -102,9 +102,9 @@ pub struct Row {
 pub struct Score {
     /// The broken variants.
     pub hunted: Vec<Hunted>,
-    /// The mutants of SAFETY.md.
+    /// The mutants, M1 to M51.
     pub mutants: Vec<Row>,
-    /// The historical bugs of SAFETY.md.
+    /// The historical bugs, G1 to G18.
     pub bugs: Vec<Row>,
     /// The command that does it again.
     pub command: String,
@@ -131,7 +131,7 @@ impl Hunted {
 }
 
 impl Score {
-    /// The score of these variants over all ids of SAFETY.md. An id whose variants were not tried counts as alive.
+    /// The score of these variants over all ids of the catalogue. An id whose variants were not tried counts as alive.
     pub fn new(hunted: Vec<Hunted>, command: impl Into<String>, elapsed: Duration) -> Self {
         let elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         let rows = |entries: &[Entry]| entries.iter().map(|entry| Row::of(entry, &hunted)).collect();

@@ -48,9 +48,6 @@ struct Run<'a, M: Model> {
     started: Instant,
 }
 
-/// States whose steps are still to be taken, with their numbers.
-type Open<S> = Vec<(u32, S)>;
-
 /// What came of one action of a state.
 struct Next<S> {
     action: u16,
@@ -62,7 +59,8 @@ struct Next<S> {
 
 impl<M: Model> Run<'_, M> {
     fn run(&mut self, progress: &mut dyn FnMut(&Tally)) -> End<M> {
-        let mut open: Open<M::State> = Vec::new();
+        // States whose steps are still to be taken, with their numbers.
+        let mut open: Vec<(u32, M::State)> = Vec::new();
         for (number, state) in (0..).zip(self.model.initial()) {
             let print = self.model.fingerprint(&state);
             if let Ok(index) = self.seen.insert(print, None, number) {
@@ -77,7 +75,7 @@ impl<M: Model> Run<'_, M> {
             if self.tally.depth >= self.options.depth_max {
                 return End::Bounded(Bound::Depth(self.options.depth_max));
             }
-            let mut next: Open<M::State> = Vec::new();
+            let mut next: Vec<(u32, M::State)> = Vec::new();
             let mut rest = open.len();
             for batch in open.chunks(BATCH) {
                 rest -= batch.len();
@@ -111,7 +109,7 @@ impl<M: Model> Run<'_, M> {
     }
 
     /// Takes all steps of a batch of states. A result ends the search.
-    fn batch(&mut self, batch: &[(u32, M::State)], next: &mut Open<M::State>) -> Option<End<M>> {
+    fn batch(&mut self, batch: &[(u32, M::State)], next: &mut Vec<(u32, M::State)>) -> Option<End<M>> {
         let expanded = self.expand(batch);
         let states_max = self.options.states_max.min(STATES_MAX - 1);
         for ((parent, _), steps) in batch.iter().zip(expanded) {

@@ -5,6 +5,7 @@
 //! first, by `shrink.rs` then.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -20,7 +21,7 @@ use super::run::Simulation;
 use super::shrink::shrink;
 use super::strategy::Upgrades;
 use super::verdict::Rule;
-use super::witness::{Met, REQUIRED};
+use super::witness::REQUIRED;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
 
@@ -67,7 +68,7 @@ pub struct Tally {
     /// Time that it took to shrink the one that failed.
     pub shrinking: Duration,
     /// How often each case was met.
-    pub met: Met,
+    pub met: BTreeMap<&'static str, u64>,
     /// Scenarios that were played again and were the same.
     pub repeated: u64,
     /// The first scenario that failed, shrunk.
@@ -95,7 +96,7 @@ struct Played {
     calls: u64,
     mixed: bool,
     passed: Duration,
-    met: Met,
+    met: BTreeMap<&'static str, u64>,
     repeated: bool,
 }
 

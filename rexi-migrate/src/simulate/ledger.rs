@@ -13,12 +13,6 @@ use tokio::time::Instant;
 use super::op::{Op, Work};
 use crate::history::ledger::{Ending, Outcome};
 
-/// Events in order, with their times.
-pub(super) type Events = Vec<(Duration, Event)>;
-
-/// A node by its place.
-pub(super) type NodeNumber = usize;
-
 /// One life of a node, counted over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Life(pub(super) usize);
@@ -26,7 +20,7 @@ pub(super) struct Life(pub(super) usize);
 /// A life as it went.
 #[derive(Clone, Debug)]
 pub(super) struct LifeRecord {
-    pub(super) node: NodeNumber,
+    pub(super) node: usize,
     /// Its place in the train.
     pub(super) release: usize,
     pub(super) began: Duration,
@@ -53,7 +47,7 @@ pub struct CallNumber(pub usize);
 pub(super) struct CallRecord {
     pub(super) by: Life,
     /// `None`: to all nodes, for a majority.
-    pub(super) to: Option<NodeNumber>,
+    pub(super) to: Option<usize>,
     pub(super) work: Work,
     pub(super) phase: Phase,
     pub(super) cast: Duration,
@@ -209,7 +203,7 @@ impl Ledger {
         self.lock().events.push((now, event));
     }
 
-    pub(super) fn begin_life(&self, node: NodeNumber, release: usize) -> Life {
+    pub(super) fn begin_life(&self, node: usize, release: usize) -> Life {
         let began = self.now();
         let mut state = self.lock();
         state.lives.push(LifeRecord { node, release, began, ended: None, phases: Vec::new() });
@@ -228,7 +222,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn cast(&self, by: Life, to: Option<NodeNumber>, work: Work, phase: Phase) -> CallNumber {
+    pub(super) fn cast(&self, by: Life, to: Option<usize>, work: Work, phase: Phase) -> CallNumber {
         let now = self.now();
         let mut state = self.lock();
         let call = CallNumber(state.calls.len());

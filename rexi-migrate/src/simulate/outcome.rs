@@ -1,12 +1,12 @@
 //! What became of a plan: its breaches, what it met, and its events, as a trace and for comparison with another run.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::ledger::{CallNumber, Event, Events, LifeEnd};
+use super::ledger::{CallNumber, Event, LifeEnd};
 use super::plan::Plan;
 use super::verdict::{Breach, Rule};
-use super::witness::Met;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.
@@ -18,7 +18,7 @@ pub struct Outcome {
     /// What went wrong; empty where nothing did.
     pub breaches: Vec<Breach>,
     /// How often each case was met that upgrades go wrong in.
-    pub met: Met,
+    pub met: BTreeMap<&'static str, u64>,
     /// Calls that were made.
     pub calls: usize,
     /// Whether nodes of different releases ran side by side.
@@ -28,7 +28,7 @@ pub struct Outcome {
     /// Time that it took.
     pub took: Duration,
     /// All that happened, in order, each with its time.
-    pub events: Events,
+    pub events: Vec<(Duration, Event)>,
     /// Every datagram, in the order in which they were sent, if they were recorded.
     pub datagrams: Vec<Datagram>,
 }
@@ -57,12 +57,12 @@ impl Outcome {
         Self {
             plan,
             breaches: Vec::new(),
-            met: Met::new(),
+            met: BTreeMap::new(),
             calls: 0,
             mixed: false,
             passed: Duration::ZERO,
             took: Duration::ZERO,
-            events: Events::new(),
+            events: Vec::new(),
             datagrams: Vec::new(),
         }
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use rexi_proto::{Phase, Profile};
 
-use super::ledger::{Event, LifeRecord, NodeNumber, State};
+use super::ledger::{Event, LifeRecord, State};
 
 /// Whether a caller's life may tell its calls to a node, at a time, that the two cannot speak.
-pub(super) fn may_refuse(state: &State, by: &LifeRecord, to: NodeNumber, at: Duration) -> bool {
+pub(super) fn may_refuse(state: &State, by: &LifeRecord, to: usize, at: Duration) -> bool {
     let profiles = Profile::train();
     let others: Vec<&LifeRecord> = state.lives.iter().filter(|life| life.node == to && life.began <= at).collect();
     let last = others.iter().enumerate().filter_map(|(place, life)| {

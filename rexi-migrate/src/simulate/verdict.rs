@@ -1,5 +1,5 @@
-//! Judges a scenario by the invariants of SAFETY.md: what its ledger shows, what was seen on the way, how it came to
-//! rest.
+//! Judges a scenario by the invariants of docs/safety.md: what its ledger shows, what was seen on the way, how it came
+//! to rest.
 //!
 //! As `judge.rs` judges processes, but from one ledger, whose clock is everybody's. What it asks is a list of oracles,
 //! so that the tests can show of each that nothing else finds what it finds.
@@ -32,7 +32,7 @@ pub struct Breach {
 /// What a breach is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// An invariant of SAFETY.md.
+    /// An invariant of docs/safety.md.
     Listed(Invariant),
     /// The test's own.
     Own,

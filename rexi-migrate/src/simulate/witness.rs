@@ -9,10 +9,7 @@ use super::seen::Tally;
 use crate::history::ledger::{Ending, Outcome};
 
 /// How often each case was met, by what it counts.
-pub(super) type Met = BTreeMap<&'static str, u64>;
-
-/// Counts the cases of a scenario.
-pub(super) fn witness(state: &State, tally: &Tally) -> Met {
+pub(super) fn witness(state: &State, tally: &Tally) -> BTreeMap<&'static str, u64> {
     let mut met = tally.counts.clone();
     let mut see = |what, seen: bool| {
         if seen {
@@ -48,7 +45,7 @@ fn waited_over_release(state: &State, call: &CallRecord, on: usize) -> bool {
     call.cast < life.began && before.is_some_and(|before| before.release != life.release)
 }
 
-/// What every run that claims safety must have met (SAFETY.md §1).
+/// What every run that claims safety must have met (docs/safety.md).
 pub(super) const REQUIRED: [&str; 5] =
     [KILL_ACROSS_SWITCH, STREAM_OVER_SWITCH, BUFFERED_OVER_RELEASE, "restarts with jobs in flight", "rollbacks"];
 

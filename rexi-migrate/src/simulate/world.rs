@@ -11,7 +11,7 @@ use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile};
 use tokio::task::AbortHandle;
 
 use super::actions::Actions;
-use super::ledger::{Event, Ledger, Life, LifeEnd, NodeNumber};
+use super::ledger::{Event, Ledger, Life, LifeEnd};
 use super::op::{Leave, Op, Whom};
 use super::seen::Tally;
 use super::service::{Caller, FUNCTION, carry_out};
@@ -63,7 +63,7 @@ impl World {
         world
     }
 
-    fn define(&self, number: NodeNumber, builder: NodeBuilder) -> NodeBuilder {
+    fn define(&self, number: usize, builder: NodeBuilder) -> NodeBuilder {
         let life = self.lock()[number].next.expect("a node is defined while its start is prepared");
         let ledger = Arc::clone(&self.ledger);
         let builder = builder
@@ -151,7 +151,7 @@ impl World {
     }
 
     /// Starts a node, unless it runs.
-    pub(super) fn start(self: &Arc<Self>, number: NodeNumber, release: usize) -> bool {
+    pub(super) fn start(self: &Arc<Self>, number: usize, release: usize) -> bool {
         if self.lock()[number].running.is_some() {
             return false;
         }
@@ -169,11 +169,11 @@ impl World {
     }
 
     /// Ends a node as the end of its process would, whatever it was about.
-    pub(super) fn crash(&self, number: NodeNumber) -> bool {
+    pub(super) fn crash(&self, number: usize) -> bool {
         self.end(number, LifeEnd::Crashed)
     }
 
-    fn end(&self, number: NodeNumber, how: LifeEnd) -> bool {
+    fn end(&self, number: usize, how: LifeEnd) -> bool {
         let Some(running) = self.lock()[number].running.take() else { return false };
         if how == LifeEnd::Crashed {
             self.count_in_flight(running.life);
@@ -198,7 +198,7 @@ impl World {
     }
 
     /// Lets a node leave in good order, and start as `then`, if as any.
-    fn leave(self: &Arc<Self>, number: NodeNumber, then: Option<usize>) -> bool {
+    fn leave(self: &Arc<Self>, number: usize, then: Option<usize>) -> bool {
         let (life, node) = {
             let mut nodes = self.lock();
             let Some(running) = nodes[number].running.as_mut().filter(|running| running.leaving.is_none()) else {
@@ -241,7 +241,7 @@ impl World {
         self.restart(number, how, to)
     }
 
-    fn restart(self: &Arc<Self>, number: NodeNumber, how: Leave, to: usize) -> bool {
+    fn restart(self: &Arc<Self>, number: usize, how: Leave, to: usize) -> bool {
         match how {
             Leave::Kill => self.crash(number) && self.start(number, to),
             Leave::Drain => self.leave(number, Some(to)),
@@ -339,12 +339,12 @@ impl World {
     }
 
     /// Who casts as this node now.
-    pub(super) fn caller(&self, number: NodeNumber) -> Option<Caller> {
+    pub(super) fn caller(&self, number: usize) -> Option<Caller> {
         self.lock()[number].running.as_ref().map(|running| running.caller.clone())
     }
 
     /// The nodes that run, each with its release.
-    pub(super) fn running(&self) -> Vec<(NodeNumber, Node, usize)> {
+    pub(super) fn running(&self) -> Vec<(usize, Node, usize)> {
         let nodes = self.lock();
         let running = |(number, member): (usize, &Member)| {
             member.running.as_ref().map(|running| (number, running.node.clone(), member.release))
@@ -399,7 +399,7 @@ impl World {
         *self.tally().counts.entry(what).or_default() += 1;
     }
 
-    fn number(&self, node: u8) -> NodeNumber {
+    fn number(&self, node: u8) -> usize {
         usize::from(node) % self.names.len()
     }
 

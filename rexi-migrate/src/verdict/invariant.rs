@@ -1,4 +1,4 @@
-//! The invariants that every level judges by: the ids of SAFETY.md §1, each with its sentence.
+//! The invariants that every level judges by, each with its sentence; docs/safety.md says who looks for which.
 
 use std::fmt;
 
@@ -7,8 +7,7 @@ use serde::Serialize;
 /// Declares each invariant once, with the sentence that reports print.
 macro_rules! invariants {
     ($($id:ident $sentence:literal,)+) => {
-        /// An invariant of SAFETY.md §1. `S` is safety, which no state may break; `L` is liveness, which holds once
-        /// faults stop.
+        /// An invariant. `S` is safety, which no state may break; `L` is liveness, which holds once faults stop.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         pub enum Invariant {
             $(#[doc = $sentence] $id,)+

@@ -12,7 +12,7 @@ use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::Trace;
 
-/// A level of the verification, from cheap to real (DESIGN.md §7).
+/// A level of the verification, from cheap to real.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {

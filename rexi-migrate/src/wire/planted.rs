@@ -1,5 +1,5 @@
-//! Breaks of the wire that are planted into the real layouts, to show that the diff finds each (SAFETY.md §3, M1 to
-//! M10).
+//! Breaks of the wire that are planted into the real layouts, to show that the diff finds each (M1 to M10 of
+//! docs/safety.md).
 //!
 //! In: the lock of this build. Out: for each break what was changed, and what the diff says of it. What a schema cannot
 //! break (M7, bytes behind a frame) is looked for by the matrix, in every frame.
@@ -14,7 +14,7 @@ use crate::verdict::invariant::Invariant;
 /// A planted break, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planted {
-    /// Its id in SAFETY.md.
+    /// Its id in docs/safety.md.
     pub id: &'static str,
     /// What was changed.
     pub what: &'static str,

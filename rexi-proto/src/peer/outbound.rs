@@ -1,9 +1,9 @@
 //! From callers and workers to the wire: casts, kills, monitors and answers.
 //!
 //! A cast gets its server when it leaves for the wire and not before, so that one that has waited in the buffer goes to
-//! where this node sends then (SAFETY.md M34). A kill goes to where its cast went, and to where the phase says. Kills,
-//! downs and announcements are never buffered or dropped: while the peer is away, the state itself is what remembers
-//! them, and the resume or the next hello carries it over.
+//! where this node sends then (M34 of docs/safety.md). A kill goes to where its cast went, and to where the phase says.
+//! Kills, downs and announcements are never buffered or dropped: while the peer is away, the state itself is what
+//! remembers them, and the resume or the next hello carries it over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -309,6 +309,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if config.mutants.has(Mutant::KillFollowsPhase) {
             return Servers::NONE.with(config.phase.cast_target());
         }
+        // The phase alone is not enough: a caller whose phase has moved on could no longer reach its own job.
         config.phase.kill_targets().with(sent_to)
     }
 

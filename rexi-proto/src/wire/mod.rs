@@ -212,7 +212,7 @@ impl<'a> FrameReader<'a> {
     }
 
     /// Takes a header off the front, refusing one that is longer than its canonical form: postcard itself accepts
-    /// numbers with needless bytes (THREATS.md).
+    /// numbers with needless bytes (docs/threats.md).
     pub(crate) fn header<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, DecodeError> {
         let kind = self.kind as u8;
         let malformed = |e: postcard::Error| DecodeError::Malformed { kind, reason: e.to_string() };
@@ -237,6 +237,7 @@ impl<'a> FrameReader<'a> {
     fn payload(self, bulk: Option<Body>) -> Result<Body, DecodeError> {
         match bulk {
             Some(bulk) => self.end().map(|()| bulk),
+            // Not borrowed: a job outlives the reader's buffer.
             None => Ok(Body::Inline(Bytes::copy_from_slice(self.body))),
         }
     }

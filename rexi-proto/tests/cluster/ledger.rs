@@ -1,4 +1,4 @@
-//! What every call and monitor of the cluster has come to, and which invariant of SAFETY.md that breaks, if one.
+//! What every call and monitor of the cluster has come to, and which invariant of docs/safety.md that breaks, if any.
 
 use std::collections::{BTreeMap, BTreeSet};
 

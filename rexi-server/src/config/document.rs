@@ -20,11 +20,9 @@ use super::keys::{CONFIG_KEYS, holds_names, keys_of, tables};
 pub(super) struct Document<'a> {
     source: Source<'a>,
     root: DeTable<'a>,
-    overrides: &'a Overrides,
+    /// Variables of the environment that were set, by name.
+    overrides: &'a BTreeMap<String, String>,
 }
-
-/// Variables of the environment that were set, by name.
-pub(super) type Overrides = BTreeMap<String, String>;
 
 /// A value as somebody wrote it.
 pub(super) struct Given {
@@ -40,7 +38,11 @@ struct Source<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn parse(text: &'a str, origin: &'a str, overrides: &'a Overrides) -> Result<Self, ConfigError> {
+    pub(super) fn parse(
+        text: &'a str,
+        origin: &'a str,
+        overrides: &'a BTreeMap<String, String>,
+    ) -> Result<Self, ConfigError> {
         let source = Source { text, origin };
         let root = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
             place: source.place(error.span()),

@@ -387,8 +387,7 @@ fn the_environment_alone_makes_a_node() {
 
 #[test]
 fn the_page_of_the_configuration_has_every_key() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
-    let page = std::fs::read_to_string(path).expect("docs/configuration.md is there");
+    let page = include_str!("../../../docs/configuration.md");
     let rows: String = CONFIG_KEYS
         .iter()
         .map(|known| format!("| `{}` | `{}` | {} | {} |\n", known.name(), known.variable(), known.value, known.default))

@@ -102,11 +102,8 @@ struct Key {
     values: BTreeMap<Version, u64>,
 }
 
-/// What was there before an operation began.
-pub(super) type Floor = Option<Version>;
-
 impl History {
-    pub(super) fn floor(&self, key: &str) -> Floor {
+    pub(super) fn floor(&self, key: &str) -> Option<Version> {
         self.keys.get(key)?.floor.clone()
     }
 
@@ -117,7 +114,7 @@ impl History {
         key.attempted
     }
 
-    pub(super) fn written(&mut self, key: &str, value: u64, floor: &Floor, version: &Version) {
+    pub(super) fn written(&mut self, key: &str, value: u64, floor: &Option<Version>, version: &Version) {
         self.counts.writes_acknowledged += 1;
         if floor.as_ref().is_some_and(|floor| version <= floor) {
             self.breach(Breach::Stale, format!("{key} = {value} got version {version}, not above {}", show(floor)));
@@ -134,7 +131,7 @@ impl History {
         self.counts.writes_unknown += 1;
     }
 
-    pub(super) fn read(&mut self, key: &str, floor: &Floor, found: Option<(Version, Vec<u8>)>) {
+    pub(super) fn read(&mut self, key: &str, floor: &Option<Version>, found: Option<(Version, Vec<u8>)>) {
         self.counts.reads_checked += 1;
         self.check(key, floor, found, Breach::Stale);
     }
@@ -158,7 +155,7 @@ impl History {
         KvCounts { keys: self.keys.len() as u64, ..self.counts.clone() }
     }
 
-    fn check(&mut self, key: &str, floor: &Floor, found: Option<(Version, Vec<u8>)>, older: Breach) {
+    fn check(&mut self, key: &str, floor: &Option<Version>, found: Option<(Version, Vec<u8>)>, older: Breach) {
         let Some((version, body)) = found else {
             if floor.is_some() {
                 self.breach(older, format!("{key} was not there, and {} had been", show(floor)));
@@ -225,7 +222,7 @@ pub(super) fn body(key: &str, value: u64) -> String {
     format!("{key}={value}")
 }
 
-fn show(floor: &Floor) -> String {
+fn show(floor: &Option<Version>) -> String {
     floor.as_ref().map_or_else(|| "nothing".to_owned(), Version::to_string)
 }
 

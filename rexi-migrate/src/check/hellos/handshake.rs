@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use rexi_proto::{HandshakeError, Profile, Refusal, Session};
+use rexi_proto::{HandshakeError, Incarnation, Profile, Refusal, Session};
 
 use super::super::network::over_the_wire;
 use super::super::state::{NOW, name};
 use super::oracle::Oracle;
-use super::state::{End, Holdouts, Stage, State, Wire};
+use super::state::{End, Stage, State, Wire};
 use super::step::Stepper;
 use super::witness::Case;
 
@@ -103,7 +103,7 @@ impl Stepper<'_> {
 
 /// The nodes that send to the singleton and of which `witness` must know it: it names them, or it is attached to them
 /// and nothing is on its way.
-fn known_holdouts(state: &State, witness: usize) -> Holdouts {
+fn known_holdouts(state: &State, witness: usize) -> Vec<(usize, Incarnation)> {
     let named = state.nodes[witness].hello().holdouts;
     let others = state.nodes.iter().enumerate().filter(|&(index, _)| index != witness);
     let told = |index: usize| state.is_connected(witness, index) && state.is_quiet(witness, index);

@@ -82,18 +82,16 @@ pub(super) struct End {
 /// How far an end has come.
 #[derive(Clone, Debug, Hash)]
 pub(super) enum Stage {
-    /// Its own hello, and that of the other end, which is on its way.
-    Opening(Box<[Hello; 2]>, Holdouts),
-    /// The hellos agree.
-    Agreed(Session, Holdouts),
+    /// Its own hello, and that of the other end, which is on its way; and the nodes that its own node knew to send to
+    /// the singleton when its hello was made, in which life.
+    Opening(Box<[Hello; 2]>, Vec<(usize, Incarnation)>),
+    /// The hellos agree; with the same nodes.
+    Agreed(Session, Vec<(usize, Incarnation)>),
     /// It is the connection to its peer.
     Attached,
     /// It is gone.
     Closed,
 }
-
-/// Nodes that an end's own node knew to send to the singleton when its hello was made, in which life.
-pub(super) type Holdouts = Vec<(usize, Incarnation)>;
 
 impl Node {
     /// A node that has just started.

@@ -185,8 +185,8 @@ impl Requirement {
         Self { witness, at_least: 1 }
     }
 
-    /// What SAFETY.md §1 asks of every run that claims safety, as far as a ledger can witness it; a kill -9; and what
-    /// streams and quorums go wrong in.
+    /// What every run that claims safety must have met (docs/safety.md), as far as a ledger can witness it; a kill -9;
+    /// and what streams and quorums go wrong in.
     pub fn non_vacuity() -> Vec<Self> {
         [
             Witness::KillAcrossSwitch,

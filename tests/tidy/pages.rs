@@ -1,0 +1,118 @@
+//! The rule on pages that are cited: a page that a source, a page, a manifest or a script names is in the repository.
+//!
+//! In: every text of the workspace, as `tidy.rs` has walked it. A link is followed from the folder of its page, as a
+//! reader's browser does; a plain mention may also be meant from the workspace's root. Addresses on the web are passed
+//! over, and so is what `WRITTEN` lists.
+
+use std::collections::BTreeSet;
+
+use super::{Finding, Text};
+
+/// How the name of a page ends.
+const ENDING: &str = ".md";
+
+/// Files that are written and then read by the same test, so that none is to be found: where, and how it is called.
+const WRITTEN: [(&str, &str); 1] = [("benches/peers/tests/smoke.rs", concat!("page", ".md"))];
+
+/// Every mention of a page that is not there.
+pub(crate) fn pages(texts: &[Text]) -> Vec<Finding> {
+    let there: BTreeSet<&str> =
+        texts.iter().map(|text| text.path.as_str()).filter(|path| path.ends_with(ENDING)).collect();
+    let mut findings = Vec::new();
+    for text in texts {
+        let folder = text.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for (line, said) in (1..).zip(text.text.lines()) {
+            for Mention { name, is_link } in mentions(said) {
+                let is_there = |from: &str| resolved(from, name).is_some_and(|path| there.contains(path.as_str()));
+                let is_written = WRITTEN.contains(&(text.path.as_str(), name));
+                if !is_written && !is_there(folder) && (is_link || !is_there("")) {
+                    let from = if is_link { format!(" as a link from /{folder}") } else { String::new() };
+                    let what = format!("{name} is not in the repository{from}: name a page that is, or say the reason");
+                    findings.push(Finding { path: text.path.clone(), line, what });
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// The name of a page in a text.
+struct Mention<'a> {
+    name: &'a str,
+    is_link: bool,
+}
+
+/// Every page that a line names.
+fn mentions(line: &str) -> impl Iterator<Item = Mention<'_>> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    line.match_indices(ENDING).filter_map(move |(at, _)| {
+        let end = at + ENDING.len();
+        if line[end..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+            return None;
+        }
+        let start = line[..at].trim_end_matches(is_part).len();
+        let (before, name) = (&line[..start], &line[start..end]);
+        // A script's variable holds the folder.
+        let name = if before.ends_with('$') { name.split_once('/')?.1 } else { name };
+        let is_web = before.ends_with(':') && name.starts_with("//");
+        let is_bare = name == ENDING;
+        (!is_web && !is_bare).then_some(Mention { name, is_link: before.ends_with("](") })
+    })
+}
+
+/// A path from the workspace's root, without its dots; `None` where it leaves the workspace.
+fn resolved(folder: &str, name: &str) -> Option<String> {
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines with a finding, in a text at that path beside one page, `docs/there`. A `~` stands for the ending,
+    /// since this file is held to the rule, too.
+    fn found(path: &str, said: &str) -> Vec<usize> {
+        let text = |path: &str, said: &str| Text { path: path.replace('~', ENDING), text: said.replace('~', ENDING) };
+        let findings = pages(&[text("docs/there~", ""), text(path, said)]);
+        findings.into_iter().map(|finding| finding.line).collect()
+    }
+
+    #[test]
+    fn a_page_that_is_there_is_passed_from_the_root_and_from_its_folder() {
+        for (path, said) in [
+            ("a/src/x.rs", "//! As docs/there~ says."),
+            ("a/src/x.rs", "include_str!(\"../../docs/there~\")"),
+            ("docs/x~", "See there~, `docs/there~` and [there](there~#part)."),
+            ("x~", "[there](docs/there~)"),
+            (".ci/run", "page=$repository/docs/there~"),
+            ("x~", "https://example.org/gone~"),
+            ("x~", "what ends in `~`, and x~x"),
+        ] {
+            assert_eq!(found(path, said), [0; 0], "{path}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_not_there_is_found_with_its_line() {
+        for (path, said) in [
+            ("a/src/x.rs", "//! A.\n// GONE~ §3 has it."),
+            ("a/src/x.rs", "\n\"use an id of docs/gone~\""),
+            ("docs/x~", "\n[gone](gone~)"),
+            // From the root it would be there, but a link is followed from its page.
+            ("docs/x~", "\n[there](docs/there~)"),
+            ("Cargo.toml", "\n# there~: only in docs."),
+            (".ci/run", "\n# See ../../docs/there~"),
+            ("x~", "ä\näö«gone~»"),
+        ] {
+            assert_eq!(found(path, said), [2], "{path}: {said}");
+        }
+    }
+}
