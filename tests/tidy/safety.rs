@@ -24,8 +24,8 @@ const LEVELS: [(&str, &[&str]); 6] = [
     ("wire", &["rexi-migrate/src/wire.rs", "rexi-migrate/src/wire/"]),
     ("plan", &["rexi-migrate/src/migration.rs", "rexi-migrate/src/migration/"]),
     ("check", &["rexi-migrate/src/check.rs", "rexi-migrate/src/check/"]),
-    ("simulate", &["rexi-migrate/src/simulation.rs", "rexi-migrate/src/simulation/"]),
-    ("rehearse", &["rexi-migrate/src/judge.rs", "rexi-migrate/src/judge/"]),
+    ("simulate", &["rexi-migrate/src/simulate.rs", "rexi-migrate/src/simulate/"]),
+    ("rehearse", &["rexi-migrate/src/history/judge.rs", "rexi-migrate/src/history/judge/"]),
 ];
 
 /// What a column has for a level that looks for the invariant.

@@ -1,4 +1,4 @@
-//! What a judgement rests on: the ledger of every process and how it ended, the steps, and what the run should have met.
+//! What a judgement rests on: the ledger of every process and how it ended, the steps, and the cases to be met.
 
 use std::time::Duration;
 

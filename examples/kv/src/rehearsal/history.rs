@@ -67,8 +67,8 @@ impl KvCounts {
             ("never_written", self.never_written),
         ]);
         let summary = format!(
-            "{} writes acknowledged, {} lost; {} quorum reads checked, {} stale, {} of what was never written; {} writes \
-             of unknown outcome, {} refused; {} reads failed; {} keys read at rest.",
+            "{} writes acknowledged, {} lost; {} quorum reads checked, {} stale, {} of what was never written; {} \
+             writes of unknown outcome, {} refused; {} reads failed; {} keys read at rest.",
             self.writes_acknowledged,
             self.lost,
             self.reads_checked,
