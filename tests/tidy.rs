@@ -1,9 +1,9 @@
 //! Enforces the countable rules of CONTRIBUTING.md over every `.rs` file of the workspace.
 //!
 //! In: the sources, read as text with the standard library alone. Out: one failing test per broken rule, with a line
-//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on
-//! the pages of facts and of bounds are in `tidy/facts.rs` and `tidy/bounds.rs`. What needs types (disallowed methods,
-//! the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
+//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on pages are
+//! in files of their own, such as `tidy/facts.rs` and `tidy/front_door.rs`. What needs types (disallowed methods, the
+//! length of functions) is left to clippy. After TigerBeetle's tidy.zig.
 
 #[path = "tidy/source.rs"]
 mod source;
@@ -16,6 +16,8 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/front_door.rs"]
+mod front_door;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -102,6 +104,17 @@ fn every_feature_has_tests_and_a_gate_that_builds_it() {
 #[test]
 fn every_error_is_explained() {
     report("error", &errors::errors(&page(errors::PAGE), &workspace()));
+}
+
+#[test]
+fn the_readme_is_short_and_shows_code_at_once() {
+    report("front door", &front_door::readme(&page(front_door::README)));
+}
+
+#[test]
+fn every_page_is_reached_from_the_index() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    report("index", &front_door::index(&page(front_door::INDEX), &front_door::pages(&root)));
 }
 
 /// A page of the workspace.
