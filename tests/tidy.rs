@@ -16,6 +16,8 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/front_door.rs"]
+mod front_door;
 #[path = "tidy/map.rs"]
 mod map;
 #[path = "tidy/pages.rs"]
@@ -135,6 +137,17 @@ fn every_file_has_its_place_in_the_code_map() {
 #[test]
 fn every_page_that_is_cited_is_there() {
     report("page", &pages::pages(&texts()));
+}
+
+#[test]
+fn the_readme_is_short_and_shows_code_at_once() {
+    report("front door", &front_door::readme(&page(front_door::README)));
+}
+
+#[test]
+fn every_page_is_reached_from_the_index() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    report("index", &front_door::index(&page(front_door::INDEX), &front_door::pages(&root)));
 }
 
 /// A page of the workspace.

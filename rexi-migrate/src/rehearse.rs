@@ -1,8 +1,8 @@
 //! Rehearsals: real processes of a cluster, upgraded under load on this machine.
 //!
 //! `run` does the steps of a plan over a `cluster`, whose every `process` speaks the lines of `control` with what
-//! `node` runs, at the `pace` that the machine gives; a `workload` is what a service adds; `evidence` gathers the ledgers
-//! for the judge; `progress` shows the run, `rehearsal` leads it from end to end, `report` tells its end.
+//! `node` runs, at the `pace` that the machine gives; a `workload` is what a service adds; `evidence` gathers the
+//! ledgers for the judge; `progress` shows the run, `rehearsal` leads it from end to end, `report` tells its end.
 
 pub mod control;
 pub mod process;

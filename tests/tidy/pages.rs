@@ -2,7 +2,7 @@
 //!
 //! In: every text of the workspace, as `tidy.rs` has walked it. A link is followed from the folder of its page, as a
 //! reader's browser does; a plain mention may also be meant from the workspace's root. Addresses on the web are passed
-//! over, and so is what `WRITTEN` lists.
+//! over, and so are what `WRITTEN` lists and the other rule on pages.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +14,15 @@ const ENDING: &str = ".md";
 /// Files that are written and then read by the same test, so that none is to be found: where, and how it is called.
 const WRITTEN: [(&str, &str); 1] = [("benches/peers/tests/smoke.rs", concat!("page", ".md"))];
 
+/// Names pages from `docs/`, as links there do, and made-up ones to be judged.
+const OF_PAGES: &str = "tests/tidy/front_door.rs";
+
 /// Every mention of a page that is not there.
 pub(crate) fn pages(texts: &[Text]) -> Vec<Finding> {
     let there: BTreeSet<&str> =
         texts.iter().map(|text| text.path.as_str()).filter(|path| path.ends_with(ENDING)).collect();
     let mut findings = Vec::new();
-    for text in texts {
+    for text in texts.iter().filter(|text| text.path != OF_PAGES) {
         let folder = text.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for (line, said) in (1..).zip(text.text.lines()) {
             for Mention { name, is_link } in mentions(said) {

@@ -1,8 +1,8 @@
 //! The ledger of a rehearsal: what one node process did and what it was told, as records that survive its death.
 //!
 //! A process appends one record for each thing that happens to a call, on the caller's side and on the worker's;
-//! [`judge`](super::judge) reads the files of all processes and holds every job from both ends. This file is the list of
-//! what can be recorded; `ledger/clock.rs` gives the time, `ledger/record.rs` lays a record out in bytes,
+//! [`judge`](super::judge) reads the files of all processes and holds every job from both ends. This file is the list
+//! of what can be recorded; `ledger/clock.rs` gives the time, `ledger/record.rs` lays a record out in bytes,
 //! `ledger/file.rs` writes and reads files.
 
 mod clock;
