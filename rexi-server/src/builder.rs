@@ -17,28 +17,29 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::allow::{AllowList, Gate};
 use crate::config::{Config, IdentityFiles};
-use crate::context::Context;
-use crate::credentials::{self, Credentials};
-use crate::doorman::Doorman;
-use crate::env::NodeEnv;
+use crate::engine::context::Context;
+use crate::engine::credentials::{self, Credentials};
+use crate::engine::failures::Failures;
+use crate::engine::gate::{AllowList, Gate};
+use crate::engine::link::accept;
+use crate::engine::member::Member;
+use crate::engine::member_events::EventSink;
+use crate::engine::members::{self, MEMBERS_MAX, Members, can_dial};
+use crate::engine::metrics;
+use crate::engine::metrics::Told;
+use crate::engine::pool::SharedPool;
+use crate::engine::registry::{IntoEnding, Registry};
+use crate::engine::singleton::Singleton;
+use crate::engine::waiters::Waiters;
 use crate::error::StartError;
-use crate::failures::Failures;
-use crate::identity::Identity;
-use crate::member::Member;
-use crate::member_events::EventSink;
-use crate::members::{self, MEMBERS_MAX, Members, can_dial};
-use crate::membership::{self, MemberList, Membership, Source, StaticMembership};
-use crate::metrics::Told;
+use crate::follow::membership::{self, MemberList, Membership, Source, StaticMembership};
+use crate::follow::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
+use crate::net::doorman::Doorman;
+use crate::net::env::NodeEnv;
+use crate::net::identity::Identity;
+use crate::net::transport::{self, Settings};
 use crate::node::{Node, Shared};
-use crate::pool::SharedPool;
-use crate::registry::{IntoEnding, Registry};
-use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
-use crate::singleton::Singleton;
-use crate::transport::{self, Settings};
-use crate::waiters::Waiters;
-use crate::{accept, metrics};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl NodeBuilder {
 
     #[cfg(feature = "dns")]
     fn srv(self, name: &str, interval: Option<Duration>) -> Result<Self, StartError> {
-        let membership = crate::membership::DnsMembership::srv(name)?;
+        let membership = crate::follow::membership::DnsMembership::srv(name)?;
         Ok(match interval {
             Some(interval) => self.membership(membership.interval(interval)),
             None => self.membership(membership),
@@ -126,7 +127,7 @@ impl NodeBuilder {
     #[cfg(not(feature = "dns"))]
     fn srv(self, name: &str, _: Option<Duration>) -> Result<Self, StartError> {
         let reason = "the configuration finds them by DNS; build rexi-server with its feature `dns`";
-        Err(crate::membership::MembershipError::new(name, reason).into())
+        Err(crate::follow::membership::MembershipError::new(name, reason).into())
     }
 
     /// The UDP address to listen on and to dial from. Default: a free port of the loopback interface.

@@ -21,10 +21,10 @@ use self::document::{Document, Given, Overrides, environment};
 pub use self::error::{ConfigError, Place};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
-use crate::allow::AllowList;
-use crate::credentials::IDENTITY_INTERVAL;
-use crate::identity::{Identity, IdentityError, read_bounded};
-use crate::rollout::feature_phase;
+use crate::engine::credentials::IDENTITY_INTERVAL;
+use crate::engine::gate::AllowList;
+use crate::follow::rollout::feature_phase;
+use crate::net::identity::{Identity, IdentityError, read_bounded};
 
 /// The configuration of a node.
 ///

@@ -10,9 +10,9 @@ use rexi_proto::{
 };
 use thiserror::Error;
 
-use crate::identity::IdentityError;
-use crate::membership::MembershipError;
-use crate::rollout::PhaseSourceError;
+use crate::follow::membership::MembershipError;
+use crate::follow::rollout::PhaseSourceError;
+use crate::net::identity::IdentityError;
 use crate::typed::PayloadError;
 
 /// A node that did not start. The caller or the environment is at fault; nothing is left running.

@@ -32,91 +32,59 @@
 //! ```
 
 mod node;
-mod leave;
-mod terminate;
-#[cfg(all(feature = "sd-notify", unix))]
-mod systemd;
 mod builder;
-mod function;
+mod functions;
 pub mod typed;
-mod shape;
-mod bounded;
-mod request;
-mod trace;
-mod mailbox;
-mod single;
-mod call;
-mod stream;
-mod gather;
-mod quorum;
-mod items;
-mod members;
-mod membership;
-mod member_events;
-mod member;
-mod waiters;
-mod connection;
-mod local;
-mod registry;
-mod allow;
+mod calls;
+mod engine;
 #[cfg(feature = "tower")]
 pub mod middleware;
-mod context;
-mod worker;
-mod failures;
-mod metrics;
-mod singleton;
-mod pool;
-mod rollout;
-mod dial;
-mod accept;
-mod handshake;
-mod transport;
-mod env;
-mod doorman;
-mod identity;
-mod credentials;
-mod crypto;
-#[cfg(feature = "dev-certs")]
-mod dev_certs;
+mod net;
+mod follow;
 mod config;
-mod status;
-#[cfg(feature = "admin")]
-pub mod admin;
+mod operate;
 mod error;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use allow::AllowList;
 pub use builder::NodeBuilder;
 pub use bytes::Bytes;
-pub use call::Call;
+pub use calls::call::Call;
+pub use calls::gather::{Gather, Gathered, Heard, Step};
+pub use calls::mailbox::{Event, Mailbox, MailboxHandle};
+pub use calls::quorum::{Quorum, QuorumError, Vote, VoteError};
+pub use calls::request::Request;
+pub use calls::stream::ReplyStream;
 pub use config::{
     CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, IdentityFiles, PHASE_FILE_BYTES_MAX, Place,
 };
-pub use context::Context;
-pub use credentials::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN};
-pub use crypto::QuicCrypto;
-#[cfg(feature = "dev-certs")]
-pub use dev_certs::{DevAuthority, DevCertsError};
-pub use env::{NodeEnv, TaskGroup};
+pub use engine::context::Context;
+pub use engine::credentials::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN};
+pub use engine::failures::Failure;
+pub use engine::gate::AllowList;
+pub use engine::member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent, MemberEvents};
+pub use engine::members::MEMBERS_MAX;
+pub use engine::metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
+pub use engine::registry::IntoEnding;
+pub use engine::status::{NodeStatus, PeerPresence, PeerStatus, PresenceWatch};
 pub use error::{AskError, CallError, JobOver, MemberError, QuestionError, SendError, StartError};
-pub use failures::Failure;
-pub use function::{Function, Life, Payload, StreamFunction};
-pub use gather::{Gather, Gathered, Heard, Step};
-pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
-pub use items::Items;
-pub use mailbox::{Event, Mailbox, MailboxHandle};
-pub use member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent, MemberEvents};
-pub use members::MEMBERS_MAX;
 #[cfg(feature = "dns")]
-pub use membership::DnsMembership;
-pub use membership::{MemberList, Membership, MembershipError, StaticMembership};
-pub use metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
+pub use follow::membership::DnsMembership;
+pub use follow::membership::{MemberList, Membership, MembershipError, StaticMembership};
+pub use follow::rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
+pub use functions::function::{Function, Life, Payload, StreamFunction};
+pub use functions::items::Items;
+pub use net::crypto::QuicCrypto;
+#[cfg(feature = "dev-certs")]
+pub use net::dev_certs::{DevAuthority, DevCertsError};
+pub use net::env::{NodeEnv, TaskGroup};
+pub use net::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub use node::Node;
-pub use quorum::{Quorum, QuorumError, Vote, VoteError};
-pub use registry::IntoEnding;
-pub use request::Request;
+#[cfg(feature = "admin")]
+pub use operate::admin;
+#[cfg(all(feature = "sd-notify", unix))]
+pub use operate::systemd::READY_WAIT;
+pub use operate::terminate::{Termination, until_terminated};
 pub use rexi_proto::{
     Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
     LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
@@ -125,15 +93,9 @@ pub use rexi_proto::{
 };
 #[cfg(feature = "mutants")]
 pub use rexi_proto::{Mutant, Mutants};
-pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
 pub use semver::Version;
-pub use shape::{Shape, ShapeError};
-pub use status::{NodeStatus, PeerPresence, PeerStatus, PresenceWatch};
-pub use stream::ReplyStream;
-#[cfg(all(feature = "sd-notify", unix))]
-pub use systemd::READY_WAIT;
-pub use terminate::{Termination, until_terminated};
 pub use tokio_util::sync::CancellationToken;
+pub use typed::shape::{Shape, ShapeError};
 
 // The examples use the cluster in memory.
 #[cfg(all(doctest, feature = "testing"))]

@@ -3,6 +3,8 @@
 //! All tasks are spawned through one group (env.rs), so that a node that stops leaves none behind. When the last handle
 //! is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
+mod leave;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -18,28 +20,28 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::allow::Gate;
+use self::leave::Announcement;
 use crate::builder::NodeBuilder;
-use crate::call::Call;
-use crate::credentials::Credentials;
-use crate::doorman::Doorman;
-use crate::env::NodeEnv;
+use crate::calls::call::Call;
+use crate::calls::mailbox::Mailbox;
+use crate::calls::request::Request;
+use crate::engine::credentials::Credentials;
+use crate::engine::failures::Failures;
+use crate::engine::gate::Gate;
+use crate::engine::member::Member;
+use crate::engine::member_events::EventSink;
+use crate::engine::members::{self, Members};
+use crate::engine::metrics::Told;
+use crate::engine::pool::SharedPool;
+use crate::engine::registry::Registry;
+use crate::engine::singleton::Singleton;
+use crate::engine::status::{NodeStatus, PresenceWatch};
+use crate::engine::waiters::Waiters;
 use crate::error::{CallError, SendError};
-use crate::failures::Failures;
-use crate::identity::Identity;
-use crate::leave::Announcement;
-use crate::mailbox::Mailbox;
-use crate::member::Member;
-use crate::member_events::EventSink;
-use crate::members::{self, Members};
-use crate::metrics::Told;
-use crate::pool::SharedPool;
-use crate::registry::Registry;
-use crate::request::Request;
-use crate::rollout::{RolloutControl, RolloutStatus};
-use crate::singleton::Singleton;
-use crate::status::{NodeStatus, PresenceWatch};
-use crate::waiters::Waiters;
+use crate::follow::rollout::{RolloutControl, RolloutStatus};
+use crate::net::doorman::Doorman;
+use crate::net::env::NodeEnv;
+use crate::net::identity::Identity;
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]

@@ -24,12 +24,12 @@ use rexi_proto::{NodeName, Profile};
 use tokio::time::Instant;
 
 use crate::builder::NodeBuilder;
-use crate::crypto::QuicCrypto;
-use crate::env::NodeEnv;
+use crate::engine::status::PeerPresence;
 use crate::error::StartError;
-use crate::identity::{Identity, IdentityError};
+use crate::net::crypto::QuicCrypto;
+use crate::net::env::NodeEnv;
+use crate::net::identity::{Identity, IdentityError};
 use crate::node::Node;
-use crate::status::PeerPresence;
 use clock::Clock;
 use network::Network;
 

@@ -11,14 +11,17 @@
 //! `None`, `Ok` whatever the error type is, `usize` for `u64`, a type for another of the same name and build. Nor is a
 //! field that keeps name and type and changes its meaning. Two shapes are equal by chance once in 2^32.
 
+pub(crate) mod shape;
+mod bounded;
+
 use bytes::Bytes;
 use postcard::ser_flavors::Size;
 use thiserror::Error;
 
-use crate::bounded::{self, Bound, Budget};
+use self::bounded::{Bound, Budget};
+use self::shape::{Shape, ShapeError};
 use crate::error::{AskError, CallError};
-use crate::function::{Function, Payload, StreamFunction};
-use crate::shape::{Shape, ShapeError};
+use crate::functions::function::{Function, Payload, StreamFunction};
 
 /// A payload that is not what it is taken for, or a value that cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

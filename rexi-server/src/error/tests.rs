@@ -69,7 +69,7 @@ fn refusal() -> Box<Refusal> {
 }
 
 fn sends() -> [(SendError, Verdict); 9] {
-    let row: FunctionRow = crate::function::Life::since(Release(1, 0, 0)).row("f");
+    let row: FunctionRow = crate::functions::function::Life::since(Release(1, 0, 0)).row("f");
     [
         (SendError::NotAMember { peer: name(), members: String::new() }, Safe),
         (SendError::MailboxGone, Useless),

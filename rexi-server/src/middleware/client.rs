@@ -8,9 +8,9 @@ use bytes::Bytes;
 use rexi_proto::NodeName;
 use tower::Service;
 
+use crate::calls::request::Request;
 use crate::error::CallError;
 use crate::node::Node;
-use crate::request::Request;
 
 /// Calls of a node as a tower service. Always ready, since a cast never waits; dropping a call's future kills its job.
 ///

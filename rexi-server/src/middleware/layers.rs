@@ -16,9 +16,9 @@ use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
 use crate::builder::NodeBuilder;
-use crate::context::Context;
+use crate::engine::context::Context;
+use crate::engine::registry::{Function, Registry, Work};
 use crate::error::StartError;
-use crate::registry::{Function, Registry, Work};
 
 /// A job on its way to its function. It is the only one of that job, so a job runs its function at most once.
 pub struct JobRequest {

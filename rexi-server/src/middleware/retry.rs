@@ -17,8 +17,8 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::Rng;
 
 use super::client::CallRequest;
-use crate::env::Random;
 use crate::error::CallError;
+use crate::net::env::Random;
 use crate::node::Node;
 
 /// Tries again what [is safe to retry](CallError::is_safe_to_retry), at the next of the request's peers, and nothing

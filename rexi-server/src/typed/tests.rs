@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{PayloadError, decode, encode};
-use crate::bounded::NESTING_MAX;
 use crate::error::{AskError, CallError};
-use crate::function::Payload;
+use crate::functions::function::Payload;
 use crate::typed;
+use crate::typed::bounded::NESTING_MAX;
 
 /// The types as another build has them: the same names, built otherwise.
 mod other {

@@ -1,0 +1,4 @@
+//! What a node asks for again and again while it runs, and follows: who its members are, how far its rollout may go.
+
+pub(crate) mod membership;
+pub(crate) mod rollout;

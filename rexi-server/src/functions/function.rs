@@ -1,0 +1,320 @@
+//! Typed functions: a name, the releases that have it, and the types of argument, reply and error, in one declaration
+//! that both sides share.
+//!
+//! In: what a service declares with [`function!`](crate::function!). Out: registered functions that decode before they
+//! run and encode after, and calls that do the reverse. What travels is in `typed.rs`.
+
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rexi_proto::{Ending, ExitReason, FunctionRow, NodeName, Release};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::builder::NodeBuilder;
+use crate::calls::request::Request;
+use crate::engine::context::Context;
+use crate::engine::registry;
+use crate::error::AskError;
+use crate::node::Node;
+use crate::typed;
+
+/// What may travel in a typed payload: implemented for all that has these bounds.
+pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
+
+/// A function that is answered with one value or with its own error. Declared with [`function!`](crate::function!).
+///
+/// A change of any of its types is a new function, but for one: an enum may gain variants at its end, to be used once
+/// every node has them.
+pub trait Function: 'static {
+    /// Its registered name, of at most 255 bytes.
+    const NAME: &'static str;
+    /// The service's releases that have it.
+    const LIFE: Life;
+    /// What it takes.
+    type Argument: Payload;
+    /// What it is answered with.
+    type Reply: Payload;
+    /// Its own error: a value to its caller, not an exit.
+    type Error: Payload + Display + Debug;
+}
+
+/// A function that is answered with a stream of items. Declared with [`function!`](crate::function!).
+pub trait StreamFunction: 'static {
+    /// Its registered name, of at most 255 bytes.
+    const NAME: &'static str;
+    /// The service's releases that have it.
+    const LIFE: Life;
+    /// What it takes.
+    type Argument: Payload;
+    /// What its stream consists of.
+    type Item: Payload;
+    /// Its own error, which may end the stream.
+    type Error: Payload + Display + Debug;
+}
+
+/// A function's life in the releases of its service: accepted, then emitted, then retired. Made in constants, so that a
+/// life that contradicts itself does not compile.
+///
+/// ```
+/// use rexi_server::{Life, Release};
+/// const LIFE: Life = Life::since(Release(1, 0, 0)).emitted_since(Release(1, 1, 0)).retired_in(Release(2, 0, 0));
+/// ```
+/// ```compile_fail
+/// use rexi_server::{Life, Release};
+/// const EMITTED_BEFORE_ACCEPTED: Life = Life::since(Release(1, 1, 0)).emitted_since(Release(1, 0, 0));
+/// ```
+/// ```compile_fail
+/// use rexi_server::{Life, Release};
+/// const RETIRED_BEFORE_EMITTED: Life = Life::since(Release(1, 1, 0)).retired_in(Release(1, 0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    accepted_since: Release,
+    emitted_since: Release,
+    silent_since: Option<Release>,
+    retired_in: Option<Release>,
+}
+
+impl Life {
+    /// Accepted and emitted since this release. A function that joins a running service is emitted a release later: see
+    /// [`Life::emitted_since`].
+    pub const fn since(release: Release) -> Self {
+        Self { accepted_since: release, emitted_since: release, silent_since: None, retired_in: None }
+    }
+
+    /// The first release that may call it; earlier ones only run it.
+    ///
+    /// # Panics
+    /// Where that is before it is accepted, or not before it is retired. In a constant, that does not compile.
+    #[must_use]
+    pub const fn emitted_since(self, release: Release) -> Self {
+        Self { emitted_since: release, ..self }.checked()
+    }
+
+    /// The first release that calls it no more, and still runs it. A function is silent for a release before it is
+    /// retired: else the last release that calls it meets the first that does not have it.
+    ///
+    /// # Panics
+    /// Where that is not after the first release that may call it, or after it is retired. In a constant, that does not
+    /// compile.
+    #[must_use]
+    pub const fn silent_since(self, release: Release) -> Self {
+        Self { silent_since: Some(release), ..self }.checked()
+    }
+
+    /// The first release that neither calls nor runs it.
+    ///
+    /// # Panics
+    /// Where that is not after the first release that may call it. In a constant, that does not compile.
+    #[must_use]
+    pub const fn retired_in(self, release: Release) -> Self {
+        Self { retired_in: Some(release), ..self }.checked()
+    }
+
+    /// The row of the function with this life.
+    pub fn row(self, name: &'static str) -> FunctionRow {
+        let Self { accepted_since, emitted_since, silent_since, retired_in } = self;
+        FunctionRow { name: name.into(), accepted_since, emitted_since, silent_since, retired_in }
+    }
+
+    const fn checked(self) -> Self {
+        assert!(!self.emitted_since.is_before(self.accepted_since), "a function is emitted before it is accepted");
+        if let Some(retired_in) = self.retired_in {
+            assert!(self.emitted_since.is_before(retired_in), "a function is retired before it is emitted");
+        }
+        if let Some(silent_since) = self.silent_since {
+            assert!(self.emitted_since.is_before(silent_since), "a function is silent before it is emitted");
+            if let Some(retired_in) = self.retired_in {
+                assert!(!retired_in.is_before(silent_since), "a function is retired before it is silent");
+            }
+        }
+        self
+    }
+}
+
+impl NodeBuilder {
+    /// Serves a typed function: decodes its argument, calls the handler, encodes its result. An argument of another
+    /// type ends the job with [`ExitReason::WrongType`], and the handler is not called. As to the rest, see
+    /// [`NodeBuilder::function`].
+    ///
+    /// [`NodeBuilder::start`] fails where this node's release does not have the function.
+    ///
+    /// ```
+    /// use rexi_server::{Context, NodeBuilder};
+    /// use std::sync::Arc;
+    ///
+    /// rexi_server::function! {
+    ///     /// Adds one.
+    ///     pub Next = "next" (u32) -> u32, error String, since 1.0;
+    ///     /// Adds what the node was started with.
+    ///     pub Add = "add" (u32) -> u32, error String, since 1.0;
+    /// }
+    ///
+    /// async fn next(_job: Context, number: u32) -> Result<u32, String> {
+    ///     number.checked_add(1).ok_or_else(|| "there is no next one".to_owned())
+    /// }
+    ///
+    /// fn register(node: NodeBuilder, start: Arc<u32>) -> NodeBuilder {
+    ///     node.serve::<Next, _, _>(next).serve::<Add, _, _>(move |_job, number| {
+    ///         let start = Arc::clone(&start);
+    ///         async move { Ok(number + *start) }
+    ///     })
+    /// }
+    /// ```
+    pub fn serve<F, H, Fut>(mut self, handler: H) -> Self
+    where
+        F: Function,
+        H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
+    {
+        if !self.registry.insert_boxed(F::NAME, boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))) {
+            self.twice.get_or_insert_with(|| F::NAME.to_owned());
+        }
+        self
+    }
+}
+
+impl Node {
+    /// Calls a typed function and waits for its reply. Dropping the future kills the job. With a time limit, a nonce or
+    /// a trace: [`Request::of`], [`Node::call`] and [`typed::reply`].
+    ///
+    /// # Errors
+    /// [`AskError::Function`] with the function's own error; [`AskError::Call`] with what became of the call instead.
+    pub fn ask<'a, F: Function>(
+        &'a self,
+        peer: &'a NodeName,
+        argument: &F::Argument,
+    ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
+        // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
+        let request = Request::of::<F>(argument);
+        async move { typed::reply::<F>(&self.call(peer, request).await?) }
+    }
+
+    /// The functions that this node has, by name, with the rows of those that are typed.
+    pub fn functions(&self) -> impl Iterator<Item = (&str, Option<&FunctionRow>)> {
+        self.shared().registry.rows()
+    }
+}
+
+fn boxed<F, H, Fut>(handler: H) -> registry::Function
+where
+    F: Function,
+    H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |context: Context, body: Bytes| -> registry::Work {
+        let handler = Arc::clone(&handler);
+        // All of it inside the future, so that a panic in it is the worker's, not the reader's.
+        Box::pin(async move {
+            let argument = match typed::decode::<F::Argument>(&body) {
+                Ok(argument) => argument,
+                Err(problem) => return Ending::Exit(ExitReason::WrongType(problem.to_string().into())),
+            };
+            drop(body);
+            match typed::encode(&handler(context, argument).await) {
+                Ok(reply) => Ending::Reply(reply),
+                Err(problem) => Ending::Exit(ExitReason::Failed(format!("its reply: {problem}").into())),
+            }
+        })
+    })
+}
+
+/// Declares typed functions: each a type that implements [`Function`], or [`StreamFunction`] where it says `stream`.
+///
+/// After the name comes what it takes, in parentheses: nothing, one type, or a tuple's types. `since` is the first
+/// release that runs it; where they are given, `emitted` is the first that may call it, `silent` the first that calls
+/// it no more, and `retired` the first without it.
+///
+/// ```
+/// # type Key = String; type Value = Vec<u8>; type KvError = String;
+/// rexi_server::function! {
+///     /// Reads a key.
+///     pub Get = "kv.get" (Key) -> Option<Value>, error KvError, since 1.0;
+///     /// Writes a key: run since 1.1, called since 1.2.
+///     pub Put = "kv.put" (Key, Value) -> (), error KvError, since 1.1, emitted 1.2;
+///     /// All keys.
+///     Keys = "kv.keys" () -> stream Key, error KvError, since 1.0.1, silent 1.2, retired 2.0;
+/// }
+/// # use rexi_server::{Function, Release, StreamFunction};
+/// # assert_eq!(Put::LIFE.row(Put::NAME).emitted_since, Release(1, 2, 0));
+/// # assert_eq!(Keys::LIFE.row(Keys::NAME).accepted_since, Release(1, 0, 1));
+/// # assert_eq!(Keys::LIFE.row(Keys::NAME).silent_since, Some(Release(1, 2, 0)));
+/// # assert_eq!(Keys::LIFE.row(Keys::NAME).retired_in, Some(Release(2, 0, 0)));
+/// ```
+/// ```compile_fail
+/// rexi_server::function! {
+///     /// Retired before it is emitted.
+///     pub Get = "kv.get" (u8) -> u8, error String, since 1.1, retired 1.0;
+/// }
+/// ```
+/// ```compile_fail
+/// rexi_server::function! {
+///     /// Silent before it is emitted.
+///     pub Get = "kv.get" (u8) -> u8, error String, since 1.1, emitted 1.2, silent 1.2;
+/// }
+/// ```
+#[macro_export]
+macro_rules! function {
+    () => {};
+    (
+        $(#[$attribute:meta])* $visibility:vis $name:ident = $wire:literal $argument:tt -> stream $item:ty,
+        error $error:ty, since $since:literal $(. $since_patch:literal)?
+        $(, emitted $emitted:literal $(. $emitted_patch:literal)?)?
+        $(, silent $silent:literal $(. $silent_patch:literal)?)?
+        $(, retired $retired:literal $(. $retired_patch:literal)?)?; $($rest:tt)*
+    ) => {
+        $crate::function! {
+            @declare StreamFunction Item [$item] $(#[$attribute])* $visibility $name = $wire $argument, $error,
+            $crate::Life::since($crate::function!(@release $since $(. $since_patch)?))
+                $(.emitted_since($crate::function!(@release $emitted $(. $emitted_patch)?)))?
+                $(.silent_since($crate::function!(@release $silent $(. $silent_patch)?)))?
+                $(.retired_in($crate::function!(@release $retired $(. $retired_patch)?)))?
+        }
+        $crate::function! { $($rest)* }
+    };
+    (
+        $(#[$attribute:meta])* $visibility:vis $name:ident = $wire:literal $argument:tt -> $reply:ty,
+        error $error:ty, since $since:literal $(. $since_patch:literal)?
+        $(, emitted $emitted:literal $(. $emitted_patch:literal)?)?
+        $(, silent $silent:literal $(. $silent_patch:literal)?)?
+        $(, retired $retired:literal $(. $retired_patch:literal)?)?; $($rest:tt)*
+    ) => {
+        $crate::function! {
+            @declare Function Reply [$reply] $(#[$attribute])* $visibility $name = $wire $argument, $error,
+            $crate::Life::since($crate::function!(@release $since $(. $since_patch)?))
+                $(.emitted_since($crate::function!(@release $emitted $(. $emitted_patch)?)))?
+                $(.silent_since($crate::function!(@release $silent $(. $silent_patch)?)))?
+                $(.retired_in($crate::function!(@release $retired $(. $retired_patch)?)))?
+        }
+        $crate::function! { $($rest)* }
+    };
+    (
+        @declare $trait:ident $answer:ident [$answered:ty] $(#[$attribute:meta])* $visibility:vis $name:ident
+        = $wire:literal $argument:tt, $error:ty, $life:expr
+    ) => {
+        $(#[$attribute])*
+        #[derive(Debug)]
+        $visibility enum $name {}
+
+        #[allow(unused_parens)]
+        impl $crate::$trait for $name {
+            const NAME: &'static str = $wire;
+            const LIFE: $crate::Life = $life;
+            type Argument = $argument;
+            type $answer = $answered;
+            type Error = $error;
+        }
+
+        // A life that contradicts itself is to fail here, and not only where it is first used.
+        const _: $crate::Life = <$name as $crate::$trait>::LIFE;
+    };
+    (@release $release:literal $(. $patch:literal)?) => {
+        $crate::Release::parse(concat!(stringify!($release) $(, ".", stringify!($patch))?))
+    };
+}
