@@ -1,9 +1,13 @@
 //! The protocol's state machines at work: the members and the singleton behind their locks, the workers of jobs, and
 //! the links that feed them.
 
+pub(crate) mod running;
+pub(crate) mod shared;
+pub(crate) mod rollout;
 pub(crate) mod members;
 pub(crate) mod member_events;
 pub(crate) mod member;
+pub(crate) mod inbox;
 pub(crate) mod single;
 pub(crate) mod waiters;
 pub(crate) mod link;

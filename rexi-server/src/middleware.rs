@@ -15,6 +15,6 @@ mod layers;
 
 pub use client::{CallRequest, Client};
 pub use hedge::{Hedge, HedgeLayer};
-pub(crate) use layers::Layers;
 pub use layers::{JobError, JobRequest, JobService};
+pub(crate) use layers::{Layers, wrap};
 pub use retry::{RETRY_ATTEMPTS_MAX, RetryPolicy};

@@ -3,11 +3,14 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use rexi_proto::{Answer, CallRef};
+use rexi_proto::{Answer, CallRef, NodeName};
 
-use crate::calls::mailbox::{Event, Mailbox};
+use crate::calls::mailbox::Mailbox;
+use crate::calls::request::Request;
+use crate::engine::inbox::Event;
+use crate::engine::running::Running;
 use crate::engine::single;
-use crate::error::CallError;
+use crate::error::{CallError, SendError};
 
 /// One call. Dropping it kills the job on the other node, unless its last answer has come. A call, like a mailbox,
 /// keeps the node running as any other handle does.
@@ -19,8 +22,16 @@ pub struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(mailbox: Mailbox, call: CallRef) -> Self {
-        Self { mailbox, call, done: false }
+    pub(crate) fn cast(node: &Running, peer: &NodeName, request: Request) -> Result<Self, SendError> {
+        let mailbox = Mailbox::new(node.clone());
+        let call = mailbox.cast(peer, request)?;
+        Ok(Self { mailbox, call, done: false })
+    }
+
+    pub(crate) async fn cast_when_clear(node: &Running, peer: &NodeName, request: Request) -> Result<Self, SendError> {
+        let mailbox = Mailbox::new(node.clone());
+        let call = mailbox.cast_when_clear(peer, request).await?;
+        Ok(Self { mailbox, call, done: false })
     }
 
     /// The call's number.

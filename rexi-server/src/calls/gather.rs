@@ -10,10 +10,11 @@ use std::time::Duration;
 use rexi_proto::{Answer, CallRef, DownReason, MonitorRef, NodeName};
 use tokio::time::Instant;
 
-use crate::calls::mailbox::{Event, Mailbox, MailboxHandle};
+use crate::calls::mailbox::{Mailbox, MailboxHandle};
 use crate::calls::request::Request;
+use crate::engine::inbox::Event;
+use crate::engine::running::Running;
 use crate::error::SendError;
-use crate::node::Node;
 
 /// Calls whose answers belong together.
 ///
@@ -94,11 +95,10 @@ pub enum Gathered<A, T> {
     Exhausted(A),
 }
 
-impl Node {
-    /// A gather without calls.
-    pub fn gather(&self) -> Gather {
-        Gather {
-            mailbox: self.mailbox(),
+impl Gather {
+    pub(crate) fn new(node: Running) -> Self {
+        Self {
+            mailbox: Mailbox::new(node),
             calls: BTreeMap::new(),
             monitors: BTreeMap::new(),
             time_limit: None,
@@ -106,9 +106,7 @@ impl Node {
             strays: 0,
         }
     }
-}
 
-impl Gather {
     /// Casts to `peer`. Never waits.
     ///
     /// # Errors

@@ -5,32 +5,24 @@
 //! keeps the time limits of its calls, whatever the other node does. Any task may cast with a handle; the answers go to
 //! the mailbox (REXI.md R5).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use rexi_proto::{Answer, CallRef, CastError, DownReason, ExitReason, Limits, MonitorRef, NodeName};
+use rexi_proto::{CallRef, CastError, MonitorRef, NodeName};
 use tokio::time::{Instant, Sleep};
 
 use crate::calls::request::Request;
+use crate::engine::inbox::{Event, Inbox, NotOpened};
 use crate::engine::member::Member;
+use crate::engine::running::Running;
+use crate::engine::shared::Members;
 use crate::engine::single;
 use crate::error::SendError;
-use crate::node::Node;
-
-/// What a mailbox holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// An answer to a call that was cast through this mailbox.
-    Answer(CallRef, Answer),
-    /// What a monitor of this mailbox watched is down; the monitor is used up.
-    Down(MonitorRef, DownReason),
-}
 
 /// Answers of many calls, in the order in which they came. Dropping it kills every call that is still open, on every
 /// node, and stops its monitors. It casts as its [`MailboxHandle`] does.
@@ -40,47 +32,20 @@ pub struct Mailbox {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+/// Takes out of an inbox what there is, or the time limit to wait for.
+type Take<T> = fn(&Inbox<Member>, &Context<'_>) -> Result<T, Option<Instant>>;
+
 /// Casts for a mailbox, from any task. It keeps the node running, but not the mailbox: once that is dropped, casts are
 /// refused. Cheap to clone.
 #[derive(Clone)]
 pub struct MailboxHandle {
-    node: Node,
-    inner: Arc<Inbox>,
-}
-
-/// What the peers' states hold of a mailbox.
-#[derive(Debug)]
-pub(crate) struct Inbox {
-    state: Mutex<State>,
-    length_max: usize,
-    bytes_max: usize,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queue: single::Queue<Event>,
-    /// Bytes of payload in the queue.
-    bytes: usize,
-    waker: Option<Waker>,
-    open: single::Map<CallRef, Open>,
-    /// The time limits of open calls, the next one first.
-    deadlines: BTreeSet<(Instant, CallRef)>,
-    monitors: BTreeMap<MonitorRef, Arc<Member>>,
-    /// The mailbox is dropped.
-    gone: bool,
-}
-
-#[derive(Debug)]
-struct Open {
-    /// Where it was cast to.
-    member: Arc<Member>,
-    deadline: Option<Instant>,
+    node: Running,
+    inner: Arc<Inbox<Member>>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(node: Node, limits: &Limits) -> Self {
-        let (length_max, bytes_max) = (limits.mailbox_length_max, limits.mailbox_bytes_max);
-        let inner = Arc::new(Inbox { state: Mutex::default(), length_max, bytes_max });
+    pub(crate) fn new(node: Running) -> Self {
+        let inner = Arc::new(Inbox::new(&node.shared().limits));
         Self { handle: MailboxHandle { node, inner }, timer: None }
     }
 
@@ -94,47 +59,38 @@ impl Mailbox {
     /// # Errors
     /// [`SendError::NotAMember`].
     pub fn monitor(&self, peer: &NodeName) -> Result<MonitorRef, SendError> {
-        let member = self.node.member(peer)?;
-        let monitor = MonitorRef(self.node.next_call().0);
-        self.inner.lock().monitors.insert(monitor, Arc::clone(&member));
+        let member = Arc::clone(find(&self.node.shared().members(), peer)?);
+        let monitor = MonitorRef(self.node.shared().next_call().0);
+        self.inner.watch(monitor, &member);
         member.with(|peer, _| peer.monitor(monitor, Arc::clone(&self.inner)));
         Ok(monitor)
     }
 
     /// Watches no longer. A down that is already in the mailbox is taken out.
     pub fn demonitor(&self, monitor: MonitorRef) {
-        let member = {
-            let mut state = self.inner.lock();
-            state.queue.retain(|event| !matches!(event, Event::Down(of, _) if *of == monitor));
-            state.monitors.remove(&monitor)
-        };
-        if let Some(member) = member {
+        if let Some(member) = self.inner.unwatch(monitor) {
             member.with(|peer, _| peer.demonitor(monitor));
         }
     }
 
     /// The next event. Waits for as long as none comes. A call whose time limit has passed is over with
-    /// [`ExitReason::TimePassed`], whatever the other node does, and its job is killed.
+    /// [`ExitReason::TimePassed`](crate::ExitReason), whatever the other node does, and its job is killed.
     ///
     /// Cancel safe: an event is taken only when it is returned.
     pub async fn recv(&mut self) -> Event {
-        poll_fn(|cx| self.poll_with(cx, State::pop)).await
+        poll_fn(|cx| self.poll_with(cx, Inbox::next_or_deadline)).await
     }
 
     /// All events that are there, and at least one.
     pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Event>> {
-        self.poll_with(cx, State::take_all)
+        self.poll_with(cx, Inbox::all_or_deadline)
     }
 
-    fn poll_with<T>(&mut self, cx: &mut Context<'_>, take: fn(&mut State) -> Option<T>) -> Poll<T> {
+    fn poll_with<T>(&mut self, cx: &mut Context<'_>, take: Take<T>) -> Poll<T> {
         loop {
-            let deadline = {
-                let mut state = self.handle.inner.lock();
-                if let Some(taken) = take(&mut state) {
-                    return Poll::Ready(taken);
-                }
-                state.waker = Some(cx.waker().clone());
-                state.next_deadline()
+            let deadline = match take(&self.handle.inner, cx) {
+                Ok(taken) => return Poll::Ready(taken),
+                Err(deadline) => deadline,
             };
             let Some(deadline) = deadline else { return Poll::Pending };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -149,12 +105,12 @@ impl Mailbox {
     /// The next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Event> {
         self.handle.expire();
-        self.inner.lock().pop()
+        self.inner.pop()
     }
 
     /// Calls that are still open.
     pub fn open_calls(&self) -> usize {
-        self.inner.lock().open.len()
+        self.inner.open_calls()
     }
 }
 
@@ -168,11 +124,7 @@ impl Deref for Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        let (open, monitors) = {
-            let mut state = self.inner.lock();
-            let State { open, monitors, .. } = std::mem::replace(&mut *state, State { gone: true, ..State::default() });
-            (open, monitors)
-        };
+        let (open, monitors) = self.inner.end();
         kill_all(open);
         for (monitor, member) in monitors {
             member.with(|peer, _| peer.demonitor(monitor));
@@ -187,26 +139,26 @@ impl MailboxHandle {
     /// [`SendError`] where the peer is no member, the request is out of bounds, this node's release may not emit its
     /// function, or the mailbox is gone; nothing was sent and nothing is heard.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<CallRef, SendError> {
-        let call = self.node.next_call();
+        let call = self.node.shared().next_call();
         self.cast_as(call, peer, request)?;
         Ok(call)
     }
 
-    /// As [`MailboxHandle::cast`], with a reference that was made beforehand by [`Node::next_call`].
+    /// As [`MailboxHandle::cast`], with a reference that was made beforehand by [`Node::next_call`](crate::Node::next_call).
     ///
     /// # Errors
     /// As [`MailboxHandle::cast`]; also where the reference is in use.
     pub fn cast_as(&self, call: CallRef, peer: &NodeName, request: Request) -> Result<(), SendError> {
         let deadline = deadline_of(&request);
         let members = self.node.shared().members();
-        let member = members.find(peer)?;
+        let member = find(&members, peer)?;
         let cast = request.into_cast(call, self.node.shared().release)?;
         // The call is noted under the member's lock, so that a kill by another task finds it in both places or none.
         member.with(|peer, now| {
-            self.inner.note_open(call, member, deadline)?;
+            self.open(call, member, deadline)?;
             let cast = peer.cast(now, cast, Arc::clone(&self.inner));
             cast.map_err(|error| {
-                self.inner.lock().close(call);
+                self.inner.close(&[call]);
                 SendError::Refused(error)
             })
         })
@@ -221,7 +173,7 @@ impl MailboxHandle {
     /// # Errors
     /// As [`MailboxHandle::cast`]; also [`SendError::NoRoom`] where the time limit has passed.
     pub async fn cast_when_clear(&self, peer: &NodeName, mut request: Request) -> Result<CallRef, SendError> {
-        let member = self.node.member(peer)?;
+        let member = Arc::clone(find(&self.node.shared().members(), peer)?);
         if let Some(deadline) = deadline_of(&request) {
             let cleared = tokio::time::timeout_at(deadline, member.wait_clear()).await;
             cleared.map_err(|_| SendError::NoRoom(peer.clone()))?;
@@ -234,17 +186,13 @@ impl MailboxHandle {
 
     /// Ends these calls' jobs and forgets the calls. Calls that are not open are passed over.
     pub fn kill(&self, calls: &[CallRef]) {
-        let open: Vec<_> = {
-            let mut state = self.inner.lock();
-            calls.iter().filter_map(|&call| Some((call, state.close(call)?))).collect()
-        };
-        kill_all(open);
+        kill_all(self.inner.close(calls));
     }
 
     /// Lets go of a call without ending its job, which runs to its end with nobody to hear of it: the one exception to
     /// "dropping is killing". Calls that are not open are passed over.
     pub fn detach(&self, call: CallRef) {
-        self.inner.lock().close(call);
+        self.inner.close(&[call]);
     }
 
     /// Lets the job of this call send the stream that it asks for. `false`: it asks for none, or was answered.
@@ -271,118 +219,28 @@ impl MailboxHandle {
     }
 
     fn member_of(&self, call: CallRef) -> Option<Arc<Member>> {
-        self.inner.lock().open.get(&call).map(|open| Arc::clone(&open.member))
+        self.inner.member_of(call)
+    }
+
+    fn open(&self, call: CallRef, member: &Arc<Member>, deadline: Option<Instant>) -> Result<(), SendError> {
+        self.inner.open(call, member, deadline).map_err(|problem| match problem {
+            NotOpened::Gone => SendError::MailboxGone,
+            NotOpened::InUse => SendError::Refused(CastError::DuplicateRef(call)),
+        })
     }
 
     /// Ends the calls whose time limits have passed.
     fn expire(&self) {
-        let expired: Vec<_> = {
-            let mut state = self.inner.lock();
-            if state.deadlines.is_empty() {
-                return;
-            }
-            let now = Instant::now();
-            std::iter::from_fn(|| state.expire_one(now)).collect()
-        };
-        kill_all(expired);
+        kill_all(self.inner.expire());
     }
 }
 
-impl Inbox {
-    fn note_open(&self, call: CallRef, member: &Arc<Member>, deadline: Option<Instant>) -> Result<(), SendError> {
-        let mut state = self.lock();
-        if state.gone {
-            return Err(SendError::MailboxGone);
-        }
-        if state.open.contains_key(&call) {
-            return Err(SendError::Refused(CastError::DuplicateRef(call)));
-        }
-        state.open.insert(call, Open { member: Arc::clone(member), deadline });
-        if let Some(deadline) = deadline {
-            state.deadlines.insert((deadline, call));
-            // Who waits may wait for a later one.
-            state.wake();
-        }
-        Ok(())
-    }
-
-    /// Puts an answer in. `false`: the mailbox is full, so its owner does not read; the call is ended and the owner
-    /// told.
-    pub(crate) fn deliver(&self, call: CallRef, answer: Answer) -> bool {
-        let mut state = self.lock();
-        if !state.open.contains_key(&call) {
-            return true;
-        }
-        let room = state.queue.len() < self.length_max && state.bytes + payload_bytes(&answer) <= self.bytes_max;
-        let fits = answer.is_last() || room;
-        let answer =
-            if fits { answer } else { Answer::Exit { function: Arc::default(), reason: ExitReason::ReplyDropped } };
-        if answer.is_last() {
-            state.close(call);
-        }
-        state.push(Event::Answer(call, answer));
-        fits
-    }
-
-    pub(crate) fn deliver_down(&self, monitor: MonitorRef, reason: DownReason) {
-        let mut state = self.lock();
-        if state.monitors.remove(&monitor).is_some() {
-            state.push(Event::Down(monitor, reason));
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds a mailbox")
-    }
-}
-
-impl State {
-    fn push(&mut self, event: Event) {
-        if let Event::Answer(_, answer) = &event {
-            self.bytes += payload_bytes(answer);
-        }
-        self.queue.push(event);
-        self.wake();
-    }
-
-    fn pop(&mut self) -> Option<Event> {
-        let event = self.queue.pop()?;
-        if let Event::Answer(_, answer) = &event {
-            self.bytes -= payload_bytes(answer);
-        }
-        Some(event)
-    }
-
-    fn take_all(&mut self) -> Option<single::Queue<Event>> {
-        self.bytes = 0;
-        (self.queue.len() > 0).then(|| std::mem::take(&mut self.queue))
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Lets go of an open call.
-    fn close(&mut self, call: CallRef) -> Option<Open> {
-        let open = self.open.remove(&call)?;
-        if let Some(deadline) = open.deadline {
-            self.deadlines.remove(&(deadline, call));
-        }
-        Some(open)
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
-    }
-
-    fn expire_one(&mut self, now: Instant) -> Option<(CallRef, Open)> {
-        let &(_, call) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
-        let open = self.close(call)?;
-        self.push(Event::Answer(call, Answer::Exit { function: Arc::default(), reason: ExitReason::TimePassed }));
-        Some((call, open))
-    }
+/// The member of this name, to be sent to.
+fn find<'a>(members: &'a Members, peer: &NodeName) -> Result<&'a Arc<Member>, SendError> {
+    members.get(peer).ok_or_else(|| SendError::NotAMember {
+        peer: peer.clone(),
+        members: members.iter().map(|member| member.name().as_str()).collect::<Vec<_>>().join(", "),
+    })
 }
 
 /// When the caller no longer waits. A limit beyond what the clock can count to is none.
@@ -390,17 +248,10 @@ fn deadline_of(request: &Request) -> Option<Instant> {
     request.limit().and_then(|limit| Instant::now().checked_add(limit))
 }
 
-fn payload_bytes(answer: &Answer) -> usize {
-    match answer {
-        Answer::Reply { body, .. } | Answer::Item { body } | Answer::Question { body, .. } => body.len(),
-        _ => 0,
-    }
-}
-
 /// One kill a node, however many calls.
-fn kill_all(open: impl IntoIterator<Item = (CallRef, Open)>) {
+fn kill_all(open: impl IntoIterator<Item = (CallRef, Arc<Member>)>) {
     let mut by_member: BTreeMap<_, (Arc<Member>, Vec<CallRef>)> = BTreeMap::new();
-    for (call, Open { member, .. }) in open {
+    for (call, member) in open {
         by_member.entry(member.id()).or_insert_with(|| (member, Vec::new())).1.push(call);
     }
     for (member, calls) in by_member.into_values() {

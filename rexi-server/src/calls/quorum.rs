@@ -16,10 +16,8 @@ use tokio::time::Instant;
 
 use crate::calls::gather::{Gather, Gathered, Heard, Step};
 use crate::calls::request::Request;
-use crate::error::{AskError, CallError, SendError};
-use crate::functions::function::Function;
-use crate::node::Node;
-use crate::typed;
+use crate::engine::running::Running;
+use crate::error::{CallError, SendError};
 
 type Decode<T, E> = Box<dyn Fn(Bytes) -> Result<T, E> + Send + Sync>;
 
@@ -37,7 +35,7 @@ type Decode<T, E> = Box<dyn Fn(Bytes) -> Result<T, E> + Send + Sync>;
 /// ```
 #[must_use = "a quorum asks nobody until it is awaited"]
 pub struct Quorum<T = Bytes, E = Infallible> {
-    node: Node,
+    node: Running,
     peers: Vec<NodeName>,
     request: Request,
     need: usize,
@@ -96,14 +94,13 @@ pub enum QuorumError<E = Infallible> {
     },
 }
 
-impl Node {
-    /// Asks these nodes, and waits for as many answers as are needed: a majority, unless told otherwise. Only first
-    /// replies count. The rest is killed once there are enough.
-    pub fn quorum(&self, peers: impl IntoIterator<Item = NodeName>, request: Request) -> Quorum {
+impl Quorum {
+    /// Of a majority, until told otherwise.
+    pub(crate) fn new(node: Running, peers: impl IntoIterator<Item = NodeName>, request: Request) -> Self {
         let peers: Vec<_> = peers.into_iter().collect();
         let need = peers.len() / 2 + 1;
-        Quorum {
-            node: self.clone(),
+        Self {
+            node,
             peers,
             request,
             need,
@@ -112,17 +109,6 @@ impl Node {
             let_rest_finish: false,
             decode: Box::new(Ok),
         }
-    }
-}
-
-impl Node {
-    /// As [`Node::quorum`], for a typed function: its own error counts as a failure of its node.
-    pub fn ask_quorum<F: Function>(
-        &self,
-        peers: impl IntoIterator<Item = NodeName>,
-        argument: &F::Argument,
-    ) -> Quorum<F::Reply, AskError<F::Error>> {
-        self.quorum(peers, Request::of::<F>(argument)).decode(|body| typed::reply::<F>(&body))
     }
 }
 
@@ -180,7 +166,7 @@ impl<T, E> Quorum<T, E> {
         self.check()?;
         let until = self.time_limit.and_then(|limit| Instant::now().checked_add(limit));
         let of = self.peers.len();
-        let mut gather = self.node.gather();
+        let mut gather = Gather::new(self.node.clone());
         let mut unasked: VecDeque<_> = self.peers.iter().collect();
         let at_once = if self.hedge_after.is_some() { self.need } else { of };
         for peer in unasked.drain(..at_once) {

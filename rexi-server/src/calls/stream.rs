@@ -9,15 +9,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::Stream;
-use rexi_proto::{Answer, CallRef, ExitReason, NodeName};
+use rexi_proto::{Answer, CallRef, ExitReason};
 use tokio::time::Instant;
 
 use crate::calls::call::Call;
-use crate::calls::mailbox::Event;
-use crate::calls::request::Request;
+use crate::engine::inbox::Event;
 use crate::engine::single;
-use crate::error::{CallError, SendError};
-use crate::node::Node;
+use crate::error::CallError;
 
 /// The items that a job sends, and its plain replies among them, in the order in which it sent them. The stream is
 /// started when the job asks for it, and items are acknowledged as they are taken. It ends after the job's end: with
@@ -27,37 +25,11 @@ pub struct ReplyStream {
     parts: Parts,
 }
 
-impl Node {
-    /// Casts to `peer` and takes what the job sends as a stream. Never waits.
-    ///
-    /// ```
-    /// use futures_util::StreamExt;
-    /// use rexi_server::{Bytes, CallError, Context, JobOver, Node, NodeName, Request};
-    ///
-    /// async fn rows(mut job: Context, _: Bytes) -> Result<(), JobOver> {
-    ///     for row in ["one", "two"] {
-    ///         job.stream(row).await?;
-    ///     }
-    ///     job.stream_last("three").await
-    /// }
-    ///
-    /// async fn print(node: &Node, peer: &NodeName) -> Result<(), CallError> {
-    ///     let mut items = node.stream(peer, Request::new("rows", ""))?;
-    ///     while let Some(item) = items.next().await {
-    ///         println!("{:?}", item?);
-    ///     }
-    ///     Ok(())
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
-    pub fn stream(&self, peer: &NodeName, request: Request) -> Result<ReplyStream, SendError> {
-        Ok(ReplyStream { parts: Parts::new(self.cast(peer, request)?) })
-    }
-}
-
 impl ReplyStream {
+    pub(crate) fn new(call: Call) -> Self {
+        Self { parts: Parts::new(call) }
+    }
+
     /// The call's number.
     pub fn call_ref(&self) -> CallRef {
         self.parts.call.call_ref()

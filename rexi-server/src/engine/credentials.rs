@@ -12,12 +12,11 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use quinn::ClientConfig;
 
-use crate::builder::NodeBuilder;
 use crate::config::IdentityFiles;
+use crate::engine::shared::Shared;
 use crate::net::crypto::QuicCrypto;
 use crate::net::identity::{Identity, IdentityError};
 use crate::net::transport::Settings;
-use crate::node::{Node, Shared};
 
 /// What new connections are made with.
 pub(crate) struct Credentials {
@@ -63,7 +62,7 @@ impl Credentials {
         self.lock().clone()
     }
 
-    fn change(&self, shared: &Shared, identity: Identity) -> Result<(), IdentityError> {
+    pub(crate) fn change(&self, shared: &Shared, identity: Identity) -> Result<(), IdentityError> {
         if shared.env.quic_crypto().is_some() {
             return Err(IdentityError::NotInUse);
         }
@@ -94,37 +93,6 @@ impl Current {
         // It was checked for the same time.
         let expires = identity.expires(now).unwrap_or(now);
         Self { client: settings.client(crypto), identity, expires }
-    }
-}
-
-impl Node {
-    /// Takes another certificate, key and authorities for all connections from now on, in both directions. Connections
-    /// that stand are kept; members that are away are dialed at once.
-    ///
-    /// A cluster that changes its authority gives every node both authorities first, then the new certificates, and
-    /// then the new authority alone.
-    ///
-    /// # Errors
-    /// What a start refuses ([`Identity::check`]); the identity in use stays. [`IdentityError::NotInUse`] where
-    /// [`NodeEnv::crypto`](crate::NodeEnv::crypto) secures connections.
-    pub fn reload_identity(&self, identity: Identity) -> Result<(), IdentityError> {
-        let shared = self.shared();
-        shared.credentials.change(shared, identity)
-    }
-}
-
-impl NodeBuilder {
-    /// Reads these files again and again while the node runs, and takes what they hold in the place of its identity
-    /// once that has changed and is good: see [`Node::reload_identity`]. Else the last good one is kept, the reason is
-    /// logged once, until it changes, and stands in [`NodeStatus::identity_error`](crate::NodeStatus::identity_error).
-    ///
-    /// A certificate whose key is not there yet is such a reason, so the files may be replaced one after the other.
-    /// Each by itself is best replaced whole: written beside its place, and renamed. The files are read for the first
-    /// time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
-    /// [`NodeBuilder::from_config`] follows those of the configuration, each [`IDENTITY_INTERVAL`].
-    pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
-        self.followed = Some((files, interval.max(IDENTITY_INTERVAL_MIN)));
-        self
     }
 }
 

@@ -10,9 +10,6 @@ use std::time::SystemTime;
 
 use rexi_proto::{CallRef, ExitReason, NodeName, ServerAddress};
 
-use crate::builder::NodeBuilder;
-use crate::node::Node;
-
 /// A job that ended with an error or a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,14 +70,15 @@ impl Failures {
         self.lock().push(Failure { server, caller, function, call, reason, when: SystemTime::now() });
     }
 
-    fn set_length_max(&self, length_max: usize) {
+    /// Where that is fewer than before, the newest stay.
+    pub(crate) fn set_length_max(&self, length_max: usize) {
         let mut state = self.lock();
         state.length_max = length_max;
         state.servers.values_mut().for_each(|kept| drop_oldest(kept, length_max));
         state.servers.retain(|_, kept| !kept.is_empty());
     }
 
-    fn newest_first(&self) -> Vec<Failure> {
+    pub(crate) fn newest_first(&self) -> Vec<Failure> {
         let mut all: Vec<_> = self.lock().servers.values().flatten().cloned().collect();
         all.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
         all.into_iter().map(|(_, failure)| failure).collect()
@@ -101,29 +99,6 @@ impl State {
         kept.push_back((self.next, failure));
         drop_oldest(kept, self.length_max);
         self.next += 1;
-    }
-}
-
-impl NodeBuilder {
-    /// How many failed jobs are kept of each server: the singleton, and the per-node server of each member. Beyond, the
-    /// oldest is dropped. Default: 0, none. Each takes its error's text and some 200 bytes.
-    pub fn errors_kept(mut self, number: usize) -> Self {
-        self.errors_kept = number;
-        self
-    }
-}
-
-impl Node {
-    /// The last jobs of this node that ended with an error or a panic, newest first, whichever server ran them: as many
-    /// of each as [`NodeBuilder::errors_kept`] says. A caller that has heard of a failure finds it here. Cost: a copy.
-    pub fn errors(&self) -> Vec<Failure> {
-        self.shared().failures.newest_first()
-    }
-
-    /// Changes how many failed jobs are kept of each server: see [`NodeBuilder::errors_kept`]. Where that is fewer than
-    /// before, the newest stay. (CouchDB's rexi keeps the oldest there.)
-    pub fn set_errors_kept(&self, number: usize) {
-        self.shared().failures.set_length_max(number);
     }
 }
 

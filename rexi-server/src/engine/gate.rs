@@ -12,9 +12,6 @@ use arc_swap::ArcSwapOption;
 use rexi_proto::NodeName;
 use tokio::time::Instant;
 
-use crate::builder::NodeBuilder;
-use crate::node::{Node, Shared};
-
 /// Which member may call which functions of a node. What it does not name is denied.
 ///
 /// The node itself may call all of its functions, unless the list names it: then it is held to the list like a peer.
@@ -74,32 +71,19 @@ impl AllowList {
             || self.pairs.get(peer).is_some_and(|functions| functions.contains(function))
     }
 
+    /// The members that it names.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &NodeName> {
+        self.peers.iter().chain(self.pairs.keys())
+    }
+
+    /// The functions that it names, each once.
+    pub(crate) fn functions(&self) -> BTreeSet<&Arc<str>> {
+        self.functions.iter().chain(self.pairs.values().flatten()).collect()
+    }
+
     /// Whether the list says anything of this member.
     fn names(&self, peer: &NodeName) -> bool {
         self.peers.contains(peer) || self.pairs.contains_key(peer)
-    }
-}
-
-impl NodeBuilder {
-    /// Lets this member call this function, and denies all that no other call of this kind allows. Adds to the list of
-    /// [`NodeBuilder::allow_list`].
-    pub fn allow(mut self, peer: NodeName, function: &str) -> Self {
-        self.allowed = Some(self.allowed.unwrap_or_default().allow(peer, function));
-        self
-    }
-
-    /// Who may call what, in the place of what was said before. Default: no list, so that every member may call every
-    /// function.
-    pub fn allow_list(mut self, list: AllowList) -> Self {
-        self.allowed = Some(list);
-        self
-    }
-}
-
-impl Node {
-    /// Who may call what from now on; `None`: every member every function. A job that runs goes on, whoever it is for.
-    pub fn set_allow_list(&self, list: Option<AllowList>) {
-        self.shared().gate.set(list, self.shared());
     }
 }
 
@@ -131,31 +115,13 @@ impl Gate {
         false
     }
 
-    fn set(&self, list: Option<AllowList>, shared: &Shared) {
-        if let Some(list) = &list {
-            warn_of_strangers(list, shared);
-        }
-        tracing::info!(node = %shared.name, list = ?list, "the allow-list has changed");
+    pub(crate) fn set(&self, list: Option<AllowList>) {
         self.list.store(list.map(Arc::new));
     }
 
-    /// Says at the start which names of the list nobody has.
-    pub(crate) fn warn_of_strangers(&self, shared: &Shared) {
-        if let Some(list) = self.list.load().as_deref() {
-            warn_of_strangers(list, shared);
-        }
-    }
-}
-
-/// A name that is not there allows nothing, and may be a slip; or it belongs to another release of the cluster.
-fn warn_of_strangers(list: &AllowList, shared: &Shared) {
-    let node = &shared.name;
-    for peer in list.peers.iter().chain(list.pairs.keys()).filter(|&peer| shared.member(peer).is_none()) {
-        tracing::warn!(%node, %peer, "the allow-list names a peer that is no member");
-    }
-    let functions: BTreeSet<_> = list.functions.iter().chain(list.pairs.values().flatten()).collect();
-    for function in functions.into_iter().filter(|&function| shared.registry.find(function).is_none()) {
-        tracing::warn!(%node, %function, "the allow-list names a function that this node does not have");
+    /// The list as it is now.
+    pub(crate) fn list(&self) -> Option<Arc<AllowList>> {
+        self.list.load_full()
     }
 }
 

@@ -19,15 +19,15 @@ use rexi_proto::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::calls::mailbox::Inbox;
+use crate::engine::inbox::Inbox;
 use crate::engine::link::handshake::HANDSHAKE_LIMIT;
 use crate::engine::member_events::MemberEvent;
 use crate::engine::metrics::PeerMetrics;
 use crate::engine::pool::SharedPool;
+use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
 use crate::engine::worker::{self, Owner, Run, Workers};
-use crate::node::Shared;
 
 pub(crate) use leave::LEFT;
 
@@ -59,7 +59,7 @@ pub(crate) struct Member {
 struct State {
     /// Where to dial it; the node itself has none.
     address: Option<SocketAddr>,
-    peer: Peer<Arc<Inbox>, SharedPool>,
+    peer: Peer<Arc<Inbox<Member>>, SharedPool>,
     workers: Workers,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
@@ -82,7 +82,7 @@ impl Member {
         id: PeerId,
         (node, name): (&NodeName, NodeName),
         address: Option<SocketAddr>,
-        peer: Peer<Arc<Inbox>, SharedPool>,
+        peer: Peer<Arc<Inbox<Self>>, SharedPool>,
     ) -> Self {
         let state = State {
             address,
@@ -115,7 +115,12 @@ impl Member {
     }
 
     /// The node itself.
-    pub(crate) fn local(shared: Weak<Shared>, id: PeerId, name: &NodeName, peer: Peer<Arc<Inbox>, SharedPool>) -> Self {
+    pub(crate) fn local(
+        shared: Weak<Shared>,
+        id: PeerId,
+        name: &NodeName,
+        peer: Peer<Arc<Inbox<Self>>, SharedPool>,
+    ) -> Self {
         Self { local: true, ..Self::new(shared, id, (name, name.clone()), None, peer) }
     }
 
@@ -150,7 +155,7 @@ impl Member {
     /// Changes the peer's state once and does what comes of it.
     pub(crate) fn with<T>(
         self: &Arc<Self>,
-        change: impl FnOnce(&mut Peer<Arc<Inbox>, SharedPool>, Duration) -> T,
+        change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
     ) -> T {
         let shared = self.shared.upgrade();
         let now = time_in(shared.as_ref());

@@ -5,10 +5,7 @@
 
 use rexi_proto::{Incarnation, NodeName};
 use thiserror::Error;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::broadcast::{self, Receiver};
-
-use crate::node::Node;
+use tokio::sync::broadcast;
 
 /// A step in the life of a member, as this node sees it. Of one member they come in order: `Joined`, then `Up` and
 /// `Down` in turns, then `Left`.
@@ -26,47 +23,10 @@ pub enum MemberEvent {
 }
 
 /// So many events were missed, since [`MEMBER_EVENTS_KEPT`] more recent ones had come before they were taken. The
-/// reader is too slow; [`Node::status`] says how things are now, and the next events go on from there.
+/// reader is too slow; [`Node::status`](crate::Node::status) says how things are now, and the next events go on from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{0} events of members were missed, since they were not taken in time; look at the node's status")]
 pub struct EventsMissed(pub u64);
-
-/// Hears of what happens to members: see [`Node::watch_members`]. It keeps the node running.
-#[derive(Debug)]
-pub struct MemberEvents {
-    node: Node,
-    events: Receiver<MemberEvent>,
-}
-
-impl MemberEvents {
-    /// The next event. Waits for as long as none comes.
-    ///
-    /// Cancel safe.
-    ///
-    /// # Errors
-    /// [`EventsMissed`] where events were let go before they were taken; the next call goes on with the oldest that is
-    /// kept.
-    pub async fn next(&mut self) -> Result<MemberEvent, EventsMissed> {
-        match self.events.recv().await {
-            Ok(event) => Ok(event),
-            Err(RecvError::Lagged(missed)) => Err(EventsMissed(missed)),
-            Err(RecvError::Closed) => unreachable!("the node, which sends, is kept by this"),
-        }
-    }
-
-    /// The node whose members these are.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-}
-
-impl Node {
-    /// Hears of what happens to members from now on. What is so already, [`Node::status`] says: ask for it after this,
-    /// and nothing is missed.
-    pub fn watch_members(&self) -> MemberEvents {
-        MemberEvents { node: self.clone(), events: self.shared().events.0.subscribe() }
-    }
-}
 
 /// Where the node's members put their events.
 pub(crate) struct EventSink(broadcast::Sender<MemberEvent>);
@@ -79,6 +39,11 @@ impl EventSink {
     pub(crate) fn send(&self, event: MemberEvent) {
         // Fails where nobody listens.
         let _ = self.0.send(event);
+    }
+
+    /// What is sent from now on.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<MemberEvent> {
+        self.0.subscribe()
     }
 }
 

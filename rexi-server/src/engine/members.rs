@@ -4,9 +4,8 @@
 //! time, behind a lock that is taken before all others. A member that has left keeps its state, so that whoever still
 //! holds it gets an answer; its number is never given again.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{NodeName, NodePool, Peer, PeerConfig, PeerId, Total};
@@ -15,93 +14,12 @@ use crate::engine::link::dial;
 use crate::engine::link::local;
 use crate::engine::member::Member;
 use crate::engine::member_events::MemberEvent;
-use crate::error::{MemberError, SendError};
-use crate::node::{Node, Shared};
-
-/// The members at one moment, the node itself among them.
-pub(crate) struct Members {
-    by_name: BTreeMap<NodeName, Arc<Member>>,
-    by_id: BTreeMap<PeerId, Arc<Member>>,
-}
-
-impl Members {
-    pub(crate) fn new(members: impl IntoIterator<Item = Arc<Member>>) -> Self {
-        let by_name: BTreeMap<_, _> = members.into_iter().map(|member| (member.name().clone(), member)).collect();
-        let by_id = by_name.values().map(|member| (member.id(), Arc::clone(member))).collect();
-        Self { by_name, by_id }
-    }
-
-    /// All of them, by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.by_name.values()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_name.len()
-    }
-
-    pub(crate) fn get(&self, name: &NodeName) -> Option<&Arc<Member>> {
-        self.by_name.get(name)
-    }
-
-    /// The member of this number; `None` once it has left.
-    pub(crate) fn by_id(&self, id: PeerId) -> Option<&Arc<Member>> {
-        self.by_id.get(&id)
-    }
-
-    /// The member of this name, for somebody who wants to send to it.
-    pub(crate) fn find(&self, peer: &NodeName) -> Result<&Arc<Member>, SendError> {
-        self.get(peer).ok_or_else(|| SendError::NotAMember {
-            peer: peer.clone(),
-            members: self.by_name.keys().map(NodeName::as_str).collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    fn with(&self, member: Arc<Member>) -> Self {
-        Self::new(self.iter().cloned().chain([member]))
-    }
-
-    fn without(&self, name: &NodeName) -> Self {
-        Self::new(self.iter().filter(|member| member.name() != name).cloned())
-    }
-}
-
-impl Node {
-    /// Takes a member in. It is dialed from now on, and accepted. What its release is nobody knows before it has said
-    /// hello, so it keeps this node's phase from being raised until then; nothing is lowered for it. Every member must
-    /// know every other: add it on all nodes, and all nodes to it.
-    ///
-    /// For adapters of whatever knows the members; see [`Membership`](crate::Membership) for one that is asked.
-    ///
-    /// # Errors
-    /// [`MemberError`]; nothing has changed then.
-    pub fn add_member(&self, name: NodeName, address: SocketAddr) -> Result<(), MemberError> {
-        join(self.shared(), name, Some(address))
-    }
-
-    /// Lets a member go. Its connection is closed; calls to it end with [`Answer::Down`](crate::Answer::Down), as they
-    /// do when a node is given up; what it runs here is killed; monitors fire. From now on its handshakes are refused
-    /// and casts to it are no longer accepted. If it stood in the way of this node's phase, the phase may rise. A node
-    /// of that name that joins later is a new member.
-    ///
-    /// # Errors
-    /// [`MemberError`]; nothing has changed then.
-    pub fn remove_member(&self, name: &NodeName) -> Result<(), MemberError> {
-        leave(self.shared(), name)
-    }
-
-    /// Dials a member at this address from its next try on. A connection that stands is kept.
-    ///
-    /// # Errors
-    /// [`MemberError`]; nothing has changed then.
-    pub fn move_member(&self, name: &NodeName, address: SocketAddr) -> Result<(), MemberError> {
-        relocate(self.shared(), name, address)
-    }
-}
+use crate::engine::shared::{Members, Shared};
+use crate::error::MemberError;
 
 /// Takes a member in; one without an address is not dialed, but may dial.
 pub(crate) fn join(shared: &Arc<Shared>, name: NodeName, address: Option<SocketAddr>) -> Result<(), MemberError> {
-    let mut next_id = lock(shared);
+    let mut next_id = shared.lock_members();
     let members = shared.members.load_full();
     if shared.is_leaving() {
         return Err(MemberError::Leaving);
@@ -143,7 +61,7 @@ pub(crate) fn join(shared: &Arc<Shared>, name: NodeName, address: Option<SocketA
 
 /// Lets a member go.
 pub(crate) fn leave(shared: &Arc<Shared>, name: &NodeName) -> Result<(), MemberError> {
-    let _changing = lock(shared);
+    let _changing = shared.lock_members();
     let members = shared.members.load_full();
     let member = members.get(name).ok_or_else(|| MemberError::NotAMember(name.clone()))?;
     if member.is_local() {
@@ -166,7 +84,7 @@ pub(crate) fn leave(shared: &Arc<Shared>, name: &NodeName) -> Result<(), MemberE
 
 /// Dials a member elsewhere.
 pub(crate) fn relocate(shared: &Arc<Shared>, name: &NodeName, address: SocketAddr) -> Result<(), MemberError> {
-    let _changing = lock(shared);
+    let _changing = shared.lock_members();
     let member = shared.member(name).ok_or_else(|| MemberError::NotAMember(name.clone()))?;
     if member.is_local() {
         return Err(MemberError::Itself);
@@ -215,7 +133,7 @@ fn check_address(shared: &Shared, name: &NodeName, address: Option<SocketAddr>) 
 fn share_out(shared: &Shared, members: &Members) {
     let whole = NodePool::new(&shared.limits, members.len(), shared.hosts);
     let singleton = shared.singleton.as_ref().map(|singleton| singleton.hold());
-    let held: Vec<_> = members.by_id.values().map(|member| member.hold()).collect();
+    let held: Vec<_> = members.by_number().map(|member| member.hold()).collect();
     let beyond = |total: Total, floor: usize| {
         let of_members: usize = held.iter().map(|member| member.beyond(total, floor)).sum();
         of_members + singleton.as_ref().map_or(0, |singleton| singleton.beyond(total, floor))
@@ -226,15 +144,10 @@ fn share_out(shared: &Shared, members: &Members) {
 /// Takes an address for a stranger's again, once what was on its way from there has come.
 async fn dismiss(shared: Arc<Shared>, address: SocketAddr) {
     tokio::time::sleep(LATE_LIMIT).await;
-    let _changing = lock(&shared);
+    let _changing = shared.lock_members();
     if !shared.members().iter().any(|member| member.address() == Some(address)) {
         shared.doorman.dismiss(address);
     }
-}
-
-/// Only one change at a time; holds the next member's number.
-pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, u32> {
-    shared.next_peer.lock().expect("nothing panics while it changes the members")
 }
 
 /// Members of one node at most, itself among them. Whatever says who they are may be wrong.

@@ -12,8 +12,8 @@ use metrics::{Counter, Histogram, SharedString, Unit};
 use rexi_proto::{Ending, ExitReason, LimitingFactor, NodeName, PeerStats, Phase, Total};
 
 use crate::engine::link::handshake::ConnectError;
+use crate::engine::shared::Shared;
 use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus};
-use crate::node::Shared;
 
 /// A metric of every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

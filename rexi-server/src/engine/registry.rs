@@ -40,6 +40,27 @@ impl IntoEnding for () {
     }
 }
 
+/// A function over bytes, as the registry has it.
+pub(crate) fn boxed<F, Fut, T, E>(function: F) -> Function
+where
+    F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<T, E>> + Send + 'static,
+    T: IntoEnding,
+    E: fmt::Display,
+{
+    let function = Arc::new(function);
+    Arc::new(move |context, body| {
+        let function = Arc::clone(&function);
+        // The function is called inside the future, so that a panic in it is the worker's, not the reader's.
+        Box::pin(async move {
+            match function(context, body).await {
+                Ok(value) => value.into_ending(),
+                Err(error) => Ending::Exit(ExitReason::Failed(error.to_string().into())),
+            }
+        })
+    })
+}
+
 /// A node's functions.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -55,30 +76,8 @@ pub(crate) struct Registered {
 }
 
 impl Registry {
-    /// Adds a function. `false`: the name is taken.
-    pub(crate) fn insert<F, Fut, T, E>(&mut self, name: &str, function: F) -> bool
-    where
-        F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<T, E>> + Send + 'static,
-        T: IntoEnding,
-        E: fmt::Display,
-    {
-        let function = Arc::new(function);
-        let boxed: Function = Arc::new(move |context, body| {
-            let function = Arc::clone(&function);
-            // The function is called inside the future, so that a panic in it is the worker's, not the reader's.
-            Box::pin(async move {
-                match function(context, body).await {
-                    Ok(value) => value.into_ending(),
-                    Err(error) => Ending::Exit(ExitReason::Failed(error.to_string().into())),
-                }
-            })
-        });
-        self.insert_boxed(name, boxed, None)
-    }
-
     /// Adds a function, with its row where it is typed. `false`: the name is taken.
-    pub(crate) fn insert_boxed(&mut self, name: &str, function: Function, row: Option<FunctionRow>) -> bool {
+    pub(crate) fn insert(&mut self, name: &str, function: Function, row: Option<FunctionRow>) -> bool {
         self.functions.insert(name.into(), Registered { function, row, metrics: None }).is_none()
     }
 

@@ -11,8 +11,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::engine::pool::SharedPool;
+use crate::engine::shared::Shared;
 use crate::engine::worker::{Owner, Run, Workers};
-use crate::node::Shared;
 
 /// The node's singleton.
 pub(crate) struct Singleton {

@@ -3,11 +3,7 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use rexi_proto::{Incarnation, NodeName, PeerStats, Presence, Refusal, StreamTimeouts, Total};
-use tokio::sync::watch;
-
-use crate::follow::rollout::RolloutStatus;
-use crate::node::Node;
+use rexi_proto::{Incarnation, LimitingFactor, NodeName, PeerStats, Phase, Presence, Refusal, StreamTimeouts, Total};
 
 /// A node as it is now.
 #[derive(Clone, Debug)]
@@ -51,6 +47,16 @@ pub struct NodeStatus {
     pub peers: Vec<PeerStatus>,
 }
 
+/// Where a rollout stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RolloutStatus {
+    /// What the node sends to now.
+    pub phase: Phase,
+    /// What keeps the phase from being higher.
+    pub limiting_factor: LimitingFactor,
+}
+
 /// A member as it is now, seen from here.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -89,33 +95,6 @@ pub enum PeerPresence {
     Gone,
     /// The two releases may not speak; what is sent to it is answered at once.
     Refused(Box<Refusal>),
-}
-
-/// Hears of members that come and go: see [`Node::watch_presence`]. It keeps the node running.
-#[derive(Clone, Debug)]
-pub struct PresenceWatch {
-    node: Node,
-    changes: watch::Receiver<u64>,
-}
-
-impl PresenceWatch {
-    pub(crate) fn new(node: Node, changes: watch::Receiver<u64>) -> Self {
-        Self { node, changes }
-    }
-
-    /// Waits until a member has come or gone, or a try to connect has failed, since this was last heard of or since
-    /// the watch was made: what changes while nobody waits is not missed. Several changes may be heard of as one, so
-    /// look at [`Node::status`] before each wait.
-    ///
-    /// Cancel safe.
-    pub async fn changed(&mut self) {
-        self.changes.changed().await.expect("the node, which sends, is kept by this");
-    }
-
-    /// The node that is watched.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
 }
 
 impl From<&Presence> for PeerPresence {

@@ -23,9 +23,9 @@ use crate::engine::member::Member;
 use crate::engine::metrics::FunctionMetrics;
 use crate::engine::pool::SharedPool;
 use crate::engine::registry::Work;
+use crate::engine::shared::Shared;
 use crate::engine::singleton::Singleton;
 use crate::engine::trace;
-use crate::node::Shared;
 
 /// The server that a worker answers to.
 #[derive(Clone, Debug)]

@@ -18,8 +18,8 @@ use rexi_proto::NodeName;
 use thiserror::Error;
 
 use crate::engine::members::{MEMBERS_MAX, join, leave, relocate};
+use crate::engine::shared::Shared;
 use crate::error::MemberError;
-use crate::node::Shared;
 
 #[cfg(feature = "dns")]
 pub use dns::DnsMembership;

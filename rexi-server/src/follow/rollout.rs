@@ -4,13 +4,13 @@
 //! phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the node's.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_proto::{LimitingFactor, Phase, PhaseError, UnknownPhase};
+use rexi_proto::{Phase, UnknownPhase};
 use thiserror::Error;
-use tokio::sync::watch;
 
-use crate::node::Node;
+use crate::engine::shared::Shared;
 
 /// A place that says how far the rollout may go: a flag service, a file. Asked once a second; it must answer at once.
 pub trait PhaseSource: Send + Sync + 'static {
@@ -115,48 +115,6 @@ impl std::fmt::Debug for Rollout {
     }
 }
 
-/// Where a rollout stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RolloutStatus {
-    /// What the node sends to now.
-    pub phase: Phase,
-    /// What keeps the phase from being higher.
-    pub limiting_factor: LimitingFactor,
-}
-
-/// The rollout of a running node.
-#[derive(Clone, Debug)]
-pub struct RolloutControl {
-    pub(crate) node: Node,
-}
-
-impl RolloutControl {
-    /// The phase the node is in.
-    pub fn phase(&self) -> Phase {
-        *self.node.shared().phase.borrow()
-    }
-
-    /// The phase, and what limits it.
-    pub fn status(&self) -> RolloutStatus {
-        self.node.shared().rollout_status()
-    }
-
-    /// Sets or lifts the operator's ceiling. The phase follows at once where it may, and else as soon as it may.
-    ///
-    /// # Errors
-    /// [`PhaseError`] where the release does not allow the phase, or a member stands in the way of going back to it;
-    /// nothing has changed then.
-    pub fn set_ceiling(&self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
-        self.node.shared().change_rollout(|rollout| rollout.set_ceiling(ceiling))
-    }
-
-    /// The phase as a value that can be waited on.
-    pub fn watch(&self) -> watch::Receiver<Phase> {
-        self.node.shared().phase.subscribe()
-    }
-}
-
 /// The highest phase of this build's features.
 pub(crate) const fn feature_phase() -> Option<Phase> {
     if cfg!(feature = "phase-remove") {
@@ -170,11 +128,29 @@ pub(crate) const fn feature_phase() -> Option<Phase> {
     }
 }
 
+/// Asks a flag source again and again. A word that cannot be had or followed is logged once, and the last one is kept.
+pub(crate) async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
+    let mut said = None;
+    loop {
+        tokio::time::sleep(SOURCE_INTERVAL).await;
+        let taken = source.phase().map_err(|error| error.to_string()).and_then(|phase| {
+            shared.change_rollout(|rollout| rollout.set_source(phase)).map_err(|error| error.to_string())
+        });
+        let error = taken.err();
+        if error != said {
+            if let Some(error) = &error {
+                tracing::warn!(node = %shared.name, error, "the flag source is not followed");
+            }
+            said = error;
+        }
+    }
+}
+
 /// The environment variable that sets the ceiling.
 pub(crate) const PHASE_VARIABLE: &str = "REXI_PHASE";
 
 /// How often a flag source is asked.
-pub(crate) const SOURCE_INTERVAL: Duration = Duration::from_secs(1);
+const SOURCE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

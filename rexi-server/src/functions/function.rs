@@ -13,12 +13,13 @@ use rexi_proto::{Ending, ExitReason, FunctionRow, NodeName, Release};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::builder::NodeBuilder;
+use crate::calls::call::Call;
+use crate::calls::quorum::Quorum;
 use crate::calls::request::Request;
 use crate::engine::context::Context;
 use crate::engine::registry;
-use crate::error::AskError;
-use crate::node::Node;
+use crate::engine::running::Running;
+use crate::error::{AskError, CallError};
 use crate::typed;
 
 /// What may travel in a typed payload: implemented for all that has these bounds.
@@ -137,71 +138,28 @@ impl Life {
     }
 }
 
-impl NodeBuilder {
-    /// Serves a typed function: decodes its argument, calls the handler, encodes its result. An argument of another
-    /// type ends the job with [`ExitReason::WrongType`], and the handler is not called. As to the rest, see
-    /// [`NodeBuilder::function`].
-    ///
-    /// [`NodeBuilder::start`] fails where this node's release does not have the function.
-    ///
-    /// ```
-    /// use rexi_server::{Context, NodeBuilder};
-    /// use std::sync::Arc;
-    ///
-    /// rexi_server::function! {
-    ///     /// Adds one.
-    ///     pub Next = "next" (u32) -> u32, error String, since 1.0;
-    ///     /// Adds what the node was started with.
-    ///     pub Add = "add" (u32) -> u32, error String, since 1.0;
-    /// }
-    ///
-    /// async fn next(_job: Context, number: u32) -> Result<u32, String> {
-    ///     number.checked_add(1).ok_or_else(|| "there is no next one".to_owned())
-    /// }
-    ///
-    /// fn register(node: NodeBuilder, start: Arc<u32>) -> NodeBuilder {
-    ///     node.serve::<Next, _, _>(next).serve::<Add, _, _>(move |_job, number| {
-    ///         let start = Arc::clone(&start);
-    ///         async move { Ok(number + *start) }
-    ///     })
-    /// }
-    /// ```
-    pub fn serve<F, H, Fut>(mut self, handler: H) -> Self
-    where
-        F: Function,
-        H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
-    {
-        if !self.registry.insert_boxed(F::NAME, boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))) {
-            self.twice.get_or_insert_with(|| F::NAME.to_owned());
-        }
-        self
-    }
+/// Calls a typed function and waits for its reply.
+pub(crate) fn ask<'a, F: Function>(
+    node: &'a Running,
+    peer: &'a NodeName,
+    argument: &F::Argument,
+) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
+    // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
+    let request = Request::of::<F>(argument);
+    async move { typed::reply::<F>(&Call::cast(node, peer, request).map_err(CallError::from)?.reply().await?) }
 }
 
-impl Node {
-    /// Calls a typed function and waits for its reply. Dropping the future kills the job. With a time limit, a nonce or
-    /// a trace: [`Request::of`], [`Node::call`] and [`typed::reply`].
-    ///
-    /// # Errors
-    /// [`AskError::Function`] with the function's own error; [`AskError::Call`] with what became of the call instead.
-    pub fn ask<'a, F: Function>(
-        &'a self,
-        peer: &'a NodeName,
-        argument: &F::Argument,
-    ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
-        // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
-        let request = Request::of::<F>(argument);
-        async move { typed::reply::<F>(&self.call(peer, request).await?) }
-    }
-
-    /// The functions that this node has, by name, with the rows of those that are typed.
-    pub fn functions(&self) -> impl Iterator<Item = (&str, Option<&FunctionRow>)> {
-        self.shared().registry.rows()
-    }
+/// Asks several nodes; a typed function's own error counts as a failure of its node.
+pub(crate) fn ask_quorum<F: Function>(
+    node: Running,
+    peers: impl IntoIterator<Item = NodeName>,
+    argument: &F::Argument,
+) -> Quorum<F::Reply, AskError<F::Error>> {
+    Quorum::new(node, peers, Request::of::<F>(argument)).decode(|body| typed::reply::<F>(&body))
 }
 
-fn boxed<F, H, Fut>(handler: H) -> registry::Function
+/// A handler as the registry has it: it decodes before it runs, and encodes after.
+pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Function
 where
     F: Function,
     H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
 use rexi_proto::{Ending, ExitReason, NodeName};
 
-use crate::builder::NodeBuilder;
+use crate::calls::call::Call;
 use crate::calls::request::Request;
 use crate::calls::stream::{Part, Parts};
 use crate::engine::context::Context;
 use crate::engine::registry;
+use crate::engine::running::Running;
 use crate::error::{AskError, JobOver, SendError};
 use crate::functions::function::StreamFunction;
-use crate::node::Node;
 use crate::typed;
 
 /// A job of the typed function `F`, as it sends its items.
@@ -72,66 +72,24 @@ impl<F> fmt::Debug for Items<F> {
     }
 }
 
-impl NodeBuilder {
-    /// Serves a typed function that answers with a stream. The handler returns its last item, if it has one in hand,
-    /// or its own error. As to the rest, see [`NodeBuilder::serve`].
-    ///
-    /// ```
-    /// use rexi_server::{Items, NodeBuilder};
-    ///
-    /// rexi_server::function! {
-    ///     /// The numbers below a number.
-    ///     pub Below = "below" (u32) -> stream u32, error String, since 1.0;
-    /// }
-    ///
-    /// async fn below(mut items: Items<Below>, end: u32) -> Result<Option<u32>, String> {
-    ///     for number in 0..end {
-    ///         items.send(&number).await;
-    ///     }
-    ///     Ok(None)
-    /// }
-    ///
-    /// fn register(node: NodeBuilder) -> NodeBuilder {
-    ///     node.serve_stream::<Below, _, _>(below)
-    /// }
-    /// ```
-    pub fn serve_stream<F, H, Fut>(mut self, handler: H) -> Self
-    where
-        F: StreamFunction,
-        H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
-    {
-        if !self.registry.insert_boxed(F::NAME, boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))) {
-            self.twice.get_or_insert_with(|| F::NAME.to_owned());
-        }
-        self
-    }
+/// Calls a typed function that answers with a stream.
+pub(crate) fn ask_stream<F: StreamFunction>(
+    node: &Running,
+    peer: &NodeName,
+    argument: &F::Argument,
+) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
+    let parts = Parts::new(Call::cast(node, peer, Request::of_stream::<F>(argument))?);
+    Ok(parts.filter_map(|part| {
+        ready(match part {
+            Part::Item(body) => Some(typed::item::<F>(&body).map_err(AskError::Call)),
+            Part::Last(body) => typed::last::<F>(&body).transpose(),
+            Part::Failed(error) => Some(Err(AskError::Call(error))),
+        })
+    }))
 }
 
-impl Node {
-    /// Calls a typed function that answers with a stream. Items are acknowledged as they are taken; dropping the stream
-    /// kills the job. Its last item is an error if it did not end well.
-    ///
-    /// # Errors
-    /// [`SendError`] where the peer is no member, this node's release may not emit the function, or the argument cannot
-    /// be sent; nothing was sent.
-    pub fn ask_stream<F: StreamFunction>(
-        &self,
-        peer: &NodeName,
-        argument: &F::Argument,
-    ) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
-        let parts = Parts::new(self.cast(peer, Request::of_stream::<F>(argument))?);
-        Ok(parts.filter_map(|part| {
-            ready(match part {
-                Part::Item(body) => Some(typed::item::<F>(&body).map_err(AskError::Call)),
-                Part::Last(body) => typed::last::<F>(&body).transpose(),
-                Part::Failed(error) => Some(Err(AskError::Call(error))),
-            })
-        }))
-    }
-}
-
-fn boxed<F, H, Fut>(handler: H) -> registry::Function
+/// A handler as the registry has it: it decodes before it runs, and encodes its last item.
+pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Function
 where
     F: StreamFunction,
     H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,

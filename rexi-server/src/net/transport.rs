@@ -17,7 +17,6 @@ use quinn::{
 use rexi_proto::Limits;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::error::StartError;
 use crate::net::crypto::QuicCrypto;
 use crate::net::doorman::Doorman;
 use crate::net::env::{NodeEnv, Random};
@@ -29,13 +28,11 @@ pub(crate) fn open(
     crypto: &QuicCrypto,
     doorman: &Arc<Doorman>,
     env: &NodeEnv,
-) -> Result<quinn::Endpoint, StartError> {
+) -> std::io::Result<quinn::Endpoint> {
     let config = settings.endpoint(env.random());
     let server = settings.server(crypto);
-    let listen = |source| StartError::Listen { address, source };
-    let socket = doorman.guard(env.open_socket(address).map_err(listen)?);
-    let endpoint = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, env.tasks().runtime());
-    endpoint.map_err(listen)
+    let socket = doorman.guard(env.open_socket(address)?);
+    quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, env.tasks().runtime())
 }
 
 /// What does not change with the node's identity.

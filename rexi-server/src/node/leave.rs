@@ -13,7 +13,8 @@ use tokio::time::Instant;
 
 use crate::calls::mailbox::Mailbox;
 use crate::calls::request::Request;
-use crate::node::{Node, Shared};
+use crate::engine::running::Running;
+use crate::engine::shared::Shared;
 
 /// The word that a node leaves, on its way to all peers that are connected.
 pub(crate) struct Announcement {
@@ -25,8 +26,8 @@ pub(crate) struct Announcement {
 
 impl Announcement {
     /// To be called once all peers were told.
-    pub(crate) fn made(node: &Node) -> Self {
-        let (shared, marks) = (Arc::clone(node.shared()), node.mailbox());
+    pub(crate) fn made(node: &Running) -> Self {
+        let (shared, marks) = (Arc::clone(node.shared()), Mailbox::new(node.clone()));
         for member in shared.members().iter() {
             if member.address().is_some() && member.is_connected() {
                 // One that is not taken is not waited for: the peer leaves too, or there are too many calls to it.
@@ -77,7 +78,7 @@ mod tests {
         let [with_singleton, ..] = Profile::train();
         let node = cluster.start("n1", &with_singleton).expect("it starts");
         let singleton = node.shared().singleton.clone().expect("its release has one");
-        let (announcement, began) = (Announcement::made(&node), Instant::now());
+        let (announcement, began) = (Announcement::made(&node.running), Instant::now());
         singleton.push(Caller { peer: PeerId(7), incarnation: Incarnation(1) }, rexi_proto::Request::Forget);
         let mut heard = pin!(announcement.heard());
         assert!(heard.as_mut().now_or_never().is_none(), "the singleton has not had its turn");

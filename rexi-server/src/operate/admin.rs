@@ -33,8 +33,9 @@ use tokio::sync::Semaphore;
 pub use self::document::STATUS_FORMAT_VERSION;
 use self::document::StatusDocument;
 use crate::engine::metrics::{self, JOB_DURATION};
+use crate::engine::shared::Shared;
 use crate::engine::status::PeerPresence;
-use crate::node::{Node, Shared};
+use crate::node::Node;
 
 /// Makes Prometheus' recorder the process's own, and returns what renders it. To be called once, before the first node
 /// starts. A process that has a recorder of its own makes a handle with [`recorder`] instead.

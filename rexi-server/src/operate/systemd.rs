@@ -11,8 +11,9 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::engine::shared::Shared;
 use crate::engine::status::{NodeStatus, PeerPresence};
-use crate::node::{Node, Shared};
+use crate::node::Node;
 
 impl Node {
     /// Tells systemd of this node from now on, for a service of `Type=notify`; does nothing where the process was given

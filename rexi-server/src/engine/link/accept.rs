@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use crate::engine::link::connection;
 use crate::engine::link::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
 use crate::engine::metrics;
+use crate::engine::shared::Shared;
 use crate::net::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX};
-use crate::node::Shared;
 
 /// Runs for as long as the node lives.
 pub(crate) async fn listen(shared: Arc<Shared>) {

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::link::handshake::Established;
 use crate::engine::member::{LEFT, Member, close};
-use crate::node::Shared;
+use crate::engine::shared::Shared;
 
 /// Why a connection is no longer in use.
 enum End {

@@ -11,8 +11,8 @@ use crate::engine::link::connection;
 use crate::engine::link::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
 use crate::engine::member::{LEFT, Member, close};
 use crate::engine::metrics;
+use crate::engine::shared::Shared;
 use crate::net::env::Random;
-use crate::node::Shared;
 
 /// Runs for as long as the node lives and has this member.
 pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {

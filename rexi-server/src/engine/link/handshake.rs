@@ -14,8 +14,8 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
 use crate::engine::member::{Member, close};
+use crate::engine::shared::Shared;
 use crate::net::identity;
-use crate::node::Shared;
 
 /// A connection whose both ends have agreed, before it is put to use.
 pub(crate) struct Established {

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use rexi_proto::{Agreement, ConnectionId, Session};
 
 use crate::engine::member::Member;
-use crate::node::Shared;
+use crate::engine::shared::Shared;
 
 /// Runs for as long as the node lives.
 pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
