@@ -1,5 +1,6 @@
 //! Describes a node and starts it. What is wrong is said before anything runs.
 
+mod error;
 mod start;
 
 use std::fmt;
@@ -12,21 +13,22 @@ use rexi_proto::{FunctionRow, Limits, Mutants, NodeName, Profile};
 #[cfg(feature = "tower")]
 use tower::{BoxError, Layer, Service};
 
+pub use self::error::StartError;
 use crate::config::{Config, IdentityFiles};
 use crate::engine::context::Context;
 use crate::engine::credentials::IDENTITY_INTERVAL_MIN;
 use crate::engine::gate::AllowList;
 use crate::engine::registry::{self, IntoEnding, Registry};
-use crate::error::StartError;
 use crate::follow::membership::{Membership, Source, StaticMembership};
 use crate::follow::rollout::{PhaseFile, Rollout};
-use crate::functions::function::{self, Function, StreamFunction};
 use crate::functions::items::{self, Items};
+use crate::functions::value;
 #[cfg(feature = "tower")]
 use crate::middleware::{JobRequest, JobService, Layers, wrap};
 use crate::net::env::NodeEnv;
 use crate::net::identity::Identity;
 use crate::node::Node;
+use crate::typed::function::{Function, StreamFunction};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -205,7 +207,7 @@ impl NodeBuilder {
         H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
     {
-        self.register(F::NAME, function::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME)));
+        self.register(F::NAME, value::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME)));
         self
     }
 

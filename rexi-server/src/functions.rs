@@ -1,4 +1,7 @@
 //! Typed functions at both of their ends: served by a handler, asked by a caller, with one value or a stream of them.
 
-pub(crate) mod function;
+pub(crate) mod value;
 pub(crate) mod items;
+pub(crate) mod reply;
+
+pub use self::reply::{AskError, item, last, reply};

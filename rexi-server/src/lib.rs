@@ -33,7 +33,7 @@
 
 mod node;
 mod builder;
-mod functions;
+pub mod functions;
 pub mod typed;
 mod calls;
 mod engine;
@@ -43,13 +43,14 @@ mod net;
 mod follow;
 mod config;
 mod operate;
-mod error;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use builder::NodeBuilder;
+pub use builder::StartError;
 pub use bytes::Bytes;
 pub use calls::call::Call;
+pub use calls::error::{CallError, SendError};
 pub use calls::gather::{Gather, Gathered, Heard, Step};
 pub use calls::mailbox::{Mailbox, MailboxHandle};
 pub use calls::quorum::{Quorum, QuorumError, Vote, VoteError};
@@ -59,22 +60,23 @@ pub use config::{
     CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, IdentityFiles, PHASE_FILE_BYTES_MAX, Place,
 };
 pub use engine::context::Context;
+pub use engine::context::{JobOver, QuestionError};
 pub use engine::credentials::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN};
 pub use engine::failures::Failure;
 pub use engine::gate::AllowList;
 pub use engine::inbox::Event;
 pub use engine::member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent};
 pub use engine::members::MEMBERS_MAX;
+pub use engine::members::MemberError;
 pub use engine::metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
 pub use engine::registry::IntoEnding;
 pub use engine::rollout::RolloutControl;
 pub use engine::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
-pub use error::{AskError, CallError, JobOver, MemberError, QuestionError, SendError, StartError};
 #[cfg(feature = "dns")]
 pub use follow::membership::DnsMembership;
 pub use follow::membership::{MemberList, Membership, MembershipError, StaticMembership};
 pub use follow::rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout};
-pub use functions::function::{Function, Life, Payload, StreamFunction};
+pub use functions::AskError;
 pub use functions::items::Items;
 pub use net::crypto::QuicCrypto;
 #[cfg(feature = "dev-certs")]
@@ -97,6 +99,7 @@ pub use rexi_proto::{
 pub use rexi_proto::{Mutant, Mutants};
 pub use semver::Version;
 pub use tokio_util::sync::CancellationToken;
+pub use typed::function::{Function, Life, Payload, StreamFunction};
 pub use typed::shape::{Shape, ShapeError};
 
 // The examples use the cluster in memory.

@@ -16,6 +16,7 @@ use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, NodeName};
 use self::leave::Announcement;
 pub use self::watch::{MemberEvents, PresenceWatch};
 use crate::calls::call::Call;
+use crate::calls::error::{CallError, SendError};
 use crate::calls::gather::Gather;
 use crate::calls::mailbox::Mailbox;
 use crate::calls::quorum::Quorum;
@@ -24,16 +25,17 @@ use crate::calls::stream::ReplyStream;
 use crate::engine::failures::Failure;
 use crate::engine::gate::AllowList;
 use crate::engine::members;
+use crate::engine::members::MemberError;
 use crate::engine::rollout::RolloutControl;
 use crate::engine::running::Running;
 use crate::engine::shared::Shared;
 use crate::engine::status::NodeStatus;
-use crate::error::{AskError, CallError, MemberError, SendError};
-use crate::functions::function::{self, Function, StreamFunction};
-use crate::functions::items;
+use crate::functions::reply::AskError;
+use crate::functions::{items, value};
 #[cfg(feature = "tower")]
 use crate::middleware::{Client, RetryPolicy};
 use crate::net::identity::{Identity, IdentityError};
+use crate::typed::function::{Function, StreamFunction};
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]
@@ -151,7 +153,7 @@ impl Node {
     }
 
     /// Calls a typed function and waits for its reply. Dropping the future kills the job. With a time limit, a nonce or
-    /// a trace: [`Request::of`], [`Node::call`] and [`typed::reply`].
+    /// a trace: [`Request::of`], [`Node::call`] and [`functions::reply`](crate::functions::reply).
     ///
     /// # Errors
     /// [`AskError::Function`] with the function's own error; [`AskError::Call`] with what became of the call instead.
@@ -160,7 +162,7 @@ impl Node {
         peer: &'a NodeName,
         argument: &F::Argument,
     ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
-        function::ask::<F>(&self.running, peer, argument)
+        value::ask::<F>(&self.running, peer, argument)
     }
 
     /// Calls a typed function that answers with a stream. Items are acknowledged as they are taken; dropping the stream
@@ -183,7 +185,7 @@ impl Node {
         peers: impl IntoIterator<Item = NodeName>,
         argument: &F::Argument,
     ) -> Quorum<F::Reply, AskError<F::Error>> {
-        function::ask_quorum::<F>(self.running.clone(), peers, argument)
+        value::ask_quorum::<F>(self.running.clone(), peers, argument)
     }
 
     /// The functions that this node has, by name, with the rows of those that are typed.

@@ -24,8 +24,8 @@ use rexi_proto::{NodeName, Profile};
 use tokio::time::Instant;
 
 use crate::builder::NodeBuilder;
+use crate::builder::StartError;
 use crate::engine::status::PeerPresence;
-use crate::error::StartError;
 use crate::net::crypto::QuicCrypto;
 use crate::net::env::NodeEnv;
 use crate::net::identity::{Identity, IdentityError};

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::NodeBuilder;
+use crate::builder::StartError;
 use crate::engine::credentials::{self, Credentials};
 use crate::engine::failures::Failures;
 use crate::engine::gate::Gate;
@@ -26,7 +27,6 @@ use crate::engine::pool::SharedPool;
 use crate::engine::shared::{Members, Shared};
 use crate::engine::singleton::Singleton;
 use crate::engine::waiters::Waiters;
-use crate::error::StartError;
 use crate::follow::membership::{self, MemberList, Source};
 use crate::follow::rollout::{self, PhaseSource};
 use crate::net::doorman::Doorman;

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rexi_proto::{Answer, CallRef, DownReason, MonitorRef, NodeName};
 use tokio::time::Instant;
 
+use crate::calls::error::SendError;
 use crate::calls::mailbox::{Mailbox, MailboxHandle};
 use crate::calls::request::Request;
 use crate::engine::inbox::Event;
 use crate::engine::running::Running;
-use crate::error::SendError;
 
 /// Calls whose answers belong together.
 ///

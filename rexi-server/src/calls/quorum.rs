@@ -14,10 +14,10 @@ use bytes::Bytes;
 use rexi_proto::{Answer, NodeName};
 use tokio::time::Instant;
 
+use crate::calls::error::{CallError, SendError};
 use crate::calls::gather::{Gather, Gathered, Heard, Step};
 use crate::calls::request::Request;
 use crate::engine::running::Running;
-use crate::error::{CallError, SendError};
 
 type Decode<T, E> = Box<dyn Fn(Bytes) -> Result<T, E> + Send + Sync>;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rexi_proto::{CallRef, CastRequest, FunctionRow, Release, Trace};
 
+use crate::calls::error::SendError;
 use crate::engine::trace;
-use crate::error::SendError;
-use crate::functions::function::{Function, Payload, StreamFunction};
+use crate::typed::function::{Function, Payload, StreamFunction};
 use crate::typed::{self, PayloadError};
 
 /// A request to run a function on another node.
@@ -31,7 +31,7 @@ impl Request {
     }
 
     /// Asks for the typed function `F`. Whether this node's release may emit it, and whether the argument could be
-    /// encoded, is said where the request is cast. The reply is read by [`typed::reply`].
+    /// encoded, is said where the request is cast. The reply is read by [`functions::reply`](crate::functions::reply).
     pub fn of<F: Function>(argument: &F::Argument) -> Self {
         Self::typed(F::LIFE.row(F::NAME), argument)
     }

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use rexi_proto::{
     CallRef, Ending, ExitReason, Incarnation, ItemStep, JobKey, NodeName, QuestionStep, Server, ServerAddress, Trace,
 };
+use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::pool::SharedPool;
 use crate::engine::worker::Owner;
-use crate::error::{JobOver, QuestionError};
 
 /// What a running function knows of its job, and how it talks to its caller before its end.
 ///
@@ -57,6 +57,24 @@ pub struct Context {
     pub(crate) trace: Option<Box<Trace>>,
     pub(crate) stream_window: u32,
     pub(crate) stream_time_limit: Duration,
+}
+
+/// What a job sends nobody hears any more: it was killed, its caller is gone, or the server has ended it. The function
+/// is dropped at its next await, so there is nothing left to do but return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the job is over: it was killed, or its server has ended it")]
+pub struct JobOver;
+
+/// A question without a response. The job goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum QuestionError {
+    /// The caller has not responded in time.
+    #[error("the caller has not responded within {0:?}")]
+    TimedOut(Duration),
+    /// The job is over.
+    #[error(transparent)]
+    Over(#[from] JobOver),
 }
 
 impl Context {

@@ -9,13 +9,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{NodeName, NodePool, Peer, PeerConfig, PeerId, Total};
+use thiserror::Error;
 
 use crate::engine::link::dial;
 use crate::engine::link::local;
 use crate::engine::member::Member;
 use crate::engine::member_events::MemberEvent;
 use crate::engine::shared::{Members, Shared};
-use crate::error::MemberError;
+
+/// A change of the members that was not made. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// The name to be added is a member's already. To dial it elsewhere, use `Node::move_member`.
+    #[error("{0} is a member already")]
+    AlreadyAMember(NodeName),
+    /// The name is no member's.
+    #[error("{0} is no member")]
+    NotAMember(NodeName),
+    /// The name is the node's own, which is a member for as long as it runs.
+    #[error("the node itself is always a member; stop it with Node::shutdown, and remove it on the other nodes")]
+    Itself,
+    /// The address is of another family than the one that the node listens on, and so dials from.
+    #[error(
+        "{member} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all"
+    )]
+    AddressFamily {
+        /// The member.
+        member: NodeName,
+        /// Its address.
+        address: SocketAddr,
+        /// The node's address.
+        listen: SocketAddr,
+    },
+    /// There are as many members as may be. Whatever says who they are is at fault, or remove others first.
+    #[error("{member} would be one member more than the {max} that a node may have")]
+    TooMany {
+        /// The name to be added.
+        member: NodeName,
+        /// Members at most, the node itself among them.
+        max: usize,
+    },
+    /// The node is leaving, or has stopped, and takes nobody in any more.
+    #[error("this node is leaving")]
+    Leaving,
+}
 
 /// Takes a member in; one without an address is not dialed, but may dial.
 pub(crate) fn join(shared: &Arc<Shared>, name: NodeName, address: Option<SocketAddr>) -> Result<(), MemberError> {

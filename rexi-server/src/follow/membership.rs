@@ -17,9 +17,9 @@ use std::time::Duration;
 use rexi_proto::NodeName;
 use thiserror::Error;
 
+use crate::engine::members::MemberError;
 use crate::engine::members::{MEMBERS_MAX, join, leave, relocate};
 use crate::engine::shared::Shared;
-use crate::error::MemberError;
 
 #[cfg(feature = "dns")]
 pub use dns::DnsMembership;

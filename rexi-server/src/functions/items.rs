@@ -11,14 +11,16 @@ use futures_util::stream::{Stream, StreamExt};
 use rexi_proto::{Ending, ExitReason, NodeName};
 
 use crate::calls::call::Call;
+use crate::calls::error::SendError;
 use crate::calls::request::Request;
 use crate::calls::stream::{Part, Parts};
 use crate::engine::context::Context;
+use crate::engine::context::JobOver;
 use crate::engine::registry;
 use crate::engine::running::Running;
-use crate::error::{AskError, JobOver, SendError};
-use crate::functions::function::StreamFunction;
+use crate::functions::reply::{self, AskError};
 use crate::typed;
+use crate::typed::function::StreamFunction;
 
 /// A job of the typed function `F`, as it sends its items.
 pub struct Items<F> {
@@ -81,8 +83,8 @@ pub(crate) fn ask_stream<F: StreamFunction>(
     let parts = Parts::new(Call::cast(node, peer, Request::of_stream::<F>(argument))?);
     Ok(parts.filter_map(|part| {
         ready(match part {
-            Part::Item(body) => Some(typed::item::<F>(&body).map_err(AskError::Call)),
-            Part::Last(body) => typed::last::<F>(&body).transpose(),
+            Part::Item(body) => Some(reply::item::<F>(&body).map_err(AskError::Call)),
+            Part::Last(body) => reply::last::<F>(&body).transpose(),
             Part::Failed(error) => Some(Err(AskError::Call(error))),
         })
     }))

@@ -17,7 +17,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::Rng;
 
 use super::client::CallRequest;
-use crate::error::CallError;
+use crate::calls::error::CallError;
 use crate::net::env::Random;
 
 /// Tries again what [is safe to retry](CallError::is_safe_to_retry), at the next of the request's peers, and nothing

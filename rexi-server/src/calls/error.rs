@@ -1,127 +1,11 @@
-//! What can go wrong, by what a caller can do about it: start a node, send, call.
+//! A cast that is not accepted, and a call without a reply: by what its caller can do about it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use rexi_proto::{
-    Answer, CastError, DownReason, ExitReason, FunctionRow, LimitsError, NodeName, PhaseError, Refusal, Release,
-    ServerAddress,
-};
+use rexi_proto::{Answer, CastError, DownReason, ExitReason, FunctionRow, NodeName, Refusal, Release, ServerAddress};
 use thiserror::Error;
 
-use crate::follow::membership::MembershipError;
-use crate::follow::rollout::PhaseSourceError;
-use crate::net::identity::IdentityError;
 use crate::typed::PayloadError;
-
-/// A node that did not start. The caller or the environment is at fault; nothing is left running.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The node's certificate, key or roots are no good.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The members cannot be found as the configuration says. Correct its name, or build the feature in.
-    #[error(transparent)]
-    Membership(#[from] MembershipError),
-    /// The configuration names no identity.
-    #[error(
-        "the configuration of {0} has no [identity] table; give it the keys ca, cert and key there, each the path of a \
-         PEM file, or give the node its identity in code with Node::builder"
-    )]
-    NoIdentity(NodeName),
-    /// Two limits contradict each other.
-    #[error("limits: {0}")]
-    Limits(#[from] LimitsError),
-    /// The phase asked for is not to be had.
-    #[error(transparent)]
-    Phase(#[from] PhaseError),
-    /// The flag source cannot be read.
-    #[error(transparent)]
-    PhaseSource(#[from] PhaseSourceError),
-    /// A function was registered twice.
-    #[error("two functions are called {0:?}; names must differ")]
-    FunctionTwice(String),
-    /// A layer is for a function that the node does not have.
-    #[error("a layer is for the function {0:?}, which is not registered; register it, or correct the name")]
-    LayerWithoutFunction(String),
-    /// A typed function is registered by a release that does not have it, or no longer.
-    #[error("release {release} does not have the function {row}; do not serve it in this release, or correct its row")]
-    FunctionNotInRelease {
-        /// The function's row.
-        row: Box<FunctionRow>,
-        /// The node's release.
-        release: semver::Version,
-    },
-    /// A peer was given twice, or is the node itself.
-    #[error("{0} is named twice among the node and its peers; names must differ")]
-    PeerTwice(NodeName),
-    /// There are more members than may be.
-    #[error("{members} members, the node itself among them, where {max} may be; are they all of this cluster?")]
-    TooManyMembers {
-        /// Members given.
-        members: usize,
-        /// Members at most.
-        max: usize,
-    },
-    /// A peer's address is of another family than the one that the node listens on, and so dials from.
-    #[error("{peer} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all")]
-    AddressFamily {
-        /// The peer.
-        peer: NodeName,
-        /// Its address.
-        address: SocketAddr,
-        /// The node's address.
-        listen: SocketAddr,
-    },
-    /// The address cannot be listened on.
-    #[error("cannot listen on udp {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        source: std::io::Error,
-    },
-}
-
-/// A change of the members that was not made. Nothing has changed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum MemberError {
-    /// The name to be added is a member's already. To dial it elsewhere, use `Node::move_member`.
-    #[error("{0} is a member already")]
-    AlreadyAMember(NodeName),
-    /// The name is no member's.
-    #[error("{0} is no member")]
-    NotAMember(NodeName),
-    /// The name is the node's own, which is a member for as long as it runs.
-    #[error("the node itself is always a member; stop it with Node::shutdown, and remove it on the other nodes")]
-    Itself,
-    /// The address is of another family than the one that the node listens on, and so dials from.
-    #[error(
-        "{member} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all"
-    )]
-    AddressFamily {
-        /// The member.
-        member: NodeName,
-        /// Its address.
-        address: SocketAddr,
-        /// The node's address.
-        listen: SocketAddr,
-    },
-    /// There are as many members as may be. Whatever says who they are is at fault, or remove others first.
-    #[error("{member} would be one member more than the {max} that a node may have")]
-    TooMany {
-        /// The name to be added.
-        member: NodeName,
-        /// Members at most, the node itself among them.
-        max: usize,
-    },
-    /// The node is leaving, or has stopped, and takes nobody in any more.
-    #[error("this node is leaving")]
-    Leaving,
-}
 
 /// A cast that was not accepted. The caller is at fault; nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -174,24 +58,6 @@ impl SendError {
             Self::NotAMember { .. } | Self::NoRoom(_) => false,
         }
     }
-}
-
-/// What a job sends nobody hears any more: it was killed, its caller is gone, or the server has ended it. The function
-/// is dropped at its next await, so there is nothing left to do but return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the job is over: it was killed, or its server has ended it")]
-pub struct JobOver;
-
-/// A question without a response. The job goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum QuestionError {
-    /// The caller has not responded in time.
-    #[error("the caller has not responded within {0:?}")]
-    TimedOut(Duration),
-    /// The job is over.
-    #[error(transparent)]
-    Over(#[from] JobOver),
 }
 
 /// A call without a reply.
@@ -356,42 +222,6 @@ impl CallError {
             ),
             _ => false,
         }
-    }
-}
-
-/// A call of a typed function without a value.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum AskError<E> {
-    /// The function's own error. It ran; whether to try again is for the function to say.
-    #[error("{0}")]
-    Function(E),
-    /// The call came to nothing: it was not sent, or not answered, or not by what the function's type says.
-    #[error(transparent)]
-    Call(#[from] CallError),
-}
-
-impl<E> AskError<E> {
-    /// Whether the call may be made again: see [`CallError::is_safe_to_retry`]. Not where the function has answered.
-    pub fn is_safe_to_retry(&self) -> bool {
-        match self {
-            Self::Function(_) => false,
-            Self::Call(error) => error.is_safe_to_retry(),
-        }
-    }
-
-    /// Whether the function certainly did not run: see [`CallError::did_not_run`].
-    pub fn did_not_run(&self) -> bool {
-        match self {
-            Self::Function(_) => false,
-            Self::Call(error) => error.did_not_run(),
-        }
-    }
-}
-
-impl<E> From<SendError> for AskError<E> {
-    fn from(error: SendError) -> Self {
-        Self::Call(error.into())
     }
 }
 

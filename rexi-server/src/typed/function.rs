@@ -1,26 +1,14 @@
 //! Typed functions: a name, the releases that have it, and the types of argument, reply and error, in one declaration
 //! that both sides share.
 //!
-//! In: what a service declares with [`function!`](crate::function!). Out: registered functions that decode before they
-//! run and encode after, and calls that do the reverse. What travels is in `typed.rs`.
+//! In: what a service declares with [`function!`](crate::function!). Out: what `typed.rs` encodes, and what the row of
+//! each says of the releases that may call and run it.
 
 use std::fmt::{Debug, Display};
-use std::future::Future;
-use std::sync::Arc;
 
-use bytes::Bytes;
-use rexi_proto::{Ending, ExitReason, FunctionRow, NodeName, Release};
+use rexi_proto::{FunctionRow, Release};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use crate::calls::call::Call;
-use crate::calls::quorum::Quorum;
-use crate::calls::request::Request;
-use crate::engine::context::Context;
-use crate::engine::registry;
-use crate::engine::running::Running;
-use crate::error::{AskError, CallError};
-use crate::typed;
 
 /// What may travel in a typed payload: implemented for all that has these bounds.
 pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
@@ -136,51 +124,6 @@ impl Life {
         }
         self
     }
-}
-
-/// Calls a typed function and waits for its reply.
-pub(crate) fn ask<'a, F: Function>(
-    node: &'a Running,
-    peer: &'a NodeName,
-    argument: &F::Argument,
-) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
-    // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
-    let request = Request::of::<F>(argument);
-    async move { typed::reply::<F>(&Call::cast(node, peer, request).map_err(CallError::from)?.reply().await?) }
-}
-
-/// Asks several nodes; a typed function's own error counts as a failure of its node.
-pub(crate) fn ask_quorum<F: Function>(
-    node: Running,
-    peers: impl IntoIterator<Item = NodeName>,
-    argument: &F::Argument,
-) -> Quorum<F::Reply, AskError<F::Error>> {
-    Quorum::new(node, peers, Request::of::<F>(argument)).decode(|body| typed::reply::<F>(&body))
-}
-
-/// A handler as the registry has it: it decodes before it runs, and encodes after.
-pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Function
-where
-    F: Function,
-    H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
-{
-    let handler = Arc::new(handler);
-    Arc::new(move |context: Context, body: Bytes| -> registry::Work {
-        let handler = Arc::clone(&handler);
-        // All of it inside the future, so that a panic in it is the worker's, not the reader's.
-        Box::pin(async move {
-            let argument = match typed::decode::<F::Argument>(&body) {
-                Ok(argument) => argument,
-                Err(problem) => return Ending::Exit(ExitReason::WrongType(problem.to_string().into())),
-            };
-            drop(body);
-            match typed::encode(&handler(context, argument).await) {
-                Ok(reply) => Ending::Reply(reply),
-                Err(problem) => Ending::Exit(ExitReason::Failed(format!("its reply: {problem}").into())),
-            }
-        })
-    })
 }
 
 /// Declares typed functions: each a type that implements [`Function`], or [`StreamFunction`] where it says `stream`.
