@@ -14,11 +14,11 @@ use rexi_proto::{FunctionRow, Limits, Mutants, NodeName, Profile};
 use tower::{BoxError, Layer, Service};
 
 pub use self::error::StartError;
-use crate::config::{Config, IdentityFiles};
+use crate::config::Config;
 use crate::engine::context::Context;
-use crate::engine::credentials::IDENTITY_INTERVAL_MIN;
 use crate::engine::gate::AllowList;
 use crate::engine::registry::{self, IntoEnding, Registry};
+use crate::follow::identity::{IDENTITY_INTERVAL_MIN, IdentityFiles};
 use crate::follow::membership::{Membership, Source, StaticMembership};
 use crate::follow::rollout::{PhaseFile, Rollout};
 use crate::functions::items::{self, Items};
@@ -133,7 +133,7 @@ impl NodeBuilder {
     /// A certificate whose key is not there yet is such a reason, so the files may be replaced one after the other.
     /// Each by itself is best replaced whole: written beside its place, and renamed. The files are read for the first
     /// time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
-    /// [`NodeBuilder::from_config`] follows those of the configuration, each [`IDENTITY_INTERVAL`].
+    /// [`NodeBuilder::from_config`] follows those of the configuration, each [`IDENTITY_INTERVAL`](crate::IDENTITY_INTERVAL).
     pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
         self.followed = Some((files, interval.max(IDENTITY_INTERVAL_MIN)));
         self

@@ -19,6 +19,6 @@ pub(crate) mod worker;
 pub(crate) mod failures;
 pub(crate) mod singleton;
 pub(crate) mod pool;
-pub(crate) mod credentials;
 pub(crate) mod metrics;
+pub(crate) mod publish;
 pub(crate) mod status;

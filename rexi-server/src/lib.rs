@@ -40,6 +40,7 @@ mod engine;
 #[cfg(feature = "tower")]
 pub mod middleware;
 mod net;
+mod files;
 mod follow;
 mod config;
 mod operate;
@@ -56,12 +57,9 @@ pub use calls::mailbox::{Mailbox, MailboxHandle};
 pub use calls::quorum::{Quorum, QuorumError, Vote, VoteError};
 pub use calls::request::Request;
 pub use calls::stream::ReplyStream;
-pub use config::{
-    CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, IdentityFiles, PHASE_FILE_BYTES_MAX, Place,
-};
+pub use config::{CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, Place};
 pub use engine::context::Context;
 pub use engine::context::{JobOver, QuestionError};
-pub use engine::credentials::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN};
 pub use engine::failures::Failure;
 pub use engine::gate::AllowList;
 pub use engine::inbox::Event;
@@ -72,10 +70,11 @@ pub use engine::metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
 pub use engine::registry::IntoEnding;
 pub use engine::rollout::RolloutControl;
 pub use engine::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
+pub use follow::identity::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles};
 #[cfg(feature = "dns")]
 pub use follow::membership::DnsMembership;
 pub use follow::membership::{MemberList, Membership, MembershipError, StaticMembership};
-pub use follow::rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout};
+pub use follow::rollout::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout};
 pub use functions::AskError;
 pub use functions::items::Items;
 pub use net::crypto::QuicCrypto;

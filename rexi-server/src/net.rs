@@ -4,7 +4,9 @@
 pub(crate) mod transport;
 pub(crate) mod doorman;
 pub(crate) mod env;
+pub(crate) mod close;
 pub(crate) mod crypto;
 pub(crate) mod identity;
+pub(crate) mod credentials;
 #[cfg(feature = "dev-certs")]
 pub(crate) mod dev_certs;

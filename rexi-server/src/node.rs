@@ -294,8 +294,7 @@ impl Node {
     /// What a start refuses ([`Identity::check`]); the identity in use stays. [`IdentityError::NotInUse`] where
     /// [`NodeEnv::crypto`](crate::NodeEnv::crypto) secures connections.
     pub fn reload_identity(&self, identity: Identity) -> Result<(), IdentityError> {
-        let shared = self.shared();
-        shared.credentials.change(shared, identity)
+        self.shared().change_identity(identity)
     }
 
     /// Ends without a word to anybody, as the end of the process would: its tasks, its workers and its connections are

@@ -15,20 +15,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::NodeBuilder;
 use crate::builder::StartError;
-use crate::engine::credentials::{self, Credentials};
 use crate::engine::failures::Failures;
 use crate::engine::gate::Gate;
 use crate::engine::link::accept;
 use crate::engine::member::Member;
 use crate::engine::member_events::EventSink;
 use crate::engine::members::{self, MEMBERS_MAX, can_dial};
-use crate::engine::metrics::{self, Told};
+use crate::engine::metrics::Told;
 use crate::engine::pool::SharedPool;
+use crate::engine::publish;
 use crate::engine::shared::{Members, Shared};
 use crate::engine::singleton::Singleton;
 use crate::engine::waiters::Waiters;
+use crate::follow::identity;
 use crate::follow::membership::{self, MemberList, Source};
 use crate::follow::rollout::{self, PhaseSource};
+use crate::net::credentials::Credentials;
 use crate::net::doorman::Doorman;
 use crate::net::transport::{self, Settings};
 use crate::node::Node;
@@ -63,7 +65,7 @@ impl NodeBuilder {
             shared.spawn(membership::follow(Arc::clone(&shared), membership, named));
         }
         if let Some((files, interval)) = followed {
-            shared.spawn(credentials::follow(Arc::clone(&shared), files, interval));
+            shared.spawn(identity::follow(Arc::clone(&shared), files, interval));
         }
         let node = Node::new(shared);
         let status = node.status();
@@ -199,7 +201,7 @@ impl NodeBuilder {
 /// Starts what runs for as long as the node lives.
 fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
     shared.spawn(accept::listen(Arc::clone(shared)));
-    shared.spawn(metrics::run(Arc::clone(shared)));
+    shared.spawn(publish::run(Arc::clone(shared)));
     if let Some(singleton) = &shared.singleton {
         shared.spawn(Arc::clone(singleton).run());
     }

@@ -20,7 +20,6 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::inbox::Inbox;
-use crate::engine::link::handshake::HANDSHAKE_LIMIT;
 use crate::engine::member_events::MemberEvent;
 use crate::engine::metrics::PeerMetrics;
 use crate::engine::pool::SharedPool;
@@ -28,8 +27,7 @@ use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
 use crate::engine::worker::{self, Owner, Run, Workers};
-
-pub(crate) use leave::LEFT;
+use crate::net::close::close;
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -461,28 +459,9 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// Closes a connection with a code and a reason in words, cut to what QUIC carries in one packet.
-pub(crate) fn close(connection: &quinn::Connection, code: CloseCode, reason: &str) {
-    connection.close(code.code().into(), in_one_packet(reason).as_bytes());
-}
+/// Why a member that has left is let go.
+pub(crate) const LEFT: &str = "it is no member of this cluster any more";
 
-fn in_one_packet(reason: &str) -> &str {
-    &reason[..reason.floor_char_boundary(CLOSE_REASON_BYTES_MAX)]
-}
-
-/// Bytes of a reason that a close carries; a CONNECTION_CLOSE frame must fit into one packet of 1,200 bytes.
-const CLOSE_REASON_BYTES_MAX: usize = 1_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_cut_at_1_000_bytes_and_at_a_character() {
-        let most = "a".repeat(1_000);
-        assert_eq!(in_one_packet(&most), most);
-        assert_eq!(in_one_packet(&format!("{most}a")), most);
-        assert_eq!(in_one_packet(&format!("{}é", &most[1..])), &most[1..]);
-        assert_eq!(in_one_packet("short"), "short");
-    }
-}
+/// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
+/// long TLS may take, and the hellos behind it.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);

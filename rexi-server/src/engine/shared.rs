@@ -15,7 +15,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::credentials::Credentials;
 use crate::engine::failures::Failures;
 use crate::engine::gate::{AllowList, Gate};
 use crate::engine::member::Member;
@@ -26,8 +25,10 @@ use crate::engine::registry::Registry;
 use crate::engine::singleton::Singleton;
 use crate::engine::status::NodeStatus;
 use crate::engine::waiters::Waiters;
+use crate::net::credentials::Credentials;
 use crate::net::doorman::Doorman;
 use crate::net::env::NodeEnv;
+use crate::net::identity::{Identity, IdentityError};
 
 /// What the node's tasks share.
 pub(crate) struct Shared {
@@ -263,5 +264,15 @@ impl Shared {
         for function in list.functions().into_iter().filter(|&function| self.registry.find(function).is_none()) {
             tracing::warn!(%node, %function, "the allow-list names a function that this node does not have");
         }
+    }
+
+    /// Takes another identity for all connections from now on, and dials members that are away at once.
+    pub(crate) fn change_identity(&self, identity: Identity) -> Result<(), IdentityError> {
+        self.credentials.change(&self.name, &self.endpoint, &self.env, identity)?;
+        for member in self.members().iter().filter(|member| !member.is_connected()) {
+            // It may have been the certificate that stood in the way.
+            member.kicked.notify_one();
+        }
+        Ok(())
     }
 }

@@ -11,6 +11,7 @@ use rexi_proto::{Phase, UnknownPhase};
 use thiserror::Error;
 
 use crate::engine::shared::Shared;
+use crate::files::read_text;
 
 /// A place that says how far the rollout may go: a flag service, a file. Asked once a second; it must answer at once.
 pub trait PhaseSource: Send + Sync + 'static {
@@ -47,7 +48,7 @@ pub struct PhaseFile(pub PathBuf);
 impl PhaseSource for PhaseFile {
     fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
         let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
-        let text = crate::config::read_text(&self.0, crate::config::PHASE_FILE_BYTES_MAX);
+        let text = read_text(&self.0, PHASE_FILE_BYTES_MAX);
         let text = text.map_err(|e| error(e.to_string()))?;
         text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
     }
@@ -148,6 +149,9 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
 
 /// The environment variable that sets the ceiling.
 pub(crate) const PHASE_VARIABLE: &str = "REXI_PHASE";
+
+/// The most that is read of a phase file, in bytes.
+pub const PHASE_FILE_BYTES_MAX: u64 = 1024;
 
 /// How often a flag source is asked.
 const SOURCE_INTERVAL: Duration = Duration::from_secs(1);

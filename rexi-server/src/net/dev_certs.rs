@@ -18,7 +18,8 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 use tracing::warn;
 
-use crate::net::identity::{Identity, IdentityError, PEM_FILE_BYTES_MAX, read_bounded};
+use crate::files::read_bounded;
+use crate::net::identity::{Identity, IdentityError, PEM_FILE_BYTES_MAX};
 
 /// An authority for development, which certifies any name for whoever can read its key.
 ///

@@ -6,8 +6,7 @@
 //! webpki and pki-types only (DEPENDENCIES.md); early data and resumption are off (THREATS.md).
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,6 +24,7 @@ use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixT
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage};
 
+use crate::files::read_bounded;
 use crate::net::crypto::QuicCrypto;
 
 /// Who a node is to its peers, and whom it believes.
@@ -418,16 +418,6 @@ pub(crate) fn certifies(peer_identity_chain: &[CertificateDer<'_>], name: &NodeN
     let Ok(dns_name) = DnsName::try_from(name.as_str()) else { return false };
     cert.verify_is_valid_for_subject_name(&ServerName::DnsName(dns_name)).is_ok()
         && cert.valid_dns_names().any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
-}
-
-/// Reads a whole file, but refuses one of more than `bytes_max` bytes instead of taking memory for it.
-pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {bytes_max} bytes")));
-    }
-    Ok(bytes)
 }
 
 fn certificates((origin, text): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, IdentityError> {

@@ -32,7 +32,8 @@ use tokio::sync::Semaphore;
 
 pub use self::document::STATUS_FORMAT_VERSION;
 use self::document::StatusDocument;
-use crate::engine::metrics::{self, JOB_DURATION};
+use crate::engine::metrics::JOB_DURATION;
+use crate::engine::publish;
 use crate::engine::shared::Shared;
 use crate::engine::status::PeerPresence;
 use crate::node::Node;
@@ -133,7 +134,7 @@ impl Admin {
         let Some(recorder) = &self.recorder else {
             return (StatusCode::NOT_FOUND, "no recorder of metrics was given to this port\n").into_response();
         };
-        metrics::publish(&self.shared);
+        publish::publish(&self.shared);
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], recorder.render()).into_response()
     }
 

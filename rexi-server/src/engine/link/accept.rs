@@ -8,8 +8,8 @@ use quinn::Incoming;
 use tokio::time::Instant;
 
 use crate::engine::link::connection;
-use crate::engine::link::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
-use crate::engine::metrics;
+use crate::engine::link::handshake::{self, ConnectError, Established};
+use crate::engine::member::HANDSHAKE_LIMIT;
 use crate::engine::shared::Shared;
 use crate::net::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX};
 
@@ -35,7 +35,7 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
             let accepted = accept(&shared, incoming).await;
             drop(guard);
             if let Err(error) = &accepted {
-                metrics::refused(&shared.name, error);
+                handshake::count(&shared.name, error);
             }
             match accepted {
                 Ok(established) => connection::run(&shared, established).await,

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::link::handshake::Established;
-use crate::engine::member::{LEFT, Member, close};
+use crate::engine::member::{LEFT, Member};
 use crate::engine::shared::Shared;
+use crate::net::close::close;
 
 /// Why a connection is no longer in use.
 enum End {

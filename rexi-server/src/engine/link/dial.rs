@@ -8,10 +8,10 @@ use std::time::Duration;
 use rexi_proto::CloseCode;
 
 use crate::engine::link::connection;
-use crate::engine::link::handshake::{self, ConnectError, Established, HANDSHAKE_LIMIT};
-use crate::engine::member::{LEFT, Member, close};
-use crate::engine::metrics;
+use crate::engine::link::handshake::{self, ConnectError, Established};
+use crate::engine::member::{HANDSHAKE_LIMIT, LEFT, Member};
 use crate::engine::shared::Shared;
+use crate::net::close::close;
 use crate::net::env::Random;
 
 /// Runs for as long as the node lives and has this member.
@@ -49,7 +49,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
                 }
             }
             Err(error) => {
-                metrics::refused(&shared.name, &error);
+                handshake::count(&shared.name, &error);
                 let text = error.to_string();
                 member.note_error(text.clone());
                 let (node, peer, address) = (&shared.name, member.name(), member.address());

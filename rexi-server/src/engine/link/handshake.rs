@@ -13,8 +13,10 @@ use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello,
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
-use crate::engine::member::{Member, close};
+use crate::engine::member::Member;
+use crate::engine::metrics;
 use crate::engine::shared::Shared;
+use crate::net::close::close;
 use crate::net::identity;
 
 /// A connection whose both ends have agreed, before it is put to use.
@@ -96,6 +98,13 @@ impl ConnectError {
             Self::Connection(quinn::ConnectionError::LocallyClosed) => true,
             _ => false,
         }
+    }
+}
+
+/// Counts a connection that came to nothing, unless that is the ordinary course of two nodes that dial each other.
+pub(crate) fn count(node: &NodeName, error: &ConnectError) {
+    if !error.is_routine() {
+        metrics::refused(node, error.reason());
     }
 }
 
@@ -224,9 +233,5 @@ fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
 const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
 
 const LANE_PRIORITY: i32 = 1;
-
-/// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
-/// long TLS may take, and the hellos behind it.
-pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 
 const VERDICT_GRACE: Duration = Duration::from_secs(1);

@@ -4,7 +4,8 @@ use std::sync::{Arc, MutexGuard};
 
 use rexi_proto::{CloseCode, Total};
 
-use super::{Member, State, close};
+use super::{LEFT, Member, State};
+use crate::net::close::close;
 
 impl Member {
     /// Lets go of the peer for good: whoever waits for it is told, and so is whoever asks later; its jobs are killed.
@@ -48,6 +49,3 @@ impl Held<'_> {
         self.0.peer.beyond(total, floor)
     }
 }
-
-/// Why a member that has left is let go.
-pub(crate) const LEFT: &str = "it is no member of this cluster any more";

@@ -5,7 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use crate::engine::metrics::{factor, total_name};
+use crate::engine::publish::{factor, total_name};
 use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus};
 
 /// The version of the JSON at `/status`, its `format_version`.
