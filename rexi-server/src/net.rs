@@ -2,6 +2,7 @@
 //! outside, such as tasks, chance and clock.
 
 pub(crate) mod transport;
+pub(crate) mod socket;
 pub(crate) mod doorman;
 pub(crate) mod env;
 pub(crate) mod close;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::net::crypto::QuicCrypto;
-use crate::net::transport;
+use crate::net::socket;
 
 /// What a node is given from outside; one for each start of a node.
 ///
@@ -42,7 +42,7 @@ impl NodeEnv {
     /// The system's sockets, random numbers and clock.
     pub fn system() -> Self {
         Self {
-            open: Box::new(|address| transport::bind(address).and_then(wrap)),
+            open: Box::new(|address| socket::bind(address).and_then(wrap)),
             crypto: None,
             wall_clock: WallClock(Arc::new(SystemTime::now)),
             random: Random { rng: Arc::new(Mutex::new(StdRng::from_rng(&mut rand::rng()))), seeded: false },

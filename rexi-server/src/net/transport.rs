@@ -5,7 +5,7 @@
 
 mod per_connection;
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use quinn::{
     TokenMemoryCache, TransportConfig, ValidationTokenConfig,
 };
 use rexi_proto::Limits;
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::crypto::QuicCrypto;
 use crate::net::doorman::Doorman;
@@ -139,22 +138,6 @@ impl ConnectionIdGenerator for SeededIds {
         None
     }
 }
-
-/// A socket with buffers of 4 MiB, where the system grants them: with its default, bursts are lost and bulk is halved.
-pub(crate) fn bind(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    for granted in [socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES), socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)]
-    {
-        if let Err(error) = granted {
-            tracing::warn!(%address, %error, "the system grants no larger socket buffers");
-        }
-    }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
-
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 /// Connections that may be half open; beyond, new ones are refused before they cost anything.
 pub(crate) const INCOMING_MAX: usize = 256;
