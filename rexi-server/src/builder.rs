@@ -15,20 +15,14 @@ use tower::{BoxError, Layer, Service};
 
 pub use self::error::StartError;
 use crate::config::Config;
-use crate::engine::context::Context;
-use crate::engine::gate::AllowList;
-use crate::engine::registry::{self, IntoEnding, Registry};
-use crate::follow::identity::{IDENTITY_INTERVAL_MIN, IdentityFiles};
-use crate::follow::membership::{Membership, Source, StaticMembership};
-use crate::follow::rollout::{PhaseFile, Rollout};
-use crate::functions::items::{self, Items};
-use crate::functions::value;
+use crate::engine::{AllowList, Context, IntoEnding, Registry, registry};
+use crate::follow::{IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PhaseFile, Rollout, Source, StaticMembership};
+use crate::functions::{Items, items, value};
 #[cfg(feature = "tower")]
 use crate::middleware::{JobRequest, JobService, Layers, wrap};
-use crate::net::env::NodeEnv;
-use crate::net::identity::Identity;
+use crate::net::{Identity, NodeEnv};
 use crate::node::Node;
-use crate::typed::function::{Function, StreamFunction};
+use crate::typed::{Function, StreamFunction};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -113,7 +107,7 @@ impl NodeBuilder {
 
     #[cfg(feature = "dns")]
     fn srv(self, name: &str, interval: Option<Duration>) -> Result<Self, StartError> {
-        let membership = crate::follow::membership::DnsMembership::srv(name)?;
+        let membership = crate::follow::DnsMembership::srv(name)?;
         Ok(match interval {
             Some(interval) => self.membership(membership.interval(interval)),
             None => self.membership(membership),
@@ -123,7 +117,7 @@ impl NodeBuilder {
     #[cfg(not(feature = "dns"))]
     fn srv(self, name: &str, _: Option<Duration>) -> Result<Self, StartError> {
         let reason = "the configuration finds them by DNS; build rexi-server with its feature `dns`";
-        Err(crate::follow::membership::MembershipError::new(name, reason).into())
+        Err(crate::follow::MembershipError::new(name, reason).into())
     }
 
     /// Reads these files again and again while the node runs, and takes what they hold in the place of its identity

@@ -21,11 +21,10 @@ use self::document::{Document, Given, Overrides, environment};
 pub use self::error::{ConfigError, Place};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
-use crate::engine::gate::AllowList;
+use crate::engine::AllowList;
 use crate::files::read_text;
-use crate::follow::identity::{IDENTITY_INTERVAL, IdentityFiles};
-use crate::follow::rollout::{PHASE_FILE_BYTES_MAX, feature_phase};
-use crate::net::identity::{Identity, IdentityError};
+use crate::follow::{IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX, rollout::feature_phase};
+use crate::net::{Identity, IdentityError};
 
 /// The configuration of a node.
 ///

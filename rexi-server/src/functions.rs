@@ -2,6 +2,7 @@
 
 pub(crate) mod value;
 pub(crate) mod items;
-pub(crate) mod reply;
+mod reply;
 
+pub use self::items::Items;
 pub use self::reply::{AskError, item, last, reply};

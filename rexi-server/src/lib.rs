@@ -3,13 +3,25 @@
 //! A cast's way, in the order of the modules:
 //!
 //! ```text
-//!   Node::cast (node.rs) ─► Mailbox (mailbox.rs) ─► Member (member.rs: the protocol's state, one lock)
-//!       ─► writer (connection.rs) ══ QUIC (transport.rs) ══► reader (connection.rs)
-//!       ─► Member | Singleton (singleton.rs) ─► worker (worker.rs) ─► Member ══ QUIC ══► Member ─► Mailbox
+//!   Node::cast (node.rs) ─► Mailbox (calls/) ─► Member (engine/: the protocol's state, one lock)
+//!       ─► writer (engine/link/) ══ QUIC (net/) ══► reader (engine/link/)
+//!       ─► Member | Singleton ─► worker (engine/) ─► Member ══ QUIC ══► Member ─► inbox ─► Mailbox
+//! ```
+//!
+//! Each folder is a room. Those above know those below, and never the other way round:
+//!
+//! ```text
+//!   operate, testing           who runs a node, who tests a service
+//!   builder                    a node described, then started ─► config, follow: what it is told from outside
+//!   node                       the handle that a service holds
+//!   functions, middleware      calls and jobs with types, and with layers
+//!   calls                      the caller's side ─► typed: payloads with their types
+//!   engine                     the protocol at work, and its links
+//!   net                        socket, QUIC, certificates
 //! ```
 //!
 //! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time. What of these a node is given from
-//! outside is in env.rs; the feature `testing` has a cluster in memory for the tests of services.
+//! outside is in net/env.rs; the feature `testing` has a cluster in memory for the tests of services.
 //!
 //! ```
 //! use rexi_server::{Bytes, Context, Identity, Node, NodeName, Profile, Request};
@@ -34,11 +46,11 @@
 mod node;
 mod builder;
 pub mod functions;
+#[cfg(feature = "tower")]
+pub mod middleware;
 pub mod typed;
 mod calls;
 mod engine;
-#[cfg(feature = "tower")]
-pub mod middleware;
 mod net;
 mod files;
 mod follow;
@@ -47,47 +59,34 @@ mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use builder::NodeBuilder;
-pub use builder::StartError;
+pub use builder::{NodeBuilder, StartError};
 pub use bytes::Bytes;
-pub use calls::call::Call;
-pub use calls::error::{CallError, SendError};
-pub use calls::gather::{Gather, Gathered, Heard, Step};
-pub use calls::mailbox::{Mailbox, MailboxHandle};
-pub use calls::quorum::{Quorum, QuorumError, Vote, VoteError};
-pub use calls::request::Request;
-pub use calls::stream::ReplyStream;
+pub use calls::{
+    Call, CallError, Gather, Gathered, Heard, Mailbox, MailboxHandle, Quorum, QuorumError, ReplyStream, Request,
+    SendError, Step, Vote, VoteError,
+};
 pub use config::{CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, Place};
-pub use engine::context::Context;
-pub use engine::context::{JobOver, QuestionError};
-pub use engine::failures::Failure;
-pub use engine::gate::AllowList;
-pub use engine::inbox::Event;
-pub use engine::member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent};
-pub use engine::members::MEMBERS_MAX;
-pub use engine::members::MemberError;
-pub use engine::metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
-pub use engine::registry::IntoEnding;
-pub use engine::rollout::RolloutControl;
-pub use engine::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
-pub use follow::identity::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles};
+pub use engine::{
+    AllowList, Context, Event, EventsMissed, Failure, IntoEnding, JOB_DURATION, JobOver, MEMBER_EVENTS_KEPT,
+    MEMBERS_MAX, METRICS, MemberError, MemberEvent, Metric, MetricKind, NodeStatus, PeerPresence, PeerStatus,
+    QuestionError, RolloutControl, RolloutStatus,
+};
 #[cfg(feature = "dns")]
-pub use follow::membership::DnsMembership;
-pub use follow::membership::{MemberList, Membership, MembershipError, StaticMembership};
-pub use follow::rollout::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout};
-pub use functions::AskError;
-pub use functions::items::Items;
-pub use net::crypto::QuicCrypto;
+pub use follow::DnsMembership;
+pub use follow::{
+    IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles, MemberList, Membership, MembershipError,
+    PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout, StaticMembership,
+};
+pub use functions::{AskError, Items};
 #[cfg(feature = "dev-certs")]
-pub use net::dev_certs::{DevAuthority, DevCertsError};
-pub use net::env::{NodeEnv, TaskGroup};
-pub use net::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+pub use net::{DevAuthority, DevCertsError};
+pub use net::{Identity, IdentityError, IdentityPart, NodeEnv, PEM_FILE_BYTES_MAX, QuicCrypto, TaskGroup};
 pub use node::{MemberEvents, Node, PresenceWatch};
+#[cfg(all(feature = "sd-notify", unix))]
+pub use operate::READY_WAIT;
 #[cfg(feature = "admin")]
 pub use operate::admin;
-#[cfg(all(feature = "sd-notify", unix))]
-pub use operate::systemd::READY_WAIT;
-pub use operate::terminate::{Termination, until_terminated};
+pub use operate::{Termination, until_terminated};
 pub use rexi_proto::{
     Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
     LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
@@ -98,8 +97,7 @@ pub use rexi_proto::{
 pub use rexi_proto::{Mutant, Mutants};
 pub use semver::Version;
 pub use tokio_util::sync::CancellationToken;
-pub use typed::function::{Function, Life, Payload, StreamFunction};
-pub use typed::shape::{Shape, ShapeError};
+pub use typed::{Function, Life, Payload, Shape, ShapeError, StreamFunction};
 
 // The examples use the cluster in memory.
 #[cfg(all(doctest, feature = "testing"))]

@@ -2,12 +2,24 @@
 //! outside, such as tasks, chance and clock.
 
 pub(crate) mod transport;
-pub(crate) mod socket;
-pub(crate) mod doorman;
-pub(crate) mod env;
-pub(crate) mod close;
-pub(crate) mod crypto;
-pub(crate) mod identity;
-pub(crate) mod credentials;
+mod socket;
+mod doorman;
+mod close;
+mod env;
+mod crypto;
+mod identity;
+mod credentials;
 #[cfg(feature = "dev-certs")]
-pub(crate) mod dev_certs;
+mod dev_certs;
+
+pub(crate) use self::close::close;
+pub(crate) use self::credentials::Credentials;
+pub use self::crypto::QuicCrypto;
+#[cfg(feature = "dev-certs")]
+pub use self::dev_certs::{DevAuthority, DevCertsError};
+pub(crate) use self::doorman::Doorman;
+pub(crate) use self::env::Random;
+pub use self::env::{NodeEnv, TaskGroup};
+pub(crate) use self::identity::certifies;
+pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+pub(crate) use self::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX, Settings};

@@ -15,27 +15,13 @@ use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, NodeName};
 
 use self::leave::Announcement;
 pub use self::watch::{MemberEvents, PresenceWatch};
-use crate::calls::call::Call;
-use crate::calls::error::{CallError, SendError};
-use crate::calls::gather::Gather;
-use crate::calls::mailbox::Mailbox;
-use crate::calls::quorum::Quorum;
-use crate::calls::request::Request;
-use crate::calls::stream::ReplyStream;
-use crate::engine::failures::Failure;
-use crate::engine::gate::AllowList;
-use crate::engine::members;
-use crate::engine::members::MemberError;
-use crate::engine::rollout::RolloutControl;
-use crate::engine::running::Running;
-use crate::engine::shared::Shared;
-use crate::engine::status::NodeStatus;
-use crate::functions::reply::AskError;
-use crate::functions::{items, value};
+use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, ReplyStream, Request, SendError};
+use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};
+use crate::functions::{AskError, items, value};
 #[cfg(feature = "tower")]
 use crate::middleware::{Client, RetryPolicy};
-use crate::net::identity::{Identity, IdentityError};
-use crate::typed::function::{Function, StreamFunction};
+use crate::net::{Identity, IdentityError};
+use crate::typed::{Function, StreamFunction};
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]

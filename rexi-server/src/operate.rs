@@ -3,5 +3,9 @@
 #[cfg(feature = "admin")]
 pub mod admin;
 #[cfg(all(feature = "sd-notify", unix))]
-pub(crate) mod systemd;
-pub(crate) mod terminate;
+mod systemd;
+mod terminate;
+
+#[cfg(all(feature = "sd-notify", unix))]
+pub use self::systemd::READY_WAIT;
+pub use self::terminate::{Termination, until_terminated};

@@ -23,12 +23,9 @@ use rand::{RngExt, SeedableRng};
 use rexi_proto::{NodeName, Profile};
 use tokio::time::Instant;
 
-use crate::builder::NodeBuilder;
-use crate::builder::StartError;
-use crate::engine::status::PeerPresence;
-use crate::net::crypto::QuicCrypto;
-use crate::net::env::NodeEnv;
-use crate::net::identity::{Identity, IdentityError};
+use crate::builder::{NodeBuilder, StartError};
+use crate::engine::PeerPresence;
+use crate::net::{Identity, IdentityError, NodeEnv, QuicCrypto};
 use crate::node::Node;
 use clock::Clock;
 use network::Network;

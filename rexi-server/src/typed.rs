@@ -11,8 +11,8 @@
 //! `None`, `Ok` whatever the error type is, `usize` for `u64`, a type for another of the same name and build. Nor is a
 //! field that keeps name and type and changes its meaning. Two shapes are equal by chance once in 2^32.
 
-pub(crate) mod function;
-pub(crate) mod shape;
+mod function;
+mod shape;
 mod bounded;
 
 use bytes::Bytes;
@@ -20,8 +20,8 @@ use postcard::ser_flavors::Size;
 use thiserror::Error;
 
 use self::bounded::{Bound, Budget};
-use self::function::Payload;
-use self::shape::{Shape, ShapeError};
+pub use self::function::{Function, Life, Payload, StreamFunction};
+pub use self::shape::{Shape, ShapeError};
 
 /// A payload that is not what it is taken for, or a value that cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use rexi_proto::{FunctionRow, LimitsError, NodeName, PhaseError};
 use thiserror::Error;
 
-use crate::follow::membership::MembershipError;
-use crate::follow::rollout::PhaseSourceError;
-use crate::net::identity::IdentityError;
+use crate::follow::{MembershipError, PhaseSourceError};
+use crate::net::IdentityError;
 
 /// A node that did not start. The caller or the environment is at fault; nothing is left running.
 #[derive(Debug, Error)]

@@ -15,24 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::NodeBuilder;
 use crate::builder::StartError;
-use crate::engine::failures::Failures;
-use crate::engine::gate::Gate;
-use crate::engine::link::accept;
-use crate::engine::member::Member;
-use crate::engine::member_events::EventSink;
-use crate::engine::members::{self, MEMBERS_MAX, can_dial};
-use crate::engine::metrics::Told;
-use crate::engine::pool::SharedPool;
-use crate::engine::publish;
-use crate::engine::shared::{Members, Shared};
-use crate::engine::singleton::Singleton;
-use crate::engine::waiters::Waiters;
-use crate::follow::identity;
-use crate::follow::membership::{self, MemberList, Source};
-use crate::follow::rollout::{self, PhaseSource};
-use crate::net::credentials::Credentials;
-use crate::net::doorman::Doorman;
-use crate::net::transport::{self, Settings};
+use crate::engine::{
+    EventSink, Failures, Gate, MEMBERS_MAX, Member, Members, Shared, SharedPool, Singleton, Told, Waiters,
+    link::accept, members, members::can_dial, publish,
+};
+use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
+use crate::net::{Credentials, Doorman, Settings, transport};
 use crate::node::Node;
 
 impl NodeBuilder {

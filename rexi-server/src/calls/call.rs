@@ -8,9 +8,7 @@ use rexi_proto::{Answer, CallRef, NodeName};
 use crate::calls::error::{CallError, SendError};
 use crate::calls::mailbox::Mailbox;
 use crate::calls::request::Request;
-use crate::engine::inbox::Event;
-use crate::engine::running::Running;
-use crate::engine::single;
+use crate::engine::{Event, Running, single};
 
 /// One call. Dropping it kills the job on the other node, unless its last answer has come. A call, like a mailbox,
 /// keeps the node running as any other handle does.

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 use crate::calls::error::SendError;
 use crate::calls::mailbox::{Mailbox, MailboxHandle};
 use crate::calls::request::Request;
-use crate::engine::inbox::Event;
-use crate::engine::running::Running;
+use crate::engine::{Event, Running};
 
 /// Calls whose answers belong together.
 ///

@@ -18,11 +18,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::calls::error::SendError;
 use crate::calls::request::Request;
-use crate::engine::inbox::{Event, Inbox, NotOpened};
-use crate::engine::member::Member;
-use crate::engine::running::Running;
-use crate::engine::shared::Members;
-use crate::engine::single;
+use crate::engine::{Event, Inbox, Member, Members, NotOpened, Running, single};
 
 /// Answers of many calls, in the order in which they came. Dropping it kills every call that is still open, on every
 /// node, and stops its monitors. It casts as its [`MailboxHandle`] does.

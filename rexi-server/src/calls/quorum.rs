@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::calls::error::{CallError, SendError};
 use crate::calls::gather::{Gather, Gathered, Heard, Step};
 use crate::calls::request::Request;
-use crate::engine::running::Running;
+use crate::engine::Running;
 
 type Decode<T, E> = Box<dyn Fn(Bytes) -> Result<T, E> + Send + Sync>;
 

@@ -8,8 +8,7 @@ use rexi_proto::{CallRef, CastRequest, FunctionRow, Release, Trace};
 
 use crate::calls::error::SendError;
 use crate::engine::trace;
-use crate::typed::function::{Function, Payload, StreamFunction};
-use crate::typed::{self, PayloadError};
+use crate::typed::{self, Function, Payload, PayloadError, StreamFunction};
 
 /// A request to run a function on another node.
 #[derive(Clone, Debug, PartialEq, Eq)]

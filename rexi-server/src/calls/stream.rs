@@ -14,8 +14,7 @@ use tokio::time::Instant;
 
 use crate::calls::call::Call;
 use crate::calls::error::CallError;
-use crate::engine::inbox::Event;
-use crate::engine::single;
+use crate::engine::{Event, single};
 
 /// The items that a job sends, and its plain replies among them, in the order in which it sent them. The stream is
 /// started when the job asks for it, and items are acknowledged as they are taken. It ends after the job's end: with

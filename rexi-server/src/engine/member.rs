@@ -27,7 +27,7 @@ use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
 use crate::engine::worker::{self, Owner, Run, Workers};
-use crate::net::close::close;
+use crate::net::close;
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {

@@ -25,10 +25,7 @@ use crate::engine::registry::Registry;
 use crate::engine::singleton::Singleton;
 use crate::engine::status::NodeStatus;
 use crate::engine::waiters::Waiters;
-use crate::net::credentials::Credentials;
-use crate::net::doorman::Doorman;
-use crate::net::env::NodeEnv;
-use crate::net::identity::{Identity, IdentityError};
+use crate::net::{Credentials, Doorman, Identity, IdentityError, NodeEnv};
 
 /// What the node's tasks share.
 pub(crate) struct Shared {

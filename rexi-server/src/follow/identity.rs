@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine::shared::Shared;
-use crate::net::identity::{Identity, IdentityError};
+use crate::engine::Shared;
+use crate::net::{Identity, IdentityError};
 
 /// The PEM files of a node's identity, see [`Identity::from_pem_files`].
 #[derive(Clone, Debug, PartialEq, Eq)]

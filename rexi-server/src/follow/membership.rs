@@ -17,9 +17,10 @@ use std::time::Duration;
 use rexi_proto::NodeName;
 use thiserror::Error;
 
-use crate::engine::members::MemberError;
-use crate::engine::members::{MEMBERS_MAX, join, leave, relocate};
-use crate::engine::shared::Shared;
+use crate::engine::{
+    MEMBERS_MAX, MemberError, Shared,
+    members::{join, leave, relocate},
+};
 
 #[cfg(feature = "dns")]
 pub use dns::DnsMembership;

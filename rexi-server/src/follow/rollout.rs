@@ -10,7 +10,7 @@ use std::time::Duration;
 use rexi_proto::{Phase, UnknownPhase};
 use thiserror::Error;
 
-use crate::engine::shared::Shared;
+use crate::engine::Shared;
 use crate::files::read_text;
 
 /// A place that says how far the rollout may go: a flag service, a file. Asked once a second; it must answer at once.

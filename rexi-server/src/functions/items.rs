@@ -10,17 +10,10 @@ use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
 use rexi_proto::{Ending, ExitReason, NodeName};
 
-use crate::calls::call::Call;
-use crate::calls::error::SendError;
-use crate::calls::request::Request;
-use crate::calls::stream::{Part, Parts};
-use crate::engine::context::Context;
-use crate::engine::context::JobOver;
-use crate::engine::registry;
-use crate::engine::running::Running;
+use crate::calls::{Call, Part, Parts, Request, SendError};
+use crate::engine::{Context, JobOver, Running, registry};
 use crate::functions::reply::{self, AskError};
-use crate::typed;
-use crate::typed::function::StreamFunction;
+use crate::typed::{self, StreamFunction};
 
 /// A job of the typed function `F`, as it sends its items.
 pub struct Items<F> {

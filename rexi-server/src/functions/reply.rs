@@ -2,9 +2,8 @@
 
 use thiserror::Error;
 
-use crate::calls::error::{CallError, SendError};
-use crate::typed::function::{Function, StreamFunction};
-use crate::typed::{PayloadError, decode};
+use crate::calls::{CallError, SendError};
+use crate::typed::{Function, PayloadError, StreamFunction, decode};
 
 /// A call of a typed function without a value.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -9,16 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rexi_proto::{Ending, ExitReason, NodeName};
 
-use crate::calls::call::Call;
-use crate::calls::error::CallError;
-use crate::calls::quorum::Quorum;
-use crate::calls::request::Request;
-use crate::engine::context::Context;
-use crate::engine::registry;
-use crate::engine::running::Running;
+use crate::calls::{Call, CallError, Quorum, Request};
+use crate::engine::{Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
-use crate::typed;
-use crate::typed::function::Function;
+use crate::typed::{self, Function};
 
 /// Calls a typed function and waits for its reply.
 pub(crate) fn ask<'a, F: Function>(

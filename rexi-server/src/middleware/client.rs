@@ -8,10 +8,8 @@ use bytes::Bytes;
 use rexi_proto::NodeName;
 use tower::Service;
 
-use crate::calls::call::Call;
-use crate::calls::error::CallError;
-use crate::calls::request::Request;
-use crate::engine::running::Running;
+use crate::calls::{Call, CallError, Request};
+use crate::engine::Running;
 
 /// Calls of a node as a tower service. Always ready, since a cast never waits; dropping a call's future kills its job.
 ///

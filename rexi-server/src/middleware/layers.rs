@@ -15,8 +15,7 @@ use tower::load_shed::error::Overloaded;
 use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::engine::context::Context;
-use crate::engine::registry::{Function, Registry, Work};
+use crate::engine::{Context, Function, Registry, Work};
 
 /// A job on its way to its function. It is the only one of that job, so a job runs its function at most once.
 pub struct JobRequest {

@@ -17,8 +17,8 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::Rng;
 
 use super::client::CallRequest;
-use crate::calls::error::CallError;
-use crate::net::env::Random;
+use crate::calls::CallError;
+use crate::net::Random;
 
 /// Tries again what [is safe to retry](CallError::is_safe_to_retry), at the next of the request's peers, and nothing
 /// else: a call that may have run is its caller's to judge. For `ServiceBuilder::retry`, over services whose error is a

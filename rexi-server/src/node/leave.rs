@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::calls::mailbox::Mailbox;
-use crate::calls::request::Request;
-use crate::engine::running::Running;
-use crate::engine::shared::Shared;
+use crate::calls::{Mailbox, Request};
+use crate::engine::{Running, Shared};
 
 /// The word that a node leaves, on its way to all peers that are connected.
 pub(crate) struct Announcement {

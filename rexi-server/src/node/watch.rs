@@ -4,7 +4,7 @@
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
-use crate::engine::member_events::{EventsMissed, MemberEvent};
+use crate::engine::{EventsMissed, MemberEvent};
 use crate::node::Node;
 
 /// Hears of members that come and go: see [`Node::watch_presence`]. It keeps the node running.

@@ -32,10 +32,7 @@ use tokio::sync::Semaphore;
 
 pub use self::document::STATUS_FORMAT_VERSION;
 use self::document::StatusDocument;
-use crate::engine::metrics::JOB_DURATION;
-use crate::engine::publish;
-use crate::engine::shared::Shared;
-use crate::engine::status::PeerPresence;
+use crate::engine::{JOB_DURATION, PeerPresence, Shared, publish};
 use crate::node::Node;
 
 /// Makes Prometheus' recorder the process's own, and returns what renders it. To be called once, before the first node

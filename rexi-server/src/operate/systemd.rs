@@ -11,8 +11,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::engine::shared::Shared;
-use crate::engine::status::{NodeStatus, PeerPresence};
+use crate::engine::{NodeStatus, PeerPresence, Shared};
 use crate::node::Node;
 
 impl Node {

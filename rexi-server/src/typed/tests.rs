@@ -9,9 +9,8 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{PayloadError, decode, encode};
-use crate::calls::error::CallError;
-use crate::functions::reply;
-use crate::functions::reply::AskError;
+use crate::calls::CallError;
+use crate::functions::{self, AskError};
 use crate::typed::bounded::NESTING_MAX;
 use crate::typed::function::Payload;
 
@@ -143,16 +142,16 @@ crate::function! {
 fn a_stream_has_items_and_an_end() {
     let point = Point { x: 1, y: 2 };
     let item = encode(&point).expect("it can be encoded");
-    assert_eq!(reply::item::<Points>(&item), Ok(point.clone()));
-    let end = |end: Result<Option<Point>, String>| reply::last::<Points>(&encode(&end).expect("it can be encoded"));
+    assert_eq!(functions::item::<Points>(&item), Ok(point.clone()));
+    let end = |end: Result<Option<Point>, String>| functions::last::<Points>(&encode(&end).expect("it can be encoded"));
     assert_eq!(end(Ok(Some(point.clone()))), Ok(Some(point)));
     assert_eq!(end(Ok(None)), Ok(None));
     assert_eq!(end(Err("lost".into())), Err(AskError::Function("lost".into())));
     let is_wrong =
         |error: &CallError| matches!(error, CallError::WrongReply { function, .. } if &**function == "points");
-    let error = reply::item::<Points>(&encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
+    let error = functions::item::<Points>(&encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
     assert!(is_wrong(&error.expect_err("another struct")));
-    let Err(AskError::Call(error)) = reply::last::<Points>(&item) else { panic!("an item is no end") };
+    let Err(AskError::Call(error)) = functions::last::<Points>(&item) else { panic!("an item is no end") };
     assert!(is_wrong(&error), "{error}");
 }
 

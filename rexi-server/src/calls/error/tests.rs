@@ -3,7 +3,7 @@
 use rexi_proto::{CallRef, FunctionRow, Party, VersionRange, WireVersion};
 
 use super::*;
-use crate::functions::reply::AskError;
+use crate::functions::AskError;
 use crate::typed::PayloadError;
 
 /// What a caller may conclude.
@@ -70,7 +70,7 @@ fn refusal() -> Box<Refusal> {
 }
 
 fn sends() -> [(SendError, Verdict); 9] {
-    let row: FunctionRow = crate::typed::function::Life::since(Release(1, 0, 0)).row("f");
+    let row: FunctionRow = crate::typed::Life::since(Release(1, 0, 0)).row("f");
     [
         (SendError::NotAMember { peer: name(), members: String::new() }, Safe),
         (SendError::MailboxGone, Useless),

@@ -11,7 +11,7 @@ use crate::engine::link::connection;
 use crate::engine::link::handshake::{self, ConnectError, Established};
 use crate::engine::member::HANDSHAKE_LIMIT;
 use crate::engine::shared::Shared;
-use crate::net::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX};
+use crate::net::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX};
 
 /// Runs for as long as the node lives.
 pub(crate) async fn listen(shared: Arc<Shared>) {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::link::handshake::Established;
 use crate::engine::member::{LEFT, Member};
 use crate::engine::shared::Shared;
-use crate::net::close::close;
+use crate::net::close;
 
 /// Why a connection is no longer in use.
 enum End {

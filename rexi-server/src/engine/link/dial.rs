@@ -11,8 +11,7 @@ use crate::engine::link::connection;
 use crate::engine::link::handshake::{self, ConnectError, Established};
 use crate::engine::member::{HANDSHAKE_LIMIT, LEFT, Member};
 use crate::engine::shared::Shared;
-use crate::net::close::close;
-use crate::net::env::Random;
+use crate::net::{Random, close};
 
 /// Runs for as long as the node lives and has this member.
 pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {

@@ -16,8 +16,7 @@ use thiserror::Error;
 use crate::engine::member::Member;
 use crate::engine::metrics;
 use crate::engine::shared::Shared;
-use crate::net::close::close;
-use crate::net::identity;
+use crate::net::{certifies, close};
 
 /// A connection whose both ends have agreed, before it is put to use.
 pub(crate) struct Established {
@@ -117,7 +116,7 @@ struct Certified(Hello);
 
 impl Certified {
     fn new(hello: Hello, connection: &Connection) -> Result<Self, ConnectError> {
-        match identity::certifies(&chain(connection), &hello.node) {
+        match certifies(&chain(connection), &hello.node) {
             true => Ok(Self(hello)),
             false => Err(ConnectError::WrongCertificate(hello.node)),
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, MutexGuard};
 use rexi_proto::{CloseCode, Total};
 
 use super::{LEFT, Member, State};
-use crate::net::close::close;
+use crate::net::close;
 
 impl Member {
     /// Lets go of the peer for good: whoever waits for it is told, and so is whoever asks later; its jobs are killed.

@@ -19,7 +19,7 @@ use hickory_resolver::proto::rr::{Name, RData};
 use rexi_proto::NodeName;
 
 use super::{MEMBERSHIP_INTERVAL, MemberList, Membership, MembershipError};
-use crate::engine::members::MEMBERS_MAX;
+use crate::engine::MEMBERS_MAX;
 
 /// Members found by DNS (feature `dns`). The system's name servers are asked unless others are named.
 ///

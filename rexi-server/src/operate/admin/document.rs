@@ -5,8 +5,10 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
-use crate::engine::publish::{factor, total_name};
-use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus};
+use crate::engine::{
+    NodeStatus, PeerPresence, PeerStatus,
+    publish::{factor, total_name},
+};
 
 /// The version of the JSON at `/status`, its `format_version`.
 pub const STATUS_FORMAT_VERSION: u32 = 1;
