@@ -1,9 +1,9 @@
 //! Enforces the countable rules of CONTRIBUTING.md over every `.rs` file of the workspace.
 //!
 //! In: the sources, read as text with the standard library alone. Out: one failing test per broken rule, with a line
-//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on
-//! the pages of facts and of bounds are in `tidy/facts.rs` and `tidy/bounds.rs`. What needs types (disallowed methods,
-//! the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
+//! for each place: file, line, rule, and what to do. A text is first split by `tidy/source.rs`; the rules on the pages
+//! of facts and of bounds are in `tidy/facts.rs` and `tidy/bounds.rs`, which way rooms import in `tidy/rooms.rs`. What
+//! needs types (disallowed methods, the length of functions) is left to clippy. After TigerBeetle's tidy.zig.
 
 #[path = "tidy/source.rs"]
 mod source;
@@ -16,6 +16,8 @@ mod errors;
 mod facts;
 #[path = "tidy/features.rs"]
 mod features;
+#[path = "tidy/rooms.rs"]
+mod rooms;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -102,6 +104,12 @@ fn every_feature_has_tests_and_a_gate_that_builds_it() {
 #[test]
 fn every_error_is_explained() {
     report("error", &errors::errors(&page(errors::PAGE), &workspace()));
+}
+
+#[test]
+fn rooms_import_only_what_stands_below_them() {
+    let workspace = workspace();
+    report("room", &rooms::PLANS.iter().flat_map(|plan| rooms::rooms(plan, &workspace)).collect::<Vec<_>>());
 }
 
 /// A page of the workspace.

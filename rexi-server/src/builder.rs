@@ -127,7 +127,8 @@ impl NodeBuilder {
     /// A certificate whose key is not there yet is such a reason, so the files may be replaced one after the other.
     /// Each by itself is best replaced whole: written beside its place, and renamed. The files are read for the first
     /// time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
-    /// [`NodeBuilder::from_config`] follows those of the configuration, each [`IDENTITY_INTERVAL`](crate::IDENTITY_INTERVAL).
+    /// [`NodeBuilder::from_config`] follows those of the configuration, each
+    /// [`IDENTITY_INTERVAL`](crate::IDENTITY_INTERVAL).
     pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
         self.followed = Some((files, interval.max(IDENTITY_INTERVAL_MIN)));
         self
@@ -243,7 +244,8 @@ impl NodeBuilder {
     /// function, which are inside of these.
     ///
     /// A job whose layer is not ready waits in its own worker: it counts among the node's jobs, which are bounded, it
-    /// can be killed, and it ends with its time limit. An error of a layer ends the job with an exit: see [`JobError`](crate::middleware::JobError).
+    /// can be killed, and it ends with its time limit. An error of a layer ends the job with an exit: see
+    /// [`JobError`](crate::middleware::JobError).
     /// The layer's service must be `Clone`, and clones must share what they limit; one that is not, such as tower's
     /// rate limit, goes behind a `buffer`.
     ///

@@ -1,5 +1,5 @@
-//! From a description to a node that runs: what contradicts itself is refused, then all that the node's tasks share is put
-//! together, then they start.
+//! From a description to a node that runs: what contradicts itself is refused, then all that the node's tasks share is
+//! put together, then they start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -140,7 +140,8 @@ impl MailboxHandle {
         Ok(call)
     }
 
-    /// As [`MailboxHandle::cast`], with a reference that was made beforehand by [`Node::next_call`](crate::Node::next_call).
+    /// As [`MailboxHandle::cast`], with a reference that was made beforehand by
+    /// [`Node::next_call`](crate::Node::next_call).
     ///
     /// # Errors
     /// As [`MailboxHandle::cast`]; also where the reference is in use.

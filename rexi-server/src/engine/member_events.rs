@@ -23,7 +23,8 @@ pub enum MemberEvent {
 }
 
 /// So many events were missed, since [`MEMBER_EVENTS_KEPT`] more recent ones had come before they were taken. The
-/// reader is too slow; [`Node::status`](crate::Node::status) says how things are now, and the next events go on from there.
+/// reader is too slow; [`Node::status`](crate::Node::status) says how things are now, and the next events go on from
+/// there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{0} events of members were missed, since they were not taken in time; look at the node's status")]
 pub struct EventsMissed(pub u64);

@@ -1,9 +1,9 @@
 //! What a node counts, through the `metrics` facade: whichever recorder the process installs before its node starts
 //! gets it; without one nothing is kept.
 //!
-//! What is counted where it happens is here (jobs, refused handshakes, what still goes to the singleton); the rest is told
-//! from the node's status, in publish.rs. [`METRICS`] has every name. Nothing is labelled by what a peer may choose at
-//! will.
+//! What is counted where it happens is here (jobs, refused handshakes, what still goes to the singleton); the rest is
+//! told from the node's status, in publish.rs. [`METRICS`] has every name. Nothing is labelled by what a peer may
+//! choose at will.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

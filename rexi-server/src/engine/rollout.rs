@@ -1,5 +1,5 @@
-//! The rollout of a node that runs: what peers say in hellos and of their phases goes in, and each change of the phase is
-//! told to every peer. Which phase is safe the core decides.
+//! The rollout of a node that runs: what peers say in hellos and of their phases goes in, and each change of the phase
+//! is told to every peer. Which phase is safe the core decides.
 
 use std::sync::MutexGuard;
 

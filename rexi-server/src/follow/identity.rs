@@ -1,5 +1,5 @@
-//! The files of a node's identity, read again and again while it runs; what they hold is taken once it has changed and is
-//! good.
+//! The files of a node's identity, read again and again while it runs; what they hold is taken once it has changed and
+//! is good.
 
 use std::path::PathBuf;
 use std::sync::Arc;
