@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::StreamExt;
 use rexi_server::{
     AskError, Bytes, CallError, Context, Event, Function, Items, Node, NodeBuilder, QuorumError, Release, Request,
-    SendError, StartError, VoteError, functions,
+    SendError, StartError, calls::VoteError, functions,
 };
 use rexi_tests::{Cluster, RELEASES, name, release, within};
 use serde::{Deserialize, Serialize};

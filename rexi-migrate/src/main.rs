@@ -118,7 +118,7 @@ fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
 
 #[cfg(feature = "mutants")]
 fn parse_mutants(text: &str) -> Result<String, String> {
-    use rexi_server::{Mutant, Mutants};
+    use rexi_server::{Mutants, proto::Mutant};
 
     let known = || Mutant::ALL.iter().map(|planted| planted.name).collect::<Vec<_>>().join(", ");
     Mutants::from_names(text).map_err(|name| format!("{name:?} is no mutant: use some of {}", known()))?;

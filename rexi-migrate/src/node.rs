@@ -13,8 +13,9 @@ use std::time::Duration;
 use rexi_kv::{Kv, Store};
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, EventsMissed, Identity, LimitingFactor, MemberEvent, MemberEvents, Node, NodeBuilder,
-    PeerPresence, PeerStatus, Phase, Rollout,
+    CancellationToken, Identity, LimitingFactor, Node, NodeBuilder, PeerPresence, Phase, Rollout,
+    membership::{EventsMissed, MemberEvent, MemberEvents},
+    status::PeerStatus,
 };
 use tokio::io::{BufReader, Stdin};
 use tokio::net::TcpListener;

@@ -128,7 +128,7 @@ impl NodeBuilder {
     /// Each by itself is best replaced whole: written beside its place, and renamed. The files are read for the first
     /// time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
     /// [`NodeBuilder::from_config`] follows those of the configuration, each
-    /// [`IDENTITY_INTERVAL`](crate::IDENTITY_INTERVAL).
+    /// [`IDENTITY_INTERVAL`](crate::identity::IDENTITY_INTERVAL).
     pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
         self.followed = Some((files, interval.max(IDENTITY_INTERVAL_MIN)));
         self

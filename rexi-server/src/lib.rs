@@ -49,55 +49,83 @@ pub mod functions;
 #[cfg(feature = "tower")]
 pub mod middleware;
 pub mod typed;
-mod calls;
+pub mod calls;
 mod engine;
 mod net;
 mod files;
 mod follow;
-mod config;
-mod operate;
+pub mod config;
+pub mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use builder::{NodeBuilder, StartError};
 pub use bytes::Bytes;
-pub use calls::{
-    Call, CallError, Gather, Gathered, Heard, Mailbox, MailboxHandle, Quorum, QuorumError, ReplyStream, Request,
-    SendError, Step, Vote, VoteError,
-};
-pub use config::{CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, Place};
-pub use engine::{
-    AllowList, Context, Event, EventsMissed, Failure, IntoEnding, JOB_DURATION, JobOver, MEMBER_EVENTS_KEPT,
-    MEMBERS_MAX, METRICS, MemberError, MemberEvent, Metric, MetricKind, NodeStatus, PeerPresence, PeerStatus,
-    QuestionError, RolloutControl, RolloutStatus,
-};
-#[cfg(feature = "dns")]
-pub use follow::DnsMembership;
-pub use follow::{
-    IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles, MemberList, Membership, MembershipError,
-    PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout, StaticMembership,
-};
+pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, SendError};
+pub use config::{Config, ConfigError};
+pub use engine::{AllowList, Context, Event, JobOver, NodeStatus, PeerPresence};
+pub use follow::{Membership, PhaseFile, PhaseSource, Rollout};
 pub use functions::{AskError, Items};
 #[cfg(feature = "dev-certs")]
-pub use net::{DevAuthority, DevCertsError};
-pub use net::{Identity, IdentityError, IdentityPart, NodeEnv, PEM_FILE_BYTES_MAX, QuicCrypto, TaskGroup};
-pub use node::{MemberEvents, Node, PresenceWatch};
-#[cfg(all(feature = "sd-notify", unix))]
-pub use operate::READY_WAIT;
+pub use net::DevAuthority;
+pub use net::{Identity, NodeEnv};
+pub use node::Node;
 #[cfg(feature = "admin")]
 pub use operate::admin;
-pub use operate::{Termination, until_terminated};
-pub use rexi_proto::{
-    Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
-    LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
-    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Total, Trace, TraceError, UnknownPhase, VersionRange,
-    WireVersion,
-};
+/// The protocol's state machines and all of their types, of which those that most services name are here too.
+pub use rexi_proto as proto;
 #[cfg(feature = "mutants")]
-pub use rexi_proto::{Mutant, Mutants};
+pub use rexi_proto::Mutants;
+pub use rexi_proto::{
+    Answer, CallRef, CastError, DownReason, ExitReason, Incarnation, LimitingFactor, Limits, NodeName, Phase, Profile,
+    Release, ServerAddress, Trace,
+};
 pub use semver::Version;
 pub use tokio_util::sync::CancellationToken;
-pub use typed::{Function, Life, Payload, Shape, ShapeError, StreamFunction};
+pub use typed::{Function, Life, StreamFunction};
+
+/// What a function sees of its job, and how it may end.
+pub mod jobs {
+    pub use crate::engine::{Context, Failure, IntoEnding, JobOver, QuestionError};
+}
+
+/// Who the members are: asked of something outside, changed by hand, and what happens to them.
+pub mod membership {
+    pub use crate::engine::{EventsMissed, MEMBER_EVENTS_KEPT, MEMBERS_MAX, MemberError, MemberEvent};
+    #[cfg(feature = "dns")]
+    pub use crate::follow::DnsMembership;
+    pub use crate::follow::{MemberList, Membership, MembershipError, StaticMembership};
+    pub use crate::node::{MemberEvents, PresenceWatch};
+}
+
+/// How far a node's rollout may go, and where it stands.
+pub mod rollout {
+    pub use crate::engine::{RolloutControl, RolloutStatus};
+    pub use crate::follow::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout};
+}
+
+/// Certificates: a node's own, those that it believes, and the files that they are read from.
+pub mod identity {
+    pub use crate::follow::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles};
+    #[cfg(feature = "dev-certs")]
+    pub use crate::net::{DevAuthority, DevCertsError};
+    pub use crate::net::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+}
+
+/// What a node says of itself and of its members.
+pub mod status {
+    pub use crate::engine::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
+}
+
+/// What a node counts.
+pub mod metrics {
+    pub use crate::engine::{JOB_DURATION, METRICS, Metric, MetricKind};
+}
+
+/// What a node is given from outside, which tests replace.
+pub mod env {
+    pub use crate::net::{NodeEnv, QuicCrypto, TaskGroup};
+}
 
 // The examples use the cluster in memory.
 #[cfg(all(doctest, feature = "testing"))]

@@ -80,7 +80,7 @@ impl Node {
     }
 
     /// As [`Node::cast`], but waits until the peer is there and keeps up: see
-    /// [`MailboxHandle::cast_when_clear`](crate::MailboxHandle::cast_when_clear).
+    /// [`MailboxHandle::cast_when_clear`](crate::calls::MailboxHandle::cast_when_clear).
     ///
     /// # Errors
     /// As [`Node::cast`]; also [`SendError::NoRoom`].
@@ -122,7 +122,7 @@ impl Node {
         Mailbox::new(self.running.clone())
     }
 
-    /// A reference for [`MailboxHandle::cast_as`](crate::MailboxHandle::cast_as), used by nobody before.
+    /// A reference for [`MailboxHandle::cast_as`](crate::calls::MailboxHandle::cast_as), used by nobody before.
     pub fn next_call(&self) -> CallRef {
         self.shared().next_call()
     }

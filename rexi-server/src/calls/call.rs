@@ -66,22 +66,22 @@ impl Call {
         }
     }
 
-    /// As [`MailboxHandle::start`](crate::MailboxHandle::start).
+    /// As [`MailboxHandle::start`](crate::calls::MailboxHandle::start).
     pub fn start(&self) -> bool {
         self.mailbox.start(self.call)
     }
 
-    /// As [`MailboxHandle::cancel`](crate::MailboxHandle::cancel).
+    /// As [`MailboxHandle::cancel`](crate::calls::MailboxHandle::cancel).
     pub fn cancel(&self) -> bool {
         self.mailbox.cancel(self.call)
     }
 
-    /// As [`MailboxHandle::ack`](crate::MailboxHandle::ack).
+    /// As [`MailboxHandle::ack`](crate::calls::MailboxHandle::ack).
     pub fn ack(&self, items: u64) -> bool {
         self.mailbox.ack(self.call, items)
     }
 
-    /// As [`MailboxHandle::respond`](crate::MailboxHandle::respond).
+    /// As [`MailboxHandle::respond`](crate::calls::MailboxHandle::respond).
     pub fn respond(&self, number: u64, body: impl Into<Bytes>) -> bool {
         self.mailbox.respond(self.call, number, body)
     }

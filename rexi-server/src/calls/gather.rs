@@ -18,7 +18,7 @@ use crate::engine::{Event, Running};
 /// Calls whose answers belong together.
 ///
 /// ```
-/// use rexi_server::{Answer, Gathered, Heard, Node, NodeName, Request, SendError, Step};
+/// use rexi_server::{Answer, Node, NodeName, Request, SendError, calls::{Gathered, Heard, Step}};
 ///
 /// /// Counts the nodes that reply, until one does not.
 /// async fn count(node: &Node, peers: &[NodeName]) -> Result<Option<u32>, SendError> {

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 /// assert!(list.allows(&n1, "kv.put") && !list.allows(&n1, "kv.drop"));
 /// assert!(list.allows(&n2, "kv.drop"));
 /// assert!(list.allows(&n3, "health") && !list.allows(&n3, "kv.get"));
-/// # Ok::<(), rexi_server::NodeNameError>(())
+/// # Ok::<(), rexi_server::proto::NodeNameError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "a list does nothing until a node has it"]

@@ -24,7 +24,7 @@ use crate::engine::MEMBERS_MAX;
 /// Members found by DNS (feature `dns`). The system's name servers are asked unless others are named.
 ///
 /// ```no_run
-/// use rexi_server::{DnsMembership, NodeBuilder, NodeName};
+/// use rexi_server::{NodeBuilder, NodeName, membership::DnsMembership};
 ///
 /// fn found(node: NodeBuilder) -> Result<NodeBuilder, Box<dyn std::error::Error>> {
 ///     // All that this name's SRV records point to; of `n1.rexi.example.`, the node's name is `n1`.
