@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rexi_proto::{Body, CallRef, Exit, Message, Reply, ReplyForm};
-use rexi_server::{Bytes, ExitReason, ReplyStream, Request};
+use rexi_server::{Bytes, ExitReason, Request, calls::ReplyStream};
 use rexi_tests::{Mode, Script, in_every_mode, name, pass, within};
 
 /// A stream of n1, and the script that sends it.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    AllowList, Answer, AskError, Bytes, CallError, Context, ExitReason, Function, Gathered, Heard, Items, Node,
-    NodeBuilder, NodeName, QuorumError, Request, Step, StreamFunction, VoteError,
+    AllowList, Answer, AskError, Bytes, CallError, Context, ExitReason, Function, Items, Node, NodeBuilder, NodeName,
+    QuorumError, Request, StreamFunction,
+    calls::{Gathered, Heard, Step, VoteError},
 };
 use rexi_tests::{Log, Mode, in_every_mode, name, pass, peer, until, within};
 

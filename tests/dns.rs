@@ -8,7 +8,7 @@ use std::time::Duration;
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
-use rexi_server::{DevAuthority, DnsMembership, LimitingFactor, Node, Phase, Request};
+use rexi_server::{DevAuthority, LimitingFactor, Node, Phase, Request, membership::DnsMembership};
 use rexi_tests::{Log, functions, name, release, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

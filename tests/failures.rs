@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use rexi_server::{Answer, Bytes, CallError, Context, ExitReason, Failure, Node, NodeBuilder, Request, ServerAddress};
+use rexi_server::{
+    Answer, Bytes, CallError, Context, ExitReason, Node, NodeBuilder, Request, ServerAddress, jobs::Failure,
+};
 use rexi_tests::{Log, Mode, in_every_mode, name, within};
 
 /// Two connected nodes of that mode, the second of which keeps that many failures.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rexi_server::{
-    Answer, Bytes, CallError, CallRef, Context, DownReason, Gathered, Heard, JobOver, Limits, Node, NodeBuilder,
-    NodeName, QuorumError, Request, SendError, Step, VoteError,
+    Answer, Bytes, CallError, CallRef, Context, DownReason, JobOver, Limits, Node, NodeBuilder, NodeName, QuorumError,
+    Request, SendError,
+    calls::{Gathered, Heard, Step, VoteError},
 };
 use rexi_tests::{Cluster, Mode, idle, in_every_mode, name, until, within};
 

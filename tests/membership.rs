@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Answer, Bytes, CallError, DownReason, Event, LimitingFactor, MemberError, MemberEvent, MemberList, Membership,
-    MembershipError, Node, NodeBuilder, NodeName, Phase, Request, SendError,
+    Answer, Bytes, CallError, DownReason, Event, LimitingFactor, Membership, Node, NodeBuilder, NodeName, Phase,
+    Request, SendError,
+    membership::{MemberError, MemberEvent, MemberList, MembershipError},
 };
 use rexi_tests::{functions, name, pass, peer, release, until, within};
 
@@ -211,7 +212,7 @@ async fn events_that_nobody_takes_are_counted_and_the_next_ones_are_heard() {
     let cluster = pair("2.0").await;
     let n1 = cluster.node("n1");
     let mut events = n1.watch_members();
-    let times = rexi_server::MEMBER_EVENTS_KEPT;
+    let times = rexi_server::membership::MEMBER_EVENTS_KEPT;
     for _ in 0..times {
         n1.add_member(name("n3"), cluster.address("n3")).expect("no member yet");
         n1.remove_member(&name("n3")).expect("a member");
@@ -230,11 +231,11 @@ async fn a_node_has_as_many_members_as_may_be_and_one_more_when_one_leaves() {
     let cluster = pair("2.0").await;
     let n1 = cluster.node("n1");
     let add = |number: usize| n1.add_member(name(&format!("m{number}")), cluster.address("n3"));
-    let more = rexi_server::MEMBERS_MAX - n1.members().len();
+    let more = rexi_server::membership::MEMBERS_MAX - n1.members().len();
     for number in 0..more {
         add(number).expect("there is room");
     }
-    assert!(matches!(add(more), Err(MemberError::TooMany { max, .. }) if max == rexi_server::MEMBERS_MAX));
+    assert!(matches!(add(more), Err(MemberError::TooMany { max, .. }) if max == rexi_server::membership::MEMBERS_MAX));
     n1.remove_member(&name("m0")).expect("a member");
     add(more).expect("there is room again");
     assert!(matches!(add(more), Err(MemberError::AlreadyAMember(_))));

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rexi_server::{
-    LimitingFactor, MEMBERS_MAX, MemberList, Membership, MembershipError, Node, NodeBuilder, NodeName, PeerPresence,
-    Phase, Request,
+    LimitingFactor, Membership, Node, NodeBuilder, NodeName, PeerPresence, Phase, Request,
+    membership::{MEMBERS_MAX, MemberList, MembershipError},
 };
 use rexi_tests::{Cluster, Log, functions, name, pass, peer, release, until};
 use tokio::time::Instant;

@@ -4,7 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use rexi_proto::Hello;
-use rexi_server::{AllowList, DevAuthority, METRICS, MetricKind, PeerPresence, Request, ServerAddress, admin};
+use rexi_server::{
+    AllowList, DevAuthority, PeerPresence, Request, ServerAddress, admin,
+    metrics::{METRICS, MetricKind},
+};
 use rexi_tests::{
     ALPN, Cluster, Exposition, Forge, Impostor, MODES, Stranger, encoded, hello, idle, in_every_mode, name, pass, peer,
     release, until, within,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rexi_proto::{Body, CallRef, Cast, Hello, Message, WireVersion};
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseError, PhaseFile, PhaseSource, PhaseSourceError,
-    Request, Rollout, ServerAddress, StartError,
+    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseFile, PhaseSource, Request, Rollout, ServerAddress,
+    StartError, proto::PhaseError, rollout::PhaseSourceError,
 };
 use rexi_tests::{Cluster, Log, Stranger, encoded, hello, name, pass, peer, release, start_again, until, within};
 

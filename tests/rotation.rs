@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Bytes, DevAuthority, Identity, IdentityError, IdentityFiles, Node, NodeBuilder, PeerPresence, Request,
+    Bytes, DevAuthority, Identity, Node, NodeBuilder, PeerPresence, Request,
+    identity::{IdentityError, IdentityFiles},
 };
 use rexi_tests::{Cluster, Log, functions, name, pass, peer, release, start_again, until, within};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};

@@ -1,6 +1,6 @@
 //! Which releases may run side by side: every ordered pair of the train, as two real nodes over QUIC.
 
-use rexi_server::{Answer, Bytes, Node, PeerPresence, Phase, Refusal, Request, Rollout};
+use rexi_server::{Answer, Bytes, Node, PeerPresence, Phase, Request, Rollout, proto::Refusal};
 use rexi_tests::{Cluster, RELEASES, Witness, name, peer, release, until, within};
 
 /// The answer to a cast of `witness`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rexi_server::{
     Answer, Bytes, CallError, CallRef, Context, Event, ExitReason, JobOver, Limits, Mailbox, Node, NodeBuilder,
-    QuestionError, Request,
+    Request, jobs::QuestionError,
 };
 use rexi_tests::{Mode, idle, in_every_mode, name, pass, until, within};
 use tokio::sync::Notify;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{
     Answer, Bytes, CallError, Context, DownReason, ExitReason, Node, NodeBuilder, NodeName, PeerPresence, Phase,
-    Refusal, Request, Rollout, StartError,
+    Request, Rollout, StartError, proto::Refusal,
 };
 use rexi_tests::{RELEASES, name, peer, release};
 use tokio::runtime::Handle;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::StreamExt;
 use rexi_server::{
     AskError, Bytes, CallError, Context, Event, Function, Items, Node, NodeBuilder, QuorumError, Release, Request,
-    SendError, StartError, VoteError, typed,
+    SendError, StartError, calls::VoteError, functions,
 };
 use rexi_tests::{Cluster, RELEASES, name, release, within};
 use serde::{Deserialize, Serialize};
@@ -159,7 +159,7 @@ async fn a_reply_of_another_type_is_an_error_at_the_caller() {
     assert_eq!(ran.load(Ordering::Relaxed), 1);
     // A raw function's reply is no typed one either.
     let body = within("the echo", n1.call(&name("n2"), Request::new("echo", "hello"))).await.expect("an echo");
-    let read = typed::reply::<Get>(&body);
+    let read = functions::reply::<Get>(&body);
     assert!(matches!(read, Err(AskError::Call(CallError::WrongReply { .. }))), "{read:?}");
 }
 
@@ -215,7 +215,7 @@ async fn a_typed_request_may_be_cast_into_any_mailbox() {
     mailbox.cast(&name("n2"), Request::of::<Get>(&key("full")).nonce(7)).expect("n2 is a member");
     let event = within("the reply", mailbox.recv()).await;
     let Event::Answer(_, rexi_server::Answer::Reply { body, .. }) = event else { panic!("{event:?}") };
-    assert_eq!(typed::reply::<Get>(&body), Ok(Some(vec![1, 2, 300])));
+    assert_eq!(functions::reply::<Get>(&body), Ok(Some(vec![1, 2, 300])));
 }
 
 #[tokio::test]

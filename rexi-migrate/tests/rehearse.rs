@@ -8,7 +8,7 @@ use std::process::{Command as Process, Output, Stdio};
 use std::time::Duration;
 
 use rexi_migrate::history::evidence::{Evidence, ProcessEnd, StepWindow};
-use rexi_migrate::history::judge::{Counts, Judgement, Requirement, StepRow, Verdict, Witness, WitnessCount};
+use rexi_migrate::history::judge::{Counts, Judgement, StepRow, Verdict};
 use rexi_migrate::plan::train::{DEFAULT, Release};
 use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::rehearse::control::Command;
@@ -17,6 +17,7 @@ use rexi_migrate::rehearse::process::Setup;
 use rexi_migrate::rehearse::progress::Progress;
 use rexi_migrate::rehearse::report::Report;
 use rexi_migrate::rehearse::{Options, rehearse};
+use rexi_migrate::verdict::case::{Requirement, Witness, WitnessCount};
 use rexi_migrate::verdict::conclusion::Conclusion;
 use tempfile::TempDir;
 

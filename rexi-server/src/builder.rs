@@ -1,44 +1,28 @@
 //! Describes a node and starts it. What is wrong is said before anything runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod error;
+mod start;
+
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use rexi_proto::{
-    Incarnation, Limits, Mutants, NodeName, NodePool, Peer, PeerConfig, PeerId, Profile, Release, Server, ServerAddress,
-};
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use rexi_proto::{FunctionRow, Limits, Mutants, NodeName, Profile};
+#[cfg(feature = "tower")]
+use tower::{BoxError, Layer, Service};
 
-use crate::allow::{AllowList, Gate};
-use crate::config::{Config, IdentityFiles};
-use crate::context::Context;
-use crate::credentials::{self, Credentials};
-use crate::doorman::Doorman;
-use crate::env::NodeEnv;
-use crate::error::StartError;
-use crate::failures::Failures;
-use crate::identity::Identity;
-use crate::member::Member;
-use crate::member_events::EventSink;
-use crate::members::{self, MEMBERS_MAX, Members, can_dial};
-use crate::membership::{self, MemberList, Membership, Source, StaticMembership};
-use crate::metrics::Told;
-use crate::node::{Node, Shared};
-use crate::pool::SharedPool;
-use crate::registry::{IntoEnding, Registry};
-use crate::rollout::{PhaseFile, PhaseSource, Rollout, SOURCE_INTERVAL};
-use crate::singleton::Singleton;
-use crate::transport::{self, Settings};
-use crate::waiters::Waiters;
-use crate::{accept, metrics};
+pub use self::error::StartError;
+use crate::config::Config;
+use crate::engine::{AllowList, Context, IntoEnding, Registry, registry};
+use crate::follow::{IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PhaseFile, Rollout, Source, StaticMembership};
+use crate::functions::{Items, items, value};
+#[cfg(feature = "tower")]
+use crate::middleware::{JobRequest, JobService, Layers, wrap};
+use crate::net::{Identity, NodeEnv};
+use crate::node::Node;
+use crate::typed::{Function, StreamFunction};
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -47,20 +31,27 @@ pub struct NodeBuilder {
     name: NodeName,
     profile: Profile,
     identity: Identity,
-    pub(crate) followed: Option<(IdentityFiles, Duration)>,
+    followed: Option<(IdentityFiles, Duration)>,
     listen: SocketAddr,
     peers: StaticMembership,
     membership: Option<Source>,
-    pub(crate) registry: Registry,
-    pub(crate) twice: Option<String>,
+    registry: Registry,
+    twice: Option<String>,
     #[cfg(feature = "tower")]
-    pub(crate) layers: crate::middleware::Layers,
-    pub(crate) allowed: Option<AllowList>,
+    layers: Layers,
+    allowed: Option<AllowList>,
     rollout: Rollout,
     limits: Limits,
-    pub(crate) errors_kept: usize,
+    errors_kept: usize,
     mutants: Mutants,
     env: NodeEnv,
+}
+
+impl Node {
+    /// Starts to describe a node: its name, the release that it runs, and who it is.
+    pub fn builder(name: NodeName, profile: rexi_proto::Profile, identity: Identity) -> NodeBuilder {
+        NodeBuilder::new(name, profile, identity)
+    }
 }
 
 impl NodeBuilder {
@@ -116,7 +107,7 @@ impl NodeBuilder {
 
     #[cfg(feature = "dns")]
     fn srv(self, name: &str, interval: Option<Duration>) -> Result<Self, StartError> {
-        let membership = crate::membership::DnsMembership::srv(name)?;
+        let membership = crate::follow::DnsMembership::srv(name)?;
         Ok(match interval {
             Some(interval) => self.membership(membership.interval(interval)),
             None => self.membership(membership),
@@ -126,7 +117,21 @@ impl NodeBuilder {
     #[cfg(not(feature = "dns"))]
     fn srv(self, name: &str, _: Option<Duration>) -> Result<Self, StartError> {
         let reason = "the configuration finds them by DNS; build rexi-server with its feature `dns`";
-        Err(crate::membership::MembershipError::new(name, reason).into())
+        Err(crate::follow::MembershipError::new(name, reason).into())
+    }
+
+    /// Reads these files again and again while the node runs, and takes what they hold in the place of its identity
+    /// once that has changed and is good: see [`Node::reload_identity`]. Else the last good one is kept, the reason is
+    /// logged once, until it changes, and stands in [`NodeStatus::identity_error`](crate::NodeStatus::identity_error).
+    ///
+    /// A certificate whose key is not there yet is such a reason, so the files may be replaced one after the other.
+    /// Each by itself is best replaced whole: written beside its place, and renamed. The files are read for the first
+    /// time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
+    /// [`NodeBuilder::from_config`] follows those of the configuration, each
+    /// [`IDENTITY_INTERVAL`](crate::identity::IDENTITY_INTERVAL).
+    pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
+        self.followed = Some((files, interval.max(IDENTITY_INTERVAL_MIN)));
+        self
     }
 
     /// The UDP address to listen on and to dial from. Default: a free port of the loopback interface.
@@ -159,9 +164,176 @@ impl NodeBuilder {
         T: IntoEnding,
         E: fmt::Display,
     {
-        if !self.registry.insert(name, function) {
-            self.twice.get_or_insert_with(|| name.to_owned());
-        }
+        self.register(name, registry::boxed(function), None);
+        self
+    }
+
+    /// Serves a typed function: decodes its argument, calls the handler, encodes its result. An argument of another
+    /// type ends the job with [`ExitReason::WrongType`], and the handler is not called. As to the rest, see
+    /// [`NodeBuilder::function`].
+    ///
+    /// [`NodeBuilder::start`] fails where this node's release does not have the function.
+    ///
+    /// ```
+    /// use rexi_server::{Context, NodeBuilder};
+    /// use std::sync::Arc;
+    ///
+    /// rexi_server::function! {
+    ///     /// Adds one.
+    ///     pub Next = "next" (u32) -> u32, error String, since 1.0;
+    ///     /// Adds what the node was started with.
+    ///     pub Add = "add" (u32) -> u32, error String, since 1.0;
+    /// }
+    ///
+    /// async fn next(_job: Context, number: u32) -> Result<u32, String> {
+    ///     number.checked_add(1).ok_or_else(|| "there is no next one".to_owned())
+    /// }
+    ///
+    /// fn register(node: NodeBuilder, start: Arc<u32>) -> NodeBuilder {
+    ///     node.serve::<Next, _, _>(next).serve::<Add, _, _>(move |_job, number| {
+    ///         let start = Arc::clone(&start);
+    ///         async move { Ok(number + *start) }
+    ///     })
+    /// }
+    /// ```
+    pub fn serve<F, H, Fut>(mut self, handler: H) -> Self
+    where
+        F: Function,
+        H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
+    {
+        self.register(F::NAME, value::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME)));
+        self
+    }
+
+    /// Serves a typed function that answers with a stream. The handler returns its last item, if it has one in hand,
+    /// or its own error. As to the rest, see [`NodeBuilder::serve`].
+    ///
+    /// ```
+    /// use rexi_server::{Items, NodeBuilder};
+    ///
+    /// rexi_server::function! {
+    ///     /// The numbers below a number.
+    ///     pub Below = "below" (u32) -> stream u32, error String, since 1.0;
+    /// }
+    ///
+    /// async fn below(mut items: Items<Below>, end: u32) -> Result<Option<u32>, String> {
+    ///     for number in 0..end {
+    ///         items.send(&number).await;
+    ///     }
+    ///     Ok(None)
+    /// }
+    ///
+    /// fn register(node: NodeBuilder) -> NodeBuilder {
+    ///     node.serve_stream::<Below, _, _>(below)
+    /// }
+    /// ```
+    pub fn serve_stream<F, H, Fut>(mut self, handler: H) -> Self
+    where
+        F: StreamFunction,
+        H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
+    {
+        self.register(F::NAME, items::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME)));
+        self
+    }
+
+    /// Wraps all functions of the node in a tower layer, whether they are registered before or after. As in tower's
+    /// `ServiceBuilder`, the first layer is the outermost: it sees a job first and its reply last. There is one stack
+    /// for all functions, so a concurrency limit is one of the node; [`NodeBuilder::layer_function`] has those of one
+    /// function, which are inside of these.
+    ///
+    /// A job whose layer is not ready waits in its own worker: it counts among the node's jobs, which are bounded, it
+    /// can be killed, and it ends with its time limit. An error of a layer ends the job with an exit: see
+    /// [`JobError`](crate::middleware::JobError).
+    /// The layer's service must be `Clone`, and clones must share what they limit; one that is not, such as tower's
+    /// rate limit, goes behind a `buffer`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use rexi_server::middleware::{JobError, JobRequest};
+    /// use rexi_server::{ExitReason, NodeBuilder};
+    /// use tower::ServiceBuilder;
+    ///
+    /// /// Only nodes of the front may ask.
+    /// async fn check(job: JobRequest) -> Result<JobRequest, JobError> {
+    ///     if job.context().caller().as_str().starts_with("front") {
+    ///         Ok(job)
+    ///     } else {
+    ///         Err(JobError::new(ExitReason::Failed("not allowed".into())))
+    ///     }
+    /// }
+    ///
+    /// fn register(node: NodeBuilder) -> NodeBuilder {
+    ///     let layers = ServiceBuilder::new()
+    ///         .load_shed()
+    ///         .concurrency_limit(64)
+    ///         .timeout(Duration::from_secs(2))
+    ///         .filter_async(check);
+    ///     node.layer(layers.into_inner())
+    /// }
+    /// ```
+    #[cfg(feature = "tower")]
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<JobService> + Send + Sync + 'static,
+        L::Service: Service<JobRequest, Response = Option<Bytes>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<JobRequest>>::Error: Into<BoxError>,
+        <L::Service as Service<JobRequest>>::Future: Send,
+    {
+        self.layers.of_all(wrap(layer));
+        self
+    }
+
+    /// Wraps one function in a tower layer, typed or not, with a stream or not: see [`NodeBuilder::layer`].
+    ///
+    /// [`NodeBuilder::start`] fails where there is no such function.
+    ///
+    /// ```
+    /// use rexi_server::{Context, Function, NodeBuilder};
+    /// use tower::limit::ConcurrencyLimitLayer;
+    ///
+    /// rexi_server::function! {
+    ///     /// Compacts the store.
+    ///     pub Compact = "compact" () -> (), error String, since 1.0;
+    /// }
+    ///
+    /// fn register(node: NodeBuilder) -> NodeBuilder {
+    ///     let compact = |_job: Context, ()| async { Ok(()) };
+    ///     node.serve::<Compact, _, _>(compact).layer_function(Compact::NAME, ConcurrencyLimitLayer::new(1))
+    /// }
+    /// ```
+    #[cfg(feature = "tower")]
+    pub fn layer_function<L>(mut self, name: &str, layer: L) -> Self
+    where
+        L: Layer<JobService> + Send + Sync + 'static,
+        L::Service: Service<JobRequest, Response = Option<Bytes>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<JobRequest>>::Error: Into<BoxError>,
+        <L::Service as Service<JobRequest>>::Future: Send,
+    {
+        self.layers.of_one(name, wrap(layer));
+        self
+    }
+
+    /// Lets this member call this function, and denies all that no other call of this kind allows. Adds to the list of
+    /// [`NodeBuilder::allow_list`].
+    pub fn allow(mut self, peer: NodeName, function: &str) -> Self {
+        self.allowed = Some(self.allowed.unwrap_or_default().allow(peer, function));
+        self
+    }
+
+    /// Who may call what, in the place of what was said before. Default: no list, so that every member may call every
+    /// function.
+    pub fn allow_list(mut self, list: AllowList) -> Self {
+        self.allowed = Some(list);
+        self
+    }
+
+    /// How many failed jobs are kept of each server: the singleton, and the per-node server of each member. Beyond, the
+    /// oldest is dropped. Default: 0, none. Each takes its error's text and some 200 bytes.
+    pub fn errors_kept(mut self, number: usize) -> Self {
+        self.errors_kept = number;
         self
     }
 
@@ -194,200 +366,13 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// [`StartError`] says what is wrong; nothing is left running.
-    pub fn start(mut self) -> Result<Node, StartError> {
-        let now = self.env.now();
-        self.check(now)?;
-        #[cfg(feature = "tower")]
-        std::mem::take(&mut self.layers).apply(&mut self.registry)?;
-        let (source, followed) = (self.rollout.source.take(), self.followed.take());
-        let membership = self.membership.take();
-        let known = membership.as_ref().map(Source::known);
-        let listed = !matches!(known, Some(None));
-        let members = self.members(&known.flatten().unwrap_or_default())?;
-        let rollout = self.start_rollout(&members, listed, source.as_deref())?;
-        let addresses = members.values().flatten().copied();
-        let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
-        let settings = Settings::new(&self.limits, &self.env);
-        let crypto = self.env.quic_crypto().map_or_else(|| self.identity.quic_crypto(), Ok)?;
-        let endpoint = transport::open(self.listen, &settings, &crypto, &doorman, &self.env)?;
-        let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
-        let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
-        let shared = self.assemble(&members, rollout, endpoint, credentials, doorman);
-        shared.gate.warn_of_strangers(&shared);
-        spawn_tasks(&shared, source);
-        if let Some(membership) = membership {
-            let named = members.into_keys().filter(|name| !fixed.contains(name)).collect();
-            shared.spawn(membership::follow(Arc::clone(&shared), membership, named));
-        }
-        if let Some((files, interval)) = followed {
-            shared.spawn(credentials::follow(Arc::clone(&shared), files, interval));
-        }
-        let node = Node::new(shared);
-        let status = node.status();
-        let (name, release, phase) = (&status.name, &status.release, status.rollout.phase);
-        tracing::info!(node = %name, %release, %phase, address = ?node.local_addr().ok(), "started");
-        Ok(node)
+    pub fn start(self) -> Result<Node, StartError> {
+        self.begin()
     }
 
-    fn check(&self, now: SystemTime) -> Result<(), StartError> {
-        self.limits.check()?;
-        self.identity.check(&self.name, now)?;
-        if let Some(twice) = &self.twice {
-            return Err(StartError::FunctionTwice(twice.clone()));
-        }
-        let own = Release::from(self.profile.release());
-        if let Some(row) = self.registry.rows().filter_map(|(_, row)| row).find(|row| !row.accepted(own)) {
-            let (row, release) = (Box::new(row.clone()), self.profile.release().clone());
-            return Err(StartError::FunctionNotInRelease { row, release });
-        }
-        Ok(())
-    }
-
-    /// The members to start with, but for the node itself: the peers, and those whom the membership knows beforehand.
-    fn members(&self, known: &MemberList) -> Result<BTreeMap<NodeName, Option<SocketAddr>>, StartError> {
-        let mut members = BTreeMap::new();
-        for (name, address) in self.peers.iter() {
-            if *name == self.name || members.insert(name.clone(), Some(address)).is_some() {
-                return Err(StartError::PeerTwice(name.clone()));
-            }
-        }
-        for (name, address) in known.iter().filter(|(name, _)| **name != self.name) {
-            members.entry(name.clone()).or_insert(address);
-        }
-        if members.len() >= MEMBERS_MAX {
-            return Err(StartError::TooManyMembers { members: members.len() + 1, max: MEMBERS_MAX });
-        }
-        let dialed = members.iter().filter_map(|(name, address)| Some((name, (*address)?)));
-        match { dialed }.find(|(_, address)| !can_dial(self.listen, *address)) {
-            Some((peer, address)) => {
-                Err(StartError::AddressFamily { peer: peer.clone(), address, listen: self.listen })
-            }
-            None => Ok(members),
+    fn register(&mut self, name: &str, function: registry::Function, row: Option<FunctionRow>) {
+        if !self.registry.insert(name, function, row) {
+            self.twice.get_or_insert_with(|| name.to_owned());
         }
     }
-
-    fn start_rollout(
-        &self,
-        members: &BTreeMap<NodeName, Option<SocketAddr>>,
-        listed: bool,
-        source: Option<&dyn PhaseSource>,
-    ) -> Result<rexi_proto::Rollout, StartError> {
-        let start = if listed { rexi_proto::Rollout::new } else { rexi_proto::Rollout::unlisted };
-        let rollout = start(self.name.clone(), self.profile.clone(), members.keys().cloned().collect::<Vec<_>>());
-        let mut rollout = rollout.with_mutants(self.mutants);
-        match self.rollout.ceiling {
-            Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
-            ceiling => {
-                let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
-                rollout.set_ceiling(ceiling.or_else(|| Some(self.rollout.feature?.clamp(lowest, highest))))?;
-            }
-        }
-        if let Some(source) = source {
-            rollout.set_source(source.phase()?)?;
-        }
-        Ok(rollout)
-    }
-
-    fn assemble(
-        self,
-        members: &BTreeMap<NodeName, Option<SocketAddr>>,
-        rollout: rexi_proto::Rollout,
-        endpoint: quinn::Endpoint,
-        credentials: Credentials,
-        doorman: Arc<Doorman>,
-    ) -> Arc<Shared> {
-        let Self { name, profile, mut registry, allowed, limits, errors_kept, mutants, env, .. } = self;
-        let config = PeerConfig {
-            hosts: profile.hosts(),
-            phase: rollout.phase(),
-            phase_epoch: rollout.epoch(),
-            limits: limits.clone(),
-            mutants,
-        };
-        let names: BTreeSet<_> = members.keys().chain([&name]).collect();
-        registry.measure(&name);
-        Arc::new_cyclic(|shared| {
-            let pool = SharedPool::new(&NodePool::new(&limits, names.len(), profile.hosts()));
-            let member = |(id, &of): (u32, &&NodeName)| {
-                let peer = Peer::with_pool(PeerId(id), config.clone(), pool.clone(), Duration::ZERO);
-                Arc::new(match members.get(of) {
-                    Some(&address) => Member::new(shared.clone(), PeerId(id), (&name, of.clone()), address, peer),
-                    None => Member::local(shared.clone(), PeerId(id), of, peer),
-                })
-            };
-            let members = Members::new((0..).zip(&names).map(member));
-            let singleton = profile.hosts().contains(ServerAddress::Singleton).then(|| {
-                let server = Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants);
-                Arc::new(Singleton::new(shared.clone(), server))
-            });
-            Shared {
-                next_peer: Mutex::new(u32::try_from(members.len()).expect("no more than MEMBERS_MAX")),
-                members: ArcSwap::from_pointee(members),
-                events: EventSink::new(),
-                hosts: profile.hosts(),
-                mutants,
-                name: name.clone(),
-                release: Release::from(profile.release()),
-                incarnation: incarnation(env.now()),
-                limits,
-                started: Instant::now(),
-                registry,
-                gate: Gate::new(allowed),
-                failures: Failures::new(errors_kept),
-                singleton,
-                pool,
-                phase: watch::Sender::new(rollout.phase()),
-                rollout: Mutex::new(rollout),
-                endpoint,
-                credentials,
-                doorman,
-                env,
-                flush: CancellationToken::new(),
-                draining: AtomicBool::new(false),
-                presence: watch::Sender::new(0),
-                job_ended: Waiters::default(),
-                next_call: AtomicU64::new(1),
-                told: Told::default(),
-            }
-        })
-    }
-}
-
-/// Starts what runs for as long as the node lives.
-fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
-    shared.spawn(accept::listen(Arc::clone(shared)));
-    shared.spawn(metrics::run(Arc::clone(shared)));
-    if let Some(singleton) = &shared.singleton {
-        shared.spawn(Arc::clone(singleton).run());
-    }
-    for member in shared.members().iter() {
-        members::spawn_tasks(shared, member);
-    }
-    if let Some(source) = source {
-        shared.spawn(follow(Arc::clone(shared), source));
-    }
-}
-
-/// Asks a flag source again and again. A word that cannot be had or followed is logged once, and the last one is kept.
-async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
-    let mut said = None;
-    loop {
-        tokio::time::sleep(SOURCE_INTERVAL).await;
-        let taken = source.phase().map_err(|error| error.to_string()).and_then(|phase| {
-            shared.change_rollout(|rollout| rollout.set_source(phase)).map_err(|error| error.to_string())
-        });
-        let error = taken.err();
-        if error != said {
-            if let Some(error) = &error {
-                tracing::warn!(node = %shared.name, error, "the flag source is not followed");
-            }
-            said = error;
-        }
-    }
-}
-
-/// Microseconds since 1970; a clock before that counts as 1970.
-fn incarnation(now: SystemTime) -> Incarnation {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Incarnation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

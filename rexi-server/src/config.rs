@@ -21,10 +21,10 @@ use self::document::{Document, Given, environment};
 pub use self::error::{ConfigError, Place};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
-use crate::allow::AllowList;
-use crate::credentials::IDENTITY_INTERVAL;
-use crate::identity::{Identity, IdentityError, read_bounded};
-use crate::rollout::feature_phase;
+use crate::engine::AllowList;
+use crate::files::read_text;
+use crate::follow::{IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX, rollout::feature_phase};
+use crate::net::{Identity, IdentityError};
 
 /// The configuration of a node.
 ///
@@ -91,18 +91,6 @@ struct Source {
     origin: String,
     /// Paths are relative to it.
     dir: PathBuf,
-}
-
-/// The PEM files of a node's identity, see [`Identity::from_pem_files`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct IdentityFiles {
-    /// The authorities' certificates.
-    pub ca: PathBuf,
-    /// The node's certificate and its intermediates.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 impl Config {
@@ -335,12 +323,6 @@ fn limits(document: &Document<'_>, origin: &str) -> Result<Limits, ConfigError> 
     Ok(limits)
 }
 
-/// A file of at most so many bytes, as text.
-pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let bytes = read_bounded(path, bytes_max)?;
-    String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-}
-
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigError {
     move |reason| ConfigError::Unreadable { path: path.to_owned(), reason }
 }
@@ -353,9 +335,6 @@ fn default_profile() -> Profile {
 
 /// The most that is read of a configuration file, in bytes: 1 MiB, some twenty thousand peers.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The most that is read of a phase file, in bytes.
-pub const PHASE_FILE_BYTES_MAX: u64 = 1024;
 
 /// How long jobs may go on when the node leaves, if nothing is configured.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);

@@ -3,13 +3,25 @@
 //! A cast's way, in the order of the modules:
 //!
 //! ```text
-//!   Node::cast (node.rs) ─► Mailbox (mailbox.rs) ─► Member (member.rs: the protocol's state, one lock)
-//!       ─► writer (connection.rs) ══ QUIC (transport.rs) ══► reader (connection.rs)
-//!       ─► Member | Singleton (singleton.rs) ─► worker (worker.rs) ─► Member ══ QUIC ══► Member ─► Mailbox
+//!   Node::cast (node.rs) ─► Mailbox (calls/) ─► Member (engine/: the protocol's state, one lock)
+//!       ─► writer (engine/link/) ══ QUIC (net/) ══► reader (engine/link/)
+//!       ─► Member | Singleton ─► worker (engine/) ─► Member ══ QUIC ══► Member ─► inbox ─► Mailbox
+//! ```
+//!
+//! Each folder is a room. Those above know those below, and never the other way round:
+//!
+//! ```text
+//!   operate, testing           who runs a node, who tests a service
+//!   builder                    a node described, then started ─► config, follow: what it is told from outside
+//!   node                       the handle that a service holds
+//!   functions, middleware      calls and jobs with types, and with layers
+//!   calls                      the caller's side ─► typed: payloads with their types
+//!   engine                     the protocol at work, and its links
+//!   net                        socket, QUIC, certificates
 //! ```
 //!
 //! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time. What of these a node is given from
-//! outside is in env.rs; the feature `testing` has a cluster in memory for the tests of services.
+//! outside is in net/env.rs; the feature `testing` has a cluster in memory for the tests of services.
 //!
 //! ```
 //! use rexi_server::{Bytes, Context, Identity, Node, NodeName, Profile, Request};
@@ -32,108 +44,88 @@
 //! ```
 
 mod node;
-mod leave;
-mod terminate;
-#[cfg(all(feature = "sd-notify", unix))]
-mod systemd;
 mod builder;
-mod function;
-pub mod typed;
-mod shape;
-mod bounded;
-mod request;
-mod trace;
-mod mailbox;
-mod single;
-mod call;
-mod stream;
-mod gather;
-mod quorum;
-mod items;
-mod members;
-mod membership;
-mod member_events;
-mod member;
-mod waiters;
-mod connection;
-mod local;
-mod registry;
-mod allow;
+pub mod functions;
 #[cfg(feature = "tower")]
 pub mod middleware;
-mod context;
-mod worker;
-mod failures;
-mod metrics;
-mod singleton;
-mod pool;
-mod rollout;
-mod dial;
-mod accept;
-mod handshake;
-mod transport;
-mod env;
-mod doorman;
-mod identity;
-mod credentials;
-mod crypto;
-#[cfg(feature = "dev-certs")]
-mod dev_certs;
-mod config;
-mod status;
-#[cfg(feature = "admin")]
-pub mod admin;
-mod error;
+pub mod typed;
+pub mod calls;
+mod engine;
+mod net;
+mod files;
+mod follow;
+pub mod config;
+pub mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use allow::AllowList;
-pub use builder::NodeBuilder;
+pub use builder::{NodeBuilder, StartError};
 pub use bytes::Bytes;
-pub use call::Call;
-pub use config::{
-    CONFIG_FILE_BYTES_MAX, CONFIG_KEYS, Config, ConfigError, ConfigKey, IdentityFiles, PHASE_FILE_BYTES_MAX, Place,
-};
-pub use context::Context;
-pub use credentials::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN};
-pub use crypto::QuicCrypto;
+pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, SendError};
+pub use config::{Config, ConfigError};
+pub use engine::{AllowList, Context, Event, JobOver, NodeStatus, PeerPresence};
+pub use follow::{Membership, PhaseFile, PhaseSource, Rollout};
+pub use functions::{AskError, Items};
 #[cfg(feature = "dev-certs")]
-pub use dev_certs::{DevAuthority, DevCertsError};
-pub use env::{NodeEnv, TaskGroup};
-pub use error::{AskError, CallError, JobOver, MemberError, QuestionError, SendError, StartError};
-pub use failures::Failure;
-pub use function::{Function, Life, Payload, StreamFunction};
-pub use gather::{Gather, Gathered, Heard, Step};
-pub use identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
-pub use items::Items;
-pub use mailbox::{Event, Mailbox, MailboxHandle};
-pub use member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent, MemberEvents};
-pub use members::MEMBERS_MAX;
-#[cfg(feature = "dns")]
-pub use membership::DnsMembership;
-pub use membership::{MemberList, Membership, MembershipError, StaticMembership};
-pub use metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
+pub use net::DevAuthority;
+pub use net::{Identity, NodeEnv};
 pub use node::Node;
-pub use quorum::{Quorum, QuorumError, Vote, VoteError};
-pub use registry::IntoEnding;
-pub use request::Request;
-pub use rexi_proto::{
-    Answer, CallRef, CastError, DownReason, Ending, ExitReason, FunctionRow, Incarnation, LimitingFactor, Limits,
-    LimitsError, MonitorRef, NodeName, NodeNameError, Party, PeerStats, Phase, PhaseError, Profile, ProfileError,
-    Refusal, Release, ServerAddress, Servers, StreamTimeouts, Total, Trace, TraceError, UnknownPhase, VersionRange,
-    WireVersion,
-};
+#[cfg(feature = "admin")]
+pub use operate::admin;
+/// The protocol's state machines and all of their types, of which those that most services name are here too.
+pub use rexi_proto as proto;
 #[cfg(feature = "mutants")]
-pub use rexi_proto::{Mutant, Mutants};
-pub use rollout::{PhaseFile, PhaseSource, PhaseSourceError, Rollout, RolloutControl, RolloutStatus};
+pub use rexi_proto::Mutants;
+pub use rexi_proto::{
+    Answer, CallRef, CastError, DownReason, ExitReason, Incarnation, LimitingFactor, Limits, NodeName, Phase, Profile,
+    Release, ServerAddress, Trace,
+};
 pub use semver::Version;
-pub use shape::{Shape, ShapeError};
-pub use status::{NodeStatus, PeerPresence, PeerStatus, PresenceWatch};
-pub use stream::ReplyStream;
-#[cfg(all(feature = "sd-notify", unix))]
-pub use systemd::READY_WAIT;
-pub use terminate::{Termination, until_terminated};
 pub use tokio_util::sync::CancellationToken;
+pub use typed::{Function, Life, StreamFunction};
+
+/// What a function sees of its job, and how it may end.
+pub mod jobs {
+    pub use crate::engine::{Context, Failure, IntoEnding, JobOver, QuestionError};
+}
+
+/// Who the members are: asked of something outside, changed by hand, and what happens to them.
+pub mod membership {
+    pub use crate::engine::{EventsMissed, MEMBER_EVENTS_KEPT, MEMBERS_MAX, MemberError, MemberEvent};
+    #[cfg(feature = "dns")]
+    pub use crate::follow::DnsMembership;
+    pub use crate::follow::{MemberList, Membership, MembershipError, StaticMembership};
+    pub use crate::node::{MemberEvents, PresenceWatch};
+}
+
+/// How far a node's rollout may go, and where it stands.
+pub mod rollout {
+    pub use crate::engine::{RolloutControl, RolloutStatus};
+    pub use crate::follow::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout};
+}
+
+/// Certificates: a node's own, those that it believes, and the files that they are read from.
+pub mod identity {
+    pub use crate::follow::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles};
+    #[cfg(feature = "dev-certs")]
+    pub use crate::net::{DevAuthority, DevCertsError};
+    pub use crate::net::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+}
+
+/// What a node says of itself and of its members.
+pub mod status {
+    pub use crate::engine::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
+}
+
+/// What a node counts.
+pub mod metrics {
+    pub use crate::engine::{JOB_DURATION, METRICS, Metric, MetricKind};
+}
+
+/// What a node is given from outside, which tests replace.
+pub mod env {
+    pub use crate::net::{NodeEnv, QuicCrypto, TaskGroup};
+}
 
 // The examples use the cluster in memory.
 #[cfg(all(doctest, feature = "testing"))]

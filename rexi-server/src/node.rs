@@ -1,110 +1,41 @@
-//! A running node: what its tasks share, and the handle that a service holds.
+//! The handle on a node that runs, which a service holds. What each of its methods does is in the rooms below.
 //!
-//! All tasks are spawned through one group (env.rs), so that a node that stops leaves none behind. When the last handle
-//! is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
+//! When the last handle is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+mod leave;
+mod watch;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
-use rexi_proto::{
-    Agreement, CallRef, CloseCode, HandshakeError, Hello, Incarnation, Limits, Mutants, NodeName, PeerId, Phase,
-    Release, Servers, Total,
-};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use futures_util::stream::Stream;
+use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, NodeName};
 
-use crate::allow::Gate;
-use crate::builder::NodeBuilder;
-use crate::call::Call;
-use crate::credentials::Credentials;
-use crate::doorman::Doorman;
-use crate::env::NodeEnv;
-use crate::error::{CallError, SendError};
-use crate::failures::Failures;
-use crate::identity::Identity;
-use crate::leave::Announcement;
-use crate::mailbox::Mailbox;
-use crate::member::Member;
-use crate::member_events::EventSink;
-use crate::members::{self, Members};
-use crate::metrics::Told;
-use crate::pool::SharedPool;
-use crate::registry::Registry;
-use crate::request::Request;
-use crate::rollout::{RolloutControl, RolloutStatus};
-use crate::singleton::Singleton;
-use crate::status::{NodeStatus, PresenceWatch};
-use crate::waiters::Waiters;
+use self::leave::Announcement;
+pub use self::watch::{MemberEvents, PresenceWatch};
+use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, ReplyStream, Request, SendError};
+use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};
+use crate::functions::{AskError, items, value};
+#[cfg(feature = "tower")]
+use crate::middleware::{Client, RetryPolicy};
+use crate::net::{Identity, IdentityError};
+use crate::typed::{Function, StreamFunction};
 
 /// A node of the cluster, running. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
-    handle: Arc<Handle>,
-}
-
-/// Stops the node when the last [`Node`] is dropped.
-struct Handle {
-    shared: Arc<Shared>,
-}
-
-/// What the node's tasks share.
-pub(crate) struct Shared {
-    pub(crate) name: NodeName,
-    /// What the rows of functions are compared with.
-    pub(crate) release: Release,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) limits: Limits,
-    pub(crate) started: Instant,
-    pub(crate) registry: Registry,
-    pub(crate) gate: Gate,
-    pub(crate) failures: Failures,
-    /// Read at each cast; replaced as a whole when a member joins or leaves.
-    pub(crate) members: ArcSwap<Members>,
-    /// The number of the next member that joins. Locked while members change, before all other locks.
-    pub(crate) next_peer: Mutex<u32>,
-    pub(crate) events: EventSink,
-    /// What the release runs.
-    pub(crate) hosts: Servers,
-    pub(crate) mutants: Mutants,
-    pub(crate) singleton: Option<Arc<Singleton>>,
-    pub(crate) pool: SharedPool,
-    pub(crate) rollout: Mutex<rexi_proto::Rollout>,
-    pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) endpoint: quinn::Endpoint,
-    pub(crate) credentials: Credentials,
-    pub(crate) doorman: Arc<Doorman>,
-    pub(crate) env: NodeEnv,
-    /// Set when connections are to say their last words.
-    pub(crate) flush: CancellationToken,
-    pub(crate) draining: AtomicBool,
-    /// How often a member has come or gone, or a try to connect has failed.
-    pub(crate) presence: watch::Sender<u64>,
-    pub(crate) job_ended: Waiters,
-    pub(crate) next_call: AtomicU64,
-    pub(crate) told: Told,
+    running: Running,
 }
 
 impl Node {
-    /// Starts to describe a node: its name, the release that it runs, and who it is.
-    pub fn builder(name: NodeName, profile: rexi_proto::Profile, identity: Identity) -> NodeBuilder {
-        NodeBuilder::new(name, profile, identity)
-    }
-
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { handle: Arc::new(Handle { shared }) }
+        Self { running: Running::new(shared) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.handle.shared
-    }
-
-    pub(crate) fn member(&self, peer: &NodeName) -> Result<Arc<Member>, SendError> {
-        self.shared().members().find(peer).cloned()
+        self.running.shared()
     }
 
     /// The node's name.
@@ -137,9 +68,7 @@ impl Node {
     /// [`SendError`] where the peer is no member, the request is out of bounds or this node's release may not call the
     /// function; nothing was sent.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
-        let mailbox = self.mailbox();
-        let call = mailbox.cast(peer, request)?;
-        Ok(Call::new(mailbox, call))
+        Call::cast(&self.running, peer, request)
     }
 
     /// Casts and waits for the first reply. Dropping the future kills the job.
@@ -151,35 +80,147 @@ impl Node {
     }
 
     /// As [`Node::cast`], but waits until the peer is there and keeps up: see
-    /// [`MailboxHandle::cast_when_clear`](crate::MailboxHandle::cast_when_clear).
+    /// [`MailboxHandle::cast_when_clear`](crate::calls::MailboxHandle::cast_when_clear).
     ///
     /// # Errors
     /// As [`Node::cast`]; also [`SendError::NoRoom`].
     pub async fn cast_when_clear(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
-        let mailbox = self.mailbox();
-        let call = mailbox.cast_when_clear(peer, request).await?;
-        Ok(Call::new(mailbox, call))
+        Call::cast_when_clear(&self.running, peer, request).await
+    }
+
+    /// Casts to `peer` and takes what the job sends as a stream. Never waits.
+    ///
+    /// ```
+    /// use futures_util::StreamExt;
+    /// use rexi_server::{Bytes, CallError, Context, JobOver, Node, NodeName, Request};
+    ///
+    /// async fn rows(mut job: Context, _: Bytes) -> Result<(), JobOver> {
+    ///     for row in ["one", "two"] {
+    ///         job.stream(row).await?;
+    ///     }
+    ///     job.stream_last("three").await
+    /// }
+    ///
+    /// async fn print(node: &Node, peer: &NodeName) -> Result<(), CallError> {
+    ///     let mut items = node.stream(peer, Request::new("rows", ""))?;
+    ///     while let Some(item) = items.next().await {
+    ///         println!("{:?}", item?);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
+    pub fn stream(&self, peer: &NodeName, request: Request) -> Result<ReplyStream, SendError> {
+        Ok(ReplyStream::new(self.cast(peer, request)?))
     }
 
     /// A mailbox for the answers of many calls. As many replies may wait in it as `Limits::mailbox_length_max` and
     /// `mailbox_bytes_max` say; a job that replies beyond is ended and its call answered.
     pub fn mailbox(&self) -> Mailbox {
-        Mailbox::new(self.clone(), &self.shared().limits)
+        Mailbox::new(self.running.clone())
     }
 
-    /// A reference for [`MailboxHandle::cast_as`](crate::MailboxHandle::cast_as), used by nobody before.
+    /// A reference for [`MailboxHandle::cast_as`](crate::calls::MailboxHandle::cast_as), used by nobody before.
     pub fn next_call(&self) -> CallRef {
-        CallRef(self.shared().next_call.fetch_add(1, Ordering::Relaxed))
+        self.shared().next_call()
     }
 
-    /// The node's rollout: its phase, and what limits it.
-    pub fn rollout(&self) -> RolloutControl {
-        RolloutControl { node: self.clone() }
+    /// A gather without calls.
+    pub fn gather(&self) -> Gather {
+        Gather::new(self.running.clone())
     }
 
-    /// The node as it is now.
-    pub fn status(&self) -> NodeStatus {
-        self.shared().status()
+    /// Asks these nodes, and waits for as many answers as are needed: a majority, unless told otherwise. Only first
+    /// replies count. The rest is killed once there are enough.
+    pub fn quorum(&self, peers: impl IntoIterator<Item = NodeName>, request: Request) -> Quorum {
+        Quorum::new(self.running.clone(), peers, request)
+    }
+
+    /// Calls a typed function and waits for its reply. Dropping the future kills the job. With a time limit, a nonce or
+    /// a trace: [`Request::of`], [`Node::call`] and [`functions::reply`](crate::functions::reply).
+    ///
+    /// # Errors
+    /// [`AskError::Function`] with the function's own error; [`AskError::Call`] with what became of the call instead.
+    pub fn ask<'a, F: Function>(
+        &'a self,
+        peer: &'a NodeName,
+        argument: &F::Argument,
+    ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
+        value::ask::<F>(&self.running, peer, argument)
+    }
+
+    /// Calls a typed function that answers with a stream. Items are acknowledged as they are taken; dropping the stream
+    /// kills the job. Its last item is an error if it did not end well.
+    ///
+    /// # Errors
+    /// [`SendError`] where the peer is no member, this node's release may not emit the function, or the argument cannot
+    /// be sent; nothing was sent.
+    pub fn ask_stream<F: StreamFunction>(
+        &self,
+        peer: &NodeName,
+        argument: &F::Argument,
+    ) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
+        items::ask_stream::<F>(&self.running, peer, argument)
+    }
+
+    /// As [`Node::quorum`], for a typed function: its own error counts as a failure of its node.
+    pub fn ask_quorum<F: Function>(
+        &self,
+        peers: impl IntoIterator<Item = NodeName>,
+        argument: &F::Argument,
+    ) -> Quorum<F::Reply, AskError<F::Error>> {
+        value::ask_quorum::<F>(self.running.clone(), peers, argument)
+    }
+
+    /// The functions that this node has, by name, with the rows of those that are typed.
+    pub fn functions(&self) -> impl Iterator<Item = (&str, Option<&FunctionRow>)> {
+        self.shared().registry.rows()
+    }
+
+    /// This node's calls as a tower service. It keeps the node running.
+    #[cfg(feature = "tower")]
+    pub fn client(&self) -> Client {
+        Client::new(self.running.clone())
+    }
+
+    /// How to try calls again: 3 tries in all, with 10 ms to 1 s between them, and a budget of tower's default, which
+    /// is a fifth of the calls and 10 a second beside.
+    #[cfg(feature = "tower")]
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy::new(self.shared().env.random())
+    }
+
+    /// Takes a member in. It is dialed from now on, and accepted. What its release is nobody knows before it has said
+    /// hello, so it keeps this node's phase from being raised until then; nothing is lowered for it. Every member must
+    /// know every other: add it on all nodes, and all nodes to it.
+    ///
+    /// For adapters of whatever knows the members; see [`Membership`](crate::Membership) for one that is asked.
+    ///
+    /// # Errors
+    /// [`MemberError`]; nothing has changed then.
+    pub fn add_member(&self, name: NodeName, address: SocketAddr) -> Result<(), MemberError> {
+        members::join(self.shared(), name, Some(address))
+    }
+
+    /// Lets a member go. Its connection is closed; calls to it end with [`Answer::Down`](crate::Answer::Down), as they
+    /// do when a node is given up; what it runs here is killed; monitors fire. From now on its handshakes are refused
+    /// and casts to it are no longer accepted. If it stood in the way of this node's phase, the phase may rise. A node
+    /// of that name that joins later is a new member.
+    ///
+    /// # Errors
+    /// [`MemberError`]; nothing has changed then.
+    pub fn remove_member(&self, name: &NodeName) -> Result<(), MemberError> {
+        members::leave(self.shared(), name)
+    }
+
+    /// Dials a member at this address from its next try on. A connection that stands is kept.
+    ///
+    /// # Errors
+    /// [`MemberError`]; nothing has changed then.
+    pub fn move_member(&self, name: &NodeName, address: SocketAddr) -> Result<(), MemberError> {
+        members::relocate(self.shared(), name, address)
     }
 
     /// Waits until every member is connected, and before that until a membership that has to be asked has said who they
@@ -191,6 +232,57 @@ impl Node {
         }
     }
 
+    /// Hears of what happens to members from now on. What is so already, [`Node::status`] says: ask for it after this,
+    /// and nothing is missed.
+    pub fn watch_members(&self) -> MemberEvents {
+        MemberEvents::new(self.clone())
+    }
+
+    /// Hears of members that come and go from now on.
+    pub fn watch_presence(&self) -> PresenceWatch {
+        PresenceWatch::new(self.clone())
+    }
+
+    /// The node as it is now.
+    pub fn status(&self) -> NodeStatus {
+        self.shared().status()
+    }
+
+    /// The node's rollout: its phase, and what limits it.
+    pub fn rollout(&self) -> RolloutControl {
+        RolloutControl { node: self.running.clone() }
+    }
+
+    /// The last jobs of this node that ended with an error or a panic, newest first, whichever server ran them: as many
+    /// of each as [`NodeBuilder::errors_kept`] says. A caller that has heard of a failure finds it here. Cost: a copy.
+    pub fn errors(&self) -> Vec<Failure> {
+        self.shared().failures.newest_first()
+    }
+
+    /// Changes how many failed jobs are kept of each server: see [`NodeBuilder::errors_kept`]. Where that is fewer than
+    /// before, the newest stay. (CouchDB's rexi keeps the oldest there.)
+    pub fn set_errors_kept(&self, number: usize) {
+        self.shared().failures.set_length_max(number);
+    }
+
+    /// Who may call what from now on; `None`: every member every function. A job that runs goes on, whoever it is for.
+    pub fn set_allow_list(&self, list: Option<AllowList>) {
+        self.shared().set_allow_list(list);
+    }
+
+    /// Takes another certificate, key and authorities for all connections from now on, in both directions. Connections
+    /// that stand are kept; members that are away are dialed at once.
+    ///
+    /// A cluster that changes its authority gives every node both authorities first, then the new certificates, and
+    /// then the new authority alone.
+    ///
+    /// # Errors
+    /// What a start refuses ([`Identity::check`]); the identity in use stays. [`IdentityError::NotInUse`] where
+    /// [`NodeEnv::crypto`](crate::NodeEnv::crypto) secures connections.
+    pub fn reload_identity(&self, identity: Identity) -> Result<(), IdentityError> {
+        self.shared().change_identity(identity)
+    }
+
     /// Ends without a word to anybody, as the end of the process would: its tasks, its workers and its connections are
     /// dropped where they are. Handles that are still held answer that all is down. The socket is for the caller to
     /// close first, or QUIC says a last word through it.
@@ -198,11 +290,6 @@ impl Node {
     pub fn crash(&self) {
         self.shared().env.tasks().abort();
         self.shared().stop();
-    }
-
-    /// Hears of members that come and go from now on.
-    pub fn watch_presence(&self) -> PresenceWatch {
-        PresenceWatch::new(self.clone(), self.shared().presence.subscribe())
     }
 
     /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest
@@ -218,7 +305,7 @@ impl Node {
     pub async fn shutdown_by(self, limit: Duration, cut_short: impl Future<Output = ()>) -> usize {
         let shared = Arc::clone(self.shared());
         shared.drain();
-        let announcement = Announcement::made(&self);
+        let announcement = Announcement::made(&self.running);
         tokio::select! {
             biased;
             () = shared.wait_idle() => {}
@@ -239,213 +326,9 @@ impl Node {
     }
 }
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        for member in self.shared.members().iter() {
-            // Each by itself and at once: the endpoint only asks its connections to close, and one whose last handle is
-            // dropped before it does closes without a reason, which peers take for a brief disconnect.
-            member.close_connection(CloseCode::Shutdown, "this node has stopped");
-        }
-        self.shared.endpoint.close(CloseCode::Shutdown.code().into(), b"this node has stopped");
-        self.shared.stop();
-    }
-}
-
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Node").field(self.name()).finish()
-    }
-}
-
-impl Shared {
-    /// Time since the node's start.
-    pub(crate) fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// The members as they are now. Not to be held over an await.
-    pub(crate) fn members(&self) -> arc_swap::Guard<Arc<Members>> {
-        self.members.load()
-    }
-
-    /// Whether it is known who the members are, and each of them is connected.
-    pub(crate) fn has_all_members(&self) -> bool {
-        let is_listed = self.rollout().is_listed();
-        is_listed && self.members().iter().all(|member| member.is_connected())
-    }
-
-    pub(crate) fn member(&self, name: &NodeName) -> Option<Arc<Member>> {
-        self.members().get(name).cloned()
-    }
-
-    /// The member of this number; `None` once it has left. Numbers never leave the node, and none is given twice.
-    pub(crate) fn member_by_id(&self, id: PeerId) -> Option<Arc<Member>> {
-        self.members().by_id(id).cloned()
-    }
-
-    /// What this node says of itself now.
-    pub(crate) fn hello(&self) -> Hello {
-        self.rollout().hello(self.incarnation, &self.limits)
-    }
-
-    /// Takes a peer's hello and gives the verdict. The phase may move with it.
-    pub(crate) fn admit(&self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
-        let verdict = self.change_rollout(|rollout| rollout.handle_hello(ours, theirs));
-        if let (Err(HandshakeError::Refused(refusal)), Some(member)) = (&verdict, self.member(&theirs.node)) {
-            member.refuse(theirs.incarnation, refusal);
-        }
-        verdict
-    }
-
-    pub(crate) fn announced(&self, member: &NodeName, incarnation: Incarnation, epoch: u64, phase: Phase) {
-        if *member != self.name {
-            self.change_rollout(|rollout| rollout.handle_announce(member, incarnation, epoch, phase));
-        }
-    }
-
-    /// Changes the rollout once. If the phase moves with it, every peer's state and every peer is told.
-    pub(crate) fn change_rollout<T>(&self, change: impl FnOnce(&mut rexi_proto::Rollout) -> T) -> T {
-        let (result, before, epoch, phase) = {
-            let mut rollout = self.rollout();
-            let before = rollout.epoch();
-            let result = change(&mut rollout);
-            (result, before, rollout.epoch(), rollout.phase())
-        };
-        if epoch != before {
-            tracing::info!(node = %self.name, %phase, epoch, "the phase has changed");
-            // The rollout's lock is released by now: it is never held together with a member's. So two changes may
-            // reach a member in the wrong order; `Peer::set_phase` passes over an epoch that is not newer.
-            for member in self.members().iter() {
-                member.with(|peer, now| peer.set_phase(now, epoch, phase));
-                member.kicked.notify_one();
-            }
-            // Asked again, since another change may have come meanwhile; and under the watch's lock, so that whoever
-            // holds the watch may ask for the rollout, and never the other way round.
-            self.phase.send_modify(|phase| *phase = self.rollout().phase());
-        }
-        result
-    }
-
-    /// It is known now who the members are.
-    pub(crate) fn note_listed(&self) {
-        if !self.rollout().is_listed() {
-            self.change_rollout(rexi_proto::Rollout::note_listed);
-            // Whoever waits for all members has waited for the list too.
-            self.presence.send_modify(|changes| *changes += 1);
-        }
-    }
-
-    pub(crate) fn rollout_status(&self) -> RolloutStatus {
-        let rollout = self.rollout();
-        RolloutStatus { phase: rollout.phase(), limiting_factor: rollout.limiting_factor() }
-    }
-
-    /// How often the phase has changed, and the phase.
-    pub(crate) fn phase_now(&self) -> (u64, Phase) {
-        let rollout = self.rollout();
-        (rollout.epoch(), rollout.phase())
-    }
-
-    fn rollout(&self) -> MutexGuard<'_, rexi_proto::Rollout> {
-        self.rollout.lock().expect("nothing panics while it holds the rollout")
-    }
-
-    pub(crate) fn status(&self) -> NodeStatus {
-        let peers: Vec<_> = self.members().iter().map(|member| member.status()).collect();
-        let release = self.rollout().profile().release().clone();
-        let of_singleton = self.singleton.as_ref().map(|singleton| singleton.streams());
-        let (singleton_streams, singleton_timeouts) = of_singleton.unwrap_or_default();
-        NodeStatus {
-            name: self.name.clone(),
-            incarnation: self.incarnation,
-            release,
-            rollout: self.rollout_status(),
-            draining: self.draining.load(Ordering::Relaxed),
-            jobs: peers.iter().map(|peer| peer.stats.jobs).sum::<usize>()
-                + self.singleton.as_ref().map_or(0, |singleton| singleton.jobs()),
-            calls: peers.iter().map(|peer| peer.stats.calls).sum(),
-            streams: peers.iter().map(|peer| peer.stats.streams).sum::<usize>() + singleton_streams,
-            stream_timeouts: peers.iter().fold(singleton_timeouts, |sum, peer| sum + peer.stats.stream_timeouts),
-            singleton_queue: self.singleton.as_ref().map_or(0, |singleton| singleton.queued()),
-            stray_datagrams: self.doorman.strays(),
-            certificate_expires: self.credentials.expires(),
-            identity_changes: self.credentials.changes(),
-            identity_error: self.credentials.problem(),
-            denied_casts: peers.iter().map(|peer| peer.denied_casts).sum(),
-            pool_left: Total::ALL.map(|total| (total, self.pool.left(total))),
-            peers,
-        }
-    }
-
-    fn drain(&self) {
-        {
-            // Nobody joins behind this and is not told.
-            let _changing = members::lock(self);
-            self.draining.store(true, Ordering::Relaxed);
-        }
-        for member in self.members().iter() {
-            member.with(|peer, _| peer.drain());
-        }
-        if let Some(singleton) = &self.singleton {
-            singleton.serve(|server, _| server.drain());
-        }
-        self.presence.send_modify(|changes| *changes += 1);
-    }
-
-    /// Waits until no job runs.
-    async fn wait_idle(&self) {
-        self.job_ended.wait(|| self.status().jobs == 0).await;
-    }
-
-    fn end_servers(&self) -> usize {
-        let ended = self.status().jobs;
-        for member in self.members().iter() {
-            member.with(|peer, _| peer.end_server());
-        }
-        if let Some(singleton) = &self.singleton {
-            singleton.end();
-        }
-        ended
-    }
-
-    async fn wait_disconnected(&self) {
-        let members = self.members.load_full();
-        for member in members.iter().filter(|member| !member.is_local()) {
-            member.wait_connected(false).await;
-        }
-    }
-
-    /// Spawns a task that ends with the node, wherever it is then: a task that stays holds the node's socket. `None` is
-    /// the value of one that was ended.
-    pub(crate) fn spawn<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> JoinHandle<Option<T>> {
-        self.env.tasks().spawn(task)
-    }
-
-    /// Whether the node takes no members in any more.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) || self.has_stopped()
-    }
-
-    /// Whether the node has stopped, so that no job may start any more.
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.env.tasks().has_stopped()
-    }
-
-    fn stop(&self) {
-        {
-            let _changing = members::lock(self);
-            self.env.tasks().stop();
-        }
-        for member in self.members().iter() {
-            member.abort_workers();
-            member.with(|peer, _| peer.stop());
-        }
-        if let Some(singleton) = &self.singleton {
-            singleton.abort_workers();
-        }
     }
 }
 

@@ -23,13 +23,10 @@ use rand::{RngExt, SeedableRng};
 use rexi_proto::{NodeName, Profile};
 use tokio::time::Instant;
 
-use crate::builder::NodeBuilder;
-use crate::crypto::QuicCrypto;
-use crate::env::NodeEnv;
-use crate::error::StartError;
-use crate::identity::{Identity, IdentityError};
+use crate::builder::{NodeBuilder, StartError};
+use crate::engine::PeerPresence;
+use crate::net::{Identity, IdentityError, NodeEnv, QuicCrypto};
 use crate::node::Node;
-use crate::status::PeerPresence;
 use clock::Clock;
 use network::Network;
 

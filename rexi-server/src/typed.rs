@@ -11,14 +11,17 @@
 //! `None`, `Ok` whatever the error type is, `usize` for `u64`, a type for another of the same name and build. Nor is a
 //! field that keeps name and type and changes its meaning. Two shapes are equal by chance once in 2^32.
 
+mod function;
+mod shape;
+mod bounded;
+
 use bytes::Bytes;
 use postcard::ser_flavors::Size;
 use thiserror::Error;
 
-use crate::bounded::{self, Bound, Budget};
-use crate::error::{AskError, CallError};
-use crate::function::{Function, Payload, StreamFunction};
-use crate::shape::{Shape, ShapeError};
+use self::bounded::{Bound, Budget};
+pub use self::function::{Function, Life, Payload, StreamFunction};
+pub use self::shape::{Shape, ShapeError};
 
 /// A payload that is not what it is taken for, or a value that cannot be one.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -135,37 +138,6 @@ pub fn decode<T: Payload>(payload: &[u8]) -> Result<T, PayloadError> {
         return Err(PayloadError::NotCanonical { expected, bytes: body.len(), canonical });
     }
     Ok(value)
-}
-
-/// Reads the reply of `F`: its value, or its own error.
-///
-/// # Errors
-/// [`AskError::Function`] with the function's own error; [`CallError::WrongReply`] where it is not a reply of `F`.
-pub fn reply<F: Function>(body: &[u8]) -> Result<F::Reply, AskError<F::Error>> {
-    let result = decode::<Result<F::Reply, F::Error>>(body).map_err(|problem| wrong_reply(F::NAME, problem))?;
-    result.map_err(AskError::Function)
-}
-
-/// Reads an item of `F`'s stream, which is the payload of `F::Item`.
-///
-/// # Errors
-/// [`CallError::WrongReply`] where it is not an item of `F`.
-pub fn item<F: StreamFunction>(body: &[u8]) -> Result<F::Item, CallError> {
-    decode(body).map_err(|problem| wrong_reply(F::NAME, problem))
-}
-
-/// Reads the reply that ends `F`'s stream, which is the payload of `Result<Option<F::Item>, F::Error>`: a last item, or
-/// none, or the function's own error.
-///
-/// # Errors
-/// As [`reply`].
-pub fn last<F: StreamFunction>(body: &[u8]) -> Result<Option<F::Item>, AskError<F::Error>> {
-    let result = decode::<Result<Option<F::Item>, F::Error>>(body).map_err(|problem| wrong_reply(F::NAME, problem))?;
-    result.map_err(AskError::Function)
-}
-
-fn wrong_reply(function: &str, problem: PayloadError) -> CallError {
-    CallError::WrongReply { function: function.into(), problem }
 }
 
 /// Bytes of the shape that a typed payload opens with.

@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use patience::{patiently, waited};
 use rexi_server::{
-    Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, PeerStatus, Profile, ServerAddress, StartError,
+    Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, Profile, ServerAddress, StartError,
+    status::PeerStatus,
 };
 
 pub use exposition::Exposition;

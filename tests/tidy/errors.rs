@@ -9,9 +9,12 @@ use super::source::Source;
 pub(crate) const PAGE: &str = "docs/errors.md";
 
 /// Where errors are declared, and which of the enums there the page explains.
-const DECLARED: [(&str, &[&str]); 8] = [
-    ("rexi-server/src/error.rs", &["StartError", "MemberError", "SendError", "CallError", "AskError"]),
-    ("rexi-server/src/identity.rs", &["IdentityError"]),
+const DECLARED: [(&str, &[&str]); 11] = [
+    ("rexi-server/src/builder/error.rs", &["StartError"]),
+    ("rexi-server/src/engine/members.rs", &["MemberError"]),
+    ("rexi-server/src/calls/error.rs", &["SendError", "CallError"]),
+    ("rexi-server/src/functions/reply.rs", &["AskError"]),
+    ("rexi-server/src/net/identity.rs", &["IdentityError"]),
     ("rexi-server/src/config/error.rs", &["ConfigError"]),
     ("rexi-proto/src/caller.rs", &["CastError"]),
     ("rexi-proto/src/message.rs", &["ExitReason", "DownReason"]),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rexi_server::{CancellationToken, DevAuthority, DevCertsError, NodeName};
+use rexi_server::{CancellationToken, DevAuthority, NodeName, identity::DevCertsError};
 use thiserror::Error;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};

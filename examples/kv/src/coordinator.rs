@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_server::{AskError, Function, Node, NodeName, Quorum, Request, typed};
+use rexi_server::{AskError, Function, Node, NodeName, Quorum, Request, functions};
 use thiserror::Error;
 
 use crate::replica::{Read, ReadVersion, Write};
@@ -129,7 +129,7 @@ impl Kv {
     fn ask<F: Function>(&self, argument: &F::Argument) -> Quorum<F::Reply, AskError<F::Error>> {
         let request = Request::of::<F>(argument).time_limit(CALL_LIMIT);
         let replies = self.node.quorum(self.replicas.iter().cloned(), request).time_limit(CALL_LIMIT);
-        replies.decode(|body| typed::reply::<F>(&body))
+        replies.decode(|body| functions::reply::<F>(&body))
     }
 }
 

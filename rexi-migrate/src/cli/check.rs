@@ -10,7 +10,7 @@ use crate::search::Options;
 use clap::Args;
 use miette::Report;
 
-use super::{print, write_json, write_svg};
+use super::shared::{print, write_json, write_svg};
 
 /// Meets every state that a small cluster can be in on its way through the releases, on the real state machines, and
 /// judges each; then tries all version vectors and all orders of the upgrade.
@@ -53,7 +53,7 @@ pub(crate) struct CheckArgs {
     quiet: bool,
     /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
     #[cfg(feature = "mutants")]
-    #[arg(long, value_name = "NAMES", value_parser = crate::cli::parse_mutants)]
+    #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,
 }
 
@@ -136,7 +136,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::cli::USAGE;
+    use crate::cli::shared::USAGE;
 
     #[derive(Debug, Parser)]
     struct Words {

@@ -12,7 +12,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::{COULD_NOT_TELL, USAGE, print, write_json};
+use super::shared::{COULD_NOT_TELL, USAGE, print, write_json};
 
 /// Breaks every guard of the protocol on purpose, one after the other, and shows which level of the verification
 /// notices, by which invariant, in how many steps. One whose second guard covers it is tried without that guard, too.

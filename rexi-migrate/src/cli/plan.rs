@@ -13,7 +13,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use serde_json::{Value, json};
 
-use super::{USAGE, write_json};
+use super::shared::{USAGE, write_json};
 
 /// Prints the steps of a migration: what each changes, what it needs to be true, and the way back. Every mix of
 /// neighbouring releases is searched first.

@@ -15,7 +15,7 @@ use crate::verdict::conclusion::Conclusion;
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
+use super::shared::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
 
 /// The flags of `rehearse`.
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub struct RehearseArgs {
     quiet: bool,
     /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
     #[cfg(feature = "mutants")]
-    #[arg(long, value_name = "NAMES", value_parser = crate::cli::parse_mutants)]
+    #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,
 }
 

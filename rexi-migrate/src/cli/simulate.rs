@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Report;
 
-use super::{print, quoted, write_json, write_svg};
+use super::shared::{print, quoted, write_json, write_svg};
 
 /// Upgrades a simulated cluster thousands of times: the real server, real QUIC packets, virtual time. Calls, kills and
 /// streams run beside upgrades, rollbacks, hot flips, crashes and faults of the network; a ledger of every call and job
@@ -56,7 +56,7 @@ pub(crate) struct SimulateArgs {
     quiet: bool,
     /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
     #[cfg(feature = "mutants")]
-    #[arg(long, value_name = "NAMES", value_parser = crate::cli::parse_mutants)]
+    #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,
 }
 

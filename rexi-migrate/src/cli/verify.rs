@@ -11,7 +11,7 @@ use crate::verify::{BUDGET, Options, Show, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::{COULD_NOT_TELL, USAGE, pinned, quoted};
+use super::shared::{COULD_NOT_TELL, USAGE, pinned, quoted};
 
 /// Runs all levels of the verification, the plans of the known migrations and, in a build that has them, the variants
 /// that are broken on purpose. Writes one page that needs nothing beside itself, and one JSON file.

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::{COULD_NOT_TELL, USAGE, write_json};
+use super::shared::{COULD_NOT_TELL, USAGE, write_json};
 
 /// What every message is built of, who breaks when that changes, and what each version makes of each.
 ///

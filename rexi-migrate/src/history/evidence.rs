@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::history::judge::Requirement;
 use crate::history::ledger::{LedgerError, NodeIndex, ProcessLedger};
+use crate::verdict::case::Requirement;
 
 /// Everything that a judgement rests on.
 #[derive(Debug, Default)]

@@ -31,13 +31,13 @@ use serde::Serialize;
 
 use crate::history::evidence::Evidence;
 use crate::history::ledger::{GatherEnd, Outcome};
+use crate::verdict::case::{Witness, WitnessCount};
 use crate::verdict::conclusion::Conclusion;
 use join::Joined;
 
 pub use count::Counts;
 pub use finding::{EXAMPLES_MAX, Example, Finding, FindingKind};
 pub use steps::StepRow;
-pub use witness::{Requirement, Witness, WitnessCount};
 
 /// What the ledgers show.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -1,6 +1,6 @@
 //! The search over all mixes of a migration's releases, and what it has shown.
 
-use super::Migration;
+use super::data::Migration;
 use super::mix::{Action, Job, Mix, NODES};
 use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
 use crate::verdict::invariant::Invariant;

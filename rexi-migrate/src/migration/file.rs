@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{Behaviour, FORMS_MAX, Form, Forms, Migration, RELEASES_MAX, Role, Unknown};
+use super::data::{Behaviour, FORMS_MAX, Form, Forms, Migration, RELEASES_MAX, Role, Unknown};
 
 /// Why a text is no migration. Who wrote it is at fault; nothing was done.
 #[derive(Debug, Error)]

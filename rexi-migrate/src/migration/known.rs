@@ -2,7 +2,7 @@
 //!
 //! Source: CouchDB's public history; G5 and G6 of docs/safety.md are what went wrong with the last two.
 
-use super::{Behaviour, Form, Forms, Migration, Role, Unknown};
+use super::data::{Behaviour, Form, Forms, Migration, Role, Unknown};
 
 /// All of them.
 pub fn known() -> [Migration; 3] {

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Forms, Migration, Role, Unknown};
+use super::data::{Forms, Migration, Role, Unknown};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::{Event, Place};
 

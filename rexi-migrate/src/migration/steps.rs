@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Forms, Migration};
+use super::data::{Forms, Migration};
 
 /// One step of a migration: every node goes from one release to the next, one node at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Behaviour, Checked, Forms, Migration, Role, check};
+use super::check::{Checked, check};
+use super::data::{Behaviour, Forms, Migration, Role};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::Trace;
 

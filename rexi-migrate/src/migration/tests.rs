@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rexi_proto::Release;
+use rexi_proto::{FunctionRow, Release};
 
 use super::*;
 use crate::verdict::invariant::Invariant;

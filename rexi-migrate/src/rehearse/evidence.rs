@@ -9,11 +9,11 @@ use std::time::Duration;
 use rexi_proto::{Limits, Phase};
 
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord, StepWindow};
-use crate::history::judge::{Requirement, Witness};
 use crate::history::ledger::LedgerReader;
 use crate::plan::train::{Step, Stop};
 use crate::rehearse::cluster::{Ending, Life};
 use crate::rehearse::report::StepRow;
+use crate::verdict::case::{Requirement, Witness};
 
 /// Reads the ledger of every process and puts the rest beside it. Blocks, for about a second a million records.
 pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, EventsMissed, Identity, LimitingFactor, MemberEvent, MemberEvents, Node, PeerPresence,
-    PeerStatus, Phase, Rollout,
+    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, Rollout,
+    membership::{EventsMissed, MemberEvent, MemberEvents},
+    status::PeerStatus,
 };
 use tokio::io::{BufReader, Stdin};
 use tokio::sync::watch;
@@ -25,7 +26,8 @@ use crate::plan::train::Release;
 use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
-use crate::workload::load::{Load, LoadThread, index_of};
+use crate::workload::load::thread::LoadThread;
+use crate::workload::load::{Load, index_of};
 use crate::workload::work::{FUNCTION, carry_out, record};
 
 /// What a node process is started with.

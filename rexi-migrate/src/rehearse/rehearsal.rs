@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rexi_proto::NodeName;
-use rexi_server::{DevAuthority, DevCertsError};
+use rexi_server::{DevAuthority, identity::DevCertsError};
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 

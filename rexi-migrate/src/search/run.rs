@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::fingerprint::Fingerprint;
+use super::model::{Bound, Broken, End, Model, Options, Outcome, Path, Tally};
 use super::seen::{STATES_MAX, Seen};
-use super::{Bound, Broken, End, Fingerprint, Model, Options, Outcome, Path, Tally};
 
 /// Searches `model` within the bounds; `progress` hears the counts after each batch.
 ///

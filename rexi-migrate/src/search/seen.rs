@@ -3,7 +3,7 @@
 //! 22 bytes a state, and a table of 4 bytes a slot over them, between a third and two thirds full. The table needs no
 //! hash of its own, since fingerprints are spread evenly.
 
-use super::Fingerprint;
+use super::fingerprint::Fingerprint;
 
 #[derive(Debug)]
 pub(super) struct Seen {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Options, Tally};
+use super::model::{Options, Tally};
 use crate::screen::Screen;
 
 /// A search's progress. How many states there are nobody knows before the end, so what is shown as left is what the

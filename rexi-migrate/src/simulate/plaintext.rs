@@ -16,7 +16,7 @@ use quinn::crypto::{
 use quinn::{ConnectError, ConnectionId, Side, TransportErrorCode};
 use quinn_proto::TransportError;
 use quinn_proto::transport_parameters::TransportParameters;
-use rexi_server::{Identity, QuicCrypto};
+use rexi_server::{Identity, env::QuicCrypto};
 use rustls::pki_types::CertificateDer;
 
 /// Sessions that show this identity's certificate.

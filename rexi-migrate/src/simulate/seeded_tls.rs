@@ -11,7 +11,7 @@ use std::time::Duration;
 use ::aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rexi_server::{Identity, IdentityError, QuicCrypto};
+use rexi_server::{Identity, env::QuicCrypto, identity::IdentityError};
 use rustls::crypto::{
     ActiveKeyExchange, CryptoProvider, GetRandomFailed, SecureRandom, SharedSecret, SupportedKxGroup, aws_lc_rs,
 };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rexi_proto::CallRef;
-use rexi_server::{Answer, Bytes, Context, Event, ExitReason, Mailbox, MailboxHandle, Node, NodeName, Request};
+use rexi_server::{Answer, Bytes, Context, Event, ExitReason, Mailbox, Node, NodeName, Request, calls::MailboxHandle};
 
 use super::ledger::{CallNumber, Ledger, Life};
 use super::op::Work;

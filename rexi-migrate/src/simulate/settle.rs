@@ -85,7 +85,7 @@ pub(super) fn apart(world: &World) -> Vec<(usize, usize)> {
         let status = node.status();
         for (other, peer, theirs) in &running {
             let legal = release.abs_diff(*theirs) <= 1;
-            let sees = |seen: &rexi_server::PeerStatus| {
+            let sees = |seen: &rexi_server::status::PeerStatus| {
                 let current = seen.incarnation == Some(peer.incarnation());
                 seen.name == *peer.name() && current && seen.presence == PeerPresence::Connected
             };

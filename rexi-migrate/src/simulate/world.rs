@@ -380,7 +380,7 @@ impl World {
             }
             for (other, peer, theirs) in running.iter().filter(|(other, ..)| other != number) {
                 let seen = status.peers.iter().find(|seen| seen.name == *peer.name());
-                let connected = |status: &rexi_server::PeerStatus| status.presence == PeerPresence::Connected;
+                let connected = |status: &rexi_server::status::PeerStatus| status.presence == PeerPresence::Connected;
                 let theirs_of_us = || peer.status().peers.into_iter().find(|seen| seen.name == status.name);
                 if !seen.is_some_and(connected) || !theirs_of_us().as_ref().is_some_and(connected) {
                     continue;

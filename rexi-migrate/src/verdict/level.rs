@@ -120,6 +120,13 @@ impl Figure {
 }
 
 impl LevelReport {
+    /// One that was not run at all, with the reason.
+    pub fn not_run(level: Level, why: String, command: &str) -> Self {
+        let mut report = Self::new(level, "nothing: it was not run", command);
+        report.doubts.push(why);
+        report.concluded(Duration::ZERO)
+    }
+
     /// The report of a level, with the verdict that findings, doubts and witnesses come to. A case that was met less
     /// often than it had to be becomes a doubt.
     pub fn new(level: Level, checked: impl Into<String>, command: impl Into<String>) -> Self {

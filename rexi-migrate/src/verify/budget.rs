@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::millis;
+use super::clock::millis;
 use super::show::Show;
 
 /// A part of the verification.

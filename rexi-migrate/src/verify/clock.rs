@@ -1,6 +1,6 @@
-//! The time of day as a report says it: a date and a time in UTC.
+//! Times as a report says them: a date and a time in UTC, and so many milliseconds.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// As RFC 3339 has it, to the second: `2026-11-26T02:13:14Z`.
 pub(super) fn utc(time: SystemTime) -> String {
@@ -24,6 +24,11 @@ fn date(days: u64) -> (u64, u64, u64) {
 }
 
 const DAY: u64 = 86_400;
+
+/// For JSON.
+pub(super) fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::clock::millis;
 use super::show::Show;
-use super::{millis, not_run};
 use crate::check::{self, CheckOptions, suite};
 use crate::plan::train::DEFAULT;
 use crate::screen::per_second;
@@ -22,7 +22,13 @@ pub(super) fn wire(given: Duration, seed: u64, show: &mut Show) -> LevelReport {
     });
     let mut report = match told {
         Ok(report) => report,
-        Err(error) => return not_run(Level::Wire, format!("it could not be run: {error}"), "rexi-migrate wire report"),
+        Err(error) => {
+            return LevelReport::not_run(
+                Level::Wire,
+                format!("it could not be run: {error}"),
+                "rexi-migrate wire report",
+            );
+        }
     };
     if evolutions < EVOLUTIONS {
         report.doubts.push(format!("cut short: {evolutions} generated changes instead of {EVOLUTIONS}"));

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::show::Show;
-use super::{Mutation, Options};
+use super::verification::{Mutation, Options};
 
 /// Tells that this build has no variants, and which command tries them.
 #[cfg(not(feature = "mutants"))]
@@ -21,13 +21,14 @@ pub(super) use tried::mutants;
 mod tried {
     use std::time::Instant;
 
-    use super::super::{Tried, millis};
     use super::*;
     use crate::mutation::{Budget, Score, hunt, hunts};
     use crate::verdict::level::Level;
+    use crate::verify::clock::millis;
+    use crate::verify::verification::Tried;
 
     /// Tries every variant for which there is time.
-    pub(in super::super) fn mutants(given: Duration, _options: &Options, show: &mut Show) -> Mutation {
+    pub(in crate::verify) fn mutants(given: Duration, _options: &Options, show: &mut Show) -> Mutation {
         let started = Instant::now();
         let all = hunts().expect("every type of this build's wire has a schema, as its tests show");
         let budget = bounds(given);

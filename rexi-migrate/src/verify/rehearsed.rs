@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::budget::REHEARSAL_MIN;
 use super::show::Show;
-use super::{Options, not_run};
+use super::verification::Options;
 use crate::history::judge::{Example, Finding, Judgement, judge};
 use crate::plan::train::DEFAULT;
 use crate::rehearse;
@@ -17,7 +17,7 @@ use crate::verdict::trace::{Event, Place, Trace};
 
 /// Rehearses, and tells it.
 pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (LevelReport, Option<Report>) {
-    let none = |why: String| (not_run(Level::Rehearse, why, "rexi-migrate rehearse"), None);
+    let none = |why: String| (LevelReport::not_run(Level::Rehearse, why, "rexi-migrate rehearse"), None);
     let Some(program) = &options.program else {
         return none("left out, as --no-rehearsal says".to_owned());
     };

@@ -1,11 +1,12 @@
 //! The verdict that parts come to together.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use super::*;
 use crate::migration::known;
 use crate::mutation::Score;
-use crate::verdict::level::Breach;
+use crate::verdict::level::{Breach, Level};
 
 fn level(level: Level) -> LevelReport {
     LevelReport::new(level, "a test", "rexi-migrate check").concluded(Duration::ZERO)
@@ -35,7 +36,7 @@ fn the_verdict_is_the_worst_of_all_parts() {
     assert_eq!(worst(&levels(), plans, &untried()), Conclusion::Safe);
     assert_eq!(worst(&levels(), plans, &tried(&["one is alive"])), Conclusion::CouldNotTell);
     let mut doubtful = levels();
-    doubtful[1] = not_run(Level::Check, "there was no time".to_owned(), "rexi-migrate check");
+    doubtful[1] = LevelReport::not_run(Level::Check, "there was no time".to_owned(), "rexi-migrate check");
     assert_eq!(worst(&doubtful, plans, &untried()), Conclusion::CouldNotTell);
     let mut broken = doubtful;
     broken[2].breaches.push(Breach {

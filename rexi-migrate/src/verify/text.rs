@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::{Mutation, Part, Verification};
+use super::budget::Part;
+use super::verification::{Mutation, Verification};
 use crate::mutation::{Fate, Score};
 use crate::verdict::conclusion::Conclusion;
 

@@ -2,7 +2,7 @@
 //!
 //! A service names its functions in a test and compares the lock with the file that it has checked in.
 
-use rexi_server::{Function, FunctionRow, StreamFunction};
+use rexi_server::{Function, StreamFunction, proto::FunctionRow};
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, LockError};

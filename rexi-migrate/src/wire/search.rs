@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
-use rexi_server::Shape;
+use rexi_server::typed::Shape;
 
 use super::machine::{Machine, State};
 use super::pairing::Pairing;

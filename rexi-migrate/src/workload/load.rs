@@ -10,7 +10,7 @@
 mod gather;
 mod question;
 mod stream;
-mod thread;
+pub(crate) mod thread;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
@@ -27,8 +27,6 @@ use crate::history::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNum
 use crate::workload::work::{FUNCTION, Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};
-
-pub(crate) use thread::LoadThread;
 
 /// One node's load.
 pub(crate) struct Load {

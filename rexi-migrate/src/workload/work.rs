@@ -9,7 +9,7 @@ mod talk;
 
 use std::sync::Arc;
 
-use rexi_server::{Bytes, Context, IntoEnding};
+use rexi_server::{Bytes, Context, jobs::IntoEnding};
 
 use crate::history::ledger::{CallId, Ending, Entry, LedgerWriter, Work};
 
@@ -79,7 +79,7 @@ pub(crate) enum Value {
 }
 
 impl IntoEnding for Value {
-    fn into_ending(self) -> rexi_server::Ending {
+    fn into_ending(self) -> rexi_server::proto::Ending {
         match self {
             Self::Reply(body) => body.into_ending(),
             Self::Nothing => ().into_ending(),

@@ -8,9 +8,8 @@ use bytes::Bytes;
 use rexi_proto::NodeName;
 use tower::Service;
 
-use crate::error::CallError;
-use crate::node::Node;
-use crate::request::Request;
+use crate::calls::{Call, CallError, Request};
+use crate::engine::Running;
 
 /// Calls of a node as a tower service. Always ready, since a cast never waits; dropping a call's future kills its job.
 ///
@@ -35,13 +34,12 @@ use crate::request::Request;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    node: Node,
+    node: Running,
 }
 
-impl Node {
-    /// This node's calls as a tower service. It keeps the node running.
-    pub fn client(&self) -> Client {
-        Client { node: self.clone() }
+impl Client {
+    pub(crate) fn new(node: Running) -> Self {
+        Self { node }
     }
 }
 
@@ -56,7 +54,7 @@ impl Service<CallRequest> for Client {
 
     fn call(&mut self, call: CallRequest) -> Self::Future {
         let node = self.node.clone();
-        Box::pin(async move { node.call(call.peer(), call.request.clone()).await })
+        Box::pin(async move { Call::cast(&node, call.peer(), call.request.clone())?.reply().await })
     }
 }
 

@@ -15,10 +15,7 @@ use tower::load_shed::error::Overloaded;
 use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::builder::NodeBuilder;
-use crate::context::Context;
-use crate::error::StartError;
-use crate::registry::{Function, Registry, Work};
+use crate::engine::{Context, Function, Registry, Work};
 
 /// A job on its way to its function. It is the only one of that job, so a job runs its function at most once.
 pub struct JobRequest {
@@ -143,7 +140,8 @@ impl Service<JobRequest> for Innermost {
     }
 }
 
-type Wrap = Box<dyn FnOnce(JobService) -> JobService + Send + Sync>;
+/// Puts one layer around those inside of it.
+pub(crate) type Wrap = Box<dyn FnOnce(JobService) -> JobService + Send + Sync>;
 
 /// The layers of a node that has not started, the outermost first.
 #[derive(Default)]
@@ -153,13 +151,23 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Puts the functions inside their layers.
-    pub(crate) fn apply(self, registry: &mut Registry) -> Result<(), StartError> {
+    /// Adds a layer of all functions.
+    pub(crate) fn of_all(&mut self, wrap: Wrap) {
+        self.of_all.push(wrap);
+    }
+
+    /// Adds a layer of one function.
+    pub(crate) fn of_one(&mut self, name: &str, wrap: Wrap) {
+        self.of_one.push((name.to_owned(), wrap));
+    }
+
+    /// Puts the functions inside their layers. The error is the name of a layer's function that there is not.
+    pub(crate) fn apply(self, registry: &mut Registry) -> Result<(), String> {
         // The last one given is the innermost.
         for (name, wrap) in self.of_one.into_iter().rev() {
             let stack = stack([wrap]);
             if !registry.wrap(&name, |function| layered(stack, function)) {
-                return Err(StartError::LayerWithoutFunction(name));
+                return Err(name);
             }
         }
         if !self.of_all.is_empty() {
@@ -182,7 +190,7 @@ fn stack(wraps: impl IntoIterator<Item = Wrap, IntoIter: DoubleEndedIterator>) -
     Arc::new(wraps.into_iter().rev().fold(innermost, |inner, wrap| wrap(inner)))
 }
 
-fn wrap<L>(layer: L) -> Wrap
+pub(crate) fn wrap<L>(layer: L) -> Wrap
 where
     L: Layer<JobService> + Send + Sync + 'static,
     L::Service: Service<JobRequest, Response = Option<Bytes>> + Clone + Send + Sync + 'static,
@@ -214,82 +222,5 @@ fn ending_of(error: BoxError) -> Ending {
         Ok(error) => error.ending,
         Err(error) if error.is::<Overloaded>() => Ending::Exit(ExitReason::TooManyJobs),
         Err(error) => Ending::Exit(ExitReason::Failed(error.to_string().into())),
-    }
-}
-
-impl NodeBuilder {
-    /// Wraps all functions of the node in a tower layer, whether they are registered before or after. As in tower's
-    /// `ServiceBuilder`, the first layer is the outermost: it sees a job first and its reply last. There is one stack
-    /// for all functions, so a concurrency limit is one of the node; [`NodeBuilder::layer_function`] has those of one
-    /// function, which are inside of these.
-    ///
-    /// A job whose layer is not ready waits in its own worker: it counts among the node's jobs, which are bounded, it
-    /// can be killed, and it ends with its time limit. An error of a layer ends the job with an exit: see [`JobError`].
-    /// The layer's service must be `Clone`, and clones must share what they limit; one that is not, such as tower's
-    /// rate limit, goes behind a `buffer`.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use rexi_server::middleware::{JobError, JobRequest};
-    /// use rexi_server::{ExitReason, NodeBuilder};
-    /// use tower::ServiceBuilder;
-    ///
-    /// /// Only nodes of the front may ask.
-    /// async fn check(job: JobRequest) -> Result<JobRequest, JobError> {
-    ///     if job.context().caller().as_str().starts_with("front") {
-    ///         Ok(job)
-    ///     } else {
-    ///         Err(JobError::new(ExitReason::Failed("not allowed".into())))
-    ///     }
-    /// }
-    ///
-    /// fn register(node: NodeBuilder) -> NodeBuilder {
-    ///     let layers = ServiceBuilder::new()
-    ///         .load_shed()
-    ///         .concurrency_limit(64)
-    ///         .timeout(Duration::from_secs(2))
-    ///         .filter_async(check);
-    ///     node.layer(layers.into_inner())
-    /// }
-    /// ```
-    pub fn layer<L>(mut self, layer: L) -> Self
-    where
-        L: Layer<JobService> + Send + Sync + 'static,
-        L::Service: Service<JobRequest, Response = Option<Bytes>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<JobRequest>>::Error: Into<BoxError>,
-        <L::Service as Service<JobRequest>>::Future: Send,
-    {
-        self.layers.of_all.push(wrap(layer));
-        self
-    }
-
-    /// Wraps one function in a tower layer, typed or not, with a stream or not: see [`NodeBuilder::layer`].
-    ///
-    /// [`NodeBuilder::start`] fails where there is no such function.
-    ///
-    /// ```
-    /// use rexi_server::{Context, Function, NodeBuilder};
-    /// use tower::limit::ConcurrencyLimitLayer;
-    ///
-    /// rexi_server::function! {
-    ///     /// Compacts the store.
-    ///     pub Compact = "compact" () -> (), error String, since 1.0;
-    /// }
-    ///
-    /// fn register(node: NodeBuilder) -> NodeBuilder {
-    ///     let compact = |_job: Context, ()| async { Ok(()) };
-    ///     node.serve::<Compact, _, _>(compact).layer_function(Compact::NAME, ConcurrencyLimitLayer::new(1))
-    /// }
-    /// ```
-    pub fn layer_function<L>(mut self, name: &str, layer: L) -> Self
-    where
-        L: Layer<JobService> + Send + Sync + 'static,
-        L::Service: Service<JobRequest, Response = Option<Bytes>> + Clone + Send + Sync + 'static,
-        <L::Service as Service<JobRequest>>::Error: Into<BoxError>,
-        <L::Service as Service<JobRequest>>::Future: Send,
-    {
-        self.layers.of_one.push((name.to_owned(), wrap(layer)));
-        self
     }
 }

@@ -17,9 +17,8 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::util::rng::Rng;
 
 use super::client::CallRequest;
-use crate::env::Random;
-use crate::error::CallError;
-use crate::node::Node;
+use crate::calls::CallError;
+use crate::net::Random;
 
 /// Tries again what [is safe to retry](CallError::is_safe_to_retry), at the next of the request's peers, and nothing
 /// else: a call that may have run is its caller's to judge. For `ServiceBuilder::retry`, over services whose error is a
@@ -34,17 +33,12 @@ pub struct RetryPolicy {
     random: Random,
 }
 
-impl Node {
-    /// How to try calls again: 3 tries in all, with 10 ms to 1 s between them, and a budget of tower's default, which
-    /// is a fifth of the calls and 10 a second beside.
-    pub fn retry_policy(&self) -> RetryPolicy {
-        let random = self.shared().env.random().clone();
-        let backoff = backoff(&random, BACKOFF_MIN, BACKOFF_MAX);
-        RetryPolicy { retries_left: RETRIES, backoff, budget: Arc::new(TpsBudget::default()), random }
-    }
-}
-
 impl RetryPolicy {
+    pub(crate) fn new(random: &Random) -> Self {
+        let backoff = backoff(random, BACKOFF_MIN, BACKOFF_MAX);
+        Self { retries_left: RETRIES, backoff, budget: Arc::new(TpsBudget::default()), random: random.clone() }
+    }
+
     /// How often a call is made at most, the first time counted: from 1 to [`RETRY_ATTEMPTS_MAX`].
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use rexi_proto::NodeName;
 
-use crate::dev_certs::DevAuthority;
-use crate::identity::Identity;
+use crate::net::{DevAuthority, Identity};
 
 /// The members of a test cluster with all that their nodes are known by. Made once, they serve any number of clusters,
 /// in any thread: the certificates are the costly part of a cluster. Cheap to clone.

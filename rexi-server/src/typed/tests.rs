@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{PayloadError, decode, encode};
-use crate::bounded::NESTING_MAX;
-use crate::error::{AskError, CallError};
-use crate::function::Payload;
-use crate::typed;
+use crate::calls::CallError;
+use crate::functions::{self, AskError};
+use crate::typed::bounded::NESTING_MAX;
+use crate::typed::function::Payload;
 
 /// The types as another build has them: the same names, built otherwise.
 mod other {
@@ -142,16 +142,16 @@ crate::function! {
 fn a_stream_has_items_and_an_end() {
     let point = Point { x: 1, y: 2 };
     let item = encode(&point).expect("it can be encoded");
-    assert_eq!(typed::item::<Points>(&item), Ok(point.clone()));
-    let end = |end: Result<Option<Point>, String>| typed::last::<Points>(&encode(&end).expect("it can be encoded"));
+    assert_eq!(functions::item::<Points>(&item), Ok(point.clone()));
+    let end = |end: Result<Option<Point>, String>| functions::last::<Points>(&encode(&end).expect("it can be encoded"));
     assert_eq!(end(Ok(Some(point.clone()))), Ok(Some(point)));
     assert_eq!(end(Ok(None)), Ok(None));
     assert_eq!(end(Err("lost".into())), Err(AskError::Function("lost".into())));
     let is_wrong =
         |error: &CallError| matches!(error, CallError::WrongReply { function, .. } if &**function == "points");
-    let error = typed::item::<Points>(&encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
+    let error = functions::item::<Points>(&encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
     assert!(is_wrong(&error.expect_err("another struct")));
-    let Err(AskError::Call(error)) = typed::last::<Points>(&item) else { panic!("an item is no end") };
+    let Err(AskError::Call(error)) = functions::last::<Points>(&item) else { panic!("an item is no end") };
     assert!(is_wrong(&error), "{error}");
 }
 

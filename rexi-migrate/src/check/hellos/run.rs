@@ -8,7 +8,7 @@ use crate::search::{Bar, End, Options, Outcome, search};
 use crate::verdict::level::{Breach, Figure, LevelReport, Met};
 
 /// Searches within these bounds and tells the report what came of it.
-pub(in super::super) fn report(
+pub(crate) fn report(
     bounds: &Bounds,
     options: &Options,
     (quiet, command): (bool, &str),

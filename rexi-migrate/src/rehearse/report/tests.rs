@@ -1,10 +1,9 @@
 //! A report's text and JSON, made by hand.
 
 use super::*;
-use crate::history::judge::{
-    Counts, Example, Finding, FindingKind, StepRow as StepCounts, Verdict, Witness, WitnessCount,
-};
+use crate::history::judge::{Counts, Example, Finding, FindingKind, StepRow as StepCounts, Verdict};
 use crate::history::ledger::{CallId, CallNumber, GatherEnd, NodeIndex, Outcome, Work};
+use crate::verdict::case::{Witness, WitnessCount};
 
 fn report() -> Report {
     let step = |number: usize| StepRow {

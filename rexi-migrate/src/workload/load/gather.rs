@@ -9,7 +9,10 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rexi_proto::{Answer, ExitReason, NodeName};
-use rexi_server::{CallError, CastError, Gathered, Heard, Node, QuorumError, Request, SendError, Step, VoteError};
+use rexi_server::{
+    CallError, CastError, Node, QuorumError, Request, SendError,
+    calls::{Gathered, Heard, Step, VoteError},
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 

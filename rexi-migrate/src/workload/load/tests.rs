@@ -10,8 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
-use crate::history::judge::{FindingKind, Judgement, Requirement, Verdict, Witness, judge};
+use crate::history::judge::{FindingKind, Judgement, Verdict, judge};
 use crate::history::ledger::{Content, LedgerHeader, LedgerReader};
+use crate::verdict::case::{Requirement, Witness};
 use crate::workload::work::{Part, Value, carry_out};
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];

@@ -1,6 +1,7 @@
 //! What the evidence has to be before a run may be called safe; the steps; the report; the size.
 
 use super::*;
+use crate::verdict::case::Requirement;
 
 /// The doubts of a run that could not be told.
 fn doubts(evidence: &Evidence) -> String {

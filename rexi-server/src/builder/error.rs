@@ -1,0 +1,79 @@
+//! Why a node does not start.
+
+use std::net::SocketAddr;
+
+use rexi_proto::{FunctionRow, LimitsError, NodeName, PhaseError};
+use thiserror::Error;
+
+use crate::follow::{MembershipError, PhaseSourceError};
+use crate::net::IdentityError;
+
+/// A node that did not start. The caller or the environment is at fault; nothing is left running.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The node's certificate, key or roots are no good.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The members cannot be found as the configuration says. Correct its name, or build the feature in.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
+    /// The configuration names no identity.
+    #[error(
+        "the configuration of {0} has no [identity] table; give it the keys ca, cert and key there, each the path of a \
+         PEM file, or give the node its identity in code with Node::builder"
+    )]
+    NoIdentity(NodeName),
+    /// Two limits contradict each other.
+    #[error("limits: {0}")]
+    Limits(#[from] LimitsError),
+    /// The phase asked for is not to be had.
+    #[error(transparent)]
+    Phase(#[from] PhaseError),
+    /// The flag source cannot be read.
+    #[error(transparent)]
+    PhaseSource(#[from] PhaseSourceError),
+    /// A function was registered twice.
+    #[error("two functions are called {0:?}; names must differ")]
+    FunctionTwice(String),
+    /// A layer is for a function that the node does not have.
+    #[error("a layer is for the function {0:?}, which is not registered; register it, or correct the name")]
+    LayerWithoutFunction(String),
+    /// A typed function is registered by a release that does not have it, or no longer.
+    #[error("release {release} does not have the function {row}; do not serve it in this release, or correct its row")]
+    FunctionNotInRelease {
+        /// The function's row.
+        row: Box<FunctionRow>,
+        /// The node's release.
+        release: semver::Version,
+    },
+    /// A peer was given twice, or is the node itself.
+    #[error("{0} is named twice among the node and its peers; names must differ")]
+    PeerTwice(NodeName),
+    /// There are more members than may be.
+    #[error("{members} members, the node itself among them, where {max} may be; are they all of this cluster?")]
+    TooManyMembers {
+        /// Members given.
+        members: usize,
+        /// Members at most.
+        max: usize,
+    },
+    /// A peer's address is of another family than the one that the node listens on, and so dials from.
+    #[error("{peer} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all")]
+    AddressFamily {
+        /// The peer.
+        peer: NodeName,
+        /// Its address.
+        address: SocketAddr,
+        /// The node's address.
+        listen: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on udp {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}

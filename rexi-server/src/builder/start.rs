@@ -1,0 +1,208 @@
+//! From a description to a node that runs: what contradicts itself is refused, then all that the node's tasks share is
+//! put together, then they start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use rexi_proto::{Incarnation, NodeName, NodePool, Peer, PeerConfig, PeerId, Release, Server, ServerAddress};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::NodeBuilder;
+use crate::builder::StartError;
+use crate::engine::{
+    EventSink, Failures, Gate, MEMBERS_MAX, Member, Members, Shared, SharedPool, Singleton, Told, Waiters,
+    link::accept, members, members::can_dial, publish,
+};
+use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
+use crate::net::{Credentials, Doorman, Settings, transport};
+use crate::node::Node;
+
+impl NodeBuilder {
+    pub(super) fn begin(mut self) -> Result<Node, StartError> {
+        let now = self.env.now();
+        self.check(now)?;
+        #[cfg(feature = "tower")]
+        std::mem::take(&mut self.layers).apply(&mut self.registry).map_err(StartError::LayerWithoutFunction)?;
+        let (source, followed) = (self.rollout.source.take(), self.followed.take());
+        let membership = self.membership.take();
+        let known = membership.as_ref().map(Source::known);
+        let listed = !matches!(known, Some(None));
+        let members = self.members(&known.flatten().unwrap_or_default())?;
+        let rollout = self.start_rollout(&members, listed, source.as_deref())?;
+        let addresses = members.values().flatten().copied();
+        let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
+        let settings = Settings::new(&self.limits, &self.env);
+        let crypto = self.env.quic_crypto().map_or_else(|| self.identity.quic_crypto(), Ok)?;
+        let listen = |source| StartError::Listen { address: self.listen, source };
+        let endpoint = transport::open(self.listen, &settings, &crypto, &doorman, &self.env).map_err(listen)?;
+        let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
+        let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
+        let shared = self.assemble(&members, rollout, endpoint, credentials, doorman);
+        if let Some(list) = shared.gate.list() {
+            shared.warn_of_strangers(&list);
+        }
+        spawn_tasks(&shared, source);
+        if let Some(membership) = membership {
+            let named = members.into_keys().filter(|name| !fixed.contains(name)).collect();
+            shared.spawn(membership::follow(Arc::clone(&shared), membership, named));
+        }
+        if let Some((files, interval)) = followed {
+            shared.spawn(identity::follow(Arc::clone(&shared), files, interval));
+        }
+        let node = Node::new(shared);
+        let status = node.status();
+        let (name, release, phase) = (&status.name, &status.release, status.rollout.phase);
+        tracing::info!(node = %name, %release, %phase, address = ?node.local_addr().ok(), "started");
+        Ok(node)
+    }
+
+    fn check(&self, now: SystemTime) -> Result<(), StartError> {
+        self.limits.check()?;
+        self.identity.check(&self.name, now)?;
+        if let Some(twice) = &self.twice {
+            return Err(StartError::FunctionTwice(twice.clone()));
+        }
+        let own = Release::from(self.profile.release());
+        if let Some(row) = self.registry.rows().filter_map(|(_, row)| row).find(|row| !row.accepted(own)) {
+            let (row, release) = (Box::new(row.clone()), self.profile.release().clone());
+            return Err(StartError::FunctionNotInRelease { row, release });
+        }
+        Ok(())
+    }
+
+    /// The members to start with, but for the node itself: the peers, and those whom the membership knows beforehand.
+    fn members(&self, known: &MemberList) -> Result<BTreeMap<NodeName, Option<SocketAddr>>, StartError> {
+        let mut members = BTreeMap::new();
+        for (name, address) in self.peers.iter() {
+            if *name == self.name || members.insert(name.clone(), Some(address)).is_some() {
+                return Err(StartError::PeerTwice(name.clone()));
+            }
+        }
+        for (name, address) in known.iter().filter(|(name, _)| **name != self.name) {
+            members.entry(name.clone()).or_insert(address);
+        }
+        if members.len() >= MEMBERS_MAX {
+            return Err(StartError::TooManyMembers { members: members.len() + 1, max: MEMBERS_MAX });
+        }
+        let dialed = members.iter().filter_map(|(name, address)| Some((name, (*address)?)));
+        match { dialed }.find(|(_, address)| !can_dial(self.listen, *address)) {
+            Some((peer, address)) => {
+                Err(StartError::AddressFamily { peer: peer.clone(), address, listen: self.listen })
+            }
+            None => Ok(members),
+        }
+    }
+
+    fn start_rollout(
+        &self,
+        members: &BTreeMap<NodeName, Option<SocketAddr>>,
+        listed: bool,
+        source: Option<&dyn PhaseSource>,
+    ) -> Result<rexi_proto::Rollout, StartError> {
+        let start = if listed { rexi_proto::Rollout::new } else { rexi_proto::Rollout::unlisted };
+        let rollout = start(self.name.clone(), self.profile.clone(), members.keys().cloned().collect::<Vec<_>>());
+        let mut rollout = rollout.with_mutants(self.mutants);
+        match self.rollout.ceiling {
+            Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
+            ceiling => {
+                let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
+                rollout.set_ceiling(ceiling.or_else(|| Some(self.rollout.feature?.clamp(lowest, highest))))?;
+            }
+        }
+        if let Some(source) = source {
+            rollout.set_source(source.phase()?)?;
+        }
+        Ok(rollout)
+    }
+
+    fn assemble(
+        self,
+        members: &BTreeMap<NodeName, Option<SocketAddr>>,
+        rollout: rexi_proto::Rollout,
+        endpoint: quinn::Endpoint,
+        credentials: Credentials,
+        doorman: Arc<Doorman>,
+    ) -> Arc<Shared> {
+        let Self { name, profile, mut registry, allowed, limits, errors_kept, mutants, env, .. } = self;
+        let config = PeerConfig {
+            hosts: profile.hosts(),
+            phase: rollout.phase(),
+            phase_epoch: rollout.epoch(),
+            limits: limits.clone(),
+            mutants,
+        };
+        let names: BTreeSet<_> = members.keys().chain([&name]).collect();
+        registry.measure(&name);
+        Arc::new_cyclic(|shared| {
+            let pool = SharedPool::new(&NodePool::new(&limits, names.len(), profile.hosts()));
+            let member = |(id, &of): (u32, &&NodeName)| {
+                let peer = Peer::with_pool(PeerId(id), config.clone(), pool.clone(), Duration::ZERO);
+                Arc::new(match members.get(of) {
+                    Some(&address) => Member::new(shared.clone(), PeerId(id), (&name, of.clone()), address, peer),
+                    None => Member::local(shared.clone(), PeerId(id), of, peer),
+                })
+            };
+            let members = Members::new((0..).zip(&names).map(member));
+            let singleton = profile.hosts().contains(ServerAddress::Singleton).then(|| {
+                let server = Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants);
+                Arc::new(Singleton::new(shared.clone(), server))
+            });
+            Shared {
+                next_peer: Mutex::new(u32::try_from(members.len()).expect("no more than MEMBERS_MAX")),
+                members: ArcSwap::from_pointee(members),
+                events: EventSink::new(),
+                hosts: profile.hosts(),
+                mutants,
+                name: name.clone(),
+                release: Release::from(profile.release()),
+                incarnation: incarnation(env.now()),
+                limits,
+                started: Instant::now(),
+                registry,
+                gate: Gate::new(allowed),
+                failures: Failures::new(errors_kept),
+                singleton,
+                pool,
+                phase: watch::Sender::new(rollout.phase()),
+                rollout: Mutex::new(rollout),
+                endpoint,
+                credentials,
+                doorman,
+                env,
+                flush: CancellationToken::new(),
+                draining: AtomicBool::new(false),
+                presence: watch::Sender::new(0),
+                job_ended: Waiters::default(),
+                next_call: AtomicU64::new(1),
+                told: Told::default(),
+            }
+        })
+    }
+}
+
+/// Starts what runs for as long as the node lives.
+fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
+    shared.spawn(accept::listen(Arc::clone(shared)));
+    shared.spawn(publish::run(Arc::clone(shared)));
+    if let Some(singleton) = &shared.singleton {
+        shared.spawn(Arc::clone(singleton).run());
+    }
+    for member in shared.members().iter() {
+        members::spawn_tasks(shared, member);
+    }
+    if let Some(source) = source {
+        shared.spawn(rollout::follow(Arc::clone(shared), source));
+    }
+}
+
+/// Microseconds since 1970; a clock before that counts as 1970.
+fn incarnation(now: SystemTime) -> Incarnation {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Incarnation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

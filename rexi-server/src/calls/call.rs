@@ -1,0 +1,106 @@
+//! One call: a mailbox for one cast. Dropping it kills the job on the other node.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use rexi_proto::{Answer, CallRef, NodeName};
+
+use crate::calls::error::{CallError, SendError};
+use crate::calls::mailbox::Mailbox;
+use crate::calls::request::Request;
+use crate::engine::{Event, Running, single};
+
+/// One call. Dropping it kills the job on the other node, unless its last answer has come. A call, like a mailbox,
+/// keeps the node running as any other handle does.
+#[must_use = "dropping a call kills its job"]
+pub struct Call {
+    mailbox: Mailbox,
+    call: CallRef,
+    done: bool,
+}
+
+impl Call {
+    pub(crate) fn cast(node: &Running, peer: &NodeName, request: Request) -> Result<Self, SendError> {
+        let mailbox = Mailbox::new(node.clone());
+        let call = mailbox.cast(peer, request)?;
+        Ok(Self { mailbox, call, done: false })
+    }
+
+    pub(crate) async fn cast_when_clear(node: &Running, peer: &NodeName, request: Request) -> Result<Self, SendError> {
+        let mailbox = Mailbox::new(node.clone());
+        let call = mailbox.cast_when_clear(peer, request).await?;
+        Ok(Self { mailbox, call, done: false })
+    }
+
+    /// The call's number.
+    pub fn call_ref(&self) -> CallRef {
+        self.call
+    }
+
+    /// The next answer; `None` after the last one. When the request's time limit has passed, that is an
+    /// `ExitReason::TimePassed`, whatever the other node does, and the job is killed.
+    ///
+    /// Cancel safe: an answer is taken only when it is returned.
+    pub async fn next(&mut self) -> Option<Answer> {
+        while !self.done {
+            if let Event::Answer(_, answer) = self.mailbox.recv().await {
+                self.done = answer.is_last();
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    /// The first reply. The job is killed if it goes on after it.
+    ///
+    /// # Errors
+    /// [`CallError`] says what became of the call instead, and whether it may have run.
+    pub async fn reply(mut self) -> Result<Bytes, CallError> {
+        loop {
+            match self.next().await {
+                Some(Answer::Reply { body, .. }) => return Ok(body),
+                Some(Answer::Ping) => {}
+                Some(answer) => return Err(CallError::from_answer(answer)),
+                None => return Err(CallError::NoReply),
+            }
+        }
+    }
+
+    /// As [`MailboxHandle::start`](crate::calls::MailboxHandle::start).
+    pub fn start(&self) -> bool {
+        self.mailbox.start(self.call)
+    }
+
+    /// As [`MailboxHandle::cancel`](crate::calls::MailboxHandle::cancel).
+    pub fn cancel(&self) -> bool {
+        self.mailbox.cancel(self.call)
+    }
+
+    /// As [`MailboxHandle::ack`](crate::calls::MailboxHandle::ack).
+    pub fn ack(&self, items: u64) -> bool {
+        self.mailbox.ack(self.call, items)
+    }
+
+    /// As [`MailboxHandle::respond`](crate::calls::MailboxHandle::respond).
+    pub fn respond(&self, number: u64, body: impl Into<Bytes>) -> bool {
+        self.mailbox.respond(self.call, number, body)
+    }
+
+    /// All answers that are there, and at least one. Never ready once the last one was taken.
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Event>> {
+        self.mailbox.poll_all(cx)
+    }
+
+    /// Ends the job; nothing more is heard of it.
+    pub(crate) fn give_up(&self) {
+        self.mailbox.kill(&[self.call]);
+    }
+
+    /// Ends the job and lets go of the call, as dropping it does.
+    pub fn kill(self) {}
+
+    /// Lets go of the call and lets the job run to its end.
+    pub fn detach(self) {
+        self.mailbox.detach(self.call);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a caller asks for: a function, its encoded argument, and what travels beside them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rexi_proto::{CallRef, CastRequest, FunctionRow, Release, Trace};
+
+use crate::calls::error::SendError;
+use crate::engine::trace;
+use crate::typed::{self, Function, Payload, PayloadError, StreamFunction};
+
+/// A request to run a function on another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    function: Arc<str>,
+    /// An argument that could not be encoded is told to whoever casts it.
+    body: Result<Bytes, PayloadError>,
+    /// The function's row, where it is typed.
+    row: Option<FunctionRow>,
+    time_limit: Option<Duration>,
+    nonce: u64,
+    trace: Option<Box<Trace>>,
+}
+
+impl Request {
+    /// Asks for `function` with an encoded argument. No time limit, no nonce, no trace.
+    pub fn new(function: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
+        Self { function: function.into(), body: Ok(body.into()), row: None, time_limit: None, nonce: 0, trace: None }
+    }
+
+    /// Asks for the typed function `F`. Whether this node's release may emit it, and whether the argument could be
+    /// encoded, is said where the request is cast. The reply is read by [`functions::reply`](crate::functions::reply).
+    pub fn of<F: Function>(argument: &F::Argument) -> Self {
+        Self::typed(F::LIFE.row(F::NAME), argument)
+    }
+
+    /// As [`Request::of`], for a function that answers with a stream.
+    pub fn of_stream<F: StreamFunction>(argument: &F::Argument) -> Self {
+        Self::typed(F::LIFE.row(F::NAME), argument)
+    }
+
+    fn typed(row: FunctionRow, argument: &impl Payload) -> Self {
+        let body = typed::encode(argument);
+        Self { function: (&*row.name).into(), body, row: Some(row), time_limit: None, nonce: 0, trace: None }
+    }
+
+    /// How long the caller waits, from the cast on. The remaining time travels with the cast; when it has passed, the
+    /// worker is ended and the call answered. A [`Call`](crate::Call) keeps it on this side too; a mailbox of many
+    /// calls leaves that to its owner. Whole milliseconds; default: no limit.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
+    /// The id of the wider request that this is part of; 0, the default, for none.
+    #[must_use]
+    pub fn nonce(mut self, nonce: u64) -> Self {
+        self.nonce = nonce;
+        self
+    }
+
+    /// The W3C trace context of the caller. Default: that of the current span, with the feature `opentelemetry`; none
+    /// without it.
+    #[must_use]
+    pub fn trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(Box::new(trace));
+        self
+    }
+
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.time_limit
+    }
+
+    /// What goes to the peer, if a node of that release may send it.
+    pub(crate) fn into_cast(self, call: CallRef, own: Release) -> Result<CastRequest, SendError> {
+        let Self { function, body, row, time_limit, nonce, trace } = self;
+        if let Some(row) = row.filter(|row| !row.emitted(own)) {
+            return Err(SendError::NotEmitted { row: Box::new(row), release: own });
+        }
+        let trace = trace.or_else(trace::current);
+        match body {
+            Ok(body) => Ok(CastRequest { call, function, time_left: time_limit, nonce, trace, body }),
+            Err(problem) => Err(SendError::NotEncoded { function, problem }),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One connection in use: a reader, a writer, and payloads on QUIC streams of their own.
+//!
+//! In: a connection on which both ends have agreed. Out: its end, told to the member. The reader hands the bytes of the
+//! ordered lane to the protocol's state as they come; the writer takes all that is encoded at once and writes it with
+//! one call. Large payloads go beside the lane, at lower priority, so that small calls do not wait behind them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
+use rexi_proto::{BulkId, CloseCode, ConnectionId, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::link::handshake::Established;
+use crate::engine::member::{LEFT, Member};
+use crate::engine::shared::Shared;
+use crate::net::close;
+
+/// Why a connection is no longer in use.
+enum End {
+    /// The peer has finished its lane, which it does before it leaves; or we leave, and read no more.
+    Finished,
+    /// It was closed, by either side, or timed out.
+    Lost(String),
+    /// We are leaving, and the peer has all that we had to say.
+    Flushed,
+    /// The peer did not read.
+    TooSlow,
+}
+
+/// Serves an agreed connection until it ends.
+pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
+    let Established { member, connection, send, mut recv, session, release } = established;
+    let address = connection.remote_address();
+    shared.doorman.admit(address);
+    let wire = session.wire;
+    if shared.flush.is_cancelled() {
+        // What a peer sent now would be neither run nor answered.
+        return close(&connection, CloseCode::Shutdown, "this node is leaving");
+    }
+    let Some(id) = member.attach(&connection, session, release) else {
+        let (code, reason) = match member.has_left() {
+            true => (CloseCode::NotTrusted, LEFT),
+            false => (CloseCode::Replaced, "a later start of this node is connected"),
+        };
+        return close(&connection, code, reason);
+    };
+    tracing::info!(node = %shared.name, peer = %member.name(), %address, %wire, "connected");
+    let bulk = shared.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
+    let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
+    let mut writer = shared.spawn(writer.run(send));
+    let mut end = tokio::select! {
+        biased;
+        end = &mut writer => of_writer(end),
+        end = read(shared, &member, id, &mut recv) => end,
+    };
+    if matches!(end, End::Finished) && shared.flush.is_cancelled() {
+        // Our writer still waits for its last words to be acknowledged. The lane in is kept open, though nobody reads
+        // it: a peer that is told to stop would close before it has read them.
+        end = of_writer((&mut writer).await);
+    }
+    writer.abort();
+    bulk.abort();
+    finish(shared, &member, &connection, id, end).await;
+}
+
+fn of_writer(ended: Result<Option<End>, JoinError>) -> End {
+    match ended {
+        Ok(Some(end)) => end,
+        Ok(None) => End::Lost("this node has stopped".to_owned()),
+        Err(error) => End::Lost(error.to_string()),
+    }
+}
+
+/// Tells the member and the operator how a connection came to its end.
+async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, id: ConnectionId, end: End) {
+    let address = connection.remote_address();
+    let (node, peer) = (&shared.name, member.name());
+    if matches!(end, End::Finished) {
+        let _ = tokio::time::timeout(CLOSE_GRACE, connection.closed()).await;
+    }
+    // What a later connection has not read to its end yet is none of this one's.
+    let bytes = member.with(|peer, _| if peer.connection() == id { peer.incomplete_bytes() } else { 0 });
+    if bytes > 0 {
+        tracing::warn!(%node, %peer, %address, bytes, "the lane ended in the middle of a frame");
+    }
+    let departed = match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(closed)) => {
+            CloseCode::from_code(closed.error_code.into_inner()) == Some(CloseCode::Shutdown)
+        }
+        _ => false,
+    };
+    let (code, reason) = match end {
+        End::Finished => (CloseCode::Shutdown, "the lane was finished".to_owned()),
+        // Not a shutdown, where the connection still stands: the peer must not take it for the end of this life.
+        End::Lost(reason) => (CloseCode::TryAgain, reason),
+        End::Flushed => (CloseCode::Shutdown, "this node is leaving".to_owned()),
+        End::TooSlow => (CloseCode::TooSlow, format!("nothing was read for {WRITE_LIMIT:?}")),
+    };
+    tracing::info!(%node, %peer, %address, departed, reason, "disconnected");
+    // Before the close, so that no task finds a closed connection in use.
+    member.detach(id, departed);
+    close(connection, code, &reason);
+}
+
+/// Reads until the lane ends, or until this node leaves: what came after that would be answered for ever, and our last
+/// words would have no end.
+async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mut RecvStream) -> End {
+    let leaving = shared.flush.cancelled();
+    tokio::pin!(leaving);
+    loop {
+        let chunk = tokio::select! {
+            biased;
+            () = &mut leaving => return End::Finished,
+            chunk = recv.read_chunk(READ_BYTES_MAX, true) => chunk,
+        };
+        match chunk {
+            Ok(Some(chunk)) => {
+                let read = Instant::now();
+                member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes));
+                if read.elapsed() >= TURN {
+                    // Others wait for theirs: other peers, and workers of this chunk that became tasks, which those of
+                    // the next one are not to overtake.
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok(None) => return End::Finished,
+            Err(ReadError::ConnectionLost(error)) => return End::Lost(error.to_string()),
+            Err(error) => return End::Lost(error.to_string()),
+        }
+        if let Some(singleton) = &shared.singleton {
+            singleton.room().await;
+        }
+    }
+}
+
+/// Takes payloads off their own QUIC streams, as many at once as the transport lets the peer open. One that is complete
+/// counts until its frame has come, so that a peer cannot have more of them kept than it may send at once.
+async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Connection, id: ConnectionId) {
+    let places = Arc::new(Semaphore::new(shared.limits.bulk_streams_max as usize));
+    let large = Arc::new(Semaphore::new(1));
+    let bytes_max = shared.limits.payload_bytes_max as usize + BULK_HEADER_BYTES;
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        let Ok(stream) = connection.accept_uni().await else { return };
+        let (member, connection, large) = (Arc::clone(&member), connection.clone(), Arc::clone(&large));
+        shared.spawn(async move {
+            let _place = place;
+            match read_bulk(stream, bytes_max, &large).await {
+                Ok((bytes, _large)) => match bytes.split_first_chunk::<BULK_HEADER_BYTES>() {
+                    Some((&header, _)) => {
+                        let bulk = BulkId(u64::from_le_bytes(header));
+                        let body = bytes.slice(BULK_HEADER_BYTES..);
+                        member.with(|peer, now| peer.handle_bulk(now, id, bulk, body));
+                        member.wait_for_frame(id, bulk).await;
+                    }
+                    None => close(&connection, CloseCode::BadFrame, "a payload without its number"),
+                },
+                Err(Some(reason)) => close(&connection, CloseCode::BadFrame, reason),
+                // The connection has ended, and with it what was in transfer.
+                Err(None) => {}
+            }
+        });
+    }
+}
+
+/// Reads a payload and its number to their end. Beyond one window only one payload of a connection is read at a time:
+/// else as many of full length would be kept in part as there are streams. Whoever is first goes on to its end, so
+/// none waits for one that waits.
+async fn read_bulk(
+    mut stream: RecvStream,
+    bytes_max: usize,
+    large: &Arc<Semaphore>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Option<&'static str>> {
+    let (mut bytes, mut permit) = (Vec::new(), None);
+    loop {
+        let small = (STREAM_WINDOW_BYTES as usize).saturating_sub(bytes.len());
+        if small == 0 && permit.is_none() {
+            permit = Some(Arc::clone(large).acquire_owned().await.expect("it is never closed"));
+        }
+        let most = if permit.is_some() { READ_BYTES_MAX } else { small.min(READ_BYTES_MAX) };
+        let Some(chunk) = stream.read_chunk(most, true).await.map_err(|_| None)? else {
+            bytes.shrink_to_fit();
+            return Ok((bytes.into(), permit));
+        };
+        if bytes.len() + chunk.bytes.len() > bytes_max {
+            return Err(Some("a payload above the limit"));
+        }
+        if bytes.capacity() - bytes.len() < chunk.bytes.len() {
+            // By steps and not by doubling: memory is not taken for what has not arrived.
+            bytes.reserve_exact(chunk.bytes.len().max(bytes.len() / 8));
+        }
+        bytes.extend_from_slice(&chunk.bytes);
+    }
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    member: Arc<Member>,
+    connection: Connection,
+    id: ConnectionId,
+}
+
+impl Writer {
+    async fn run(self, mut lane: SendStream) -> End {
+        let mut out = BytesMut::new();
+        let bulk_streams = Arc::new(Semaphore::new(self.shared.limits.bulk_streams_max as usize));
+        let bulk_tasks = TaskTracker::new();
+        let mut last_words = None;
+        // On one thread, every task that was ready to send has sent before this one runs: to yield would only delay it.
+        let shares_threads = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
+        loop {
+            let leaving = tokio::select! {
+                biased;
+                () = self.member.writable.notified() => false,
+                () = self.shared.flush.cancelled() => true,
+            };
+            if shares_threads {
+                // Lets those who are about to send join this write.
+                tokio::task::yield_now().await;
+            }
+            loop {
+                out.clear();
+                let Some(bulk) = self.member.with(|peer, now| peer.take_outgoing(now, self.id, &mut out)) else {
+                    // Not to wait again: what there is for another writer would wake this one for ever.
+                    return End::Lost("the connection is no longer in use".to_owned());
+                };
+                if out.is_empty() {
+                    break;
+                }
+                let mut unwritten = &out[..];
+                while !unwritten.is_empty() {
+                    // A limit on silence and not on the whole: a slow peer that reads on is no dead one.
+                    match tokio::time::timeout(WRITE_LIMIT, lane.write(unwritten)).await {
+                        Ok(Ok(written)) => unwritten = &unwritten[written..],
+                        Ok(Err(error)) => return End::Lost(error.to_string()),
+                        Err(_) => return End::TooSlow,
+                    }
+                }
+                // Behind their frames, which name them.
+                for (bulk, body) in bulk {
+                    self.send_bulk(&bulk_streams, &bulk_tasks, bulk, body);
+                }
+            }
+            if !leaving {
+                continue;
+            }
+            // Large payloads make room for what waits behind them, so all has been said only when none is left.
+            let until = *last_words.get_or_insert_with(|| Instant::now() + FLUSH_LIMIT);
+            if bulk_tasks.is_empty() || Instant::now() >= until {
+                let _ = lane.finish();
+                let _ = tokio::time::timeout_at(until, lane.stopped()).await;
+                return End::Flushed;
+            }
+            let _ = tokio::time::timeout_at(until, self.member.writable.notified()).await;
+        }
+    }
+
+    fn send_bulk(&self, streams: &Arc<Semaphore>, tasks: &TaskTracker, bulk: BulkId, body: Bytes) {
+        let (member, connection, id) = (Arc::clone(&self.member), self.connection.clone(), self.id);
+        let streams = Arc::clone(streams);
+        let tracked = tasks.token();
+        let bytes = body.len();
+        self.shared.spawn(async move {
+            let sent = async {
+                let _stream = streams.acquire().await;
+                let mut stream = connection.open_uni().await?;
+                // One payload a stream: where the stream ends, the payload ends, and no length has to be believed.
+                let _ = stream.set_priority(BULK_PRIORITY);
+                stream.write_all(&bulk.0.to_le_bytes()).await?;
+                // Not copied, as other writes are.
+                stream.write_chunk(body).await?;
+                let _ = stream.finish();
+                let _ = stream.stopped().await;
+                Ok::<_, quinn::WriteError>(())
+            };
+            // If it fails, the connection has ended, and its end is told where it is noticed.
+            let _ = sent.await;
+            member.with(|peer, now| peer.handle_bulk_sent(now, id, bytes));
+            drop(tracked);
+            member.writable.notify_one();
+        });
+    }
+}
+
+/// A payload's own QUIC stream opens with its number: u64, little endian.
+const BULK_HEADER_BYTES: usize = 8;
+
+const BULK_PRIORITY: i32 = -1;
+
+/// How long a reader goes on before others have their turn. No longer than the first polls of a chunk may take.
+const TURN: Duration = Duration::from_micros(100);
+
+/// How long a write may wait for a peer that does not read.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a leaving node waits for its last words to arrive.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a peer that has finished its lane may take to close.
+const CLOSE_GRACE: Duration = Duration::from_secs(3);

@@ -1,0 +1,236 @@
+//! The first frames of a connection: a hello each way, the verdict of both, and a welcome by one.
+//!
+//! Either node may dial, and both may at once. So that they keep the same connection, the one whose name sorts first
+//! decides: it takes the first handshake that completes and says so with a welcome; the other takes a connection only
+//! when it is welcomed on it. Nothing but hellos is exchanged before that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session};
+use rustls::pki_types::CertificateDer;
+use thiserror::Error;
+
+use crate::engine::member::Member;
+use crate::engine::metrics;
+use crate::engine::shared::Shared;
+use crate::net::{certifies, close};
+
+/// A connection whose both ends have agreed, before it is put to use.
+pub(crate) struct Established {
+    pub(crate) member: Arc<Member>,
+    pub(crate) connection: Connection,
+    pub(crate) send: SendStream,
+    pub(crate) recv: RecvStream,
+    pub(crate) session: Session,
+    pub(crate) release: String,
+}
+
+/// A connection that came to nothing. Its text is for the operator: it names who, where and why.
+#[derive(Debug, Error)]
+pub(crate) enum ConnectError {
+    #[error("{0}")]
+    Connect(#[from] quinn::ConnectError),
+    #[error("{0}")]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("the hello did not come: {0}")]
+    Hello(String),
+    #[error("the hello is malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    #[error("the certificate does not name {0}, which the hello claims to be from")]
+    WrongCertificate(NodeName),
+    #[error("{expected} was dialed, but {found} answered")]
+    WrongNode { expected: NodeName, found: NodeName },
+    #[error("{0}")]
+    Handshake(#[from] HandshakeError),
+    #[error("another connection to the same peer is in use")]
+    Duplicate,
+    #[error("no handshake within {0:?}")]
+    TimedOut(Duration),
+}
+
+impl ConnectError {
+    /// What the peer is told.
+    pub(crate) fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Handshake(HandshakeError::Refused(_)) => CloseCode::Refused,
+            Self::Handshake(HandshakeError::PhaseMoved) => CloseCode::TryAgain,
+            Self::WrongCertificate(_) | Self::WrongNode { .. } | Self::Handshake(_) => CloseCode::NotTrusted,
+            Self::Duplicate => CloseCode::Replaced,
+            _ => CloseCode::BadHandshake,
+        }
+    }
+
+    /// Why, in a word.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Handshake(HandshakeError::Refused(_)) => "incompatible_release",
+            Self::Handshake(HandshakeError::NotAMember(_)) => "not_a_member",
+            Self::Handshake(HandshakeError::StaleIncarnation { .. }) => "stale_incarnation",
+            Self::Handshake(_) | Self::Duplicate => "tried_again",
+            Self::WrongCertificate(_) | Self::WrongNode { .. } => "wrong_name",
+            Self::Hello(_) | Self::Malformed(_) => "bad_hello",
+            Self::TimedOut(_) | Self::Connection(quinn::ConnectionError::TimedOut) => "timed_out",
+            // The codes of TLS alerts; among them all that concern certificates (RFC 9001 §4.8).
+            Self::Connection(quinn::ConnectionError::TransportError(error)) if is_tls(error.code) => "tls",
+            Self::Connection(quinn::ConnectionError::ConnectionClosed(closed)) if is_tls(closed.error_code) => "tls",
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(_)) => "refused_by_peer",
+            Self::Connect(_) | Self::Connection(_) => "unreachable",
+        }
+    }
+
+    /// Whether this is the ordinary course of two nodes that dial each other, and no news.
+    pub(crate) fn is_routine(&self) -> bool {
+        match self {
+            Self::Duplicate | Self::Handshake(HandshakeError::PhaseMoved) => true,
+            Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) => {
+                let code = closed.error_code.into_inner();
+                // quinn closes with 0 and no reason what was dropped before its handshake was complete.
+                code == 0 && closed.reason.is_empty()
+                    || matches!(
+                        CloseCode::from_code(code),
+                        Some(CloseCode::Replaced | CloseCode::TryAgain | CloseCode::Shutdown)
+                    )
+            }
+            Self::Connection(quinn::ConnectionError::LocallyClosed) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Counts a connection that came to nothing, unless that is the ordinary course of two nodes that dial each other.
+pub(crate) fn count(node: &NodeName, error: &ConnectError) {
+    if !error.is_routine() {
+        metrics::refused(node, error.reason());
+    }
+}
+
+fn is_tls(code: quinn::TransportErrorCode) -> bool {
+    (0x100..0x200).contains(&u64::from(code))
+}
+
+/// A hello from the node that the connection's certificate names: no other goes on to a verdict.
+struct Certified(Hello);
+
+impl Certified {
+    fn new(hello: Hello, connection: &Connection) -> Result<Self, ConnectError> {
+        match certifies(&chain(connection), &hello.node) {
+            true => Ok(Self(hello)),
+            false => Err(ConnectError::WrongCertificate(hello.node)),
+        }
+    }
+}
+
+/// The dialing end: says hello first.
+pub(crate) async fn dial(
+    shared: &Arc<Shared>,
+    member: &Arc<Member>,
+    connection: &Connection,
+) -> Result<Established, ConnectError> {
+    let (mut send, mut recv) = connection.open_bi().await?;
+    // The lane comes before bulk.
+    let _ = send.set_priority(LANE_PRIORITY);
+    let ours = shared.hello();
+    send_hello(&mut send, &ours).await?;
+    let theirs = read_hello(&mut recv).await?;
+    if theirs.node != *member.name() {
+        return Err(ConnectError::WrongNode { expected: member.name().clone(), found: theirs.node });
+    }
+    settle(shared, connection, send, recv, &ours, Certified::new(theirs, connection)?).await
+}
+
+/// The listening end: answers with its own hello whatever it thinks of the peer's, so that both can tell why.
+pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Established, ConnectError> {
+    let (mut send, mut recv) = connection.accept_bi().await?;
+    let _ = send.set_priority(LANE_PRIORITY);
+    // Who is not who it says it is gets no word of ours.
+    let theirs = Certified::new(read_hello(&mut recv).await?, connection)?;
+    let ours = shared.hello();
+    send_hello(&mut send, &ours).await?;
+    settle(shared, connection, send, recv, &ours, theirs).await
+}
+
+/// Closes a connection that came to nothing, after the peer had time to read our hello and come to the same verdict.
+pub(crate) async fn give_up(connection: &Connection, error: &ConnectError) {
+    if matches!(error, ConnectError::Handshake(HandshakeError::Refused(_))) {
+        let _ = tokio::time::timeout(VERDICT_GRACE, connection.closed()).await;
+    }
+    close(connection, error.close_code(), &error.to_string());
+}
+
+async fn settle(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    mut send: SendStream,
+    mut recv: RecvStream,
+    ours: &Hello,
+    Certified(theirs): Certified,
+) -> Result<Established, ConnectError> {
+    let agreement = shared.admit(ours, &theirs)?;
+    let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
+    if shared.name < theirs.node {
+        if !member.claim(theirs.incarnation, shared.now()) {
+            return Err(ConnectError::Duplicate);
+        }
+        if let Err(error) = write_all(&mut send, &WELCOME).await {
+            member.unclaim();
+            return Err(error);
+        }
+    } else {
+        let mut welcome = [0; WELCOME.len()];
+        read_exact(&mut recv, &mut welcome).await?;
+        if welcome != WELCOME {
+            return Err(ConnectError::Hello("something else came where the welcome should".to_owned()));
+        }
+    }
+    let session = Session::of(ours, &theirs, agreement);
+    let (connection, release) = (connection.clone(), theirs.release.to_string());
+    Ok(Established { member, connection, send, recv, session, release })
+}
+
+async fn send_hello(send: &mut SendStream, hello: &Hello) -> Result<(), ConnectError> {
+    let mut bytes = BytesMut::new();
+    hello.encode(&mut bytes);
+    write_all(send, &bytes).await
+}
+
+async fn write_all(send: &mut SendStream, bytes: &[u8]) -> Result<(), ConnectError> {
+    send.write_all(bytes).await.map_err(|error| match error {
+        WriteError::ConnectionLost(closed) => ConnectError::Connection(closed),
+        other => ConnectError::Hello(other.to_string()),
+    })
+}
+
+async fn read_hello(recv: &mut RecvStream) -> Result<Hello, ConnectError> {
+    let mut length = [0; LENGTH_BYTES];
+    read_exact(recv, &mut length).await?;
+    let claimed = u32::from_le_bytes(length);
+    if claimed == 0 || claimed > HELLO_BYTES_MAX {
+        return Err(DecodeError::FrameLength { claimed, max: HELLO_BYTES_MAX }.into());
+    }
+    let mut frame = vec![0; claimed as usize];
+    read_exact(recv, &mut frame).await?;
+    Ok(Hello::decode(&frame)?)
+}
+
+/// Reads so many bytes; if the connection is closed instead, the error is the close, since that says why.
+async fn read_exact(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), ConnectError> {
+    recv.read_exact(bytes).await.map_err(|error| match error {
+        ReadExactError::ReadError(ReadError::ConnectionLost(closed)) => ConnectError::Connection(closed),
+        other => ConnectError::Hello(other.to_string()),
+    })
+}
+
+fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    let identity = connection.peer_identity().and_then(|identity| identity.downcast().ok());
+    identity.map(|chain: Box<Vec<CertificateDer<'static>>>| *chain).unwrap_or_default()
+}
+
+/// A frame of kind hello without a hello in it.
+const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
+
+const LANE_PRIORITY: i32 = 1;
+
+const VERDICT_GRACE: Duration = Duration::from_secs(1);

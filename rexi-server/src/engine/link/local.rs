@@ -1,0 +1,54 @@
+//! The node's connection to itself: what it sends comes back in. A local cast goes through the same states, bounds and
+//! servers as a remote one (R36 of docs/rexi.md).
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use rexi_proto::{Agreement, ConnectionId, Session};
+
+use crate::engine::member::Member;
+use crate::engine::shared::Shared;
+
+/// Runs for as long as the node lives.
+pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
+    let mut out = BytesMut::new();
+    loop {
+        let id = attach(&shared, &member);
+        while member.is_connected() {
+            tokio::select! {
+                biased;
+                () = member.writable.notified() => {}
+                () = member.wait_connected(false) => break,
+            }
+            pass(&member, id, &mut out);
+            if let Some(singleton) = &shared.singleton {
+                singleton.room().await;
+            }
+        }
+    }
+}
+
+fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
+    let hello = shared.hello();
+    let agreement = Agreement { wire: hello.wire.newest };
+    member.attach_local(Session::of(&hello, &hello, agreement))
+}
+
+/// Hands all that is to be written to the reading side.
+fn pass(member: &Arc<Member>, id: ConnectionId, out: &mut BytesMut) {
+    loop {
+        out.clear();
+        let Some(bulk) = member.with(|peer, now| peer.take_outgoing(now, id, out)) else { return };
+        if out.is_empty() {
+            return;
+        }
+        member.with(|peer, now| {
+            peer.handle_bytes(now, id, out);
+            for (bulk, body) in bulk {
+                let bytes = body.len();
+                peer.handle_bulk(now, id, bulk, body);
+                peer.handle_bulk_sent(now, id, bytes);
+            }
+        });
+    }
+}

@@ -1,0 +1,468 @@
+//! One member as this node sees it: the protocol's state behind one lock, the workers of its per-node server, and the
+//! signals between the tasks that serve it.
+//!
+//! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else
+//! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
+
+mod leave;
+mod wait;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use rexi_proto::{
+    Answer, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase, Presence,
+    Refusal, Request, Server, Session,
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::inbox::Inbox;
+use crate::engine::member_events::MemberEvent;
+use crate::engine::metrics::PeerMetrics;
+use crate::engine::pool::SharedPool;
+use crate::engine::shared::Shared;
+use crate::engine::status::PeerStatus;
+use crate::engine::waiters::Waiters;
+use crate::engine::worker::{self, Owner, Run, Workers};
+use crate::net::close;
+
+/// A member and all that this node keeps for it.
+pub(crate) struct Member {
+    id: PeerId,
+    name: NodeName,
+    /// It is the node itself.
+    local: bool,
+    shared: Weak<Shared>,
+    pub(crate) metrics: PeerMetrics,
+    state: Mutex<State>,
+    /// There are bytes for the writer.
+    pub(crate) writable: Notify,
+    /// The connection has come or gone.
+    pub(crate) changed: Notify,
+    /// The link may take frames again.
+    room: Waiters,
+    /// A frame may have come for a payload that was there before it.
+    joined: Waiters,
+    /// Dial now, whatever the backoff says.
+    pub(crate) kicked: Notify,
+    /// It is no member any more.
+    left: CancellationToken,
+    /// Casts of it that the allow-list has denied.
+    pub(crate) denied: AtomicU64,
+}
+
+struct State {
+    /// Where to dial it; the node itself has none.
+    address: Option<SocketAddr>,
+    peer: Peer<Arc<Inbox<Member>>, SharedPool>,
+    workers: Workers,
+    connection: Option<quinn::Connection>,
+    /// The latest life of the peer that was attached.
+    latest: Option<Incarnation>,
+    /// The life of the peer that is connected, as it was last told.
+    told_up: Option<Incarnation>,
+    /// When a handshake was chosen that is not attached yet.
+    claimed: Option<Duration>,
+    /// The release that the peer last connected with.
+    release: Option<String>,
+    last_error: Option<String>,
+    refusal: Option<Refusal>,
+    /// What the peer's buffer held or had dropped after the last change.
+    waiting_or_dropped: u64,
+}
+
+impl Member {
+    pub(crate) fn new(
+        shared: Weak<Shared>,
+        id: PeerId,
+        (node, name): (&NodeName, NodeName),
+        address: Option<SocketAddr>,
+        peer: Peer<Arc<Inbox<Self>>, SharedPool>,
+    ) -> Self {
+        let state = State {
+            address,
+            peer,
+            workers: Workers::default(),
+            connection: None,
+            latest: None,
+            told_up: None,
+            claimed: None,
+            release: None,
+            last_error: None,
+            refusal: None,
+            waiting_or_dropped: 0,
+        };
+        Self {
+            id,
+            metrics: PeerMetrics::new(node, &name),
+            name,
+            local: false,
+            shared,
+            state: Mutex::new(state),
+            writable: Notify::new(),
+            changed: Notify::new(),
+            room: Waiters::default(),
+            joined: Waiters::default(),
+            kicked: Notify::new(),
+            left: CancellationToken::new(),
+            denied: AtomicU64::new(0),
+        }
+    }
+
+    /// The node itself.
+    pub(crate) fn local(
+        shared: Weak<Shared>,
+        id: PeerId,
+        name: &NodeName,
+        peer: Peer<Arc<Inbox<Self>>, SharedPool>,
+    ) -> Self {
+        Self { local: true, ..Self::new(shared, id, (name, name.clone()), None, peer) }
+    }
+
+    pub(crate) fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// The node, for as long as it lives.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.upgrade()
+    }
+
+    pub(crate) fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.lock().address
+    }
+
+    /// Whether it is the node itself.
+    pub(crate) fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// Dials it there from now on, and at once if it is not connected.
+    pub(crate) fn set_address(&self, address: SocketAddr) {
+        self.lock().address = Some(address);
+        self.kicked.notify_one();
+    }
+
+    /// Changes the peer's state once and does what comes of it.
+    pub(crate) fn with<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
+    ) -> T {
+        let shared = self.shared.upgrade();
+        let now = time_in(shared.as_ref());
+        let mut state = self.lock();
+        let result = change(&mut state.peer, now);
+        self.settle_in(shared.as_ref(), state);
+        result
+    }
+
+    /// Changes the per-node server once, with its workers at hand, and does what comes of it.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+        self.serve_in(self.shared.upgrade().as_ref(), take)
+    }
+
+    fn serve_in<T>(
+        self: &Arc<Self>,
+        shared: Option<&Arc<Shared>>,
+        take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T,
+    ) -> T {
+        let mut guard = self.lock();
+        let State { peer, workers, .. } = &mut *guard;
+        let taken = peer.with_server(|server| take(server, workers));
+        self.settle_in(shared, guard);
+        taken
+    }
+
+    /// Chooses this handshake among those that run at once, on the side that decides. `false`: another was chosen less
+    /// than a handshake's limit ago, and the peer may not have noticed yet. Taking this one as well could leave the two
+    /// nodes with different connections.
+    pub(crate) fn claim(&self, incarnation: Incarnation, now: Duration) -> bool {
+        let mut state = self.lock();
+        let recent = |since: Duration| now.saturating_sub(since) < HANDSHAKE_LIMIT;
+        let connected = matches!(state.peer.presence(), Presence::Up(session, since)
+            if session.incarnation == incarnation && recent(*since));
+        if connected || state.claimed.is_some_and(recent) {
+            return false;
+        }
+        state.claimed = Some(now);
+        true
+    }
+
+    /// A chosen handshake came to nothing.
+    pub(crate) fn unclaim(&self) {
+        self.lock().claimed = None;
+    }
+
+    /// Takes a completed handshake. An earlier connection is closed before the new one is read. `None`: a later life of
+    /// the peer was attached since the hellos, or it is no member any more, so this connection is of the past.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        connection: &quinn::Connection,
+        session: Session,
+        release: String,
+    ) -> Option<ConnectionId> {
+        let now = self.now();
+        let mut state = self.lock();
+        if self.has_left() || state.latest.is_some_and(|latest| latest > session.incarnation) {
+            state.claimed = None;
+            return None;
+        }
+        state.latest = Some(session.incarnation);
+        if let Some(earlier) = state.connection.replace(connection.clone()) {
+            close(&earlier, CloseCode::Replaced, "another connection is in use");
+        }
+        (state.last_error, state.refusal, state.claimed, state.release) = (None, None, None, Some(release));
+        let id = state.peer.handle_connected(now, session);
+        self.settle(state);
+        self.metrics.connections.increment(1);
+        self.presence_changed();
+        Some(id)
+    }
+
+    /// The node's own connection to itself: see `local.rs`.
+    pub(crate) fn attach_local(self: &Arc<Self>, session: Session) -> ConnectionId {
+        self.lock().latest = Some(session.incarnation);
+        let id = self.with(|peer, now| peer.handle_connected(now, session));
+        self.presence_changed();
+        id
+    }
+
+    /// Lets go of a connection that has ended.
+    pub(crate) fn detach(self: &Arc<Self>, id: ConnectionId, departed: bool) {
+        self.with(|peer, now| {
+            if departed {
+                peer.handle_departed(now, id);
+            } else {
+                peer.handle_disconnected(now, id);
+            }
+        });
+        self.presence_changed();
+    }
+
+    /// Tells all who wait for the peer to come or go.
+    pub(crate) fn presence_changed(&self) {
+        self.changed.notify_waiters();
+        if let Some(shared) = self.shared.upgrade() {
+            shared.presence.send_modify(|changes| *changes += 1);
+        }
+    }
+
+    /// A worker of the per-node server has come to its end.
+    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
+        let shared = self.shared.upgrade();
+        self.serve_in(shared.as_ref(), |server, workers| {
+            workers.remove(job);
+            server.handle_end(job, ending);
+        });
+        if let Some(shared) = shared {
+            shared.job_ended.wake();
+        }
+    }
+
+    /// Closes the connection in use, if there is one, without a change of the state.
+    pub(crate) fn close_connection(&self, code: CloseCode, reason: &str) {
+        if let Some(connection) = &self.lock().connection {
+            close(connection, code, reason);
+        }
+    }
+
+    /// Ends every worker: the node has stopped, and nobody is left to hear of them.
+    pub(crate) fn abort_workers(&self) {
+        self.lock().workers.abort_all();
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.lock().peer.presence(), Presence::Up(..))
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        let state = self.lock();
+        PeerStatus {
+            name: self.name.clone(),
+            address: state.address,
+            presence: state.peer.presence().into(),
+            draining: state.peer.is_leaving(),
+            incarnation: state.latest,
+            release: state.release.clone(),
+            last_error: state.last_error.clone(),
+            refusal: state.refusal.clone(),
+            denied_casts: self.denied.load(Ordering::Relaxed),
+            stats: state.peer.stats(),
+        }
+    }
+
+    /// The verdict of a handshake with that life of the peer is a refusal.
+    pub(crate) fn refuse(self: &Arc<Self>, incarnation: Incarnation, refusal: &Refusal) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.peer.handle_refused(now, incarnation, Box::new(refusal.clone()));
+        if matches!(state.peer.presence(), Presence::Up(..)) {
+            return self.settle(state);
+        }
+        state.last_error = Some(refusal.to_string());
+        state.refusal = Some(refusal.clone());
+        self.settle(state);
+        self.presence_changed();
+    }
+
+    pub(crate) fn note_error(&self, error: String) {
+        self.lock().last_error = Some(error);
+    }
+
+    /// Does what comes of a change, and lets go of the lock. A peer's word on its phase can move every member, so it is
+    /// taken after that.
+    fn settle(self: &Arc<Self>, state: MutexGuard<'_, State>) {
+        self.settle_in(self.shared.upgrade().as_ref(), state);
+    }
+
+    fn settle_in(self: &Arc<Self>, shared: Option<&Arc<Shared>>, mut state: MutexGuard<'_, State>) {
+        let Some(shared) = shared else { return };
+        let mut workers = Vec::new();
+        let announced = self.drain(shared, &mut state, &mut workers);
+        // A kill that came with its cast.
+        let killed: Vec<_> = workers.extract_if(.., |worker| !state.workers.has(worker.job())).collect();
+        drop(state);
+        killed.into_iter().for_each(Run::cancel);
+        worker::start_all(shared, workers);
+        if let Some((incarnation, epoch, phase)) = announced {
+            shared.announced(&self.name, incarnation, epoch, phase);
+        }
+    }
+
+    fn drain(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        state: &mut State,
+        workers: &mut Vec<Run>,
+    ) -> Option<(Incarnation, u64, Phase)> {
+        let mut announced = None;
+        while let Some(output) = state.peer.poll_output() {
+            match output {
+                Output::Spawn(..) if shared.has_stopped() => {}
+                Output::Spawn(job, cast) => {
+                    let owner = Owner::PerNode(Arc::clone(self));
+                    match state.workers.prepare(shared, owner, self, job, cast) {
+                        Ok(worker) => workers.push(worker),
+                        Err(ending) => state.peer.with_server(|server| server.handle_end(job, ending)),
+                    }
+                }
+                Output::Abort(job) => {
+                    state.workers.abort(job);
+                    shared.job_ended.wake();
+                }
+                Output::Wake(job) => state.workers.wake(job),
+                Output::Singleton(caller, request) => {
+                    if let Some(singleton) = &shared.singleton {
+                        if needs_singleton(&request) {
+                            self.metrics.singleton_requests.increment(1);
+                        }
+                        singleton.push(caller, request);
+                    }
+                }
+                Output::Deliver(inbox, call, answer) => {
+                    if matches!(answer, Answer::Down(_)) {
+                        self.metrics.downs.increment(1);
+                    }
+                    if !inbox.deliver(call, answer) {
+                        state.peer.kill(&[call]);
+                    }
+                }
+                Output::MonitorDown(inbox, monitor, reason) => {
+                    self.metrics.downs.increment(1);
+                    inbox.deliver_down(monitor, reason);
+                }
+                Output::Announced(incarnation, epoch, phase) => announced = Some((incarnation, epoch, phase)),
+                Output::Draining => {
+                    tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving");
+                    self.presence_changed();
+                }
+                Output::Unsupported(kind) => {
+                    tracing::warn!(node = %shared.name, peer = %self.name, kind, "the peer does not know this frame");
+                }
+                Output::Close(code, reason) => self.handle_close(state, shared, code, &reason),
+                other => tracing::error!(node = %shared.name, peer = %self.name, ?other, "an output nobody handles"),
+            }
+        }
+        let waiting = state.peer.waiting_or_dropped();
+        // A change sends from the buffer or puts into it, not both.
+        if waiting > state.waiting_or_dropped {
+            self.metrics.buffered.increment(waiting - state.waiting_or_dropped);
+        }
+        state.waiting_or_dropped = waiting;
+        if state.peer.wants_write() {
+            self.writable.notify_one();
+        }
+        if self.room.any() && state.peer.is_clear() {
+            self.room.wake();
+        }
+        self.joined.wake();
+        self.tell(state, shared);
+        announced
+    }
+
+    fn handle_close(&self, state: &mut State, shared: &Shared, code: CloseCode, reason: &str) {
+        let Some(connection) = state.connection.take() else { return };
+        let address = connection.remote_address();
+        tracing::warn!(node = %shared.name, peer = %self.name, %address, ?code, reason, "closing a connection");
+        state.last_error = Some(reason.to_owned());
+        close(&connection, code, reason);
+        self.presence_changed();
+    }
+
+    /// Says that the peer has come or gone, if it has.
+    fn tell(&self, state: &mut State, shared: &Shared) {
+        let up = match state.peer.presence() {
+            Presence::Up(session, _) if !self.local => Some(session.incarnation),
+            _ => None,
+        };
+        if up != state.told_up {
+            let down = std::mem::replace(&mut state.told_up, up);
+            let down = down.map(|life| MemberEvent::Down(self.name.clone(), life));
+            let up = up.map(|life| MemberEvent::Up(self.name.clone(), life));
+            down.into_iter().chain(up).for_each(|event| shared.events.send(event));
+        }
+    }
+
+    fn now(&self) -> Duration {
+        time_in(self.shared.upgrade().as_ref())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds a member")
+    }
+}
+
+/// Time since the node's start; nothing comes of a change any more once the node is gone.
+fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
+    shared.map_or(Duration::ZERO, |shared| shared.now())
+}
+
+/// Whether a peer needs the singleton for this request. In `switch` a kill goes to both servers, and a resume goes to
+/// each with the calls that it has there: to the singleton, with none.
+fn needs_singleton(request: &Request) -> bool {
+    match request {
+        Request::Kill(_) | Request::Forget => false,
+        Request::Resume(calls) => !calls.is_empty(),
+        _ => true,
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Member").field(&self.name).finish()
+    }
+}
+
+/// Why a member that has left is let go.
+pub(crate) const LEFT: &str = "it is no member of this cluster any more";
+
+/// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
+/// long TLS may take, and the hellos behind it.
+pub(crate) const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);

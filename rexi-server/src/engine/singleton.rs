@@ -1,0 +1,272 @@
+//! The one server that takes the requests of all nodes, behind one queue that all connections feed.
+//!
+//! That it is a bottleneck is why the upgrade exists; docs/performance.md shows what per-node servers gain. Readers
+//! wait for room in the queue before they read on; the task that empties it never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutput, StreamTimeouts, Total};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::engine::pool::SharedPool;
+use crate::engine::shared::Shared;
+use crate::engine::worker::{Owner, Run, Workers};
+
+/// The node's singleton.
+pub(crate) struct Singleton {
+    shared: Weak<Shared>,
+    queue: Mutex<Queue>,
+    filled: Notify,
+    emptied: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<(Caller, Request)>,
+    /// One was taken out and is not served yet.
+    in_hand: bool,
+}
+
+struct State {
+    server: Server<SharedPool>,
+    workers: Workers,
+}
+
+impl Singleton {
+    pub(crate) fn new(shared: Weak<Shared>, server: Server<SharedPool>) -> Self {
+        Self {
+            shared,
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            state: Mutex::new(State { server, workers: Workers::default() }),
+        }
+    }
+
+    /// Puts a request at the end of the queue.
+    pub(crate) fn push(&self, caller: Caller, request: Request) {
+        self.queue().waiting.push_back((caller, request));
+        self.filled.notify_one();
+    }
+
+    /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.
+    pub(crate) async fn room(&self) {
+        self.wait(|queue| queue.waiting.len() < QUEUED_REQUESTS_MAX).await;
+    }
+
+    /// Waits until all that came was served.
+    pub(crate) async fn served(&self) {
+        self.wait(|queue| queue.waiting.is_empty() && !queue.in_hand).await;
+    }
+
+    async fn wait(&self, holds: impl Fn(&Queue) -> bool) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            emptied.as_mut().enable();
+            if holds(&self.queue()) {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Empties the queue, request by request, for as long as the node lives.
+    pub(crate) async fn run(self: Arc<Self>) {
+        loop {
+            self.filled.notified().await;
+            while let Some((caller, request)) = self.pop() {
+                self.serve(|server, _| server.handle_request(caller, request));
+            }
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Changes the server once, with its workers at hand, and does what comes of it, before anybody else can.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+        let mut guard = self.lock();
+        let State { server, workers } = &mut *guard;
+        let taken = take(server, workers);
+        let mut started = Vec::new();
+        let shared = self.shared.upgrade();
+        if let Some(shared) = &shared {
+            self.drain(shared, &mut guard, &mut started);
+            drop(guard);
+            // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
+            let now = Instant::now();
+            started.into_iter().for_each(|worker: Run| worker.spawn(shared, now));
+        }
+        taken
+    }
+
+    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
+        self.serve(|server, workers| {
+            workers.remove(job);
+            server.handle_end(job, ending);
+        });
+        if let Some(shared) = self.shared.upgrade() {
+            shared.job_ended.wake();
+        }
+    }
+
+    /// The node, for as long as it lives.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.shared.upgrade()
+    }
+
+    pub(crate) fn end(self: &Arc<Self>) {
+        self.serve(|server, _| server.end(DownReason::Shutdown));
+    }
+
+    /// Ends every worker: the node has stopped, and nobody is left to hear of them.
+    pub(crate) fn abort_workers(&self) {
+        self.lock().workers.abort_all();
+    }
+
+    /// Holds all as it is.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        Held(self.lock())
+    }
+
+    pub(crate) fn jobs(&self) -> usize {
+        self.lock().server.jobs()
+    }
+
+    pub(crate) fn streams(&self) -> (usize, StreamTimeouts) {
+        let state = self.lock();
+        (state.server.streams(), state.server.stream_timeouts())
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue().waiting.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the singleton")
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nothing panics while it holds the queue")
+    }
+
+    fn pop(&self) -> Option<(Caller, Request)> {
+        let mut queue = self.queue();
+        let next = queue.waiting.pop_front();
+        queue.in_hand = next.is_some();
+        if queue.waiting.len() == QUEUED_REQUESTS_MAX / 2 {
+            self.emptied.notify_waiters();
+        }
+        next
+    }
+
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Run>) {
+        while let Some(output) = state.server.poll_output() {
+            match output {
+                ServerOutput::Spawn(..) if shared.has_stopped() => {}
+                ServerOutput::Spawn(job, cast) => {
+                    let Some(caller) = shared.member_by_id(job.caller.peer) else {
+                        // It has left, and what it asked before that was still in the queue.
+                        state.server.abandon(job.caller, job.call);
+                        continue;
+                    };
+                    let owner = Owner::Singleton(Arc::clone(self));
+                    match state.workers.prepare(shared, owner, &caller, job, cast) {
+                        Ok(worker) => started.push(worker),
+                        Err(ending) => state.server.handle_end(job, ending),
+                    }
+                }
+                ServerOutput::Abort(job) => {
+                    state.workers.abort(job);
+                    shared.job_ended.wake();
+                }
+                ServerOutput::Wake(job) => state.workers.wake(job),
+                ServerOutput::Answer(caller, message) => {
+                    if let Some(member) = shared.member_by_id(caller.peer) {
+                        member.with(|peer, _| peer.answer(caller, message));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A singleton that nobody changes for as long as this lives.
+pub(crate) struct Held<'a>(MutexGuard<'a, State>);
+
+impl Held<'_> {
+    /// What all peers hold of that total beyond floors of so much for each.
+    pub(crate) fn beyond(&self, total: Total, floor: usize) -> usize {
+        self.0.server.beyond(total, floor)
+    }
+}
+
+impl std::fmt::Debug for Singleton {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Singleton").finish_non_exhaustive()
+    }
+}
+
+/// Requests that may wait before readers wait too.
+const QUEUED_REQUESTS_MAX: usize = 4_096;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use rexi_proto::{CallRef, CastRequest, Incarnation, PeerId, Profile};
+
+    use super::*;
+    use crate::testing::TestCluster;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_member_asked_that_has_left_meanwhile_leaves_no_job_behind() {
+        let cluster = TestCluster::new(["n1"]);
+        let [with_singleton, ..] = Profile::train();
+        let node = cluster.start("n1", &with_singleton).expect("it starts");
+        let singleton = node.shared().singleton.clone().expect("its release has one");
+        let left = || Total::ALL.map(|total| node.shared().pool.left(total));
+        let before = left();
+        // A number that no member has.
+        let caller = Caller { peer: PeerId(99), incarnation: Incarnation(1) };
+        let call = CallRef(1);
+        let (function, body) = ("any".into(), bytes::Bytes::from(vec![0; 1 << 20]));
+        let cast = CastRequest { call, function, time_left: None, nonce: 0, trace: None, body };
+        singleton.push(caller, Request::Cast(cast));
+        singleton.served().await;
+        assert_eq!((singleton.queued(), singleton.jobs(), left()), (0, 0, before));
+    }
+
+    #[test]
+    fn a_queue_has_room_below_its_bound_and_again_once_half_of_it_is_served() {
+        use futures_util::FutureExt;
+        let server = Server::with_pool(
+            rexi_proto::ServerAddress::Singleton,
+            &rexi_proto::Limits::default(),
+            SharedPool::new(&rexi_proto::NodePool::new(
+                &rexi_proto::Limits::default(),
+                1,
+                rexi_proto::Servers::SINGLETON,
+            )),
+        );
+        let singleton = Singleton::new(Weak::new(), server);
+        let caller = Caller { peer: PeerId(1), incarnation: Incarnation(1) };
+        for _ in 1..QUEUED_REQUESTS_MAX {
+            singleton.push(caller, Request::Forget);
+        }
+        assert!(singleton.room().now_or_never().is_some(), "one less than may wait");
+        singleton.push(caller, Request::Forget);
+        let mut room = std::pin::pin!(singleton.room());
+        assert!(room.as_mut().now_or_never().is_none());
+        while singleton.queued() > QUEUED_REQUESTS_MAX / 2 {
+            assert!(room.as_mut().now_or_never().is_none());
+            singleton.pop().expect("some wait");
+        }
+        assert!(room.now_or_never().is_some(), "readers go on");
+        let mut served = std::pin::pin!(singleton.served());
+        assert!(served.as_mut().now_or_never().is_none());
+        while singleton.pop().is_some() {}
+        singleton.emptied.notify_waiters();
+        assert!(served.now_or_never().is_some());
+    }
+}

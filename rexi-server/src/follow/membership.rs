@@ -1,0 +1,304 @@
+//! Who the members are, as something outside of the node knows it: a fixed list, DNS, whatever an adapter asks.
+//!
+//! In: answers of a [`Membership`], which is asked again and again. Out: members that join, move and leave
+//! (`members.rs`). An answer that fails or makes no sense changes nothing: the last good one holds, for as long as it
+//! takes. What was said by `NodeBuilder::peer` or by hand is not the membership's to take back.
+
+#[cfg(feature = "dns")]
+mod dns;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rexi_proto::NodeName;
+use thiserror::Error;
+
+use crate::engine::{
+    MEMBERS_MAX, MemberError, Shared,
+    members::{join, leave, relocate},
+};
+
+#[cfg(feature = "dns")]
+pub use dns::DnsMembership;
+
+/// Something that knows who the members are: a service registry, an orchestrator, DNS.
+///
+/// What becomes of an answer:
+///
+/// - Who is named and no member yet joins; who has another address is dialed there the next time.
+/// - Who joined by an earlier answer and is named no more leaves. Members of [`NodeBuilder::peer`] and
+///   [`Node::add_member`] stay, whatever the answers say.
+/// - A name that was removed by [`Node::remove_member`] joins again only after an answer without it.
+/// - An answer that fails, comes too late (10 s), names more than 256 members, or no other member where an earlier one
+///   did, is not followed: an outage of DNS, or an emptied registry, must not empty a cluster. It is logged once until
+///   that changes. The last nodes of a cluster that is taken down are removed by hand, or simply stopped.
+///
+/// The node itself may be named; it is passed over. So all nodes of a cluster may be given the same membership.
+///
+/// [`NodeBuilder::peer`]: crate::NodeBuilder::peer
+/// [`Node::add_member`]: crate::Node::add_member
+/// [`Node::remove_member`]: crate::Node::remove_member
+pub trait Membership: Send + Sync + 'static {
+    /// Who the members are now. It is dropped where it takes longer than 10 s.
+    fn members(&self) -> impl Future<Output = Result<MemberList, MembershipError>> + Send;
+
+    /// Who the members are, where that is known without asking; they are members from the start. `None`: the node must
+    /// ask, and holds its phase until the first answer, since it would take itself for a cluster of one else.
+    fn known(&self) -> Option<MemberList> {
+        None
+    }
+
+    /// How long after an answer the next one is wanted, 100 ms at least; `None`: never, once one was followed. Default:
+    /// 5 s.
+    fn interval(&self) -> Option<Duration> {
+        Some(MEMBERSHIP_INTERVAL)
+    }
+}
+
+/// An answer that could not be had. The environment is at fault; the last good one holds.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the members of {origin}: {reason}")]
+#[non_exhaustive]
+pub struct MembershipError {
+    /// The name, file or service that was asked.
+    pub origin: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl MembershipError {
+    /// An error of the membership `origin`.
+    pub fn new(origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { origin: origin.into(), reason: reason.into() }
+    }
+}
+
+/// Who the members are, and where each is dialed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberList {
+    /// Or why there is no address.
+    members: BTreeMap<NodeName, Result<SocketAddr, String>>,
+}
+
+impl MemberList {
+    /// Nobody.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A member at this address. A later address of the same name takes the place of an earlier one.
+    pub fn insert(&mut self, name: NodeName, address: SocketAddr) {
+        self.members.insert(name, Ok(address));
+    }
+
+    /// A member whose address is not known now, for a reason that is logged. It keeps the address that it had; without
+    /// one it is not dialed, but may dial, and it counts as a member.
+    pub fn insert_unresolved(&mut self, name: NodeName, reason: impl Into<String>) {
+        self.members.insert(name, Err(reason.into()));
+    }
+
+    /// Names and addresses, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeName, Option<SocketAddr>)> {
+        self.members.iter().map(|(name, address)| (name, address.as_ref().ok().copied()))
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there is nobody.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether this name is one of them.
+    pub fn contains(&self, name: &NodeName) -> bool {
+        self.members.contains_key(name)
+    }
+}
+
+impl FromIterator<(NodeName, SocketAddr)> for MemberList {
+    fn from_iter<I: IntoIterator<Item = (NodeName, SocketAddr)>>(members: I) -> Self {
+        Self { members: members.into_iter().map(|(name, address)| (name, Ok(address))).collect() }
+    }
+}
+
+/// Members that do not change: what [`NodeBuilder::peer`](crate::NodeBuilder::peer) builds.
+#[derive(Clone, Debug, Default)]
+pub struct StaticMembership {
+    members: Vec<(NodeName, SocketAddr)>,
+}
+
+impl StaticMembership {
+    /// Nobody.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// And this one.
+    #[must_use]
+    pub fn member(mut self, name: NodeName, address: SocketAddr) -> Self {
+        self.members.push((name, address));
+        self
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeName, SocketAddr)> {
+        self.members.iter().map(|(name, address)| (name, *address))
+    }
+}
+
+impl Membership for StaticMembership {
+    async fn members(&self) -> Result<MemberList, MembershipError> {
+        Ok(self.members.iter().cloned().collect())
+    }
+
+    fn known(&self) -> Option<MemberList> {
+        Some(self.members.iter().cloned().collect())
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A membership of any type.
+pub(crate) struct Source(Box<dyn Ask>);
+
+impl Source {
+    pub(crate) fn new(membership: impl Membership) -> Self {
+        Self(Box::new(membership))
+    }
+
+    pub(crate) fn known(&self) -> Option<MemberList> {
+        self.0.known()
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").finish_non_exhaustive()
+    }
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<MemberList, MembershipError>> + Send + 'a>>;
+
+/// [`Membership`] behind a pointer.
+trait Ask: Send + Sync {
+    fn ask(&self) -> Answer<'_>;
+    fn known(&self) -> Option<MemberList>;
+    fn interval(&self) -> Option<Duration>;
+}
+
+impl<M: Membership> Ask for M {
+    fn ask(&self) -> Answer<'_> {
+        Box::pin(self.members())
+    }
+
+    fn known(&self) -> Option<MemberList> {
+        Membership::known(self)
+    }
+
+    fn interval(&self) -> Option<Duration> {
+        Membership::interval(self)
+    }
+}
+
+/// Asks who the members are, again and again, for as long as the node lives. What cannot be had or followed is logged
+/// once, until it changes. `named` are members since the membership has said so, and so are its to let go.
+pub(crate) async fn follow(shared: Arc<Shared>, source: Source, mut named: BTreeSet<NodeName>) {
+    let mut said = None;
+    loop {
+        let asked = tokio::time::timeout(MEMBERSHIP_TIME_LIMIT, source.0.ask()).await;
+        let answer = match asked {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("there was no answer within {MEMBERSHIP_TIME_LIMIT:?}")),
+        };
+        let followed = answer.and_then(|list| apply(&shared, &mut named, &list));
+        let interval = source.0.interval();
+        if followed.is_ok() && interval.is_none() {
+            return;
+        }
+        let problem = followed.err();
+        if problem != said {
+            match &problem {
+                Some(problem) => tracing::warn!(node = %shared.name, problem, "the membership is not followed"),
+                None => tracing::info!(node = %shared.name, "the membership is followed again"),
+            }
+            said = problem;
+        }
+        tokio::time::sleep(interval.unwrap_or(MEMBERSHIP_INTERVAL).max(MEMBERSHIP_INTERVAL_MIN)).await;
+    }
+}
+
+/// Makes of the members what an answer says; `Err` says what of it could not be done.
+fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList) -> Result<(), String> {
+    let others = || list.iter().filter(|(name, _)| **name != shared.name);
+    if others().next().is_none() && !named.is_empty() {
+        return Err("it names no other member, where it did before; the last ones are kept".to_owned());
+    }
+    if list.len() > MEMBERS_MAX {
+        return Err(format!("it names {} members, where a node may have {MEMBERS_MAX}", list.len()));
+    }
+    let (mut problems, mut all_joined) = (Vec::new(), true);
+    // Before others join: there may be no room for them else.
+    named.retain(|name| {
+        if !list.contains(name) {
+            // Fails where it was removed by hand.
+            let _ = leave(shared, name);
+        }
+        list.contains(name)
+    });
+    for (name, address) in others() {
+        let done = match (shared.member(name), address) {
+            (Some(_), Some(address)) => relocate(shared, name, address),
+            (Some(_), None) => Ok(()),
+            // Removed by hand.
+            (None, _) if named.contains(name) => Ok(()),
+            (None, _) => {
+                let (joined, problem) = join_as_far_as_possible(shared, name, address);
+                all_joined &= joined;
+                if joined {
+                    named.insert(name.clone());
+                }
+                problem
+            }
+        };
+        match done {
+            // Removed by hand a moment ago.
+            Ok(()) | Err(MemberError::NotAMember(_)) => {}
+            Err(problem) => problems.push(problem.to_string()),
+        }
+    }
+    let unresolved = list.members.iter().filter_map(|(name, address)| Some((name, address.as_ref().err()?)));
+    problems.extend(unresolved.map(|(name, reason)| format!("the address of {name} is not known: {reason}")));
+    if all_joined {
+        shared.note_listed();
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+}
+
+/// A member that cannot be dialed from here is one all the same: it must be heard of before the phase is raised.
+fn join_as_far_as_possible(
+    shared: &Arc<Shared>,
+    name: &NodeName,
+    address: Option<SocketAddr>,
+) -> (bool, Result<(), MemberError>) {
+    match join(shared, name.clone(), address) {
+        Err(problem @ MemberError::AddressFamily { .. }) => (join(shared, name.clone(), None).is_ok(), Err(problem)),
+        done => (done.is_ok(), done),
+    }
+}
+
+/// How often a membership is asked that does not say how often.
+const MEMBERSHIP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// No membership is asked more often.
+const MEMBERSHIP_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// How long an answer may take.
+const MEMBERSHIP_TIME_LIMIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,186 @@
+//! The phase at run time: where a node's ceiling comes from, and how it is read and set while the node runs.
+//!
+//! In: the release, code, the environment, a file, or any other flag source. Out: the phase and what limits it. Which
+//! phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the node's.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rexi_proto::{Phase, UnknownPhase};
+use thiserror::Error;
+
+use crate::engine::Shared;
+use crate::files::read_text;
+
+/// A place that says how far the rollout may go: a flag service, a file. Asked once a second; it must answer at once.
+pub trait PhaseSource: Send + Sync + 'static {
+    /// The highest phase that the source allows; `None` where it has no opinion.
+    ///
+    /// # Errors
+    /// [`PhaseSourceError`]. At start the node then does not start; later the last good word is kept.
+    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError>;
+}
+
+/// A flag source that cannot be read or does not make sense. The environment is at fault.
+#[derive(Debug, Error)]
+#[error("the phase of {origin}: {reason}")]
+#[non_exhaustive]
+pub struct PhaseSourceError {
+    /// The file, variable or service.
+    pub origin: String,
+    /// What is wrong, and what is allowed.
+    pub reason: String,
+}
+
+impl PhaseSourceError {
+    /// An error of the source `origin`.
+    pub fn new(origin: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { origin: origin.into(), reason: reason.into() }
+    }
+}
+
+/// A file that holds the phase as one word. A file that is missing or empty is an error, and not "no opinion": a
+/// deleted or half-written file must not raise a node.
+#[derive(Clone, Debug)]
+pub struct PhaseFile(pub PathBuf);
+
+impl PhaseSource for PhaseFile {
+    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
+        let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
+        let text = read_text(&self.0, PHASE_FILE_BYTES_MAX);
+        let text = text.map_err(|e| error(e.to_string()))?;
+        text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
+    }
+}
+
+/// How a node's rollout starts.
+///
+/// ```
+/// use rexi_server::{Phase, Rollout};
+/// let rollout = Rollout::from_release().ceiling(Phase::Introduce);
+/// ```
+#[derive(Default)]
+pub struct Rollout {
+    pub(crate) ceiling: Option<Phase>,
+    /// The ceiling that this build's features set, as far as the release allows it.
+    pub(crate) feature: Option<Phase>,
+    pub(crate) source: Option<Box<dyn PhaseSource>>,
+    pub(crate) fixed: bool,
+}
+
+impl Rollout {
+    /// As far as the release allows; if this build has one of the cargo features `phase-introduce`, `phase-switch` and
+    /// `phase-remove`, no further than the highest of them, or than the nearest phase that the release allows. Anything
+    /// else that is said of the ceiling takes the features' place.
+    pub fn from_release() -> Self {
+        Self { feature: feature_phase(), ..Self::default() }
+    }
+
+    /// Held at exactly this phase, for tests.
+    pub fn fixed(phase: Phase) -> Self {
+        Self { ceiling: Some(phase), fixed: true, ..Self::default() }
+    }
+
+    /// No further than `phase`, until [`RolloutControl::set_ceiling`] says otherwise.
+    #[must_use]
+    pub fn ceiling(mut self, phase: Phase) -> Self {
+        self.ceiling = Some(phase);
+        self
+    }
+
+    /// No further than the environment variable `REXI_PHASE` says, if it is set.
+    ///
+    /// # Errors
+    /// [`PhaseSourceError`] where it names no phase.
+    pub fn from_env(mut self) -> Result<Self, PhaseSourceError> {
+        if let Some(value) = std::env::var_os(PHASE_VARIABLE) {
+            let error = |reason: String| PhaseSourceError::new(format!("variable {PHASE_VARIABLE}"), reason);
+            let text = value.into_string().map_err(|value| error(format!("{value:?} is not UTF-8")))?;
+            self.ceiling = Some(text.parse().map_err(|e: UnknownPhase| error(e.to_string()))?);
+        }
+        Ok(self)
+    }
+
+    /// No further than `source` says, which is asked again every second.
+    #[must_use]
+    pub fn source(mut self, source: impl PhaseSource) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+}
+
+impl std::fmt::Debug for Rollout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rollout").field("ceiling", &self.ceiling).field("fixed", &self.fixed).finish_non_exhaustive()
+    }
+}
+
+/// The highest phase of this build's features.
+pub(crate) const fn feature_phase() -> Option<Phase> {
+    if cfg!(feature = "phase-remove") {
+        Some(Phase::Remove)
+    } else if cfg!(feature = "phase-switch") {
+        Some(Phase::Switch)
+    } else if cfg!(feature = "phase-introduce") {
+        Some(Phase::Introduce)
+    } else {
+        None
+    }
+}
+
+/// Asks a flag source again and again. A word that cannot be had or followed is logged once, and the last one is kept.
+pub(crate) async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
+    let mut said = None;
+    loop {
+        tokio::time::sleep(SOURCE_INTERVAL).await;
+        let taken = source.phase().map_err(|error| error.to_string()).and_then(|phase| {
+            shared.change_rollout(|rollout| rollout.set_source(phase)).map_err(|error| error.to_string())
+        });
+        let error = taken.err();
+        if error != said {
+            if let Some(error) = &error {
+                tracing::warn!(node = %shared.name, error, "the flag source is not followed");
+            }
+            said = error;
+        }
+    }
+}
+
+/// The environment variable that sets the ceiling.
+pub(crate) const PHASE_VARIABLE: &str = "REXI_PHASE";
+
+/// The most that is read of a phase file, in bytes.
+pub const PHASE_FILE_BYTES_MAX: u64 = 1024;
+
+/// How often a flag source is asked.
+const SOURCE_INTERVAL: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(all(feature = "phase-introduce", not(any(feature = "phase-switch", feature = "phase-remove"))))]
+    #[test]
+    fn a_build_for_introduce_starts_there() {
+        assert_eq!(Rollout::from_release().feature, Some(Phase::Introduce));
+    }
+
+    #[cfg(all(feature = "phase-switch", not(feature = "phase-remove")))]
+    #[test]
+    fn a_build_for_switch_starts_there() {
+        assert_eq!(Rollout::from_release().feature, Some(Phase::Switch));
+    }
+
+    #[cfg(feature = "phase-remove")]
+    #[test]
+    fn a_build_for_remove_starts_there() {
+        assert_eq!(Rollout::from_release().feature, Some(Phase::Remove));
+    }
+
+    #[cfg(not(any(feature = "phase-introduce", feature = "phase-switch", feature = "phase-remove")))]
+    #[test]
+    fn a_build_for_no_phase_goes_as_far_as_its_release() {
+        assert_eq!(Rollout::from_release().feature, None);
+    }
+}

@@ -1,0 +1,8 @@
+//! Typed functions at both of their ends: served by a handler, asked by a caller, with one value or a stream of them.
+
+pub(crate) mod value;
+pub(crate) mod items;
+mod reply;
+
+pub use self::items::Items;
+pub use self::reply::{AskError, item, last, reply};

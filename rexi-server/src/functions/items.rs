@@ -1,0 +1,108 @@
+//! Typed functions that answer with a stream: the items' types on both sides of `context.rs` and `stream.rs`.
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{Stream, StreamExt};
+use rexi_proto::{Ending, ExitReason, NodeName};
+
+use crate::calls::{Call, Part, Parts, Request, SendError};
+use crate::engine::{Context, JobOver, Running, registry};
+use crate::functions::reply::{self, AskError};
+use crate::typed::{self, StreamFunction};
+
+/// A job of the typed function `F`, as it sends its items.
+pub struct Items<F> {
+    job: Context,
+    function: PhantomData<fn() -> F>,
+}
+
+impl<F: StreamFunction> Items<F> {
+    /// Sends an item, and waits while as many as the window holds are unacknowledged: see [`Context::stream`]. If the
+    /// job is over, this does not return: the function is dropped here. In a task of one's own, which is not, use
+    /// [`Items::try_send`].
+    ///
+    /// Cancel safe: an item is sent only when this returns.
+    pub async fn send(&mut self, item: &F::Item) {
+        if self.try_send(item).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// As [`Items::send`], and says when the job is over. An item that cannot be encoded ends it.
+    ///
+    /// # Errors
+    /// [`JobOver`].
+    pub async fn try_send(&mut self, item: &F::Item) -> Result<(), JobOver> {
+        match typed::encode(item) {
+            Ok(item) => self.job.stream(item).await,
+            Err(problem) => {
+                self.job.fail(&format!("its item: {problem}"));
+                Err(JobOver)
+            }
+        }
+    }
+
+    /// The job, to set its window and time limit.
+    pub fn job_mut(&mut self) -> &mut Context {
+        &mut self.job
+    }
+}
+
+impl<F> Deref for Items<F> {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.job
+    }
+}
+
+impl<F> fmt::Debug for Items<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Items").field(&self.job).finish()
+    }
+}
+
+/// Calls a typed function that answers with a stream.
+pub(crate) fn ask_stream<F: StreamFunction>(
+    node: &Running,
+    peer: &NodeName,
+    argument: &F::Argument,
+) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
+    let parts = Parts::new(Call::cast(node, peer, Request::of_stream::<F>(argument))?);
+    Ok(parts.filter_map(|part| {
+        ready(match part {
+            Part::Item(body) => Some(reply::item::<F>(&body).map_err(AskError::Call)),
+            Part::Last(body) => reply::last::<F>(&body).transpose(),
+            Part::Failed(error) => Some(Err(AskError::Call(error))),
+        })
+    }))
+}
+
+/// A handler as the registry has it: it decodes before it runs, and encodes its last item.
+pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Function
+where
+    F: StreamFunction,
+    H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
+{
+    let handler = Arc::new(handler);
+    Arc::new(move |job: Context, body: Bytes| -> registry::Work {
+        let handler = Arc::clone(&handler);
+        Box::pin(async move {
+            let argument = match typed::decode::<F::Argument>(&body) {
+                Ok(argument) => argument,
+                Err(problem) => return Ending::Exit(ExitReason::WrongType(problem.to_string().into())),
+            };
+            drop(body);
+            match typed::encode(&handler(Items { job, function: PhantomData }, argument).await) {
+                Ok(last) => Ending::Reply(last),
+                Err(problem) => Ending::Exit(ExitReason::Failed(format!("its last item: {problem}").into())),
+            }
+        })
+    })
+}

@@ -1,0 +1,25 @@
+//! What lies below the protocol: the node's socket and QUIC endpoint, its certificates, and what it is given from
+//! outside, such as tasks, chance and clock.
+
+pub(crate) mod transport;
+mod socket;
+mod doorman;
+mod close;
+mod env;
+mod crypto;
+mod identity;
+mod credentials;
+#[cfg(feature = "dev-certs")]
+mod dev_certs;
+
+pub(crate) use self::close::close;
+pub(crate) use self::credentials::Credentials;
+pub use self::crypto::QuicCrypto;
+#[cfg(feature = "dev-certs")]
+pub use self::dev_certs::{DevAuthority, DevCertsError};
+pub(crate) use self::doorman::Doorman;
+pub(crate) use self::env::Random;
+pub use self::env::{NodeEnv, TaskGroup};
+pub(crate) use self::identity::certifies;
+pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+pub(crate) use self::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX, Settings};
