@@ -169,8 +169,8 @@ impl NodeBuilder {
     }
 
     /// Serves a typed function: decodes its argument, calls the handler, encodes its result. An argument of another
-    /// type ends the job with [`ExitReason::WrongType`], and the handler is not called. As to the rest, see
-    /// [`NodeBuilder::function`].
+    /// type ends the job with [`ExitReason::WrongType`](crate::ExitReason), and the handler is not called. As to the
+    /// rest, see [`NodeBuilder::function`].
     ///
     /// [`NodeBuilder::start`] fails where this node's release does not have the function.
     ///

@@ -254,13 +254,15 @@ impl Node {
     }
 
     /// The last jobs of this node that ended with an error or a panic, newest first, whichever server ran them: as many
-    /// of each as [`NodeBuilder::errors_kept`] says. A caller that has heard of a failure finds it here. Cost: a copy.
+    /// of each as [`NodeBuilder::errors_kept`](crate::NodeBuilder::errors_kept) says. A caller that has heard of a
+    /// failure finds it here. Cost: a copy.
     pub fn errors(&self) -> Vec<Failure> {
         self.shared().failures.newest_first()
     }
 
-    /// Changes how many failed jobs are kept of each server: see [`NodeBuilder::errors_kept`]. Where that is fewer than
-    /// before, the newest stay. (CouchDB's rexi keeps the oldest there.)
+    /// Changes how many failed jobs are kept of each server: see
+    /// [`NodeBuilder::errors_kept`](crate::NodeBuilder::errors_kept). Where that is fewer than before, the newest stay.
+    /// (CouchDB's rexi keeps the oldest there.)
     pub fn set_errors_kept(&self, number: usize) {
         self.shared().failures.set_length_max(number);
     }

@@ -1,7 +1,8 @@
 //! What happens to members, one by one and in order: they join, come up, go down and leave.
 //!
-//! [`PresenceWatch`](crate::membership::PresenceWatch) says that something has changed, and the state is asked for what; this says
-//! what has happened, so that a service can act on each step. Who does not keep up is told how much it has missed.
+//! [`PresenceWatch`](crate::membership::PresenceWatch) says that something has changed, and the state is asked for
+//! what; this says what has happened, so that a service can act on each step. Who does not keep up is told how much it
+//! has missed.
 
 use rexi_proto::{Incarnation, NodeName};
 use thiserror::Error;

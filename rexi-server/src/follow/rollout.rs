@@ -82,7 +82,8 @@ impl Rollout {
         Self { ceiling: Some(phase), fixed: true, ..Self::default() }
     }
 
-    /// No further than `phase`, until [`RolloutControl::set_ceiling`] says otherwise.
+    /// No further than `phase`, until [`RolloutControl::set_ceiling`](crate::rollout::RolloutControl::set_ceiling) says
+    /// otherwise.
     #[must_use]
     pub fn ceiling(mut self, phase: Phase) -> Self {
         self.ceiling = Some(phase);

@@ -5,7 +5,7 @@
 //! | `/livez` | the process serves; restart it where it does not | 200, 503 |
 //! | `/startupz` | every member was met once, or is known to be away or of a release that does not fit | 200, 503 |
 //! | `/readyz` | it has started and does not drain; what phase other nodes are in does not matter | 200, 503 |
-//! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what the process records besides, for Prometheus | 200, 404 |
+//! | `/metrics` | [`METRICS`](crate::metrics::METRICS), and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!
 //! It speaks plain HTTP/1.1 and asks nobody who they are: bind it to loopback or a network of the operators' own.
