@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
+use crate::engine::waiters::Waiters;
 use crate::engine::worker::{Owner, Run, Workers};
 
 /// The node's singleton.
@@ -19,7 +20,7 @@ pub(crate) struct Singleton {
     shared: Weak<Shared>,
     queue: Mutex<Queue>,
     filled: Notify,
-    emptied: Notify,
+    emptied: Waiters,
     state: Mutex<State>,
 }
 
@@ -41,7 +42,7 @@ impl Singleton {
             shared,
             queue: Mutex::default(),
             filled: Notify::new(),
-            emptied: Notify::new(),
+            emptied: Waiters::default(),
             state: Mutex::new(State { server, workers: Workers::default() }),
         }
     }
@@ -54,24 +55,13 @@ impl Singleton {
 
     /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.
     pub(crate) async fn room(&self) {
-        self.wait(|queue| queue.waiting.len() < QUEUED_REQUESTS_MAX).await;
+        self.emptied.wait(|| self.queue().waiting.len() < QUEUED_REQUESTS_MAX).await;
     }
 
     /// Waits until all that came was served.
     pub(crate) async fn served(&self) {
-        self.wait(|queue| queue.waiting.is_empty() && !queue.in_hand).await;
-    }
-
-    async fn wait(&self, holds: impl Fn(&Queue) -> bool) {
-        loop {
-            let emptied = self.emptied.notified();
-            tokio::pin!(emptied);
-            emptied.as_mut().enable();
-            if holds(&self.queue()) {
-                return;
-            }
-            emptied.await;
-        }
+        let is_served = |queue: MutexGuard<'_, Queue>| queue.waiting.is_empty() && !queue.in_hand;
+        self.emptied.wait(|| is_served(self.queue())).await;
     }
 
     /// Empties the queue, request by request, for as long as the node lives.
@@ -81,7 +71,7 @@ impl Singleton {
             while let Some((caller, request)) = self.pop() {
                 self.serve(|server, _| server.handle_request(caller, request));
             }
-            self.emptied.notify_waiters();
+            self.emptied.wake();
         }
     }
 
@@ -157,7 +147,7 @@ impl Singleton {
         let next = queue.waiting.pop_front();
         queue.in_hand = next.is_some();
         if queue.waiting.len() == QUEUED_REQUESTS_MAX / 2 {
-            self.emptied.notify_waiters();
+            self.emptied.wake();
         }
         next
     }
@@ -266,7 +256,7 @@ mod tests {
         let mut served = std::pin::pin!(singleton.served());
         assert!(served.as_mut().now_or_never().is_none());
         while singleton.pop().is_some() {}
-        singleton.emptied.notify_waiters();
+        singleton.emptied.wake();
         assert!(served.now_or_never().is_some());
     }
 }
