@@ -14,6 +14,7 @@ pub(crate) mod registry;
 mod context;
 pub(crate) mod trace;
 mod worker;
+mod jobs;
 mod failures;
 mod pool;
 mod inbox;

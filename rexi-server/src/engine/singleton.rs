@@ -10,10 +10,11 @@ use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutp
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::engine::jobs::Jobs;
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
 use crate::engine::waiters::Waiters;
-use crate::engine::worker::{Owner, Run, Workers};
+use crate::engine::worker::{Owner, Worker};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -33,7 +34,7 @@ struct Queue {
 
 struct State {
     server: Server<SharedPool>,
-    workers: Workers,
+    jobs: Jobs,
 }
 
 impl Singleton {
@@ -43,7 +44,7 @@ impl Singleton {
             queue: Mutex::default(),
             filled: Notify::new(),
             emptied: Waiters::default(),
-            state: Mutex::new(State { server, workers: Workers::default() }),
+            state: Mutex::new(State { server, jobs: Jobs::default() }),
         }
     }
 
@@ -75,11 +76,11 @@ impl Singleton {
         }
     }
 
-    /// Changes the server once, with its workers at hand, and does what comes of it, before anybody else can.
-    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+    /// Changes the server once, with its jobs at hand, and does what comes of it, before anybody else can.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         let mut guard = self.lock();
-        let State { server, workers } = &mut *guard;
-        let taken = take(server, workers);
+        let State { server, jobs } = &mut *guard;
+        let taken = take(server, jobs);
         let mut started = Vec::new();
         let shared = self.shared.upgrade();
         if let Some(shared) = &shared {
@@ -87,14 +88,14 @@ impl Singleton {
             drop(guard);
             // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
             let now = Instant::now();
-            started.into_iter().for_each(|worker: Run| worker.spawn(shared, now));
+            started.into_iter().for_each(|worker: Worker| worker.spawn(shared, now));
         }
         taken
     }
 
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        self.serve(|server, workers| {
-            workers.remove(job);
+        self.serve(|server, jobs| {
+            jobs.remove(job);
             server.handle_end(job, ending);
         });
         if let Some(shared) = self.shared.upgrade() {
@@ -113,7 +114,7 @@ impl Singleton {
 
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
-        self.lock().workers.abort_all();
+        self.lock().jobs.abort_all();
     }
 
     /// Holds all as it is.
@@ -152,7 +153,7 @@ impl Singleton {
         next
     }
 
-    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Run>) {
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Worker>) {
         while let Some(output) = state.server.poll_output() {
             match output {
                 ServerOutput::Spawn(..) if shared.has_stopped() => {}
@@ -163,16 +164,16 @@ impl Singleton {
                         continue;
                     };
                     let owner = Owner::Singleton(Arc::clone(self));
-                    match state.workers.prepare(shared, owner, &caller, job, cast) {
+                    match Worker::prepare(&mut state.jobs, shared, owner, &caller, job, cast) {
                         Ok(worker) => started.push(worker),
                         Err(ending) => state.server.handle_end(job, ending),
                     }
                 }
                 ServerOutput::Abort(job) => {
-                    state.workers.abort(job);
+                    state.jobs.abort(job);
                     shared.job_ended.wake();
                 }
-                ServerOutput::Wake(job) => state.workers.wake(job),
+                ServerOutput::Wake(job) => state.jobs.wake(job),
                 ServerOutput::Answer(caller, message) => {
                     if let Some(member) = shared.member_by_id(caller.peer) {
                         member.with(|peer, _| peer.answer(caller, message));
