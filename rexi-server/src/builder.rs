@@ -370,7 +370,7 @@ impl NodeBuilder {
         self.begin()
     }
 
-    fn register(&mut self, name: &str, function: registry::Function, row: Option<FunctionRow>) {
+    fn register(&mut self, name: &str, function: registry::Handler, row: Option<FunctionRow>) {
         if !self.registry.insert(name, function, row) {
             self.twice.get_or_insert_with(|| name.to_owned());
         }
