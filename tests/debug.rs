@@ -33,7 +33,7 @@ async fn each_handle_says_what_it_is() {
     let n1 = cluster.node("n1");
     shows(&n1, &["Node", "n1"]);
     let stream = n1.stream(&name("n2"), Request::new("forever", "")).expect("n2 is a member");
-    shows(&stream, &["ReplyStream", &format!("{:?}", stream.call_ref())]);
+    shows(&stream, &["Replies", &format!("{:?}", stream.call_ref())]);
     shows(&Rollout::from_release().ceiling(Phase::Introduce), &["Rollout", "Introduce", "fixed: false"]);
     shows(&NodeEnv::system(), &["NodeEnv", "seeded"]);
     shows(&HedgeLayer::after(Duration::from_millis(70)), &["HedgeLayer", "70ms"]);

@@ -15,7 +15,7 @@ use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, NodeName};
 
 use self::leave::Announcement;
 pub use self::watch::{MemberEvents, PresenceWatch};
-use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, ReplyStream, Request, SendError};
+use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, Replies, Request, SendError};
 use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};
 use crate::functions::{AskError, items, value};
 #[cfg(feature = "tower")]
@@ -112,8 +112,8 @@ impl Node {
     ///
     /// # Errors
     /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
-    pub fn stream(&self, peer: &NodeName, request: Request) -> Result<ReplyStream, SendError> {
-        Ok(ReplyStream::new(self.cast(peer, request)?))
+    pub fn stream(&self, peer: &NodeName, request: Request) -> Result<Replies, SendError> {
+        Ok(Replies::new(self.cast(peer, request)?))
     }
 
     /// A mailbox for the answers of many calls. As many replies may wait in it as `Limits::mailbox_length_max` and
