@@ -13,7 +13,7 @@ use std::time::Duration;
 use rexi_kv::{Kv, Store};
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, Identity, LimitingFactor, Node, NodeBuilder, PeerPresence, Phase, Rollout,
+    CancellationToken, Identity, LimitingFactor, Node, NodeBuilder, PeerPresence, Phase, StartRollout,
     membership::{EventsMissed, MemberEvent, MemberEvents},
     status::PeerStatus,
 };
@@ -126,7 +126,7 @@ fn start(
     name: &NodeName,
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
-    let rollout = Rollout::from_release().from_env().map_err(|e| e.to_string())?;
+    let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
     let mut builder = Node::builder(name.clone(), args.release.profile(), identity(&args.dir, name)?)
         .listen(args.listen)
         .rollout(rollout);
