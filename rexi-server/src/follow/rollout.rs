@@ -1,7 +1,7 @@
-//! The phase at run time: where a node's ceiling comes from, and how it is read and set while the node runs.
+//! Where a node's ceiling comes from: the release, code, the environment, a file, or any other flag source, which is
+//! asked again while the node runs.
 //!
-//! In: the release, code, the environment, a file, or any other flag source. Out: the phase and what limits it. Which
-//! phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the node's.
+//! Which phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the engine's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
