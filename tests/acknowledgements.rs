@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rexi_proto::{Body, CallRef, Exit, Message, Reply, ReplyForm};
-use rexi_server::{Bytes, ExitReason, Request, calls::ReplyStream};
+use rexi_server::{Bytes, ExitReason, Request, calls::Replies};
 use rexi_tests::{Mode, Script, in_every_mode, name, pass, within};
 
 /// A stream of n1, and the script that sends it.
 struct Scene {
     script: Script,
     mode: Mode,
-    items: ReplyStream,
+    items: Replies,
     call: CallRef,
     sent: u64,
     /// As n3 has heard.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rexi_server::middleware::HedgeLayer;
 use rexi_server::testing::{TestCluster, TestMembers};
-use rexi_server::{DevAuthority, Items, NodeEnv, Phase, Request, Rollout};
+use rexi_server::{DevAuthority, Items, NodeEnv, Phase, Request, StartRollout};
 use rexi_tests::{MODES, functions, name, release, within};
 
 rexi_server::function! {
@@ -33,8 +33,8 @@ async fn each_handle_says_what_it_is() {
     let n1 = cluster.node("n1");
     shows(&n1, &["Node", "n1"]);
     let stream = n1.stream(&name("n2"), Request::new("forever", "")).expect("n2 is a member");
-    shows(&stream, &["ReplyStream", &format!("{:?}", stream.call_ref())]);
-    shows(&Rollout::from_release().ceiling(Phase::Introduce), &["Rollout", "Introduce", "fixed: false"]);
+    shows(&stream, &["Replies", &format!("{:?}", stream.call_ref())]);
+    shows(&StartRollout::from_release().ceiling(Phase::Introduce), &["StartRollout", "Introduce", "fixed: false"]);
     shows(&NodeEnv::system(), &["NodeEnv", "seeded"]);
     shows(&HedgeLayer::after(Duration::from_millis(70)), &["HedgeLayer", "70ms"]);
     shows(&n1.retry_policy().attempts(10), &["RetryPolicy", "retries_left: 9"]);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use rexi_proto::{Body, CallRef, Cast, Hello, Message, WireVersion};
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseFile, PhaseSource, Request, Rollout, ServerAddress,
-    StartError, proto::PhaseError, rollout::PhaseSourceError,
+    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseFile, PhaseSource, Request, ServerAddress,
+    StartError, StartRollout, proto::PhaseError, rollout::PhaseSourceError,
 };
 use rexi_tests::{Cluster, Log, Stranger, encoded, hello, name, pass, peer, release, start_again, until, within};
 
@@ -23,7 +23,7 @@ fn per_node_jobs(node: &Node, of: &str) -> usize {
 }
 
 fn held_at(cluster: &Cluster, of: &str, phase: Phase) -> NodeBuilder {
-    cluster.builder(of, release("1.2")).rollout(Rollout::from_release().ceiling(phase))
+    cluster.builder(of, release("1.2")).rollout(StartRollout::from_release().ceiling(phase))
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_node_follows_its_phase_file_and_keeps_the_last_good_word() {
     let shown = file.display().to_string();
     write("introduce\n");
     let with_file =
-        || cluster.builder("n1", release("1.2")).rollout(Rollout::from_release().source(PhaseFile(file.clone())));
+        || cluster.builder("n1", release("1.2")).rollout(StartRollout::from_release().source(PhaseFile(file.clone())));
     let n1 = with_file().start().expect("n1 starts");
     assert_eq!(n1.rollout().phase(), Phase::Introduce);
     assert_eq!(n1.rollout().status().limiting_factor, LimitingFactor::Source(Phase::Introduce));
@@ -185,10 +185,10 @@ async fn code_sets_the_phase() {
 #[tokio::test]
 async fn a_fixed_rollout_waits_for_nobody() {
     let cluster = Cluster::new(["n1", "n2"]);
-    let fixed = cluster.builder("n1", release("1.2")).rollout(Rollout::fixed(Phase::Switch));
+    let fixed = cluster.builder("n1", release("1.2")).rollout(StartRollout::fixed(Phase::Switch));
     let n1 = fixed.start().expect("n1 starts");
     assert_eq!(n1.rollout().phase(), Phase::Switch, "though n2 has never said hello");
-    let fixed = cluster.builder("n2", release("1.2")).rollout(Rollout::fixed(Phase::Introduce));
+    let fixed = cluster.builder("n2", release("1.2")).rollout(StartRollout::fixed(Phase::Introduce));
     let n2 = fixed.start().expect("n2 starts");
     within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
     assert_eq!((n1.rollout().phase(), n2.rollout().phase()), (Phase::Switch, Phase::Introduce));
@@ -202,7 +202,7 @@ async fn a_phase_that_the_release_does_not_have_is_refused_at_start() {
         ("1.2", Phase::Remove, "it allows introduce to switch"),
         ("2.0", Phase::Introduce, "it allows remove to remove"),
     ] {
-        for rollout in [Rollout::from_release().ceiling(phase), Rollout::fixed(phase)] {
+        for rollout in [StartRollout::from_release().ceiling(phase), StartRollout::fixed(phase)] {
             let error = start_refused(cluster.builder("n1", release(number)).rollout(rollout));
             assert!(matches!(error, StartError::Phase(PhaseError::NotAllowed { .. })), "{error:?}");
             let text = error.to_string();
@@ -237,7 +237,7 @@ fn the_environment_sets_the_ceiling() {
 #[ignore = "run as a process of its own by the_environment_sets_the_ceiling"]
 async fn child_that_reads_the_variable() {
     let cluster = Cluster::new(["n1"]);
-    let started = Rollout::from_release()
+    let started = StartRollout::from_release()
         .from_env()
         .map_err(StartError::from)
         .and_then(|rollout| cluster.builder("n1", release("1.2")).rollout(rollout).start());
@@ -278,7 +278,7 @@ impl PhaseSource for Flag {
 async fn a_flag_source_is_asked_once_a_second() {
     let (cluster, flag) = (TestCluster::new(["n1"]), Flag(Arc::default()));
     let source = flag.clone();
-    cluster.define("n1", move |node| node.rollout(Rollout::from_release().source(source.clone())));
+    cluster.define("n1", move |node| node.rollout(StartRollout::from_release().source(source.clone())));
     let n1 = cluster.start("n1", &release("1.2")).expect("it starts");
     for (said, other) in [(Phase::Introduce, Phase::Switch), (Phase::Switch, Phase::Introduce)] {
         assert_eq!(n1.rollout().phase(), other);

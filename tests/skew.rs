@@ -1,6 +1,6 @@
 //! Which releases may run side by side: every ordered pair of the train, as two real nodes over QUIC.
 
-use rexi_server::{Answer, Bytes, Node, PeerPresence, Phase, Request, Rollout, proto::Refusal};
+use rexi_server::{Answer, Bytes, Node, PeerPresence, Phase, Request, StartRollout, proto::Refusal};
 use rexi_tests::{Cluster, RELEASES, Witness, name, peer, release, until, within};
 
 /// The answer to a cast of `witness`.
@@ -55,7 +55,7 @@ async fn neighbours_connect_and_all_others_are_refused_on_both_sides() {
 #[tokio::test]
 async fn a_node_held_at_introduce_meets_a_remover_once_its_ceiling_is_lifted() {
     let (cluster, witness) = (Cluster::new(["n1", "n2"]), Witness::default());
-    let held = cluster.builder("n1", release("1.2")).rollout(Rollout::from_release().ceiling(Phase::Introduce));
+    let held = cluster.builder("n1", release("1.2")).rollout(StartRollout::from_release().ceiling(Phase::Introduce));
     let n1 = witness.on(held).start().expect("n1 starts");
     let n2 = witness.on(cluster.builder("n2", release("2.0"))).start().expect("n2 starts");
     until("n1 to refuse", &n1, |n1| is_refused(n1, "n2")).await;
@@ -79,7 +79,7 @@ async fn a_third_member_at_introduce_keeps_a_remover_out_and_is_named() {
     let (cluster, witness) = (Cluster::new(["n1", "n2", "n3"]), Witness::default());
     let n1 = witness.on(cluster.builder("n1", release("1.2"))).start().expect("n1 starts");
     let n2 = witness.on(cluster.builder("n2", release("2.0"))).start().expect("n2 starts");
-    let held = cluster.builder("n3", release("1.2")).rollout(Rollout::from_release().ceiling(Phase::Introduce));
+    let held = cluster.builder("n3", release("1.2")).rollout(StartRollout::from_release().ceiling(Phase::Introduce));
     let n3 = witness.on(held).start().expect("n3 starts");
     // n1 is at Switch itself, so that n2 would be let in if the two were alone.
     within("n1 to switch", n1.rollout().watch().wait_for(|phase| *phase == Phase::Switch)).await.expect("n1 runs");

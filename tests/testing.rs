@@ -7,7 +7,7 @@ use std::time::Duration;
 use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{
     Answer, Bytes, CallError, Context, DownReason, ExitReason, Node, NodeBuilder, NodeName, PeerPresence, Phase,
-    Request, Rollout, StartError, proto::Refusal,
+    Request, StartError, StartRollout, proto::Refusal,
 };
 use rexi_tests::{RELEASES, name, peer, release};
 use tokio::runtime::Handle;
@@ -231,9 +231,9 @@ async fn a_cluster_is_rolled_through_the_whole_train_node_by_node() {
 #[tokio::test(start_paused = true)]
 async fn releases_that_may_not_speak_refuse_each_other() {
     let cluster = TestCluster::with_seed(SEED, ["n1", "n2"]);
-    cluster.define_all(|node| functions(node).rollout(Rollout::fixed(Phase::Singleton)));
+    cluster.define_all(|node| functions(node).rollout(StartRollout::fixed(Phase::Singleton)));
     cluster.start("n1", &release("1.0")).expect("n1 starts");
-    cluster.define("n2", |node| functions(node).rollout(Rollout::fixed(Phase::Switch)));
+    cluster.define("n2", |node| functions(node).rollout(StartRollout::fixed(Phase::Switch)));
     let n2 = cluster.start("n2", &release("1.2")).expect("n2 starts");
     let refused = echo(&n2, "n1").await;
     assert!(matches!(refused, Err(CallError::Incompatible(_))), "{refused:?}");

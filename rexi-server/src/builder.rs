@@ -16,7 +16,9 @@ use tower::{BoxError, Layer, Service};
 pub use self::error::StartError;
 use crate::config::Config;
 use crate::engine::{AllowList, Context, IntoEnding, Registry, registry};
-use crate::follow::{IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PhaseFile, Rollout, Source, StaticMembership};
+use crate::follow::{
+    IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PhaseFile, Source, StartRollout, StaticMembership,
+};
 use crate::functions::{Items, items, value};
 #[cfg(feature = "tower")]
 use crate::middleware::{JobRequest, JobService, Layers, wrap};
@@ -40,7 +42,7 @@ pub struct NodeBuilder {
     #[cfg(feature = "tower")]
     layers: Layers,
     allowed: Option<AllowList>,
-    rollout: Rollout,
+    rollout: StartRollout,
     limits: Limits,
     errors_kept: usize,
     mutants: Mutants,
@@ -69,7 +71,7 @@ impl NodeBuilder {
             #[cfg(feature = "tower")]
             layers: Default::default(),
             allowed: None,
-            rollout: Rollout::from_release(),
+            rollout: StartRollout::from_release(),
             limits: Limits::default(),
             errors_kept: 0,
             mutants: Mutants::default(),
@@ -85,7 +87,7 @@ impl NodeBuilder {
     /// good, [`StartError::Membership`] where members cannot be found by DNS.
     pub fn from_config(config: &Config) -> Result<Self, StartError> {
         let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
-        let mut rollout = Rollout::from_release();
+        let mut rollout = StartRollout::from_release();
         if let Some(ceiling) = config.ceiling() {
             rollout = rollout.ceiling(ceiling);
         }
@@ -169,8 +171,8 @@ impl NodeBuilder {
     }
 
     /// Serves a typed function: decodes its argument, calls the handler, encodes its result. An argument of another
-    /// type ends the job with [`ExitReason::WrongType`], and the handler is not called. As to the rest, see
-    /// [`NodeBuilder::function`].
+    /// type ends the job with [`ExitReason::WrongType`](crate::ExitReason), and the handler is not called. As to the
+    /// rest, see [`NodeBuilder::function`].
     ///
     /// [`NodeBuilder::start`] fails where this node's release does not have the function.
     ///
@@ -337,8 +339,8 @@ impl NodeBuilder {
         self
     }
 
-    /// How the rollout starts. Default: [`Rollout::from_release`].
-    pub fn rollout(mut self, rollout: Rollout) -> Self {
+    /// How the rollout starts. Default: [`StartRollout::from_release`].
+    pub fn rollout(mut self, rollout: StartRollout) -> Self {
         self.rollout = rollout;
         self
     }
@@ -370,7 +372,7 @@ impl NodeBuilder {
         self.begin()
     }
 
-    fn register(&mut self, name: &str, function: registry::Function, row: Option<FunctionRow>) {
+    fn register(&mut self, name: &str, function: registry::Handler, row: Option<FunctionRow>) {
         if !self.registry.insert(name, function, row) {
             self.twice.get_or_insert_with(|| name.to_owned());
         }

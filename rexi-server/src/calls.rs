@@ -14,5 +14,5 @@ pub use self::gather::{Gather, Gathered, Heard, Step};
 pub use self::mailbox::{Mailbox, MailboxHandle};
 pub use self::quorum::{Quorum, QuorumError, Vote, VoteError};
 pub use self::request::Request;
-pub use self::stream::ReplyStream;
+pub use self::stream::Replies;
 pub(crate) use self::stream::{Part, Parts};

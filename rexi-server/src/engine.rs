@@ -14,6 +14,7 @@ pub(crate) mod registry;
 mod context;
 pub(crate) mod trace;
 mod worker;
+mod jobs;
 mod failures;
 mod pool;
 mod inbox;
@@ -40,7 +41,7 @@ pub(crate) use self::pool::SharedPool;
 pub use self::registry::IntoEnding;
 pub(crate) use self::registry::Registry;
 #[cfg(feature = "tower")]
-pub(crate) use self::registry::{Function, Work};
+pub(crate) use self::registry::{Handler, Work};
 pub use self::rollout::RolloutControl;
 pub(crate) use self::running::Running;
 pub(crate) use self::shared::{Members, Shared};

@@ -10,4 +10,4 @@ pub use self::identity::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles
 pub use self::membership::DnsMembership;
 pub(crate) use self::membership::Source;
 pub use self::membership::{MemberList, Membership, MembershipError, StaticMembership};
-pub use self::rollout::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout};
+pub use self::rollout::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout};

@@ -64,7 +64,7 @@ pub use bytes::Bytes;
 pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, SendError};
 pub use config::{Config, ConfigError};
 pub use engine::{AllowList, Context, Event, JobOver, NodeStatus, PeerPresence};
-pub use follow::{Membership, PhaseFile, PhaseSource, Rollout};
+pub use follow::{Membership, PhaseFile, PhaseSource, StartRollout};
 pub use functions::{AskError, Items};
 #[cfg(feature = "dev-certs")]
 pub use net::DevAuthority;
@@ -101,7 +101,7 @@ pub mod membership {
 /// How far a node's rollout may go, and where it stands.
 pub mod rollout {
     pub use crate::engine::{RolloutControl, RolloutStatus};
-    pub use crate::follow::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, Rollout};
+    pub use crate::follow::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout};
 }
 
 /// Certificates: a node's own, those that it believes, and the files that they are read from.

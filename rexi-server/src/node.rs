@@ -15,7 +15,7 @@ use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, NodeName};
 
 use self::leave::Announcement;
 pub use self::watch::{MemberEvents, PresenceWatch};
-use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, ReplyStream, Request, SendError};
+use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, Replies, Request, SendError};
 use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};
 use crate::functions::{AskError, items, value};
 #[cfg(feature = "tower")]
@@ -112,8 +112,8 @@ impl Node {
     ///
     /// # Errors
     /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
-    pub fn stream(&self, peer: &NodeName, request: Request) -> Result<ReplyStream, SendError> {
-        Ok(ReplyStream::new(self.cast(peer, request)?))
+    pub fn stream(&self, peer: &NodeName, request: Request) -> Result<Replies, SendError> {
+        Ok(Replies::new(self.cast(peer, request)?))
     }
 
     /// A mailbox for the answers of many calls. As many replies may wait in it as `Limits::mailbox_length_max` and
@@ -254,13 +254,15 @@ impl Node {
     }
 
     /// The last jobs of this node that ended with an error or a panic, newest first, whichever server ran them: as many
-    /// of each as [`NodeBuilder::errors_kept`] says. A caller that has heard of a failure finds it here. Cost: a copy.
+    /// of each as [`NodeBuilder::errors_kept`](crate::NodeBuilder::errors_kept) says. A caller that has heard of a
+    /// failure finds it here. Cost: a copy.
     pub fn errors(&self) -> Vec<Failure> {
         self.shared().failures.newest_first()
     }
 
-    /// Changes how many failed jobs are kept of each server: see [`NodeBuilder::errors_kept`]. Where that is fewer than
-    /// before, the newest stay. (CouchDB's rexi keeps the oldest there.)
+    /// Changes how many failed jobs are kept of each server: see
+    /// [`NodeBuilder::errors_kept`](crate::NodeBuilder::errors_kept). Where that is fewer than before, the newest stay.
+    /// (CouchDB's rexi keeps the oldest there.)
     pub fn set_errors_kept(&self, number: usize) {
         self.shared().failures.set_length_max(number);
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, Rollout,
+    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, StartRollout,
     membership::{EventsMissed, MemberEvent, MemberEvents},
     status::PeerStatus,
 };
@@ -121,7 +121,7 @@ fn start(
     workload: Option<&dyn Workload>,
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
-    let rollout = Rollout::from_release().from_env().map_err(|e| e.to_string())?;
+    let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
     let mut builder = Node::builder(site.name.clone(), args.release.profile(), identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);

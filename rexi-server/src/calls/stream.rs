@@ -20,11 +20,11 @@ use crate::engine::{Event, single};
 /// started when the job asks for it, and items are acknowledged as they are taken. It ends after the job's end: with
 /// an error if that was none. Dropping it kills the job.
 #[must_use = "dropping a stream kills its job"]
-pub struct ReplyStream {
+pub struct Replies {
     parts: Parts,
 }
 
-impl ReplyStream {
+impl Replies {
     pub(crate) fn new(call: Call) -> Self {
         Self { parts: Parts::new(call) }
     }
@@ -35,7 +35,7 @@ impl ReplyStream {
     }
 }
 
-impl Stream for ReplyStream {
+impl Stream for Replies {
     type Item = Result<Bytes, CallError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -46,9 +46,9 @@ impl Stream for ReplyStream {
     }
 }
 
-impl fmt::Debug for ReplyStream {
+impl fmt::Debug for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReplyStream").field(&self.call_ref()).finish()
+        f.debug_tuple("Replies").field(&self.call_ref()).finish()
     }
 }
 

@@ -121,7 +121,7 @@ impl Context {
     /// Cancelled once the job is over, however that comes about: for what the function has started outside of its own
     /// future.
     pub fn cancellation(&self) -> CancellationToken {
-        self.owner.serve(|_, workers| workers.cancellation(self.job))
+        self.owner.serve(|_, jobs| jobs.cancellation(self.job))
     }
 
     /// Sends a reply and goes on.
@@ -194,9 +194,9 @@ impl Context {
 
     /// Ends the job with an error, and its worker at its next await.
     pub(crate) fn fail(&self, error: &str) {
-        self.owner.serve(|server, workers| {
+        self.owner.serve(|server, jobs| {
             server.handle_end(self.job, Ending::Exit(ExitReason::Failed(error.into())));
-            workers.abort(self.job);
+            jobs.abort(self.job);
         });
     }
 
@@ -224,10 +224,10 @@ impl Context {
             return Some(answer);
         }
         let answered = poll_fn(|cx| {
-            self.owner.serve(|server, workers| match ask(server, self.job) {
+            self.owner.serve(|server, jobs| match ask(server, self.job) {
                 Some(answer) => Poll::Ready(answer),
                 None => {
-                    workers.wait(self.job, cx.waker());
+                    jobs.wait(self.job, cx.waker());
                     Poll::Pending
                 }
             })

@@ -20,13 +20,14 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::inbox::Inbox;
+use crate::engine::jobs::Jobs;
 use crate::engine::member_events::MemberEvent;
 use crate::engine::metrics::PeerMetrics;
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
-use crate::engine::worker::{self, Owner, Run, Workers};
+use crate::engine::worker::{self, Owner, Worker};
 use crate::net::close;
 
 /// A member and all that this node keeps for it.
@@ -58,7 +59,7 @@ struct State {
     /// Where to dial it; the node itself has none.
     address: Option<SocketAddr>,
     peer: Peer<Arc<Inbox<Member>>, SharedPool>,
-    workers: Workers,
+    jobs: Jobs,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
     latest: Option<Incarnation>,
@@ -85,7 +86,7 @@ impl Member {
         let state = State {
             address,
             peer,
-            workers: Workers::default(),
+            jobs: Jobs::default(),
             connection: None,
             latest: None,
             told_up: None,
@@ -163,19 +164,19 @@ impl Member {
         result
     }
 
-    /// Changes the per-node server once, with its workers at hand, and does what comes of it.
-    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+    /// Changes the per-node server once, with its jobs at hand, and does what comes of it.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         self.serve_in(self.shared.upgrade().as_ref(), take)
     }
 
     fn serve_in<T>(
         self: &Arc<Self>,
         shared: Option<&Arc<Shared>>,
-        take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T,
+        take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T,
     ) -> T {
         let mut guard = self.lock();
-        let State { peer, workers, .. } = &mut *guard;
-        let taken = peer.with_server(|server| take(server, workers));
+        let State { peer, jobs, .. } = &mut *guard;
+        let taken = peer.with_server(|server| take(server, jobs));
         self.settle_in(shared, guard);
         taken
     }
@@ -257,8 +258,8 @@ impl Member {
     /// A worker of the per-node server has come to its end.
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
         let shared = self.shared.upgrade();
-        self.serve_in(shared.as_ref(), |server, workers| {
-            workers.remove(job);
+        self.serve_in(shared.as_ref(), |server, jobs| {
+            jobs.remove(job);
             server.handle_end(job, ending);
         });
         if let Some(shared) = shared {
@@ -275,7 +276,7 @@ impl Member {
 
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
-        self.lock().workers.abort_all();
+        self.lock().jobs.abort_all();
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -327,9 +328,9 @@ impl Member {
         let mut workers = Vec::new();
         let announced = self.drain(shared, &mut state, &mut workers);
         // A kill that came with its cast.
-        let killed: Vec<_> = workers.extract_if(.., |worker| !state.workers.has(worker.job())).collect();
+        let killed: Vec<_> = workers.extract_if(.., |worker| !state.jobs.has(worker.job())).collect();
         drop(state);
-        killed.into_iter().for_each(Run::cancel);
+        killed.into_iter().for_each(Worker::cancel);
         worker::start_all(shared, workers);
         if let Some((incarnation, epoch, phase)) = announced {
             shared.announced(&self.name, incarnation, epoch, phase);
@@ -340,7 +341,7 @@ impl Member {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         state: &mut State,
-        workers: &mut Vec<Run>,
+        workers: &mut Vec<Worker>,
     ) -> Option<(Incarnation, u64, Phase)> {
         let mut announced = None;
         while let Some(output) = state.peer.poll_output() {
@@ -348,16 +349,16 @@ impl Member {
                 Output::Spawn(..) if shared.has_stopped() => {}
                 Output::Spawn(job, cast) => {
                     let owner = Owner::PerNode(Arc::clone(self));
-                    match state.workers.prepare(shared, owner, self, job, cast) {
+                    match Worker::prepare(&mut state.jobs, shared, owner, self, job, cast) {
                         Ok(worker) => workers.push(worker),
                         Err(ending) => state.peer.with_server(|server| server.handle_end(job, ending)),
                     }
                 }
                 Output::Abort(job) => {
-                    state.workers.abort(job);
+                    state.jobs.abort(job);
                     shared.job_ended.wake();
                 }
-                Output::Wake(job) => state.workers.wake(job),
+                Output::Wake(job) => state.jobs.wake(job),
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {
                         if needs_singleton(&request) {

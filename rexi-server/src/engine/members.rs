@@ -1,8 +1,8 @@
 //! Who the members are, while that changes: nodes that join and leave a running node, and what follows from either.
 //!
-//! The list is a value that is replaced as a whole, so that a cast reads it without a lock. Changes are made one at a
-//! time, behind a lock that is taken before all others. A member that has left keeps its state, so that whoever still
-//! holds it gets an answer; its number is never given again.
+//! The list (shared.rs) is a value that is replaced as a whole, so that a cast reads it without a lock. Changes are
+//! made one at a time, behind a lock that is taken before all others. A member that has left keeps its state, so that
+//! whoever still holds it gets an answer; its number is never given again.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

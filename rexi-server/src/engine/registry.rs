@@ -13,7 +13,7 @@ use crate::engine::context::Context;
 use crate::engine::metrics::FunctionMetrics;
 
 pub(crate) type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
-pub(crate) type Function = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
+pub(crate) type Handler = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
 
 /// What a function may return beside an error: a value for the caller, or nothing.
 pub trait IntoEnding {
@@ -41,7 +41,7 @@ impl IntoEnding for () {
 }
 
 /// A function over bytes, as the registry has it.
-pub(crate) fn boxed<F, Fut, T, E>(function: F) -> Function
+pub(crate) fn boxed<F, Fut, T, E>(function: F) -> Handler
 where
     F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<T, E>> + Send + 'static,
@@ -69,7 +69,7 @@ pub(crate) struct Registry {
 
 /// A function, and what belongs to it.
 pub(crate) struct Registered {
-    pub(crate) function: Function,
+    pub(crate) function: Handler,
     row: Option<FunctionRow>,
     /// From the node's start on.
     metrics: Option<Arc<FunctionMetrics>>,
@@ -77,7 +77,7 @@ pub(crate) struct Registered {
 
 impl Registry {
     /// Adds a function, with its row where it is typed. `false`: the name is taken.
-    pub(crate) fn insert(&mut self, name: &str, function: Function, row: Option<FunctionRow>) -> bool {
+    pub(crate) fn insert(&mut self, name: &str, function: Handler, row: Option<FunctionRow>) -> bool {
         self.functions.insert(name.into(), Registered { function, row, metrics: None }).is_none()
     }
 
@@ -90,14 +90,14 @@ impl Registry {
 
     /// Puts something around a function. `false`: there is no such function.
     #[cfg(feature = "tower")]
-    pub(crate) fn wrap(&mut self, name: &str, wrap: impl FnOnce(Function) -> Function) -> bool {
+    pub(crate) fn wrap(&mut self, name: &str, wrap: impl FnOnce(Handler) -> Handler) -> bool {
         let found = self.functions.get_mut(name).map(|of| of.function = wrap(Arc::clone(&of.function)));
         found.is_some()
     }
 
     /// Puts something around each function.
     #[cfg(feature = "tower")]
-    pub(crate) fn wrap_all(&mut self, wrap: impl Fn(Function) -> Function) {
+    pub(crate) fn wrap_all(&mut self, wrap: impl Fn(Handler) -> Handler) {
         self.functions.values_mut().for_each(|of| of.function = wrap(Arc::clone(&of.function)));
     }
 

@@ -10,16 +10,18 @@ use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutp
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::engine::jobs::Jobs;
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
-use crate::engine::worker::{Owner, Run, Workers};
+use crate::engine::waiters::Waiters;
+use crate::engine::worker::{Owner, Worker};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
     shared: Weak<Shared>,
     queue: Mutex<Queue>,
     filled: Notify,
-    emptied: Notify,
+    emptied: Waiters,
     state: Mutex<State>,
 }
 
@@ -32,7 +34,7 @@ struct Queue {
 
 struct State {
     server: Server<SharedPool>,
-    workers: Workers,
+    jobs: Jobs,
 }
 
 impl Singleton {
@@ -41,8 +43,8 @@ impl Singleton {
             shared,
             queue: Mutex::default(),
             filled: Notify::new(),
-            emptied: Notify::new(),
-            state: Mutex::new(State { server, workers: Workers::default() }),
+            emptied: Waiters::default(),
+            state: Mutex::new(State { server, jobs: Jobs::default() }),
         }
     }
 
@@ -54,24 +56,13 @@ impl Singleton {
 
     /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.
     pub(crate) async fn room(&self) {
-        self.wait(|queue| queue.waiting.len() < QUEUED_REQUESTS_MAX).await;
+        self.emptied.wait(|| self.queue().waiting.len() < QUEUED_REQUESTS_MAX).await;
     }
 
     /// Waits until all that came was served.
     pub(crate) async fn served(&self) {
-        self.wait(|queue| queue.waiting.is_empty() && !queue.in_hand).await;
-    }
-
-    async fn wait(&self, holds: impl Fn(&Queue) -> bool) {
-        loop {
-            let emptied = self.emptied.notified();
-            tokio::pin!(emptied);
-            emptied.as_mut().enable();
-            if holds(&self.queue()) {
-                return;
-            }
-            emptied.await;
-        }
+        let is_served = |queue: MutexGuard<'_, Queue>| queue.waiting.is_empty() && !queue.in_hand;
+        self.emptied.wait(|| is_served(self.queue())).await;
     }
 
     /// Empties the queue, request by request, for as long as the node lives.
@@ -81,15 +72,15 @@ impl Singleton {
             while let Some((caller, request)) = self.pop() {
                 self.serve(|server, _| server.handle_request(caller, request));
             }
-            self.emptied.notify_waiters();
+            self.emptied.wake();
         }
     }
 
-    /// Changes the server once, with its workers at hand, and does what comes of it, before anybody else can.
-    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+    /// Changes the server once, with its jobs at hand, and does what comes of it, before anybody else can.
+    pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         let mut guard = self.lock();
-        let State { server, workers } = &mut *guard;
-        let taken = take(server, workers);
+        let State { server, jobs } = &mut *guard;
+        let taken = take(server, jobs);
         let mut started = Vec::new();
         let shared = self.shared.upgrade();
         if let Some(shared) = &shared {
@@ -97,14 +88,14 @@ impl Singleton {
             drop(guard);
             // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
             let now = Instant::now();
-            started.into_iter().for_each(|worker: Run| worker.spawn(shared, now));
+            started.into_iter().for_each(|worker: Worker| worker.spawn(shared, now));
         }
         taken
     }
 
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
-        self.serve(|server, workers| {
-            workers.remove(job);
+        self.serve(|server, jobs| {
+            jobs.remove(job);
             server.handle_end(job, ending);
         });
         if let Some(shared) = self.shared.upgrade() {
@@ -123,7 +114,7 @@ impl Singleton {
 
     /// Ends every worker: the node has stopped, and nobody is left to hear of them.
     pub(crate) fn abort_workers(&self) {
-        self.lock().workers.abort_all();
+        self.lock().jobs.abort_all();
     }
 
     /// Holds all as it is.
@@ -157,12 +148,12 @@ impl Singleton {
         let next = queue.waiting.pop_front();
         queue.in_hand = next.is_some();
         if queue.waiting.len() == QUEUED_REQUESTS_MAX / 2 {
-            self.emptied.notify_waiters();
+            self.emptied.wake();
         }
         next
     }
 
-    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Run>) {
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Worker>) {
         while let Some(output) = state.server.poll_output() {
             match output {
                 ServerOutput::Spawn(..) if shared.has_stopped() => {}
@@ -173,16 +164,16 @@ impl Singleton {
                         continue;
                     };
                     let owner = Owner::Singleton(Arc::clone(self));
-                    match state.workers.prepare(shared, owner, &caller, job, cast) {
+                    match Worker::prepare(&mut state.jobs, shared, owner, &caller, job, cast) {
                         Ok(worker) => started.push(worker),
                         Err(ending) => state.server.handle_end(job, ending),
                     }
                 }
                 ServerOutput::Abort(job) => {
-                    state.workers.abort(job);
+                    state.jobs.abort(job);
                     shared.job_ended.wake();
                 }
-                ServerOutput::Wake(job) => state.workers.wake(job),
+                ServerOutput::Wake(job) => state.jobs.wake(job),
                 ServerOutput::Answer(caller, message) => {
                     if let Some(member) = shared.member_by_id(caller.peer) {
                         member.with(|peer, _| peer.answer(caller, message));
@@ -266,7 +257,7 @@ mod tests {
         let mut served = std::pin::pin!(singleton.served());
         assert!(served.as_mut().now_or_never().is_none());
         while singleton.pop().is_some() {}
-        singleton.emptied.notify_waiters();
+        singleton.emptied.wake();
         assert!(served.now_or_never().is_some());
     }
 }

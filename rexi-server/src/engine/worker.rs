@@ -3,7 +3,6 @@
 //! worker's future is dropped, so its drop code runs, and nothing is sent.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,14 +10,13 @@ use std::sync::atomic::Ordering;
 use std::task::{self, Poll, Waker, ready};
 use std::time::Duration;
 
-use rexi_proto::{CastRequest, Ending, ExitReason, JobId, JobKey, Server};
-use tokio::task::AbortHandle;
+use rexi_proto::{CastRequest, Ending, ExitReason, JobKey, Server};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::engine::context::Context;
 use crate::engine::failures::Origin;
+use crate::engine::jobs::Jobs;
 use crate::engine::member::Member;
 use crate::engine::metrics::FunctionMetrics;
 use crate::engine::pool::SharedPool;
@@ -34,138 +32,9 @@ pub(crate) enum Owner {
     Singleton(Arc<Singleton>),
 }
 
-/// The workers of one server.
-#[derive(Debug, Default)]
-pub(crate) struct Workers {
-    running: HashMap<JobId, Worker>,
-}
-
-#[derive(Debug)]
-struct Worker {
-    /// `None` until it has to wait for something.
-    task: Option<AbortHandle>,
-    /// Who waits for the job's caller.
-    waker: Option<Waker>,
-    /// Made when it is first asked for.
-    cancellation: Option<CancellationToken>,
-}
-
-impl Workers {
-    /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
-    /// there is none. Who may not call it does not hear whether it is there.
-    pub(crate) fn prepare(
-        &mut self,
-        shared: &Shared,
-        owner: Owner,
-        caller: &Member,
-        job: JobKey,
-        cast: CastRequest,
-    ) -> Result<Run, Ending> {
-        let by = caller.name();
-        if !shared.gate.admits(&shared.name, by, &cast.function) {
-            caller.denied.fetch_add(1, Ordering::Relaxed);
-            return Err(Ending::Exit(ExitReason::NotAllowed));
-        }
-        let registered = shared.registry.find(&cast.function).ok_or(Ending::NoSuchFunction)?;
-        let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
-        let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
-        if let Some(trace) = &trace {
-            trace::join(&span, trace);
-        }
-        let deadline = time_left.map(|left| Instant::now() + left);
-        let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
-        let context = Context {
-            owner: owner.clone(),
-            job,
-            caller: by.clone(),
-            function: Arc::clone(&name),
-            deadline,
-            nonce,
-            trace,
-            stream_window: window,
-            stream_time_limit: time_limit,
-        };
-        let work = Some((registered.function)(context, body));
-        self.running.insert(job.id, Worker { task: None, waker: None, cancellation: None });
-        let metrics = registered.metrics();
-        Ok(Run { owner, job, function: name, work, deadline, timer: None, started: None, ended: None, metrics, span })
-    }
-
-    pub(crate) fn has(&self, job: JobKey) -> bool {
-        self.running.contains_key(&job.id)
-    }
-
-    /// A worker becomes a task, if its job was not killed.
-    fn hand_over(&mut self, job: JobKey, spawn: impl FnOnce() -> Option<AbortHandle>) {
-        if let Some(worker) = self.running.get_mut(&job.id) {
-            worker.task = spawn();
-        }
-    }
-
-    /// A worker has come to its end; what it has started and left behind is told.
-    pub(crate) fn remove(&mut self, job: JobKey) {
-        self.running.remove(&job.id);
-    }
-
-    pub(crate) fn abort(&mut self, job: JobKey) {
-        if let Some(worker) = self.running.remove(&job.id) {
-            worker.abort();
-        }
-    }
-
-    pub(crate) fn abort_all(&mut self) {
-        // By number, and not as they lie in the map: in the same order in each run of a seed.
-        let mut running: Vec<_> = self.running.drain().collect();
-        running.sort_unstable_by_key(|&(job, _)| job);
-        running.iter().for_each(|(_, worker)| worker.abort());
-    }
-
-    pub(crate) fn wake(&mut self, job: JobKey) {
-        if let Some(waker) = self.running.get_mut(&job.id).and_then(|worker| worker.waker.take()) {
-            waker.wake();
-        }
-    }
-
-    /// Notes whom to wake when the job's caller has said something.
-    pub(crate) fn wait(&mut self, job: JobKey, waker: &Waker) {
-        if let Some(worker) = self.running.get_mut(&job.id) {
-            worker.waker = Some(waker.clone());
-        }
-    }
-
-    /// Cancelled once the job is over, however that comes about.
-    pub(crate) fn cancellation(&mut self, job: JobKey) -> CancellationToken {
-        match self.running.get_mut(&job.id) {
-            Some(worker) => worker.cancellation.get_or_insert_default().clone(),
-            None => {
-                let over = CancellationToken::new();
-                over.cancel();
-                over
-            }
-        }
-    }
-}
-
-impl Worker {
-    /// One that is no task yet finds that its job is gone when it is to become one.
-    fn abort(&self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Some(cancellation) = &self.cancellation {
-            cancellation.cancel();
-        }
-    }
-}
-
 impl Owner {
     /// Changes the server once and does what comes of it.
-    pub(crate) fn serve<T>(&self, take: impl FnOnce(&mut Server<SharedPool>, &mut Workers) -> T) -> T {
+    pub(crate) fn serve<T>(&self, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         match self {
             Self::PerNode(member) => member.serve(take),
             Self::Singleton(singleton) => singleton.serve(take),
@@ -196,7 +65,7 @@ impl Owner {
 
 /// A worker: one job's function, and what becomes of its end.
 #[must_use = "a worker does nothing unless it is polled or spawned"]
-pub(crate) struct Run {
+pub(crate) struct Worker {
     owner: Owner,
     job: JobKey,
     function: Arc<str>,
@@ -214,7 +83,7 @@ pub(crate) struct Run {
 
 /// Polls workers once, where their casts were read; those that have to wait go on as tasks. So do all that are left
 /// when this has taken too long, since the peer's next frames wait behind it.
-pub(crate) fn start_all(shared: &Shared, workers: Vec<Run>) {
+pub(crate) fn start_all(shared: &Shared, workers: Vec<Worker>) {
     if workers.is_empty() {
         return;
     }
@@ -229,7 +98,47 @@ pub(crate) fn start_all(shared: &Shared, workers: Vec<Run>) {
     }
 }
 
-impl Run {
+impl Worker {
+    /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
+    /// there is none. Who may not call it does not hear whether it is there.
+    pub(crate) fn prepare(
+        jobs: &mut Jobs,
+        shared: &Shared,
+        owner: Owner,
+        caller: &Member,
+        job: JobKey,
+        cast: CastRequest,
+    ) -> Result<Self, Ending> {
+        let by = caller.name();
+        if !shared.gate.admits(&shared.name, by, &cast.function) {
+            caller.denied.fetch_add(1, Ordering::Relaxed);
+            return Err(Ending::Exit(ExitReason::NotAllowed));
+        }
+        let registered = shared.registry.find(&cast.function).ok_or(Ending::NoSuchFunction)?;
+        let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
+        let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
+        if let Some(trace) = &trace {
+            trace::join(&span, trace);
+        }
+        let deadline = time_left.map(|left| Instant::now() + left);
+        let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
+        let context = Context {
+            owner: owner.clone(),
+            job,
+            caller: by.clone(),
+            function: Arc::clone(&name),
+            deadline,
+            nonce,
+            trace,
+            stream_window: window,
+            stream_time_limit: time_limit,
+        };
+        let work = Some((registered.function)(context, body));
+        jobs.insert(job);
+        let metrics = registered.metrics();
+        Ok(Self { owner, job, function: name, work, deadline, timer: None, started: None, ended: None, metrics, span })
+    }
+
     /// Returns what time it is then: the clock is read once a worker, for its measure and for the limit of all.
     fn start(mut self, shared: &Shared, now: Instant) -> Instant {
         self.started = Some(now);
@@ -244,9 +153,11 @@ impl Run {
     /// Goes on as a task, unless the job was killed before that.
     pub(crate) fn spawn(mut self, shared: &Shared, now: Instant) {
         self.started = Some(now);
-        let (owner, job, mut run) = (self.owner.clone(), self.job, Some(self));
-        owner.serve(|_, workers| workers.hand_over(job, || run.take().map(|run| shared.env.tasks().spawn_worker(run))));
-        run.into_iter().for_each(Self::cancel);
+        let (owner, job, mut worker) = (self.owner.clone(), self.job, Some(self));
+        owner.serve(|_, jobs| {
+            jobs.hand_over(job, || worker.take().map(|worker| shared.env.tasks().spawn_worker(worker)));
+        });
+        worker.into_iter().for_each(Self::cancel);
     }
 
     /// Drops the work of a killed job. Not to be called under a lock, since what is dropped may want it; and a panic in
@@ -260,7 +171,7 @@ impl Run {
     }
 }
 
-impl Future for Run {
+impl Future for Worker {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
@@ -291,7 +202,7 @@ impl Future for Run {
     }
 }
 
-impl Drop for Run {
+impl Drop for Worker {
     fn drop(&mut self) {
         let _entered = self.span.enter();
         if self.work.take().is_some() {

@@ -1,7 +1,7 @@
-//! The phase at run time: where a node's ceiling comes from, and how it is read and set while the node runs.
+//! Where a node's ceiling comes from: the release, code, the environment, a file, or any other flag source, which is
+//! asked again while the node runs.
 //!
-//! In: the release, code, the environment, a file, or any other flag source. Out: the phase and what limits it. Which
-//! phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the node's.
+//! Which phase is safe is decided in `rexi_proto`'s rollout; telling the peers of a change is the engine's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,11 +57,11 @@ impl PhaseSource for PhaseFile {
 /// How a node's rollout starts.
 ///
 /// ```
-/// use rexi_server::{Phase, Rollout};
-/// let rollout = Rollout::from_release().ceiling(Phase::Introduce);
+/// use rexi_server::{Phase, StartRollout};
+/// let rollout = StartRollout::from_release().ceiling(Phase::Introduce);
 /// ```
 #[derive(Default)]
-pub struct Rollout {
+pub struct StartRollout {
     pub(crate) ceiling: Option<Phase>,
     /// The ceiling that this build's features set, as far as the release allows it.
     pub(crate) feature: Option<Phase>,
@@ -69,7 +69,7 @@ pub struct Rollout {
     pub(crate) fixed: bool,
 }
 
-impl Rollout {
+impl StartRollout {
     /// As far as the release allows; if this build has one of the cargo features `phase-introduce`, `phase-switch` and
     /// `phase-remove`, no further than the highest of them, or than the nearest phase that the release allows. Anything
     /// else that is said of the ceiling takes the features' place.
@@ -82,7 +82,8 @@ impl Rollout {
         Self { ceiling: Some(phase), fixed: true, ..Self::default() }
     }
 
-    /// No further than `phase`, until [`RolloutControl::set_ceiling`] says otherwise.
+    /// No further than `phase`, until [`RolloutControl::set_ceiling`](crate::rollout::RolloutControl::set_ceiling) says
+    /// otherwise.
     #[must_use]
     pub fn ceiling(mut self, phase: Phase) -> Self {
         self.ceiling = Some(phase);
@@ -110,9 +111,12 @@ impl Rollout {
     }
 }
 
-impl std::fmt::Debug for Rollout {
+impl std::fmt::Debug for StartRollout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rollout").field("ceiling", &self.ceiling).field("fixed", &self.fixed).finish_non_exhaustive()
+        f.debug_struct("StartRollout")
+            .field("ceiling", &self.ceiling)
+            .field("fixed", &self.fixed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,24 +167,24 @@ mod tests {
     #[cfg(all(feature = "phase-introduce", not(any(feature = "phase-switch", feature = "phase-remove"))))]
     #[test]
     fn a_build_for_introduce_starts_there() {
-        assert_eq!(Rollout::from_release().feature, Some(Phase::Introduce));
+        assert_eq!(StartRollout::from_release().feature, Some(Phase::Introduce));
     }
 
     #[cfg(all(feature = "phase-switch", not(feature = "phase-remove")))]
     #[test]
     fn a_build_for_switch_starts_there() {
-        assert_eq!(Rollout::from_release().feature, Some(Phase::Switch));
+        assert_eq!(StartRollout::from_release().feature, Some(Phase::Switch));
     }
 
     #[cfg(feature = "phase-remove")]
     #[test]
     fn a_build_for_remove_starts_there() {
-        assert_eq!(Rollout::from_release().feature, Some(Phase::Remove));
+        assert_eq!(StartRollout::from_release().feature, Some(Phase::Remove));
     }
 
     #[cfg(not(any(feature = "phase-introduce", feature = "phase-switch", feature = "phase-remove")))]
     #[test]
     fn a_build_for_no_phase_goes_as_far_as_its_release() {
-        assert_eq!(Rollout::from_release().feature, None);
+        assert_eq!(StartRollout::from_release().feature, None);
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn ask_stream<F: StreamFunction>(
 }
 
 /// A handler as the registry has it: it decodes before it runs, and encodes its last item.
-pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Function
+pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Handler
 where
     F: StreamFunction,
     H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,

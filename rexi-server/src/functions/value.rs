@@ -35,7 +35,7 @@ pub(crate) fn ask_quorum<F: Function>(
 }
 
 /// A handler as the registry has it: it decodes before it runs, and encodes after.
-pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Function
+pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Handler
 where
     F: Function,
     H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,

@@ -15,13 +15,13 @@ use tower::load_shed::error::Overloaded;
 use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{BoxError, Layer, Service, ServiceExt};
 
-use crate::engine::{Context, Function, Registry, Work};
+use crate::engine::{Context, Handler, Registry, Work};
 
 /// A job on its way to its function. It is the only one of that job, so a job runs its function at most once.
 pub struct JobRequest {
     context: Context,
     argument: Bytes,
-    function: Function,
+    function: Handler,
 }
 
 impl JobRequest {
@@ -202,7 +202,7 @@ where
     })
 }
 
-fn layered(stack: Arc<JobService>, function: Function) -> Function {
+fn layered(stack: Arc<JobService>, function: Handler) -> Handler {
     Arc::new(move |context: Context, argument: Bytes| -> Work {
         let (stack, function) = (Arc::clone(&stack), Arc::clone(&function));
         // All of it inside the future: a layer that waits or panics is the worker's, not the reader's.
