@@ -74,11 +74,11 @@ impl Starts {
             })
         });
         let (typed, streamed) = (self.clone(), self.clone());
-        node.serve::<Next, _, _>(move |job, number| {
+        node.serve(Next, move |job, number| {
             typed.note(&job, Next::NAME);
             async move { Ok(number + 1) }
         })
-        .serve_stream::<Below, _, _>(move |mut items: Items<Below>, end| {
+        .serve_stream(Below, move |mut items: Items<Below>, end| {
             streamed.note(items.job_mut(), Below::NAME);
             async move {
                 for number in 0..end {
@@ -116,11 +116,11 @@ async fn cluster(mode: Mode, starts: &Starts) -> TestCluster {
 async fn call(from: &Node, function: &'static str) -> Result<(), CallError> {
     let n0 = name("n0");
     if function == Next::NAME {
-        let number = within("the answer", from.ask::<Next>(&n0, &1)).await;
+        let number = within("the answer", from.ask(Next, &n0, &1)).await;
         return number.map(|number| assert_eq!(number, 2)).map_err(not_its_own);
     }
     if function == Below::NAME {
-        let items = from.ask_stream::<Below>(&n0, &3).expect("n0 is a member");
+        let items = from.ask_stream(Below, &n0, &3).expect("n0 is a member");
         let items: Result<Vec<_>, _> = within("the items", items.try_collect()).await;
         return items.map(|items| assert_eq!(items, [0, 1, 2])).map_err(not_its_own);
     }

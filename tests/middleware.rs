@@ -260,14 +260,13 @@ async fn a_check_refuses_before_the_function_runs() {
     let counted = Arc::clone(&ran);
     let cluster = MODES[3].cluster(["n1", "n2", "n3"], move |node, _| {
         let counted = Arc::clone(&counted);
-        node.layer(ServiceBuilder::new().filter_async(only_n1).into_inner()).serve::<Next, _, _>(move |_, number| {
+        node.layer(ServiceBuilder::new().filter_async(only_n1).into_inner()).serve(Next, move |_, number| {
             counted.fetch_add(1, Ordering::Relaxed);
             ready(number.checked_add(1).ok_or_else(|| "there is none".to_owned()))
         })
     });
     let cluster = cluster.await;
-    let ask =
-        async |from: &str, number| within("the answer", cluster.node(from).ask::<Next>(&name("n2"), &number)).await;
+    let ask = async |from: &str, number| within("the answer", cluster.node(from).ask(Next, &name("n2"), &number)).await;
     assert_eq!(ask("n1", 1).await, Ok(2));
     assert_eq!(ask("n1", u32::MAX).await, Err(AskError::Function("there is none".to_owned())), "typed all through");
     let refused = CallError::Failed { function: "next".into(), error: "n3 may not ask for next".into() };
@@ -283,8 +282,8 @@ async fn what_a_function_says_comes_through_its_layers_as_it_was_said() {
         node.layer(Noted("a", Arc::clone(&noted)))
             .layer_function(Below::NAME, Noted("b", Arc::clone(&noted)))
             .function("nothing", |_, _| ready(Ok::<(), String>(())))
-            .serve::<Next, _, _>(|_, number| ready(Ok(number + 1)))
-            .serve_stream::<Below, _, _>(async |mut items: Items<Below>, end| {
+            .serve(Next, |_, number| ready(Ok(number + 1)))
+            .serve_stream(Below, async |mut items: Items<Below>, end| {
                 for number in 0..end {
                     items.send(&number).await;
                 }
@@ -311,7 +310,7 @@ async fn what_a_function_says_comes_through_its_layers_as_it_was_said() {
     let before = log.lock().expect("no panic").len();
     assert_eq!(call(&n1, "no such").await, Err(CallError::NoSuchFunction));
     assert_eq!(log.lock().expect("no panic").len(), before, "layers are around functions that there are");
-    let items = n1.ask_stream::<Below>(&name("n2"), &40).expect("a member");
+    let items = n1.ask_stream(Below, &name("n2"), &40).expect("a member");
     let items: Vec<_> = within("the items", items.map(|item| item.expect("an item")).collect()).await;
     assert_eq!(items, (0..40).collect::<Vec<_>>(), "more than a window of them");
     assert!(log.lock().expect("no panic").ends_with(&["b out".to_owned(), "a out".to_owned()]));

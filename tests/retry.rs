@@ -70,7 +70,7 @@ fn build(node: NodeBuilder, of: &str, held: &Held) -> NodeBuilder {
         .function("ask", |mut job: Context, _| async move { job.sync_reply("what?", Duration::from_secs(9)).await })
         .function("stream", |mut job: Context, _| async move { job.stream("item").await })
         .function("large", |_, _| ready(Ok::<_, String>(vec![0; 5 << 20])))
-        .serve::<Next, _, _>(|_, number| ready(Ok(number + 1)));
+        .serve(Next, |_, number| ready(Ok(number + 1)));
     if of == "n2" { node.function("only", |_, argument: Bytes| ready(Ok::<_, String>(argument))) } else { node }
 }
 
@@ -128,7 +128,7 @@ fn cases() -> Vec<Case> {
         ),
         (
             "not in this release",
-            Request::of::<Later>(&1),
+            Request::of(Later, &1),
             Err(|error| matches!(error, CallError::Send(SendError::NotEmitted { .. }))),
         ),
     ]

@@ -40,6 +40,13 @@ rexi_server::function! {
     Compact = "compact" (String) -> (), error Refused, since 1.0, retired 2.0;
 }
 
+rexi_server::function! {
+    /// Gives back what it is given.
+    Echo = "echo" (Bytes) -> Bytes, error Refused, since 1.0;
+    /// As many bytes at once.
+    Parts = "parts" (Bytes, u32) -> stream Bytes, error Refused, since 1.0;
+}
+
 /// Functions of the same names, as a build declares them that nobody checked.
 mod other {
     use serde::{Deserialize, Serialize};
@@ -81,9 +88,9 @@ async fn pair(number: &str, build: impl FnOnce(NodeBuilder) -> NodeBuilder) -> (
 #[tokio::test]
 async fn a_typed_call_has_a_typed_reply_in_every_mode() {
     for number in rexi_tests::RELEASES {
-        let (n1, _n2) = pair(number, |n2| n2.serve::<Get, _, _>(get)).await;
+        let (n1, _n2) = pair(number, |n2| n2.serve(Get, get)).await;
         let n2 = name("n2");
-        let ask = |database| n1.ask::<Get>(&n2, &key(database));
+        let ask = |database| n1.ask(Get, &n2, &key(database));
         assert_eq!(within("the value", ask("full")).await, Ok(Some(vec![1, 2, 300])), "release {number}");
         assert_eq!(within("no value", ask("empty")).await, Ok(None), "release {number}");
         let error = AskError::Function(Refused::NoSuchDatabase("lost".to_owned()));
@@ -94,11 +101,27 @@ async fn a_typed_call_has_a_typed_reply_in_every_mode() {
 }
 
 #[tokio::test]
+async fn bytes_are_an_argument_a_reply_and_an_item() {
+    let parts = async |mut items: Items<Parts>, (body, length): (Bytes, u32)| {
+        for part in body.chunks(length as usize) {
+            items.send(&body.slice_ref(part)).await;
+        }
+        Ok(None)
+    };
+    let (n1, _n2) = pair("2.0", |n2| n2.serve(Echo, async |_, body| Ok(body)).serve_stream(Parts, parts)).await;
+    let (n2, body) = (name("n2"), Bytes::from_static(b"as they are"));
+    assert_eq!(within("the reply", n1.ask(Echo, &n2, &body)).await, Ok(body.clone()));
+    let items = n1.ask_stream(Parts, &n2, &(body, 5)).expect("n2 is a member");
+    let items: Vec<_> = within("the items", items.collect()).await;
+    assert_eq!(items, [&b"as th"[..], b"ey ar", b"e"].map(|part| Ok(Bytes::from_static(part))));
+}
+
+#[tokio::test]
 async fn a_closure_may_serve_a_function_that_takes_nothing() {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
     let (n1, _n2) = pair("2.0", |n2| {
-        n2.serve::<Nothing, _, _>(move |_job, ()| {
+        n2.serve(Nothing, move |_job, ()| {
             let count = Arc::clone(&counted);
             async move {
                 count.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +130,7 @@ async fn a_closure_may_serve_a_function_that_takes_nothing() {
         })
     })
     .await;
-    assert_eq!(within("the reply", n1.ask::<Nothing>(&name("n2"), &())).await, Ok(()));
+    assert_eq!(within("the reply", n1.ask(Nothing, &name("n2"), &())).await, Ok(()));
     assert_eq!(count.load(Ordering::Relaxed), 1);
 }
 
@@ -116,7 +139,7 @@ async fn counting_pair() -> (Node, Node, Arc<AtomicUsize>) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ran);
     let (n1, n2) = pair("2.0", |n2| {
-        n2.serve::<Get, _, _>(move |job, key| {
+        n2.serve(Get, move |job, key| {
             counted.fetch_add(1, Ordering::Relaxed);
             get(job, key)
         })
@@ -129,13 +152,13 @@ async fn counting_pair() -> (Node, Node, Arc<AtomicUsize>) {
 async fn an_argument_of_another_type_is_a_typed_exit_and_nothing_runs() {
     let (n1, _n2, ran) = counting_pair().await;
     let swapped = other::Key { id: "full".to_owned(), database: "a".to_owned() };
-    let told = within("the exit", n1.ask::<other::GetSwapped>(&name("n2"), &swapped)).await;
+    let told = within("the exit", n1.ask(other::GetSwapped, &name("n2"), &swapped)).await;
     let Err(AskError::Call(error @ CallError::WrongArgument { .. })) = told else { panic!("{told:?}") };
     assert!(error.did_not_run());
     let text = error.to_string();
     assert!(text.contains("get") && text.contains("Key"), "{text}");
     assert_eq!(ran.load(Ordering::Relaxed), 0, "the function did not run");
-    assert!(within("a good call", n1.ask::<Get>(&name("n2"), &key("full"))).await.is_ok());
+    assert!(within("a good call", n1.ask(Get, &name("n2"), &key("full"))).await.is_ok());
     assert_eq!(ran.load(Ordering::Relaxed), 1);
 }
 
@@ -153,32 +176,32 @@ async fn raw_bytes_to_a_typed_function_are_a_typed_exit() {
 #[tokio::test]
 async fn a_reply_of_another_type_is_an_error_at_the_caller() {
     let (n1, _n2, ran) = counting_pair().await;
-    let told = within("the reply", n1.ask::<other::GetSigned>(&name("n2"), &key("full"))).await;
+    let told = within("the reply", n1.ask(other::GetSigned, &name("n2"), &key("full"))).await;
     assert!(matches!(&told, Err(AskError::Call(CallError::WrongReply { .. }))), "{told:?}");
     assert!(!told.expect_err("an error").did_not_run());
     assert_eq!(ran.load(Ordering::Relaxed), 1);
     // A raw function's reply is no typed one either.
     let body = within("the echo", n1.call(&name("n2"), Request::new("echo", "hello"))).await.expect("an echo");
-    let read = functions::reply::<Get>(&body);
+    let read = functions::reply(Get, &body);
     assert!(matches!(read, Err(AskError::Call(CallError::WrongReply { .. }))), "{read:?}");
 }
 
 #[tokio::test]
 async fn a_function_is_not_called_before_its_release() {
     let argument = (key("full"), vec![1]);
-    let (n1, n2) = pair("1.2", |n2| n2.serve::<Put, _, _>(|_, _| async { Ok(()) })).await;
-    let told = within("the refusal", n1.ask::<Put>(&name("n2"), &argument)).await;
+    let (n1, n2) = pair("1.2", |n2| n2.serve(Put, |_, _| async { Ok(()) })).await;
+    let told = within("the refusal", n1.ask(Put, &name("n2"), &argument)).await;
     let Err(AskError::Call(CallError::Send(SendError::NotEmitted { row, release }))) = &told else {
         panic!("{told:?}");
     };
     assert_eq!((&*row.name, row.emitted_since, *release), ("put", Release(2, 0, 0), Release(1, 2, 0)));
     assert!(told.expect_err("a refusal").did_not_run());
     let mailbox = n1.mailbox();
-    assert!(matches!(mailbox.cast(&name("n2"), Request::of::<Put>(&argument)), Err(SendError::NotEmitted { .. })));
+    assert!(matches!(mailbox.cast(&name("n2"), Request::of(Put, &argument)), Err(SendError::NotEmitted { .. })));
     assert_eq!((mailbox.open_calls(), n1.status().calls, n2.status().jobs), (0, 0, 0), "nothing was sent");
-    let (n1, _n2) = pair("2.0", |n2| n2.serve::<Put, _, _>(|_, _| async { Ok(()) })).await;
-    assert_eq!(within("the reply", n1.ask::<Put>(&name("n2"), &argument)).await, Ok(()));
-    let retired = within("the refusal", n1.ask::<Compact>(&name("n2"), &"full".to_owned())).await;
+    let (n1, _n2) = pair("2.0", |n2| n2.serve(Put, |_, _| async { Ok(()) })).await;
+    assert_eq!(within("the reply", n1.ask(Put, &name("n2"), &argument)).await, Ok(()));
+    let retired = within("the refusal", n1.ask(Compact, &name("n2"), &"full".to_owned())).await;
     let Err(AskError::Call(error)) = retired else { panic!("{retired:?}") };
     assert!(matches!(error, CallError::Send(SendError::NotEmitted { .. })), "{error}");
 }
@@ -190,12 +213,12 @@ async fn a_node_serves_only_what_its_release_has() {
         Err(error @ StartError::FunctionNotInRelease { .. }) => error.to_string(),
         other => panic!("{other:?}"),
     };
-    let compact = |number| cluster.builder("n1", release(number)).serve::<Compact, _, _>(|_, _| async { Ok(()) });
+    let compact = |number| cluster.builder("n1", release(number)).serve(Compact, |_, _| async { Ok(()) });
     let retired = refused(compact("2.0"));
     for part in ["compact", "2.0.0", "retired in 2.0.0"] {
         assert!(retired.contains(part), "{retired}");
     }
-    let early = cluster.builder("n1", release("1.1")).serve::<Put, _, _>(|_, _| async { Ok(()) });
+    let early = cluster.builder("n1", release("1.1")).serve(Put, |_, _| async { Ok(()) });
     let early = refused(early);
     for part in ["put", "1.1.0", "accepted since 1.2.0"] {
         assert!(early.contains(part), "{early}");
@@ -210,12 +233,12 @@ async fn a_node_serves_only_what_its_release_has() {
 
 #[tokio::test]
 async fn a_typed_request_may_be_cast_into_any_mailbox() {
-    let (n1, _n2) = pair("2.0", |n2| n2.serve::<Get, _, _>(get)).await;
+    let (n1, _n2) = pair("2.0", |n2| n2.serve(Get, get)).await;
     let mut mailbox = n1.mailbox();
-    mailbox.cast(&name("n2"), Request::of::<Get>(&key("full")).nonce(7)).expect("n2 is a member");
+    mailbox.cast(&name("n2"), Request::of(Get, &key("full")).nonce(7)).expect("n2 is a member");
     let event = within("the reply", mailbox.recv()).await;
     let Event::Answer(_, rexi_server::Answer::Reply { body, .. }) = event else { panic!("{event:?}") };
-    assert_eq!(functions::reply::<Get>(&body), Ok(Some(vec![1, 2, 300])));
+    assert_eq!(functions::reply(Get, &body), Ok(Some(vec![1, 2, 300])));
 }
 
 #[tokio::test]
@@ -228,11 +251,11 @@ async fn an_argument_that_cannot_be_encoded_is_not_sent() {
     rexi_server::function! {
         Take = "take" (Partial) -> (), error String, since 1.0;
     }
-    let (n1, _n2) = pair("2.0", |n2| n2.serve::<Take, _, _>(|_, _| async { Ok(()) })).await;
-    let told = within("the refusal", n1.ask::<Take>(&name("n2"), &Partial { maybe: None })).await;
+    let (n1, _n2) = pair("2.0", |n2| n2.serve(Take, |_, _| async { Ok(()) })).await;
+    let told = within("the refusal", n1.ask(Take, &name("n2"), &Partial { maybe: None })).await;
     let Err(AskError::Call(error @ CallError::Send(SendError::NotEncoded { .. }))) = told else { panic!("{told:?}") };
     assert!(error.to_string().contains("maybe"), "{error}");
-    assert_eq!(within("the reply", n1.ask::<Take>(&name("n2"), &Partial { maybe: Some(1) })).await, Ok(()));
+    assert_eq!(within("the reply", n1.ask(Take, &name("n2"), &Partial { maybe: Some(1) })).await, Ok(()));
 }
 
 rexi_server::function! {
@@ -255,10 +278,10 @@ async fn count(mut items: Items<Count>, end: u32) -> Result<Option<u32>, String>
 async fn a_typed_stream_gives_its_items_and_its_own_error() {
     for number in RELEASES {
         let cluster = Cluster::new(["n1", "n2"]);
-        let start = |of| cluster.builder(of, release(number)).serve_stream::<Count, _, _>(count).start();
+        let start = |of| cluster.builder(of, release(number)).serve_stream(Count, count).start();
         let (n1, _n2) = (start("n1").expect("it starts"), start("n2").expect("it starts"));
         for (end, expected) in [(0, vec![]), (7, (0..=7).map(Ok).collect()), (99, vec![Ok(0), Err("99 is too many")])] {
-            let items = n1.ask_stream::<Count>(&name("n2"), &end).expect("a member");
+            let items = n1.ask_stream(Count, &name("n2"), &end).expect("a member");
             let items: Vec<Result<u32, AskError<String>>> = within("the items", items.collect()).await;
             let expected: Vec<_> =
                 expected.into_iter().map(|item| item.map_err(|e: &str| AskError::Function(e.to_owned()))).collect();
@@ -276,13 +299,13 @@ async fn a_functions_own_error_does_not_count_in_a_typed_quorum() {
     let nodes = ["n1", "n2", "n3"].map(|of| {
         let builder = cluster.builder(of, release("2.0"));
         let finds = of != "n3";
-        let serves = builder.serve::<Get, _, _>(move |_, key: Key| async move {
+        let serves = builder.serve(Get, move |_, key: Key| async move {
             if finds { Ok(Some(vec![7])) } else { Err(Refused::NoSuchDatabase(key.database)) }
         });
         serves.start().expect("it starts")
     });
     within("n1 to be ready", nodes[0].ready()).await;
-    let ask = || nodes[0].ask_quorum::<Get>(["n1", "n2", "n3"].map(name), &key("users"));
+    let ask = || nodes[0].ask_quorum(Get, ["n1", "n2", "n3"].map(name), &key("users"));
     let votes = within("the quorum", ask().run()).await.expect("two are enough");
     assert!(votes.len() == 2 && votes.iter().all(|vote| vote.value == Some(vec![7])), "{votes:?}");
     let Err(QuorumError::TooFew { failed, .. }) = within("the error", ask().all().run()).await else {

@@ -48,7 +48,7 @@ enum Acknowledge {
 /// The functions of a replica, as the service registers them in production, too.
 fn replica(node: NodeBuilder, name: &NodeName, kept: &Arc<Kept>) -> NodeBuilder {
     let (put, get) = ((name.clone(), Arc::clone(kept)), (name.clone(), Arc::clone(kept)));
-    node.serve::<Put, _, _>(move |_: Context, (key, value)| {
+    node.serve(Put, move |_: Context, (key, value)| {
         let (name, kept) = put.clone();
         async move {
             let mut disks = lock(&kept.disks);
@@ -57,7 +57,7 @@ fn replica(node: NodeBuilder, name: &NodeName, kept: &Arc<Kept>) -> NodeBuilder 
             Ok(())
         }
     })
-    .serve::<Get, _, _>(move |_: Context, key| {
+    .serve(Get, move |_: Context, key| {
         let (name, kept) = get.clone();
         async move { Ok(lock(&kept.disks).get(&(name, key)).copied()) }
     })
@@ -65,7 +65,7 @@ fn replica(node: NodeBuilder, name: &NodeName, kept: &Arc<Kept>) -> NodeBuilder 
 
 /// What a client reads through a node.
 async fn read(node: &Node, key: u16) -> Result<Option<Value>, QuorumError<AskError<String>>> {
-    let votes = node.ask_quorum::<Get>(members(node), &key).time_limit(LIMIT).await?;
+    let votes = node.ask_quorum(Get, members(node), &key).time_limit(LIMIT).await?;
     Ok(votes.into_iter().filter_map(|vote| vote.value).max())
 }
 
@@ -78,7 +78,7 @@ async fn write(node: &Node, key: u16, kept: &Kept, how: Acknowledge) -> Result<(
         *writes
     };
     let value = Value { version, number };
-    let put = node.ask_quorum::<Put>(members(node), &(key, value)).time_limit(LIMIT);
+    let put = node.ask_quorum(Put, members(node), &(key, value)).time_limit(LIMIT);
     match how {
         Acknowledge::Majority => put.await?,
         #[cfg(test)]

@@ -192,13 +192,13 @@ impl NodeBuilder {
     /// }
     ///
     /// fn register(node: NodeBuilder, start: Arc<u32>) -> NodeBuilder {
-    ///     node.serve::<Next, _, _>(next).serve::<Add, _, _>(move |_job, number| {
+    ///     node.serve(Next, next).serve(Add, move |_job, number| {
     ///         let start = Arc::clone(&start);
     ///         async move { Ok(number + *start) }
     ///     })
     /// }
     /// ```
-    pub fn serve<F, H, Fut>(mut self, handler: H) -> Self
+    pub fn serve<F, H, Fut>(mut self, _function: F, handler: H) -> Self
     where
         F: Function,
         H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
@@ -227,10 +227,10 @@ impl NodeBuilder {
     /// }
     ///
     /// fn register(node: NodeBuilder) -> NodeBuilder {
-    ///     node.serve_stream::<Below, _, _>(below)
+    ///     node.serve_stream(Below, below)
     /// }
     /// ```
-    pub fn serve_stream<F, H, Fut>(mut self, handler: H) -> Self
+    pub fn serve_stream<F, H, Fut>(mut self, _function: F, handler: H) -> Self
     where
         F: StreamFunction,
         H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
@@ -303,7 +303,7 @@ impl NodeBuilder {
     ///
     /// fn register(node: NodeBuilder) -> NodeBuilder {
     ///     let compact = |_job: Context, ()| async { Ok(()) };
-    ///     node.serve::<Compact, _, _>(compact).layer_function(Compact::NAME, ConcurrencyLimitLayer::new(1))
+    ///     node.serve(Compact, compact).layer_function(Compact::NAME, ConcurrencyLimitLayer::new(1))
     /// }
     /// ```
     #[cfg(feature = "tower")]

@@ -145,10 +145,11 @@ impl Node {
     /// [`AskError::Function`] with the function's own error; [`AskError::Call`] with what became of the call instead.
     pub fn ask<'a, F: Function>(
         &'a self,
+        function: F,
         peer: &'a NodeName,
         argument: &F::Argument,
     ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
-        value::ask::<F>(&self.running, peer, argument)
+        value::ask(function, &self.running, peer, argument)
     }
 
     /// Calls a typed function that answers with a stream. Items are acknowledged as they are taken; dropping the stream
@@ -159,19 +160,21 @@ impl Node {
     /// be sent; nothing was sent.
     pub fn ask_stream<F: StreamFunction>(
         &self,
+        function: F,
         peer: &NodeName,
         argument: &F::Argument,
     ) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
-        items::ask_stream::<F>(&self.running, peer, argument)
+        items::ask_stream(function, &self.running, peer, argument)
     }
 
     /// As [`Node::quorum`], for a typed function: its own error counts as a failure of its node.
     pub fn ask_quorum<F: Function>(
         &self,
+        function: F,
         peers: impl IntoIterator<Item = NodeName>,
         argument: &F::Argument,
     ) -> Quorum<F::Reply, AskError<F::Error>> {
-        value::ask_quorum::<F>(self.running.clone(), peers, argument)
+        value::ask_quorum(function, self.running.clone(), peers, argument)
     }
 
     /// The functions that this node has, by name, with the rows of those that are typed.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use rexi_server::Bytes;
 use rexi_server::{AskError, Function, Node, NodeName, Quorum, Request, functions};
 use thiserror::Error;
 
@@ -67,7 +67,7 @@ impl Kv {
     /// [`KvError::Key`], [`KvError::Unavailable`].
     pub async fn read(&self, key: &str) -> Result<Option<Entry>, KvError> {
         let key = checked(key)?;
-        let held = self.ask::<Read>(&key).await.map_err(unavailable)?;
+        let held = self.ask(Read, &key).await.map_err(unavailable)?;
         let held: Vec<_> = held.into_iter().map(|vote| vote.value).collect();
         let latest = held.iter().max_by_key(|entry| entry.as_ref().map(|entry| &entry.version)).cloned().flatten();
         let Some(latest) = latest else { return Ok(None) };
@@ -96,7 +96,7 @@ impl Kv {
 
     async fn replace(&self, key: &str, value: Option<Bytes>) -> Result<Version, KvError> {
         let key = checked(key)?;
-        let versions = self.ask::<ReadVersion>(&key).await.map_err(unavailable)?;
+        let versions = self.ask(ReadVersion, &key).await.map_err(unavailable)?;
         let highest = versions.into_iter().filter_map(|vote| vote.value).map(|version| version.counter).max();
         let entry = Entry { version: self.next_version(highest.unwrap_or(0)), value };
         match self.store(key, &entry).await {
@@ -122,14 +122,14 @@ impl Kv {
         key: String,
         entry: &Entry,
     ) -> Result<(), rexi_server::QuorumError<AskError<<Write as Function>::Error>>> {
-        self.ask::<Write>(&(key, entry.clone())).let_rest_finish().await.map(drop)
+        self.ask(Write, &(key, entry.clone())).let_rest_finish().await.map(drop)
     }
 
     /// Asks all replicas, for as many answers as make a majority.
-    fn ask<F: Function>(&self, argument: &F::Argument) -> Quorum<F::Reply, AskError<F::Error>> {
-        let request = Request::of::<F>(argument).time_limit(CALL_LIMIT);
+    fn ask<F: Function>(&self, function: F, argument: &F::Argument) -> Quorum<F::Reply, AskError<F::Error>> {
+        let request = Request::of(function, argument).time_limit(CALL_LIMIT);
         let replies = self.node.quorum(self.replicas.iter().cloned(), request).time_limit(CALL_LIMIT);
-        replies.decode(|body| functions::reply::<F>(&body))
+        replies.decode(move |body| functions::reply(function, &body))
     }
 }
 

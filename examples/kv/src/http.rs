@@ -12,7 +12,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use bytes::Bytes;
+use rexi_server::Bytes;
 use tokio::net::TcpListener;
 
 use crate::coordinator::{Kv, KvError, VALUE_BYTES_MAX};

@@ -58,9 +58,9 @@ impl Workload for Rehearsed {
 }
 
 fn forgetful(node: NodeBuilder) -> NodeBuilder {
-    node.serve::<replica::Read, _, _>(async |_, _| Ok(None))
-        .serve::<replica::ReadVersion, _, _>(async |_, _| Ok(None))
-        .serve::<replica::Write, _, _>(async |_, _| Ok(()))
+    node.serve(replica::Read, async |_, _| Ok(None))
+        .serve(replica::ReadVersion, async |_, _| Ok(None))
+        .serve(replica::Write, async |_, _| Ok(()))
 }
 
 /// The clients of a run.

@@ -17,9 +17,9 @@ rexi_server::function! {
 /// Serves the functions of a replica with this store.
 pub fn serve(node: NodeBuilder, store: &Store) -> NodeBuilder {
     let (reads, versions, writes) = (store.clone(), store.clone(), store.clone());
-    node.serve::<Read, _, _>(move |_job: Context, key| std::future::ready(reads.read(&key)))
-        .serve::<ReadVersion, _, _>(move |_job, key| std::future::ready(versions.version(&key)))
-        .serve::<Write, _, _>(move |_job, (key, entry)| {
+    node.serve(Read, move |_job: Context, key| std::future::ready(reads.read(&key)))
+        .serve(ReadVersion, move |_job, key| std::future::ready(versions.version(&key)))
+        .serve(Write, move |_job, (key, entry)| {
             let store = writes.clone();
             async move { store.write(key, entry).await }
         })

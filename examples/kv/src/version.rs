@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use bytes::Bytes;
+use rexi_server::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 

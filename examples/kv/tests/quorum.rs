@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rexi_kv::replica::{self, Read, ReadVersion, Write};
 use rexi_kv::{CALL_LIMIT, Entry, KEY_BYTES_MAX, Kv, KvError, Store, VALUE_BYTES_MAX, Version};
+use rexi_server::Bytes;
 use rexi_server::Profile;
 use rexi_server::testing::TestCluster;
 use tokio::time::Instant;
@@ -59,9 +59,9 @@ impl Fixture {
         self.cluster.crash(NAMES[number - 1]);
         self.cluster.define(NAMES[number - 1], move |node| {
             let (reads, versions) = (reads.clone(), versions.clone());
-            node.serve::<Read, _, _>(move |_, key| std::future::ready(reads.read(&key)))
-                .serve::<ReadVersion, _, _>(move |_, key| std::future::ready(versions.version(&key)))
-                .serve::<Write, _, _>(|_, _| std::future::pending())
+            node.serve(Read, move |_, key| std::future::ready(reads.read(&key)))
+                .serve(ReadVersion, move |_, key| std::future::ready(versions.version(&key)))
+                .serve(Write, |_, _| std::future::pending())
         });
         self.start(NAMES[number - 1]).await;
     }

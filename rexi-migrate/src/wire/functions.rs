@@ -84,14 +84,14 @@ impl Lock {
     ///     pub Keys = "kv.keys" () -> stream String, error String, since 1.1, emitted 1.2;
     /// }
     ///
-    /// let lock = Lock::empty().function::<Get>()?.stream_function::<Keys>()?;
+    /// let lock = Lock::empty().function(Get)?.stream_function(Keys)?;
     /// assert!(lock.to_text().contains(r#""kv.get""#));
     /// # Ok::<(), rexi_migrate::wire::LockError>(())
     /// ```
     ///
     /// # Errors
     /// [`LockError::NoSchema`] where one of its types cannot be told.
-    pub fn function<F: Function>(mut self) -> Result<Self, LockError> {
+    pub fn function<F: Function>(mut self, _function: F) -> Result<Self, LockError> {
         let answer = Answer::Reply(trace::<F::Reply>()?);
         let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
         self.functions.insert(F::NAME.to_owned(), lock);
@@ -102,7 +102,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Lock::function`].
-    pub fn stream_function<F: StreamFunction>(mut self) -> Result<Self, LockError> {
+    pub fn stream_function<F: StreamFunction>(mut self, _function: F) -> Result<Self, LockError> {
         let answer = Answer::Items(trace::<F::Item>()?);
         let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
         self.functions.insert(F::NAME.to_owned(), lock);

@@ -163,17 +163,17 @@ mod service {
 
 #[test]
 fn a_services_functions_are_locked_by_structure_and_their_shape_turns_misreadings_into_errors() {
-    fn of<F: rexi_server::Function>() -> Lock {
-        Lock::empty().function::<F>().expect("its types can be told")
+    fn of<F: rexi_server::Function>(function: F) -> Lock {
+        Lock::empty().function(function).expect("its types can be told")
     }
-    let old = of::<service::Get>();
-    let appended = Diff::new(&old, &of::<service::GetAppended>());
+    let old = of(service::Get);
+    let appended = Diff::new(&old, &of(service::GetAppended));
     assert_eq!(appended.verdict(), Conclusion::Safe, "{}", appended.to_text());
     assert_eq!(appended.changes[0].new_to_old.effect, Effect::WhenSent);
-    assert_eq!(of::<service::GetAppended>().may_replace(&old, &Unshipped::nothing()), Ok(()));
+    assert_eq!(of(service::GetAppended).may_replace(&old, &Unshipped::nothing()), Ok(()));
     for (changed, says) in [
-        (of::<service::GetRenamed>(), "another shape, by its names alone"),
-        (of::<service::GetSigned>(), "the shape makes it a typed error"),
+        (of(service::GetRenamed), "another shape, by its names alone"),
+        (of(service::GetSigned), "the shape makes it a typed error"),
     ] {
         let diff = Diff::new(&old, &changed);
         assert_eq!(diff.verdict(), Conclusion::Unsafe, "{}", diff.to_text());

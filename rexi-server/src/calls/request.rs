@@ -29,14 +29,14 @@ impl Request {
         Self { function: function.into(), body: Ok(body.into()), row: None, time_limit: None, nonce: 0, trace: None }
     }
 
-    /// Asks for the typed function `F`. Whether this node's release may emit it, and whether the argument could be
+    /// Asks for a typed function. Whether this node's release may emit it, and whether the argument could be
     /// encoded, is said where the request is cast. The reply is read by [`functions::reply`](crate::functions::reply).
-    pub fn of<F: Function>(argument: &F::Argument) -> Self {
+    pub fn of<F: Function>(_function: F, argument: &F::Argument) -> Self {
         Self::typed(F::LIFE.row(F::NAME), argument)
     }
 
     /// As [`Request::of`], for a function that answers with a stream.
-    pub fn of_stream<F: StreamFunction>(argument: &F::Argument) -> Self {
+    pub fn of_stream<F: StreamFunction>(_function: F, argument: &F::Argument) -> Self {
         Self::typed(F::LIFE.row(F::NAME), argument)
     }
 

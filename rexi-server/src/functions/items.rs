@@ -69,15 +69,16 @@ impl<F> fmt::Debug for Items<F> {
 
 /// Calls a typed function that answers with a stream.
 pub(crate) fn ask_stream<F: StreamFunction>(
+    function: F,
     node: &Running,
     peer: &NodeName,
     argument: &F::Argument,
 ) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
-    let parts = Parts::new(Call::cast(node, peer, Request::of_stream::<F>(argument))?);
-    Ok(parts.filter_map(|part| {
+    let parts = Parts::new(Call::cast(node, peer, Request::of_stream(function, argument))?);
+    Ok(parts.filter_map(move |part| {
         ready(match part {
-            Part::Item(body) => Some(reply::item::<F>(&body).map_err(AskError::Call)),
-            Part::Last(body) => reply::last::<F>(&body).transpose(),
+            Part::Item(body) => Some(reply::item(function, &body).map_err(AskError::Call)),
+            Part::Last(body) => reply::last(function, &body).transpose(),
             Part::Failed(error) => Some(Err(AskError::Call(error))),
         })
     }))

@@ -45,7 +45,7 @@ impl<E> From<SendError> for AskError<E> {
 ///
 /// # Errors
 /// [`AskError::Function`] with the function's own error; [`CallError::WrongReply`] where it is not a reply of `F`.
-pub fn reply<F: Function>(body: &[u8]) -> Result<F::Reply, AskError<F::Error>> {
+pub fn reply<F: Function>(_function: F, body: &[u8]) -> Result<F::Reply, AskError<F::Error>> {
     let result = decode::<Result<F::Reply, F::Error>>(body).map_err(|problem| wrong_reply(F::NAME, problem))?;
     result.map_err(AskError::Function)
 }
@@ -54,7 +54,7 @@ pub fn reply<F: Function>(body: &[u8]) -> Result<F::Reply, AskError<F::Error>> {
 ///
 /// # Errors
 /// [`CallError::WrongReply`] where it is not an item of `F`.
-pub fn item<F: StreamFunction>(body: &[u8]) -> Result<F::Item, CallError> {
+pub fn item<F: StreamFunction>(_function: F, body: &[u8]) -> Result<F::Item, CallError> {
     decode(body).map_err(|problem| wrong_reply(F::NAME, problem))
 }
 
@@ -63,7 +63,7 @@ pub fn item<F: StreamFunction>(body: &[u8]) -> Result<F::Item, CallError> {
 ///
 /// # Errors
 /// As [`reply`].
-pub fn last<F: StreamFunction>(body: &[u8]) -> Result<Option<F::Item>, AskError<F::Error>> {
+pub fn last<F: StreamFunction>(_function: F, body: &[u8]) -> Result<Option<F::Item>, AskError<F::Error>> {
     let result = decode::<Result<Option<F::Item>, F::Error>>(body).map_err(|problem| wrong_reply(F::NAME, problem))?;
     result.map_err(AskError::Function)
 }

@@ -16,22 +16,24 @@ use crate::typed::{self, Function};
 
 /// Calls a typed function and waits for its reply.
 pub(crate) fn ask<'a, F: Function>(
+    function: F,
     node: &'a Running,
     peer: &'a NodeName,
     argument: &F::Argument,
 ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
     // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
-    let request = Request::of::<F>(argument);
-    async move { reply::<F>(&Call::cast(node, peer, request).map_err(CallError::from)?.reply().await?) }
+    let request = Request::of(function, argument);
+    async move { reply(function, &Call::cast(node, peer, request).map_err(CallError::from)?.reply().await?) }
 }
 
 /// Asks several nodes; a typed function's own error counts as a failure of its node.
 pub(crate) fn ask_quorum<F: Function>(
+    function: F,
     node: Running,
     peers: impl IntoIterator<Item = NodeName>,
     argument: &F::Argument,
 ) -> Quorum<F::Reply, AskError<F::Error>> {
-    Quorum::new(node, peers, Request::of::<F>(argument)).decode(|body| reply::<F>(&body))
+    Quorum::new(node, peers, Request::of(function, argument)).decode(move |body| reply(function, &body))
 }
 
 /// A handler as the registry has it: it decodes before it runs, and encodes after.

@@ -19,7 +19,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 ///
 /// A change of any of its types is a new function, but for one: an enum may gain variants at its end, to be used once
 /// every node has them.
-pub trait Function: 'static {
+pub trait Function: Copy + Send + Sync + 'static {
     /// Its registered name, of at most 255 bytes.
     const NAME: &'static str;
     /// The service's releases that have it.
@@ -33,7 +33,7 @@ pub trait Function: 'static {
 }
 
 /// A function that is answered with a stream of items. Declared with [`function!`](crate::function!).
-pub trait StreamFunction: 'static {
+pub trait StreamFunction: Copy + Send + Sync + 'static {
     /// Its registered name, of at most 255 bytes.
     const NAME: &'static str;
     /// The service's releases that have it.
@@ -200,8 +200,8 @@ macro_rules! function {
         = $wire:literal $argument:tt, $error:ty, $life:expr
     ) => {
         $(#[$attribute])*
-        #[derive(Debug)]
-        $visibility enum $name {}
+        #[derive(Clone, Copy, Debug)]
+        $visibility struct $name;
 
         #[allow(unused_parens)]
         impl $crate::$trait for $name {

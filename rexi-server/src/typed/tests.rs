@@ -90,6 +90,16 @@ fn caught<T: Payload + Debug>(value: &impl Payload) {
 }
 
 #[test]
+fn bytes_travel_as_one_run_and_not_as_a_list_of_numbers() {
+    let (bytes, numbers) = (bytes::Bytes::from_static(b"abc"), b"abc".to_vec());
+    assert_eq!(encode(&bytes).expect("a payload")[4..], *b"\x03abc");
+    assert_eq!(decode::<bytes::Bytes>(&encode(&bytes).expect("a payload")), Ok(bytes.clone()));
+    let other = decode::<Vec<u8>>(&encode(&bytes).expect("a payload"));
+    assert!(matches!(other, Err(PayloadError::OtherShape { .. })), "{other:?}");
+    assert_ne!(encode(&bytes), encode(&numbers));
+}
+
+#[test]
 fn what_the_codec_would_misread_is_caught() {
     caught::<i32>(&7_u32);
     caught::<u64>(&7_u32);
@@ -142,16 +152,16 @@ crate::function! {
 fn a_stream_has_items_and_an_end() {
     let point = Point { x: 1, y: 2 };
     let item = encode(&point).expect("it can be encoded");
-    assert_eq!(functions::item::<Points>(&item), Ok(point.clone()));
-    let end = |end: Result<Option<Point>, String>| functions::last::<Points>(&encode(&end).expect("it can be encoded"));
+    assert_eq!(functions::item(Points, &item), Ok(point.clone()));
+    let end = |end: Result<Option<Point>, String>| functions::last(Points, &encode(&end).expect("it can be encoded"));
     assert_eq!(end(Ok(Some(point.clone()))), Ok(Some(point)));
     assert_eq!(end(Ok(None)), Ok(None));
     assert_eq!(end(Err("lost".into())), Err(AskError::Function("lost".into())));
     let is_wrong =
         |error: &CallError| matches!(error, CallError::WrongReply { function, .. } if &**function == "points");
-    let error = functions::item::<Points>(&encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
+    let error = functions::item(Points, &encode(&Size { x: 1, y: 2 }).expect("it can be encoded"));
     assert!(is_wrong(&error.expect_err("another struct")));
-    let Err(AskError::Call(error)) = functions::last::<Points>(&item) else { panic!("an item is no end") };
+    let Err(AskError::Call(error)) = functions::last(Points, &item) else { panic!("an item is no end") };
     assert!(is_wrong(&error), "{error}");
 }
 

@@ -102,7 +102,7 @@ impl Nodes {
 
     /// Asks all peers and waits for a majority of the answers, which all have to be the same.
     pub(crate) async fn quorum(&self, body: &Bytes) -> Result<(), Failure> {
-        let votes = self.node().ask_quorum::<Echo>(self.peers.iter().cloned(), body).await;
+        let votes = self.node().ask_quorum(Echo, self.peers.iter().cloned(), body).await;
         let votes = votes.map_err(|error| Failure::new(error.to_string()))?;
         if votes.iter().all(|vote| vote.value == body) { Ok(()) } else { Err(Failure::new("a vote is another")) }
     }
@@ -110,7 +110,7 @@ impl Nodes {
     /// Starts so many jobs, which run until the process ends.
     pub(crate) async fn hold(&self, jobs: usize) -> Result<(), Failure> {
         for _ in 0..jobs {
-            let call = self.node().cast_when_clear(self.peer(), Request::of::<Hold>(&())).await?;
+            let call = self.node().cast_when_clear(self.peer(), Request::of(Hold, &())).await?;
             self.held().push(call);
         }
         // The lane is ordered: once this is answered, all of them have started.
@@ -127,7 +127,7 @@ impl Nodes {
         }
         let body = Bytes::from_static(&[0; SMALL_BYTES]);
         for _ in 0..frames {
-            self.held().push(self.node().cast(self.peer(), Request::of::<Echo>(&body))?);
+            self.held().push(self.node().cast(self.peer(), Request::of(Echo, &body))?);
         }
         let buffered = server().map_or(0, |server| server.stats.buffered);
         if buffered == frames { Ok(()) } else { Err(Failure::new(format!("{buffered} of {frames} are buffered"))) }
@@ -151,9 +151,9 @@ fn start_node(setup: &Setup, members: &Members, name: &str) -> Result<Node, Fail
     let mut node = Node::builder(NodeName::new(name)?, setup.mode.profile(), identity)
         .listen(members.address(name)?)
         .limits(limits)
-        .serve::<Echo, _, _>(echo)
-        .serve_stream::<Rows, _, _>(rows)
-        .serve::<Hold, _, _>(hold);
+        .serve(Echo, echo)
+        .serve_stream(Rows, rows)
+        .serve(Hold, hold);
     for peer in &setup.peers {
         node = node.peer(NodeName::new(peer)?, members.address(peer)?);
     }
@@ -183,11 +183,11 @@ async fn hold(_job: Context, (): ()) -> Result<(), String> {
 
 impl Caller for Nodes {
     async fn echo(&self, body: Bytes) -> Result<Bytes, Failure> {
-        Ok(self.node().ask::<Echo>(self.peer(), &body).await?)
+        Ok(self.node().ask(Echo, self.peer(), &body).await?)
     }
 
     async fn items(&self, ask: Items, mut take: impl FnMut(&[u8]) -> Taken + Send) -> Result<(), Failure> {
-        let mut rows = self.node().ask_stream::<Rows>(self.peer(), &(ask.count, ask.bytes, ask.window))?;
+        let mut rows = self.node().ask_stream(Rows, self.peer(), &(ask.count, ask.bytes, ask.window))?;
         while let Some(row) = rows.next().await {
             if take(&row?) == Taken::Enough {
                 break;
