@@ -163,7 +163,7 @@ impl fmt::Display for Bound {
         match self {
             Self::States(states) => write!(f, "bounded at {states} states"),
             Self::Depth(depth) => write!(f, "bounded at {depth} steps from the start"),
-            Self::Time(time) => write!(f, "bounded at {} s", time.as_secs_f64()),
+            Self::Time(time) => write!(f, "bounded at {:.1} s", time.as_secs_f64()),
             Self::Memory(bytes) => write!(f, "bounded at {} MiB of memory", bytes >> 20),
         }
     }

@@ -22,7 +22,7 @@ mod tried {
     use std::time::Instant;
 
     use super::*;
-    use crate::mutation::{Budget, Score, hunt, hunts};
+    use crate::mutation::{Budget, Fate, Hunt, Hunted, Score, hunt, hunts};
     use crate::verdict::level::Level;
     use crate::verify::clock::millis;
     use crate::verify::verification::Tried;
@@ -42,7 +42,10 @@ mod tried {
                 continue;
             }
             show.tick(|_| format!("{} of {}: {}", number + 1, all.len(), subject.name));
-            hunted.push(hunt(subject, &budget));
+            match tried(subject, &budget) {
+                Some(one) => hunted.push(one),
+                None => untried.push(subject.name.clone()),
+            }
         }
         std::panic::set_hook(hook);
         let Budget { states_max, scenarios, seed, .. } = budget;
@@ -54,6 +57,17 @@ mod tried {
         let mut tried = Tried { score, untried, states_max, scenarios, doubts: Vec::new() };
         tried.doubts = doubts(&tried, all.len());
         Mutation::Tried(tried)
+    }
+
+    /// What came of it; `None` where nobody noticed, and nobody looked for as long as it takes. That is not tried, and no
+    /// variant that is alive.
+    fn tried(subject: &Hunt, budget: &Budget) -> Option<Hunted> {
+        let hunted = hunt(subject, budget);
+        (hunted.fate != Fate::Alive || !is_cut_short(budget)).then_some(hunted)
+    }
+
+    fn is_cut_short(budget: &Budget) -> bool {
+        budget.states_max < STATES || budget.scenarios < SCENARIOS
     }
 
     /// The bounds of each variant: those of `rexi-migrate mutants`, or their part where the share is small.
@@ -73,7 +87,9 @@ mod tried {
     fn doubts(tried: &Tried, all: usize) -> Vec<String> {
         let mut doubts: Vec<String> = tried.alive().map(|name| format!("{name} is alive: nobody noticed it")).collect();
         if !tried.untried.is_empty() {
-            doubts.push(format!("cut short: {} of {all} variants were not tried", tried.untried.len()));
+            let untried = tried.untried.len();
+            doubts
+                .push(format!("cut short: {untried} of {all} variants were not tried, or not for as long as it takes"));
         }
         let Tried { states_max, scenarios, .. } = tried;
         if *states_max < STATES || *scenarios < SCENARIOS {
@@ -83,7 +99,7 @@ mod tried {
         }
         // What is alive for want of a variant is a row of the list that stands for nothing.
         let rows = tried.score.mutants.iter().chain(&tried.score.bugs);
-        let bare = rows.filter(|row| row.fate == crate::mutation::Fate::Alive && row.planted.is_empty());
+        let bare = rows.filter(|row| row.fate == Fate::Alive && row.planted.is_empty());
         let bare: Vec<&str> = bare.map(|row| row.id.as_str()).collect();
         if tried.untried.is_empty() && !bare.is_empty() {
             doubts.push(format!("nothing is planted for {}", bare.join(", ")));
@@ -96,4 +112,20 @@ mod tried {
     const STATES: u64 = 60_000;
     const SCENARIOS: u64 = 600;
     const FULL_MS: u64 = 180_000;
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_variant_that_nobody_noticed_for_want_of_time_is_not_tried_and_not_alive() {
+            let subject = Hunt::of_names("kill-follows-phase").expect("a variant");
+            let check = |states_max| Budget { states_max, levels: vec![Level::Check], ..bounds(Duration::MAX) };
+            assert!(tried(&subject, &check(1)).is_none());
+            assert_eq!(tried(&subject, &check(STATES)).map(|hunted| hunted.fate), Some(Fate::Killed));
+            let harmless = Hunt::of_names("").expect("no variant at all");
+            let alive = tried(&harmless, &Budget { levels: vec![Level::Wire], ..check(STATES) });
+            assert_eq!(alive.map(|hunted| hunted.fate), Some(Fate::Alive), "with all that it takes");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::verdict::level::LevelReport;
 /// What to verify, and in how much time.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long it may take, [`BUDGET`] unless said; what does not fit is cut short and says so.
+    /// How long it may take, [`BUDGET`](super::BUDGET) unless said; what does not fit is cut short and says so.
     pub budget: Duration,
     /// Seed of all that is drawn; the broken variants have one of their own.
     pub seed: u64,
