@@ -194,7 +194,8 @@ pub const MEMBERS_MAX: usize = 256;
 /// How long datagrams of a member that has left may still come.
 const LATE_LIMIT: Duration = Duration::from_secs(10);
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(feature = "testing")]
+#[cfg(test)]
 mod tests {
     use rexi_proto::Profile;
 

@@ -203,7 +203,8 @@ impl std::fmt::Debug for Singleton {
 /// Requests that may wait before readers wait too.
 const QUEUED_REQUESTS_MAX: usize = 4_096;
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(feature = "testing")]
+#[cfg(test)]
 mod tests {
     use rexi_proto::{CallRef, CastRequest, Incarnation, PeerId, Profile};
 

@@ -60,7 +60,8 @@ const MARK: &str = "rexi.leaving";
 /// How long a leaving node waits for its peers to have read that it leaves, from when it says so.
 const MARK_LIMIT: Duration = Duration::from_secs(2);
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(feature = "testing")]
+#[cfg(test)]
 mod tests {
     use std::pin::pin;
 
