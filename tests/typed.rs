@@ -42,9 +42,9 @@ rexi_server::function! {
 
 rexi_server::function! {
     /// Gives back what it is given.
-    Echo = "echo" (Bytes) -> Bytes, error Refused, since 1.0;
+    Echo = "echo-bytes" (Bytes) -> Bytes, error Refused, since 1.0;
     /// As many bytes at once.
-    Parts = "parts" (Bytes, u32) -> stream Bytes, error Refused, since 1.0;
+    Parts = "bytes-in-parts" (Bytes, u32) -> stream Bytes, error Refused, since 1.0;
 }
 
 /// Functions of the same names, as a build declares them that nobody checked.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rand::RngExt;
 use rexi_server::{CancellationToken, DevAuthority, NodeName, identity::DevCertsError};
 use thiserror::Error;
 use tokio::process::{Child, Command};
@@ -128,12 +129,13 @@ pub fn prepare(dir: &Path, ports: [u16; 3], release: &str) -> Result<[Member; 3]
 }
 
 /// Three ports that are free now, for UDP and for TCP. They lie below those that the system gives to others, or one of
-/// these could have taken a port while its node is down.
+/// these could have taken a port while its node is down; and they are drawn anew each time, so that two who look for
+/// some at once keep apart, in one process too.
 ///
 /// # Errors
 /// What the system says of the last one tried.
 pub fn free_ports() -> io::Result<[u16; 3]> {
-    let first = PORTS.start + u16::try_from(std::process::id() % PORTS.len() as u32).unwrap_or(0);
+    let first = rand::rng().random_range(PORTS);
     let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
     let mut found = Vec::new();
     for port in (first..PORTS.end).chain(PORTS.start..first) {

@@ -59,8 +59,8 @@ mod tried {
         Mutation::Tried(tried)
     }
 
-    /// What came of it; `None` where nobody noticed, and nobody looked for as long as it takes. That is not tried, and no
-    /// variant that is alive.
+    /// What came of it; `None` where nobody noticed, and nobody looked for as long as it takes. That is not tried, and
+    /// no variant that is alive.
     fn tried(subject: &Hunt, budget: &Budget) -> Option<Hunted> {
         let hunted = hunt(subject, budget);
         (hunted.fate != Fate::Alive || !is_cut_short(budget)).then_some(hunted)
