@@ -95,7 +95,7 @@ impl Page<'_> {
     /// What a level counted, in a few words: the figures by which it is measured.
     fn counted(&self, level: &LevelReport) -> String {
         let names: &[(&str, &str)] = match level.level {
-            Level::Wire => &[("frames read", "frames"), ("generated changes of schemas", "changes of schemas")],
+            Level::Wire => &[("schemas locked", "schemas"), ("frames read", "frames")],
             Level::Check => &[("states", "states"), ("transitions", "transitions")],
             Level::Simulate => &[("scenarios", "scenarios"), ("calls", "calls")],
             Level::Rehearse => &[("casts", "casts"), ("processes", "processes")],

@@ -33,7 +33,7 @@ pub fn verify(options: &Options, show: &mut Show) -> Verification {
     let (started, wall) = (Instant::now(), SystemTime::now());
     let mut budget = budget::Budget::new(options.budget, started);
     let plans = budget.part(Part::Plans, show, |_, show| plans::plans(show));
-    let wire = budget.part(Part::Wire, show, |given, show| levels::wire(given, options.seed, show));
+    let wire = budget.part(Part::Wire, show, |_, _| levels::wire(options.seed));
     let check = budget.part(Part::Check, show, levels::check);
     let simulate = budget.part(Part::Simulate, show, |given, show| levels::simulate(given, options.seed, show));
     let mutation = budget.part(Part::Mutants, show, |given, show| mutants::mutants(given, options, show));

@@ -58,12 +58,3 @@ fn only_what_is_equal_has_no_changes_and_what_breaks_nothing_ends_with_0() {
     assert_eq!((code, kinds), (Some(0), vec!["version_came".to_owned()]), "{text}");
     assert!(text.contains("v2: a new version") && text.contains("1 changes, 0 breaks"), "{text}");
 }
-
-#[test]
-fn the_corpus_prints_what_it_has_measured_and_how_to_repeat_it() {
-    let args = ["corpus", "--count", "52", "--seed", "3"].map(Path::new);
-    let (code, text) = wire(&args);
-    assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("52 changes") && text.contains(" 0 missed, 0 false alarms"), "{text}");
-    assert!(text.contains("again: rexi-migrate wire corpus --count 52 --seed 3"), "{text}");
-}

@@ -3,38 +3,19 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::clock::millis;
 use super::show::Show;
 use crate::check::{self, CheckOptions, suite};
 use crate::plan::train::DEFAULT;
-use crate::screen::per_second;
 use crate::search::Options;
 use crate::simulate::{Budget, Campaign};
-use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{Level, LevelReport};
 use crate::wire;
 
-/// L0: as many generated changes as the share is worth.
-pub(super) fn wire(given: Duration, seed: u64, show: &mut Show) -> LevelReport {
-    let evolutions = (millis(given) * EVOLUTIONS_PER_SECOND / 1_000).clamp(EVOLUTIONS_MIN, EVOLUTIONS);
-    let told = wire::report(evolutions, seed, &mut |done| {
-        show.tick(|elapsed| format!("{done} of {evolutions} changes, {}/s", per_second(done, elapsed)));
-    });
-    let mut report = match told {
-        Ok(report) => report,
-        Err(error) => {
-            return LevelReport::not_run(
-                Level::Wire,
-                format!("it could not be run: {error}"),
-                "rexi-migrate wire report",
-            );
-        }
-    };
-    if evolutions < EVOLUTIONS {
-        report.doubts.push(format!("cut short: {evolutions} generated changes instead of {EVOLUTIONS}"));
-        report.verdict = report.verdict.max(Conclusion::CouldNotTell);
-    }
-    report
+/// L0, which takes a second.
+pub(super) fn wire(seed: u64) -> LevelReport {
+    wire::report(wire::GENERATED, seed).unwrap_or_else(|error| {
+        LevelReport::not_run(Level::Wire, format!("it could not be run: {error}"), "rexi-migrate wire report")
+    })
 }
 
 /// L1: the default suite, up to the share.
@@ -64,9 +45,3 @@ pub(super) fn simulate(given: Duration, seed: u64, show: &mut Show) -> LevelRepo
     let command = format!("rexi-migrate simulate --seed {seed} --scenarios {}", tally.scenarios.max(1));
     campaign.report(&tally, &command, |plan| format!("rexi-migrate simulate --plan '{plan}'"))
 }
-
-/// Generated changes of schemas in a run that is not cut short, at least, and for each second of the share: about a
-/// third of what one core does.
-const EVOLUTIONS: u64 = 3_000;
-const EVOLUTIONS_MIN: u64 = 30;
-const EVOLUTIONS_PER_SECOND: u64 = 100;

@@ -4,6 +4,8 @@ use super::*;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
 
+mod corpus;
+mod edit;
 mod edits;
 mod frozen;
 mod matrix;
@@ -90,9 +92,12 @@ fn every_break_that_is_planted_into_the_real_layouts_is_found() {
 
 #[test]
 fn the_diff_misses_no_break_and_raises_no_false_alarm() {
-    let score = corpus::run(300, 1, &mut |_| ());
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let (count, seed) = (number("WIRE_CHANGES").unwrap_or(300), number("WIRE_SEED").unwrap_or(1));
+    let score = corpus::run(count, seed);
+    println!("{}", score.to_text());
     assert!(score.missed.is_empty() && score.false_alarms.is_empty(), "{}", score.to_text());
-    assert_eq!(score.safe_appends, 300 / corpus::EditKind::ALL.len() as u64, "each appended variant is let pass");
+    assert_eq!(score.safe_appends, count / edit::EditKind::ALL.len() as u64, "each appended variant is let pass");
     assert!(score.directions(Effect::Silent) > 0 && score.directions(Effect::Safe) > 0, "{}", score.to_text());
 }
 

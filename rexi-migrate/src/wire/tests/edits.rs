@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::super::corpus::EditKind;
-use super::super::edit::{edited, generate};
+use super::edit::EditKind;
+use super::edit::{edited, generate};
 use super::*;
 
 /// The types that a type is built of.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::super::corpus::EditKind;
-use super::super::edit::{edited, generate};
+use super::edit::EditKind;
+use super::edit::{edited, generate};
 use super::*;
 
 /// What is done to a list, and the kinds that say so of fields and of variants.

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use super::super::corpus::{Case, EditKind, Score, Told};
-use super::super::edit::{edited, generate};
+use super::corpus::{Case, Score, Told};
+use super::edit::EditKind;
+use super::edit::{edited, generate};
 use super::*;
 
 /// Changes of every kind, each with what an honest teller says of it by carrier: made once, since that takes its time.

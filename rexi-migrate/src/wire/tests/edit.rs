@@ -8,24 +8,23 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use serde::Serialize;
 
-use super::schema::{Enum, Field, Named, Parts, Type};
+use crate::wire::schema::{Enum, Field, Named, Parts, Type};
 
 /// Declares each kind of edit once, with its name in reports.
 macro_rules! edits {
     ($($kind:ident $name:literal,)+) => {
         /// A way to change a type.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        #[expect(missing_docs, reason = "each is said by its name")]
-        pub enum EditKind {
+        pub(super) enum EditKind {
             $($kind,)+
         }
 
         impl EditKind {
             /// Every kind.
-            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+            pub(super) const ALL: &'static [Self] = &[$(Self::$kind,)+];
 
             /// Its name in reports.
-            pub const fn name(self) -> &'static str {
+            pub(super) const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)+ }
             }
         }

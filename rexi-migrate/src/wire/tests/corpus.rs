@@ -15,64 +15,62 @@ use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use serde::Serialize;
 
-use super::changes::edits;
-use super::diff::{Carrier, Change, Diff, Direction, Effect};
-pub use super::edit::EditKind;
-use super::edit::{edited, generate};
-use super::functions::{Answer, FunctionLock};
-use super::kind::ChangeKind;
-use super::lock::{FrameLock, Lock};
-use super::same::same;
-use super::sample::carried;
-use super::schema::{Layout, Type};
-use super::value::{Carried, Value, shape};
+use super::edit::{EditKind, edited, generate};
 use crate::verdict::conclusion::Conclusion;
+use crate::wire::changes::edits;
+use crate::wire::diff::{Carrier, Change, Diff, Direction, Effect};
+use crate::wire::functions::{Answer, FunctionLock};
+use crate::wire::kind::ChangeKind;
+use crate::wire::lock::{FrameLock, Lock};
+use crate::wire::same::same;
+use crate::wire::sample::carried;
+use crate::wire::schema::{Layout, Type};
+use crate::wire::value::{Carried, Value, shape};
 
 /// Values that are tried for each change and direction.
-pub const SAMPLES: usize = 24;
+pub(super) const SAMPLES: usize = 24;
 
 /// What became of the changes of a corpus.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Score {
+pub(super) struct Score {
     /// The seed.
-    pub seed: u64,
+    pub(super) seed: u64,
     /// Changes that were made.
-    pub evolutions: u64,
+    pub(super) evolutions: u64,
     /// By kind of edit.
-    pub rows: BTreeMap<EditKind, Row>,
+    pub(super) rows: BTreeMap<EditKind, Row>,
     /// Values that were written and read.
-    pub values: u64,
+    pub(super) values: u64,
     /// Values that broke where the diff had not said so.
-    pub missed: Vec<String>,
+    pub(super) missed: Vec<String>,
     /// Values that were read as something else where the diff had said no more than an error: a break that it had
     /// found, and not the worst of it.
-    pub understated: Vec<String>,
+    pub(super) understated: Vec<String>,
     /// Breaks that the diff had said, and that nothing shows.
-    pub false_alarms: Vec<String>,
+    pub(super) false_alarms: Vec<String>,
     /// Directions whose search was cut short, so that the diff said that it could not tell.
-    pub undecided: u64,
+    pub(super) undecided: u64,
     /// Appended variants that the diff let pass from old to new, and where they are not sent.
-    pub safe_appends: u64,
+    pub(super) safe_appends: u64,
     /// How long it took.
-    pub elapsed: Duration,
+    pub(super) elapsed: Duration,
 }
 
 /// The changes of one kind: directions by what the diff said of them, safe first and silent last.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Row {
+pub(super) struct Row {
     /// Changes.
-    pub evolutions: u64,
+    pub(super) evolutions: u64,
     /// As frames.
-    pub frames: [u64; 4],
+    pub(super) frames: [u64; 4],
     /// As typed payloads.
-    pub typed: [u64; 4],
+    pub(super) typed: [u64; 4],
     /// Directions, of both, whose break no sampled value had met: the diff's own example shows it.
-    pub by_example: u64,
+    pub(super) by_example: u64,
 }
 
-/// Makes `count` changes and judges the diff by them; `progress` hears how many are done. Each is made of the seed and
-/// its own number alone.
-pub fn run(count: u64, seed: u64, progress: &mut dyn FnMut(u64)) -> Score {
+/// Makes `count` changes and judges the diff by them. Each is made of the seed and its own number alone.
+pub(super) fn run(count: u64, seed: u64) -> Score {
     let started = Instant::now();
     let mut score = Score { seed, ..Score::default() };
     for number in 0..count {
@@ -87,7 +85,6 @@ pub fn run(count: u64, seed: u64, progress: &mut dyn FnMut(u64)) -> Score {
         };
         let case = Case { kind, number, old: Layout::of(old), new: Layout::of(new) };
         score.judge(&case, &mut rng, &mut |old, new| Told::new(old, new));
-        progress(number + 1);
     }
     score.elapsed = started.elapsed();
     score
@@ -393,12 +390,12 @@ fn collect(of: &Type, known: &mut BTreeSet<(String, String)>) {
 
 impl Score {
     /// Directions, of frames and typed payloads, that the diff called this.
-    pub fn directions(&self, effect: Effect) -> u64 {
+    pub(super) fn directions(&self, effect: Effect) -> u64 {
         self.rows.values().map(|row| row.frames[effect as usize] + row.typed[effect as usize]).sum()
     }
 
     /// The score as text for a terminal.
-    pub fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let mut table = Table::new();
         table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header([
