@@ -27,13 +27,13 @@ fn of_store(report: &Value, name: &str) -> u64 {
 
 #[test]
 fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
-    let args = ["--nodes", "3", "--rate", "300", "--dwell-ms", "300", "--seed", "12"];
+    let args = ["--nodes", "3", "--rate", "100", "--dwell-ms", "300", "--seed", "12"];
     let (code, text, report) = rehearse(&args);
     assert_eq!(code, Some(0), "{text}");
     for nothing in ["lost", "stale", "never_written"] {
         assert_eq!(of_store(&report, nothing), 0, "{nothing}: {text}");
     }
-    assert!(of_store(&report, "writes_acknowledged") > 500 && of_store(&report, "reads_checked") > 500, "{text}");
+    assert!(of_store(&report, "writes_acknowledged") > 100 && of_store(&report, "reads_checked") > 100, "{text}");
     assert_eq!(of_store(&report, "keys_checked"), of_store(&report, "keys"), "{text}");
     assert!(report["kills"].as_u64() > Some(0), "{text}");
 }
