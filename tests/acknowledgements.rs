@@ -1,7 +1,7 @@
-//! When a caller acknowledges what it takes of a stream: each item by itself where it takes slowly, in lots where many
-//! lie there, and never so that the last one is held back, for which a job would wait.
+//! When a caller acknowledges what it takes of a stream: each item by itself where it takes slowly, in batches where
+//! many are there, and never with the last acknowledgement held back, since a job would wait for it.
 //!
-//! n3 is a script in the place of the job, on a paused clock.
+//! n3 is a script in place of the job, on a paused clock.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Scene {
         Self { script, mode, items, call, sent: 0, acknowledged: 0 }
     }
 
-    /// Sends so many items at once.
+    /// Sends this many items at once.
     async fn sends(&mut self, number: u64) {
         let item = |number: u64| {
             let body = Body::Inline(Bytes::from(vec![7]));
@@ -76,7 +76,8 @@ impl Scene {
     }
 }
 
-/// A job with a window of so many sends no more until it has heard of all, so one that is held back stops it for good.
+/// A job with a window of this many sends no more until all are acknowledged, so one that is held back stops it for
+/// good.
 #[tokio::test(start_paused = true)]
 async fn every_item_of_a_window_is_acknowledged_before_the_next_one_comes() {
     in_every_mode(async |mode| {

@@ -1,5 +1,5 @@
 //! Who may call what: every caller and every function under every list, in every mode; what is denied never runs, and
-//! its caller hears why, whichever way it has asked. In virtual time.
+//! its caller learns why, whichever way it has asked. In virtual time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ rexi_server::function! {
 /// n0 is called, by itself too.
 const CALLERS: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
 
-/// Three of bytes, of which one is for a payload beside the lane, a typed one, a stream, and one that all need.
+/// Three of bytes, of which one is for a payload alongside the lane, a typed one, a stream, and one that all need.
 const FUNCTIONS: [&str; 6] = ["kv.get", "kv.put", "large", Next::NAME, Below::NAME, "health"];
 
 /// What a list may say. Lists of all combinations of these are played.

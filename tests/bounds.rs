@@ -1,4 +1,4 @@
-//! Each bound that a node which misbehaves can reach: what it comes to, and that a third node's calls stay undisturbed.
+//! Each bound that a misbehaving node can reach: what happens there, and that a third node's calls stay undisturbed.
 //!
 //! n1 is the one at fault, n2 what it asks, n3 the one that must not notice. In virtual time.
 

@@ -1,6 +1,6 @@
-//! Each bound over all peers of a node: how much one greedy peer gets, what it is told beyond, that another still has
-//! its floor, and that all of it comes back; in every mode. n1 is the greedy one, n2 what it asks, n3 the one that must
-//! not notice. In virtual time.
+//! Each bound over all peers of a node: how much one greedy peer gets, what it is told beyond that, that another still
+//! has its floor, and that all of it is given back; in every mode. n1 is the greedy one, n2 what it asks, n3 the one
+//! that must not notice. In virtual time.
 
 use rexi_server::testing::TestCluster;
 use rexi_server::{
@@ -197,7 +197,7 @@ async fn floors_are_shared_out_anew_when_a_member_leaves_and_when_one_joins() {
         for held_meanwhile in [false, true] {
             let cluster = cluster(mode, Limits { jobs_max: 24, jobs_total_max: 24, ..Limits::default() }).await;
             let (n2, servers) = (cluster.node("n2"), if mode.is_dual() { 2 } else { 1 });
-            // As many as n1 gets while so many are members of n2.
+            // As many as n1 gets while n2 has this many members.
             for members in [3, 2, 3, 2] {
                 let (_, most) = shares(24, members * servers);
                 let greedy: Vec<_> = (0..most).map(|_| cast(&cluster, "n1", "forever", 0)).collect();

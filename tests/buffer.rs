@@ -1,4 +1,5 @@
-//! What waits for a node that is away or slow, in every mode: how much, in which order, for how long, and who is told.
+//! What waits for a node that is away or slow, in every mode: how much, in which order, for how long, and who is
+//! notified.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,7 +179,7 @@ async fn what_is_cast_to_a_node_that_never_comes_is_answered_after_the_stability
         let mut late = cast(&n1, 10);
         let at_once = tokio::time::timeout(Duration::ZERO, late.next()).await;
         assert_eq!(at_once, Ok(Some(Answer::Down(DownReason::NoConnect))));
-        // It recovers when the node comes after all, which hears of nothing from before.
+        // It recovers when the node comes after all, which receives nothing from before.
         mode.start(&cluster, "n2");
         cluster.ready().await;
         assert_eq!(replies(vec![cast(&n1, 11)]).await, numbers(11..12));

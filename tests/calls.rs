@@ -1,4 +1,5 @@
-//! Calls between two real nodes over QUIC, in every mode: what a worker knows, what its caller hears, how it is killed.
+//! Calls between two real nodes over QUIC, in every mode: what a worker knows, what its caller receives, how it is
+//! killed.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Who shows what it should not, over real TLS, on either end of a connection: each is refused with a reason before any
-//! function runs or anything is said to it, and a good peer does not notice.
+//! Strangers that show certificates they should not, over real TLS, on either end of a connection: each is refused with
+//! a reason before any function runs or anything is said to it, and a good peer does not notice.
 
 use std::net::{Ipv4Addr, UdpSocket};
 
@@ -17,7 +17,7 @@ enum End {
     Listener,
 }
 
-/// What a stranger in the place of a member shows and says.
+/// What a stranger in place of a member shows and says.
 struct Case {
     what: &'static str,
     shows: fn(&Authorities, &str, End) -> Option<Shown>,
@@ -160,7 +160,7 @@ fn member(case: usize) -> String {
 /// Members in whose place strangers show what is sound.
 const SOUND: [&str; 2] = ["sound.rack.example", "too.rack.example"];
 
-/// What a stranger says: a hello, and a cast behind it that must come to nothing.
+/// What a stranger says: a hello, and a cast behind it that must have no effect.
 fn says(case: &Case, member: &str) -> Vec<u8> {
     [encoded(&hello(case.claims.unwrap_or(member))), cast_of_witness(1)].concat()
 }
@@ -207,7 +207,7 @@ async fn who_dials_with_a_certificate_that_is_no_good_is_refused() {
         println!("{}: {line}", case.what);
         refused += 1;
     }
-    // A member's name is not enough, nor is a certificate: n9 has a good one, and is no member.
+    // A member's name is not enough, nor is a certificate: n9 has a good one, and is not a member.
     let stranger = Stranger::showing(Some(&authorities.believed.sound("n9")), ALPN);
     knock(&stranger, &scene, &[encoded(&hello("n9")), cast_of_witness(1)].concat()).await;
     scene.log.line(&[&format!("address={} ", stranger.address()), "n9 is no member of this cluster"]).await;

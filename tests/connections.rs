@@ -28,7 +28,7 @@ async fn ready(nodes: [&Node; 2]) {
     within("both to be ready", async { tokio::join!(nodes[0].ready(), nodes[1].ready()) }).await;
 }
 
-/// Casts so many, awaits every reply, in order.
+/// Casts this many, awaits every reply, in order.
 async fn replies(calls: Vec<Call>) -> Vec<Bytes> {
     let mut replies = Vec::new();
     for call in calls {
@@ -202,7 +202,7 @@ async fn of_two_dials_at_once_one_connection_stays_and_no_call_is_lost() {
     println!("the dials crossed in {crossed} of 20 rounds");
 }
 
-/// What n2 took and finished, and what n1 heard of it.
+/// What n2 took and finished, and what n1 received of it.
 struct Load {
     finished: Arc<AtomicUsize>,
 }
@@ -319,7 +319,7 @@ async fn a_refused_node_dials_again_at_once_when_its_phase_its_identity_or_an_ad
             ("identity", &|| n1.reload_identity(identity.clone()).expect("it is good")),
         ];
         for (what, change) in changes {
-            // The dial before is over, and the next one's time has not come.
+            // The previous dial is over, and the next one is not due yet.
             pass(Duration::from_millis(300)).await;
             sent.store(0, Ordering::Relaxed);
             change();

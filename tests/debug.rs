@@ -1,4 +1,4 @@
-//! What users' logs show of the handles they are given: something that tells one from another, and no secret.
+//! What users' logs show of the handles they are given: something that tells one from another, and nothing secret.
 
 use std::fmt::Debug;
 use std::time::Duration;

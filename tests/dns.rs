@@ -1,5 +1,5 @@
-//! Running nodes that follow DNS: through changes of its records, where a host has an IPv6 address alone, where an
-//! answer fits into no datagram, and where the name server fails or is silent.
+//! Running nodes that follow DNS: through changes of its records, where a host has only an IPv6 address, where an
+//! answer does not fit into a datagram, and where the name server fails or is silent.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};

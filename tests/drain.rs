@@ -1,7 +1,7 @@
 //! A node that leaves under load: no reply is lost, and what it refuses runs elsewhere.
 //!
 //! Twenty seeds in virtual time, with links of other delays and other points in the load. The other two nodes call the
-//! one that leaves for as long as it is there: short jobs, long ones, large ones and streams of replies.
+//! leaving one for as long as it is there: short jobs, long ones, large ones and streams of replies.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,7 @@ fn work(builder: NodeBuilder, finished: &Finished) -> NodeBuilder {
 
 const ITEMS: usize = 12;
 
-/// What became of the calls to the node that leaves.
+/// What became of the calls to the leaving node.
 #[derive(Debug, Default)]
 struct Counts {
     calls: usize,

@@ -1,4 +1,4 @@
-//! How calls, jobs and nodes come to their end where several things end at once: nobody is left waiting, in any mode.
+//! How calls, jobs and nodes end when several things end at once: nobody is left waiting, in any mode.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! How a connection comes to its end, with which word, and how long each end may take at most: silence, a peer that
-//! does not read, a lane that is finished or lost, a node that leaves.
+//! How a connection ends, with which word, and how long each kind of end may take at most: silence, a peer that does
+//! not read, a lane that is finished or lost, a node that leaves.
 //!
 //! The other end is a script on a real socket, on a paused clock, or a node of a cluster in virtual time.
 
@@ -243,7 +243,7 @@ async fn silence_of_8_s_ends_a_connection_and_a_little_less_does_not() {
     }
 }
 
-/// Who has begun to shake hands before a node's last words, and ends it behind them.
+/// A peer that has begun to shake hands before a node's last words, and finishes after them.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_comes_while_the_last_words_wait_is_welcomed_and_sent_away_at_once() {
     let cluster = Cluster::new(["n1", "n2", "n3"]);

@@ -1,4 +1,4 @@
-//! What a node keeps and logs of its jobs that failed, in every mode.
+//! What a node keeps and logs about its failed jobs, in every mode.
 
 use std::time::{Duration, SystemTime};
 
@@ -88,7 +88,7 @@ async fn what_is_no_crash_is_not_kept() {
         });
         let cluster = cluster.await;
         let (n1, n2) = (cluster.node("n1"), cluster.node("n2"));
-        // A normal end is none, though nothing was replied.
+        // A normal end is not a failure, though nothing was replied.
         let mut done = n1.cast(&name("n2"), Request::new("done", "")).expect("n2 is a member");
         let exit = Answer::Exit { function: "done".into(), reason: ExitReason::Done };
         assert_eq!((done.next().await, done.next().await), (Some(exit), None));

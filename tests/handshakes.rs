@@ -1,8 +1,8 @@
-//! What bounds a connection before it is anybody's: how long a handshake may take, how long its hello may be, how many
-//! may be half open, and that neither side takes anything else for a hello or a welcome.
+//! What bounds a connection before it belongs to a member: how long a handshake may take, how long its hello may be,
+//! how many may be half open, and that neither side takes anything else for a hello or a welcome.
 //!
-//! Strangers are on real sockets, on a paused clock: nothing is ever waited for that does not lie in the socket
-//! already, so time moves only where both sides wait.
+//! Strangers are on real sockets, on a paused clock: nothing is ever waited for that is not in the socket already, so
+//! time moves only where both sides wait.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn code(code: CloseCode) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn who_is_silent_in_the_middle_of_a_handshake_is_closed_after_3_s() {
     let hello = encoded(&hello("n3"));
-    // Before the hello, in its middle, and a byte before its end.
+    // Before the hello, partway through it, and a byte before its end.
     for said in [0, 20, hello.len() - 1] {
         let scene = Scene::of("2.0");
         let began = Instant::now();
@@ -100,8 +100,8 @@ async fn who_dials_gives_tls_3_s_and_the_hellos_3_s_more() {
     }
 }
 
-/// Passes on what comes: the first datagram of a client to a node at once, those behind it after so long, and all of
-/// the node's to the client.
+/// Passes on what comes: the first datagram of a client to a node at once, later ones after this delay, and all of the
+/// node's to the client.
 async fn relay(to: SocketAddr, delay: Duration) -> SocketAddr {
     let socket = async || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port on loopback");
     let (of_client, of_node) = (socket().await, socket().await);
@@ -182,7 +182,7 @@ fn padded(bytes: usize) -> Vec<u8> {
     let hello = encoded(&hello("n3"));
     // Without the length before it, and the empty list of extensions at its end.
     let mut frame = hello[4..hello.len() - 1].to_vec();
-    // One extension: its number, the varint of its length in two bytes, and so many bytes.
+    // One extension: its number, the varint of its length in two bytes, and this many bytes.
     let padding = bytes - frame.len() - 1 - 2 - 2;
     let varint = [padding as u8 | 0x80, (padding >> 7) as u8];
     frame.extend([1, 0xff, 0x01].into_iter().chain(varint));
@@ -258,7 +258,7 @@ async fn from_64_half_open_connections_on_a_new_one_shows_its_address_and_beyond
     let refused = stranger.connect(to, "n1").await.expect_err("there are 256");
     assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
     assert!(began.elapsed() < Duration::from_secs(2), "none was given up meanwhile: {:?}", began.elapsed());
-    // One that comes to its end makes room.
+    // One that ends makes room.
     open.pop().expect("there are some").close(7_u32.into(), b"enough");
     while stranger.connect(to, "n1").await.is_err() {
         pass(Duration::from_millis(1)).await;
@@ -271,7 +271,7 @@ async fn from_64_half_open_connections_on_a_new_one_shows_its_address_and_beyond
 
 #[tokio::test(start_paused = true)]
 async fn only_a_welcome_is_taken_for_one() {
-    // n0 sorts first, so it is n0 that welcomes, whoever dials.
+    // n0 sorts first, so it is n0 that welcomes, whichever node dials.
     let cluster = Cluster::new(["n0", "n1"]);
     let (log, n1) = (Log::here(), cluster.start("n1", "2.0"));
     let of_kind = |kind: u8| [1, 0, 0, 0, kind].to_vec();
@@ -329,7 +329,7 @@ async fn nothing_is_said_to_who_claims_a_name_that_its_certificate_does_not_list
     }
 }
 
-/// The node that dials speaks first, so it says its hello to whoever TLS takes for the member; nothing else.
+/// The node that dials speaks first, so it says its hello to any peer that TLS takes for the member; nothing else.
 #[tokio::test(start_paused = true)]
 async fn a_dialer_says_its_hello_and_nothing_else_before_the_others() {
     let (cluster, believed) = (Cluster::new(["n1"]), Forge::new("authority"));

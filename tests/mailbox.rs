@@ -1,4 +1,4 @@
-//! Mailboxes in every mode: references, time limits, handles of other tasks, calls that are let go, bounds, casts that
+//! Mailboxes in every mode: references, time limits, handles in other tasks, calls that are let go, bounds, casts that
 //! wait for room.
 
 use std::collections::BTreeSet;
@@ -109,7 +109,7 @@ async fn a_call_that_is_let_go_runs_to_its_end() {
     .await;
 }
 
-/// Sends as many replies as it is told, of so many bytes each, and then waits for ever.
+/// Sends as many replies as it is told, of this many bytes each, and then waits forever.
 async fn replies(job: Context, argument: Bytes) -> Result<(), JobOver> {
     for _ in 0..argument[0] {
         job.reply(vec![0; argument[1].into()])?;
@@ -240,7 +240,7 @@ async fn a_reference_made_beforehand_reaches_its_work_before_it_starts_and_while
         let cluster = mode.cluster(["n1", "n2"], move |node, _| seen.on(node)).await;
         let (n1, n2) = (cluster.node("n1"), cluster.node("n2"));
         let mut mailbox = n1.mailbox();
-        // A cleaner is told of both before either is cast.
+        // A cleaner is given both before either is cast.
         let (runs, waits) = (n1.next_call(), n1.next_call());
         let cleaner = mailbox.handle();
         let clean = |call| {

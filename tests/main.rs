@@ -1,5 +1,6 @@
-//! What nodes do, seen from outside: over real sockets, or in virtual time. One program, since to link one for each
-//! file took longer than their tests; what counts the rules of the sources is another (`tidy.rs`).
+//! What nodes do, seen from outside: over real sockets, or in virtual time. They are one program, since linking one for
+//! each file took longer than the tests themselves; the program that enforces the countable rules is another
+//! (`tidy.rs`).
 
 mod acknowledgements;
 mod admin;

@@ -1,4 +1,4 @@
-//! Nodes that join and leave a cluster while it runs: who is called, who is told, what holds the phase.
+//! Nodes that join and leave a cluster while it runs: who is called, who is notified, what holds the phase.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What becomes of each answer of a membership: who joins, moves, stays and leaves by it, which answers are not
+//! What becomes of each answer of a membership: who joins, moves, stays and leaves because of it, which answers are not
 //! followed, and how often it is asked.
 
 use std::net::SocketAddr;
@@ -99,7 +99,7 @@ async fn members_of_the_start_and_by_hand_stay_whatever_the_answers_say() {
     let (cluster, n1, _others) =
         followed_from(&told, "2.0", |node, cluster| node.peer(name("n2"), cluster.address("n2")));
     n1.add_member(name("n3"), cluster.address("n3")).expect("no member yet");
-    // Named as well, and then no more: neither was its to give.
+    // Named as well, and then no longer: neither came from this membership.
     for named in [&["n2", "n3", "n4"][..], &["n4"]] {
         let mut said = list(&cluster, &named[..named.len() - 1]);
         said.insert(name("n4"), cluster.address("n2"));

@@ -1,4 +1,4 @@
-//! What a node counts, as a recorder of the process hears it.
+//! What a node counts, as a recorder in the process receives it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -217,13 +217,13 @@ async fn the_status_is_told_every_5_s_and_not_before() {
     assert_eq!(calls(), Some(1.0));
 }
 
-/// Who is refused, by whom it was dialed, and what that counts as.
+/// The refused peer, the side that dialed, and what that counts as.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_is_counted_by_the_side_that_dialed_and_by_the_side_that_was() {
     let recorder = record();
     let (cluster, believed) = (Cluster::new(["n1", "n3"]), Forge::new("authority"));
     let stranger = |shown: &str| Stranger::showing(Some(&believed.sound(shown)), ALPN);
-    // Whoever n1 dials: one that is not who it says it is.
+    // The peer that n1 dials: it is not who it says it is.
     let impostor = Impostor::listen(&believed.sound("n4"), encoded(&hello("n5")));
     let build = cluster.builder_as(believed.identity("n1"), "n1", release("2.0"));
     let n1 = build.start().expect("it starts");

@@ -1,4 +1,4 @@
-//! What a node says of members that come, go and leave: no change is missed, and one that leaves is cast to no more.
+//! What a node says of members that come, go and leave: no change is missed, and a leaving member is no longer cast to.
 
 use std::time::Duration;
 

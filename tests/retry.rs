@@ -272,7 +272,7 @@ async fn tries_are_bounded_take_turns_and_wait_longer_each_time() {
     for _ in 0..4 {
         let (peers, of_tries) = tries(n1.retry_policy().attempts(5).backoff(first, longest)).await;
         assert_eq!(peers, ["n3", "n2", "n3", "n2", "n3"]);
-        // 100, 200, 400 and 400 ms, of which the first two are longer by up to a half; beside 2 ms for each try.
+        // 100, 200, 400 and 400 ms, of which the first two are longer by up to a half; plus 2 ms for each try.
         assert!((1_100..1_270).contains(&of_tries.as_millis()), "{of_tries:?}");
         took.insert(of_tries);
     }

@@ -1,4 +1,4 @@
-//! The phase of running nodes: how it rises, who holds it, how it is set, and what a flip does to jobs that run.
+//! The phase of running nodes: how it rises, who holds it, how it is set, and what a flip does to running jobs.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -144,7 +144,7 @@ async fn a_node_follows_its_phase_file_and_keeps_the_last_good_word() {
     reaches(&n1, Phase::Switch).await;
     write("introduce");
     reaches(&n1, Phase::Introduce).await;
-    // A word that is none, one that the release cannot follow, no word, no file: none of them raises the node.
+    // A word that is not a phase, one that the release cannot follow, no word, no file: none of them raises the node.
     write("swicth");
     let line = log.line(&["not followed", &shown, "swicth"]).await;
     assert!(line.contains("singleton, introduce, switch, remove"), "{line}");

@@ -1,5 +1,5 @@
 //! Certificates, keys and authorities that change while nodes run: under calls from all to all, with connections lost
-//! and made again, by hand and by files; and what is no good, which changes nothing.
+//! and made again, by hand and by files; and invalid ones, which change nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -101,7 +101,7 @@ impl Calls {
         }
     }
 
-    /// Lets calls between the two come to their end, and no other begin for as long as this is held.
+    /// Lets calls between the two end, and no other begin for as long as this is held.
     async fn hold(&self, one: &str, other: &str) -> OwnedRwLockWriteGuard<()> {
         within("the calls between the two", self.pair(one, other).write_owned()).await
     }
@@ -158,7 +158,7 @@ async fn until_both(cluster: &TestCluster, one: &str, other: &str, are: bool) {
 async fn reconnect(cluster: &TestCluster, calls: &Calls, pairs: [(&str, &str); 2]) -> usize {
     let mut held = Vec::new();
     for (one, other) in pairs {
-        // What is on its way on a connection that this test takes away is no fault of the rotation.
+        // What is lost on a connection that this test takes away is not the rotation's fault.
         held.push(calls.hold(one, other).await);
         cluster.cut(one, other);
     }

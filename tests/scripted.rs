@@ -1,4 +1,4 @@
-//! What a node says to a member of its own release, and what it makes of what that says, message by message and in
+//! What a node says to a member of its own release, and what it makes of that member's messages, one by one and in
 //! every mode. The member n3 is a script.
 
 use rexi_proto::{Body, CallRef, Cast, Exit, Message, MonitorRef, Reply, ReplyForm, WireVersion};

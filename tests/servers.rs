@@ -1,4 +1,4 @@
-//! The servers of a node, in every mode: whom each serves, when it is there, when it is given up, what it outlives.
+//! The servers of a node, in every mode: whom each serves, when it exists, when it is given up, what it outlives.
 
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ async fn a_server_serves_on_after_panics_reconnects_and_restarts() {
         let n2 = cluster.node("n2");
         let life = n2.incarnation();
         serves(mode, &cluster).await;
-        // A reconnect, a loss for longer than the period, a restart, a departure, a crash that nobody hears of.
+        // A reconnect, a loss for longer than the period, a restart, a departure, a crash that goes unnoticed.
         for seconds in [12, 60] {
             cluster.cut("n1", "n2");
             pass(Duration::from_secs(seconds)).await;

@@ -1,8 +1,8 @@
-//! Who is no peer, or an unruly one: each is refused with a reason and an address in the log, and disturbs nobody.
-//! Whose certificate is no good is in certificates.rs.
+//! Strangers and unruly peers: each is refused with a reason and an address in the log, and disturbs nobody. Peers with
+//! an invalid certificate are in certificates.rs.
 //!
 //! In every test a good peer calls the node without a pause; its calls must all be answered, and no function may run
-//! for anybody else. What a stranger says mostly has a cast behind it, which must come to nothing.
+//! for anybody else. What a stranger says usually has a cast behind it, which must have no effect.
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Once;
@@ -58,7 +58,7 @@ impl Scene {
     }
 }
 
-/// Panics of this process since the first call; whoever asks first begins to count.
+/// Panics of this process since the first call, which begins the count.
 fn panics() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static HOOK: Once = Once::new();

@@ -1,7 +1,7 @@
-//! A process that is asked to end: its node drains over real sockets, and systemd hears how it fares.
+//! A process that is asked to end: its node drains over real sockets, and systemd is told how it fares.
 //!
 //! The node under test runs in a process of its own, which is the ignored test `child_that_serves` of this file; it is
-//! killed when its test ends, however that comes about.
+//! killed when its test ends, however that happens.
 
 #![cfg(unix)]
 
@@ -235,7 +235,7 @@ async fn a_node_that_misses_a_member_is_said_to_be_ready_after_10_s_and_pings_a_
     let path = pair.dir.path().join("notify");
     let systemd = Systemd { socket: UnixDatagram::bind(&path).expect("the folder is there") };
     let began = Instant::now();
-    // Half of it is no time that a timer can keep.
+    // Half of it is not a time that a timer can keep.
     let child = pair.child(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", Path::new("1"))]);
     systemd.hears_until("STATUS=n2 2.0.0, phase remove, 1 of 2 members").await;
     let pings = systemd.hears_until("READY=1").await;

@@ -1,7 +1,7 @@
-//! How long one peer's frames are dealt with before others have their turn: first polls of workers, what one reader
-//! does in a row, and requests that wait for the singleton.
+//! How long one peer's frames are handled before others have their turn: first polls of workers, what one reader does
+//! in a row, and requests that wait for the singleton.
 //!
-//! In virtual time a function takes as long as it says; which task it ran in shows who waited for it.
+//! In virtual time a function takes as long as it says; the task that it ran in shows who waited for it.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ impl Tasks {
     }
 }
 
-/// Takes so much time, as work would: the clock moves on within one poll.
+/// Takes this much time, as work would: the clock moves on within one poll.
 fn take(time: Duration) {
     let advanced = pin!(tokio::time::advance(time));
     let _ = advanced.now_or_never();
@@ -189,7 +189,7 @@ async fn beyond_a_window_of_128_kib_one_payload_is_read_at_a_time() {
     assert_eq!(writes(&mut streams[1], &bytes[written..]).await, bytes.len() - written, "now it is the one");
 }
 
-/// Else a peer could have as many kept as it likes, by never saying what they are for.
+/// Otherwise a peer could have as many kept as it likes, by never saying what they are for.
 #[tokio::test(start_paused = true)]
 async fn four_payloads_wait_for_their_frames_and_the_next_is_read_when_one_has_come() {
     let cluster = Cluster::new(["n1", "n3"]);

@@ -180,7 +180,7 @@ async fn a_reply_of_another_type_is_an_error_at_the_caller() {
     assert!(matches!(&told, Err(AskError::Call(CallError::WrongReply { .. }))), "{told:?}");
     assert!(!told.expect_err("an error").did_not_run());
     assert_eq!(ran.load(Ordering::Relaxed), 1);
-    // A raw function's reply is no typed one either.
+    // A raw function's reply is not a typed one either.
     let body = within("the echo", n1.call(&name("n2"), Request::new("echo", "hello"))).await.expect("an echo");
     let read = functions::reply(Get, &body);
     assert!(matches!(read, Err(AskError::Call(CallError::WrongReply { .. }))), "{read:?}");

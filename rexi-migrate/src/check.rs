@@ -1,8 +1,8 @@
-//! L1: every state of a small cluster of the real state machines is met and judged, through the whole upgrade.
+//! L1: every state of a small cluster of real state machines is reached and judged, through the whole upgrade.
 //!
 //! A `scope` bounds it; `state` is built of the machines themselves; an `action` is one thing that happens, done by a
-//! step (`step`, `shell`, `work`, `network`); `judge` and the steps break it to the list of invariants; `turns` takes
-//! clusters that differ in names alone for one; `model` makes a search of it.
+//! step (`step`, `shell`, `work`, `network`); `judge` and the steps check it against the list of invariants; `turns`
+//! treats clusters that differ in names alone as one; `model` makes a search of it.
 
 mod scope;
 mod state;

@@ -1,8 +1,8 @@
 //! A migration as data: the forms in which nodes speak, and which of them each release accepts and emits.
 //!
 //! A change of a protocol is a sequence of releases, each of which understands some forms and uses some. Whether every
-//! mix of two neighbours is safe is found by search (`migration/mix.rs`), what each step needs and how it is taken back
-//! is read off the rows (`migration/steps.rs`), and the shortest safe sequence between two behaviours is found by
+//! mix of two neighbours is safe is found by search (`migration/mix.rs`), what each step needs and how it is undone is
+//! read from the rows (`migration/steps.rs`), and the shortest safe sequence between two behaviours is found by
 //! `migration/synthesis.rs`. rexi's own three migrations are in `migration/known.rs`; a service adds its own from the
 //! rows of its functions, or from a file (`migration/file.rs`).
 

@@ -1,7 +1,7 @@
-//! Mutants: every guard of the protocol broken on purpose, tried at every level, and what noticed it.
+//! Mutants: every guard of the protocol, broken on purpose and tried at every level, and what noticed it.
 //!
 //! `catalogue` has the mutants and historical bugs of docs/safety.md: what each is planted as here, or why it cannot
-//! be. `hunt` (feature `mutants`) tries a planted one level after level. `score` says what came of all of them.
+//! be. `hunt` (feature `mutants`) tries a planted one, level after level. `score` says what became of all of them.
 
 mod catalogue;
 #[cfg(feature = "mutants")]

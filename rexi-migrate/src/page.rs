@@ -1,8 +1,8 @@
-//! The report as one page of HTML that needs nothing beside itself: no script, no font, no image from elsewhere.
+//! The report as one page of HTML that needs nothing but itself: no script, no font, no image from elsewhere.
 //!
-//! In: a [`Verification`]. Out: text. The templates are in `templates/`; askama escapes all that they show but for the
-//! diagrams, which escape their own text (`trace.rs`, `page/train.rs`). The page is well-formed XML as well, so that a
-//! test can read it.
+//! In: a [`Verification`]. Out: text. The templates are in `templates/`; askama escapes everything that they show
+//! except the diagrams, which escape their own text (`trace.rs`, `page/train.rs`). The page is well-formed XML as well,
+//! so that a test can read it.
 
 mod train;
 mod words;
@@ -23,7 +23,7 @@ use words::duration;
 /// Renders the page.
 ///
 /// # Errors
-/// Never, but for a formatter that fails: the template is checked when it is compiled.
+/// Never, except for a formatter that fails: the template is checked when it is compiled.
 pub fn render(verification: &Verification) -> Result<String, askama::Error> {
     Page { v: verification }.render()
 }
@@ -45,7 +45,7 @@ impl Page<'_> {
         }
     }
 
-    /// A sign beside the colour and the word.
+    /// A sign next to the colour and the word.
     fn sign(&self, verdict: &Conclusion) -> &'static str {
         match verdict {
             Conclusion::Safe => "✓",

@@ -2,7 +2,8 @@
 //!
 //! `run` does the steps of a plan over a `cluster`, whose every `process` speaks the lines of `control` with what
 //! `node` runs, at the `pace` that the machine gives; a `workload` is what a service adds; `evidence` gathers the
-//! ledgers for the judge; `progress` shows the run, `rehearsal` leads it from end to end, `report` tells its end.
+//! ledgers for the judge; `progress` shows the run, `rehearsal` leads it from beginning to end, `report` describes its
+//! end.
 
 pub mod control;
 pub mod process;

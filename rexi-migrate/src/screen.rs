@@ -1,5 +1,5 @@
 //! Standard error while something runs: one line that stays current on a terminal, lines elsewhere, or nothing. What is
-//! said, and how often, is for who shows: a rehearsal, a search, a verification.
+//! said, and how often, is up to the user of this module: a rehearsal, a search, a verification.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl Screen {
         }
     }
 
-    /// Puts a text in the place of the live line, or a line behind the others.
+    /// Puts a text in place of the live line, or a line behind the others.
     pub(crate) fn say(&self, text: String) {
         match self {
             Self::Live(bar) => bar.set_message(text),

@@ -3,9 +3,9 @@
 //! A [`Plan`] is a list of operations (`op.rs`: calls, kills, upgrades, flips, crashes, faults of the network) with a
 //! seed. `strategy.rs` makes plans, with faults laid over the boundaries of upgrade steps, and `shrink.rs` shrinks
 //! them. `run.rs` plays one: `world.rs` does its operations, `service.rs` calls and is called, `settle.rs` brings the
-//! cluster to rest. The `ledger.rs` has both ends of every call, `verdict.rs` judges it (`skew.rs`: who could
-//! speak with whom), `witness.rs` counts what was met, `outcome.rs` tells it. `campaign.rs` plays thousands.
-//! `plaintext.rs` and `seeded_tls.rs` are what a simulation has for TLS.
+//! cluster to rest. The `ledger.rs` has both ends of every call, `verdict.rs` judges it (`skew.rs`: who could speak
+//! with whom), `witness.rs` counts what was met, `outcome.rs` reports it. `campaign.rs` plays thousands. `plaintext.rs`
+//! and `seeded_tls.rs` stand in for TLS in a simulation.
 
 mod text;
 mod op;

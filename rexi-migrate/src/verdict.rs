@@ -1,4 +1,5 @@
-//! What all levels of verification say: invariants, what is asked of a run, events that led to a breach, a conclusion.
+//! What all levels of verification say: invariants, what a run is checked for, events that led to a breach, a
+//! conclusion.
 
 pub mod case;
 pub mod conclusion;

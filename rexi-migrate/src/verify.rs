@@ -2,8 +2,8 @@
 //!
 //! In: the budget, a seed, the executable that rehearses. Out: a [`Verification`], which `page.rs` renders and serde
 //! writes. `verify/budget.rs` has what each part is given; `levels`, `plans` and `mutants` run the parts, `rehearsed`
-//! tells a rehearsal as a level, `mixes` says what was checked of each mix of releases. Judges nothing itself: the
-//! verdict is the worst that a part came to.
+//! presents a rehearsal as a level, `mixes` says what was checked of each mix of releases. Judges nothing itself: the
+//! verdict is the worst one of any part.
 
 mod budget;
 mod clock;

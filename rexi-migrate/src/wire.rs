@@ -1,4 +1,5 @@
-//! L0, the wire: what every message is built of, who breaks when that changes, and what each version makes of each.
+//! L0, the wire: what every message is built of, which nodes break when that changes, and how each version reads each
+//! other one.
 //!
 //! [`Lock`] writes the schemas of this build down, [`Diff`] compares two locks, [`matrix`] lets every version read
 //! every version's frames, and [`report`] says all that as one level of the verification. That the diff is right is for

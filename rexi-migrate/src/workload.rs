@@ -1,4 +1,4 @@
-//! What is asked of a cluster while it is upgraded, and what the right answer to it is.
+//! What is asked of a cluster while it is upgraded, and what the right answers are.
 
 pub(crate) mod work;
 pub(crate) mod load;

@@ -83,8 +83,8 @@ impl NodeBuilder {
     /// opens and starts. Functions are added in code. Reads the identity's files, so it blocks for a moment.
     ///
     /// # Errors
-    /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are no
-    /// good, [`StartError::Membership`] where members cannot be found by DNS.
+    /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are not
+    /// valid, [`StartError::Membership`] where members cannot be found by DNS.
     pub fn from_config(config: &Config) -> Result<Self, StartError> {
         let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
         let mut rollout = StartRollout::from_release();
@@ -122,13 +122,14 @@ impl NodeBuilder {
         Err(crate::follow::MembershipError::new(name, reason).into())
     }
 
-    /// Reads these files again and again while the node runs, and takes what they hold in the place of its identity
-    /// once that has changed and is good: see [`Node::reload_identity`]. Else the last good one is kept, the reason is
-    /// logged once, until it changes, and stands in [`NodeStatus::identity_error`](crate::NodeStatus::identity_error).
+    /// Reads these files again and again while the node runs, and replaces its identity with what they hold once that
+    /// has changed and is good: see [`Node::reload_identity`]. Otherwise the last good one is kept; the reason is
+    /// logged once, until it changes, and is given in
+    /// [`NodeStatus::identity_error`](crate::NodeStatus::identity_error).
     ///
     /// A certificate whose key is not there yet is such a reason, so the files may be replaced one after the other.
-    /// Each by itself is best replaced whole: written beside its place, and renamed. The files are read for the first
-    /// time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
+    /// Each one is best replaced as a whole: written next to the old file, then renamed. The files are read for the
+    /// first time after one interval, which is at least [`IDENTITY_INTERVAL_MIN`]. Default: no files;
     /// [`NodeBuilder::from_config`] follows those of the configuration, each
     /// [`IDENTITY_INTERVAL`](crate::identity::IDENTITY_INTERVAL).
     pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
@@ -171,8 +172,8 @@ impl NodeBuilder {
     }
 
     /// Serves a typed function: decodes its argument, calls the handler, encodes its result. An argument of another
-    /// type ends the job with [`ExitReason::WrongType`](crate::ExitReason), and the handler is not called. As to the
-    /// rest, see [`NodeBuilder::function`].
+    /// type ends the job with [`ExitReason::WrongType`](crate::ExitReason), and the handler is not called. For
+    /// everything else, see [`NodeBuilder::function`].
     ///
     /// [`NodeBuilder::start`] fails where this node's release does not have the function.
     ///
@@ -208,8 +209,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Serves a typed function that answers with a stream. The handler returns its last item, if it has one in hand,
-    /// or its own error. As to the rest, see [`NodeBuilder::serve`].
+    /// Serves a typed function that answers with a stream. The handler returns its last item, if it has one in hand, or
+    /// its own error. For everything else, see [`NodeBuilder::serve`].
     ///
     /// ```
     /// use rexi_server::{Items, NodeBuilder};
@@ -242,8 +243,8 @@ impl NodeBuilder {
 
     /// Wraps all functions of the node in a tower layer, whether they are registered before or after. As in tower's
     /// `ServiceBuilder`, the first layer is the outermost: it sees a job first and its reply last. There is one stack
-    /// for all functions, so a concurrency limit is one of the node; [`NodeBuilder::layer_function`] has those of one
-    /// function, which are inside of these.
+    /// for all functions, so a concurrency limit applies to the whole node; [`NodeBuilder::layer_function`] has the
+    /// layers of one function, which are inside these.
     ///
     /// A job whose layer is not ready waits in its own worker: it counts among the node's jobs, which are bounded, it
     /// can be killed, and it ends with its time limit. An error of a layer ends the job with an exit: see
@@ -325,7 +326,7 @@ impl NodeBuilder {
         self
     }
 
-    /// Who may call what, in the place of what was said before. Default: no list, so that every member may call every
+    /// Who may call what, replacing what was said before. Default: no list, so that every member may call every
     /// function.
     pub fn allow_list(mut self, list: AllowList) -> Self {
         self.allowed = Some(list);

@@ -1,8 +1,9 @@
 //! A node's configuration: a TOML file, and environment variables that override it key by key.
 //!
-//! In goes text; out comes a [`Config`] whose parts agree with each other, or a [`ConfigError`] that says where what is
-//! wrong and what is allowed. Nothing unknown is skipped: a misspelt ceiling that is skipped is a node in the wrong
-//! phase. What to do with the parts, and when to read the phase file again, is left to the executable.
+//! In goes text; out comes a [`Config`] whose parts agree with each other, or a [`ConfigError`] that says what is
+//! wrong, where, and what is allowed. Nothing unknown is skipped: a misspelt ceiling that was skipped would leave a
+//! node in the wrong phase. What to do with the parts, and when to read the phase file again, is left to the
+//! executable.
 
 mod document;
 mod error;
@@ -33,8 +34,8 @@ use crate::net::{Identity, IdentityError};
 /// `limits`.
 ///
 /// Without a release the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none
-/// 1.0. Files are relative to the directory of the configuration file. Numbers are written without quotes, all else is
-/// a string. The `[identity]` table may be left out, for a node that gets its identity in code.
+/// 1.0. Files are relative to the directory of the configuration file. Numbers are written without quotes; everything
+/// else is a string. The `[identity]` table may be left out, for a node that gets its identity in code.
 ///
 /// ```
 /// let mut config = rexi_server::Config::from_toml(
@@ -115,9 +116,9 @@ impl Config {
     }
 
     /// Overrides keys by the variables of [`CONFIG_KEYS`], which `get` looks up: `REXI_LIMITS_JOBS_MAX` is `jobs_max`
-    /// of `[limits]`, `REXI_PHASE` the ceiling, and `REXI_PEERS` a list `n1=127.0.0.1:4001,n2=…` in the place of the
-    /// table. A variable that is set to nothing is refused like any other value that is none. Variables that are no
-    /// key's are passed over, since an orchestrator sets such of its own.
+    /// of `[limits]`, `REXI_PHASE` the ceiling, and `REXI_PEERS` a list `n1=127.0.0.1:4001,n2=…` in place of the table.
+    /// A variable that is set to the empty string is refused like any other invalid value. Variables that belong to no
+    /// key are ignored, since an orchestrator sets such variables of its own.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found; the configuration is then as before.

@@ -1,4 +1,4 @@
-//! The protocol's state machines at work: the members and the singleton behind their locks, the workers of jobs, and
+//! The protocol's running state machines: the members and the singleton behind their locks, the workers of jobs, and
 //! the links that feed them.
 
 mod running;

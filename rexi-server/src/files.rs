@@ -1,4 +1,4 @@
-//! Files that are read whole, up to a bound: nobody takes memory for what a file may claim to be.
+//! Files that are read whole, up to a bound: a file's claimed size never decides how much memory is taken.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file of at most so many bytes, as text.
+/// A file of at most this many bytes, as text.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     let bytes = read_bounded(path, bytes_max)?;
     String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))

@@ -1,5 +1,5 @@
-//! What a node asks for again and again while it runs, and follows: who its members are, how far its rollout may go,
-//! what the files of its identity hold.
+//! What a running node asks for again and again, and follows: who its members are, how far its rollout may go, what the
+//! files of its identity hold.
 
 pub(crate) mod membership;
 pub(crate) mod rollout;

@@ -1,4 +1,4 @@
-//! Typed functions at both of their ends: served by a handler, asked by a caller, with one value or a stream of them.
+//! Typed functions at both ends: served by a handler, asked by a caller, with one value or a stream of them.
 
 pub(crate) mod value;
 pub(crate) mod items;

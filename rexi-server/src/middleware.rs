@@ -3,7 +3,7 @@
 //! On the serving side a layer sees each job before its function does: see [`NodeBuilder::layer`] for all functions and
 //! [`NodeBuilder::layer_function`] for one. On the calling side [`Client`] is a node's calls as a service, which
 //! standard layers wrap; [`RetryPolicy`] and [`HedgeLayer`] know which errors are safe and how to reach another peer.
-//! What has no layer goes the way it always goes, and costs nothing more.
+//! What has no layer goes its usual way, at no extra cost.
 //!
 //! [`NodeBuilder::layer`]: crate::NodeBuilder::layer
 //! [`NodeBuilder::layer_function`]: crate::NodeBuilder::layer_function

@@ -1,5 +1,5 @@
 //! What lies below the protocol: the node's socket and QUIC endpoint, its certificates, and what it is given from
-//! outside, such as tasks, chance and clock.
+//! outside, such as tasks, randomness and a clock.
 
 pub(crate) mod transport;
 mod socket;

@@ -1,4 +1,4 @@
-//! The handle on a node that runs, which a service holds. What each of its methods does is in the rooms below.
+//! A service's handle on a running node. What each of its methods does is in the rooms below.
 //!
 //! When the last handle is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
@@ -65,8 +65,8 @@ impl Node {
     /// buffered, within bounds.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member, the request is out of bounds or this node's release may not call the
-    /// function; nothing was sent.
+    /// [`SendError`] where the peer is not a member, the request is out of bounds or this node's release may not call
+    /// the function; nothing was sent.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<Call, SendError> {
         Call::cast(&self.running, peer, request)
     }
@@ -111,7 +111,7 @@ impl Node {
     /// ```
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
+    /// [`SendError`] where the peer is not a member or the request is out of bounds; nothing was sent.
     pub fn stream(&self, peer: &NodeName, request: Request) -> Result<Replies, SendError> {
         Ok(Replies::new(self.cast(peer, request)?))
     }
@@ -156,8 +156,8 @@ impl Node {
     /// kills the job. Its last item is an error if it did not end well.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member, this node's release may not emit the function, or the argument cannot
-    /// be sent; nothing was sent.
+    /// [`SendError`] where the peer is not a member, this node's release may not emit the function, or the argument
+    /// cannot be sent; nothing was sent.
     pub fn ask_stream<F: StreamFunction>(
         &self,
         function: F,
@@ -189,7 +189,7 @@ impl Node {
     }
 
     /// How to try calls again: 3 tries in all, with 10 ms to 1 s between them, and a budget of tower's default, which
-    /// is a fifth of the calls and 10 a second beside.
+    /// is a fifth of the calls, plus 10 a second.
     #[cfg(feature = "tower")]
     pub fn retry_policy(&self) -> RetryPolicy {
         RetryPolicy::new(self.shared().env.random())
@@ -257,7 +257,7 @@ impl Node {
     }
 
     /// The last jobs of this node that ended with an error or a panic, newest first, whichever server ran them: as many
-    /// of each as [`NodeBuilder::errors_kept`](crate::NodeBuilder::errors_kept) says. A caller that has heard of a
+    /// of each as [`NodeBuilder::errors_kept`](crate::NodeBuilder::errors_kept) says. A caller that has been told of a
     /// failure finds it here. Cost: a copy.
     pub fn errors(&self) -> Vec<Failure> {
         self.shared().failures.newest_first()
@@ -270,7 +270,8 @@ impl Node {
         self.shared().failures.set_length_max(number);
     }
 
-    /// Who may call what from now on; `None`: every member every function. A job that runs goes on, whoever it is for.
+    /// Who may call what from now on; `None`: every member every function. A running job goes on, whoever its caller
+    /// is.
     pub fn set_allow_list(&self, list: Option<AllowList>) {
         self.shared().set_allow_list(list);
     }
@@ -300,8 +301,9 @@ impl Node {
     /// Leaves in good order: refuses new casts with a typed exit, lets jobs finish for up to `limit`, ends the rest
     /// with an exit each, makes sure that peers have every answer, closes. Returns how many jobs had to be ended.
     ///
-    /// Whoever casts to it meanwhile, or had a cast on its way, hears [`ExitReason::Draining`](crate::ExitReason),
-    /// which is [safe to retry](CallError::is_safe_to_retry) on another node.
+    /// A peer that casts to it meanwhile, or had a cast on its way, receives
+    /// [`ExitReason::Draining`](crate::ExitReason), which is [safe to retry](CallError::is_safe_to_retry) on another
+    /// node.
     pub async fn shutdown(self, limit: Duration) -> usize {
         self.shutdown_by(limit, std::future::pending()).await
     }

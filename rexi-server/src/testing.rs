@@ -1,8 +1,8 @@
 //! A cluster for the tests of services: real nodes in one process, on a network in memory and in virtual time.
 //!
-//! All of it is real, the QUIC packets and the TLS handshakes too, but the UDP sockets: datagrams travel in memory and
-//! take a millisecond each, and links can be cut, healed, made slow or lossy. Nodes can crash and come back at another
-//! release. Time is tokio's: on a paused clock, a test in which 23 seconds pass takes some milliseconds.
+//! All of it is real, including the QUIC packets and the TLS handshakes, except the UDP sockets: datagrams travel in
+//! memory and take a millisecond each, and links can be cut, healed, made slow or lossy. Nodes can crash and come back
+//! at another release. Time is tokio's: on a paused clock, a test in which 23 seconds pass takes some milliseconds.
 //!
 //! A test runs on one thread with the clock paused, `#[tokio::test(start_paused = true)]`, for which `tokio` needs its
 //! feature `test-util`. Time then moves on whenever all tasks wait. A runtime with several threads cannot be paused; on
@@ -38,7 +38,7 @@ pub use network::Datagram;
 /// The order of what happens, and when, is chosen by the seed, which is written to standard error: a test that failed
 /// is run again with [`TestCluster::with_seed`]. What TLS draws (keys, so the bytes of packets) is not chosen by it.
 ///
-/// Members are named by their text. A method that takes one panics where there is no such member.
+/// Members are named by their text. A method that takes a member panics where there is no such member.
 ///
 /// ```
 /// use std::time::Duration;
@@ -99,7 +99,7 @@ impl TestCluster {
     /// member.
     ///
     /// # Panics
-    /// Where a text is no node name.
+    /// Where a text is not a node name.
     pub fn new<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         Self::with_seed(rand::random(), members)
     }
@@ -205,7 +205,7 @@ impl TestCluster {
     /// here. Gives it back.
     ///
     /// # Panics
-    /// Where the node is no member.
+    /// Where the node is not a member.
     #[track_caller]
     pub fn adopt(&self, node: Node) -> Node {
         let name = self.name(node.name().as_str());
@@ -305,7 +305,7 @@ impl TestCluster {
     /// Stops a member in good order, as [`Node::shutdown`] does with a limit of 10 s, and frees its address. Returns
     /// how many jobs had to be ended; 0 where the member does not run.
     ///
-    /// Not cancel safe: when the future is dropped in its middle, the cluster no longer knows the node, which leaves
+    /// Not cancel safe: when the future is dropped before its end, the cluster no longer knows the node, which leaves
     /// without waiting further once nobody else holds it.
     ///
     /// # Panics

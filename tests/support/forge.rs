@@ -99,7 +99,7 @@ impl Shown {
     }
 }
 
-/// Listens in the place of a member, and says the same to everybody who dials it.
+/// Listens in place of a member, and says the same to everybody who dials it.
 pub struct Impostor {
     endpoint: Endpoint,
     heard: Arc<Mutex<Vec<u8>>>,

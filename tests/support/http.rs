@@ -1,4 +1,4 @@
-//! The least of an HTTP client: one GET, and all that comes back.
+//! A minimal HTTP client: one GET, and all that comes back.
 
 use std::net::SocketAddr;
 

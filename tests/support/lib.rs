@@ -1,7 +1,7 @@
 //! Helpers of the behaviour tests: a cluster of real nodes on loopback, in this process.
 //!
-//! Ports are chosen by the system, certificates are made in memory, and every wait has a limit after which the test
-//! fails with what it waited for.
+//! Ports are chosen by the system, certificates are made in memory, and every wait has a limit, after which the test
+//! fails and says what it waited for.
 
 mod exposition;
 mod forge;

@@ -1,6 +1,6 @@
 //! How long a test waits for something: 30 s of virtual time, or of the time that the machine gives this process.
 //!
-//! A test that hangs ends by this limit and says what it waited for; one that is slow because the machine is busy does
+//! A test that hangs ends at this limit and says what it waited for; one that is slow because the machine is busy does
 //! not. What the machine gives is measured ([`Allowance`]), so the limit is as short on an idle machine as it can be.
 
 use std::time::Duration;

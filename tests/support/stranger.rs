@@ -1,6 +1,6 @@
 //! A peer that follows a script: it speaks QUIC and the handshake by itself, and then says what a test wants it to.
 //!
-//! It stands on quinn, rustls and the wire format alone, so that it can do what no node does.
+//! It builds on quinn, rustls and the wire format alone, so that it can do what no node does.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub struct Lane {
 }
 
 impl Stranger {
-    /// A client that speaks `alpn`, and shows this certificate, or none. It believes whoever it dials.
+    /// A client that speaks `alpn`, and shows this certificate, or none. It believes any peer that it dials.
     pub fn showing(shown: Option<&Shown>, alpn: &[u8]) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))

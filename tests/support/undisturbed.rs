@@ -1,4 +1,4 @@
-//! What a bound is for: that a third node does not notice whom it holds back.
+//! The purpose of a bound: a third node does not notice the one that it holds back.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! A function that writes down who ran it, one that never ends by itself, and a caller that does not stop calling.
+//! A function that writes down which node ran it, one that never ends by itself, and a caller that does not stop
+//! calling.
 //!
-//! With the first a test shows that nothing ran which must not; with the second, that what must end has ended; with the
-//! third, that a good peer was not disturbed.
+//! With the first a test shows that nothing ran that must not run; with the second, that what must end has ended; with
+//! the third, that a good peer was not disturbed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -111,7 +112,7 @@ impl Traffic {
         Self { stop, answered, task }
     }
 
-    /// Waits until so many more calls have been answered.
+    /// Waits until this many more calls have been answered.
     pub async fn more(&self, calls: u64) {
         let goal = self.answered.load(Ordering::Relaxed) + calls;
         within("the good peer's calls to go on", async {

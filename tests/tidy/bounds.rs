@@ -1,9 +1,9 @@
 //! The rule on docs/bounds.md: each bound has one row, with its value, and the tests that the row names exist.
 //!
 //! In: that page, docs/wire.md, and the sources as `tidy.rs` has split them. A bound is a field of `Limits`, or a
-//! constant of the protocol or the server that is a time, or a number with a word of `WORDS` in its name. A row is
-//! `| name | unit | value | of | beyond | test |`; a constant is named with its module, `handshake::HANDSHAKE_LIMIT`.
-//! What docs/wire.md says in numbers is compared with the bound that it names beside them.
+//! constant of the protocol or the server that is a time, or a number with a word of `WORDS` in its name. A row is `|
+//! name | unit | value | of | beyond | test |`; a constant is named with its module, `handshake::HANDSHAKE_LIMIT`. What
+//! docs/wire.md says in numbers is compared with the bound that it names next to them.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::source::Source;
 /// The page, from the workspace's root.
 pub(crate) const PAGE: &str = "docs/bounds.md";
 
-/// The page that tells the bounds of the wire beside others.
+/// The page that gives the bounds of the wire, among other things.
 pub(crate) const WIRE: &str = "docs/wire.md";
 
 /// Where the bounds that a service may set are declared.
@@ -23,14 +23,14 @@ const LIMITS: &str = "rexi-proto/src/limits.rs";
 /// The crates whose constants are bounds of a node.
 const CRATES: [&str; 2] = ["rexi-proto/src/", "rexi-server/src/"];
 
-/// What only tests of services use, and so is no bound of a node.
+/// What only tests of services use, and so is not a bound of a node.
 const TESTING: &str = "rexi-server/src/testing";
 
 /// One of these words in the name of a number makes it a bound. A constant `Duration` always is one.
 const WORDS: [&str; 11] =
     ["MAX", "MIN", "LEAST", "LIMIT", "TIMEOUT", "INTERVAL", "PERIOD", "GRACE", "DELAY", "KEPT", "WINDOW"];
 
-/// What looks like a bound and is none, with the reason.
+/// What looks like a bound and is not one, with the reason.
 const NO_BOUNDS: [(&str, &str); 4] = [
     ("operate::admin::ACCEPT_PAUSE", "how long a loop rests that the system refuses"),
     ("operate::admin::UPKEEP_INTERVAL", "how often a recorder tidies up, which nothing shows"),
@@ -186,7 +186,7 @@ fn told(text: &str) -> Option<Value> {
     })
 }
 
-/// Every number that docs/wire.md states as a limit, without the name of a bound of that value beside it, which is in
+/// Every number that docs/wire.md states as a limit, without the name of a bound of that value next to it, that is, in
 /// the same sentence or the same row of a table.
 fn of_wire(page: &str, bounds: &BTreeMap<String, Value>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -247,7 +247,7 @@ fn sentences(page: &str) -> Vec<(usize, String)> {
 
 /// The numbers that a sentence states as limits: behind such as "at most", or with a unit.
 fn limits_in(sentence: &str) -> Vec<(String, Value)> {
-    // Code is no prose: its numbers are bytes of an example.
+    // Code is not prose: its numbers are bytes of an example.
     let prose: String = sentence.split('`').step_by(2).collect::<Vec<_>>().join("` `");
     let words: Vec<&str> = prose.split_whitespace().collect();
     let mut found = Vec::new();
@@ -281,7 +281,7 @@ mod tests {
     const JOBS: &str = "| `jobs_max` | jobs | 2 KiB | peer | an exit | `a.rs`: `jobs_are_bounded` |\n";
     const WAIT: &str = "| `wait` | time | 3 s | peer | an exit | `a.rs`: `jobs_are_bounded` |\n";
 
-    /// What is found where there are these bounds beside those of `FIELDS`, and this page beside their rows.
+    /// What is found where there are these bounds besides those of `FIELDS`, and this page besides their rows.
     fn found(of_server: &str, page: &str, wire: &str) -> Vec<String> {
         let sources = [
             Source::new(LIMITS, FIELDS),

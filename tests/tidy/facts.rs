@@ -1,7 +1,7 @@
 //! The rule on docs/rexi.md: each fact of the original has one row, and the tests that it names are there.
 //!
 //! In: the page, and the sources as `tidy.rs` has split them. A row is `| id | fact | here | test | modes |`. A test is
-//! named by its file, from the workspace's root or else of `tests/`, and its function. What a row says of modes is
+//! named by its file, relative to the workspace's root or to `tests/`, and its function. What a row says about modes is
 //! compared with what its tests do.
 
 use super::Finding;
@@ -83,7 +83,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// The test of that name in that file, which is named from the workspace's root or else of `tests/`.
+/// The test of that name in that file, which is named relative to the workspace's root or to `tests/`.
 pub(crate) fn find(sources: &[Source], file: &str, function: &str) -> Result<Reach, String> {
     let path = if file.contains('/') { file.to_owned() } else { format!("tests/{file}") };
     let source = sources.iter().find(|source| source.path == path).ok_or_else(|| format!("there is no {path}"))?;

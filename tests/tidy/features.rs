@@ -11,7 +11,7 @@ use super::source::Source;
 /// The page, from the workspace's root.
 pub(crate) const PAGE: &str = "CONTRIBUTING.md";
 
-/// What is held to it: the manifests by crate, and the script.
+/// What the rule applies to: the manifests by crate, and the script.
 pub(crate) struct Built<'a> {
     /// Name of a crate and its manifest.
     pub(crate) manifests: &'a [(&'a str, String)],

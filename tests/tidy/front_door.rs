@@ -1,7 +1,7 @@
 //! The rule on the front door: README.md is short and shows code at once, and docs/README.md leads to every page.
 //!
 //! In: the two texts, and the names of all pages. Words are what `wc -w` counts. A page is reached by a link to it or
-//! to a heading of it.
+//! to one of its headings.
 
 use std::fs;
 use std::path::Path;
@@ -87,7 +87,7 @@ const WORDS_BEFORE_CODE: usize = 300;
 mod tests {
     use super::*;
 
-    /// Where something is wrong with a text of so many words, of which so many are before the code.
+    /// Where something is wrong with a text of this many words, of which this many are before the code.
     fn lines(all: usize, before: usize) -> Vec<usize> {
         let (head, tail) = ("word ".repeat(before), "word\n".repeat(all - before - 2));
         readme(&format!("{head}\n```rust\n```\n{tail}")).into_iter().map(|finding| finding.line).collect()

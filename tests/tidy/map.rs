@@ -1,5 +1,5 @@
 //! The rule on the code map of ARCHITECTURE.md: each file and folder at the root of a crate has its place there, and
-//! what the map names is there.
+//! everything that the map names exists.
 //!
 //! In: the page, and the sources as `tidy.rs` has split them. A crate's part of the map begins with `### ` and its
 //! name; the first cell of a row names its files and folders in backticks.

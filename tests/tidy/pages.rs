@@ -1,8 +1,8 @@
 //! The rule on pages that are cited: a page that a source, a page, a manifest or a script names is in the repository.
 //!
 //! In: every text of the workspace, as `tidy.rs` has walked it. A link is followed from the folder of its page, as a
-//! reader's browser does; a plain mention may also be meant from the workspace's root. Addresses on the web are passed
-//! over, and so are what `WRITTEN` lists and the other rule on pages.
+//! reader's browser does; a plain mention may also be meant from the workspace's root. Addresses on the web are
+//! ignored, and so are the names that `WRITTEN` lists and those in the other rule on pages.
 
 use std::collections::BTreeSet;
 
@@ -80,8 +80,8 @@ fn resolved(folder: &str, name: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// The lines with a finding, in a text at that path beside one page, `docs/there`. A `~` stands for the ending,
-    /// since this file is held to the rule, too.
+    /// The lines with a finding, in a text at that path next to one page, `docs/there`. A `~` stands for the ending,
+    /// since the rule applies to this file, too.
     fn found(path: &str, said: &str) -> Vec<usize> {
         let text = |path: &str, said: &str| Text { path: path.replace('~', ENDING), text: said.replace('~', ENDING) };
         let findings = pages(&[text("docs/there~", ""), text(path, said)]);

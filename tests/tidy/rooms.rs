@@ -1,9 +1,9 @@
 //! The rule on rooms: which folders of a crate may import which, and how many files may import each other in a circle.
 //!
-//! In: a table per crate, and the sources as `tidy.rs` has split them. Out: each import that goes another way than its
-//! table says, each room that the table lacks, each arrow of it that no code needs, and a circle that is too long. A
-//! room is a folder or a file at the crate's root; `lib.rs` and `main.rs` are its face, which knows all of them. Tests
-//! may reach up.
+//! In: a table per crate, and the sources as `tidy.rs` has split them. Out: each import that its table does not allow,
+//! each room that the table lacks, each arrow of it that no code needs, and a circle that is too long. A room is a
+//! folder or a file at the crate's root; `lib.rs` and `main.rs` are its face, which knows all of them. Tests may reach
+//! up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -318,7 +318,7 @@ mod tests {
         circle_max: 2,
     };
 
-    /// What is found in these files beside an arrow from each room to each that it may import.
+    /// What is found in these files besides an arrow from each room to each that it may import.
     fn found(files: &[(&str, &str)]) -> Vec<String> {
         let mut all = vec![
             Source::new("a/src/lib.rs", "use top::Top;\n"),

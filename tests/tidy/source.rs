@@ -64,7 +64,7 @@ impl Source {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// Whether a build that is no test contains the line.
+    /// Whether a build other than a test's contains the line.
     pub(crate) fn ships(&self, line: &Line) -> bool {
         !self.tests_only && !line.test
     }

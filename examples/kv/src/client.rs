@@ -1,6 +1,7 @@
-//! A client of one node: HTTP/1.1 over a connection for each request, for tests and for whoever has no other at hand.
+//! A client of one node: HTTP/1.1 over a connection for each request, for tests and for those who have no other client
+//! at hand.
 //!
-//! It says of a request without an answer whether the node can have seen it, since a write that was sent may happen.
+//! For a request without an answer it says whether the node can have seen it, since a write that was sent may happen.
 
 use std::io;
 use std::net::SocketAddr;

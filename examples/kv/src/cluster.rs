@@ -1,7 +1,7 @@
 //! Three nodes on this machine for a first look: their files in one directory, one process each.
 //!
-//! In: a directory and ports, or neither. Out: processes of this executable, which write what they do to a log each;
-//! what to type next, on standard output. When this process ends, however it does, so do they.
+//! In: a directory and ports, or neither. Out: processes of this executable, each of which writes what it does to a log
+//! of its own; what to type next, on standard output. When this process ends, for whatever reason, so do they.
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;

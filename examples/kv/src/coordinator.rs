@@ -1,4 +1,4 @@
-//! Reads and writes as a client wants them: agreed on by a majority of the replicas.
+//! Reads and writes as a client expects them: agreed on by a majority of the replicas.
 //!
 //! In: a key, and a value to write. Out: what a majority holds, or an error that says whether anything was written.
 //! Source: Attiya, Bar-Noy, Dolev, Sharing Memory Robustly in Message-Passing Systems, 1995; with many writers: Lynch

@@ -1,7 +1,7 @@
 //! The store over HTTP: `PUT`, `GET` and `DELETE` of `/kv/{key}`, with raw bytes as bodies.
 //!
-//! Each answer about an entry has its version in the header `kv-version`. An error is a line of text with the status
-//! that says what to do: 400 and 413 correct the request, 503 try again, 504 find out whether the write has happened.
+//! Each answer about an entry has its version in the header `kv-version`. An error is a line of text with a status that
+//! says what to do: 400 and 413 correct the request, 503 try again, 504 find out whether the write has happened.
 
 use std::future::Future;
 use std::io;

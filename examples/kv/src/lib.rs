@@ -8,8 +8,8 @@
 //! ```
 //!
 //! It stays linearizable while a minority of the nodes is down, by the protocol of Attiya, Bar-Noy and Dolev: see
-//! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, `client` speaks to
-//! them; `rehearsal` takes it through the upgrade.
+//! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, and `client` speaks to
+//! them; `rehearsal` takes the store through the upgrade.
 
 pub mod http;
 mod coordinator;

@@ -88,7 +88,7 @@ pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     serve(node, paths, listener, config.drain_limit(), stop).await.map_err(no_http(args.http))
 }
 
-/// Serves these paths beside the node until `stop` is done. Then it takes no more requests, answers those under way,
+/// Serves these paths alongside the node until `stop` is done. Then it takes no more requests, answers those under way,
 /// and the node leaves the cluster in good order: its jobs may go on for `drain_limit`.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //! ports meanwhile.
 //!
 //! Each node keeps its data in a file that outlives a `kill -9`. Out: an [`Account`] of acknowledged writes that were
-//! lost and of quorum reads that were stale, of how many. Whether a history can be is `history.rs`'s to say.
+//! lost and of quorum reads that were stale, with the totals. `history.rs` decides whether a history is possible.
 
 mod history;
 
@@ -242,7 +242,7 @@ const READERS: u64 = 8;
 /// Keys of each writer that are read all the time, and as many that are not.
 const KEYS_EACH: u64 = 8;
 
-/// One in so many writes is to a key that is not read before the end.
+/// One write in this many is to a key that is not read before the end.
 const COLD_SHARE: u32 = 64;
 
 /// The least time between two operations of a client.

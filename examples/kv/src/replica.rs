@@ -1,4 +1,4 @@
-//! The functions that nodes call of each other: what a replica holds of a key, and that it is to hold an entry.
+//! The functions that nodes call of each other: to ask what a replica holds of a key, and to tell it to hold an entry.
 
 use rexi_server::{Context, NodeBuilder};
 

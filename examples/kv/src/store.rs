@@ -1,6 +1,6 @@
 //! One replica's data: a redb file, and the thread that commits to it.
 //!
-//! In: entries to keep, keys to look up. Out: what is held, and, once it is on disk, that it is kept. A commit waits
+//! In: entries to keep, keys to look up. Out: what is held, and a confirmation once an entry is on disk. A commit waits
 //! for the disk, so none is made on the runtime's threads: writes go through a bounded queue to a thread of the store's
 //! own, which commits all that wait there at once. A read waits for no commit and is done in place.
 
@@ -25,7 +25,7 @@ pub struct Store {
     database: Arc<Database>,
 }
 
-/// A file that cannot be used. Whoever named it, or the disk, is at fault.
+/// A file that cannot be used. The caller that named it, or the disk, is at fault.
 #[derive(Debug, Error)]
 #[error("cannot use {} as a store: {reason}", path.display())]
 pub struct OpenError {
@@ -156,15 +156,15 @@ impl Drop for Committer {
     }
 }
 
-/// Commits what comes until nobody can send any more: what waits in the queue by then as one transaction, so that many
-/// writers share the wait for the disk.
+/// Commits what comes until nobody can send any longer: each time, what waits in the queue goes into one transaction,
+/// so that many writers share the wait for the disk.
 fn commit_all(database: &Database, mut queue: mpsc::Receiver<Write>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while queue.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
         let (entries, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|write| (write.of, write.done)).unzip();
         let committed = commit(database, &entries);
         for done in waiting {
-            // Nobody waits any more where the caller's time has passed.
+            // Nobody waits any longer where the caller's time has passed.
             let _ = done.send(committed.clone());
         }
     }

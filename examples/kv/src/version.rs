@@ -40,7 +40,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A text that is no version. Whoever wrote it is at fault.
+/// A text that is not a version. Its author is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a version is counter@writer/life/write")]
 pub struct VersionError;

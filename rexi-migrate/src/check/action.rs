@@ -37,7 +37,7 @@ pub enum Action {
     Complete(usize, usize),
     /// A connection breaks, with all that is on its way.
     Cut(usize, usize),
-    /// A node hears that its connection to another is gone.
+    /// A node learns that its connection to another is gone.
     Notice(usize, usize),
     /// A node is killed, or leaves in good order, and starts again at this place of the train.
     Restart(usize, usize, Stop),
@@ -53,7 +53,7 @@ pub enum Action {
     Straggle(usize, usize, Straggler),
 }
 
-/// What may come of a connection that is no more.
+/// What may still arrive from a connection that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Straggler {
     /// A frame or a payload that was on its way: that of this place.
@@ -166,7 +166,7 @@ impl Cluster {
     fn faults(&self, state: &State, actions: &mut Vec<Action>) {
         let Scope { cuts, flips, expiries, stragglers, .. } = self.scope;
         for (from, to) in self.ordered() {
-            // Where there is no connection, there is none that an earlier one could be taken for.
+            // Where there is no connection, an earlier one cannot be mistaken for it.
             if state.used.stragglers < stragglers && state.nodes[to].is_up(from) {
                 let (at, side) = pair(from, to);
                 let late = (0..state.pairs[at].late[side].len()).map(Straggler::OnItsWay);

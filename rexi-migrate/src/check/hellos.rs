@@ -3,7 +3,8 @@
 //! Up to two connections of a pair are open at a time, and each end reads, judges and attaches on its own, so a hello
 //! of a life that is over may come last, and an announcement on an older connection after the hello of a newer one.
 //! `bounds` says how much may happen; `state` is built of the machines; `step` and `handshake` drive it as a shell
-//! would; `judge` breaks it to the list of invariants. Names are not exchanged for one another here: spaces are small.
+//! would; `judge` checks it against the list of invariants. Symmetry of names is not used here: the state spaces are
+//! small.
 
 mod bounds;
 mod state;

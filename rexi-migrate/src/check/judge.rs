@@ -1,6 +1,7 @@
-//! Whether a state breaks an invariant. What a single step breaks is noted by the step (`shell.rs`); this is of states.
+//! Whether a state breaks an invariant. What a single step breaks is noted by the step (`shell.rs`); this judges
+//! states.
 //!
-//! All are written as safety: what must not be is that nothing more is to come, and still something is missing.
+//! All are written as safety: it must not happen that nothing more is to come and still something is missing.
 
 use rexi_proto::{Presence, ServerAddress};
 

@@ -1,4 +1,4 @@
-//! The cluster as a [`Model`]: where it begins, what a step does, which states are one.
+//! The cluster as a [`Model`]: where it begins, what a step does, and which states count as one.
 
 use std::sync::Arc;
 

@@ -121,12 +121,12 @@ impl Stepper<'_> {
         }
     }
 
-    /// Whether an end hears at once that its connection is gone.
+    /// Whether an end learns at once that its connection is gone.
     pub(super) fn hear_at_once(&self) -> bool {
         self.cluster.scope().notice == Notice::AtOnce
     }
 
-    /// There is no connection any more; its ends have yet to hear so.
+    /// The connection no longer exists; its ends have yet to learn of it.
     pub(super) fn unlink(&mut self, one: usize, other: usize) {
         let may_come = self.state.used.stragglers < self.cluster.scope().stragglers;
         let pair = self.pair(one, other);
@@ -145,7 +145,7 @@ impl Stepper<'_> {
         }
     }
 
-    /// An end hears that its connection is gone.
+    /// An end learns that its connection is gone.
     pub(super) fn disconnect(&mut self, at: usize, of: usize) {
         if self.state.nodes[at].is_up(of) {
             let peer = self.peer(at, of);

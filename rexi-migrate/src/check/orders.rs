@@ -1,4 +1,4 @@
-//! All orders of an upgrade: leg by leg, each leg over the three nodes in any order, on the real state machines.
+//! All orders of an upgrade: leg by leg, and in each leg the three nodes in every order, on the real state machines.
 //!
 //! With four releases there are three legs of six orders each: 216 ways. In each, after every restart all nodes say
 //! hello and all that is on its way arrives; then all must be connected, so that every mix on the way is a legal one,
@@ -16,7 +16,7 @@ use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
 
-/// What has become of all orders.
+/// What became of all orders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Orders {
     /// How many reached the end.

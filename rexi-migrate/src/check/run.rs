@@ -1,4 +1,4 @@
-//! The level's run: every scope in turn, then the version vectors and the orders; one report of it all.
+//! The level's run: every scope in turn, then the version vectors and the orders; one report of everything.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! What one search of the cluster covers: how many nodes and releases, which work, which faults, whose discipline.
 //!
-//! Every budget is of the whole run and not of a node, so that the space is finite; what is not budgeted may happen at
-//! any time. The defaults are those of `rexi-migrate check`.
+//! Every budget is for the whole run and not for a node, so that the space is finite; what is not budgeted may happen
+//! at any time. The defaults are those of `rexi-migrate check`.
 
 use rexi_proto::{Limits, Mutants, Profile};
 
@@ -34,14 +34,14 @@ pub struct Scope {
     pub flips: u8,
     /// Stability periods that run out.
     pub expiries: u8,
-    /// Things of a connection that is no more that come all the same. With any, payloads travel on QUIC streams of
-    /// their own, since these may come out of order.
+    /// Things of a connection that has ended that still arrive. With any, payloads travel on QUIC streams of their own,
+    /// since these may come out of order.
     pub stragglers: u8,
     /// Who restarts nodes, and when.
     pub operator: Operator,
     /// How finely a handshake is taken apart.
     pub handshake: Handshake,
-    /// When an end hears that its connection is gone.
+    /// When an end learns that its connection is gone.
     pub notice: Notice,
     /// How nodes are stopped.
     pub stops: Stops,
@@ -73,7 +73,7 @@ pub enum Handshake {
     Steps,
 }
 
-/// When an end hears that its connection is gone.
+/// When an end learns that its connection is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// At once.

@@ -1,6 +1,6 @@
-//! One copy of what is the same in many states: open states are many, the nodes and peers that they are made of few.
+//! One copy of what is the same in many states: there are many open states, but few nodes and peers that make them up.
 //!
-//! What is the same is told by fingerprints, as everywhere in a search. What no state holds any more is let go when a
+//! Fingerprints tell what is the same, as everywhere in a search. What no state holds any longer is dropped when a
 //! table has doubled.
 
 use std::collections::HashMap;

@@ -1,6 +1,6 @@
 //! What the state machines of a node want done, as a shell does it: workers, mailboxes, the queue, the wire.
 //!
-//! An observer looks on, who knows of every call, and notes what should not happen.
+//! An observer that knows every call looks on and notes what should not happen.
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
@@ -286,7 +286,7 @@ impl Stepper<'_> {
         }
     }
 
-    /// A mailbox hears that what it monitors is down.
+    /// A mailbox learns that what it monitors is down.
     fn down(&mut self, index: usize, mailbox: u8, monitor: MonitorRef) {
         let life = self.state.nodes[index].incarnation;
         self.saw(Case::Down);

@@ -1,8 +1,8 @@
 //! The state of the whole cluster, built of the real state machines: nodes, connections, and what an observer notes.
 //!
 //! Nodes and connections are shared between states until a step touches them. Every [`Peer`] of a node bears the same
-//! [`PeerId`], so that a peer's state does not depend on whom it stands for; the singleton's callers are numbered by
-//! node. Time stands still at zero but where a stability period runs out.
+//! [`PeerId`], so that a peer's state does not depend on which node it stands for; the singleton's callers are numbered
+//! by node. Time stands still at zero except where a stability period runs out.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ pub(super) struct Pair {
     pub(super) lanes: [Vec<u8>; 2],
     /// Payloads on their way, in the same order of sides; they may come in any order.
     pub(super) bulks: [Vec<(BulkId, Bytes)>; 2],
-    /// What was on its way over connections that are no more, where it may come still.
+    /// What was on its way over connections that have ended, where it may still arrive.
     pub(super) late: [Vec<Late>; 2],
     /// Without hellos; as it stands, and with its sides exchanged.
     pub(super) prints: [Fingerprint; 2],

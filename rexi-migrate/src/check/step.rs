@@ -1,5 +1,5 @@
-//! One step of the cluster: what it touches is copied, changed and printed anew; all else stays shared with the state
-//! before.
+//! One step of the cluster: what it touches is copied, changed and printed anew; everything else stays shared with the
+//! previous state.
 //!
 //! The parts: work of callers and jobs in `work.rs`, the network and lives of nodes in `network.rs`, what the state
 //! machines want done in `shell.rs`.

@@ -1,7 +1,7 @@
 //! The scopes that `check` searches: all nodes with the jobs alone, all nodes with phases that go back and forth, and
 //! two nodes with each kind of fault.
 //!
-//! Faults multiply states, and what a fault does to a call is between its two ends. So the whole cluster goes through
+//! Faults multiply states, and a fault's effect on a call concerns only its two ends. So the whole cluster goes through
 //! the train with jobs and without faults, and with the moves that concern all nodes; faults in transit are laid over
 //! two nodes, over the whole train too.
 
@@ -10,7 +10,7 @@ use rexi_proto::Mutants;
 use super::scope::{Handshake, Notice, Operator, Scope, Stops};
 use crate::plan::train::Train;
 
-/// The scopes for so many nodes and jobs over a train.
+/// The scopes for this many nodes and jobs over a train.
 pub fn suite(nodes: usize, jobs: u8, train: &Train, mutants: Mutants) -> Vec<Scope> {
     let scope = |name: &str| Scope { nodes, mutants, ..Scope::new(name) }.with_train(train);
     let two = |name: &str| Scope { nodes: 2, jobs: jobs.min(1), ..scope(name) };

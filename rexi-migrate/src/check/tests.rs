@@ -1,4 +1,5 @@
-//! The check on itself: small searches are exhausted, each mutant is found by its shortest trace, symmetry is exact.
+//! Tests of the check itself: small searches are exhausted, each mutant is found by its shortest trace, symmetry is
+//! exact.
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -245,7 +246,7 @@ fn a_check_that_met_too_little_proves_nothing_and_one_within_bounds_says_which()
     assert!(report.doubts.iter().any(|doubt| doubt.contains("bounded at 50 states")), "{}", report.to_text());
 }
 
-/// The shortest trace of mutants, by their names, where so many jobs may send a stream.
+/// The shortest trace of mutants, by their names, where this many jobs may send a stream.
 #[cfg(feature = "mutants")]
 fn shortest(names: &str, streams: u8) -> Option<(Invariant, usize)> {
     let mutants = rexi_proto::Mutants::from_names(names).expect("known names");

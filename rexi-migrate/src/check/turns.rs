@@ -1,8 +1,8 @@
-//! What a cluster is known by whatever its nodes are called: the least of its fingerprints under all turns of names.
+//! What identifies a cluster whatever its nodes are called: the least of its fingerprints under all turns of names.
 //!
 //! A turn exchanges the names of nodes throughout: in rollouts, in the singletons' callers, in hellos on their way, in
 //! the observer's records. States that a turn leads into each other have the same set of fingerprints, so the same
-//! least one; any others differ in all of them, but for a collision of 128 bits.
+//! least one; any others differ in all of them, except for a collision of 128 bits.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rexi_proto::{Caller, Hello, NodeName, PeerId};
 use super::state::{Node, Pair, Stage, State, member_id, name, pair};
 use crate::search::{Fingerprint, Recorder};
 
-/// All turns of the names of so many nodes; the first leaves them as they are.
+/// All turns of the names of this many nodes; the first leaves them as they are.
 #[derive(Clone, Debug)]
 pub(super) struct Turns {
     names: Vec<NodeName>,
@@ -157,7 +157,7 @@ pub(super) fn turned(turn: &Turn, peer: PeerId) -> PeerId {
     member_id(turn.to[peer.0 as usize])
 }
 
-/// Every order of so many nodes, the natural one first.
+/// Every order of this many nodes, the natural one first.
 pub(super) fn orders_of(nodes: usize) -> Vec<Vec<usize>> {
     let mut orders = vec![Vec::new()];
     for _ in 0..nodes {

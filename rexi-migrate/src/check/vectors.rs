@@ -1,4 +1,4 @@
-//! All version vectors: which releases may run side by side, by the real handshake and not by a table.
+//! All version vectors: which releases may run side by side, according to the real handshake and not to a table.
 //!
 //! A vector gives each of three nodes a release. Two nodes of it may speak if, in the highest phase that each can reach
 //! there, the real [`verdict`] of their hellos says so, on both sides alike. A refusal must be typed and name both
@@ -13,7 +13,7 @@ use super::state::name;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
 
-/// What has become of all vectors.
+/// What became of all vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vectors {
     /// Those in which all nodes speak with all others.
@@ -24,7 +24,7 @@ pub struct Vectors {
     pub broken: Vec<String>,
 }
 
-/// Tries every vector of so many nodes.
+/// Tries every vector of this many nodes.
 pub fn vectors(nodes: usize) -> Vectors {
     let mut all = Vectors { legal: Vec::new(), illegal: Vec::new(), broken: Vec::new() };
     let releases = Profile::train().len();
@@ -77,7 +77,7 @@ fn settle(vector: &[usize], broken: &mut Vec<String>) -> Vec<String> {
                         refusals.insert(first.to_string());
                     }
                     [Ok(first), Ok(second)] if first == second && pair[0].1.abs_diff(pair[1].1) <= 1 => {}
-                    // A phase has moved with this hello, which the next round shows; else it is wrong.
+                    // A phase has moved with this hello, which the next round shows; otherwise it is wrong.
                     sides if round + 1 == ROUNDS => broken.push(format!("{}: {sides:?}", words(vector))),
                     _ => {}
                 }

@@ -1,4 +1,4 @@
-//! The cases that a search must have met, or it proves nothing (docs/safety.md), and others worth counting.
+//! The cases without which a search proves nothing (docs/safety.md), and others worth counting.
 
 /// Declares each case with the bit that stands for it.
 macro_rules! cases {
@@ -28,7 +28,7 @@ cases! {
     Straggler "things of an earlier connection that came late",
 }
 
-/// The first so many cases are those without which nothing is proved.
+/// This many cases, the first ones, are those without which nothing is proved.
 pub(super) const REQUIRED: usize = 5;
 
 impl Case {

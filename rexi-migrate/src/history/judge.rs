@@ -3,9 +3,9 @@
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
 //! of a call and of its jobs together, `judge/talk.rs` what they said before their end. `judge/count.rs` counts and
 //! finds what breaks an invariant of docs/safety.md, as do `stray_end.rs` for ends without a cause, `monitor.rs`,
-//! `stream.rs`, `question.rs` and `gather.rs` for what their names say; `standing.rs` knows who was late since it stood
-//! still. `doubt.rs` finds what breaks none and is not as it should be, `witness.rs` counts the cases that a run must
-//! have met, `steps.rs` splits it by step.
+//! `stream.rs`, `question.rs` and `gather.rs` for what their names say; `standing.rs` knows which process was late
+//! because it stood still. `doubt.rs` finds what breaks none and is still not as it should be, `witness.rs` counts the
+//! cases that a run must have met, `steps.rs` splits it by step.
 //!
 //! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could
 //! not tell: evidence that is missing or contradicts itself, or a required case that never occurred.
@@ -95,7 +95,7 @@ impl Judgement {
     }
 }
 
-/// Judges a run. Takes time and memory in proportion to the records: about 200 bytes a call beside the ledgers.
+/// Judges a run. Takes time and memory in proportion to the records: about 200 bytes a call besides the ledgers.
 pub fn judge(input: &Evidence) -> Judgement {
     let joined = Joined::new(input);
     let (counts, findings) = count::count(&joined);

@@ -1,8 +1,8 @@
 //! The ledger of a rehearsal: what one node process did and what it was told, as records that survive its death.
 //!
 //! A process appends one record for each thing that happens to a call, on the caller's side and on the worker's;
-//! [`judge`](super::judge) reads the files of all processes and holds every job from both ends. This file is the list
-//! of what can be recorded; `ledger/clock.rs` gives the time, `ledger/record.rs` lays a record out in bytes,
+//! [`judge`](super::judge) reads the files of all processes and sees every job from both ends. This file is the list of
+//! what can be recorded; `ledger/clock.rs` gives the time, `ledger/record.rs` lays a record out in bytes,
 //! `ledger/file.rs` writes and reads files.
 
 mod clock;
@@ -55,8 +55,8 @@ pub struct Record {
 ///
 /// Records must be made in the order that errs on no side when `kill -9` falls between two steps: `Cast` and `Killed`
 /// before the server is asked to cast and to kill, `Started` first and `Ended` last in the job's future (from a drop
-/// guard, so that a killed job records it too), `Answered` when the caller has the answer in hand. Likewise what is
-/// sent or said is recorded before, what is received after, and an item before its acknowledgement.
+/// guard, so that a killed job records it too), `Answered` when the caller has the answer in hand. In the same way,
+/// what is sent or said is recorded before, what is received is recorded after, and an item before its acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// Caller: a cast is about to be made.
@@ -94,11 +94,11 @@ pub enum Entry {
         /// What the request says, as the worker decoded it.
         work: Work,
     },
-    /// Worker: a job runs no more.
+    /// Worker: a job no longer runs.
     Ended {
         /// The call that asked for it.
         id: CallId,
-        /// Why it runs no more.
+        /// Why it no longer runs.
         how: Ending,
     },
     /// The node's effective phase is another now. The first one of a process says what it started in.
@@ -395,7 +395,7 @@ coded! {
 }
 
 coded! {
-    /// Why a job runs no more.
+    /// Why a job no longer runs.
     pub enum Ending {
         /// It gave its value.
         Done = 1 "done",
@@ -445,7 +445,7 @@ coded! {
 }
 
 impl Work {
-    /// Whether the job runs for as long as its caller wants, so that a kill is no sign of a caller that gave up.
+    /// Whether the job runs for as long as its caller wants, so that a kill is not a sign of a caller that gave up.
     pub const fn ends_by_kill(self) -> bool {
         matches!(self, Self::Hold | Self::Stream)
     }

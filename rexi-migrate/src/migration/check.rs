@@ -49,7 +49,7 @@ const CASES: [&str; 4] = [
     "restarts with a job running",
 ];
 
-/// What a mix was reached by, beside what it is: cases are met by steps.
+/// How a mix was reached, besides what it is: cases are met by steps.
 #[derive(Clone)]
 struct Reached {
     mix: Mix,

@@ -1,4 +1,4 @@
-//! Forms, what each is for, and releases that accept and emit some of them.
+//! Forms, the purpose of each, and releases that accept and emit some of them.
 
 use std::fmt;
 

@@ -1,15 +1,15 @@
-//! A migration from a TOML file, for a change that is declared outside of Rust code.
+//! A migration from a TOML file, for a change that is declared outside Rust code.
 
 use serde::Deserialize;
 use thiserror::Error;
 
 use super::data::{Behaviour, FORMS_MAX, Form, Forms, Migration, RELEASES_MAX, Role, Unknown};
 
-/// Why a text is no migration. Who wrote it is at fault; nothing was done.
+/// Why a text is not a migration. Its author is at fault; nothing was done.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// It is no TOML, or has other keys than a migration has.
+    /// It is not TOML, or has keys that a migration does not have.
     #[error("the file cannot be read as a migration: {0}")]
     Layout(#[from] toml::de::Error),
     /// A release names a form that is not declared.

@@ -1,4 +1,4 @@
-//! rexi's own three migrations, each the way it has to go: one server per node, batched kills, tagged replies.
+//! rexi's own three migrations, each in the order it has to follow: one server per node, batched kills, tagged replies.
 //!
 //! Source: CouchDB's public history; G5 and G6 of docs/safety.md are what went wrong with the last two.
 

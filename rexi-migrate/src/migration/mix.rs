@@ -1,10 +1,10 @@
 //! Every mix of two neighbouring releases, searched exhaustively: a call between any two of three nodes, while nodes
 //! restart into the next release and back, and change what they say while calls are open.
 //!
-//! In: a migration. Out: that every state was met and none breaks an invariant, or the shortest trace to one that does.
-//! The space is finite, so nothing bounds it. A restart loses what is on its way, ends what runs there and forgets its
-//! calls; so only a *flip* (a change of what is said, with open calls) shows what kills get wrong. A flip is possible
-//! where neighbours accept the same.
+//! In: a migration. Out: that every state was visited and none breaks an invariant, or the shortest trace to one that
+//! does. The space is finite, so nothing bounds it. A restart loses what is on its way, ends what runs there and
+//! forgets its calls; so only a *flip* (a change of what is said, with open calls) shows where kills go wrong. A flip
+//! is possible where neighbours accept the same.
 
 use std::collections::VecDeque;
 

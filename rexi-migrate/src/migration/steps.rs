@@ -1,6 +1,7 @@
 //! The steps of a migration in words: what each changes, what has to be true before it, and the way back.
 //!
-//! All of it is read off the rows: a form may be said once everybody understands it, and forgotten once nobody says it.
+//! All of it is read from the rows: a form may be said once everybody understands it, and forgotten once nobody says
+//! it.
 
 use std::collections::BTreeSet;
 

@@ -137,7 +137,7 @@ impl<'a> Graph<'a> {
         self.edges.entry((from, to)).or_insert_with(|| check(&Migration { releases, ..draft.clone() }))
     }
 
-    /// Every plan of so many steps, all of which fail, by what is wrong with its first unsafe pair.
+    /// Every plan of this many steps, all of which fail, by what is wrong with its first unsafe pair.
     fn ruled_out(&mut self, steps: usize) -> Vec<RuledOut> {
         let middle: Vec<usize> = (NEW + 1..self.nodes.len()).collect();
         let mut groups: BTreeMap<(Invariant, String), RuledOut> = BTreeMap::new();

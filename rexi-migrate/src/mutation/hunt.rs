@@ -1,7 +1,7 @@
 //! Tries one broken variant at every level, from cheap to real, and says what each noticed.
 //!
 //! In: a variant of the core, or a break of the wire, and how much each level may look at. Out: what was found. Where a
-//! second guard covers the variant, it is tried by itself first, which nobody may notice, and then without that guard.
+//! second guard covers the variant, it is tried by itself first, which may go unnoticed, and then without that guard.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -55,7 +55,7 @@ enum What {
     Core { on: Mutants, cover: Option<Covered> },
 }
 
-/// A second guard: what it is, who is covered by it, who takes it away.
+/// A second guard: what it is, which variants it covers, which one takes it away.
 #[derive(Clone, Debug)]
 struct Covered {
     guard: &'static str,

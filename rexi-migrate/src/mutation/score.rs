@@ -1,4 +1,4 @@
-//! What came of all mutants: who was noticed, at which level, by which invariant, in how many steps.
+//! What became of all mutants: which were noticed, at which level, by which invariant, in how many steps.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub struct Found {
     pub command: String,
 }
 
-/// A broken variant, and what came of it.
+/// A broken variant, and what became of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Hunted {
     /// Its name.
@@ -66,7 +66,7 @@ pub struct Cover {
     pub alone: Vec<Tried>,
 }
 
-/// What came of a mutant.
+/// What became of a mutant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
@@ -80,7 +80,7 @@ pub enum Fate {
     Alive,
 }
 
-/// An id of the catalogue, and what came of it.
+/// An id of the catalogue, and what became of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     /// The id.

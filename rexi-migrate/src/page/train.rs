@@ -1,7 +1,7 @@
 //! The picture of the train: each release with what it hosts, where it casts to, what it speaks; below it the legal
 //! mixes, each with a mark for every level that checked it.
 //!
-//! Signs and words say all that a colour or a dash does. Colours are the page's.
+//! Signs and words say everything that a colour or a dash does. The page defines the colours.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! Times as the page words them.
+//! Times in the words of the page.
 
 /// A time: milliseconds below a second, then seconds, then minutes.
 pub(super) fn duration(ms: u64) -> String {

@@ -1,8 +1,9 @@
-//! The releases that a rehearsal goes through, and its plan: which node is stopped when, how, and what it starts as.
+//! The releases that a rehearsal goes through, and its plan: which node is stopped when and how, and as what it starts
+//! again.
 //!
-//! In: a train such as `1.0,1.1,1.2,2.0`, a number of nodes, a seed and the share of `kill -9`. Out: the steps.
-//! Pure, so that a seed repeats a plan. Whether neighbours of the train may run side by side is not asked here: that is
-//! the handshake's to refuse, and a rehearsal of an illegal train must show that it does.
+//! In: a train such as `1.0,1.1,1.2,2.0`, a number of nodes, a seed and the share of `kill -9`. Out: the steps. Pure,
+//! so that a seed repeats a plan. Whether neighbours of the train may run side by side is not checked here: the
+//! handshake has to refuse that, and a rehearsal of an illegal train must show that it does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,7 +73,7 @@ impl From<Release> for String {
 #[serde(transparent)]
 pub struct Train(Vec<Release>);
 
-/// Why a text is no train. The operator is at fault; nothing was started.
+/// Why a text is not a train. The operator is at fault; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TrainError {

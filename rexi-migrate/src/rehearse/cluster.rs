@@ -1,9 +1,9 @@
-//! The node processes of a rehearsal: started, told, heard, stopped, and never left behind.
+//! The node processes of a rehearsal: started, commanded, listened to, stopped, and never left behind.
 //!
 //! In: commands to one node and conditions to wait for. Out: what the nodes said ([`NodeState`]), or the first thing
-//! that no plan foresees. Each wait has a limit. A node that is not stopped before the cluster is dropped is killed
-//! then, and exits by itself where even that cannot run, since its standard input ends. What a step is, and what a
-//! failure means for the verdict, is left to `rehearse.rs`.
+//! that the plan does not foresee. Each wait has a limit. A node that is not stopped before the cluster is dropped is
+//! killed then, and exits by itself where even that cannot run, since its standard input ends. What a step is, and what
+//! a failure means for the verdict, is left to `rehearse.rs`.
 
 mod error;
 
@@ -87,7 +87,7 @@ pub struct NodeState {
     stopping: bool,
 }
 
-/// The nodes of a rehearsal, and what was heard of them.
+/// The nodes of a rehearsal, and what they have said.
 #[derive(Debug)]
 pub struct Cluster {
     setup: Setup,
@@ -419,8 +419,8 @@ impl Node {
         refusal.as_ref().is_some_and(|(peer, _)| waits(peer))
     }
 
-    /// Whether a member keeps its phase down by what it has said, on the connection that stands. A late node that has
-    /// not heard its members yet is no more than late.
+    /// Whether a member keeps its phase down by what it has said, on the present connection. A late node that has not
+    /// heard from its members yet is merely late.
     fn is_held(&self) -> bool {
         self.state.stats.limited_by_hello && self.state.stats.waiting_for.is_empty()
     }

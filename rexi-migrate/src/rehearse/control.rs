@@ -2,7 +2,7 @@
 //!
 //! The parent writes [`Command`]s to a node's standard input, the node writes [`Event`]s to its standard output; its
 //! standard error is its log. A node whose standard input ends exits at once, so that no node outlives the rehearsal.
-//! What the messages make either side do is theirs (`cluster.rs`, `node.rs`).
+//! What either side does on a message is in `cluster.rs` and `node.rs`.
 
 use rexi_proto::Phase;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,7 @@ pub enum Command {
     Quiesce,
 }
 
-/// What a node tells the rehearsal. Fields that it does not know are passed over, since a node may be another build.
+/// What a node tells the rehearsal. Fields that it does not know are ignored, since a node may be another build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -72,7 +72,7 @@ pub enum Event {
         /// Whether a later attempt of the same two releases must end the same way.
         permanent: bool,
     },
-    /// Answers [`Command::Quiesce`]: nothing is under way any more, or what still is after the node's own time limit.
+    /// Answers [`Command::Quiesce`]: nothing is under way any longer, or what still is after the node's own time limit.
     Quiet {
         /// Own calls without an end.
         in_flight: u64,

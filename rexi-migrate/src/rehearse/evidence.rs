@@ -2,7 +2,7 @@
 //! produce.
 //!
 //! In: every process with its end, the rows of the steps, the plan. Out: what `judge.rs` judges. A ledger that cannot
-//! be read goes along as such, since what it means is the judge's to say.
+//! be read is passed on as such, since the judge decides what it means.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::rehearse::cluster::{Ending, Life};
 use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
 
-/// Reads the ledger of every process and puts the rest beside it. Blocks, for about a second a million records.
+/// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
 pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
     Evidence {
         processes: lives.iter().map(process).collect(),
@@ -58,7 +58,7 @@ fn required(plan: &[Step]) -> Vec<Requirement> {
     required
 }
 
-/// Whether quorums surely meet a node that is down: nodes leave in good order, often enough, and the others hear of it
+/// Whether quorums surely meet a node that is down: nodes leave in good order, often enough, and the others learn of it
 /// at once and ask around; and there are enough others for a majority.
 fn loses_nodes(plan: &[Step]) -> bool {
     let drains = plan.iter().filter(|step| matches!(step, Step::Restart { how: Stop::Drain, .. })).count();

@@ -82,7 +82,7 @@ impl Directory {
     }
 }
 
-/// Addresses for so many nodes on the loopback interface, on ports that are free now.
+/// Addresses for this many nodes on the loopback interface, on ports that are free now.
 ///
 /// Nothing holds a node's port while the node is down, so the ports lie where the system gives none to others; and they
 /// are drawn anew for each run, so that two runs at once keep apart, of one seed too.
@@ -108,7 +108,7 @@ pub(crate) fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
     bound.iter().map(UdpSocket::local_addr).collect()
 }
 
-/// Below the ports that Linux (from 32768) and others (from 49152) give to whoever asks for any.
+/// Below the ports that Linux (from 32768) and others (from 49152) give to those who ask for any port.
 const PORTS: Range<u16> = 20_000..30_000;
 
 #[cfg(test)]

@@ -156,7 +156,7 @@ fn identity(dir: &Path, name: &NodeName) -> Result<Identity, String> {
     Identity::from_pem_files(ca, cert, key).map_err(|e| e.to_string())
 }
 
-/// What the workload serves beside the node.
+/// What the workload serves alongside the node.
 struct Service {
     stop: CancellationToken,
     served: JoinHandle<Result<(), BoxError>>,
@@ -330,8 +330,7 @@ impl Child {
             service.close().await?;
         }
         self.load.rest().await.map_err(|e| e.to_string())?;
-        // Own calls first, while others still serve, however slow the machine is; others' jobs are shutdown's to wait
-        // for.
+        // Own calls first, while others still serve, however slow the machine is; the shutdown waits for others' jobs.
         self.serve_until_command(commands, ready, Some(Goal::OwnCallsEnded)).await?;
         if self.load.in_flight() == 0 {
             record(&self.ledger, &[Entry::Quiet]);

@@ -1,7 +1,7 @@
-//! What the machine gives a process: how long it had to wait for a core, and how much of a time it really had.
+//! What the machine gives a process: how long it had to wait for a core, and how much of a period it really had.
 //!
-//! In: the kernel's own account of each thread (`schedstat` of Linux; elsewhere nobody knows, and nobody waits). Out:
-//! a pace that a thread of this process keeps, for its ledger and its load; [`Waits`] of any process, with which a
+//! In: the kernel's own account of each thread (`schedstat` of Linux; elsewhere it is unknown, and counts as none).
+//! Out: a pace that a thread of this process keeps, for its ledger and its load; [`Waits`] of any process, with which a
 //! limit of time is stretched by what the machine withheld. A limit that is not stretched is a guess about the machine.
 
 use std::collections::BTreeMap;
@@ -134,7 +134,7 @@ impl Allowance {
         Self { begun, limit, stretch_max, withheld: Duration::ZERO, looked: None, waits: BTreeMap::new() }
     }
 
-    /// Is stretched by no more than so many times the limit.
+    /// Is stretched by no more than this many times the limit.
     #[must_use]
     pub fn stretched_at_most(self, stretch_max: u32) -> Self {
         Self { stretch_max, ..self }

@@ -1,7 +1,8 @@
-//! One node process: how it is started, and the task that hears it.
+//! One node process: how it is started, and the task that listens to it.
 //!
-//! In: the [`Setup`] that all nodes share, and who is started as what. Out: the child with the pipe for its commands;
-//! what it says goes into one bounded queue for all nodes. When it is started and stopped is left to `cluster.rs`.
+//! In: the [`Setup`] that all nodes share, and which node is started as what. Out: the child with the pipe for its
+//! commands; what it says goes into one bounded queue for all nodes. When it is started and stopped is left to
+//! `cluster.rs`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -37,7 +38,7 @@ pub struct Setup {
     pub node_args: Vec<String>,
 }
 
-/// Who is started as what.
+/// Which node is started as what.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     /// The node's number, from 0.
@@ -61,7 +62,7 @@ pub(crate) struct Process {
     pub(crate) life: usize,
 }
 
-/// What was heard of a process; `Ok(None)` is the end of its standard output.
+/// What a process has said; `Ok(None)` is the end of its standard output.
 #[derive(Debug)]
 pub(crate) struct Notice {
     /// The node's number.
@@ -93,7 +94,7 @@ impl Setup {
         self.dir.join(format!("{}.{life}.ledger", self.name(node)))
     }
 
-    /// Starts a process, and the task that hears it and tells `say`.
+    /// Starts a process, and the task that listens to it and passes on to `say`.
     pub(crate) fn spawn(&self, start: &Start<'_>, say: mpsc::Sender<Notice>) -> io::Result<Process> {
         let &Start { node, life, release, addresses } = start;
         let others = addresses.iter().enumerate().filter(|(other, _)| *other != node);

@@ -1,6 +1,7 @@
 //! What a rehearsal shows while it runs: one line that stays current on a terminal, a line a step elsewhere.
 //!
-//! In: the step under way and what the nodes said. Out: standard error only, since standard output is the report's.
+//! In: the step under way and what the nodes said. Out: standard error only, since standard output belongs to the
+//! report.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ impl Progress {
         Self { screen, step: String::new(), drawn: None, casts: VecDeque::new() }
     }
 
-    /// Something to know that is no step, such as the seed.
+    /// Something to know that is not a step, such as the seed.
     pub fn note(&self, text: &str) {
         match &self.screen {
             Screen::Live(bar) => bar.suspend(|| line(text)),
@@ -49,7 +50,7 @@ impl Progress {
         self.drawn = None;
     }
 
-    /// Something was heard of the nodes: refreshes the live line, ten times a second at most.
+    /// The nodes have said something: refreshes the live line, ten times a second at most.
     pub fn show(&mut self, cluster: &Cluster) {
         let Screen::Live(bar) = &self.screen else { return };
         let now = Instant::now();

@@ -2,8 +2,8 @@
 //!
 //! In: the options of the command line and a judge. Out: a [`Report`], whatever happens on the way; an error only where
 //! nothing could be started. A step that does not go through ends the run with what stood in the way. However it ends,
-//! by a signal or its time limit too, no node process is left. How the steps are done is `run.rs`'s, what a breach is
-//! the judge's.
+//! even by a signal or its time limit, no node process is left. `run.rs` does the steps, and the judge decides what a
+//! breach is.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -51,7 +51,7 @@ pub struct Options {
     pub program: PathBuf,
     /// Other executables, by release.
     pub programs: BTreeMap<Release, PathBuf>,
-    /// Where logs and ledgers lie and stay; else in a temporary directory that stays only after a failure.
+    /// Where logs and ledgers are put and stay; otherwise in a temporary directory that stays only after a failure.
     pub keep: Option<PathBuf>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
@@ -95,7 +95,7 @@ pub enum RehearsalError {
 /// [`DevCertsError`] where they cannot be written to `dir`.
 ///
 /// # Panics
-/// Where one of `names` is no node name: the caller's fault.
+/// Where one of `names` is not a node name: the caller's fault.
 pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsError> {
     let authority = DevAuthority::open_or_create(dir)?;
     for name in names {
@@ -107,7 +107,7 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
 
 /// Rehearses `options` with the clients of `workload`, has the ledgers judged by `judge`, and shows it on `progress`.
 ///
-/// Takes about 1.5 s a restart beside the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP
+/// Takes about 1.5 s a restart besides the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP
 /// end it early, with a report. Cancelling it kills the nodes.
 ///
 /// # Errors
@@ -216,7 +216,7 @@ impl Options {
 }
 
 impl Run {
-    /// Has the ledgers read and judged beside the runtime, since both take their time.
+    /// Has the ledgers read and judged outside the runtime, since both take their time.
     async fn judged(
         &self,
         plan: &[Step],
@@ -281,14 +281,14 @@ impl Halt {
             Self::Cluster(ClusterError::TimedOut { blocked, .. }) => *blocked,
             Self::Cluster(ClusterError::Failed { was_ready, .. }) => *was_ready && upgrading,
             Self::Cluster(ClusterError::Ended { .. }) => upgrading,
-            // What did not end is in the ledgers, and the judge's to name.
+            // What did not end is in the ledgers, and the judge names it.
             Self::NotSettled { .. } => false,
             Self::Cluster(_) | Self::Interrupted { .. } | Self::TooLong { .. } | Self::Judge { .. } => false,
         };
         if breach { Conclusion::Unsafe } else { Conclusion::CouldNotTell }
     }
 
-    /// Whether the ledgers are worth a judgement: where nobody waits for it any more, they are not.
+    /// Whether the ledgers are worth a judgement: where nobody waits for it any longer, they are not.
     fn leaves_evidence(&self) -> bool {
         matches!(self, Self::Cluster(_) | Self::CeilingRefused { .. } | Self::NotSettled { .. })
     }

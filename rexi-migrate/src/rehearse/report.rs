@@ -82,7 +82,7 @@ pub struct Report {
     pub seed: u64,
     /// How many nodes.
     pub nodes: usize,
-    /// What was asked of the load, and what it came to.
+    /// What was asked of the load, and what came of it.
     pub load: Load,
     /// The releases.
     pub train: Train,

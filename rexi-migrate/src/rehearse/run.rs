@@ -1,8 +1,7 @@
-//! The steps of a rehearsal as they are done: tells the nodes, waits for where the plan wants them, and writes the
-//! rows.
+//! Does the steps of a rehearsal: tells the nodes, waits until they are where the plan wants them, and writes the rows.
 //!
-//! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run before its time,
-//! if one did. What the end of a run means for its verdict is left to `rehearse.rs`.
+//! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run early, if anything did.
+//! What the end of a run means for its verdict is left to `rehearse.rs`.
 
 use std::time::Duration;
 
@@ -181,7 +180,7 @@ impl Run {
         if let Some(clients) = &mut self.clients {
             clients.finish().await;
         }
-        // Not coming to rest is no failure here: what did not end is in the ledgers, and the judge's to name.
+        // Not coming to rest is not a failure here: what did not end is in the ledgers, and the judge names it.
         for restless in self.quiesce().await? {
             self.progress.note(&restless);
         }
@@ -315,7 +314,7 @@ pub const QUIET_LIMIT: Duration = Duration::from_secs(35);
 /// How long a node that leaves may take to end its jobs, in milliseconds.
 pub const DRAIN_DEADLINE_MS: u64 = 10_000;
 
-/// How long it may take to be gone: its own calls are told of their ends, then the deadline, and half as long again.
+/// How long it may take to be gone: its own calls learn of their ends, then the deadline, and half as long again.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 
 /// By how many times the dwell is stretched at most.

@@ -1,4 +1,4 @@
-//! What a service adds to a rehearsal of itself: what its nodes serve, and the clients that use them meanwhile.
+//! What a service adds to its own rehearsal: what its nodes serve, and the clients that use them meanwhile.
 //!
 //! A service that implements [`Workload`] rehearses its own upgrade in its own program: `rehearse` there is
 //! [`RehearseArgs::run`](crate::cli::RehearseArgs::run), and the hidden `rehearsed-node`, which that starts once for
@@ -21,7 +21,7 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Whatever a workload fails with; its text is told.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A service that is rehearsed beside the casts that every rehearsal makes.
+/// A service that is rehearsed alongside the casts that every rehearsal makes.
 pub trait Workload: Send + Sync + 'static {
     /// What the report calls it.
     fn name(&self) -> &'static str;
@@ -64,7 +64,7 @@ pub trait Clients: Send {
     /// Come to rest for good, and look once more at all that was promised. Every node runs by then.
     fn finish(&mut self) -> Boxed<'_, ()>;
 
-    /// What has come of it, in a run with so many `kill -9`s.
+    /// What came of it, in a run with this many `kill -9`s.
     fn account(&self, kills: usize) -> Account;
 }
 

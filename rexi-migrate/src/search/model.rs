@@ -1,4 +1,4 @@
-//! What is searched, within what bounds, and what a search comes to.
+//! What is searched, within what bounds, and what a search results in.
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::verdict::invariant::Invariant;
 
 /// What can be searched: states, what may happen in each, and what must hold.
 ///
-/// All of it must be pure: the same arguments, the same result. Else neither counts nor paths can be trusted.
+/// All of it must be pure: the same arguments give the same result. Otherwise neither counts nor paths can be trusted.
 pub trait Model: Sync {
     /// A state. Cloned once for each action, so parts that an action leaves alone are best shared.
     type State: Clone + Send + Sync;
@@ -173,7 +173,7 @@ impl fmt::Display for Bound {
 pub struct Path<M: Model> {
     /// Where it began.
     pub start: M::State,
-    /// What happened, and what came of it.
+    /// What happened, and what followed.
     pub steps: Vec<(M::Action, M::State)>,
 }
 

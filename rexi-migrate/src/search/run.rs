@@ -1,7 +1,7 @@
 //! The search itself: batches of open states, expanded by threads, merged by one in the order of their numbers.
 //!
 //! The merge alone decides which of two equal states came first, so the outcome does not depend on who was faster.
-//! Threads look into what was met up to the batch before, which spares the merge most of what is known.
+//! Threads look up what was met before the current batch, which spares the merge most of the known states.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use super::fingerprint::Fingerprint;
 use super::model::{Bound, Broken, End, Model, Options, Outcome, Path, Tally};
 use super::seen::{STATES_MAX, Seen};
 
-/// Searches `model` within the bounds; `progress` hears the counts after each batch.
+/// Searches `model` within the bounds; `progress` is told the counts after each batch.
 ///
 /// # Panics
 /// Where the model is not pure: a path does not lead again to where it led, or a state has too many actions.

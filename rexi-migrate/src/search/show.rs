@@ -1,5 +1,5 @@
 //! What a search shows while it runs, once it takes longer than two seconds: a bar on a terminal, a line every ten
-//! seconds elsewhere. Standard error only, since standard output is the report's.
+//! seconds elsewhere. Standard error only, since standard output belongs to the report.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
 //! Plays plans by the thousand, on several threads, and makes one report of them.
 //!
-//! In: a simulation, a strategy and a seed. Scenario 17 of a seed is always the same plan, whatever thread plays it,
+//! In: a simulation, a strategy and a seed. Scenario 17 of a seed is always the same plan, whichever thread plays it,
 //! and of several that fail the first one counts: so a seed finds the same failure again. It is shrunk by proptest
-//! first, by `shrink.rs` then.
+//! first, then by `shrink.rs`.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -28,9 +28,9 @@ use crate::verdict::level::{self, Figure, Level, LevelReport};
 /// When to stop, unless something fails before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// After so many scenarios.
+    /// After this many scenarios.
     Scenarios(u64),
-    /// After so long; scenarios that have begun are played to their end.
+    /// After this time; scenarios that have begun are played to their end.
     Time(Duration),
 }
 
@@ -235,7 +235,7 @@ impl Campaign {
     }
 }
 
-/// Closes a report. An invariant of the test's own is no row of the list, but what breaks it is as unsafe.
+/// Closes a report. An invariant of the test's own has no row in the list, but what breaks it is just as unsafe.
 fn conclude(report: LevelReport, own: bool, elapsed: Duration) -> LevelReport {
     let mut report = report.concluded(elapsed);
     if own {

@@ -1,7 +1,7 @@
 //! The ledger of a scenario: every call and every job from both ends, in memory, and all that happened in order.
 //!
-//! In: what callers, jobs and the operator do. Out: the calls, which `verdict.rs` judges, and the list of events, which
-//! two runs of a plan are compared by and which a failure is told from. As `ledger/` does for processes.
+//! In: what callers, jobs and the operator do. Out: the calls, which `verdict.rs` judges, and the list of events, by
+//! which two runs of a plan are compared and from which a failure is described. `ledger/` does the same for processes.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
@@ -114,7 +114,7 @@ pub enum Event {
         call: CallNumber,
         /// Who had made it.
         by: usize,
-        /// What it came to.
+        /// What became of it.
         outcome: Outcome,
     },
     /// A caller killed its call.

@@ -1,8 +1,8 @@
 //! What can happen in a simulated cluster, one operation at a time, and its text.
 //!
-//! Every operation is total: one that makes no sense where the cluster stands (a kill without an open call, an upgrade
-//! that would put the cluster two releases apart) does nothing. So any list of them is a plan, and any part of it too,
-//! which is what shrinking needs. Nodes are numbered from 0, and taken modulo their count.
+//! Every operation is total: one that makes no sense in the cluster's present state (a kill without an open call, an
+//! upgrade that would put the cluster two releases apart) does nothing. So any list of them is a plan, and any part of
+//! it too, which is what shrinking needs. Nodes are numbered from 0, and taken modulo their count.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use super::text::{number, whom};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
-    /// A node casts to another, or to itself, so many times.
+    /// A node casts to another, or to itself, this many times.
     Cast {
         /// Who casts.
         from: u8,
@@ -114,7 +114,7 @@ pub enum Op {
     },
     /// All links are as they were at first.
     Heal,
-    /// Datagrams between two nodes are lost by chance.
+    /// Datagrams between two nodes are lost at random.
     Lose {
         /// The one.
         one: u8,
@@ -123,7 +123,7 @@ pub enum Op {
         /// How many of a hundred.
         percent: u8,
     },
-    /// Datagrams between two nodes come twice by chance.
+    /// Datagrams between two nodes arrive twice at random.
     Twice {
         /// The one.
         one: u8,
@@ -209,7 +209,7 @@ words! {
         Stream "stream",
         /// It asks its caller a question, and answers with the response.
         Ask "ask",
-        /// It answers with 40 KB, which travel beside the ordered lane.
+        /// It answers with 40 KB, which travel alongside the ordered lane.
         Bulk "bulk",
         /// It is asked with 40 KB, and runs until it is killed.
         Large "large",
@@ -329,7 +329,7 @@ impl Op {
         )
     }
 
-    /// The same operation on the nodes that the numbers stand for in a cluster of so many.
+    /// The same operation on the nodes that the numbers stand for in a cluster of this size.
     pub(super) fn within(self, nodes: u8) -> Self {
         let n = |node: u8| node % nodes.max(1);
         let whom = |whom| match whom {

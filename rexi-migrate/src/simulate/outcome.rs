@@ -52,7 +52,7 @@ pub struct Datagram {
 }
 
 impl Outcome {
-    /// Of a plan that came to no end.
+    /// Of a plan that did not end.
     pub(super) fn none(plan: Plan) -> Self {
         Self {
             plan,

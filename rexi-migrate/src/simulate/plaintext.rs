@@ -1,9 +1,9 @@
 //! A QUIC session without cryptography, for simulations by the thousand: packets are as long as with TLS and carry a
-//! mark in the place of their tag, and each end shows the certificate that TLS would have shown.
+//! mark in place of their tag, and each end shows the certificate that TLS would have shown.
 //!
 //! It proves nothing about who is there, so it lives here and not in the server. What it keeps is what the server can
 //! tell: a peer's names, the flights of a handshake, and that a packet of no session (a stateless reset) is not taken
-//! for one of this.
+//! for one of this session.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ struct Plain {
     /// Flights that were written.
     said: u8,
     flight: Vec<u8>,
-    /// What has come of the peer's flight.
+    /// What has arrived of the peer's flight.
     heard: Vec<u8>,
     peer: Option<Peer>,
     /// The peer's last word has come.

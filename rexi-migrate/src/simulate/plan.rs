@@ -25,7 +25,7 @@ pub struct Plan {
     pub ops: Vec<Op>,
 }
 
-/// A text that is no plan.
+/// A text that is not a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{part:?}: {reason}")]
 pub struct PlanError {

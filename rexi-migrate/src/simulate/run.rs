@@ -1,4 +1,4 @@
-//! Runs a plan: real nodes on a network in memory, in virtual time, in this thread; and what a test adds of its own.
+//! Runs a plan: real nodes on a network in memory, in virtual time, in this thread; and what a test adds to it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -62,16 +62,16 @@ impl Simulation {
         Self { record: true, ..self }
     }
 
-    /// Adds to the description of each node at each of its starts: its functions, above all. What has to survive a
-    /// crash belongs to whoever calls, by the node's name; what must not, into the functions' own state.
+    /// Adds to the description of each node at each of its starts: its functions, above all. The caller of this keeps
+    /// what has to survive a crash, by the node's name; what must not survive belongs in the functions' own state.
     #[must_use]
     pub fn define(mut self, define: impl Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync + 'static) -> Self {
         self.actions.define = Some(Arc::new(define));
         self
     }
 
-    /// What [`Op::Act`] does on a node: a request of a client to it, say. It runs beside the plan, and is dropped where
-    /// it is when the node crashes, leaves or the scenario ends.
+    /// What [`Op::Act`] does on a node: a request of a client to it, say. It runs alongside the plan, and is dropped
+    /// where it is when the node crashes, leaves or the scenario ends.
     #[must_use]
     pub fn act<F, Fut>(mut self, act: F) -> Self
     where
@@ -192,7 +192,7 @@ fn hash(bytes: &[u8]) -> u64 {
     })
 }
 
-/// The members of clusters of so many nodes, made once a process.
+/// The members of clusters of this many nodes, made once a process.
 fn members(nodes: u8) -> &'static TestMembers {
     static MEMBERS: [OnceLock<TestMembers>; *NODES.end() as usize + 1] = [const { OnceLock::new() }; _];
     assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());

@@ -1,8 +1,8 @@
 //! Real TLS 1.3 that repeats byte for byte: random numbers and X25519 keys come from the scenario's seed, dates from
 //! its clock.
 //!
-//! rustls takes its sources as statics, so what they draw from belongs to the thread: a scenario runs on one, and seeds
-//! it when it begins. Signatures are Ed25519, which needs no chance and whose length is always the same.
+//! rustls takes its sources as statics, so what they draw from belongs to the thread: a scenario runs on one thread,
+//! and seeds it when it begins. Signatures are Ed25519, which needs no randomness and has a fixed length.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) fn seed(seed: u64) {
     RNG.set(Some(StdRng::seed_from_u64(seed)));
 }
 
-/// TLS as a node with this identity has it, but for its sources.
+/// TLS as a node with this identity has it, except for its sources.
 ///
 /// # Errors
 /// [`IdentityError`], of which these crates are to blame.

@@ -1,4 +1,4 @@
-//! What was seen of a scenario's cluster beside what the ledger has: on the way, and as it came to rest.
+//! What was seen of a scenario's cluster besides what the ledger has: on the way, and as it came to rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rexi_proto::Phase;
 
 use super::ledger::CallNumber;
 
-/// What the verdict and the witnesses need beside the ledger.
+/// What the verdict and the witnesses need besides the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Pairs of connected nodes whose releases are more than one apart.
@@ -28,7 +28,7 @@ pub(super) struct Tally {
 pub(super) struct Settled {
     /// Nodes of legal skew that did not connect: the one does not see the other.
     pub(super) apart: Vec<(usize, usize)>,
-    /// Nodes that did not reach the phase that nothing stands in the way of any more.
+    /// Nodes that did not reach a phase although nothing stands in its way any longer.
     pub(super) held: Vec<(usize, Phase, Phase)>,
     /// Calls that wait for their kill, though no job of theirs runs: what ended it was not told.
     pub(super) silent: Vec<CallNumber>,

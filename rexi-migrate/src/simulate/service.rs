@@ -1,7 +1,7 @@
 //! What the simulated nodes ask of each other: the function that carries out an order, and the caller that drives it.
 //!
-//! An order is the call's number and its work, and the answer follows from it, so that a wrong one is told from a right
-//! one. Both ends write to the scenario's ledger, as the two ends of a rehearsal write to theirs.
+//! An order is the call's number and its work, and the answer follows from it, so that a wrong answer can be told from
+//! a right one. Both ends write to the scenario's ledger, as the two ends of a rehearsal write to theirs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

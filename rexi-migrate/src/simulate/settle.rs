@@ -1,6 +1,6 @@
-//! The end of a scenario: faults stop, everybody runs, and all that was promised comes true within its bound.
+//! The end of a scenario: faults stop, every node runs, and everything that was promised comes true within its bound.
 //!
-//! In: the cluster as the plan has left it. Out: what did not come true, beside what the ledger shows by itself. Time
+//! In: the cluster as the plan has left it. Out: what did not come true, besides what the ledger shows by itself. Time
 //! passes only for as long as something is still to come.
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ fn start_all(world: &Arc<World>) {
     }
 }
 
-/// Whether all has been said and done, but for jobs that wait for their kill.
+/// Whether everything is over, except for jobs that wait for their kill.
 fn calls_are_over(world: &World) -> bool {
     let state = world.ledger.lock();
     if state.open == 0 && state.running == 0 {

@@ -1,7 +1,7 @@
 //! Shrinks a plan that fails: operations are taken away, then made simpler, for as long as it still fails.
 //!
-//! proptest shrinks along the way on which it made a plan, so it keeps what no part of that way takes away. This goes
-//! by the operations alone, which may be any list, and ends where no single change is left that still fails.
+//! proptest shrinks along the path on which it made a plan, so it keeps what no part of that path takes away. This uses
+//! the operations alone, which may be any list, and ends where no single change is left that still fails.
 
 use super::op::Op;
 use super::plan::{NODES, Plan};
@@ -53,7 +53,7 @@ impl Shrink<'_> {
         any
     }
 
-    /// Puts simpler operations in the place of what is there, and takes nodes away.
+    /// Puts simpler operations in place of the present ones, and takes nodes away.
     fn simplify(&mut self) -> bool {
         let mut any = false;
         for nodes in *NODES.start()..self.plan.nodes {

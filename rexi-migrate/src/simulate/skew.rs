@@ -1,7 +1,7 @@
 //! Whether two nodes could speak with each other, moment by moment, from what the ledger has of their lives.
 //!
-//! A node that was refused for good says so of every call until it hears otherwise. So a refusal is in order for as
-//! long as the two are too far apart, and until the next handshake that can come through.
+//! A node that was refused for good reports so for every call until it learns otherwise. So a refusal is in order for
+//! as long as the two are too far apart, and until the next handshake that can come through.
 
 use std::time::Duration;
 

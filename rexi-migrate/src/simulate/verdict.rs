@@ -1,8 +1,8 @@
 //! Judges a scenario by the invariants of docs/safety.md: what its ledger shows, what was seen on the way, how it came
 //! to rest.
 //!
-//! As `judge.rs` judges processes, but from one ledger, whose clock is everybody's. What it asks is a list of oracles,
-//! so that the tests can show of each that nothing else finds what it finds.
+//! `judge.rs` does the same for processes; here there is one ledger with one clock for all. What it asks is a list of
+//! oracles, so that the tests can show that each finds something that no other finds.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a scenario has met: the cases that upgrades go wrong in. Runs that never met them prove nothing.
+//! What a scenario has met: the cases in which upgrades go wrong. Runs that never met them prove nothing.
 
 use std::collections::BTreeMap;
 

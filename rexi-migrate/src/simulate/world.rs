@@ -1,7 +1,7 @@
 //! The cluster of a scenario as its plan changes it: nodes that run, stop and start again, links, ceilings, clocks.
 //!
-//! In: one operation at a time. Out: what the ledger notes. Each method is total: what makes no sense where the cluster
-//! stands is passed over and says so.
+//! In: one operation at a time. Out: what the ledger notes. Each method is total: what makes no sense in the cluster's
+//! present state is skipped and says so.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -178,7 +178,7 @@ impl World {
         if how == LifeEnd::Crashed {
             self.count_in_flight(running.life);
         }
-        // Before the node is gone, so that what it hears of its own end is no news.
+        // Before the node is gone, so that what it learns of its own end is not news.
         self.ledger.end_life(running.life, how);
         self.cluster.crash(self.names[number].as_str());
         running.tasks.iter().for_each(AbortHandle::abort);

@@ -1,4 +1,4 @@
-//! The cases that an upgrade goes wrong in, which a run must have met before it may be called safe.
+//! The cases in which upgrades go wrong; a run must have met them before it may be called safe.
 
 use serde::Serialize;
 
@@ -46,11 +46,11 @@ pub enum Witness {
     StreamOverSwitch,
     /// A job wanted to send an item while as many as may be were not acknowledged.
     StreamWindowFull,
-    /// A caller cancelled a stream, and heard of its end.
+    /// A caller cancelled a stream, and learned of its end.
     StreamCancelled,
     /// A caller killed a stream that it had started.
     StreamKilled,
-    /// A stream had an item that travelled beside the lane.
+    /// A stream had an item that travelled alongside the lane.
     LargeItem,
     /// A job heard all that it had asked, and proved it by its reply.
     QuestionAnswered,
@@ -91,7 +91,7 @@ impl Witness {
         Self::QuorumOverDown,
     ];
 
-    /// The case in words, for so many of it.
+    /// The case in words, for this many occurrences.
     pub const fn words(self, count: u64) -> &'static str {
         if count == 1 { self.singular() } else { self.sentence() }
     }

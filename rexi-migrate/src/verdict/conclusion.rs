@@ -1,4 +1,4 @@
-//! What a run comes to, whatever the level: safe, unsafe, or not enough evidence for either; and its exit code.
+//! What a run results in, at any level: safe, unsafe, or not enough evidence for either; and its exit code.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The invariants that every level judges by, each with its sentence; docs/safety.md says who looks for which.
+//! The invariants that every level judges by, each with its sentence; docs/safety.md says which level looks for which.
 
 use std::fmt;
 

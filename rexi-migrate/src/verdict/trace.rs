@@ -1,8 +1,8 @@
 //! A trace: what happened between nodes, event by event, as text for a terminal and as a sequence diagram in SVG.
 //!
 //! Every level tells its counterexamples as traces: lanes are nodes from left to right, events go from top to bottom.
-//! What a level cannot say of an event (its time, say) it leaves out. The diagram refers to nothing outside itself and
-//! takes its colours from the page, so that it can be printed.
+//! What a level does not know about an event (its time, for example) it leaves out. The diagram refers to nothing
+//! outside itself and takes its colours from the page, so that it can be printed.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub enum Place {
     Between(usize, usize),
     /// On the way from one node to another, where it was lost.
     Lost(usize, usize),
-    /// Everywhere, or outside of all nodes.
+    /// Everywhere, or outside all nodes.
     Everywhere,
 }
 
@@ -87,7 +87,7 @@ impl Trace {
         svg
     }
 
-    /// As wide as its lanes, or as its longest text needs: whoever shows it may scroll, but nothing is cut off.
+    /// As wide as its lanes, or as its longest text needs: where it is shown it may scroll, but nothing is cut off.
     fn width(&self) -> usize {
         let needed = self.events.iter().map(|event| {
             let text = event.what.chars().count() * if event.breach { BOLD } else { PLAIN };

@@ -1,4 +1,4 @@
-//! What each part of a verification is given of its time, and what it used.
+//! How much time each part of a verification is given, and how much it used.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ impl Budget {
     }
 }
 
-/// What a part is given, where so much of all is left.
+/// What a part is given, where this much is left in all.
 fn given(part: Part, all: Duration, left: Duration) -> Duration {
     let share = |part: Part| all * part.percent() / 100;
     match part {

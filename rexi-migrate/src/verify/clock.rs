@@ -1,4 +1,4 @@
-//! Times as a report says them: a date and a time in UTC, and so many milliseconds.
+//! Times as a report says them: a date and a time in UTC, and a number of milliseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ pub(super) fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }
 
-/// The date so many days after 1970-01-01, in the Gregorian calendar. Years are counted from March, so that the leap
+/// The date this many days after 1970-01-01, in the Gregorian calendar. Years are counted from March, so that the leap
 /// day comes last (Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;

@@ -2,7 +2,7 @@
 //! checked of each mix.
 //!
 //! A mix is legal if the real handshake says so (`check/vectors.rs`), not by a table. What a level did not count by mix
-//! is said to be of all of them.
+//! is reported for all of them together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,7 @@ pub struct Target {
     pub phase: String,
     /// Where casts go.
     pub casts: Server,
-    /// Where kills go; the server of their cast beside.
+    /// Where kills go, besides the server of their cast.
     pub kills: Vec<Server>,
 }
 

@@ -33,7 +33,7 @@ mod tried {
         let all = hunts().expect("every type of this build's wire has a schema, as its tests show");
         let budget = bounds(given);
         let (mut hunted, mut untried) = (Vec::new(), Vec::new());
-        // What a variant panics with is told in its row.
+        // What a variant panics with is given in its row.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| ()));
         for (number, subject) in all.iter().enumerate() {
@@ -59,8 +59,8 @@ mod tried {
         Mutation::Tried(tried)
     }
 
-    /// What came of it; `None` where nobody noticed, and nobody looked for as long as it takes. That is not tried, and
-    /// no variant that is alive.
+    /// What came of it; `None` where nobody noticed, but nobody looked for long enough either. Such a variant is
+    /// untried, not alive.
     fn tried(subject: &Hunt, budget: &Budget) -> Option<Hunted> {
         let hunted = hunt(subject, budget);
         (hunted.fate != Fate::Alive || !is_cut_short(budget)).then_some(hunted)
@@ -97,7 +97,7 @@ mod tried {
                 "cut short: {states_max} states and {scenarios} scenarios a variant instead of {STATES} and {SCENARIOS}"
             ));
         }
-        // What is alive for want of a variant is a row of the list that stands for nothing.
+        // What is alive for lack of a variant is a row of the list that means nothing.
         let rows = tried.score.mutants.iter().chain(&tried.score.bugs);
         let bare = rows.filter(|row| row.fate == Fate::Alive && row.planted.is_empty());
         let bare: Vec<&str> = bare.map(|row| row.id.as_str()).collect();

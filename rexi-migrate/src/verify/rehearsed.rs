@@ -1,4 +1,4 @@
-//! L3: one rehearsal, as large as what is left of the budget allows, told as a level.
+//! L3: one rehearsal, as large as what is left of the budget allows, presented as a level.
 
 use std::path::Path;
 use std::time::Duration;
@@ -82,8 +82,8 @@ impl Size {
     }
 }
 
-/// A rehearsal as a level. The verdict stays the rehearsal's own: a step that did not go through is no row of the
-/// invariants, and yet as unsafe.
+/// A rehearsal as a level. The verdict stays the rehearsal's own: a step that did not go through has no row among the
+/// invariants, and yet is just as unsafe.
 pub(super) fn level(report: &Report) -> LevelReport {
     let checked = format!("{} real processes under load through {}", report.nodes, report.train);
     let mut level = LevelReport::new(Level::Rehearse, checked, &report.command);
@@ -127,7 +127,7 @@ pub(super) fn level(report: &Report) -> LevelReport {
 
 fn tell(judged: &Judgement, report: &Report, level: &mut LevelReport) {
     let begun_us = report.steps.first().map_or(0, |row| row.started_us);
-    // The nodes that a stopped run had to kill are no case, and nothing is asked of it.
+    // The nodes that a stopped run had to kill are not a case, and no case is required of it.
     let asked = report.stopped.is_none();
     level.witnesses = judged
         .witnesses

@@ -37,7 +37,7 @@ impl Show {
         matches!(self.screen, Screen::Nothing)
     }
 
-    /// A part begins, with so much of its own and so much of all left.
+    /// A part begins, with this much of its own time and this much in all left.
     pub(super) fn begin(&mut self, part: Part, given: Duration, left: Duration) {
         let number = Part::ALL.iter().position(|other| *other == part).map_or(0, |at| at + 1);
         self.part = format!("part {number} of {}, {part}", Part::ALL.len());

@@ -1,4 +1,4 @@
-//! The verdict that parts come to together.
+//! The common verdict of several parts.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A verification in a dozen lines: the verdict of each part, what is in doubt, how to do it again.
+//! A verification in a dozen lines: the verdict of each part, what is in doubt, how to repeat it.
 
 use std::fmt::{self, Write};
 
@@ -60,7 +60,7 @@ impl Mutation {
         }
     }
 
-    /// What came of them, in a line.
+    /// What became of them, in a line.
     pub fn words(&self) -> String {
         match self {
             Self::NotBuilt { command } => format!("this build has none; try them with: {command}"),

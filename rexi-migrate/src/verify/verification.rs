@@ -1,4 +1,4 @@
-//! What a verification is asked for, and what it has shown: plain data, for the page, for JSON and for the terminal.
+//! What a verification is asked to do, and what it has shown: plain data, for the page, for JSON and for the terminal.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct Options {
 pub struct Verification {
     /// Version of this format: [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// The worst that a part came to.
+    /// The worst verdict of any part.
     pub verdict: Conclusion,
     /// Of this program, with what it was built with.
     pub version: String,
@@ -61,7 +61,7 @@ pub struct Verification {
     pub rehearsal: Option<Report>,
 }
 
-/// What came of the variants that are broken on purpose.
+/// What became of the variants that are broken on purpose.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Mutation {
@@ -77,7 +77,7 @@ pub enum Mutation {
 /// The variants that were tried, and why that may say too little.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tried {
-    /// What came of each.
+    /// What became of each.
     pub score: Score,
     /// Those for which there was no time.
     pub untried: Vec<String>,
@@ -98,7 +98,8 @@ impl Tried {
 }
 
 impl Mutation {
-    /// What it means: a variant that nobody notices breaks nothing, but who does not notice it cannot tell.
+    /// What it means: a variant that nobody notices breaks nothing, but a verification that does not notice it cannot
+    /// tell.
     pub fn verdict(&self) -> Conclusion {
         match self {
             Self::NotBuilt { .. } => Conclusion::Safe,

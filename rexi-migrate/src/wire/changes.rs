@@ -162,7 +162,7 @@ fn variants(old: &Enum, new: &Enum, place: &str, rebuild: &dyn Fn(Enum) -> Layou
         of.variants.iter().map(|variant| variant.name.as_str()).collect()
     }
     let (old_names, new_names) = (names(old), names(new));
-    // In lists of one length, a new name stands in the place of an old one that is gone: that variant was renamed.
+    // In lists of one length, a new name takes the place of an old one that is gone: that variant was renamed.
     let is_renamed = |at: usize| old_names.len() == new_names.len() && !new_names.contains(&old_names[at]);
     if old_names != new_names {
         let mut list = new.variants.clone();

@@ -1,4 +1,5 @@
-//! What breaks between two locks: for each change who breaks, in which direction, and whether anybody would notice.
+//! What breaks between two locks: for each change, which side breaks, in which direction, and whether anybody would
+//! notice.
 //!
 //! A frame carries no more than its kind and its version, so a change that decodes is misread in silence. A typed
 //! payload opens with the shape of its value: what would be misread there is a typed error, and so is a mere renaming.
@@ -282,8 +283,8 @@ fn come(kind: ChangeKind, place: &str, what: &str) -> Change {
     Change::of_rows(kind, place.to_owned(), what, [nothing(), nothing()])
 }
 
-/// What became of a message's row. What it means for frames is told of the versions; by itself a row breaks something
-/// only where it lets a node send what its peer need not understand yet.
+/// What became of a message's row. What it means for frames is reported with the versions; by itself a row breaks
+/// something only where it lets a node send what its peer need not understand yet.
 fn row(old: Option<&RowLock>, new: Option<&RowLock>) -> Option<Change> {
     let said = || [(); 2].map(|()| Direction::plain(Effect::Safe, "as the frames of the versions say"));
     let place = |row: &RowLock| format!("row of {}", row.kind);

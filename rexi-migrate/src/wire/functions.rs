@@ -16,7 +16,7 @@ pub struct FunctionLock {
     pub accepted_since: String,
     /// The first release that may call it.
     pub emitted_since: String,
-    /// The first release that calls it no more, and still runs it.
+    /// The first release that no longer calls it, but still runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<String>,
     /// The first release without it.

@@ -1,7 +1,7 @@
 //! What a change between two locks can be: one kind for each thing that the diff looks for.
 //!
-//! The list is what the tests go by: each kind has two locks that differ in it alone, so that what is no longer looked
-//! for is missed there.
+//! The tests follow this list: each kind has two locks that differ in it alone, so that they notice what is no longer
+//! looked for.
 
 use serde::Serialize;
 
@@ -27,13 +27,13 @@ kinds! {
     Headers,
     /// A payload follows a frame.
     PayloadCame,
-    /// No payload follows a frame any more.
+    /// A payload no longer follows a frame.
     PayloadGone,
     /// Another type in a place, and none of the replacements below.
     Type,
     /// A type is wrapped in an `Option`.
     OptionWrapped,
-    /// A type is no `Option` any more.
+    /// A type is no longer an `Option`.
     OptionUnwrapped,
     /// A number of another width.
     Width,
@@ -73,13 +73,13 @@ kinds! {
     Together,
     /// There is a hello.
     HelloCame,
-    /// There is no hello any more.
+    /// There is no longer a hello.
     HelloGone,
     /// A row lets a message be sent before it is understood.
     RowEarly,
     /// A message has a row.
     RowCame,
-    /// A message has no row any more.
+    /// A message no longer has a row.
     RowGone,
     /// A message's row says otherwise.
     RowChanged,
@@ -95,7 +95,7 @@ kinds! {
     FrameNumber,
     /// A frame is sent in a version in which it was understood alone.
     FrameSent,
-    /// A frame is not sent any more.
+    /// A frame is no longer sent.
     FrameSilent,
     /// A new function.
     FunctionCame,

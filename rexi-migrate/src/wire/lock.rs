@@ -1,7 +1,7 @@
 //! The lock: what every frame of every wire version, the hello and a service's functions are built of, as a file.
 //!
-//! In: the layouts of this build, read through serde. Out: a text that is the same for the same layouts, is read by
-//! people in a review, and holds the structure itself and no hash of it: two schemas never share a lock.
+//! In: the layouts of this build, read through serde. Out: a text that is the same for the same layouts and readable in
+//! a review. It holds the structure itself and not a hash of it: two schemas never share a lock.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -79,7 +79,7 @@ pub enum LockError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The file is no lock. The caller is at fault.
+    /// The file is not a lock. The caller is at fault.
     #[error("{path} is no lock: {reason}")]
     Malformed {
         /// The file.
@@ -191,7 +191,7 @@ impl Lock {
         usize::from(self.hello.is_some()) + self.versions.values().map(BTreeMap::len).sum::<usize>() + functions
     }
 
-    /// Makes sure that a type refers only to what it is inside of: whoever follows a reference relies on it.
+    /// Makes sure that a type refers only to what it is inside of: code that follows a reference relies on it.
     fn check_references(&self) -> Result<(), String> {
         let frames = self.versions.values().flat_map(BTreeMap::values).map(|frame| &frame.layout);
         let roots: Vec<_> = self.functions.values().flat_map(FunctionLock::roots).map(|(_, layout)| layout).collect();

@@ -1,4 +1,4 @@
-//! A layout as a machine that takes bytes one by one, and refuses the first that no value has in that place.
+//! A layout as a machine that takes bytes one by one, and refuses the first one that no value has in that place.
 //!
 //! It takes exactly what the strict decoder takes: whole values in canonical form. Two such machines side by side show
 //! what a receiver makes of what a sender may send; see `search.rs`. Its states are small and can be compared, so that
@@ -40,7 +40,7 @@ pub(super) struct Node {
 pub(super) enum Kind {
     Octet,
     Bool,
-    /// A varint of so many bits.
+    /// A varint of this many bits.
     Varint(u32),
     /// So many bytes as they are.
     Fixed(u8),
@@ -68,7 +68,7 @@ enum Todo {
     Number(usize, u8, u64),
     Fixed(usize, u8),
     Repeat(usize, u64),
-    /// A text with so many bytes to come, and what UTF-8 allows for the next.
+    /// A text with this many bytes to come, and what UTF-8 allows for the next.
     Text(usize, u64, Utf8),
 }
 
@@ -360,7 +360,7 @@ impl Machine {
 impl Utf8 {
     const START: Self = Self { needs: 0, low: 0, high: 0 };
 
-    /// The first byte of a character of so many; `one` where it is alone.
+    /// The first byte of a character of this many; `one` where it is alone.
     fn lead(bytes: u64, one: u8) -> u8 {
         match bytes {
             2 => 0xc3,

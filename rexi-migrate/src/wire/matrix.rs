@@ -55,7 +55,7 @@ pub struct Wrong {
     pub what: String,
 }
 
-/// Frames that are told of when they fare otherwise than they must.
+/// Frames that are reported when they fare otherwise than they must.
 const WRONG_MAX: usize = 20;
 
 /// A frame, and where it comes from.
@@ -98,7 +98,7 @@ pub(super) fn matrix_of(codec: &impl Codec, generated: usize, seed: u64) -> Resu
     Ok(trial.matrix)
 }
 
-/// What is under trial: what turns frames into messages and back, and a peer that hears a frame.
+/// What is under trial: what turns frames into messages and back, and a peer that receives a frame.
 pub(super) trait Codec {
     fn decode(&self, version: WireVersion, bytes: &[u8]) -> Result<Message, DecodeError>;
 
@@ -238,7 +238,7 @@ impl<C: Codec> Trial<'_, C> {
         }
     }
 
-    /// Lets a connected peer hear a frame of a kind that it does not know: it is counted and answered.
+    /// Gives a connected peer a frame of a kind that it does not know: it is counted and answered.
     fn heard(&self, version: WireVersion, kind: u8, bytes: &[u8]) -> Result<(), Wrong> {
         let (counted, answered) = self.codec.hear(version, bytes);
         if counted != 1 {

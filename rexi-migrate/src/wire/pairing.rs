@@ -1,6 +1,6 @@
 //! Which place of one layout is the same place in another, and whether its names say so too.
 //!
-//! The rule is that of `same.rs`, told of places instead of values. A place is *exact* where a typed payload's shape
+//! The rule is that of `same.rs`, applied to places instead of values. A place is *exact* where a typed payload's shape
 //! cannot show that it is another one: the same names and kinds from the root down to it.
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Breaks of the wire that are planted into the real layouts, to show that the diff finds each (M1 to M10 of
 //! docs/safety.md).
 //!
-//! In: the lock of this build. Out: for each break what was changed, and what the diff says of it. What a schema cannot
-//! break (M7, bytes behind a frame) is looked for by the matrix, in every frame.
+//! In: the lock of this build. Out: for each break, what was changed and what the diff says about it. What a schema
+//! cannot break (M7, bytes behind a frame) is looked for by the matrix, in every frame.
 
 use rexi_proto::Kind;
 
@@ -11,7 +11,7 @@ use super::lock::{Lock, LockError};
 use super::schema::{Enum, Field, Layout, Named, Parts, Type};
 use crate::verdict::invariant::Invariant;
 
-/// A planted break, and what came of it.
+/// A planted break, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planted {
     /// Its id in docs/safety.md.
@@ -110,7 +110,7 @@ fn reason(name: &str) -> Named {
     Named { name: name.to_owned(), parts: Parts::Unit }
 }
 
-/// An enum inside of an enum, in place of a down's header.
+/// An enum inside an enum, in place of a down's header.
 fn nested(inner: [&str; 2]) -> Type {
     let of = |name: &str, variants: Vec<Named>| Type::Enum(Enum { name: name.to_owned(), variants });
     let inner = of("Inner", inner.map(reason).to_vec());

@@ -1,8 +1,8 @@
-//! Whether a new lock may take the place of an old one: what a release speaks is frozen, and appending is what is left.
+//! Whether a new lock may take the place of an old one: what a release speaks is frozen, and only appending is left.
 //!
-//! Allowed are a new wire version, a new kind that no node of a locked version sends, a version for the retirement of
-//! a kind or a function, a new function, and variants at the end of a function's enum. All else changes what nodes in
-//! the field rely on; it has to be said of what was locked that no release has shipped it.
+//! Allowed are a new wire version, a new kind that no node of a locked version sends, a version for the retirement of a
+//! kind or a function, a new function, and variants at the end of a function's enum. Everything else changes what nodes
+//! in the field rely on; for that, the caller has to state that no release has shipped what was locked.
 
 use std::collections::BTreeSet;
 use std::fmt;

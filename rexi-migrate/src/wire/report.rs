@@ -14,7 +14,7 @@ pub const LOCKED: &str = include_str!("../../wire.lock.json");
 /// Frames of each kind and version that are generated, unless told otherwise.
 pub const GENERATED: usize = 500;
 
-/// Checks the wire of this build, with so many generated frames of each kind and version by `seed`.
+/// Checks the wire of this build, with this many generated frames of each kind and version by `seed`.
 ///
 /// # Errors
 /// [`LockError`] where the lock cannot be read, or a layout cannot be told.

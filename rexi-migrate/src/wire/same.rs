@@ -2,7 +2,7 @@
 //!
 //! A part is the same part where its name is, or where the name is gone on one side and new on the other: a part that
 //! was renamed. The wire cannot tell that from a part that was replaced; the diff says so. Numbers are the same where
-//! they are the same number, whatever their width. What takes no bytes counts for nothing, and a struct of one part for
+//! they are the same number, whatever their width. What takes no bytes is ignored, and a struct of one part counts as
 //! that part.
 
 use std::fmt::Write;

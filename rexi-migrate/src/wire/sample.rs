@@ -1,4 +1,4 @@
-//! Values of a schema by chance, with those at the bounds: zero, the widths of varints, the ends of each number.
+//! Random values of a schema, including those at the bounds: zero, the widths of varints, the ends of each number.
 
 use rand::RngExt;
 use rand::rngs::Xoshiro256PlusPlus;

@@ -2,7 +2,7 @@
 //!
 //! Two machines take the same bytes side by side. As long as both are in the same place, they mean the same; the search
 //! follows the bytes that tell one place from another until the receiver refuses one (an error) or both are at their
-//! end and do not mean the same (a silent misreading). What it finds is bytes, and each find is read again by the real
+//! end and mean different things (a silent misreading). What it finds is bytes, and each find is read again by the real
 //! codec before it counts. Where it finds nothing it has tried a byte of each kind in every place, with lists and texts
 //! of up to three elements from the sender; a search that had to stop before that says so.
 
@@ -17,7 +17,7 @@ use super::same::same;
 use super::schema::{Layout, Type};
 use super::value::{Carried, shape};
 
-/// What may become of what a sender sends. Each is bytes that show it.
+/// What may become of what a sender sends. Each comes with bytes that show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// Read as another value, without an error.
@@ -322,6 +322,6 @@ fn same_number((w, r): (&Type, &Type), byte: u8, whole: bool) -> bool {
     if whole {
         return read(w, byte) == read(r, byte);
     }
-    // Only varints have more than one byte. Of the same sign they say the same; else none but 0 would, in one byte.
+    // Only varints have more than one byte. Of the same sign they say the same; otherwise only 0 would, in one byte.
     ws == rs
 }

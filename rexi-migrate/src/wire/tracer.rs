@@ -4,7 +4,7 @@
 //! takes another variant of the enums that are not known in full, wherever they stand. The schema is complete once
 //! nothing is left to ask. Places are told apart by where they are and not by a name, so that two types of one name
 //! stay two. serde-reflection keys them by name: it makes one of two enums of one name, and gives up on an enum inside
-//! of an option; a test holds the two against each other wherever it can tell.
+//! an option; a test compares the two wherever it can tell.
 
 use std::any::type_name;
 use std::fmt;
@@ -207,7 +207,7 @@ impl<'a> Probe<'a> {
         *self.node = Node::Plain(plain);
     }
 
-    /// Notes a type that has a name, once, and stops where the place is inside of the same type already.
+    /// Notes a type that has a name, once, and stops where the place is inside the same type already.
     fn open<V>(&mut self, name: &'static str, fresh: impl FnOnce() -> Node) -> Result<Inside<'a>, Stop> {
         let inside = Inside { type_name: type_name::<V>(), above: self.inside };
         let mut above = self.inside;

@@ -259,7 +259,7 @@ fn signed<S: Serializer>(r#type: &Type, value: i128, to: S) -> Result<S::Ok, S::
     }
 }
 
-/// A name that lives for ever, as serde wants its names. Each is kept once; a program has few.
+/// A name that lives forever, as serde wants its names. Each is kept once; a program has few.
 fn kept(name: &str) -> &'static str {
     static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,10 +2,10 @@
 //!
 //! In: time, answers. Out: casts, kills, ledger records. Most casts want a reply, at once or after a while; some must
 //! fail; some run until they are killed, which is how kills come to cross a change of phase; a few carry a payload that
-//! travels beside the lane; some are answered by a stream (`load/stream.rs`) or by questions (`load/question.rs`).
-//! Beside them gathers ask all nodes the same (`load/gather.rs`). Every choice is the seed's. What is in flight to a
-//! node is bounded: where the machine is too slow for the rate, casts are left out and counted, and none waits long.
-//! `load/thread.rs` gives it a thread of its own.
+//! travels alongside the lane; some are answered by a stream (`load/stream.rs`) or by questions (`load/question.rs`).
+//! Alongside them, gathers ask all nodes the same (`load/gather.rs`). The seed determines every choice. What is in
+//! flight to a node is bounded: where the machine is too slow for the rate, casts are left out and counted, and none
+//! waits long. `load/thread.rs` gives it a thread of its own.
 
 mod gather;
 mod question;
@@ -40,7 +40,7 @@ pub(crate) struct Load {
     targets: Vec<Target>,
     /// Casts a second.
     rate: u32,
-    /// How many calls may be open to one node, beside those that wait for their kill or for their pace.
+    /// How many calls may be open to one node, besides those that wait for their kill or for their pace.
     in_flight_max: usize,
     on: bool,
     /// How much time this process has had, by the clock that stands while it does.
@@ -211,7 +211,7 @@ impl Load {
         self.mailbox.kill(calls);
     }
 
-    /// Comes to rest: makes no more casts, watches nobody, so that peers that leave from now on are no news, and puts
+    /// Comes to rest: makes no more casts, watches nobody, so that peers that leave from now on are not news, and puts
     /// nothing off.
     pub(crate) fn rest(&mut self) {
         self.set_on(false);
@@ -219,8 +219,8 @@ impl Load {
         self.wind_up();
     }
 
-    /// Puts nothing off any longer: jobs that would run for ever are killed, streams that would take long too, and who
-    /// waits for an acknowledgement or a response gets it.
+    /// Puts nothing off any longer: jobs that would run forever are killed, and so are streams that would take long; a
+    /// job that waits for an acknowledgement or a response gets it.
     fn wind_up(&mut self) {
         self.do_due(None);
         self.kill_paced();
@@ -263,7 +263,7 @@ impl Load {
         self.write_ends();
     }
 
-    /// Records the ends that were heard of. Nothing follows from one, so they may wait for each other a moment.
+    /// Records the ends that were reported. Nothing follows from one, so they may wait for each other a moment.
     fn write_ends(&mut self) {
         record(&self.ledger, &self.ends);
         self.ends.clear();
@@ -466,7 +466,7 @@ pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(25);
 /// What part of a second's casts may be in flight to a node: one that takes a quarter of a second for each is slow.
 const IN_FLIGHT_SHARE: usize = 4;
 
-/// How many may be in flight to a node at any rate.
+/// How many may be in flight to a node in any case.
 const IN_FLIGHT_MIN: usize = 16;
 
 /// How many may be at most: half of what a peer's buffer holds while it is away.

@@ -1,8 +1,8 @@
 //! What the rehearsal's nodes ask of each other: orders, and the function that carries them out.
 //!
-//! An order names its call as every ledger does, so that the worker can record it; what it must come to is determined
-//! by the order alone, so that the caller can tell a right answer from a wrong one. That holds for each item of a
-//! stream, each question and each response too (`order.rs`); how a job sends them is `work/talk.rs`'s.
+//! An order names its call as every ledger does, so that the worker can record it; its right answer is determined by
+//! the order alone, so that the caller can tell a right answer from a wrong one. That holds for each item of a stream,
+//! each question and each response too (`order.rs`); how a job sends them is in `work/talk.rs`.
 
 mod order;
 mod talk;
@@ -74,7 +74,7 @@ fn backwards(argument: &Bytes) -> Bytes {
 pub(crate) enum Value {
     /// A value for its caller.
     Reply(Bytes),
-    /// Nothing beside what it has sent.
+    /// Nothing besides what it has sent.
     Nothing,
 }
 
@@ -93,7 +93,7 @@ async fn pause(time: std::time::Duration) {
     }
 }
 
-/// Appends records, in one write. A ledger that cannot be written is no evidence, so the process ends; the status says
+/// Appends records, in one write. A ledger that cannot be written is not evidence, so the process ends; the status says
 /// that its surroundings were at fault.
 pub(crate) fn record(ledger: &LedgerWriter, entries: &[Entry]) {
     if let Err(error) = ledger.append(entries) {

@@ -12,7 +12,7 @@ use crate::net::IdentityError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The node's certificate, key or roots are no good.
+    /// The node's certificate, key or roots are not valid.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The members cannot be found as the configuration says. Correct its name, or build the feature in.

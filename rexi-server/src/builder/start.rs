@@ -1,5 +1,5 @@
-//! From a description to a node that runs: what contradicts itself is refused, then all that the node's tasks share is
-//! put together, then they start.
+//! From a description to a running node: contradictions are refused, then everything that the node's tasks share is put
+//! together, then the tasks start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

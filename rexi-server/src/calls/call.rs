@@ -91,7 +91,7 @@ impl Call {
         self.mailbox.poll_all(cx)
     }
 
-    /// Ends the job; nothing more is heard of it.
+    /// Ends the job; no more answers come from it.
     pub(crate) fn give_up(&self) {
         self.mailbox.kill(&[self.call]);
     }

@@ -19,7 +19,7 @@ pub enum SendError {
         /// The names known.
         members: String,
     },
-    /// The mailbox that was to hear of it is dropped.
+    /// The mailbox that was to receive its answers has been dropped.
     #[error("the mailbox is gone, so nobody would hear what becomes of the call")]
     MailboxGone,
     /// The time limit has passed before the peer was there and took frames. Try again later, or elsewhere.
@@ -67,7 +67,7 @@ pub enum CallError {
     /// The call was not sent. The caller is at fault.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// The function returned an error. It ran; whether to try again is for the function to say.
+    /// The function returned an error. It ran; the function decides whether to try again.
     #[error("{function} failed: {error}")]
     Failed {
         /// The function.
@@ -150,7 +150,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// What an answer that is no reply comes to.
+    /// The error that an answer other than a reply amounts to.
     pub(crate) fn from_answer(answer: Answer) -> Self {
         match answer {
             Answer::Exit { function, reason: ExitReason::Failed(error) } => Self::Failed { function, error },
@@ -181,14 +181,14 @@ impl CallError {
         !self.did_not_run()
     }
 
-    /// Whether the call may be made again without a second thought: the function certainly did not run, and it may be
-    /// taken later, or on another node. An error that is the same everywhere, such as an argument of another type, is
-    /// not to be tried again, though it did not run either.
+    /// Whether the call may safely be made again: the function certainly did not run, and it may be taken later, or on
+    /// another node. An error that is the same everywhere, such as an argument of another type, should not be tried
+    /// again, though the function did not run then either.
     pub fn is_safe_to_retry(&self) -> bool {
         let same_everywhere = match self {
             Self::Send(error) => error.is_same_everywhere(),
             Self::WrongArgument { .. } => true,
-            // The caller has ended it; whoever did does not want it.
+            // The caller has ended it, so it does not want a reply.
             Self::Ended(reason) => matches!(reason, ExitReason::Killed | ExitReason::WrongType(_)),
             _ => false,
         };

@@ -1,8 +1,8 @@
 //! A fold over the answers of many calls: what CouchDB's coordinators do with `rexi_utils:recv`.
 //!
-//! In: casts, and a function that is handed each answer with what it has made of those before. Out: what it made of
-//! them all, or as much as there was when the time had passed. Dropping a gather kills what it started, on every node.
-//! Source: rexi_utils.erl; R25 to R29 of docs/rexi.md.
+//! In: casts, and a function that is handed each answer together with what it has made of the earlier ones. Out: what
+//! it made of all of them, or what it had when the time ran out. Dropping a gather kills what it started, on every
+//! node. Source: rexi_utils.erl; R25 to R29 of docs/rexi.md.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,9 +73,9 @@ pub enum Step<A, T> {
     Continue(A),
     /// With these calls only; those that are left out are killed.
     Replace(A, Vec<CallRef>),
-    /// Not any more: this is the result.
+    /// No longer: this is the result.
     Stop(A),
-    /// Not any more: this is returned as it is.
+    /// No longer: this is returned as it is.
     Return(T),
 }
 
@@ -109,7 +109,7 @@ impl Gather {
     /// Casts to `peer`. Never waits.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member or the request is out of bounds; nothing was sent.
+    /// [`SendError`] where the peer is not a member or the request is out of bounds; nothing was sent.
     pub fn cast(&mut self, peer: &NodeName, request: Request) -> Result<CallRef, SendError> {
         let call = self.mailbox.cast(peer, request)?;
         self.calls.insert(call, peer.clone());
@@ -143,7 +143,7 @@ impl Gather {
         self.time_limit = limit.into();
     }
 
-    /// How long a fold may hear nothing. A ping counts as something. Default: no limit.
+    /// How long a fold may receive nothing. A ping counts as something. Default: no limit.
     pub fn per_message_limit(&mut self, limit: impl Into<Option<Duration>>) {
         self.per_message_limit = limit.into();
     }
@@ -153,7 +153,7 @@ impl Gather {
         self.calls.iter().map(|(&call, peer)| (call, peer))
     }
 
-    /// Answers to calls that are none of this gather's, which were passed over: somebody has cast with its handle.
+    /// Answers to calls that do not belong to this gather, which were ignored: somebody has cast with its handle.
     pub fn strays(&self) -> u64 {
         self.strays
     }
@@ -163,7 +163,7 @@ impl Gather {
         self.mailbox.handle()
     }
 
-    /// Ends the job of this call; nothing more is heard of it.
+    /// Ends the job of this call; no more answers come from it.
     pub fn kill(&mut self, call: CallRef) {
         self.calls.remove(&call);
         self.mailbox.kill(&[call]);

@@ -1,4 +1,4 @@
-//! The caller's side: a mailbox that answers are put into, and the handles on it. Dropping a mailbox kills what was
+//! The caller's side: a mailbox into which answers are put, and the handles on it. Dropping a mailbox kills what was
 //! cast through it.
 //!
 //! In: answers, from whichever task reads a peer's connection. Out: events, in the order in which they came. A mailbox
@@ -50,7 +50,7 @@ impl Mailbox {
         self.handle.clone()
     }
 
-    /// Watches the server of `peer` that casts go to now. Its death is heard as [`Event::Down`], once.
+    /// Watches the server of `peer` that casts go to now. Its death is reported as [`Event::Down`], once.
     ///
     /// # Errors
     /// [`SendError::NotAMember`].
@@ -62,7 +62,7 @@ impl Mailbox {
         Ok(monitor)
     }
 
-    /// Watches no longer. A down that is already in the mailbox is taken out.
+    /// Stops watching. A down that is already in the mailbox is taken out.
     pub fn demonitor(&self, monitor: MonitorRef) {
         if let Some(member) = self.inner.unwatch(monitor) {
             member.with(|peer, _| peer.demonitor(monitor));
@@ -129,11 +129,11 @@ impl Drop for Mailbox {
 }
 
 impl MailboxHandle {
-    /// Casts to `peer`. Never waits; whatever becomes of it, the mailbox hears.
+    /// Casts to `peer`. Never waits; whatever becomes of it, the mailbox is notified.
     ///
     /// # Errors
-    /// [`SendError`] where the peer is no member, the request is out of bounds, this node's release may not emit its
-    /// function, or the mailbox is gone; nothing was sent and nothing is heard.
+    /// [`SendError`] where the peer is not a member, the request is out of bounds, this node's release may not emit its
+    /// function, or the mailbox is gone; nothing was sent, and no answer will come.
     pub fn cast(&self, peer: &NodeName, request: Request) -> Result<CallRef, SendError> {
         let call = self.node.shared().next_call();
         self.cast_as(call, peer, request)?;
@@ -182,13 +182,13 @@ impl MailboxHandle {
         self.cast(peer, request)
     }
 
-    /// Ends these calls' jobs and forgets the calls. Calls that are not open are passed over.
+    /// Ends these calls' jobs and forgets the calls. Calls that are not open are ignored.
     pub fn kill(&self, calls: &[CallRef]) {
         kill_all(self.inner.close(calls));
     }
 
-    /// Lets go of a call without ending its job, which runs to its end with nobody to hear of it: the one exception to
-    /// "dropping is killing". Calls that are not open are passed over.
+    /// Lets go of a call without ending its job, which runs to its end with nobody to receive its answer: the one
+    /// exception to "dropping is killing". Calls that are not open are ignored.
     pub fn detach(&self, call: CallRef) {
         self.inner.close(&[call]);
     }
@@ -204,7 +204,7 @@ impl MailboxHandle {
         self.member_of(call).is_some_and(|member| member.with(|peer, _| peer.cancel_stream(call)))
     }
 
-    /// Tells the job of this call that so many more of its items were consumed. `false`: there were not as many.
+    /// Tells the job of this call that this many more of its items were consumed. `false`: there were not that many.
     pub fn ack(&self, call: CallRef, items: u64) -> bool {
         self.member_of(call).is_some_and(|member| member.with(|peer, _| peer.ack(call, items)))
     }

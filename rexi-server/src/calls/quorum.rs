@@ -1,4 +1,4 @@
-//! The first answers of several nodes: as many as are needed, and no more than that waited for.
+//! The first answers of several nodes: waits for as many as are needed, and for no more.
 //!
 //! What CouchDB's fabric builds by hand on top of its fold: the first r of n, a majority, all; with hedging, where
 //! nodes beyond those needed are asked only when the first are slow or fail.
@@ -77,7 +77,7 @@ pub enum QuorumError<E = Infallible> {
     },
     /// A node is named twice, and would be counted twice. The caller is at fault; nothing was sent.
     Twice(NodeName),
-    /// A node is no member, or the request is out of bounds. The caller is at fault; what was sent is killed.
+    /// A node is not a member, or the request is out of bounds. The caller is at fault; what was sent is killed.
     Send(SendError),
     /// Too few nodes have answered. Jobs may have run.
     TooFew {
@@ -144,8 +144,8 @@ impl<T, E> Quorum<T, E> {
         self
     }
 
-    /// Lets the jobs that are not waited for any more run to their end, as writes should. It takes effect once there
-    /// are enough answers.
+    /// Lets the jobs that are no longer waited for run to their end, as writes should. It takes effect once there are
+    /// enough answers.
     pub fn let_rest_finish(mut self) -> Self {
         self.let_rest_finish = true;
         self

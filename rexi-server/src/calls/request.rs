@@ -1,4 +1,4 @@
-//! What a caller asks for: a function, its encoded argument, and what travels beside them.
+//! What a caller asks for: a function, its encoded argument, and what travels with them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::typed::{self, Function, Payload, PayloadError, StreamFunction};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     function: Arc<str>,
-    /// An argument that could not be encoded is told to whoever casts it.
+    /// An argument that could not be encoded is reported when it is cast.
     body: Result<Bytes, PayloadError>,
     /// The function's row, where it is typed.
     row: Option<FunctionRow>,

@@ -1,4 +1,4 @@
-//! The caller's end of a reply stream: items as they come, acknowledged as they are taken.
+//! The caller's end of a reply stream: items are delivered as they come and acknowledged as they are taken.
 //!
 //! Source: rexi.erl (`stream_start`, `stream_ack`); R18 to R24 of docs/rexi.md.
 
@@ -80,7 +80,7 @@ impl Parts {
     }
 
     /// Acknowledges each item on its own where they come one by one, or are taken slowly, since the job's patience is
-    /// limited. Where many lie here, it is enough that the job hears of them while as many are still to be taken.
+    /// limited. Where many lie here, it is enough that the job learns of them while as many are still to be taken.
     fn note_taken(&mut self) {
         self.taken += 1;
         // The clock costs as much as the rest, so it is asked for the first of those that were taken, then ever less.

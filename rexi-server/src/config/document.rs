@@ -1,4 +1,4 @@
-//! The TOML text of a configuration: which keys there are, and values with the place they stand at.
+//! The TOML text of a configuration: which keys there are, and values with their places.
 //!
 //! In go the text and what the environment overrides; out come [`Given`] values, each still a string, once all keys
 //! are known ones.

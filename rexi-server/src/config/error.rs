@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. Each error names where it stands, the key, and what would be right.
+//! What can be wrong with a configuration. Each error names the place, the key, and what would be right.
 
 use std::fmt;
 use std::io;
@@ -21,8 +21,8 @@ pub struct Place {
 
 /// Why a configuration is refused.
 ///
-/// Whoever wrote the file or set the variable is at fault, unless a variant says otherwise. Nothing was started or
-/// changed. Trying again helps once the text has changed.
+/// The author of the file or the variable is at fault, unless a variant says otherwise. Nothing was started or changed.
+/// Trying again helps once the text has changed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -34,7 +34,7 @@ pub enum ConfigError {
         /// What the system said.
         reason: io::Error,
     },
-    /// The text is no TOML.
+    /// The text is not TOML.
     #[error("{place}: not TOML: {reason}")]
     Syntax {
         /// Where.
@@ -76,7 +76,7 @@ pub enum ConfigError {
         /// The type found, in TOML's words.
         found: &'static str,
     },
-    /// A text is no number, or none that the key can hold.
+    /// A text is not a number, or not one that the key can hold.
     #[error("{place}: {key} = {value} is no number that the key can hold; give a whole one, from 0 on")]
     BadNumber {
         /// Where.
@@ -86,7 +86,7 @@ pub enum ConfigError {
         /// What was given.
         value: String,
     },
-    /// An entry of a list of names and values is none.
+    /// An entry of a list of names and values is not a name and a value.
     #[error("{place}: {key}: {value:?} is no entry; give name=value for each, joined by commas, the value {wanted}")]
     BadList {
         /// Where.
@@ -106,7 +106,7 @@ pub enum ConfigError {
         /// Which two.
         reason: LimitsError,
     },
-    /// A text is no node name.
+    /// A text is not a node name.
     #[error("{place}: `{key}`: {reason}")]
     BadName {
         /// Where.
@@ -116,7 +116,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: NodeNameError,
     },
-    /// A text is no address, or none of the kind needed.
+    /// A text is not an address, or not one of the kind needed.
     #[error("{place}: {key} = {value:?} is not {wanted}, such as \"127.0.0.1:4001\" or \"[::1]:4001\"")]
     BadAddress {
         /// Where.
@@ -140,7 +140,7 @@ pub enum ConfigError {
         /// The other.
         second: NodeName,
     },
-    /// A text is no release of the train.
+    /// A text is not a release of the train.
     #[error("{place}: {key} = {value:?} is not a release; allowed: {}", releases())]
     UnknownRelease {
         /// Where.
@@ -150,7 +150,7 @@ pub enum ConfigError {
         /// What was given.
         value: String,
     },
-    /// A text is no phase.
+    /// A text is not a phase.
     #[error("{place}: {key} = {value:?} is not a phase; {}", allows(profile))]
     UnknownPhase {
         /// Where.

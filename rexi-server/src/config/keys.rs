@@ -1,11 +1,11 @@
-//! Every key of a configuration, with its variable, unit and default. docs/configuration.md is held to this by a test.
+//! Every key of a configuration, with its variable, unit and default. A test checks docs/configuration.md against this.
 
 use rexi_proto::Limits;
 
 use super::document::Given;
 use super::error::ConfigError;
 
-/// A key that a configuration may set, for whoever documents or generates one.
+/// A key that a configuration may set, for those who document or generate one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigKey {
@@ -15,7 +15,7 @@ pub struct ConfigKey {
     pub key: &'static str,
     /// What it takes, and in which unit.
     pub value: &'static str,
-    /// Its default, in words where it is no value.
+    /// Its default, in words where it is not a value.
     pub default: &'static str,
 }
 

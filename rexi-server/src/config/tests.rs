@@ -342,7 +342,7 @@ fn every_key_can_be_set_and_its_default_is_the_one_that_is_documented() {
     for known in CONFIG_KEYS.iter().filter(|known| known.table == "limits") {
         let text = format!("{HEAD}[limits]\n{} = {}\n", known.key, known.default);
         assert_eq!(config(&text).limits(), default.limits(), "{}", known.key);
-        // None is passed over: another value is another configuration, or is refused.
+        // None is ignored: another value is another configuration, or is refused.
         let text = text.replace(&format!("= {}", known.default), &format!("= {}1", known.default));
         let other = Config::from_toml(&text, "node.toml").map(|other| other.limits() != default.limits());
         assert!(other.unwrap_or(true), "{}", known.key);

@@ -1,8 +1,9 @@
-//! What a function sees of its job, and how it talks to its caller before its end: replies, pings, a stream of items,
+//! What a function sees of its job, and how it talks to its caller before it ends: replies, pings, a stream of items,
 //! questions.
 //!
 //! A job waits for its caller under the server's own lock: it asks whether it may go on, and leaves a waker if it may
-//! not. Time limits are kept here; what one means is the core's to say. Source: rexi.erl; R17 to R24 of docs/rexi.md.
+//! not. Time limits are kept here; what each one means is decided by the core. Source: rexi.erl; R17 to R24 of
+//! docs/rexi.md.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -20,13 +21,13 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::pool::SharedPool;
 use crate::engine::worker::Owner;
 
-/// What a running function knows of its job, and how it talks to its caller before its end.
+/// What a running function knows of its job, and how it talks to its caller before it ends.
 ///
 /// A function is polled for the first time where its cast is read, and is a task of its own once it has to wait. What
 /// it does before that delays the calls behind it, for half a millisecond, or for its own first step if that is longer.
 ///
 /// A job that is killed is dropped at its next await. Work that cannot be dropped, because it blocks or runs in a task
-/// of its own, is to look at [`Context::cancellation`]:
+/// of its own, should look at [`Context::cancellation`]:
 ///
 /// ```
 /// use rexi_server::{Bytes, Context};
@@ -59,8 +60,8 @@ pub struct Context {
     pub(crate) stream_time_limit: Duration,
 }
 
-/// What a job sends nobody hears any more: it was killed, its caller is gone, or the server has ended it. The function
-/// is dropped at its next await, so there is nothing left to do but return.
+/// What a job sends no longer reaches anybody: it was killed, its caller is gone, or the server has ended it. The
+/// function is dropped at its next await, so there is nothing left to do but return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the job is over: it was killed, or its server has ended it")]
 pub struct JobOver;
@@ -118,8 +119,7 @@ impl Context {
         self.trace.as_deref().copied()
     }
 
-    /// Cancelled once the job is over, however that comes about: for what the function has started outside of its own
-    /// future.
+    /// Cancelled once the job is over, for whatever reason: for what the function has started outside its own future.
     pub fn cancellation(&self) -> CancellationToken {
         self.owner.serve(|_, jobs| jobs.cancellation(self.job))
     }
@@ -174,9 +174,9 @@ impl Context {
         self.send_item(item.into(), None).await
     }
 
-    /// Sends a reply that the caller is to respond to, and waits for the response for up to `limit`.
+    /// Sends a reply that the caller should respond to, and waits for the response for up to `limit`.
     ///
-    /// Cancel safe in that a response that comes later is passed over.
+    /// Cancel safe in that a response that comes later is ignored.
     ///
     /// # Errors
     /// [`QuestionError`].
@@ -219,7 +219,7 @@ impl Context {
         limit: Duration,
         mut ask: impl FnMut(&mut Server<SharedPool>, JobKey) -> Option<T>,
     ) -> Option<T> {
-        // Mostly there is nothing to wait for, and then no timer is worth its making.
+        // Usually there is nothing to wait for, and then a timer is not worth its cost.
         if let Some(answer) = self.owner.serve(|server, _| ask(server, self.job)) {
             return Some(answer);
         }

@@ -1,7 +1,7 @@
-//! The last failures of this node's jobs, kept per server for whoever wants to read them, and logged (R10, R11).
+//! The last failures of this node's jobs, kept per server for inspection, and logged (R10, R11).
 //!
 //! In: every end of a job that is an error or a panic of its function. What ends for another reason - a time limit, a
-//! kill, an argument of the wrong type - is no crash, and neither is a typed function's own error, which is a value.
+//! kill, an argument of the wrong type - is not a crash, and neither is a typed function's own error, which is a value.
 //! Arguments are never kept or logged; the text of an error or panic is, whatever the function has put into it.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -36,7 +36,7 @@ pub(crate) struct Failures {
 
 #[derive(Debug)]
 struct State {
-    /// Failures that are kept of each server.
+    /// Failures that are kept for each server.
     length_max: usize,
     /// Failures that have been kept so far: the next one's number, which orders those of different servers.
     next: u64,
@@ -44,7 +44,7 @@ struct State {
     servers: BTreeMap<Option<NodeName>, VecDeque<(u64, Failure)>>,
 }
 
-/// Whose job an end is of.
+/// Whose job an end belongs to.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) server: ServerAddress,
@@ -107,7 +107,7 @@ fn drop_oldest(kept: &mut VecDeque<(u64, Failure)>, length_max: usize) {
     kept.drain(..beyond);
 }
 
-/// What is kept of a text, cut at a character.
+/// What is kept of a text, cut at a character boundary.
 fn clipped(text: &Arc<str>) -> Arc<str> {
     match text.floor_char_boundary(TEXT_BYTES_MAX) {
         all if all == text.len() => Arc::clone(text),

@@ -1,8 +1,8 @@
-//! Who may call what: the list that an operator gives a node, asked where a cast is about to become a worker.
+//! Who may call what: the list that an operator gives a node, checked where a cast is about to become a worker.
 //!
 //! In go a caller's authenticated name and the name of a function; out comes yes or no. A node without a list lets
-//! every member call every function. With one, only what it names is run; all else is answered with the exit
-//! [`NotAllowed`](rexi_proto::ExitReason::NotAllowed) and counted, and neither a worker nor a handler hears of it.
+//! every member call every function. With one, only what it names is run; everything else is answered with the exit
+//! [`NotAllowed`](rexi_proto::ExitReason::NotAllowed) and counted, and it never reaches a worker or a handler.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// Which member may call which functions of a node. What it does not name is denied.
 ///
-/// The node itself may call all of its functions, unless the list names it: then it is held to the list like a peer.
+/// The node itself may call all of its functions, unless the list names it: then the list applies to it as to a peer.
 ///
 /// ```
 /// use rexi_server::{AllowList, NodeName};
@@ -81,13 +81,13 @@ impl AllowList {
         self.functions.iter().chain(self.pairs.values().flatten()).collect()
     }
 
-    /// Whether the list says anything of this member.
+    /// Whether the list says anything about this member.
     fn names(&self, peer: &NodeName) -> bool {
         self.peers.contains(peer) || self.pairs.contains_key(peer)
     }
 }
 
-/// A node's list, and who was turned away by it.
+/// A node's list, and the callers that it has turned away.
 #[derive(Debug)]
 pub(crate) struct Gate {
     list: ArcSwapOption<AllowList>,
@@ -99,7 +99,7 @@ impl Gate {
         Self { list: ArcSwapOption::from_pointee(list), logged: Mutex::new(None) }
     }
 
-    /// Whether `caller` may call `function` of the node `own`. At most one line a second is logged of those who may
+    /// Whether `caller` may call `function` of the node `own`. At most one line a second is logged about those that may
     /// not.
     pub(crate) fn admits(&self, own: &NodeName, caller: &NodeName, function: &str) -> bool {
         let list = self.list.load();

@@ -1,7 +1,7 @@
-//! What the peers' states put a mailbox's answers into, from whichever task reads a connection.
+//! Where the peers' states put a mailbox's answers, from whichever task reads a connection.
 //!
-//! It keeps the open calls with their time limits, and bounds what waits for its owner. Where a call was cast to it
-//! keeps too, for whoever kills it, and does not look at it: that is the `T` of its types.
+//! It keeps the open calls with their time limits, and bounds what waits for its owner. It also keeps where a call was
+//! cast to, which a kill needs, without looking at it: that is the `T` of its types.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -78,7 +78,7 @@ impl<T> Inbox<T> {
         state.open.insert(call, Open { member: Arc::clone(member), deadline });
         if let Some(deadline) = deadline {
             state.deadlines.insert((deadline, call));
-            // Who waits may wait for a later one.
+            // A waiting task may now wait for a later one.
             state.wake();
         }
         Ok(())
@@ -114,7 +114,7 @@ impl<T> Inbox<T> {
         self.lock().monitors.insert(monitor, Arc::clone(member));
     }
 
-    /// Watches no longer. A down that is already there is taken out.
+    /// Stops watching. A down that is already there is taken out.
     pub(crate) fn unwatch(&self, monitor: MonitorRef) -> Option<Arc<T>> {
         let mut state = self.lock();
         state.queue.retain(|event| !matches!(event, Event::Down(of, _) if *of == monitor));

@@ -1,4 +1,4 @@
-//! The jobs that one server runs: a row for each, by which its worker is found, woken and ended.
+//! The jobs that one server runs: each has a row, through which its worker is found, woken and ended.
 
 use std::collections::HashMap;
 use std::task::Waker;
@@ -17,14 +17,14 @@ pub(crate) struct Jobs {
 struct Job {
     /// `None` until it has to wait for something.
     task: Option<AbortHandle>,
-    /// Who waits for the job's caller.
+    /// The task that waits for the job's caller.
     waker: Option<Waker>,
     /// Made when it is first asked for.
     cancellation: Option<CancellationToken>,
 }
 
 impl Jobs {
-    /// Keeps a place for a job whose worker is no task yet.
+    /// Keeps a place for a job whose worker is not a task yet.
     pub(crate) fn insert(&mut self, job: JobKey) {
         self.running.insert(job.id, Job { task: None, waker: None, cancellation: None });
     }
@@ -40,7 +40,7 @@ impl Jobs {
         }
     }
 
-    /// A worker has come to its end; what it has started and left behind is told.
+    /// A worker has ended; what it has started and left behind is told.
     pub(crate) fn remove(&mut self, job: JobKey) {
         self.running.remove(&job.id);
     }
@@ -71,7 +71,7 @@ impl Jobs {
         }
     }
 
-    /// Cancelled once the job is over, however that comes about.
+    /// Cancelled once the job is over, for whatever reason.
     pub(crate) fn cancellation(&mut self, job: JobKey) -> CancellationToken {
         match self.running.get_mut(&job.id) {
             Some(row) => row.cancellation.get_or_insert_default().clone(),
@@ -85,7 +85,7 @@ impl Jobs {
 }
 
 impl Job {
-    /// One that is no task yet finds that its job is gone when it is to become one.
+    /// A worker that is not a task yet finds that its job is gone when it is about to become one.
     fn abort(&self) {
         if let Some(task) = &self.task {
             task.abort();

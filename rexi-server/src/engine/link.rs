@@ -1,4 +1,4 @@
-//! The connection to each member: dialed or accepted, agreed on, served until it ends; and that of the node to itself.
+//! The connection to each member, dialed or accepted, agreed on and served until it ends; and the node's to itself.
 
 pub(crate) mod dial;
 pub(crate) mod accept;

@@ -1,8 +1,8 @@
 //! One member as this node sees it: the protocol's state behind one lock, the workers of its per-node server, and the
 //! signals between the tasks that serve it.
 //!
-//! Whatever changes the state goes through [`Member::with`], which does what comes of the change before anybody else
-//! can look: answers are delivered in the order in which they came. Nothing waits under the lock.
+//! Whatever changes the state goes through [`Member::with`], which carries out what follows from the change before
+//! anybody else can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
 mod leave;
 mod wait;
@@ -151,7 +151,7 @@ impl Member {
         self.kicked.notify_one();
     }
 
-    /// Changes the peer's state once and does what comes of it.
+    /// Changes the peer's state once and does what follows from it.
     pub(crate) fn with<T>(
         self: &Arc<Self>,
         change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
@@ -164,7 +164,7 @@ impl Member {
         result
     }
 
-    /// Changes the per-node server once, with its jobs at hand, and does what comes of it.
+    /// Changes the per-node server once, with its jobs at hand, and does what follows from it.
     pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         self.serve_in(self.shared.upgrade().as_ref(), take)
     }
@@ -196,13 +196,13 @@ impl Member {
         true
     }
 
-    /// A chosen handshake came to nothing.
+    /// A chosen handshake has failed.
     pub(crate) fn unclaim(&self) {
         self.lock().claimed = None;
     }
 
     /// Takes a completed handshake. An earlier connection is closed before the new one is read. `None`: a later life of
-    /// the peer was attached since the hellos, or it is no member any more, so this connection is of the past.
+    /// the peer was attached since the hellos, or it is no longer a member, so this connection is outdated.
     pub(crate) fn attach(
         self: &Arc<Self>,
         connection: &quinn::Connection,
@@ -255,7 +255,7 @@ impl Member {
         }
     }
 
-    /// A worker of the per-node server has come to its end.
+    /// A worker of the per-node server has ended.
     pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
         let shared = self.shared.upgrade();
         self.serve_in(shared.as_ref(), |server, jobs| {
@@ -274,7 +274,7 @@ impl Member {
         }
     }
 
-    /// Ends every worker: the node has stopped, and nobody is left to hear of them.
+    /// Ends every worker: the node has stopped, and nobody is left to receive their answers.
     pub(crate) fn abort_workers(&self) {
         self.lock().jobs.abort_all();
     }
@@ -317,8 +317,8 @@ impl Member {
         self.lock().last_error = Some(error);
     }
 
-    /// Does what comes of a change, and lets go of the lock. A peer's word on its phase can move every member, so it is
-    /// taken after that.
+    /// Does what follows from a change, and releases the lock. A peer's word on its phase can move every member, so it
+    /// is dealt with after that.
     fn settle(self: &Arc<Self>, state: MutexGuard<'_, State>) {
         self.settle_in(self.shared.upgrade().as_ref(), state);
     }
@@ -440,7 +440,7 @@ impl Member {
     }
 }
 
-/// Time since the node's start; nothing comes of a change any more once the node is gone.
+/// Time since the node's start; a change no longer has any effect once the node is gone.
 fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
     shared.map_or(Duration::ZERO, |shared| shared.now())
 }

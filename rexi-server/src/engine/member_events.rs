@@ -1,8 +1,8 @@
 //! What happens to members, one by one and in order: they join, come up, go down and leave.
 //!
 //! [`PresenceWatch`](crate::membership::PresenceWatch) says that something has changed, and the state is asked for
-//! what; this says what has happened, so that a service can act on each step. Who does not keep up is told how much it
-//! has missed.
+//! what; this says what has happened, so that a service can act on each step. A service that does not keep up is told
+//! how much it has missed.
 
 use rexi_proto::{Incarnation, NodeName};
 use thiserror::Error;
@@ -19,11 +19,11 @@ pub enum MemberEvent {
     Up(NodeName, Incarnation),
     /// It is no longer connected, in that life. It may come back: see [`PeerPresence`](crate::PeerPresence).
     Down(NodeName, Incarnation),
-    /// It is no member any more.
+    /// It is no longer a member.
     Left(NodeName),
 }
 
-/// So many events were missed, since [`MEMBER_EVENTS_KEPT`] more recent ones had come before they were taken. The
+/// This many events were missed, since [`MEMBER_EVENTS_KEPT`] more recent ones had come before they were taken. The
 /// reader is too slow; [`Node::status`](crate::Node::status) says how things are now, and the next events go on from
 /// there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

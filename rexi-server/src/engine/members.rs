@@ -1,8 +1,8 @@
-//! Who the members are, while that changes: nodes that join and leave a running node, and what follows from either.
+//! Who the members are, as that changes: they join and leave a running node, and this does what follows from either.
 //!
 //! The list (shared.rs) is a value that is replaced as a whole, so that a cast reads it without a lock. Changes are
 //! made one at a time, behind a lock that is taken before all others. A member that has left keeps its state, so that
-//! whoever still holds it gets an answer; its number is never given again.
+//! those who still hold it get an answer; its number is never used again.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub enum MemberError {
     /// The name to be added is a member's already. To dial it elsewhere, use `Node::move_member`.
     #[error("{0} is a member already")]
     AlreadyAMember(NodeName),
-    /// The name is no member's.
+    /// No member has this name.
     #[error("{0} is no member")]
     NotAMember(NodeName),
     /// The name is the node's own, which is a member for as long as it runs.
@@ -42,7 +42,7 @@ pub enum MemberError {
         /// The node's address.
         listen: SocketAddr,
     },
-    /// There are as many members as may be. Whatever says who they are is at fault, or remove others first.
+    /// There are as many members as may be. The source of the members is at fault; otherwise remove others first.
     #[error("{member} would be one member more than the {max} that a node may have")]
     TooMany {
         /// The name to be added.
@@ -50,7 +50,7 @@ pub enum MemberError {
         /// Members at most, the node itself among them.
         max: usize,
     },
-    /// The node is leaving, or has stopped, and takes nobody in any more.
+    /// The node is leaving, or has stopped, and no longer takes anybody in.
     #[error("this node is leaving")]
     Leaving,
 }
@@ -166,8 +166,8 @@ fn check_address(shared: &Shared, name: &NodeName, address: Option<SocketAddr>) 
     }
 }
 
-/// Shares the node's totals out anew among its members. Who holds something holds it behind one of the locks that are
-/// taken here, in the order in which all take them, so nothing moves meanwhile.
+/// Shares the node's totals out anew among its members. Everything that is held is held behind one of the locks that
+/// are taken here, in the order in which all take them, so nothing moves meanwhile.
 fn share_out(shared: &Shared, members: &Members) {
     let whole = NodePool::new(&shared.limits, members.len(), shared.hosts);
     let singleton = shared.singleton.as_ref().map(|singleton| singleton.hold());

@@ -1,9 +1,9 @@
-//! What a node counts, through the `metrics` facade: whichever recorder the process installs before its node starts
-//! gets it; without one nothing is kept.
+//! What a node counts, through the `metrics` facade: it goes to whichever recorder the process installs before its node
+//! starts; without one nothing is kept.
 //!
 //! What is counted where it happens is here (jobs, refused handshakes, what still goes to the singleton); the rest is
-//! told from the node's status, in publish.rs. [`METRICS`] has every name. Nothing is labelled by what a peer may
-//! choose at will.
+//! taken from the node's status, in publish.rs. [`METRICS`] has every name. Nothing is labelled with text that a peer
+//! may freely choose.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ pub enum MetricKind {
     Counter,
     /// Is as it is now.
     Gauge,
-    /// Durations, by how many were at most so long.
+    /// Durations, by how many were at most that long.
     Histogram,
 }
 
@@ -168,12 +168,12 @@ impl PeerMetrics {
     }
 }
 
-/// Counts a connection that came to nothing, by the reason in a word.
+/// Counts a failed handshake, by the reason in a word.
 pub(crate) fn refused(node: &NodeName, reason: &'static str) {
     metrics::counter!("rexi_handshakes_refused_total", "node" => label(node), "reason" => reason).increment(1);
 }
 
-/// The members whose gauges were told, by all that tell them.
+/// The members whose gauges were reported, shared by all that report them.
 #[derive(Debug, Default)]
 pub(crate) struct Told(pub(super) Mutex<BTreeSet<NodeName>>);
 

@@ -1,7 +1,7 @@
 //! The counters of a node's totals that its members and its singleton share, each from behind its own lock.
 //!
-//! Floors follow the number of members, which changes while the node runs. Whoever holds no more than its floor does
-//! not come here (`rexi_proto`'s `pool.rs`), so that on the usual path members still share nothing.
+//! Floors follow the number of members, which changes while the node runs. A holder of no more than its floor does not
+//! come here (`rexi_proto`'s `pool.rs`), so that on the usual path members still share nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
@@ -15,8 +15,8 @@ pub(crate) struct SharedPool(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     floors: [AtomicUsize; Total::ALL.len()],
-    /// Below 0, as much is owed: floors that were given to members that joined while others held all there was. Nothing
-    /// is taken until it has come back.
+    /// Below 0, that much is owed: floors that were given to members that joined while others held everything there
+    /// was. Nothing is taken until it has come back.
     left: [AtomicIsize; Total::ALL.len()],
 }
 
@@ -27,8 +27,8 @@ impl SharedPool {
         pool
     }
 
-    /// Takes these floors and this pool for its own. `beyond` says what all holders have of a total beyond floors of so
-    /// much; none of them may change meanwhile.
+    /// Takes these floors and this pool for its own. `beyond` says what all holders have of a total beyond floors of
+    /// this size; none of them may change meanwhile.
     pub(crate) fn share_out(&self, whole: &NodePool, beyond: impl Fn(Total, usize) -> usize) {
         for total in Total::ALL {
             let floor = whole.floor(total);
@@ -48,7 +48,7 @@ impl SharedPool {
     }
 }
 
-// Counts alone, and no memory that one lock hands to another by them: relaxed is enough.
+// These are counts alone, by which no lock hands memory to another: relaxed is enough.
 impl Pool for SharedPool {
     fn floor(&self, total: Total) -> usize {
         self.0.floors[total as usize].load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! What the status of a node says, told to the recorder of metrics now and then, and whenever somebody asks for it.
+//! Reports a node's status to the recorder of metrics, now and then and whenever somebody asks for it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Tells what the status says now. A recorder cannot forget a series, so those of a member that has left are set to 0:
-/// else it would be shown as connected for as long as the process runs.
+/// otherwise it would be shown as connected for as long as the process runs.
 pub(crate) fn publish(shared: &Shared) {
     // The status is asked for under the lock, so that an older one is not told behind a newer one.
     let mut told = shared.told.0.lock().expect("nothing panics while it tells a recorder");

@@ -15,7 +15,7 @@ use crate::engine::metrics::FunctionMetrics;
 pub(crate) type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
 pub(crate) type Handler = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
 
-/// What a function may return beside an error: a value for the caller, or nothing.
+/// What a function may return besides an error: a value for the caller, or nothing.
 pub trait IntoEnding {
     /// The job's end.
     fn into_ending(self) -> Ending;

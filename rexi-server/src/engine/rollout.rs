@@ -1,5 +1,5 @@
-//! The rollout of a node that runs: what peers say in hellos and of their phases goes in, and each change of the phase
-//! is told to every peer. Which phase is safe the core decides.
+//! The rollout of a running node: what peers say in hellos and about their phases goes in, and every peer is told of
+//! each change of the phase. The core decides which phase is safe.
 
 use std::sync::MutexGuard;
 
@@ -27,7 +27,7 @@ impl RolloutControl {
         self.node.shared().rollout_status()
     }
 
-    /// Sets or lifts the operator's ceiling. The phase follows at once where it may, and else as soon as it may.
+    /// Sets or lifts the operator's ceiling. The phase follows at once where it may, and otherwise as soon as it may.
     ///
     /// # Errors
     /// [`PhaseError`] where the release does not allow the phase, or a member stands in the way of going back to it;
@@ -74,13 +74,13 @@ impl Shared {
         if epoch != before {
             tracing::info!(node = %self.name, %phase, epoch, "the phase has changed");
             // The rollout's lock is released by now: it is never held together with a member's. So two changes may
-            // reach a member in the wrong order; `Peer::set_phase` passes over an epoch that is not newer.
+            // reach a member in the wrong order; `Peer::set_phase` ignores an epoch that is not newer.
             for member in self.members().iter() {
                 member.with(|peer, now| peer.set_phase(now, epoch, phase));
                 member.kicked.notify_one();
             }
-            // Asked again, since another change may have come meanwhile; and under the watch's lock, so that whoever
-            // holds the watch may ask for the rollout, and never the other way round.
+            // Asked again, since another change may have come meanwhile; and under the watch's lock, so that a task
+            // that holds the watch may ask for the rollout, and never the other way round.
             self.phase.send_modify(|phase| *phase = self.rollout().phase());
         }
         result
@@ -90,7 +90,7 @@ impl Shared {
     pub(crate) fn note_listed(&self) {
         if !self.rollout().is_listed() {
             self.change_rollout(rexi_proto::Rollout::note_listed);
-            // Whoever waits for all members has waited for the list too.
+            // Those who wait for all members have waited for the list too.
             self.presence.send_modify(|changes| *changes += 1);
         }
     }

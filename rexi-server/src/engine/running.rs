@@ -1,4 +1,5 @@
-//! What keeps a node running: whoever needs its answers holds one of these, and the last to go stops it at once.
+//! What keeps a node running: everything that needs its answers holds one of these, and the last one dropped stops it
+//! at once.
 
 use std::fmt;
 use std::sync::Arc;

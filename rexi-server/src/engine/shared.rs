@@ -1,6 +1,6 @@
 //! What the tasks of one node share: its members at this moment, the servers, and what all of them count and wait for.
 //!
-//! Tasks hold it for as long as they run, and members and servers refer to it without keeping it. Who keeps a node
+//! Tasks hold it for as long as they run, and members and servers refer to it without keeping it. What keeps a node
 //! running is in running.rs.
 
 use std::collections::BTreeMap;
@@ -209,12 +209,12 @@ impl Shared {
         self.env.tasks().spawn(task)
     }
 
-    /// Whether the node takes no members in any more.
+    /// Whether the node no longer takes members in.
     pub(crate) fn is_leaving(&self) -> bool {
         self.draining.load(Ordering::Relaxed) || self.has_stopped()
     }
 
-    /// Whether the node has stopped, so that no job may start any more.
+    /// Whether the node has stopped, so that no further job may start.
     pub(crate) fn has_stopped(&self) -> bool {
         self.env.tasks().has_stopped()
     }

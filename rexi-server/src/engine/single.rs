@@ -1,5 +1,5 @@
-//! A queue and a map that keep one entry in place and take memory for a second: a mailbox is mostly that of one call
-//! with one answer, and is made and dropped for each.
+//! A queue and a map that keep one entry in place and allocate only for a second: most mailboxes serve one call with
+//! one answer, and are made and dropped for it.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -76,7 +76,7 @@ impl Singleton {
         }
     }
 
-    /// Changes the server once, with its jobs at hand, and does what comes of it, before anybody else can.
+    /// Changes the server once, with its jobs at hand, and does what follows from it, before anybody else can.
     pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         let mut guard = self.lock();
         let State { server, jobs } = &mut *guard;
@@ -112,7 +112,7 @@ impl Singleton {
         self.serve(|server, _| server.end(DownReason::Shutdown));
     }
 
-    /// Ends every worker: the node has stopped, and nobody is left to hear of them.
+    /// Ends every worker: the node has stopped, and nobody is left to receive their answers.
     pub(crate) fn abort_workers(&self) {
         self.lock().jobs.abort_all();
     }
@@ -188,7 +188,7 @@ impl Singleton {
 pub(crate) struct Held<'a>(MutexGuard<'a, State>);
 
 impl Held<'_> {
-    /// What all peers hold of that total beyond floors of so much for each.
+    /// What all peers hold of that total beyond floors of this size for each.
     pub(crate) fn beyond(&self, total: Total, floor: usize) -> usize {
         self.0.server.beyond(total, floor)
     }

@@ -73,7 +73,7 @@ pub struct PeerStatus {
     pub incarnation: Option<Incarnation>,
     /// The release that it last connected with.
     pub release: Option<String>,
-    /// Why the last try to connect came to nothing, until one succeeds.
+    /// Why the last try to connect failed, until one succeeds.
     pub last_error: Option<String>,
     /// The verdict of the last handshake, if it was a refusal, until one succeeds.
     pub refusal: Option<Refusal>,

@@ -1,4 +1,4 @@
-//! Tasks that wait until a state behind a lock is as they want it. Whoever changes it wakes nobody where nobody waits.
+//! Tasks that wait until a state behind a lock is as they want it. A change wakes nobody where nobody waits.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +20,7 @@ impl Waiters {
                 self.0.fetch_sub(1, Ordering::Relaxed);
             }
         }
-        // Before the lock is taken, so that whoever changes the state after that sees it.
+        // Before the lock is taken, so that any later change of the state sees it.
         self.count.fetch_add(1, Ordering::Relaxed);
         let _counted = Counted(&self.count);
         loop {

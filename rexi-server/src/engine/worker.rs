@@ -1,5 +1,5 @@
-//! One worker per job. It is polled once where its cast is read, and is a task if it has to wait. Its end, however it
-//! comes about, goes back to the server that accepted the job: a reply, an error, a panic, a time limit. A killed
+//! One worker per job. It is polled once where its cast is read, and becomes a task if it has to wait. Its end, however
+//! it comes about, goes back to the server that accepted the job: a reply, an error, a panic, a time limit. A killed
 //! worker's future is dropped, so its drop code runs, and nothing is sent.
 
 use std::any::Any;
@@ -33,7 +33,7 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Changes the server once and does what comes of it.
+    /// Changes the server once and does what follows from it.
     pub(crate) fn serve<T>(&self, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
         match self {
             Self::PerNode(member) => member.serve(take),
@@ -100,7 +100,7 @@ pub(crate) fn start_all(shared: &Shared, workers: Vec<Worker>) {
 
 impl Worker {
     /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
-    /// there is none. Who may not call it does not hear whether it is there.
+    /// there is none. A caller that may not call it does not learn whether it exists.
     pub(crate) fn prepare(
         jobs: &mut Jobs,
         shared: &Shared,
@@ -142,7 +142,7 @@ impl Worker {
     /// Returns what time it is then: the clock is read once a worker, for its measure and for the limit of all.
     fn start(mut self, shared: &Shared, now: Instant) -> Instant {
         self.started = Some(now);
-        // Nobody needs to be woken: whoever takes over polls again at once.
+        // Nobody needs to be woken: the task that takes over polls again at once.
         if Pin::new(&mut self).poll(&mut task::Context::from_waker(Waker::noop())).is_pending() {
             self.spawn(shared, now);
             return Instant::now();
@@ -161,7 +161,7 @@ impl Worker {
     }
 
     /// Drops the work of a killed job. Not to be called under a lock, since what is dropped may want it; and a panic in
-    /// it is no reader's.
+    /// it must not reach the reader.
     pub(crate) fn cancel(self) {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(self)));
     }
@@ -193,7 +193,7 @@ impl Future for Worker {
         let now = Instant::now();
         *ended = Some(now);
         metrics.ended(&ending, started.map_or(Duration::ZERO, |started| now - started));
-        // Before its caller hears, who may then ask for it.
+        // Before its caller is told, since it may then ask for it.
         if let Ending::Exit(reason) = &ending {
             owner.note_failure(*job, function, reason);
         }

@@ -1,8 +1,8 @@
-//! Who the members are, as something outside of the node knows it: a fixed list, DNS, whatever an adapter asks.
+//! Who the members are, as something outside the node knows it: a fixed list, DNS, or whatever an adapter asks.
 //!
 //! In: answers of a [`Membership`], which is asked again and again. Out: members that join, move and leave
-//! (`members.rs`). An answer that fails or makes no sense changes nothing: the last good one holds, for as long as it
-//! takes. What was said by `NodeBuilder::peer` or by hand is not the membership's to take back.
+//! (`members.rs`). A failed or nonsensical answer changes nothing: the last good one holds, for as long as it takes.
+//! The membership does not take back what was added by `NodeBuilder::peer` or by hand.
 
 #[cfg(feature = "dns")]
 mod dns;
@@ -29,15 +29,15 @@ pub use dns::DnsMembership;
 ///
 /// What becomes of an answer:
 ///
-/// - Who is named and no member yet joins; who has another address is dialed there the next time.
-/// - Who joined by an earlier answer and is named no more leaves. Members of [`NodeBuilder::peer`] and
+/// - A node that is named and not a member yet joins; a member with another address is dialed there the next time.
+/// - A member that joined by an earlier answer and is no longer named leaves. Members of [`NodeBuilder::peer`] and
 ///   [`Node::add_member`] stay, whatever the answers say.
 /// - A name that was removed by [`Node::remove_member`] joins again only after an answer without it.
 /// - An answer that fails, comes too late (10 s), names more than 256 members, or no other member where an earlier one
 ///   did, is not followed: an outage of DNS, or an emptied registry, must not empty a cluster. It is logged once until
 ///   that changes. The last nodes of a cluster that is taken down are removed by hand, or simply stopped.
 ///
-/// The node itself may be named; it is passed over. So all nodes of a cluster may be given the same membership.
+/// The node itself may be named; it is ignored. So all nodes of a cluster may be given the same membership.
 ///
 /// [`NodeBuilder::peer`]: crate::NodeBuilder::peer
 /// [`Node::add_member`]: crate::Node::add_member
@@ -282,7 +282,7 @@ fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList
     if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
 }
 
-/// A member that cannot be dialed from here is one all the same: it must be heard of before the phase is raised.
+/// A member that cannot be dialed from here is still one: it must be heard from before the phase is raised.
 fn join_as_far_as_possible(
     shared: &Arc<Shared>,
     name: &NodeName,

@@ -23,7 +23,7 @@ pub struct Items<F> {
 
 impl<F: StreamFunction> Items<F> {
     /// Sends an item, and waits while as many as the window holds are unacknowledged: see [`Context::stream`]. If the
-    /// job is over, this does not return: the function is dropped here. In a task of one's own, which is not, use
+    /// job is over, this does not return: the function is dropped here. In a separate task, which is not dropped, use
     /// [`Items::try_send`].
     ///
     /// Cancel safe: an item is sent only when this returns.

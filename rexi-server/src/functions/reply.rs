@@ -9,10 +9,10 @@ use crate::typed::{Function, PayloadError, StreamFunction, decode};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AskError<E> {
-    /// The function's own error. It ran; whether to try again is for the function to say.
+    /// The function's own error. It ran; the function decides whether to try again.
     #[error("{0}")]
     Function(E),
-    /// The call came to nothing: it was not sent, or not answered, or not by what the function's type says.
+    /// The call failed: it was not sent, or not answered, or not by what the function's type says.
     #[error(transparent)]
     Call(#[from] CallError),
 }

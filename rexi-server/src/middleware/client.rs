@@ -74,7 +74,7 @@ impl CallRequest {
         Self { peers: Arc::new(vec![peer]), at: 0, request, idempotent: false }
     }
 
-    /// Another peer that may answer in the place of those before it. One that is named already is passed over.
+    /// Another peer that may answer in place of those before it. One that is named already is ignored.
     #[must_use]
     pub fn or(mut self, peer: NodeName) -> Self {
         if !self.peers.contains(&peer) {

@@ -21,8 +21,8 @@ use super::client::CallRequest;
 /// error is that of the first call; one that fails before the second was made is not waited for (see
 /// [`RetryPolicy`](super::RetryPolicy)).
 ///
-/// One second call for each call at most, and no more than its budget allows: by default a fifth of the calls and 10 a
-/// second beside. Services of one layer and their clones share the budget.
+/// One second call for each call at most, and no more than its budget allows: by default a fifth of the calls, plus 10
+/// a second. Services of one layer and their clones share the budget.
 #[derive(Clone)]
 pub struct HedgeLayer {
     after: Duration,

@@ -1,8 +1,8 @@
 //! Layers between a job and its function.
 //!
 //! In: layers, in the order in which they were given. Out: functions like any other, each of which runs a stack of
-//! services inside its worker. So what a layer waits for, its worker waits for: the job counts, can be killed and ends
-//! with its time limit, and the connection's reader goes on.
+//! services inside its worker. So a layer that waits makes its worker wait: the job counts, can be killed and ends with
+//! its time limit, and the connection's reader goes on.
 
 use std::fmt;
 use std::pin::Pin;
@@ -95,7 +95,7 @@ impl fmt::Display for JobError {
 
 impl std::error::Error for JobError {}
 
-/// What a layer wraps: the layers inside of it, and the function. It answers with the encoded reply; `None` where the
+/// What a layer wraps: the layers inside it, and the function. It answers with the encoded reply; `None` where the
 /// function has none, or none left. Its errors are [`JobError`]s, or those of the layers inside.
 #[derive(Clone, Debug)]
 pub struct JobService(BoxCloneSyncService<JobRequest, Option<Bytes>, BoxError>);
@@ -140,7 +140,7 @@ impl Service<JobRequest> for Innermost {
     }
 }
 
-/// Puts one layer around those inside of it.
+/// Puts one layer around those inside it.
 pub(crate) type Wrap = Box<dyn FnOnce(JobService) -> JobService + Send + Sync>;
 
 /// The layers of a node that has not started, the outermost first.

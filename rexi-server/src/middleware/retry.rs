@@ -1,6 +1,6 @@
 //! Calls that are made again, where their error says that they did not run.
 //!
-//! tower's `Retry` does the calling; here is its policy. The number of tries is bounded, all of a service's retries
+//! tower's `Retry` makes the calls; its policy is here. The number of tries is bounded, all of a service's retries
 //! together by a budget, and the waits between them grow and are drawn from the node's random source.
 
 use std::fmt;
@@ -21,7 +21,7 @@ use crate::calls::CallError;
 use crate::net::Random;
 
 /// Tries again what [is safe to retry](CallError::is_safe_to_retry), at the next of the request's peers, and nothing
-/// else: a call that may have run is its caller's to judge. For `ServiceBuilder::retry`, over services whose error is a
+/// else: its caller has to judge a call that may have run. For `ServiceBuilder::retry`, over services whose error is a
 /// [`CallError`], or a boxed one as tower's own layers make it.
 ///
 /// Each try has the request's time limit for itself; a timeout layer outside bounds them all. Clones share the budget.

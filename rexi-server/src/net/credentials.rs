@@ -1,7 +1,7 @@
 //! What new connections of a node are made with: its identity, as the endpoint accepts and as it dials.
 //!
-//! Connections that stand are kept, whatever they were made with. What a start would refuse is refused, and the last
-//! good identity stays in use. Reading PEM and checking certificates is left to identity.rs.
+//! Existing connections are kept, whatever they were made with. What a start would refuse is refused here too, and the
+//! last good identity stays in use. Reading PEM and checking certificates is left to identity.rs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,4 +1,4 @@
-//! Certificates for development and tests: an authority of one's own, and one certificate for each node name.
+//! Certificates for development and tests: a private authority, and one certificate for each node name.
 //!
 //! In goes a directory, or none, and node names; out come [`Identity`]s and PEM files. Several processes may open one
 //! directory at once: a key is put in place whole and never replaced, and a certificate can be made again from its key.
@@ -21,7 +21,7 @@ use tracing::warn;
 use crate::files::read_bounded;
 use crate::net::identity::{Identity, IdentityError, PEM_FILE_BYTES_MAX};
 
-/// An authority for development, which certifies any name for whoever can read its key.
+/// An authority for development, which certifies any name for anyone who can read its key.
 ///
 /// Keys are Ed25519. Certificates are valid from 2000 to 2100, so that neither a demo nor a simulated clock outlives
 /// them: one more reason to keep this authority out of production.
@@ -245,7 +245,7 @@ fn publish(path: &Path, text: &str) -> Result<(), DevCertsError> {
     Ok(())
 }
 
-/// Writes the text beside `path`, to be renamed once it is whole.
+/// Writes the text next to `path`, to be renamed once it is complete.
 fn temporary(path: &Path, text: &str, mode: u32) -> Result<NamedTempFile, DevCertsError> {
     let dir = path.parent().expect("every path here was joined to a directory");
     let mut builder = tempfile::Builder::new();

@@ -1,7 +1,7 @@
-//! A socket that says who knocks. quinn drops a datagram that belongs to no connection without a word; an operator who
-//! looks for the source of stray traffic needs its address, so this looks at each datagram's first byte on the way in.
+//! A socket that says who knocks. quinn silently drops a datagram that belongs to no connection. An operator who looks
+//! for the source of stray traffic needs its address, so this looks at each datagram's first byte on the way in.
 //!
-//! It drops nothing: what a datagram means is for quinn to say. At most one line a second is logged.
+//! It drops nothing: quinn decides what a datagram means. At most one line a second is logged.
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSliceMut};
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Doorman {
     node: rexi_proto::NodeName,
-    /// Members and connected peers: what they send late, to a connection that is no more, is no news.
+    /// Members and connected peers: what they send late, to a connection that has ended, is not news.
     known: RwLock<BTreeSet<SocketAddr>>,
     strays: AtomicU64,
     logged: Mutex<Option<Instant>>,
@@ -42,7 +42,7 @@ impl Doorman {
         self.known.write().expect("nothing panics while it holds the addresses").insert(address);
     }
 
-    /// Nobody that is known is at this address any more.
+    /// Nobody known is at this address any longer.
     pub(crate) fn dismiss(&self, address: SocketAddr) {
         self.known.write().expect("nothing panics while it holds the addresses").remove(&address);
     }

@@ -1,5 +1,5 @@
-//! What a node is given from outside: sockets, tasks, chance and the wall clock. The system's by default; a simulated
-//! network, a seed and a virtual clock in tests (`testing.rs`).
+//! What a node is given from outside: sockets, tasks, randomness and the wall clock. The system's by default; a
+//! simulated network, a seed and a virtual clock in tests (`testing.rs`).
 
 use std::fmt;
 use std::io;
@@ -75,8 +75,8 @@ impl NodeEnv {
         self
     }
 
-    /// How connections are secured, in the place of what the node's identity comes to. For tests alone: whoever a
-    /// session says its peer is, the node believes; see [`QuicCrypto`].
+    /// How connections are secured, in place of what the node's identity provides. For tests alone: the node believes
+    /// whatever name a session gives its peer; see [`QuicCrypto`].
     pub fn crypto(mut self, crypto: QuicCrypto) -> Self {
         self.crypto = Some(crypto);
         self
@@ -173,7 +173,7 @@ impl Random {
 
 /// All tasks of one node: there is no other way to spawn one. Clones are the same group.
 ///
-/// The node's own tasks end when it stops; its workers are ended by whoever holds their jobs. Those of its QUIC
+/// The node's own tasks end when it stops; its workers are ended by the servers that hold their jobs. Those of its QUIC
 /// endpoint live on for as long as there are last words to be sent, unless they are cut short by [`TaskGroup::abort`].
 #[derive(Clone, Debug, Default)]
 pub struct TaskGroup {
@@ -192,7 +192,7 @@ struct Quic {
 
 impl TaskGroup {
     /// Ends the node's own tasks, its endpoint and its connections where they are, without a word to any peer, as the
-    /// end of a process does; no job may start any more. Workers that run go on until the last handle is dropped, since
+    /// end of a process does; no further job may start. Workers that run go on until the last handle is dropped, since
     /// their tasks are in the hands of their servers; what ends them too is `Node::crash`, of the feature `testing`.
     pub fn abort(&self) {
         self.stop();
@@ -220,7 +220,7 @@ impl TaskGroup {
         Arc::new(QuicRuntime(Arc::clone(&self.quic)))
     }
 
-    /// Ends the node's own tasks; no worker may be spawned any more.
+    /// Ends the node's own tasks; no further worker may be spawned.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
         self.tracker.close();

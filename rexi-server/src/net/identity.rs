@@ -2,7 +2,7 @@
 //!
 //! In go PEM texts or files; out come the TLS configurations of both sides, where each must show a certificate, and the
 //! answer to "does this peer's certificate name that node?". The handshake asks it once it knows the peer's name. How a
-//! node that runs takes another identity is in credentials.rs. X.509 and PEM are parsed by webpki and pki-types only,
+//! running node takes another identity is in credentials.rs. X.509 and PEM are parsed by webpki and pki-types only,
 //! never by hand; early data and resumption are off (docs/threats.md).
 
 use std::fmt;
@@ -86,7 +86,7 @@ pub enum IdentityError {
         /// The sections that would do.
         wanted: &'static str,
     },
-    /// A certificate is no X.509 version 3 certificate.
+    /// A certificate is not an X.509 version 3 certificate.
     #[error("{origin}: certificate {position} is not a usable X.509 certificate: {reason}; have it issued again")]
     BadCertificate {
         /// What was read.
@@ -471,7 +471,7 @@ fn provider() -> Arc<CryptoProvider> {
 /// The most that is read of a PEM file, in bytes: 1 MiB, five times a system's whole bundle of authorities.
 pub const PEM_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The application protocol in TLS; it changes only if the handshake of `rexi-proto` cannot be read any more.
+/// The application protocol in TLS; it changes only if the handshake of `rexi-proto` can no longer be read.
 pub(crate) const ALPN: &[u8] = b"rexi/1";
 
 /// Seconds from 1970 to the end of 9999, behind which X.509 has no dates (RFC 5280 §4.1.2.5).

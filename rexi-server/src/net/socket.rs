@@ -1,4 +1,4 @@
-//! The system's UDP socket, with buffers that bursts fit into.
+//! The system's UDP socket, with buffers large enough for bursts.
 
 use std::net::{SocketAddr, UdpSocket};
 

@@ -1,6 +1,7 @@
-//! Every QUIC setting, in one place, each with its reason: here those of the endpoint and of either side of a
-//! handshake, in per_connection.rs those of a connection. None is left at quinn's default where that is a way in
-//! (docs/threats.md) or a brake; what is as quinn has it is said too, so that another quinn changes nothing unseen.
+//! Every QUIC setting, in one place, each with its reason: those of the endpoint and of either side of a handshake
+//! here, those of a connection in per_connection.rs. None is left at quinn's default where that would be a way in
+//! (docs/threats.md) or a brake. Settings kept at quinn's default are stated too, so that another quinn changes nothing
+//! unnoticed.
 
 mod per_connection;
 
@@ -64,7 +65,8 @@ impl Settings {
             .supported_versions([1].into_iter().chain(0xff00_001d..=0xff00_0022).collect())
             // quinn's default: a bit that QUIC fixes may vary, so that nothing between nodes comes to rely on it.
             .grease_quic_bit(true)
-            // quinn's default: who sends datagrams of no connection is answered 50 times a second, and no more.
+            // quinn's default: a sender of datagrams that belong to no connection is answered at most 50 times a
+            // second.
             .min_reset_interval(Duration::from_millis(20));
         // Otherwise quinn's own ids, of 8 bytes, some of which tell it that they are its own.
         if let Some(ids) = self.seeded.clone() {
@@ -141,7 +143,7 @@ impl ConnectionIdGenerator for SeededIds {
 /// Connections that may be half open; beyond, new ones are refused before they cost anything.
 pub(crate) const INCOMING_MAX: usize = 256;
 
-/// From so many half-open connections on, a new one must first show that it receives at the address it sends from.
+/// From this many half-open connections on, a new one must first show that it receives at the address it sends from.
 pub(crate) const INCOMING_UNVALIDATED_MAX: usize = 64;
 
 /// Bytes that a datagram may hold.

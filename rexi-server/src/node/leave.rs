@@ -1,9 +1,9 @@
-//! Makes sure that peers know that this node leaves before it says its last words.
+//! Makes sure that peers know that this node is leaving before it says its last words.
 //!
-//! A cast that was on its way when the node began to leave is refused, and its caller is to hear that: what is refused
-//! may be tried elsewhere, what a closed connection has lost may not. So a leaving node reads on until nothing can come
-//! any more. Behind its announcement it casts a mark to each peer, to a function that nobody has. A peer answers what
-//! it reads in order, and casts nothing once it has read the announcement; so whatever it had cast stands before the
+//! A cast that was on its way when the node began to leave is refused, and its caller has to learn that: a refused cast
+//! may be tried elsewhere, one lost with a closed connection may not. So a leaving node reads on until nothing more can
+//! come. Behind its announcement it casts a mark to each peer, to a function that nobody has. A peer answers what it
+//! reads in order, and casts nothing once it has read the announcement; so whatever it had cast stands before the
 //! answer to the mark.
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Two ways to hear of a node's members: that something has changed, after which its status is asked for what; and each
-//! step by itself, in order. Either keeps the node running.
+//! Two ways to follow a node's members: one reports that something has changed, and the node's status says what; the
+//! other reports each step by itself, in order. Either keeps the node running.
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -19,9 +19,9 @@ impl PresenceWatch {
         Self { changes: node.shared().presence.subscribe(), node }
     }
 
-    /// Waits until a member has come or gone, or a try to connect has failed, since this was last heard of or since
-    /// the watch was made: what changes while nobody waits is not missed. Several changes may be heard of as one, so
-    /// look at [`Node::status`] before each wait.
+    /// Waits until a member has come or gone, or a try to connect has failed, since the last report or since the watch
+    /// was made: what changes while nobody waits is not missed. Several changes may be reported as one, so look at
+    /// [`Node::status`] before each wait.
     ///
     /// Cancel safe.
     pub async fn changed(&mut self) {

@@ -1,4 +1,4 @@
-//! A port for whoever runs the node: probes for an orchestrator, metrics for Prometheus, status for people and tools.
+//! A port for those who run the node: probes for an orchestrator, metrics for Prometheus, status for people and tools.
 //!
 //! | path | tells | codes |
 //! |---|---|---|

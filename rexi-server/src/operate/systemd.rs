@@ -1,8 +1,8 @@
 //! Tells systemd, or whatever else gave this process a `NOTIFY_SOCKET`, how the node fares (feature `sd-notify`).
 //!
 //! In: the node's own word on itself. Out: `READY=1` once, `STATUS=` with phase and members whenever they change,
-//! `STOPPING=1` when it begins to leave, and `WATCHDOG=1` twice in each `WATCHDOG_USEC`. All of it comes of one task:
-//! where the node's runtime does not run its tasks any more, or a lock of the node is never let go, no ping is sent.
+//! `STOPPING=1` when it begins to leave, and `WATCHDOG=1` twice in each `WATCHDOG_USEC`. All of it comes from one task:
+//! where the node's runtime no longer runs its tasks, or a lock of the node is never released, no ping is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

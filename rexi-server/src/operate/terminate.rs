@@ -1,11 +1,11 @@
-//! The end of a node's process in good order: on a signal the node drains, and a second one cuts that short.
+//! The end of a node's process in good order: on a signal the node drains, and a second signal cuts that short.
 
 use std::io;
 use std::time::Duration;
 
 use crate::node::Node;
 
-/// The signals that ask a process to end: SIGTERM and SIGINT, and Ctrl-C where there are no such.
+/// The signals that ask a process to end: SIGTERM and SIGINT, and Ctrl-C where there are none.
 ///
 /// From [`Termination::listen`] on they no longer end the process by themselves, for as long as it runs.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Termination {
         Ok(Self {})
     }
 
-    /// Waits for the next signal. Several that come while nobody waits may be heard as one.
+    /// Waits for the next signal. Several that come while nobody waits may be reported as one.
     ///
     /// Cancel safe.
     pub async fn next(&mut self) {
@@ -43,7 +43,7 @@ impl Termination {
                 heard = self.interrupt.recv() => heard,
             };
             if heard.is_none() {
-                // The runtime shuts down, and nothing is heard any more.
+                // The runtime shuts down, and no more signals arrive.
                 std::future::pending::<()>().await;
             }
         }

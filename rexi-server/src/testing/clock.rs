@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// The members' wall clocks. They move with tokio's time and give no microsecond twice, so that each life of a node is
-/// later than the one before it. One that is set back stands, but for a microsecond a reading, until time caught up.
+/// later than the one before it. One that is set back stands still, except for a microsecond a reading, until time has
+/// caught up.
 pub(super) struct Clock {
     started: Instant,
     clocks: Mutex<Vec<Reading>>,

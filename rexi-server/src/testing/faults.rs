@@ -10,7 +10,7 @@ impl TestCluster {
     /// Loses every datagram between the two, both ways, also those on their way. Neither is told.
     ///
     /// # Panics
-    /// Where there is no such member. So do all that change links or clocks.
+    /// Where there is no such member. All methods that change links or clocks do the same.
     #[track_caller]
     pub fn cut(&self, one: &str, other: &str) {
         self.change(one, other, |link| link.cut = true);
@@ -40,8 +40,8 @@ impl TestCluster {
         self.change(one, other, |link| link.delay = delay);
     }
 
-    /// Loses datagrams between the two with this probability, both ways: 0 for none, 1 for all. Values beyond are
-    /// taken as the nearest of these, and one that is no number as 0.
+    /// Loses datagrams between the two with this probability, both ways: 0 for none, 1 for all. Values beyond are taken
+    /// as the nearest of these, and NaN as 0.
     #[track_caller]
     pub fn lose(&self, one: &str, other: &str, probability: f64) {
         self.change(one, other, |link| link.loss = clamped(probability));

@@ -28,7 +28,7 @@ impl TestMembers {
     /// are the same in every process, and secret to nobody.
     ///
     /// # Panics
-    /// Where a text is no node name.
+    /// Where a text is not a node name.
     pub fn new<'a>(members: impl IntoIterator<Item = &'a str>) -> Self {
         let authority = DevAuthority::fixed().expect("its key is fixed");
         let name =

@@ -1,8 +1,8 @@
 //! A UDP network in memory: sockets of quinn's kind whose datagrams wait for their time in the receiver's queue.
 //!
 //! Time is tokio's, so a paused clock jumps from one arrival to the next. There is no task and no thread: a socket that
-//! is read sets a timer for its earliest datagram, and whoever sends wakes the reader. Links have verdicts, which the
-//! sender's and the receiver's address choose.
+//! is read sets a timer for its earliest datagram, and the sender wakes the reader. Links have verdicts, which the
+//! addresses of sender and receiver select.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -96,7 +96,7 @@ impl Network {
         Self { state: Arc::new(Mutex::new(State { sockets, links, rng, observer: None, count: 0 })) }
     }
 
-    /// Shows each datagram from now on, in the place of an earlier observer.
+    /// Shows each datagram from now on, in place of an earlier observer.
     pub(super) fn observe(&self, observer: Box<Observer>) {
         self.lock().observer = Some(observer);
     }
@@ -330,7 +330,7 @@ const DELAY: Duration = Duration::from_millis(1);
 /// Datagrams on their way to one socket: 6 MB of full ones, a little more than a node's real buffer.
 const QUEUE_LENGTH_MAX: usize = 4_096;
 
-/// Bytes of a datagram that fit into an Ethernet frame with IPv4. Longer ones are lost, as they are not to be split.
+/// Bytes of a datagram that fit into an Ethernet frame with IPv4. Longer ones are lost, as they must not be split.
 const DATAGRAM_BYTES_MAX: usize = 1_472;
 
 /// Ports for those who ask for any.

@@ -14,7 +14,7 @@ use serde::de::{
 /// How deeply values may be nested: options, newtypes, sequences, maps, tuples, structs and variants count.
 pub(crate) const NESTING_MAX: usize = 128;
 
-/// Memory that the elements of a decoded value may take: so many times the payload, and what a small payload may take
+/// Memory that the elements of a decoded value may take: this many times the payload, and what a small payload may take
 /// beyond that. An element of no size counts as one byte.
 const MEMORY_FACTOR_MAX: usize = 32;
 const MEMORY_FREE_BYTES_MAX: usize = 64 * 1024;

@@ -1,8 +1,8 @@
 //! Typed functions: a name, the releases that have it, and the types of argument, reply and error, in one declaration
 //! that both sides share.
 //!
-//! In: what a service declares with [`function!`](crate::function!). Out: what `typed.rs` encodes, and what the row of
-//! each says of the releases that may call and run it.
+//! In: what a service declares with [`function!`](crate::function!). Out: what `typed.rs` encodes, and what each
+//! function's row says about the releases that may call and run it.
 
 use std::fmt::{Debug, Display};
 
@@ -17,8 +17,8 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Payload for T {}
 
 /// A function that is answered with one value or with its own error. Declared with [`function!`](crate::function!).
 ///
-/// A change of any of its types is a new function, but for one: an enum may gain variants at its end, to be used once
-/// every node has them.
+/// A change of any of its types is a new function, with one exception: an enum may gain variants at its end, to be used
+/// once every node has them.
 pub trait Function: Copy + Send + Sync + 'static {
     /// Its registered name, of at most 255 bytes.
     const NAME: &'static str;
@@ -85,8 +85,8 @@ impl Life {
         Self { emitted_since: release, ..self }.checked()
     }
 
-    /// The first release that calls it no more, and still runs it. A function is silent for a release before it is
-    /// retired: else the last release that calls it meets the first that does not have it.
+    /// The first release that no longer calls it, but still runs it. A function is silent for a release before it is
+    /// retired: otherwise the last release that calls it meets the first that does not have it.
     ///
     /// # Panics
     /// Where that is not after the first release that may call it, or after it is retired. In a constant, that does not
@@ -129,8 +129,8 @@ impl Life {
 /// Declares typed functions: each a type that implements [`Function`], or [`StreamFunction`] where it says `stream`.
 ///
 /// After the name comes what it takes, in parentheses: nothing, one type, or a tuple's types. `since` is the first
-/// release that runs it; where they are given, `emitted` is the first that may call it, `silent` the first that calls
-/// it no more, and `retired` the first without it.
+/// release that runs it; where they are given, `emitted` is the first that may call it, `silent` the first that no
+/// longer calls it, and `retired` the first without it.
 ///
 /// ```
 /// # type Key = String; type Value = Vec<u8>; type KvError = String;
@@ -212,7 +212,7 @@ macro_rules! function {
             type Error = $error;
         }
 
-        // A life that contradicts itself is to fail here, and not only where it is first used.
+        // A life that contradicts itself must fail here, and not only where it is first used.
         const _: $crate::Life = <$name as $crate::$trait>::LIFE;
     };
     (@release $release:literal $(. $patch:literal)?) => {

@@ -1,4 +1,4 @@
-//! The shape of a value: a hash of how it is built, and of none of what it holds.
+//! The shape of a value: a hash of how it is built, and of nothing that it holds.
 //!
 //! A serde serializer walks the value and hashes the kind of each primitive with its width, the names of structs, enums
 //! and fields, the index and name of each variant, whether an option is filled, and how many elements there are. It is

@@ -1,4 +1,4 @@
-//! What of one type passes for another, and what does not.
+//! Which values of one type pass for another type, and which do not.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;

@@ -1,9 +1,10 @@
-//! What clients have done to the keys, in the order in which one process saw it begin and end, and whether that can be.
+//! What clients have done to the keys, in the order in which one process saw it begin and end, and whether that is
+//! possible.
 //!
-//! The store orders the writes of a key by their versions, and tells the version with each answer. So what was
+//! The store orders the writes of a key by their versions, and gives the version with each answer. So what was
 //! acknowledged or read before an operation began is a floor: a read must not return a lower version, and a write must
-//! get a higher one. A write of unknown outcome may take effect whenever it likes, or never; its version is not known,
-//! so it sets no floor, but it may be read. A write that was refused must never be.
+//! get a higher one. A write of unknown outcome may take effect at any time, or never; its version is not known, so it
+//! sets no floor, but it may be read. A write that was refused must never be.
 //!
 //! Sound since all clients live in one process, whose one lock gives their beginnings and ends one order.
 
@@ -41,7 +42,7 @@ pub(super) struct KvCounts {
 }
 
 impl KvCounts {
-    /// Why they prove nothing, if so, of a run with so many `kill -9`s.
+    /// Why they prove nothing, if so, about a run with this many `kill -9`s.
     fn doubt(&self, kills: usize) -> Option<&'static str> {
         match self {
             _ if kills == 0 => Some("no node was killed"),
@@ -52,7 +53,7 @@ impl KvCounts {
         }
     }
 
-    /// For the report of a run with so many `kill -9`s.
+    /// For the report of a run with this many `kill -9`s.
     pub(super) fn account(&self, kills: usize) -> Account {
         let counts = BTreeMap::from([
             ("keys", self.keys),

@@ -79,7 +79,7 @@ fn writes_that_wait_together_share_a_commit_and_each_is_answered() {
         queue.try_send(Write { of, done }).expect("there is room");
         answers.push(answer);
     }
-    // One caller has gone meanwhile, which is no matter to the others.
+    // One caller has gone meanwhile, which does not matter to the others.
     drop(answers.remove(0));
     drop(queue);
     commit_all(&database, writes);

@@ -20,7 +20,7 @@ pub enum Action {
     Deliver(usize, usize),
     /// A connection breaks with all that is on its way; nobody knows yet.
     Cut(usize),
-    /// An end hears that its connection is gone.
+    /// An end learns that its connection is gone.
     Notice(usize, usize),
     /// A node is killed and starts again in this release of [`rexi_proto::Profile::train`].
     Restart(usize, usize),

@@ -1,7 +1,7 @@
 //! Whether a state of nodes that say hello breaks an invariant.
 //!
-//! It is written as safety: nothing is on its way between two that are attached, and still they are wrong. What only
-//! the way from one state to the next can break is in `judge_step.rs`.
+//! It is written as safety: nothing is on its way between two attached nodes, and still they are wrong. What only the
+//! step from one state to the next can break is in `judge_step.rs`.
 
 use super::super::state::name;
 use super::oracle::{Oracle, Oracles};

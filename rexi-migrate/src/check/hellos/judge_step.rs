@@ -1,4 +1,4 @@
-//! What a step between nodes that say hello may break, which no state shows any more.
+//! What a step between nodes that say hello may break and no later state shows.
 
 use rexi_proto::{Incarnation, Profile, ServerAddress};
 
@@ -9,7 +9,7 @@ use super::witness::Case;
 
 impl Stepper<'_> {
     /// A phase that casts elsewhere than the one before is entered only where each other member has said that it serves
-    /// there. Who has said nothing is not ready.
+    /// there. A member that has said nothing is not ready.
     pub(super) fn judge_raise(&mut self, index: usize, before: rexi_proto::Phase) {
         let node = &self.state.nodes[index];
         let phase = node.rollout.phase();

@@ -1,4 +1,4 @@
-//! Hellos in every order as a [`Model`]: where it begins, what a step does, which states are one.
+//! Hellos in every order as a [`Model`]: where it begins, what a step does, which states count as one.
 
 use std::sync::Arc;
 

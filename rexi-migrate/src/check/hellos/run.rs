@@ -7,7 +7,7 @@ use super::witness::{CASES, OF_THREE};
 use crate::search::{Bar, End, Options, Outcome, search};
 use crate::verdict::level::{Breach, Figure, LevelReport, Met};
 
-/// Searches within these bounds and tells the report what came of it.
+/// Searches within these bounds and adds the outcome to the report.
 pub(crate) fn report(
     bounds: &Bounds,
     options: &Options,
@@ -30,8 +30,8 @@ pub(crate) fn report(
             command: command.to_owned(),
         }),
     }
-    // From 1.2 every case is within reach; a case is counted where it takes so many nodes, and
-    // in the search with a cut, which has one dial alone, none.
+    // From 1.2 every case is within reach; a case is counted where it takes this many nodes, and in the search with a
+    // cut, which has one dial alone, none.
     let required = u64::from(bounds.starts.contains(&SWITCHING));
     for (at, (what, &count)) in CASES.iter().zip(&outcome.tally.met).enumerate() {
         if OF_THREE.iter().any(|case| *case as usize == at) == (bounds.nodes > 2) && bounds.cuts == 0 {

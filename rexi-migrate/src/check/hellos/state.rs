@@ -65,7 +65,7 @@ pub(super) struct Wire {
     /// The lower node and the higher.
     pub(super) between: [usize; 2],
     pub(super) ends: [End; 2],
-    /// Nothing passes any more.
+    /// Nothing gets through any longer.
     pub(super) cut: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct End {
     pub(super) stage: Stage,
     /// Frames on their way to it.
     pub(super) lane: Vec<u8>,
-    /// The other end is closed, or the connection is cut; it has yet to hear so.
+    /// The other end is closed, or the connection is cut; it has yet to learn of that.
     pub(super) lost: bool,
 }
 

@@ -1,4 +1,5 @@
-//! The hellos on themselves: healthy nodes are exhausted, and each variant is found by its shortest trace.
+//! Tests of the search itself: healthy nodes are searched exhaustively, and each variant is found by its shortest
+//! trace.
 
 use rexi_proto::Mutants;
 

@@ -1,4 +1,4 @@
-//! What comes late of a connection that is no more: the sound core passes it over, and each variant that does not is
+//! What arrives late from a connection that has ended: the sound core ignores it, and each variant that does not is
 //! found by its shortest trace.
 
 use super::*;

@@ -1,5 +1,4 @@
-//! For each oracle of the check a state or a step that breaks what it asks, and nothing else: without it nobody
-//! notices.
+//! For each oracle of the check, a state or a step that breaks only what it asks: without the oracle it goes unnoticed.
 
 use bytes::Bytes;
 use rexi_proto::{

@@ -13,8 +13,9 @@ pub(super) fn doubts(joined: &Joined<'_>) -> Vec<String> {
     of_calls.into_iter().flatten().chain(stood_still(joined)).collect()
 }
 
-/// Processes that stood still for so long that something came late of it, or for long at once. What came late of it is
-/// no breach, and that nothing else was wrong cannot be told of a cluster of which a part stood still.
+/// Processes that stood still for so long that something came late because of it, or for a long time at once. What came
+/// late because of it is not a breach, and a cluster of which a part stood still cannot show that nothing else was
+/// wrong.
 fn stood_still(joined: &Joined<'_>) -> Vec<String> {
     (0..joined.processes.len()).filter_map(|index| stood_still_one(joined, index)).collect()
 }

@@ -1,4 +1,4 @@
-//! The gathers that a ledger tells of, each with its end.
+//! The gathers that a ledger records, each with its end.
 
 use std::collections::BTreeMap;
 

@@ -466,8 +466,8 @@ fn jobs_of(on: usize, records: &[Record]) -> (Vec<Job>, usize) {
     (jobs, strays)
 }
 
-/// How much time its ends have to have had before a call counts as lost. The timers that tell a caller of a peer's
-/// silence run on while a process stands still; what comes of them takes moments.
+/// How much time its ends must have had before a call counts as lost. The timers that tell a caller of a peer's silence
+/// run on while a process stands still; what follows from them takes moments.
 const HEARD_WITHIN_US: u64 = 10_000_000;
 
 /// Where the call of a number is. Numbers are mostly counted up without a gap, so the first guess is mostly right.

@@ -1,4 +1,4 @@
-//! Monitors: those that fired for no good reason, and those that should have fired and did not.
+//! Monitors: those that fired without a good reason, and those that should have fired and did not.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

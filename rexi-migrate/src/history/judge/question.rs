@@ -1,4 +1,4 @@
-//! Questions: each came to the caller of its own job, once, and each response to the job that had asked.
+//! Questions: each reached the caller of its own job, once, and each response reached the job that had asked.
 
 use super::finding::{FindingKind, Findings, of_talk};
 use super::join::{Call, Joined};

@@ -1,8 +1,8 @@
-//! Standing still: when the machine let a process run too little for its being late to mean anything.
+//! Standing still: when the machine let a process run so little that its lateness means nothing.
 //!
 //! In: the beats of a process's ledger. Out: how long it stood still between two times, at most. A process that was
 //! stopped shows a gap between two beats, one that had to wait for a core says for how long. What takes too long only
-//! because of that is no finding: `doubt.rs` says so instead.
+//! because of that is not a finding: `doubt.rs` says so instead.
 
 use crate::history::evidence::ProcessEnd;
 use crate::history::ledger::{BEAT, Entry, Record};

@@ -1,4 +1,4 @@
-//! Jobs that wait for their kill and were ended by something else: by a kill that was meant for another one.
+//! Jobs that wait for their kill and were ended by something else: by a kill that was meant for another job.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::join::{Call, Job, Joined};
 use crate::history::evidence::ProcessEnd;
 use crate::history::ledger::{Ending, Entry, NodeIndex, Outcome, Work};
 
-/// What a job may have ended of without a kill, beside the ends of the processes.
+/// What may have ended a job without a kill, besides the ends of the processes.
 pub(super) struct StrayEnds<'a> {
     joined: &'a Joined<'a>,
     /// By process and node: when the process noticed that its connection there was gone, or a call there was told so,
@@ -72,7 +72,7 @@ impl<'a> StrayEnds<'a> {
     }
 
     /// Whether the job of a stream, which its server may end too (a full buffer, a caller that acknowledges nothing),
-    /// ended so shortly before its caller's process died that its caller may not have heard of it.
+    /// ended so shortly before its caller's process died that its caller may not have learned of it.
     fn may_not_have_heard(&self, call: &Call, job: &Job, ended_us: u64) -> bool {
         let ends = [&self.joined.processes[call.by], &self.joined.processes[job.on]];
         let gone_us = ends[0].gone_us;

@@ -1,7 +1,7 @@
 //! Streams: their items came whole, once and in order, and nothing was sent that its caller had no room for.
 //!
-//! Whatever ended a stream, what was received is to be its beginning: items 0 to k, each once. What its end may be is
-//! judged as that of any call.
+//! Whatever ended a stream, what was received must be its beginning: items 0 to k, each once. Its end is judged like
+//! that of any call.
 
 use std::collections::BTreeSet;
 

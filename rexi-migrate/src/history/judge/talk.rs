@@ -15,7 +15,7 @@ pub(super) struct Talk {
     pub(super) started: Option<Start>,
     /// Caller: when the stream was cancelled.
     pub(super) cancelled_us: Option<u64>,
-    /// Caller: whether nothing may come any more, since the stream has ended or was cancelled.
+    /// Caller: whether nothing more may come, since the stream has ended or was cancelled.
     over: bool,
     /// Caller: items, in the order in which they came.
     pub(super) received: Vec<Received>,

@@ -1,4 +1,4 @@
-//! Hand-made ledgers: each finding fires where it should, and not in the run beside it.
+//! Hand-made ledgers: each finding fires where it should, and not in a similar run that is safe.
 
 mod accounts;
 mod bounds;
@@ -81,7 +81,7 @@ impl Process {
         self.add(at_us, Entry::Ended { id, how })
     }
 
-    /// Starts a stream of so many items, of which two may be unacknowledged.
+    /// Starts a stream of this many items, of which two may be unacknowledged.
     fn stream_started(self, at_us: u64, call: u64, items: u16) -> Self {
         self.add(at_us, Entry::StreamStarted { call: CallNumber(call), items, window: 2 })
     }

@@ -1,4 +1,4 @@
-//! Non-vacuity: how often a run met the cases that an upgrade goes wrong in. A run that never met them proves nothing.
+//! Non-vacuity: how often a run met the cases in which upgrades go wrong. A run that never met them proves nothing.
 
 mod talk;
 

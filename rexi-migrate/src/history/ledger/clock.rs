@@ -1,8 +1,8 @@
 //! The clock of all ledgers of a run: it never steps, whatever becomes of the machine's time of day.
 //!
-//! Times count from 1970, so that they can be held beside a log; they advance by the machine's monotonic clock, which
+//! Times count from 1970, so that they can be compared with a log; they advance by the machine's monotonic clock, which
 //! is one for all of its processes. How far the two are apart is measured once, by the process that leads the run, and
-//! handed on to its nodes: each for itself would measure something else after the time of day was set.
+//! handed on to its nodes: if each measured for itself, the results would differ once the time of day was set.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Ledger files: a header that says whose they are, then records of one size, appended as they are made.
+//! Ledger files: a header that names the process, then records of one size, appended as they are made.
 //!
 //! A write goes straight to the kernel, whose page cache outlives the process, so `kill -9` loses no record that was
 //! appended; only a record that was being written can be torn, and only at the end: what was to be written behind it is
@@ -54,7 +54,7 @@ struct Tail {
     last_us: u64,
     /// What is written at once; kept for the next time.
     bytes: Vec<u8>,
-    /// A write failed in the middle: what would follow it could not be read.
+    /// A write failed partway through: what would follow it could not be read.
     broken: bool,
 }
 
@@ -89,7 +89,7 @@ impl LedgerWriter {
     ///
     /// # Errors
     /// [`LedgerError::Write`] where the file does not take the records, and from then on [`LedgerError::Broken`]: end
-    /// the process, since from here on its ledger is no evidence.
+    /// the process, since from here on its ledger is not evidence.
     pub fn append(&self, entries: &[Entry]) -> Result<(), LedgerError> {
         if entries.is_empty() {
             return Ok(());
@@ -205,7 +205,7 @@ pub enum LedgerError {
         /// The reason.
         source: io::Error,
     },
-    /// The file is no ledger, or its header is cut short.
+    /// The file is not a ledger, or its header is cut short.
     #[error("{} does not begin with the header of a ledger", path.display())]
     NotALedger {
         /// The file.

@@ -1,5 +1,5 @@
-//! For each way to break an invariant a migration that breaks it so, by its shortest trace: what the search no longer
-//! looks for is missed here.
+//! For each way to break an invariant, a migration that breaks it in that way, by its shortest trace: what the search
+//! no longer looks for is noticed here.
 
 use super::super::mix::Broken;
 use super::*;

@@ -1,4 +1,4 @@
-//! What goes wrong with a rehearsal's node processes, and who is at fault: the node, its release, or the machine.
+//! What goes wrong with a rehearsal's node processes, and what is at fault: the node, its release, or the machine.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -40,7 +40,7 @@ pub enum ClusterError {
         #[source]
         source: io::Error,
     },
-    /// A node said what is no event.
+    /// A node said something that is not an event.
     #[error("{node} does not speak the control protocol")]
     Garbled {
         /// The node.
@@ -73,7 +73,7 @@ pub enum ClusterError {
         /// The end of its log.
         log: String,
     },
-    /// A node's process ended unasked, and for a reason that lies outside of it. The environment is at fault.
+    /// A node's process ended unasked, and for a reason that lies outside it. The environment is at fault.
     #[error("{node} of release {release} was ended from outside: {why}")]
     EndedFromOutside {
         /// The node.

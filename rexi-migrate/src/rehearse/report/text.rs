@@ -34,7 +34,7 @@ impl Report {
         }
         let columns = header.len();
         let mut table = table(&header);
-        // A row for each step, and perhaps one for what was outside of all of them.
+        // A row for each step, and perhaps one for what was outside all of them.
         let counts = self.judgement.as_ref().map_or(&[][..], |judged| &judged.steps);
         for (index, row) in self.steps.iter().enumerate() {
             table.add_row(row.cells(counts.get(index)));
@@ -61,7 +61,7 @@ impl Report {
         }
         if let Some(judged) = &self.judgement {
             let sums = (judged.counts.casts > 0).then(|| sums(judged) + &self.cases(judged));
-            // Zeroes are no finding where the evidence does not suffice.
+            // Zeroes mean nothing where the evidence does not suffice.
             let so_far = self.stopped.is_some() || self.verdict == Conclusion::CouldNotTell;
             match sums {
                 Some(sums) if so_far => _ = write!(text, "\nSo far as the ledgers go: {sums}"),
@@ -81,7 +81,7 @@ impl Report {
             }
             let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
-        // A load that hears nothing any more makes no casts: that is no machine's fault.
+        // A load that no longer hears anything makes no casts: that is not the machine's fault.
         if let Some(doubt) = self.load.doubt().filter(|_| self.verdict != Conclusion::Unsafe) {
             let _ = write!(text, "\n  - doubt: {doubt}");
         }
@@ -103,7 +103,7 @@ impl Report {
         text
     }
 
-    /// The cases that the run had to meet. Nothing for a run that was stopped: the nodes it had to kill then are no
+    /// The cases that the run had to meet. Nothing for a run that was stopped: the nodes it had to kill then are not a
     /// case.
     fn cases(&self, judged: &Judgement) -> String {
         let needed = judged.witnesses.iter().filter(|row| row.required > 0 && self.stopped.is_none());
@@ -209,7 +209,7 @@ fn sums(judged: &Judgement) -> String {
     )
 }
 
-/// What the casts came to, as shares of all.
+/// What became of the casts, as shares of all.
 fn shares(judged: &Judgement) -> String {
     let counts = &judged.counts;
     let refused = judged.outcomes.get(&Outcome::Draining).copied().unwrap_or(0);
@@ -223,7 +223,7 @@ fn shares(judged: &Judgement) -> String {
     )
 }
 
-/// What streams, questions and gathers came to.
+/// What became of streams, questions and gathers.
 fn talk(judged: &Judgement) -> String {
     let counts = &judged.counts;
     let astray = counts.questions_astray;

@@ -1,4 +1,5 @@
-//! The end of a scenario, one promise at a time: who is started, when all is said and done, and what is asked then.
+//! The end of a scenario, one promise at a time: which nodes are started, when everything is over, and what is asked
+//! then.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use super::super::op::{Op, Whom};
 use super::*;
 use crate::history::ledger::Ending;
 
-/// A cluster of so many nodes, none of which runs.
+/// A cluster of this many nodes, none of which runs.
 fn world(nodes: usize) -> Arc<World> {
     let members = TestMembers::new(["n1", "n2", "n3"].into_iter().take(nodes));
     let names = members.names().cloned().collect();
@@ -56,7 +57,7 @@ async fn every_node_runs_in_the_end_one_release_behind_the_newest_at_most() {
     }
 }
 
-/// What has been asked of a cluster, and whether that is over but for what waits for its kill.
+/// What has been asked of a cluster, and whether that is over except for what waits for its kill.
 struct Asked(&'static str, fn(&Ledger), bool);
 
 const ASKED: [Asked; 13] = [

@@ -1,4 +1,4 @@
-//! For each oracle of the verdict a scenario that breaks what it asks, and nothing else: without it nobody notices.
+//! For each oracle of the verdict, a scenario that breaks only what it asks: without the oracle it goes unnoticed.
 
 use rexi_proto::{Phase, ServerAddress};
 

@@ -1,4 +1,4 @@
-//! For each case that a scenario may have met one that meets it, and one beside it that just does not.
+//! For each case that a scenario may have met, one that meets it, and a similar one that only just does not.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! What a scenario collects of its cluster beside the ledger: each kind where it is, and nothing where it is not.
+//! What a scenario collects about its cluster besides the ledger: each kind where it is, and nothing where it is not.
 //!
-//! Sound nodes do not connect too far apart, so a world that believes other releases of its nodes than they run stands
-//! in for nodes that do.
+//! Sound nodes do not connect too far apart, so a world that believes that its nodes run other releases than they do
+//! stands in for nodes that connect too far apart.
 
 use rexi_proto::Phase;
 use rexi_server::testing::TestMembers;

@@ -1,5 +1,5 @@
-//! How a machine is made of a layout: its places, what takes their bytes, and how many bytes are to come at least and
-//! at most.
+//! How a machine is made of a layout: its places, what takes their bytes, and how many bytes are still to come, at
+//! least and at most.
 
 use super::{Kind, Machine, Node};
 use crate::wire::schema::{Named, Parts, Type};

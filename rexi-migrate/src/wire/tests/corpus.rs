@@ -1,9 +1,9 @@
-//! Measures the diff: thousands of changes by chance, each judged by real values in the real codec.
+//! Measures the diff: thousands of random changes, each judged by real values in the real codec.
 //!
-//! In: a number and a seed. What is judged is what `wire diff` prints of two locks, and what it ends with. The truth is
-//! what became of sampled values in both directions, as frames and as typed payloads. A *miss* is a change that is not
-//! told, or a value that broke where none was said to; a *false alarm* is a break that was said, and that neither a
-//! sampled value nor the diff's own example shows.
+//! In: a number and a seed. What is judged is what `wire diff` prints for two locks, and how it ends. The truth is what
+//! became of sampled values in both directions, as frames and as typed payloads. A *miss* is a change that is not
+//! reported, or a value that broke where none was said to break; a *false alarm* is a break that was said, and that
+//! neither a sampled value nor the diff's own example shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ pub(super) struct Case {
     pub(super) new: Layout,
 }
 
-/// What is told of two locks.
+/// What the diff says of two locks.
 #[derive(Clone)]
 pub(super) struct Told {
     pub(super) diff: Diff,
@@ -107,7 +107,7 @@ pub(super) struct Told {
 }
 
 impl Score {
-    /// Judges what is told of a change by what becomes of values; gives what was told, by carrier.
+    /// Judges what the diff says of a change by what becomes of values; gives what was said, by carrier.
     pub(super) fn judge(
         &mut self,
         case: &Case,
@@ -149,7 +149,7 @@ impl Score {
         told
     }
 
-    /// Compares what was told of one direction with what becomes of values; gives the worst that was shown, by carrier.
+    /// Compares what was said of one direction with what becomes of values; gives the worst that was shown, by carrier.
     fn direction(&mut self, case: &Case, way: Way, told: &[Told; 2], rng: &mut Xoshiro256PlusPlus) -> [Effect; 2] {
         let (written, read) = way.of(&case.old, &case.new);
         let lacks = Lacks::new(&read.headers);
@@ -164,7 +164,7 @@ impl Score {
                 if fared[at] > effect && !cut_short {
                     let bytes = sent.encode(written);
                     let what = format!("{way:?}: {bytes:02x?} fared {:?}, the diff said {effect:?}", fared[at]);
-                    // Whoever heeds the diff heeds a break, whichever it is.
+                    // Those who heed the diff heed any break, whichever it is.
                     let list = if effect >= Effect::Refused { &mut self.understated } else { &mut self.missed };
                     list.push(case.name(&what));
                 }

@@ -1,4 +1,4 @@
-//! Schemas by chance, and the ways in which people change them.
+//! Random schemas, and the ways in which people change them.
 //!
 //! In: a random source. Out: a type of structs, enums, options, lists and maps, and the same type after one edit of a
 //! given kind. Names are new wherever an edit brings one, so that the corpus can tell what the other side lacks.
@@ -59,7 +59,7 @@ edits! {
     TwoEdits "two edits at once",
 }
 
-/// A type by chance.
+/// A random type.
 pub(super) fn generate(rng: &mut Xoshiro256PlusPlus) -> Type {
     let mut names = Names { types: 0 };
     match rng.random_range(0..10) {

@@ -1,5 +1,4 @@
-//! For each reason to refuse a lock a change that is refused for it alone, and the changes beside them that are
-//! allowed.
+//! For each reason to refuse a lock, a change that is refused for it alone, and similar changes that are allowed.
 
 use super::super::relock::Frozen;
 use super::*;

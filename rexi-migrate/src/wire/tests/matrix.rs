@@ -1,5 +1,5 @@
-//! Each way in which a frame may fare otherwise than it must, in a codec that errs in this way alone: it is found, and
-//! nothing else is.
+//! Each way in which a frame may fare otherwise than it must, in a codec that errs in this way alone: that is found,
+//! and nothing else.
 
 use rexi_proto::{DecodeError, EncodeError, Message, Mutants, WireVersion, emitted};
 
@@ -10,7 +10,7 @@ type Read = Result<Message, DecodeError>;
 type Written = Result<Vec<u8>, EncodeError>;
 type Heard = (u64, Option<Read>);
 
-/// The codec of this build, but for what a test puts in its place.
+/// The codec of this build, except for what a test puts in its place.
 struct Erring {
     decode: fn(WireVersion, &[u8], Read) -> Read,
     encode: fn(WireVersion, &Message, Written) -> Written,
@@ -52,7 +52,7 @@ const WAYS: [(Invariant, &str, Erring); 10] = [
             ..SOUND
         },
     ),
-    // A byte behind the frame is passed over.
+    // A byte behind the frame is ignored.
     (
         Invariant::S8,
         "with a byte behind it, it is read as",

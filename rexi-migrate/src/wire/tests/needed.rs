@@ -1,4 +1,4 @@
-//! For each kind of change two locks that differ in it alone: what the diff no longer looks for is missed here.
+//! For each kind of change, two locks that differ in it alone: what the diff no longer looks for is noticed here.
 
 use super::*;
 

@@ -1,5 +1,4 @@
-//! Nothing that differs is passed over: edits at both ends and in the middle of every list, at every depth, and by
-//! chance.
+//! No difference is overlooked: edits at both ends and in the middle of every list, at every depth, and at random.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -229,7 +228,7 @@ fn a_renamed_variant_is_told_with_what_it_holds_beside_another_change() {
     assert_eq!(kinds, [ChangeKind::VariantsRenamed, ChangeKind::Type, ChangeKind::Sign]);
 }
 
-/// Schemas by chance, in pairs: with nothing in common, one edit apart, and many edits apart.
+/// Random schemas, in pairs: with nothing in common, one edit apart, and many edits apart.
 fn pairs(seed: u64) -> Vec<(Type, Type)> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let [mut one, other] = [generate(&mut rng), generate(&mut rng)];

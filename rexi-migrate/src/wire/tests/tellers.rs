@@ -1,4 +1,4 @@
-//! The corpus measures what is told: tellers that leave something out, and what the corpus says of each.
+//! The corpus measures what is reported: tellers that leave something out, and what the corpus says about each.
 
 use std::sync::LazyLock;
 

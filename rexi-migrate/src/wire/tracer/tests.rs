@@ -16,7 +16,7 @@ impl LayoutVisitor for Opinions {
         let mut tracer = Tracer::new(TracerConfig::default());
         let samples: &'static Samples = Box::leak(Box::default());
         let (theirs, _) = tracer.trace_type::<T>(samples).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
-        // Of an enum inside of a struct it looks at one variant, and the whole registry would be refused for that.
+        // Of an enum inside a struct it looks at one variant, and the whole registry would be refused for that.
         agree(&ours, &theirs, &tracer.registry_unchecked());
         self.0.push(kind);
     }

@@ -202,7 +202,7 @@ impl Drop for End {
     }
 }
 
-/// What an answer that is no vote comes to, where it is not what a node that is down, leaving or slow gives.
+/// What an answer that is not a vote amounts to, where it is not what a node that is down, leaving or slow gives.
 fn odd(order: &Order, answer: &Answer) -> Option<Outcome> {
     match answer {
         Answer::Exit { reason: ExitReason::TimePassed, .. } => None,
@@ -234,5 +234,5 @@ const GATHERS_MAX: usize = 16;
 /// How long a gather may take in all.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// How long one that is folded may hear nothing.
+/// How long a fold may receive nothing.
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);

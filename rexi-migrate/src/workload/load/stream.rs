@@ -1,7 +1,7 @@
 //! The load's streams: most are taken as they come, some slowly, some cancelled, some killed in the middle.
 //!
-//! Two of them stand: one that is paced by its job and one that is slowed down by its caller are open at every moment
-//! of the load, so that each step and each change of the phase meets open streams, at any rate of casts.
+//! Two of them are standing streams, open at every moment of the load: one is paced by its job, the other slowed down
+//! by its caller, so that each step and each change of the phase meets open streams, at any rate of casts.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -35,7 +35,7 @@ enum Plan {
     Keep,
     /// To cancel it when its job asks.
     Cancel,
-    /// To kill its job after so many items.
+    /// To kill its job after this many items.
     KillAfter(u16),
 }
 
@@ -109,8 +109,7 @@ impl Load {
     }
 
     /// Kills the stream that its job paces, once it has begun: one that has not is cancelled when it asks. Its slow
-    /// sibling comes to its end soon, now that nothing is put off; if it does not, its job is stuck, which a kill would
-    /// hide.
+    /// sibling ends soon, now that nothing is put off; if it does not, its job is stuck, which a kill would hide.
     pub(super) fn kill_paced(&mut self) {
         let begun = |reading: &Reading| reading.stands == Some(Stand::Paced) && reading.said == Said::Start;
         let paced: Vec<_> = self.open.iter().filter(|(_, open)| begun(&open.reading)).map(|(&call, _)| call).collect();
@@ -122,7 +121,7 @@ impl Load {
         let Some(open) = self.open.get_mut(&call) else { return };
         let (order, reading) = (open.order, &mut open.reading);
         let number = order.id.call;
-        // What would stand is not wanted any more where the load is off.
+        // Standing streams are no longer wanted where the load is off.
         if reading.plan == Plan::Cancel || reading.stands.is_some() && !self.on {
             reading.said = Said::Cancel;
             record(&self.ledger, &[Entry::StreamCancelled { call: number }]);

@@ -99,7 +99,7 @@ async fn a_load_on_sound_nodes_is_safe_and_holds_streams_questions_and_gathers()
     }
 }
 
-/// A worker that sends the items of a stream in this order, and is sound in all else.
+/// A worker that sends the items of a stream in this order, and is sound in everything else.
 async fn misordered(ledger: Arc<LedgerWriter>, job: Context, argument: Bytes, items: &[u16]) -> Result<Value, String> {
     let order = Order::decode(&argument).ok_or("this is no order")?;
     if order.work != Work::Stream {

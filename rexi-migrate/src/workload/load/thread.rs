@@ -1,6 +1,8 @@
-//! The load's own thread: it keeps the rate whatever the node's thread is busy with, and is told what to do by it.
+//! The load's own thread: it keeps the rate whatever the node's thread is busy with, and takes its orders from that
+//! thread.
 //!
-//! In: words of the node process, each answered once it was heeded. Out: figures that can be read at any time.
+//! In: commands of the node process, each answered once it has been carried out. Out: figures that can be read at any
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -126,7 +128,7 @@ async fn drive(mut load: Load, mut words: mpsc::Receiver<(Word, oneshot::Sender<
             }
             event = load.recv() => load.handle(event),
         }
-        // Before it is answered, so that who has told something reads what came of it.
+        // Before it is answered, so that the sender of a command reads its effect.
         shown.show(&load);
         // Fails where nobody waits for the answer.
         heeded.map(|answer| answer.send(()));

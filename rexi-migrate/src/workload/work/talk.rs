@@ -1,6 +1,6 @@
 //! What a job says to its caller before its end: the items of a stream, and questions.
 //!
-//! Each is recorded before it is said, so that `kill -9` leaves no item that was received and never sent.
+//! Each is recorded before it is said, so that `kill -9` leaves no item that was received but never recorded as sent.
 
 use std::time::Duration;
 

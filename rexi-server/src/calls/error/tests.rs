@@ -9,7 +9,7 @@ use crate::typed::PayloadError;
 /// What a caller may conclude.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It may have run: trying again is for the caller to judge.
+    /// It may have run: the caller decides whether to try again.
     MayHaveRun,
     /// It did not run and may be tried again.
     Safe,
@@ -84,7 +84,7 @@ fn sends() -> [(SendError, Verdict); 9] {
     ]
 }
 
-/// Exits that come to an error of their own are not among these.
+/// Exits that become an error of their own are not among these.
 fn exits() -> [(ExitReason, Verdict); 22] {
     [
         (ExitReason::Draining, Safe),

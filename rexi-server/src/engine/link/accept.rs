@@ -1,5 +1,4 @@
-//! Takes what others dial. A stranger is refused with a reason in the log that names its address, and never ends the
-//! loop.
+//! Accepts what others dial. A stranger is refused, the log names the reason and its address, and the loop goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,9 @@
 //! One connection in use: a reader, a writer, and payloads on QUIC streams of their own.
 //!
-//! In: a connection on which both ends have agreed. Out: its end, told to the member. The reader hands the bytes of the
-//! ordered lane to the protocol's state as they come; the writer takes all that is encoded at once and writes it with
-//! one call. Large payloads go beside the lane, at lower priority, so that small calls do not wait behind them.
+//! In: a connection on which both ends have agreed. Out: its end, reported to the member. The reader hands the bytes of
+//! the ordered lane to the protocol's state as they come; the writer takes all that is encoded at once and writes it
+//! with one call. Large payloads travel alongside the lane, at lower priority, so that small calls do not wait behind
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,14 +78,14 @@ fn of_writer(ended: Result<Option<End>, JoinError>) -> End {
     }
 }
 
-/// Tells the member and the operator how a connection came to its end.
+/// Tells the member and the operator how a connection ended.
 async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, id: ConnectionId, end: End) {
     let address = connection.remote_address();
     let (node, peer) = (&shared.name, member.name());
     if matches!(end, End::Finished) {
         let _ = tokio::time::timeout(CLOSE_GRACE, connection.closed()).await;
     }
-    // What a later connection has not read to its end yet is none of this one's.
+    // What a later connection has not read to its end yet does not belong to this one.
     let bytes = member.with(|peer, _| if peer.connection() == id { peer.incomplete_bytes() } else { 0 });
     if bytes > 0 {
         tracing::warn!(%node, %peer, %address, bytes, "the lane ended in the middle of a frame");
@@ -108,7 +109,7 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
     close(connection, code, &reason);
 }
 
-/// Reads until the lane ends, or until this node leaves: what came after that would be answered for ever, and our last
+/// Reads until the lane ends, or until this node leaves: what came after that would be answered forever, and our last
 /// words would have no end.
 async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mut RecvStream) -> End {
     let leaving = shared.flush.cancelled();
@@ -170,8 +171,8 @@ async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Conne
 }
 
 /// Reads a payload and its number to their end. Beyond one window only one payload of a connection is read at a time:
-/// else as many of full length would be kept in part as there are streams. Whoever is first goes on to its end, so
-/// none waits for one that waits.
+/// otherwise as many full-length payloads as there are streams could be kept in part. The first one is read to its end,
+/// so none waits for another that waits.
 async fn read_bulk(
     mut stream: RecvStream,
     bytes_max: usize,
@@ -227,7 +228,7 @@ impl Writer {
             loop {
                 out.clear();
                 let Some(bulk) = self.member.with(|peer, now| peer.take_outgoing(now, self.id, &mut out)) else {
-                    // Not to wait again: what there is for another writer would wake this one for ever.
+                    // Not to wait again: what there is for another writer would wake this one forever.
                     return End::Lost("the connection is no longer in use".to_owned());
                 };
                 if out.is_empty() {
@@ -235,7 +236,7 @@ impl Writer {
                 }
                 let mut unwritten = &out[..];
                 while !unwritten.is_empty() {
-                    // A limit on silence and not on the whole: a slow peer that reads on is no dead one.
+                    // A limit on silence and not on the whole: a slow peer that keeps reading is not dead.
                     match tokio::time::timeout(WRITE_LIMIT, lane.write(unwritten)).await {
                         Ok(Ok(written)) => unwritten = &unwritten[written..],
                         Ok(Err(error)) => return End::Lost(error.to_string()),
@@ -279,7 +280,7 @@ impl Writer {
                 let _ = stream.stopped().await;
                 Ok::<_, quinn::WriteError>(())
             };
-            // If it fails, the connection has ended, and its end is told where it is noticed.
+            // If it fails, the connection has ended, and its end is reported where it is noticed.
             let _ = sent.await;
             member.with(|peer, now| peer.handle_bulk_sent(now, id, bytes));
             drop(tracked);

@@ -1,4 +1,4 @@
-//! Keeps one member connected: dials whenever it is not, with a jittered backoff, and lets go of its own try when the
+//! Keeps one member connected: dials whenever it is not, with a jittered backoff, and gives up its own try when the
 //! member's comes first.
 
 use std::sync::Arc;
@@ -87,7 +87,7 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
     shaken
 }
 
-/// Tells the peer why a try was let go in its middle: its own came first, or it has left.
+/// Tells the peer why a try was given up partway through: the peer's own came first, or the peer has left.
 struct CloseOnDrop(Option<quinn::Connection>, Arc<Member>);
 
 impl Drop for CloseOnDrop {

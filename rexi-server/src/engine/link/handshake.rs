@@ -1,4 +1,4 @@
-//! The first frames of a connection: a hello each way, the verdict of both, and a welcome by one.
+//! The first frames of a connection: a hello each way, a verdict from both, and a welcome from one.
 //!
 //! Either node may dial, and both may at once. So that they keep the same connection, the one whose name sorts first
 //! decides: it takes the first handshake that completes and says so with a welcome; the other takes a connection only
@@ -28,7 +28,7 @@ pub(crate) struct Established {
     pub(crate) release: String,
 }
 
-/// A connection that came to nothing. Its text is for the operator: it names who, where and why.
+/// A handshake that failed. Its text is for the operator: it names the peer, its address and the reason.
 #[derive(Debug, Error)]
 pub(crate) enum ConnectError {
     #[error("{0}")]
@@ -81,13 +81,14 @@ impl ConnectError {
         }
     }
 
-    /// Whether this is the ordinary course of two nodes that dial each other, and no news.
+    /// Whether this is the ordinary course of two nodes that dial each other, and so not news.
     pub(crate) fn is_routine(&self) -> bool {
         match self {
             Self::Duplicate | Self::Handshake(HandshakeError::PhaseMoved) => true,
             Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) => {
                 let code = closed.error_code.into_inner();
-                // quinn closes with 0 and no reason what was dropped before its handshake was complete.
+                // quinn closes a connection that was dropped before its handshake was complete with code 0 and no
+                // reason.
                 code == 0 && closed.reason.is_empty()
                     || matches!(
                         CloseCode::from_code(code),
@@ -100,7 +101,7 @@ impl ConnectError {
     }
 }
 
-/// Counts a connection that came to nothing, unless that is the ordinary course of two nodes that dial each other.
+/// Counts a failed handshake, unless that is the ordinary course of two nodes that dial each other.
 pub(crate) fn count(node: &NodeName, error: &ConnectError) {
     if !error.is_routine() {
         metrics::refused(node, error.reason());
@@ -145,14 +146,14 @@ pub(crate) async fn dial(
 pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Established, ConnectError> {
     let (mut send, mut recv) = connection.accept_bi().await?;
     let _ = send.set_priority(LANE_PRIORITY);
-    // Who is not who it says it is gets no word of ours.
+    // A peer that is not who it says it is gets no word from us.
     let theirs = Certified::new(read_hello(&mut recv).await?, connection)?;
     let ours = shared.hello();
     send_hello(&mut send, &ours).await?;
     settle(shared, connection, send, recv, &ours, theirs).await
 }
 
-/// Closes a connection that came to nothing, after the peer had time to read our hello and come to the same verdict.
+/// Closes a connection whose handshake failed, after the peer had time to read our hello and reach the same verdict.
 pub(crate) async fn give_up(connection: &Connection, error: &ConnectError) {
     if matches!(error, ConnectError::Handshake(HandshakeError::Refused(_))) {
         let _ = tokio::time::timeout(VERDICT_GRACE, connection.closed()).await;
@@ -215,7 +216,7 @@ async fn read_hello(recv: &mut RecvStream) -> Result<Hello, ConnectError> {
     Ok(Hello::decode(&frame)?)
 }
 
-/// Reads so many bytes; if the connection is closed instead, the error is the close, since that says why.
+/// Reads this many bytes; if the connection is closed instead, the error is the close, since that says why.
 async fn read_exact(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), ConnectError> {
     recv.read_exact(bytes).await.map_err(|error| match error {
         ReadExactError::ReadError(ReadError::ConnectionLost(closed)) => ConnectError::Connection(closed),

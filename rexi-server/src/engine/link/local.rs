@@ -34,7 +34,7 @@ fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
     member.attach_local(Session::of(&hello, &hello, agreement))
 }
 
-/// Hands all that is to be written to the reading side.
+/// Hands everything that is to be written to the reading side.
 fn pass(member: &Arc<Member>, id: ConnectionId, out: &mut BytesMut) {
     loop {
         out.clear();

@@ -1,4 +1,4 @@
-//! A member that leaves, and what all members hold when another number of them has to share.
+//! A member that leaves, and what each member may hold once the number of members that share has changed.
 
 use std::sync::{Arc, MutexGuard};
 
@@ -8,7 +8,8 @@ use super::{LEFT, Member, State};
 use crate::net::close;
 
 impl Member {
-    /// Lets go of the peer for good: whoever waits for it is told, and so is whoever asks later; its jobs are killed.
+    /// Lets go of the peer for good: tasks that wait for it are told, and so are those that ask later; its jobs are
+    /// killed.
     pub(crate) fn leave(self: &Arc<Self>) {
         let mut state = self.lock();
         // Under the lock, so that no handshake is attached behind it.
@@ -24,12 +25,12 @@ impl Member {
         self.presence_changed();
     }
 
-    /// Whether it is no member any more.
+    /// Whether it is no longer a member.
     pub(crate) fn has_left(&self) -> bool {
         self.left.is_cancelled()
     }
 
-    /// Waits until it is no member any more.
+    /// Waits until it is no longer a member.
     pub(crate) async fn wait_left(&self) {
         self.left.cancelled().await;
     }
@@ -44,7 +45,7 @@ impl Member {
 pub(crate) struct Held<'a>(MutexGuard<'a, State>);
 
 impl Held<'_> {
-    /// What is held for the peer of that total beyond floors of so much.
+    /// What the peer holds of that total beyond floors of this size.
     pub(crate) fn beyond(&self, total: Total, floor: usize) -> usize {
         self.0.peer.beyond(total, floor)
     }

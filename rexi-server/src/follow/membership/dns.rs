@@ -1,8 +1,8 @@
 //! Members found by DNS: the SRV records of one name, or the addresses of host names that are given.
 //!
 //! In: answers of name servers, asked anew each time. Out: names and addresses. A host of which several addresses are
-//! known is dialed at the lowest, since servers change the order with each answer. A host without an address is a
-//! member all the same: it keeps the one that it had.
+//! known is dialed at the lowest, since servers change the order with each answer. A host without an address is still a
+//! member: it keeps the one that it had.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -59,7 +59,7 @@ impl DnsMembership {
     /// nodes before the first of them is started, or that are yet to be ready.
     ///
     /// # Errors
-    /// [`MembershipError`] where it is no domain name, or the system's configuration of DNS cannot be read.
+    /// [`MembershipError`] where it is not a domain name, or the system's configuration of DNS cannot be read.
     pub fn srv(name: &str) -> Result<Self, MembershipError> {
         let parsed = Name::from_utf8(name).map_err(|error| MembershipError::new(name, error.to_string()))?;
         Self::new(Query::Srv(parsed), name)
@@ -68,7 +68,7 @@ impl DnsMembership {
     /// These nodes, each at `host:port`. Their names are known beforehand; their hosts are looked up again and again.
     ///
     /// # Errors
-    /// [`MembershipError`] where one is no `host:port`, or the system's configuration of DNS cannot be read.
+    /// [`MembershipError`] where one is not a `host:port`, or the system's configuration of DNS cannot be read.
     pub fn hosts<H: AsRef<str>>(hosts: impl IntoIterator<Item = (NodeName, H)>) -> Result<Self, MembershipError> {
         let parse = |(name, host): (NodeName, H)| Ok((name, parse_host(host.as_ref())?));
         let hosts: BTreeMap<_, _> = hosts.into_iter().map(parse).collect::<Result<_, MembershipError>>()?;

@@ -1,6 +1,6 @@
 //! The QUIC settings of a connection, the same on both sides: windows, timers, acknowledgements, packets.
 //!
-//! In go the node's limits. Each setting stands here with its reason, that which is quinn's default too.
+//! In go the node's limits. Each setting is here with its reason, even where it is quinn's default.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn loss(transport: &mut TransportConfig) {
     // An acknowledgement per 50 packets or 5 ms: a third less CPU a call than with quinn's default.
     ack.ack_eliciting_threshold(VarInt::from_u32(50))
         .max_ack_delay(Some(Duration::from_millis(5)))
-        // quinn's default: one packet out of order is no news, two are told at once.
+        // quinn's default: one packet out of order is not news, two are reported at once.
         .reordering_threshold(VarInt::from_u32(2));
     transport
         .ack_frequency_config(Some(ack))
@@ -82,7 +82,7 @@ fn loss(transport: &mut TransportConfig) {
         .time_threshold(9.0 / 8.0)
         // quinn's default, RFC 9002's too: the guess until the first round trip is measured.
         .initial_rtt(Duration::from_millis(333))
-        // quinn's default, RFC 9002's too: so many timeouts in a row start from the smallest window again.
+        // quinn's default, RFC 9002's too: after this many timeouts in a row it starts from the smallest window again.
         .persistent_congestion_threshold(3)
         // quinn's default: BBR draws from a source of chance that no seed reaches, so no run could be repeated.
         .congestion_controller_factory(Arc::new(CubicConfig::default()));

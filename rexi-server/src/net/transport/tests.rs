@@ -1,4 +1,4 @@
-//! That every setting of quinn is known here: its configurations say in their debug output what fields they have.
+//! Checks that every setting of quinn is known here: its configurations list their fields in their debug output.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

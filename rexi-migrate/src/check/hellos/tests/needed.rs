@@ -1,4 +1,4 @@
-//! For each oracle of the search of hellos a state or a step that breaks what it asks, and nothing else.
+//! For each oracle of the search of hellos, a state or a step that breaks what it asks, and nothing else.
 
 use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout};
 

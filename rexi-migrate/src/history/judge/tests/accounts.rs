@@ -396,7 +396,7 @@ fn each_finding_is_found_unless_something_accounts_for_it() {
     }
 }
 
-/// The names of ends of a process that account for something, beside those of records.
+/// The names of ends of a process that account for something, besides those of records.
 const ENDS: [&str; 5] = ["kill -9", "drained", "crashed", "torn tail", "missing ledger"];
 
 /// Records that show no finding by themselves and account for none: they count cases, or doubts.

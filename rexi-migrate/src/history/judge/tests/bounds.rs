@@ -12,7 +12,7 @@ fn limited<const N: usize>(processes: [ProcessRecord; N]) -> Evidence {
     Evidence { outlives_max, doubtful_after, ..run(processes) }
 }
 
-/// A process that stands still for so long, from its beat at 200 on.
+/// A process that stands still for this long, from its beat at 200 on.
 fn stands_still(process: Process, stood_us: u64) -> Process {
     let beat_us = u64::try_from(BEAT.as_micros()).expect("small");
     let beat = Entry::Beat { waited_us: 0 };

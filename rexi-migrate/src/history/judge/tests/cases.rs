@@ -1,4 +1,4 @@
-//! What each finding shows of its case: all that an engineer needs to follow it, and nothing that is not so.
+//! What each finding shows of its case: all that an engineer needs to follow it, and nothing untrue.
 
 use super::needed::{KINDS, planted};
 use super::*;

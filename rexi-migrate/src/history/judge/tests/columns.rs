@@ -1,4 +1,4 @@
-//! The numbers of a run: each in the column that is its own, in the whole run and in the step of its cast.
+//! The numbers of a run: each in its own column, in the whole run and in the step of its cast.
 
 use super::needed::{KINDS, planted};
 use super::*;

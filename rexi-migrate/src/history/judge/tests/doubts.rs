@@ -57,7 +57,7 @@ fn a_doubt_about_a_job_that_ran_on_says_how_long_its_callers_node_had_no_process
     assert!(text.ends_with(" on n1 1.1.0 (pid 1); for 7000 ms of that, n1 had no process"), "{text}");
 }
 
-/// A process that watches node 1 from 100 on, beside one served call, and then does this.
+/// A process that watches node 1 from 100 on, alongside one served call, and then does this.
 fn watcher(then: &[(u64, Entry)]) -> Process {
     let monitor = MonitorNumber(3);
     let set = served(Work::Reply).0.add(140, Entry::Monitored { monitor, on: NodeIndex(1) });
@@ -88,7 +88,7 @@ fn a_monitor_that_stays_silent_long_after_an_end_is_a_doubt_however_its_own_proc
     safe(&limited([watcher(&[]).drain(late), served(Work::Reply).1.live()]));
 }
 
-/// Beats every tenth of a second, but for a gap of so many seconds behind the first one.
+/// Beats every tenth of a second, except for a gap of this many seconds after the first one.
 fn beats(process: Process, gap_s: u64) -> Process {
     let beat = Entry::Beat { waited_us: 0 };
     let gap_us = gap_s * SECOND;

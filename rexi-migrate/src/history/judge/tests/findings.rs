@@ -1,4 +1,4 @@
-//! Every finding, and the run beside it that is safe.
+//! Every finding, and a similar run that is safe.
 
 use super::*;
 

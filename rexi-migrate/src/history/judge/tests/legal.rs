@@ -1,8 +1,8 @@
-//! Random legal histories: whatever a correct cluster writes down, with `kill -9` at any point, is no finding.
+//! Random legal histories: whatever a correct cluster writes down, with `kill -9` at any point, is not a finding.
 //!
 //! A history is a few nodes with their lives (`legal/life.rs`) and what was asked of them, each by a script of its own
-//! (`legal/script.rs`, `legal/talk.rs`). Every script has a seed, so a history that is found guilty is told with as few
-//! scripts as it takes. `LEGAL_HISTORIES` says how many are played, `LEGAL_SEED` from which seed on.
+//! (`legal/script.rs`, `legal/talk.rs`). Every script has a seed, so a history that is found guilty is shown with as
+//! few scripts as it takes. `LEGAL_HISTORIES` says how many are played, `LEGAL_SEED` with which seed they begin.
 
 mod life;
 mod script;

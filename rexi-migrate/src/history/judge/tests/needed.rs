@@ -1,4 +1,4 @@
-//! For each finding a run in which it is the only one: what is no longer looked for is missed here.
+//! For each finding a run in which it is the only one: what is no longer looked for is noticed here.
 
 use super::*;
 use crate::history::ledger::{GatherForm, NodeSet};
@@ -111,7 +111,7 @@ fn started(items: u16) -> Process {
     caller().cast(100, 1, 1, Work::Stream).stream_started(108, 1, items)
 }
 
-/// A job that sends so many items at 110, 120, 130, …, and ends.
+/// A job that sends this many items at 110, 120, 130, …, and ends.
 fn sender(items: u16) -> Process {
     let job = worker().started(105, id(1), Work::Stream);
     let sent = (0..items).fold(job, |job, index| job.item_sent(110 + 10 * u64::from(index), id(1), index));

@@ -1,4 +1,4 @@
-//! Questions and responses: each way in which they can go astray, and the call beside it that is served.
+//! Questions and responses: each way in which they can go astray, and a similar call that is served.
 
 use super::*;
 

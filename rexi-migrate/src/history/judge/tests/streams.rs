@@ -1,8 +1,8 @@
-//! Streams: each way in which items can go wrong, and the streams beside it that are as they should be.
+//! Streams: each way in which items can go wrong, and similar streams that are as they should be.
 
 use super::*;
 
-/// The job of call 1, which sends so many items at 110, 120, 130, …, and ends.
+/// The job of call 1, which sends this many items at 110, 120, 130, …, and ends.
 fn sender(items: u16) -> Process {
     let sent = (0..items).fold(worker().started(105, id(1), Work::Stream), |worker, index| {
         worker.item_sent(110 + 10 * u64::from(index), id(1), index)
@@ -10,7 +10,7 @@ fn sender(items: u16) -> Process {
     sent.ended(190, id(1), Ending::Done)
 }
 
-/// Its caller, which starts a stream of so many items and receives these, each 1 after it or a later one was sent.
+/// Its caller, which starts a stream of this many items and receives these, each 1 after it or a later one was sent.
 fn receiver(items: u16, received: &[u16]) -> Process {
     let started = caller().cast(100, 1, 1, Work::Stream).stream_started(108, 1, items);
     let mut latest = 0;

@@ -1,4 +1,4 @@
-//! Every case that a run can have met, and the run beside it that did not meet it.
+//! Every case that a run can have met, and a similar run that did not meet it.
 
 use super::*;
 

@@ -45,5 +45,5 @@ fn crossed(joined: &Joined<'_>, call: &Call, at_us: u64) -> bool {
     then.is_some_and(|then| (then == Phase::Switch) != (call.phase == Phase::Switch))
 }
 
-/// From this size on an item travels beside the lane (`Limits::inline_bytes_max`); a whole KiB more, to be sure.
+/// From this size on an item travels alongside the lane (`Limits::inline_bytes_max`); a whole KiB more, to be sure.
 const LARGE_KIB: u16 = 33;

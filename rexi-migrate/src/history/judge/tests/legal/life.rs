@@ -1,7 +1,7 @@
 //! The lives of a history's nodes: when each process begins, how it ends, when it stands still, and what it wrote.
 //!
-//! A record is made through [`World::say`], which knows that the dead write nothing and that who stands still writes
-//! later. A script goes on only where its record was written, so nothing follows from what never was.
+//! A record is made through [`World::say`], which knows that the dead write nothing and that a process that stands
+//! still writes later. A script goes on only where its record was written, so nothing follows from what never was.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::IndexedRandom;
@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::super::*;
 
-/// What may happen in a history beside restarts.
+/// What may happen in a history besides restarts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Features {
     /// Connections break while both processes live.

@@ -38,11 +38,11 @@ struct Cut {
 enum Why {
     CallerGone,
     RunnerLeaves,
-    /// The connection broke, and something of the call was lost; its caller hears so at this time.
+    /// The connection broke, and something of the call was lost; its caller learns of that at this time.
     Broken(u64),
 }
 
-/// Plays the script of this seed; it stops where nothing follows any more.
+/// Plays the script of this seed; it stops where nothing more follows.
 pub(super) fn play(world: &mut World, seed: u64) {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let caller = world.any_life(&mut rng);
@@ -88,7 +88,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Brings the cast to a process of the node; `None` where no job comes of it.
+    /// Brings the cast to a process of the node; `None` where it leads to no job.
     fn deliver(&mut self, to: u16) -> Option<u64> {
         let local = self.world.lives[self.caller].node == to;
         let sent_us = self.cast_us + self.latency();
@@ -165,9 +165,9 @@ impl<'a> Script<'a> {
         broken.noticed_by(self.world.lives[self.caller].node) + self.latency()
     }
 
-    /// A call that comes to no job.
+    /// A call that leads to no job.
     fn refused<T>(&mut self, outcome: Outcome, at_us: u64) -> Option<T> {
-        // What holds may be killed before its caller hears of the refusal.
+        // What holds may be killed before its caller learns of the refusal.
         let kill_us = (self.work == Work::Hold).then(|| self.draw_kill());
         match kill_us {
             Some(kill_us) if kill_us <= at_us => _ = self.kill(kill_us),
@@ -176,7 +176,7 @@ impl<'a> Script<'a> {
         None
     }
 
-    /// A call whose runner was killed, which its caller hears of.
+    /// A call whose runner was killed; its caller learns of that.
     fn lost_with_runner<T>(&mut self, gone_us: u64) -> Option<T> {
         if self.caller == self.runner {
             return None;
@@ -229,7 +229,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// The job ends, and its caller hears of it.
+    /// The job ends, and its caller learns of it.
     pub(super) fn end_and_answer(&mut self, from_us: u64, how: Ending, outcome: Outcome) -> Option<()> {
         let pause_us = if self.rng.random_bool(0.7) { 0 } else { self.rng.random_range(1..100_000) };
         let ended_us = self.job_says(from_us + pause_us, Entry::Ended { id: self.id, how })?;
@@ -245,7 +245,7 @@ impl<'a> Script<'a> {
 
     fn hold(&mut self, started_us: u64) -> Option<()> {
         let kill_us = self.draw_kill();
-        // Where something else ends it before, its caller may hear of that first, or kill it in vain.
+        // Where something else ends it before, its caller may learn of that first, or kill it in vain.
         if let Some(cut) = self.cut.filter(|cut| cut.at_us <= kill_us) {
             return self.cut_short(cut);
         }
@@ -281,7 +281,7 @@ impl<'a> Script<'a> {
         self.job_says(killed_us + late_us, Entry::Ended { id: self.id, how: Ending::Dropped }).map(drop)
     }
 
-    /// Its caller hears an answer, unless it has killed the call.
+    /// Its caller receives an answer, unless it has killed the call.
     pub(super) fn answer(&mut self, outcome: Outcome, at_us: u64) -> Option<()> {
         if self.killed_us.is_some() {
             return None;
@@ -296,7 +296,7 @@ impl<'a> Script<'a> {
     }
 }
 
-/// All nodes are asked for the same, and the first so many answers are enough.
+/// All nodes are asked for the same, and the first answers are enough, as many as this says.
 fn gather(world: &mut World, mut rng: Xoshiro256PlusPlus, caller: usize, at_us: u64) -> Option<()> {
     let (number, nodes) = (world.lives[caller].number(), world.nodes);
     let members: NodeSet = (0..nodes).map(NodeIndex).collect();
@@ -321,7 +321,7 @@ fn gather(world: &mut World, mut rng: Xoshiro256PlusPlus, caller: usize, at_us: 
         _ if rng.random_bool(0.5) => (limit_us, GatherEnd::TimedOut),
         _ => (begun_us + rng.random_range(100..3 * SECOND), GatherEnd::TooFew),
     };
-    // Who is asked to leave gives up what has not ended by the end of its time.
+    // A node that is asked to leave gives up what has not ended by the end of its time.
     let asked_us = match world.lives[caller].stop {
         Stop::Drained(asked_us, _) => asked_us,
         _ => u64::MAX,
@@ -346,7 +346,7 @@ impl Script<'_> {
         };
         let started = Entry::Started { id: self.id, server: ServerAddress::PerNode, work: Work::Vote };
         let started_us = self.world.say(self.runner, sent_us, started)?;
-        // One that is not waited for any more is killed.
+        // One that is no longer waited for is killed.
         let how = if self.rng.random_bool(0.8) { Ending::Done } else { Ending::Dropped };
         let late_us = self.rng.random_range(1..60_000);
         let ended_us = self.world.say(self.runner, started_us + late_us, Entry::Ended { id: self.id, how })?;

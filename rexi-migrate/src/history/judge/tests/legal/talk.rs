@@ -20,7 +20,7 @@ impl Script<'_> {
         let begun_us = self.caller_says(heard_us, start)?;
         let kill_after = self.rng.random_bool(0.3).then(|| self.rng.random_range(1..=items));
         let drop_after = self.rng.random_bool(0.05).then(|| self.rng.random_range(1..=items));
-        // When each acknowledgement came to the job.
+        // When each acknowledgement reached the job.
         let mut acked = Vec::new();
         let mut received_us = begun_us;
         let mut sent_us = begun_us + self.latency();
@@ -50,7 +50,7 @@ impl Script<'_> {
         self.answer(Outcome::StreamDone, at_us)
     }
 
-    /// Its caller cancels the stream, and hears of its end unless it dies before.
+    /// Its caller cancels the stream, and learns of its end unless it dies first.
     fn cancel(&mut self, at_us: u64) -> Option<()> {
         let cancelled_us = self.caller_says(at_us, Entry::StreamCancelled { call: self.id.call })?;
         let ended = Entry::Ended { id: self.id, how: Ending::Dropped };
@@ -60,7 +60,7 @@ impl Script<'_> {
         self.answer(Outcome::Cancelled, at_us)
     }
 
-    /// The node's buffer was full, so the job is ended, and its caller hears so unless it dies before.
+    /// The node's buffer was full, so the job is ended, and its caller learns of that unless it dies first.
     fn reply_dropped(&mut self, at_us: u64) -> Option<()> {
         let ended_us = self.job_says(at_us, Entry::Ended { id: self.id, how: Ending::Dropped })?;
         let at_us = ended_us + self.latency();
