@@ -5,9 +5,7 @@
 
 mod layouts;
 
-use layouts::{
-    Announce, Bulk, Cast, Count, Down, DownReason, Exit, Form, Numbered, Phase, Reason, Reply, Sent, TaggedReply,
-};
+use layouts::{Announce, Bulk, Cast, Count, Down, DownReason, Exit, Numbered, Phase, Reason, Reply, Sent, TaggedReply};
 
 use super::{FrameReader, FrameWriter, clipped};
 use crate::compat::Kind;
@@ -83,22 +81,6 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
         Message::Draining => {}
         Message::Unsupported(kind) => frame.header(kind),
     }
-}
-
-/// Writes a reply in the form that nobody emits yet: for a mutant.
-pub(super) fn encode_tagged(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
-    if let Message::Reply(message::Reply { call, number, form, body }) = message {
-        let bulk = Bulk::of(body);
-        let form = match form {
-            ReplyForm::Plain => Form::Plain,
-            ReplyForm::Last => Form::Last,
-            ReplyForm::Item => Form::Item,
-            ReplyForm::Question => Form::Question,
-        };
-        frame.header(&TaggedReply { call: call.0, number: *number, form, bulk });
-        frame.payload(body);
-    }
-    Ok(())
 }
 
 /// Reads a message that is for `server`, where it is for a server at all.
