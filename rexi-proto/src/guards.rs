@@ -346,9 +346,18 @@ impl Guards {
         if is_reply && self.lacks(Mutant::EarlyTaggedReply) { Kind::TaggedReply } else { kind }
     }
 
-    /// Writes the form of a reply that no release emits yet. `false`, as it always is but for a variant: it did not.
-    pub(crate) fn wrote_early(self, message: &Message, frame: &mut FrameWriter<'_>) -> bool {
+    /// Writes what no release emits yet, or this version lacks. `false`, as it always is but for a variant: it did not.
+    pub(crate) fn wrote_early(self, version: WireVersion, message: &Message, frame: &mut FrameWriter<'_>) -> bool {
+        let ungated = version == WireVersion::V1 && self.lacks(Mutant::UngatedEncoder);
         match message {
+            Message::KillAll(ServerAddress::Singleton, calls) if ungated => {
+                frame.header(&calls.iter().map(|call| call.0).collect::<Vec<u64>>());
+                true
+            }
+            Message::NoSuchServer(ServerAddress::Singleton, call) if ungated => {
+                frame.header(&call.0);
+                true
+            }
             Message::Reply(Reply { call, number, form, body }) if self.lacks(Mutant::EarlyTaggedReply) => {
                 let bulk = if let Body::Bulk(id, bytes) = body { Some((id.0, *bytes)) } else { None };
                 frame.header(&(call.0, *number, *form as u8, bulk));

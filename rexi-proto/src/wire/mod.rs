@@ -52,7 +52,7 @@ pub(crate) fn encode_guarded(
     let start = out.len();
     let mut frame = FrameWriter::open(out, first_byte(guards.written_as(kind), version));
     let encoded = match version {
-        _ if guards.wrote_early(message, &mut frame) => Ok(()),
+        _ if guards.wrote_early(version, message, &mut frame) => Ok(()),
         WireVersion::V1 => v1::encode(message, &mut frame),
         WireVersion::V2 => v2::encode(message, &mut frame),
         _ => v3::encode(message, &mut frame),
@@ -94,9 +94,10 @@ pub(crate) fn decode_guarded(version: WireVersion, frame: &[u8], guards: Guards)
 #[cfg(feature = "schema")]
 pub(crate) fn show(version: WireVersion, kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
     match version {
+        WireVersion::V1 => v1::show(kind, visitor),
         WireVersion::V2 => v2::show(kind, visitor),
-        // v3 has the layouts of v1.
-        _ => v1::show(kind, visitor),
+        // v3 has the layouts of v2, without the address.
+        _ => v2::show_unaddressed(kind, visitor),
     }
 }
 
