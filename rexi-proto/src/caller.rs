@@ -10,10 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::guards::Guards;
 use crate::hello::Refusal;
 use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm, Sent};
 use crate::name::{CallRef, MonitorRef};
-use crate::phase::ServerAddress;
+use crate::phase::{Phase, ServerAddress};
 
 /// What a caller hears of its call. Every call hears at least one that [is last](Answer::is_last), unless it is killed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -307,10 +308,10 @@ impl<M: Clone> Calls<M> {
     }
 
     /// All that the caller has said of a call's stream, to the server of its cast. A broken variant names another.
-    pub(crate) fn said_of_stream(&self, call: CallRef, astray: Option<ServerAddress>) -> Vec<Message> {
+    pub(crate) fn said_of_stream(&self, call: CallRef, guards: Guards, phase: Phase) -> Vec<Message> {
         let said = self.open.get(&call).and_then(|open| Some((open.sent_to?, open.more.as_ref()?.stream)));
         let Some((server, stream)) = said else { return Vec::new() };
-        let server = astray.unwrap_or(server);
+        let server = guards.acks_follow_cast(phase, server);
         match stream.started {
             None => Vec::new(),
             Some(false) => vec![Message::StreamCancel(server, call)],

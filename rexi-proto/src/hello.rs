@@ -11,8 +11,8 @@ use thiserror::Error;
 
 use crate::compat::Kind;
 use crate::error::DecodeError;
+use crate::guards::Guards;
 use crate::limits::HELLO_BYTES_MAX;
-use crate::mutant::{Mutant, Mutants};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::version::{VersionRange, WireVersion};
@@ -134,22 +134,21 @@ impl Refusal {
 /// # Errors
 /// [`Refusal`] names both nodes, their releases and what stands between them.
 pub fn verdict(one: &Hello, other: &Hello) -> Result<Agreement, Box<Refusal>> {
-    verdict_by(one, other, Mutants::default())
+    verdict_guarded(one, other, Guards::default())
 }
 
-/// The verdict of a node that may be broken on purpose.
-pub(crate) fn verdict_by(one: &Hello, other: &Hello, mutants: Mutants) -> Result<Agreement, Box<Refusal>> {
+/// The verdict of a node by its guards.
+pub(crate) fn verdict_guarded(one: &Hello, other: &Hello, guards: Guards) -> Result<Agreement, Box<Refusal>> {
     let (first, second) = if one.node <= other.node { (one, other) } else { (other, one) };
     if first.node == second.node {
         return Err(Box::new(Refusal::SameName { first: first.party() }));
     }
-    let older = mutants.has(Mutant::WireUnchecked).then(|| first.wire.newest.min(second.wire.newest));
-    let Some(wire) = first.wire.newest_common(second.wire).or(older) else {
+    let Some(wire) = guards.common_wire(first.wire, second.wire) else {
         return Err(Box::new(Refusal::NoCommonWire { first: first.party(), second: second.party() }));
     };
     for (sender, receiver) in [(first, second), (second, first)] {
         let server = sender.phase.cast_target();
-        if !receiver.hosts.contains(server) && !mutants.has(Mutant::HostsUnchecked) {
+        if !guards.verdict_asks_host(receiver.hosts, server) {
             return Err(Box::new(Refusal::ServerNotHosted {
                 sender: sender.party(),
                 phase: sender.phase,
@@ -162,8 +161,7 @@ pub(crate) fn verdict_by(one: &Hello, other: &Hello, mutants: Mutants) -> Result
     // A node without a singleton meets the members one by one, and may not have met the one that still sends to it. So
     // each member also speaks for those that it knows of.
     for (remover, witness) in [(first, second), (second, first)] {
-        let heeded = !mutants.has(Mutant::HoldoutsIgnored);
-        let in_the_way = witness.holdouts.iter().find(|&node| *node != remover.node && heeded);
+        let in_the_way = witness.holdouts.iter().find(|node| guards.holdout_counts(node, &remover.node));
         if let (false, Some(holdout)) = (remover.hosts.contains(ServerAddress::Singleton), in_the_way) {
             let (holdout, witness, remover) = (holdout.clone(), witness.party(), remover.party());
             return Err(Box::new(Refusal::SingletonInUse { holdout, witness, remover }));

@@ -41,6 +41,7 @@ mod rollout;
 mod error;
 #[cfg(feature = "schema")]
 mod schema;
+mod guards;
 mod mutant;
 
 pub use caller::{Answer, CastError};
@@ -48,6 +49,7 @@ pub use compat::{Kind, ROWS, Row, accepted, emitted};
 pub use error::{CloseCode, DecodeError, EncodeError};
 pub use frame::FrameBuffer;
 pub use function::{FunctionRow, Release};
+pub use guards::{decode_by, encode_by};
 pub use hello::{Agreement, Hello, Party, Refusal, verdict};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
@@ -65,4 +67,4 @@ pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
 pub use server::{Caller, CastRequest, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
 pub use trace::TraceError;
 pub use version::{VersionRange, WireVersion};
-pub use wire::{LENGTH_BYTES, decode, decode_by, encode, encode_by};
+pub use wire::{LENGTH_BYTES, decode, encode};

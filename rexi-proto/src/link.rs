@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::EncodeError;
+use crate::guards::Guards;
 use crate::hello::{Agreement, Hello, Refusal};
 use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
-use crate::mutant::{Mutant, Mutants};
 use crate::name::Incarnation;
 use crate::phase::Servers;
 use crate::pool::{Pool, Total, grow, shrink};
@@ -85,7 +85,7 @@ pub(crate) struct Link {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     dropped: u64,
-    mutants: Mutants,
+    guards: Guards,
 }
 
 /// A frame in the buffer.
@@ -105,7 +105,7 @@ pub(crate) enum Full {
 }
 
 impl Link {
-    pub(crate) fn new(presence: Presence) -> Self {
+    pub(crate) fn new(presence: Presence, guards: Guards) -> Self {
         Self {
             presence,
             unwritten: BytesMut::new(),
@@ -116,13 +116,8 @@ impl Link {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             dropped: 0,
-            mutants: Mutants::default(),
+            guards,
         }
-    }
-
-    /// The same link, broken on purpose; by none in a release.
-    pub(crate) fn with_mutants(self, mutants: Mutants) -> Self {
-        Self { mutants, ..self }
     }
 
     pub(crate) fn session(&self) -> Option<&Session> {
@@ -157,7 +152,7 @@ impl Link {
         let (wire, frame_bytes_max) = (session.wire, session.frame_bytes_max);
         let inline_bytes_max = (limits.inline_bytes_max as usize).min(frame_bytes_max as usize / 2);
         let (message, bulk) = take_bulk(message, inline_bytes_max, BulkId(self.next_bulk));
-        wire::encode_by(wire, &message, frame_bytes_max, &mut self.unwritten, self.mutants)?;
+        wire::encode_guarded(wire, &message, frame_bytes_max, &mut self.unwritten, self.guards)?;
         if let Some(bulk) = bulk {
             self.next_bulk += 1;
             self.bulk_count += 1;
@@ -247,7 +242,7 @@ impl Link {
 
     /// Forgets what was encoded for a connection that is no more.
     pub(crate) fn forget_unwritten(&mut self) {
-        if !self.mutants.has(Mutant::UnwrittenKept) {
+        if self.guards.unwritten_ends_with_connection() {
             self.unwritten.clear();
         }
         self.bulk.clear();
@@ -257,11 +252,7 @@ impl Link {
 
     /// Swaps what is encoded with `out`, which must be empty, and hands over the payloads that go behind it.
     pub(crate) fn take_unwritten(&mut self, out: &mut BytesMut) -> Vec<(BulkId, Bytes)> {
-        std::mem::swap(&mut self.unwritten, out);
-        if self.mutants.has(Mutant::WrittenTwice) {
-            let again = out.clone();
-            out.extend_from_slice(&again);
-        }
+        self.guards.hand_over_once(&mut self.unwritten, out);
         std::mem::take(&mut self.bulk)
     }
 
@@ -360,11 +351,11 @@ mod tests {
             payload_bytes_max: 4 << 20,
             phase_epoch: 0,
         };
-        Link::new(Presence::Up(session, Duration::ZERO))
+        Link::new(Presence::Up(session, Duration::ZERO), Guards::default())
     }
 
     fn away() -> Link {
-        Link::new(Presence::Away(Duration::from_secs(15)))
+        Link::new(Presence::Away(Duration::from_secs(15)), Guards::default())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Deliberately broken variants of the protocol, for showing that the verifier notices (docs/safety.md).
 //!
 //! They exist only under the feature `mutants`, which a release build refuses to compile; without it [`Mutants`] is an
-//! empty type and every question to it is answered at compile time. Each takes one guard away, where the guard stands.
+//! empty type and every question to it is answered at compile time. Each takes one guard away, all in `guards.rs`.
 //! [`Mutant::ALL`] says what is expected of each; `rexi-migrate mutants` shows whether it holds.
 
 #[cfg(all(feature = "mutants", not(debug_assertions)))]

@@ -11,13 +11,13 @@ use std::fmt;
 use semver::Version;
 use thiserror::Error;
 
-use crate::hello::{Agreement, Hello, Refusal, verdict_by};
+use crate::guards::Guards;
+use crate::hello::{Agreement, Hello, Refusal, verdict_guarded};
 use crate::limits::Limits;
-use crate::mutant::{Mutant, Mutants};
+use crate::mutant::Mutants;
 use crate::name::{Incarnation, NodeName};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::release::Profile;
-use crate::version::WireVersion;
 
 /// The state of one node's rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +33,7 @@ pub struct Rollout {
     /// Whether it is known who the members are.
     listed: bool,
     members: BTreeMap<NodeName, Option<Announced>>,
-    mutants: Mutants,
+    guards: Guards,
 }
 
 /// What a member last said of itself. It holds until the member says otherwise, also while it is away: a node that is
@@ -154,9 +154,9 @@ impl Rollout {
     fn start(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>, listed: bool) -> Self {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
         let phase = profile.lowest();
-        let (operator, source, mutants) = (None, None, Mutants::default());
+        let (operator, source, guards) = (None, None, Guards::default());
         let (epoch, held) = (0, false);
-        let mut rollout = Self { node, profile, operator, source, phase, epoch, held, listed, members, mutants };
+        let mut rollout = Self { node, profile, operator, source, phase, epoch, held, listed, members, guards };
         rollout.settle();
         rollout
     }
@@ -164,7 +164,7 @@ impl Rollout {
     /// The same rollout, broken on purpose; by none in a release.
     #[must_use]
     pub fn with_mutants(mut self, mutants: Mutants) -> Self {
-        self.mutants = mutants;
+        self.guards = Guards::without(mutants);
         self.settle();
         self
     }
@@ -204,7 +204,7 @@ impl Rollout {
             phase: self.phase,
             phase_epoch: self.epoch,
             ceiling: self.wanted(),
-            hosts: self.announced_hosts(),
+            hosts: self.guards.announced_hosts(self.profile.hosts(), self.phase),
             holdouts: self.members.iter().filter(sends_to_singleton).map(|(name, _)| name.clone()).collect(),
             capabilities: 0,
             frame_bytes_max: limits.frame_bytes_max,
@@ -219,23 +219,20 @@ impl Rollout {
     /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member or stale.
     pub fn handle_hello(&mut self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
         if theirs.node == self.node {
-            return verdict_by(ours, theirs, self.mutants).map_err(HandshakeError::Refused);
+            return verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused);
         }
-        let (mutants, counts) = (self.mutants, self.counts(theirs));
+        let guards = self.guards;
         let known = self.members.get_mut(&theirs.node);
         let known = known.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
-        if let Some(known) = known.as_ref().filter(|known| known.incarnation > theirs.incarnation)
-            && !mutants.has(Mutant::DeadLifeWelcome)
+        if let Some(known) = known.as_ref()
+            && guards.is_dead_life(theirs.incarnation, known.incarnation)
         {
             let (node, old, known) = (theirs.node.clone(), theirs.incarnation, known.incarnation);
             return Err(HandshakeError::StaleIncarnation { node, old, known });
         }
-        let newer = |k: &Announced| {
-            let heeded = !mutants.has(Mutant::EarlierEpochBelieved);
-            let newer = k.incarnation == theirs.incarnation && k.epoch > theirs.phase_epoch && heeded;
-            newer || mutants.has(Mutant::FirstReleaseBelieved)
-        };
-        if !known.as_ref().is_some_and(newer) && counts {
+        let said = (theirs.incarnation, theirs.phase_epoch);
+        let overtaken = |known: &Announced| guards.knows_later((known.incarnation, known.epoch), said);
+        if !known.as_ref().is_some_and(overtaken) && guards.hello_counts(theirs.wire) {
             *known = Some(Announced {
                 incarnation: theirs.incarnation,
                 epoch: theirs.phase_epoch,
@@ -245,20 +242,17 @@ impl Rollout {
             });
         }
         self.settle();
-        let agreement = verdict_by(ours, theirs, self.mutants).map_err(HandshakeError::Refused)?;
-        if self.mutants.has(Mutant::SingleVerdict) {
-            return Ok(agreement);
-        }
-        let now = Hello { phase: self.phase, ..ours.clone() };
-        verdict_by(&now, theirs, self.mutants).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
+        let agreement = verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused)?;
+        let now = Hello { phase: guards.phase_judged_again(ours.phase, self.phase), ..ours.clone() };
+        verdict_guarded(&now, theirs, guards).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
     }
 
     /// Takes a connected member's word that its phase has changed. An older word than the last is passed over.
     /// So is one of an earlier life, which may still be read when a later one has already said hello.
     pub fn handle_announce(&mut self, member: &NodeName, incarnation: Incarnation, epoch: u64, phase: Phase) {
         if let Some(Some(known)) = self.members.get_mut(member)
-            && (incarnation == known.incarnation || self.mutants.has(Mutant::EarlierLifeBelieved))
-            && (epoch > known.epoch || self.mutants.has(Mutant::EarlierEpochBelieved))
+            && self.guards.is_known_life(incarnation, known.incarnation)
+            && self.guards.is_later_word(epoch, known.epoch)
         {
             known.epoch = epoch;
             known.phase = phase;
@@ -272,11 +266,10 @@ impl Rollout {
     /// [`PhaseError`] where the release does not allow the phase, or a member stands in the way of going back to it.
     pub fn set_ceiling(&mut self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
         self.check(ceiling)?;
-        if self.mutants.has(Mutant::CeilingIgnored) {
-            return Ok(());
+        if self.guards.ceiling_is_kept() {
+            self.operator = ceiling;
+            self.settle();
         }
-        self.operator = ceiling;
-        self.settle();
         Ok(())
     }
 
@@ -359,7 +352,7 @@ impl Rollout {
             said.as_ref().filter(|said| !said.hosts.contains(server)).map(|said| (name.clone(), said.release.clone()))
         });
         match in_the_way {
-            Some((member, release)) if wanted < self.phase && !self.mutants.has(Mutant::LoweringUnchecked) => {
+            Some((member, release)) if self.guards.lowering_asks_hosts(wanted, self.phase) => {
                 Err(PhaseError::Blocked { wanted, member, release, server })
             }
             _ => Ok(()),
@@ -377,25 +370,13 @@ impl Rollout {
         if self.held {
             return;
         }
-        let highest = if self.mutants.has(Mutant::NeverRaised) { self.phase } else { Phase::Remove };
-        let wanted = self.wanted().min(highest);
+        let wanted = self.guards.may_rise_to(self.wanted(), self.phase);
         let free = |&phase: &Phase| phase <= wanted && (phase <= self.phase || self.obstacle(phase).is_none());
         let settled = Phase::ALL.into_iter().rev().find(free).unwrap_or(self.phase);
         if settled != self.phase {
             self.phase = settled;
             self.epoch += 1;
         }
-    }
-
-    /// The servers that the node says it runs: its release's, whatever its phase.
-    fn announced_hosts(&self) -> Servers {
-        let follows = self.mutants.has(Mutant::HostsFollowPhase);
-        if follows { Servers::NONE.with(self.phase.cast_target()) } else { self.profile.hosts() }
-    }
-
-    /// Whether a hello counts: every one, but for a mutant.
-    fn counts(&self, hello: &Hello) -> bool {
-        !self.mutants.has(Mutant::ProbeOfTheNext) || hello.wire.contains(WireVersion::V3)
     }
 
     /// The phase that release, operator and source would have.
@@ -410,14 +391,12 @@ impl Rollout {
             return Some(LimitingFactor::Unlisted);
         }
         let server = phase.cast_target();
-        let hosts = |said: &&Option<Announced>| said.as_ref().is_some_and(|said| said.hosts.contains(server));
-        let half = || self.members.values().filter(hosts).count() * 2 >= self.members.len();
-        if self.mutants.has(Mutant::MajorityIsEnough) && half() {
+        let hosts = |said: &Option<Announced>| said.as_ref().is_some_and(|said| said.hosts.contains(server));
+        if !self.guards.waits_for_all(self.members.values().map(hosts)) {
             return None;
         }
         self.members.iter().find_map(|(name, said)| match said {
-            None if self.mutants.has(Mutant::UnknownIsReady) => None,
-            None => Some(LimitingFactor::Unknown(name.clone())),
+            None => self.guards.unknown_is_not_ready().then(|| LimitingFactor::Unknown(name.clone())),
             Some(said) if said.hosts.contains(server) => None,
             Some(said) => Some(LimitingFactor::NotHosted(name.clone(), said.release.clone(), server)),
         })

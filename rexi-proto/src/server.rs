@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::guards::Guards;
 use crate::limits::Limits;
 use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent, Trace};
-use crate::mutant::{Mutant, Mutants};
+use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
 use crate::pool::{Pool, Unlimited};
@@ -147,7 +148,7 @@ pub struct Server<P = Unlimited> {
     timeouts: StreamTimeouts,
     limits: Limits,
     pool: P,
-    mutants: Mutants,
+    guards: Guards,
     outputs: VecDeque<ServerOutput>,
 }
 
@@ -186,7 +187,7 @@ impl<P: Pool> Server<P> {
             timeouts: StreamTimeouts::default(),
             limits: limits.clone(),
             pool,
-            mutants: Mutants::default(),
+            guards: Guards::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -194,7 +195,7 @@ impl<P: Pool> Server<P> {
     /// The same server, broken on purpose; by none in a release.
     #[must_use]
     pub fn with_mutants(self, mutants: Mutants) -> Self {
-        Self { mutants, ..self }
+        Self { guards: Guards::without(mutants), ..self }
     }
 
     /// Takes a peer's request.
@@ -212,8 +213,11 @@ impl<P: Pool> Server<P> {
             Request::Demonitor(monitor) => {
                 self.monitors.remove(&(caller, monitor));
             }
-            Request::Forget if self.mutants.has(Mutant::ForgetIgnored) => {}
-            Request::Forget => self.forget(caller),
+            Request::Forget => {
+                if self.guards.callers_end_ends_jobs() {
+                    self.forget(caller);
+                }
+            }
         }
     }
 
@@ -376,18 +380,16 @@ impl<P: Pool> Server<P> {
     }
 
     fn handle_kill(&mut self, caller: Caller, call: CallRef) {
-        if self.mutants.has(Mutant::KillAnyCaller) {
-            let others = self.jobs.keys().copied().filter(|&(of, number)| of != caller && number == call);
-            others.collect::<Vec<_>>().into_iter().for_each(|(of, call)| self.abandon(of, call));
+        for (of, call) in self.guards.killed_beside(&self.jobs, caller, call) {
+            self.abandon(of, call);
         }
         if self.jobs.contains_key(&(caller, call)) {
             return self.abandon(caller, call);
         }
         if self.tombstones.len() >= self.limits.tombstones_max {
-            let oldest = self.tombstones.pop_front();
-            assert!(oldest.is_some() || !self.mutants.has(Mutant::ZeroBoundPanics), "nothing is there to be dropped");
+            self.guards.drop_oldest(&mut self.tombstones);
         }
-        if !self.mutants.has(Mutant::NoTombstones) {
+        if self.guards.kill_leaves_tombstone() {
             self.tombstones.push_back((caller, call));
         }
     }
@@ -399,8 +401,7 @@ impl<P: Pool> Server<P> {
         self.monitors.retain(|(of, _)| *of != caller);
         let open: BTreeSet<CallRef> = calls.iter().copied().collect();
         let jobs = self.jobs_of(caller);
-        let mutants = self.mutants;
-        for &call in jobs.difference(&open).filter(|_| !mutants.has(Mutant::ResumeKeepsJobs)) {
+        for &call in self.guards.killed_meanwhile(&jobs, &open) {
             self.abandon(caller, call);
         }
         // What the job has sent may be lost, and what its caller has said.
@@ -414,7 +415,7 @@ impl<P: Pool> Server<P> {
                 self.answer(caller, Message::StreamInit(call));
             }
         }
-        for &call in open.difference(&jobs).filter(|_| !mutants.has(Mutant::ResumeTellsNothing)) {
+        for &call in self.guards.lost_meanwhile(&open, &jobs) {
             let exit = Exit { call, replies: 0, function: Arc::default(), reason: ExitReason::ConnectionLost };
             self.answer(caller, Message::Exit(exit));
         }

@@ -1,5 +1,5 @@
-//! The rule on docs/safety.md: a level looks for the invariants that its column has a dot for and for no others, and
-//! files that a row names are there.
+//! The rule on docs/safety.md: a level looks for the invariants that its column has a dot for and for no others; files
+//! that a row names are there; a variant takes away the guards of its row, in one file, which are asked where it says.
 //!
 //! In: the page, and the sources as `tidy.rs` has split them. That the page has every invariant, variant, mutant and
 //! bug, with its sentence, is held by rexi-migrate, whose lists they are; what only the sources show is held here.
@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Finding;
-use super::source::{Source, holds};
+use super::source::{Line, Source, holds};
 
 /// The page, from the workspace's root.
 pub(crate) const PAGE: &str = "docs/safety.md";
@@ -17,6 +17,9 @@ const CORE: &str = "rexi-proto/src/";
 
 /// Where the variants are declared.
 const VARIANTS: &str = "rexi-proto/src/mutant.rs";
+
+/// Where the guards are that they take away, and nowhere else.
+const GUARDS: &str = "rexi-proto/src/guards.rs";
 
 /// Each level's column, and where its code is.
 const LEVELS: [(&str, &[&str]); 6] = [
@@ -53,7 +56,15 @@ pub(crate) fn safety(page: &str, sources: &[Source]) -> Vec<Finding> {
         };
         findings.extend(problems.into_iter().map(|what| Finding { path: PAGE.to_owned(), line, what }));
     }
+    findings.extend(sources.iter().filter(|source| source.path.starts_with(CORE)).flat_map(outside_of_guards));
     findings
+}
+
+/// Where the core asks for a variant past the guards' file.
+fn outside_of_guards(source: &Source) -> Vec<Finding> {
+    let asks = |line: &Line| source.ships(line) && holds(&line.code, "Mutant::");
+    let lines = (0..).zip(&source.lines).filter(|(_, line)| asks(line) && ![GUARDS, VARIANTS].contains(&&*source.path));
+    lines.map(|(index, _)| source.finding(index, "a variant is asked for in guards.rs alone: name the guard")).collect()
 }
 
 fn is_invariant(id: &str) -> bool {
@@ -120,13 +131,42 @@ fn wrong_place(name: &str, place: &str, variants: &[(String, String)], sources: 
     let Some((variant, _)) = variants.iter().find(|(_, of)| of == name) else {
         return vec![format!("there is no variant {name}")];
     };
-    let missing = wrong_files(place, sources);
-    let guard = format!("Mutant::{variant}");
-    let asks = |source: &Source| source.lines.iter().any(|line| source.ships(line) && holds(&line.code, &guard));
-    let named = place.split('`').skip(1).step_by(2).filter_map(|name| Some((name, file(name, sources)?)));
-    let astray =
-        named.filter(|(_, source)| !asks(source)).map(|(file, _)| format!("{file} does not ask for {variant}"));
-    missing.into_iter().chain(astray).collect()
+    let mut problems = wrong_files(place, sources);
+    let (files, guards): (Vec<&str>, Vec<&str>) =
+        place.split('`').skip(1).step_by(2).partition(|name| name.ends_with(".rs"));
+    let taken = taken_by(variant, sources);
+    if taken.iter().map(String::as_str).ne(guards.iter().copied()) {
+        problems.push(format!("{variant} takes {} away, and not {}", taken.join(", "), guards.join(", ")));
+    }
+    let asks = |file_name: &str, guard: &str| {
+        let asked = [format!("guards.{guard}("), format!("guards().{guard}(")];
+        file(file_name, sources).is_some_and(|source| {
+            let mut shipped = source.lines.iter().filter(|line| source.ships(line));
+            shipped.any(|line| asked.iter().any(|asked| holds(&line.code, asked)))
+        })
+    };
+    let unasked = guards.iter().filter(|guard| !files.iter().any(|file| asks(file, guard)));
+    problems.extend(unasked.map(|guard| format!("{guard} is asked in none of {}", files.join(", "))));
+    let idle = files.iter().filter(|&&name| file(name, sources).is_some() && !guards.iter().any(|of| asks(name, of)));
+    problems.extend(idle.map(|file| format!("{file} does not ask {}", guards.join(", "))));
+    problems
+}
+
+/// The guards that a variant takes away, in the order of their file.
+fn taken_by(variant: &str, sources: &[Source]) -> Vec<String> {
+    let guards = sources.iter().find(|source| source.path == GUARDS).expect("the guards are there");
+    let asked = format!("Mutant::{variant}");
+    let mut taken: Vec<String> = Vec::new();
+    let mut guard = "";
+    for line in guards.lines.iter().filter(|line| guards.ships(line)) {
+        if let Some((_, rest)) = line.code.split_once("fn ") {
+            guard = rest.split(['(', '<']).next().unwrap_or_default();
+        }
+        if holds(&line.code, &asked) && taken.last().is_none_or(|last| last != guard) {
+            taken.push(guard.to_owned());
+        }
+    }
+    taken
 }
 
 #[cfg(test)]
@@ -137,8 +177,9 @@ mod tests {
     fn found(row: &str) -> Vec<String> {
         let sources = [
             Source::new(VARIANTS, "mutants! {\n    KillAll \"kill-all\" \"M1\"\n        \"Kills.\"\n}\n"),
-            Source::new("rexi-proto/src/server.rs", "if self.mutants.has(Mutant::KillAll) {}\n"),
-            Source::new("rexi-proto/src/peer/mod.rs", "// Mutant::KillAll\n"),
+            Source::new(GUARDS, "fn kills(self) {\n    self.lacks(Mutant::KillAll)\n}\nfn other(self) {}\n"),
+            Source::new("rexi-proto/src/server.rs", "if self.guards.kills() && self.guards.other() {}\n"),
+            Source::new("rexi-proto/src/peer/mod.rs", "// self.guards.kills()\n"),
             Source::new("rexi-proto/tests/cluster/a.rs", "violate(\"S1\"); // S2\n"),
             Source::new("rexi-migrate/src/check/a.rs", "Late S1,\n#[cfg(test)]\nmod tests {\n    Late S2;\n}\n"),
             Source::new("rexi-migrate/src/check/tests.rs", "Late S2,\n"),
@@ -162,12 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn a_variant_is_asked_for_where_its_row_says() {
-        assert_eq!(found("| `kill-all` | M1 | Kills. | S3 | | `server.rs` |"), [""; 0]);
+    fn a_guard_is_taken_away_and_asked_as_its_row_says() {
+        let found_of = |place: &str| found(&format!("| `kill-all` | M1 | Kills. | S3 | | {place} |"));
+        assert_eq!(found_of("`kills` in `server.rs`"), [""; 0]);
         assert_eq!(found("| `kill-none` | M1 | Kills. | S3 | | `server.rs` |"), ["there is no variant kill-none"]);
-        assert_eq!(
-            found("| `kill-all` | M1 | Kills. | S3 | | `server.rs`, `peer/mod.rs` |"),
-            ["peer/mod.rs does not ask for KillAll"]
-        );
+        assert_eq!(found_of("`kills` in `server.rs`, `peer/mod.rs`"), ["peer/mod.rs does not ask kills"]);
+        assert_eq!(found_of("`kills` in `peer/mod.rs`")[0], "kills is asked in none of peer/mod.rs");
+        assert_eq!(found_of("`other` in `server.rs`"), ["KillAll takes kills away, and not other"]);
+    }
+
+    #[test]
+    fn no_other_file_of_the_core_asks_for_a_variant() {
+        let asks = |path| outside_of_guards(&Source::new(path, "a\nif has(Mutant::KillAll) {}\n")).len();
+        assert_eq!((asks("rexi-proto/src/server.rs"), asks(GUARDS), asks(VARIANTS)), (1, 0, 0));
+        assert_eq!(asks("rexi-proto/src/server/tests.rs"), 0);
     }
 }

@@ -66,7 +66,7 @@ fn as_many_items_are_acknowledged_as_have_come_and_not_one_more() {
 
 #[test]
 fn all_that_was_said_of_a_stream_is_said_again_to_the_server_of_its_cast() {
-    let said = |calls: &Calls<u32>| calls.said_of_stream(CALL, None);
+    let said = |calls: &Calls<u32>| calls.said_of_stream(CALL, Guards::default(), Phase::Introduce);
     let mut asked = calls();
     asked.note_asked(CALL);
     assert_eq!(said(&asked), [], "nothing was said yet");
@@ -77,7 +77,7 @@ fn all_that_was_said_of_a_stream_is_said_again_to_the_server_of_its_cast() {
     started.note_acked(CALL, 1);
     started.note_acked(CALL, 2);
     assert_eq!(said(&started), [Message::StreamStart(SERVER, CALL), Message::Ack(SERVER, CALL, 3)], "in all");
-    assert_eq!(started.said_of_stream(STRANGER, None), []);
+    assert_eq!(started.said_of_stream(STRANGER, Guards::default(), Phase::Introduce), []);
 }
 
 #[test]

@@ -10,8 +10,7 @@ use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent};
-use crate::mutant::Mutant;
+use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
 use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
@@ -22,7 +21,7 @@ use crate::wire;
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Takes bytes of the ordered lane, in any portions.
     pub fn handle_bytes(&mut self, now: Duration, connection: ConnectionId, bytes: &[u8]) {
-        if !self.is_of(connection, Mutant::OldFramesHeeded) || self.link.session().is_none() {
+        if !self.guards().heeds_frames(connection, self.connection) || self.link.session().is_none() {
             return;
         }
         if self.link.is_overrun(&self.config.limits) {
@@ -42,7 +41,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Takes a payload that came on a QUIC stream of its own.
     pub fn handle_bulk(&mut self, now: Duration, connection: ConnectionId, id: BulkId, body: Bytes) {
-        if !self.is_of(connection, Mutant::OldPayloadJoins) {
+        if !self.guards().heeds_payload(connection, self.connection) {
             return;
         }
         let Some(incarnation) = self.link.session().map(|session| session.incarnation) else { return };
@@ -66,23 +65,18 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn handle_frames(&mut self, now: Duration, frames: &mut crate::frame::FrameBuffer) -> Result<(), DecodeError> {
         while let Some(frame) = frames.next_frame()? {
             let Some((incarnation, wire)) = self.link.session().map(|s| (s.incarnation, s.wire)) else { return Ok(()) };
-            match wire::decode_by(wire, frame, self.config.mutants) {
+            match wire::decode_guarded(wire, frame, self.guards()) {
                 Ok(message) => self.handle_message(now, incarnation, message),
-                Err(DecodeError::UnknownKind { .. }) if self.config.mutants.has(Mutant::UnknownDropped) => {}
                 Err(DecodeError::UnknownKind { kind, .. }) => {
-                    self.unknown_frames += 1;
-                    self.data(now, Message::Unsupported(kind));
+                    if self.guards().unknown_is_answered() {
+                        self.unknown_frames += 1;
+                        self.data(now, Message::Unsupported(kind));
+                    }
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
-    }
-
-    /// What a job says, as a broken variant hears it.
-    fn seen(&self, sent: Sent) -> Sent {
-        let deaf = self.config.mutants.has(Mutant::ResponseNotMissed);
-        Sent { question: sent.question.filter(|_| !deaf), ..sent }
     }
 
     fn handle_message(&mut self, now: Duration, incarnation: Incarnation, message: Message) {
@@ -123,7 +117,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             }
             Message::Response(server, response) => self.handle_response(now, incarnation, server, response),
             Message::Sent(sent) => {
-                if self.calls.awaits(sent.call) && self.calls.misses(self.seen(sent)) {
+                if self.calls.awaits(sent.call) && self.calls.misses(self.guards().heard_whole(sent)) {
                     self.lose(sent.call);
                 }
             }
@@ -153,7 +147,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn handle_cast(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, mut cast: Cast) {
         if !self.serves(server, now) {
-            if !self.config.mutants.has(Mutant::SilentMissingServer) {
+            if self.guards().missing_server_is_told() {
                 self.data(now, Message::NoSuchServer(server, cast.call));
             }
             return;
@@ -174,7 +168,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn handle_kill(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, calls: Vec<CallRef>) {
         // A kill to a server that is not here is idempotent and silent like any other.
         if self.serves(server, now) {
-            if !self.config.mutants.has(Mutant::KillPassesHeld) {
+            if self.guards().kill_ends_held_casts() {
                 self.inbound.kill(server, &calls);
             }
             self.request(server, incarnation, Request::Kill(calls));

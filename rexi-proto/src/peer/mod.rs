@@ -14,11 +14,12 @@ use crate::bulk::Inbound;
 use crate::caller::{Answer, Calls, Delivery};
 use crate::error::CloseCode;
 use crate::frame::FrameBuffer;
+use crate::guards::Guards;
 use crate::hello::Refusal;
 use crate::limits::Limits;
 use crate::link::{Link, Presence, Session};
 use crate::message::{DownReason, Message};
-use crate::mutant::{Mutant, Mutants};
+use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::pool::{Pool, Total, Unlimited};
@@ -141,7 +142,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     pub fn with_pool(id: PeerId, config: PeerConfig, pool: P, now: Duration) -> Self {
         Self {
             id,
-            link: Link::new(Presence::Away(now + config.limits.stability_period)).with_mutants(config.mutants),
+            link: Link::new(Presence::Away(now + config.limits.stability_period), Guards::without(config.mutants)),
             calls: Calls::new(),
             server: Server::with_pool(ServerAddress::PerNode, &config.limits, pool.clone())
                 .with_mutants(config.mutants),
@@ -185,11 +186,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.end_life(DownReason::Restarted);
         }
         self.incarnation = Some(session.incarnation);
-        if same_life && self.config.mutants.has(Mutant::LostPerNodeServer) {
-            self.config.hosts = self.config.hosts.without(ServerAddress::PerNode);
+        if same_life {
+            self.config.hosts = self.guards().hosts_after_reconnect(self.config.hosts);
         }
-        let unchecked = self.config.mutants.has(Mutant::ConnectUnchecked);
-        if !unchecked && !session.hosts.contains(self.config.phase.cast_target()) {
+        if !self.guards().connection_asks_host(session.hosts, self.config.phase) {
             self.link.presence = Presence::Away(now + self.config.limits.stability_period);
             self.close(CloseCode::TryAgain, "the phase has changed since the hello".to_owned());
             return self.connection;
@@ -211,7 +211,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// The connection is lost. The peer keeps its calls, jobs and buffer for the stability period.
     pub fn handle_disconnected(&mut self, now: Duration, connection: ConnectionId) {
-        if !self.is_of(connection, Mutant::OldEndHeeded) || self.link.session().is_none() {
+        if !self.guards().heeds_end(connection, self.connection) || self.link.session().is_none() {
             return;
         }
         self.drop_connection();
@@ -220,7 +220,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// The peer has left in good order: its life is over. What waits for it is kept for its next life.
     pub fn handle_departed(&mut self, now: Duration, connection: ConnectionId) {
-        if self.is_of(connection, Mutant::OldDepartureHeeded) {
+        if self.guards().heeds_departure(connection, self.connection) {
             self.handle_disconnected(now, self.connection);
             self.end_life(DownReason::Shutdown);
         }
@@ -230,8 +230,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// another kind calls wait for as long as for a peer that is away. That of an earlier life, which a later one has
     /// overtaken, is passed over.
     pub fn handle_refused(&mut self, now: Duration, incarnation: Incarnation, refusal: Box<Refusal>) {
-        let is_late = self.incarnation.is_some_and(|known| incarnation < known);
-        if is_late && !self.config.mutants.has(Mutant::OldRefusalHeeded) {
+        if !self.guards().heeds_refusal(incarnation, self.incarnation) {
             return;
         }
         if self.incarnation.is_some_and(|known| known != incarnation) {
@@ -281,16 +280,15 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
     /// the server that casts now go to is let go.
     pub fn set_phase(&mut self, now: Duration, epoch: u64, phase: Phase) {
-        let mutants = self.config.mutants;
-        if epoch <= self.config.phase_epoch || mutants.has(Mutant::PhaseUnheard) {
+        let guards = self.guards();
+        if !guards.hears_phase(epoch, self.config.phase_epoch) {
             return;
         }
         (self.config.phase_epoch, self.config.phase) = (epoch, phase);
-        if !mutants.has(Mutant::AnnounceUnsent) {
+        if guards.phase_is_announced() {
             self.control(Message::Announce(epoch, phase));
         }
-        let unchecked = mutants.has(Mutant::PhaseUnchecked);
-        if !unchecked && self.link.session().is_some_and(|session| !session.hosts.contains(phase.cast_target())) {
+        if self.link.session().is_some_and(|session| !guards.new_phase_asks_host(session.hosts, phase)) {
             self.close(CloseCode::TryAgain, format!("the phase is now {phase}"));
             self.handle_disconnected(now, self.connection);
         }
@@ -381,10 +379,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.server.forget_past(|_, call| may_come(call));
     }
 
-    /// Whether what is said of a connection is said of the one in use, by its number: what comes late from one that was
-    /// replaced is not.
-    fn is_of(&self, connection: ConnectionId, unless: Mutant) -> bool {
-        connection == self.connection || self.config.mutants.has(unless)
+    fn guards(&self) -> Guards {
+        Guards::without(self.config.mutants)
     }
 
     /// What was in transfer is lost: never sent again, and told by the resume where it mattered.
@@ -432,13 +428,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Hands a request to one of this node's servers.
     fn request(&mut self, server: ServerAddress, incarnation: Incarnation, request: Request) {
-        let mut caller = Caller { peer: self.id, incarnation };
-        if self.config.mutants.has(Mutant::LifelessJobKey) {
-            caller.incarnation = Incarnation(0);
-        }
-        if server == ServerAddress::Singleton && self.config.mutants.has(Mutant::SharedJobKey) {
-            caller.peer = PeerId(0);
-        }
+        let caller = self.guards().caller(self.id, incarnation, server);
         match server {
             ServerAddress::Singleton => self.outputs.push_back(Output::Singleton(caller, request)),
             ServerAddress::PerNode => {
@@ -465,13 +455,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Whether this node serves requests to `server` now.
     fn serves(&self, server: ServerAddress, now: Duration) -> bool {
-        let late = self.config.mutants.has(Mutant::LatePerNodeServers)
-            && server == ServerAddress::PerNode
-            && matches!(self.link.presence, Presence::Up(_, since) if now < since + LATE);
-        let gated = self.config.mutants.has(Mutant::OwnPhaseGate)
-            && server == ServerAddress::PerNode
-            && self.config.phase.cast_target() != server;
-        self.config.hosts.contains(server) && !late && !gated
+        self.guards().serves(server, &self.config, &self.link.presence, now)
     }
 }
 
@@ -479,9 +463,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 fn to_mailbox<M>(outputs: &mut VecDeque<Output<M>>) -> impl FnMut(Delivery<M>) {
     |(mailbox, call, answer)| outputs.push_back(Output::Deliver(mailbox, call, answer))
 }
-
-/// How late the per-node servers of that mutant are.
-const LATE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests;

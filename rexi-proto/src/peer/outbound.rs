@@ -12,13 +12,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::caller::{Answer, CastError};
-use crate::compat::{Kind, emitted};
 use crate::error::{CloseCode, EncodeError};
 use crate::link::{Full, Presence};
 use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
-use crate::mutant::Mutant;
 use crate::name::{CallRef, MonitorRef};
-use crate::phase::{ServerAddress, Servers};
+use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::server::{Caller, CastRequest, Request, Server};
 
@@ -55,7 +53,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         let mut kills = [(ServerAddress::Singleton, Vec::new()), (ServerAddress::PerNode, Vec::new())];
         for &call in calls {
             let Some(Some(sent_to)) = self.calls.remove(call) else { continue };
-            let targets = self.kill_targets(sent_to);
+            let targets = self.guards().kill_goes_to_both(self.config.phase, sent_to);
             kills.iter_mut().filter(|(server, _)| targets.contains(*server)).for_each(|(_, calls)| calls.push(call));
         }
         for (server, calls) in kills {
@@ -93,15 +91,14 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn answer_stream(&mut self, call: CallRef, start: bool) -> bool {
         let noted = self.calls.note_started(call, start);
-        if noted && !self.config.mutants.has(Mutant::StreamUnanswered) {
+        if self.guards().answers_stream(noted) {
             self.say_of_stream(call);
         }
         noted
     }
 
     fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
-        let follows = self.config.mutants.has(Mutant::AcksFollowPhase);
-        self.calls.said_of_stream(call, follows.then(|| self.config.phase.cast_target()))
+        self.calls.said_of_stream(call, self.guards(), self.config.phase)
     }
 
     /// Says all that the caller has said of a call's stream.
@@ -298,25 +295,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.calls.is_open(call) { Err(CastError::DuplicateRef(call)) } else { Ok(()) }
     }
 
-    fn kill_targets(&self, sent_to: ServerAddress) -> Servers {
-        let Self { config, .. } = self;
-        if config.mutants.has(Mutant::KillOnlyPerNode) {
-            return Servers::PER_NODE;
-        }
-        if config.mutants.has(Mutant::KillOnlySingleton) {
-            return Servers::SINGLETON;
-        }
-        if config.mutants.has(Mutant::KillFollowsPhase) {
-            return Servers::NONE.with(config.phase.cast_target());
-        }
-        // The phase alone is not enough: a caller whose phase has moved on could no longer reach its own job.
-        config.phase.kill_targets().with(sent_to)
-    }
-
     fn send_kills(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
         let Some(session) = self.link.session().cloned() else { return };
-        let ungated = self.config.mutants.has(Mutant::UngatedKillAll);
-        if calls.len() > 1 && (emitted(Kind::KillAll, session.wire) || ungated) {
+        if calls.len() > 1 && self.guards().may_send_kill_all(session.wire) {
             for calls in calls.chunks(session.calls_per_frame()) {
                 self.control(Message::KillAll(server, calls.to_vec()));
             }
@@ -388,8 +369,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             }
             cast.time_left = Some(left);
         }
-        let early = self.config.mutants.has(Mutant::RoutedWhenCast);
-        let target = if early { made_for } else { self.config.phase.cast_target() };
+        let target = self.guards().routed_when_sent(made_for, self.config.phase);
         self.calls.mark_sent(cast.call, target).then_some(Message::Cast(target, cast))
     }
 

@@ -530,7 +530,7 @@ fn what_a_peer_may_leave_unread_is_four_frames_of_full_length_beyond_the_rest() 
     wire::encode(WireVersion::V3, &ping, 1 << 20, &mut one).expect("it fits");
     let most = 1_000 * one.len();
     let limits = Limits { frame_bytes_max: 1_000, unwritten_bytes_max: most - 4 * 1_000, ..Limits::default() };
-    let mut link = Link::new(Presence::Up(session(WireVersion::V3), SECOND));
+    let mut link = Link::new(Presence::Up(session(WireVersion::V3), SECOND), Guards::default());
     for _ in 0..1_000 {
         link.encode(ping.clone(), &limits).expect("it fits");
     }

@@ -15,10 +15,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use postcard::ser_flavors::{Flavor, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::compat::{self, Kind};
+use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
+use crate::guards::Guards;
 use crate::message::{Body, Message, ReplyForm};
-use crate::mutant::{Mutant, Mutants};
 use crate::version::WireVersion;
 
 /// Bytes of a frame's length prefix.
@@ -34,30 +34,25 @@ pub fn encode(
     frame_bytes_max: u32,
     out: &mut BytesMut,
 ) -> Result<(), EncodeError> {
-    encode_by(version, message, frame_bytes_max, out, Mutants::default())
+    encode_guarded(version, message, frame_bytes_max, out, Guards::default())
 }
 
-/// As [`encode`], by a node that may be broken on purpose.
-///
-/// # Errors
-/// As [`encode`].
-pub fn encode_by(
+/// As [`encode`], by a node's guards.
+pub(crate) fn encode_guarded(
     version: WireVersion,
     message: &Message,
     frame_bytes_max: u32,
     out: &mut BytesMut,
-    mutants: Mutants,
+    guards: Guards,
 ) -> Result<(), EncodeError> {
     let kind = message.kind();
-    if !compat::emitted(kind, version) && !mutants.has(Mutant::UngatedEncoder) {
+    if !guards.may_encode(kind, version) {
         return Err(EncodeError::NotEmitted { kind, version });
     }
     let start = out.len();
-    let tagged = matches!(message, Message::Reply(_)) && mutants.has(Mutant::EarlyTaggedReply);
-    let kind = if tagged { Kind::TaggedReply } else { kind };
-    let mut frame = FrameWriter::open(out, first_byte(kind, version));
+    let mut frame = FrameWriter::open(out, first_byte(guards.written_as(kind), version));
     let encoded = match version {
-        _ if tagged => v1::encode_tagged(message, &mut frame),
+        _ if guards.wrote_early(version, message, &mut frame) => Ok(()),
         WireVersion::V1 => v1::encode(message, &mut frame),
         WireVersion::V2 => v2::encode(message, &mut frame),
         _ => v3::encode(message, &mut frame),
@@ -76,22 +71,18 @@ pub fn encode_by(
 /// # Errors
 /// [`DecodeError`] where the frame is not exactly one canonical message that `version` has.
 pub fn decode(version: WireVersion, frame: &[u8]) -> Result<Message, DecodeError> {
-    decode_by(version, frame, Mutants::default())
+    decode_guarded(version, frame, Guards::default())
 }
 
-/// As [`decode`], by a node that may be broken on purpose.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_by(version: WireVersion, frame: &[u8], mutants: Mutants) -> Result<Message, DecodeError> {
+/// As [`decode`], by a node's guards.
+pub(crate) fn decode_guarded(version: WireVersion, frame: &[u8], guards: Guards) -> Result<Message, DecodeError> {
     let (&first, body) = frame.split_first().ok_or(DecodeError::FrameLength { claimed: 0, max: u32::MAX })?;
     if first & VERSION_BITS != version_bits(version) {
         return Err(DecodeError::OtherVersion { first, version });
     }
     let kind = first & !VERSION_BITS;
-    let known = |&kind: &Kind| kind != Kind::TaggedReply || !mutants.has(Mutant::UnreadTaggedReply);
-    let kind = compat::accepted(kind, version).filter(known).ok_or(DecodeError::UnknownKind { kind, version })?;
-    let reader = FrameReader { mutants, ..FrameReader::new(kind, body) };
+    let kind = guards.understood(kind, version).ok_or(DecodeError::UnknownKind { kind, version })?;
+    let reader = FrameReader { guards, ..FrameReader::new(kind, body) };
     match version {
         WireVersion::V1 => v1::decode(reader),
         WireVersion::V2 => v2::decode(reader),
@@ -103,9 +94,10 @@ pub fn decode_by(version: WireVersion, frame: &[u8], mutants: Mutants) -> Result
 #[cfg(feature = "schema")]
 pub(crate) fn show(version: WireVersion, kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
     match version {
+        WireVersion::V1 => v1::show(kind, visitor),
         WireVersion::V2 => v2::show(kind, visitor),
-        // v3 has the layouts of v1.
-        _ => v1::show(kind, visitor),
+        // v3 has the layouts of v2, without the address.
+        _ => v2::show_unaddressed(kind, visitor),
     }
 }
 
@@ -162,7 +154,7 @@ impl<'a> FrameWriter<'a> {
         self.out.put_slice(bytes);
     }
 
-    fn payload(&mut self, body: &Body) {
+    pub(crate) fn payload(&mut self, body: &Body) {
         if let Body::Inline(bytes) = body {
             self.raw(bytes);
         }
@@ -203,12 +195,12 @@ impl Flavor for Sink<'_> {
 pub(crate) struct FrameReader<'a> {
     pub(crate) kind: Kind,
     pub(crate) body: &'a [u8],
-    mutants: Mutants,
+    guards: Guards,
 }
 
 impl<'a> FrameReader<'a> {
     pub(crate) fn new(kind: Kind, body: &'a [u8]) -> Self {
-        Self { kind, body, mutants: Mutants::default() }
+        Self { kind, body, guards: Guards::default() }
     }
 
     /// Takes a header off the front, refusing one that is longer than its canonical form: postcard itself accepts
@@ -243,7 +235,7 @@ impl<'a> FrameReader<'a> {
     }
 
     fn end(self) -> Result<(), DecodeError> {
-        if self.body.is_empty() || self.mutants.has(Mutant::TrailingBytes) {
+        if self.guards.is_consumed(self.body) {
             Ok(())
         } else {
             Err(DecodeError::TrailingBytes { kind: self.kind as u8, bytes: self.body.len() })

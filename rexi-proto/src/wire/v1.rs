@@ -1,13 +1,11 @@
 //! Wire v1, frozen: the layouts of release 1.0. No message names a server, since there is only the singleton.
 //!
-//! Later versions use these layouts for what they did not change. postcard is positional: the order of fields and of
-//! variants *is* the format.
+//! Later versions use these layouts for what they did not change, and hand in what they brought. postcard is
+//! positional: the order of fields and of variants *is* the format.
 
 mod layouts;
 
-use layouts::{
-    Announce, Bulk, Cast, Count, Down, DownReason, Exit, Form, Numbered, Phase, Reason, Reply, Sent, TaggedReply,
-};
+use layouts::{Announce, Bulk, Cast, Count, Down, DownReason, Exit, Numbered, Phase, Reason, Reply, Sent, TaggedReply};
 
 use super::{FrameReader, FrameWriter, clipped};
 use crate::compat::Kind;
@@ -21,16 +19,20 @@ pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(
     if let Some(server) = message.server().filter(|&server| server != ServerAddress::Singleton) {
         return Err(EncodeError::Unaddressable { server, version: WireVersion::V1 });
     }
-    encode_unaddressed(message, frame);
+    encode_unaddressed(message, frame, |_, _| unreachable!("compat.rs has no row for it in v1"));
     Ok(())
 }
 
 pub(super) fn decode(frame: FrameReader<'_>) -> Result<Message, DecodeError> {
-    decode_unaddressed(frame, ServerAddress::Singleton)
+    decode_unaddressed(frame, ServerAddress::Singleton, |_, _| unreachable!("compat.rs has no row for it in v1"))
 }
 
-/// Writes a message without the server that it is for.
-pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>) {
+/// Writes a message without the server that it is for; `later` writes what v1 lacks.
+pub(super) fn encode_unaddressed(
+    message: &Message,
+    frame: &mut FrameWriter<'_>,
+    later: impl FnOnce(&Message, &mut FrameWriter<'_>),
+) {
     match message {
         Message::Cast(_, cast) => {
             frame.header(&Cast::from(cast));
@@ -42,9 +44,7 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
         | Message::StreamInit(call)
         | Message::StreamStart(_, call)
         | Message::StreamCancel(_, call) => frame.header(&call.0),
-        Message::KillAll(_, calls) | Message::Resume(_, calls) => {
-            frame.header(&calls.iter().map(|call| call.0).collect::<Vec<u64>>());
-        }
+        Message::Resume(_, calls) => frame.header(&numbers(calls)),
         Message::Reply(reply) => {
             let message::Reply { call, number, form, ref body } = *reply;
             let (call, bulk) = (call.0, Bulk::of(body));
@@ -74,7 +74,6 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
                 reason: Reason::from(&exit.reason),
             });
         }
-        Message::NoSuchServer(_, call) => frame.header(&call.0),
         Message::Monitor(_, monitor) | Message::Demonitor(_, monitor) => frame.header(&monitor.0),
         Message::Down(monitor, reason) => {
             frame.header(&Down { monitor: monitor.0, reason: DownReason::from(*reason) });
@@ -82,28 +81,16 @@ pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>)
         Message::Announce(epoch, phase) => frame.header(&Announce { epoch: *epoch, phase: Phase::from(*phase) }),
         Message::Draining => {}
         Message::Unsupported(kind) => frame.header(kind),
+        Message::KillAll(..) | Message::NoSuchServer(..) => later(message, frame),
     }
 }
 
-/// Writes a reply in the form that nobody emits yet: for a mutant.
-pub(super) fn encode_tagged(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
-    if let Message::Reply(message::Reply { call, number, form, body }) = message {
-        let bulk = Bulk::of(body);
-        let form = match form {
-            ReplyForm::Plain => Form::Plain,
-            ReplyForm::Last => Form::Last,
-            ReplyForm::Item => Form::Item,
-            ReplyForm::Question => Form::Question,
-        };
-        frame.header(&TaggedReply { call: call.0, number: *number, form, bulk });
-        frame.payload(body);
-    }
-    Ok(())
-}
-
-/// Reads a message that is for `server`, where it is for a server at all.
-pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddress) -> Result<Message, DecodeError> {
-    let calls = |numbers: Vec<u64>| numbers.into_iter().map(CallRef).collect();
+/// Reads a message that is for `server`, where it is for a server at all; `later` reads what v1 lacks.
+pub(super) fn decode_unaddressed<'a>(
+    mut frame: FrameReader<'a>,
+    server: ServerAddress,
+    later: impl FnOnce(FrameReader<'a>, ServerAddress) -> Result<Message, DecodeError>,
+) -> Result<Message, DecodeError> {
     Ok(match frame.kind {
         Kind::Cast => {
             let header: Cast<'_> = frame.header()?;
@@ -111,7 +98,6 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             Message::Cast(server, header.with(body))
         }
         Kind::Kill => Message::Kill(server, CallRef(frame.only()?)),
-        Kind::KillAll => Message::KillAll(server, calls(frame.only()?)),
         Kind::Reply => {
             let Reply { call, number, last, bulk } = frame.header()?;
             let body = frame.payload(bulk.map(Body::from))?;
@@ -148,7 +134,6 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             let (call, function) = (CallRef(call), function.into());
             Message::Exit(message::Exit { call, replies, function, reason: reason.into() })
         }
-        Kind::NoSuchServer => Message::NoSuchServer(server, CallRef(frame.only()?)),
         Kind::NoSuchFunction => Message::NoSuchFunction(CallRef(frame.only()?)),
         Kind::Ping => Message::Ping(CallRef(frame.only()?)),
         Kind::Monitor => Message::Monitor(server, MonitorRef(frame.only()?)),
@@ -167,6 +152,7 @@ pub(super) fn decode_unaddressed(mut frame: FrameReader<'_>, server: ServerAddre
             Message::Draining
         }
         Kind::Unsupported => Message::Unsupported(frame.only()?),
+        Kind::KillAll | Kind::NoSuchServer => later(frame, server)?,
         Kind::Hello => unreachable!("compat.rs has no row for a hello"),
     })
 }
@@ -180,7 +166,6 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
         Kind::TaggedReply => visitor.header::<TaggedReply>(kind),
         Kind::Item | Kind::Question | Kind::Response => visitor.header::<Numbered>(kind),
         Kind::Kill
-        | Kind::NoSuchServer
         | Kind::NoSuchFunction
         | Kind::Ping
         | Kind::Monitor
@@ -188,7 +173,7 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
         | Kind::StreamInit
         | Kind::StreamStart
         | Kind::StreamCancel => visitor.header::<u64>(kind),
-        Kind::KillAll | Kind::Resume => visitor.header::<Vec<u64>>(kind),
+        Kind::Resume => visitor.header::<Vec<u64>>(kind),
         Kind::Ack => visitor.header::<Count>(kind),
         Kind::Sent => visitor.header::<Sent>(kind),
         Kind::Exit => visitor.header::<Exit<'_>>(kind),
@@ -196,11 +181,22 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
         Kind::Announce => visitor.header::<Announce>(kind),
         Kind::Draining => visitor.header::<()>(kind),
         Kind::Unsupported => visitor.header::<u8>(kind),
+        Kind::KillAll | Kind::NoSuchServer => unreachable!("v2 shows what it brought"),
         Kind::Hello => unreachable!("compat.rs has no row for a hello"),
     }
     if matches!(kind, Kind::Cast | Kind::Reply | Kind::TaggedReply | Kind::Item | Kind::Question | Kind::Response) {
         visitor.payload(kind);
     }
+}
+
+/// A list of calls, as it is written.
+pub(super) fn numbers(calls: &[CallRef]) -> Vec<u64> {
+    calls.iter().map(|call| call.0).collect()
+}
+
+/// And as it was read.
+pub(super) fn calls(numbers: Vec<u64>) -> Vec<CallRef> {
+    numbers.into_iter().map(CallRef).collect()
 }
 
 fn decode_numbered(mut frame: FrameReader<'_>) -> Result<(CallRef, u64, Body), DecodeError> {

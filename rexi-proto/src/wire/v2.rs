@@ -8,20 +8,39 @@ use super::{FrameReader, FrameWriter};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
 use crate::message::Message;
+use crate::name::CallRef;
 use crate::phase::ServerAddress;
 
 pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
     if let Some(server) = message.server() {
         frame.header(&Address::from(server));
     }
-    v1::encode_unaddressed(message, frame);
+    encode_unaddressed(message, frame);
     Ok(())
 }
 
 pub(super) fn decode(mut frame: FrameReader<'_>) -> Result<Message, DecodeError> {
     // The others are for no server, so what stands here is not looked at.
     let server = if addressed(frame.kind) { frame.header::<Address>()?.into() } else { ServerAddress::Singleton };
-    v1::decode_unaddressed(frame, server)
+    decode_unaddressed(frame, server)
+}
+
+/// Writes a message without the server that it is for.
+pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>) {
+    v1::encode_unaddressed(message, frame, |new, frame| match new {
+        Message::KillAll(_, calls) => frame.header(&v1::numbers(calls)),
+        Message::NoSuchServer(_, call) => frame.header(&call.0),
+        _ => unreachable!("v1 writes all else"),
+    });
+}
+
+/// Reads a message that is for `server`, where it is for a server at all.
+pub(super) fn decode_unaddressed(frame: FrameReader<'_>, server: ServerAddress) -> Result<Message, DecodeError> {
+    v1::decode_unaddressed(frame, server, |new, server| match new.kind {
+        Kind::KillAll => Ok(Message::KillAll(server, v1::calls(new.only()?))),
+        Kind::NoSuchServer => Ok(Message::NoSuchServer(server, CallRef(new.only()?))),
+        _ => unreachable!("v1 reads all else"),
+    })
 }
 
 /// Shows the layout of a message, with the server that it is for.
@@ -30,7 +49,17 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
     if addressed(kind) {
         visitor.header::<Address>(kind);
     }
-    v1::show(kind, visitor);
+    show_unaddressed(kind, visitor);
+}
+
+/// Shows the layout of a message without the server that it is for.
+#[cfg(feature = "schema")]
+pub(super) fn show_unaddressed(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
+    match kind {
+        Kind::KillAll => visitor.header::<Vec<u64>>(kind),
+        Kind::NoSuchServer => visitor.header::<u64>(kind),
+        _ => v1::show(kind, visitor),
+    }
 }
 
 /// Whether a message of this kind is for a server.

@@ -1,7 +1,7 @@
 //! Wire v3, frozen: the layouts of release 2.0. There is no singleton any more, so the address of v2 is gone, and with
 //! it "no such server". All else is as in v2.
 
-use super::v1;
+use super::v2;
 use super::{FrameReader, FrameWriter};
 use crate::error::{DecodeError, EncodeError};
 use crate::message::Message;
@@ -12,10 +12,10 @@ pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(
     if let Some(server) = message.server().filter(|&server| server != ServerAddress::PerNode) {
         return Err(EncodeError::Unaddressable { server, version: WireVersion::V3 });
     }
-    v1::encode_unaddressed(message, frame);
+    v2::encode_unaddressed(message, frame);
     Ok(())
 }
 
 pub(super) fn decode(frame: FrameReader<'_>) -> Result<Message, DecodeError> {
-    v1::decode_unaddressed(frame, ServerAddress::PerNode)
+    v2::decode_unaddressed(frame, ServerAddress::PerNode)
 }
