@@ -148,6 +148,12 @@ fn every_page_that_is_cited_is_there() {
 }
 
 #[test]
+fn every_file_that_a_page_links_to_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    report("link", &pages::links(&texts(), |path| root.join(path).is_file()));
+}
+
+#[test]
 fn the_readme_is_short_and_shows_code_at_once() {
     report("front door", &front_door::readme(&page(front_door::README)));
 }

@@ -39,6 +39,26 @@ pub(crate) fn pages(texts: &[Text]) -> Vec<Finding> {
     findings
 }
 
+/// Every link of a page to a file that is not there, pictures among them. `is_file` is asked by paths from the
+/// workspace's root.
+pub(crate) fn links(texts: &[Text], is_file: impl Fn(&str) -> bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for text in texts.iter().filter(|text| text.path.ends_with(ENDING)) {
+        let folder = text.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        for (line, said) in (1..).zip(text.text.lines()) {
+            let targets = said.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+            let files = targets.map(|target| target.split_once('#').map_or(target, |(file, _)| file));
+            for name in files.filter(|name| !name.is_empty() && !name.contains(':')) {
+                if !resolved(folder, name).is_some_and(|path| is_file(&path)) {
+                    let what = format!("{name} is linked and is not in the repository: add it, or take the link out");
+                    findings.push(Finding { path: text.path.clone(), line, what });
+                }
+            }
+        }
+    }
+    findings
+}
+
 /// The name of a page in a text.
 struct Mention<'a> {
     name: &'a str,
@@ -117,5 +137,13 @@ mod tests {
         ] {
             assert_eq!(found(path, said), [2], "{path}: {said}");
         }
+    }
+
+    #[test]
+    fn a_link_to_a_file_that_is_not_there_is_found() {
+        let page = "![a](a.png) [b](../b.svg#part) [c](#part) [d](https://example.org/d.png)\n![e](e.png)";
+        let texts = [Text { path: format!("docs/x{ENDING}"), text: page.to_owned() }];
+        let found: Vec<_> = links(&texts, |path| ["docs/a.png", "b.svg"].contains(&path)).into_iter().collect();
+        assert!(found.len() == 1 && found[0].line == 2 && found[0].what.starts_with("e.png"), "{found:?}");
     }
 }
