@@ -161,12 +161,12 @@ pub(super) fn is_orphan(joined: &Joined<'_>, job: &Job) -> bool {
 /// How long a job ran on alone.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RanOn {
+    /// From its kill or its caller's death on.
+    pub(super) from_us: u64,
     /// By the clock.
     pub(super) us: u64,
     /// While neither end stood still.
     pub(super) awake_us: u64,
-    /// While its caller's node had no process that could say that the caller was gone.
-    pub(super) no_process_us: u64,
 }
 
 /// How long a job that waits for its caller ran on after its kill, or after its caller's death; where it never ended,
@@ -184,9 +184,9 @@ pub(super) fn ran_on(joined: &Joined<'_>, job: &Job) -> RanOn {
     let alone_since = killed_us.unwrap_or(u64::MAX).min(caller_gone_us.unwrap_or(u64::MAX)).max(job.started_us);
     let ends = job.by.map(|by| &joined.processes[by]).into_iter().chain([runner]);
     RanOn {
+        from_us: alone_since,
         us: until.saturating_sub(alone_since),
         awake_us: Joined::awake_us(ends, alone_since, until),
-        no_process_us: joined.had_no_process_us(job.id.caller, alone_since, until),
     }
 }
 

@@ -83,7 +83,9 @@ fn jobs_ran_on(joined: &Joined<'_>) -> Option<String> {
     let worst = late.iter().max_by_key(|job| ran_on(joined, job).awake_us)?;
     let caller = worst.by.map_or_else(|| node_name(worst.id.caller), |by| joined.name(&joined.processes[by]));
     let longest = ran_on(joined, worst);
-    let slow_start = match longest.no_process_us {
+    let until_us = longest.from_us.saturating_add(longest.us);
+    // Until the caller's node has a process again, nobody can say that the caller is gone.
+    let slow_start = match joined.had_no_process_us(worst.id.caller, longest.from_us, until_us) {
         0 => String::new(),
         us => format!("; for {} of that, {} had no process", in_words(us), node_name(worst.id.caller)),
     };
