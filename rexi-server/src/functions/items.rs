@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::stream::{Stream, StreamExt};
-use rexi_proto::{Ending, ExitReason, NodeName};
+use rexi_proto::NodeName;
 
 use crate::calls::{Call, Part, Parts, Request, SendError};
 use crate::engine::{Context, JobOver, Running, registry};
 use crate::functions::reply::{self, AskError};
+use crate::functions::value::{argument, ending};
 use crate::typed::{self, StreamFunction};
 
 /// A job of the typed function `F`, as it sends its items.
@@ -95,14 +96,12 @@ where
     Arc::new(move |job: Context, body: Bytes| -> registry::Work {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
-            let argument = match typed::decode::<F::Argument>(&body) {
-                Ok(argument) => argument,
-                Err(problem) => return Ending::Exit(ExitReason::WrongType(problem.to_string().into())),
-            };
-            drop(body);
-            match typed::encode(&handler(Items { job, function: PhantomData }, argument).await) {
-                Ok(last) => Ending::Reply(last),
-                Err(problem) => Ending::Exit(ExitReason::Failed(format!("its last item: {problem}").into())),
+            match argument(body) {
+                Ok(argument) => {
+                    let items = Items { job, function: PhantomData };
+                    ending(&handler(items, argument).await, "last item")
+                }
+                Err(ending) => ending,
             }
         })
     })

@@ -12,7 +12,7 @@ use rexi_proto::{Ending, ExitReason, NodeName};
 use crate::calls::{Call, CallError, Quorum, Request};
 use crate::engine::{Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
-use crate::typed::{self, Function};
+use crate::typed::{self, Function, Payload};
 
 /// Calls a typed function and waits for its reply.
 pub(crate) fn ask<'a, F: Function>(
@@ -48,15 +48,25 @@ where
         let handler = Arc::clone(&handler);
         // All of it inside the future, so that a panic in it is the worker's, not the reader's.
         Box::pin(async move {
-            let argument = match typed::decode::<F::Argument>(&body) {
-                Ok(argument) => argument,
-                Err(problem) => return Ending::Exit(ExitReason::WrongType(problem.to_string().into())),
-            };
-            drop(body);
-            match typed::encode(&handler(context, argument).await) {
-                Ok(reply) => Ending::Reply(reply),
-                Err(problem) => Ending::Exit(ExitReason::Failed(format!("its reply: {problem}").into())),
+            match argument(body) {
+                Ok(argument) => ending(&handler(context, argument).await, "reply"),
+                Err(ending) => ending,
             }
         })
     })
+}
+
+/// A job's argument, or the end of a job that was sent something else. The payload is let go before the job runs.
+pub(super) fn argument<A: Payload>(body: Bytes) -> Result<A, Ending> {
+    let decoded = typed::decode(&body);
+    drop(body);
+    decoded.map_err(|problem| Ending::Exit(ExitReason::WrongType(problem.to_string().into())))
+}
+
+/// The end of a job with this value, which is its reply or its last item.
+pub(super) fn ending(value: &impl Payload, what: &str) -> Ending {
+    match typed::encode(value) {
+        Ok(reply) => Ending::Reply(reply),
+        Err(problem) => Ending::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
+    }
 }
