@@ -7,8 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_server::Bytes;
-use rexi_server::{AskError, Function, Node, NodeName, Quorum, Request, functions};
+use rexi_server::{AskError, Bytes, Function, Node, NodeName, Quorum, Request, functions};
 use thiserror::Error;
 
 use crate::replica::{Read, ReadVersion, Write};

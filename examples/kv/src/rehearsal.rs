@@ -35,10 +35,6 @@ pub struct Rehearsed {
 }
 
 impl Workload for Rehearsed {
-    fn name(&self) -> &'static str {
-        "kv"
-    }
-
     fn define(&self, node: NodeBuilder, site: &Site) -> Result<NodeBuilder, BoxError> {
         let store = Store::open(site.dir.join(format!("{}.redb", site.name)))?;
         Ok(if self.forgets { forgetful(node) } else { replica::serve(node, &store) })

@@ -23,9 +23,6 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A service that is rehearsed alongside the casts that every rehearsal makes.
 pub trait Workload: Send + Sync + 'static {
-    /// What the report calls it.
-    fn name(&self) -> &'static str;
-
     /// In the process of a node, at each of its starts: adds the functions to its description. What is to outlive a
     /// `kill -9` belongs into a file in [`Site::dir`].
     ///
