@@ -3,24 +3,14 @@
 //!
 //! The broken variants exist only in a build with the feature `mutants`, for which CI has a gate of its own.
 
-use std::path::Path;
-use std::process::{Command, Output};
-
 use serde_json::Value;
 
-/// Runs `rehearse` with these arguments and gives its exit code, its standard output and its JSON report.
+#[path = "rehearsed/mod.rs"]
+mod rehearsed;
+
+/// Runs `rehearse` of this tool: see [`rehearsed::rehearse`].
 fn rehearse(args: &[&str]) -> (Option<i32>, String, Value) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let json = dir.path().join("report.json");
-    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_rexi-migrate"))
-        .arg("rehearse")
-        .args(args)
-        .args([Path::new("--json"), &json])
-        .output()
-        .expect("the command line starts");
-    let text = format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    let report = std::fs::read(&json).unwrap_or_else(|error| panic!("no report: {error}\n{text}"));
-    (status.code(), text, serde_json::from_slice(&report).expect("the report is JSON"))
+    rehearsed::rehearse(env!("CARGO_BIN_EXE_rexi-migrate"), args)
 }
 
 fn count(report: &Value, name: &str) -> u64 {
