@@ -39,8 +39,8 @@ pub(crate) fn pages(texts: &[Text]) -> Vec<Finding> {
     findings
 }
 
-/// Every link of a page to a file that is not there, pictures among them. `is_file` is asked by paths from the
-/// workspace's root.
+/// Every link of a page to a file that is not there, such as a picture; other pages are the rule above's. `is_file` is
+/// asked by paths from the workspace's root.
 pub(crate) fn links(texts: &[Text], is_file: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     for text in texts.iter().filter(|text| text.path.ends_with(ENDING)) {
@@ -48,7 +48,8 @@ pub(crate) fn links(texts: &[Text], is_file: impl Fn(&str) -> bool) -> Vec<Findi
         for (line, said) in (1..).zip(text.text.lines()) {
             let targets = said.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
             let files = targets.map(|target| target.split_once('#').map_or(target, |(file, _)| file));
-            for name in files.filter(|name| !name.is_empty() && !name.contains(':')) {
+            let is_judged = |name: &&str| !name.is_empty() && !name.contains(':') && !name.ends_with(ENDING);
+            for name in files.filter(is_judged) {
                 if !resolved(folder, name).is_some_and(|path| is_file(&path)) {
                     let what = format!("{name} is linked and is not in the repository: add it, or take the link out");
                     findings.push(Finding { path: text.path.clone(), line, what });
