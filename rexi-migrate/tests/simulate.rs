@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use rexi_migrate::simulate::{Budget, Campaign, Leave, NODES, Op, Plan, Simulation, Tls, Whom, Work, shrink, upgrades};
+use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, shrink, upgrades};
+use rexi_migrate::simulate::{Budget, Campaign, Simulation, Tls};
 use rexi_migrate::verdict::conclusion::Conclusion;
 use serde_json::Value;
 

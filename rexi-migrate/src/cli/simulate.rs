@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use crate::simulate::{Budget, Campaign, NODES, Plan, Simulation, Tally, Tls, upgrades};
+use crate::plan::{NODES, Plan, upgrades};
+use crate::simulate::{Budget, Campaign, Simulation, Tally, Tls};
 use crate::verdict::level::LevelReport;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

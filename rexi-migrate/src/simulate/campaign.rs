@@ -16,12 +16,12 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::outcome::Outcome;
-use super::plan::Plan;
 use super::run::Simulation;
-use super::shrink::shrink;
-use super::strategy::Upgrades;
 use super::verdict::Rule;
 use super::witness::REQUIRED;
+use crate::plan::Plan;
+use crate::plan::Upgrades;
+use crate::plan::shrink;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rexi_proto::{Phase, ServerAddress};
 use tokio::time::Instant;
 
-use super::op::{Op, Work};
 use crate::history::ledger::{Ending, Outcome};
+use crate::plan::{Op, Work};
 
 /// One life of a node, counted over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

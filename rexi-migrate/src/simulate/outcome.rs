@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ledger::{CallNumber, Event, LifeEnd};
-use super::plan::Plan;
 use super::verdict::{Breach, Rule};
+use crate::plan::Plan;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.

@@ -9,13 +9,13 @@ use rexi_server::{Node, NodeBuilder, NodeName};
 
 use super::actions::Actions;
 use super::ledger::Ledger;
-use super::op::Op;
 use super::outcome::{Datagram, Outcome};
-use super::plan::{NODES, Plan};
 use super::settle::settle;
 use super::verdict::{Breach, Rule, judge};
 use super::world::World;
 use super::{plaintext, seeded_tls, witness};
+use crate::plan::Op;
+use crate::plan::{NODES, Plan};
 
 /// How connections are secured in a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +30,13 @@ pub enum Tls {
 /// How plans are run, and what a test adds: its functions, its actions, its invariant. Cheap to clone.
 ///
 /// ```
-/// use rexi_migrate::simulate::{Plan, Simulation};
+/// use rexi_migrate::plan::Plan;
+/// use rexi_migrate::simulate::Simulation;
 ///
 /// let plan: Plan = "nodes 3 start 1.2 seed 7; cast n1 n2 hold 1; pass 20; lower all; pass 5; kill 0".parse()?;
 /// let outcome = Simulation::new().run(&plan);
 /// assert!(outcome.is_safe(), "{outcome}");
-/// # Ok::<(), rexi_migrate::simulate::PlanError>(())
+/// # Ok::<(), rexi_migrate::plan::PlanError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Simulation {

@@ -11,10 +11,10 @@ use rexi_server::{Node, PeerPresence};
 use tokio::time::Instant;
 
 use super::ledger::{CallNumber, Event};
-use super::op::Work;
 use super::seen::Settled;
 use super::world::World;
 use crate::history::ledger::Outcome;
+use crate::plan::Work;
 
 /// Brings the cluster to rest.
 pub(super) async fn settle(world: &Arc<World>) -> Settled {

@@ -8,11 +8,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ledger::{CallNumber, CallRecord, State};
-use super::op::Work;
 use super::seen::{Settled, Tally};
 use super::service::ITEMS;
 use super::skew::may_refuse;
 use crate::history::ledger::{Ending, Outcome};
+use crate::plan::Work;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::oracle::oracles;
 

@@ -12,9 +12,9 @@ use tokio::task::AbortHandle;
 
 use super::actions::Actions;
 use super::ledger::{Event, Ledger, Life, LifeEnd};
-use super::op::{Leave, Op, Whom};
 use super::seen::Tally;
 use super::service::{Caller, FUNCTION, carry_out};
+use crate::plan::{Leave, Op, Whom};
 
 /// The cluster, and what is known of each of its nodes.
 pub(super) struct World {

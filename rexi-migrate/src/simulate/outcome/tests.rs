@@ -2,9 +2,9 @@
 
 use rexi_proto::{Phase, ServerAddress};
 
-use super::super::op::{Op, Work};
 use super::*;
 use crate::history::ledger::{Ending, Outcome as Answer};
+use crate::plan::{Op, Work};
 use crate::verdict::invariant::Invariant;
 
 fn at(seconds: u64) -> Duration {

@@ -8,9 +8,9 @@ use rexi_server::testing::{TestCluster, TestMembers};
 
 use super::super::actions::Actions;
 use super::super::ledger::{Ledger, Life, LifeEnd};
-use super::super::op::{Op, Whom};
 use super::*;
 use crate::history::ledger::Ending;
+use crate::plan::{Op, Whom};
 
 /// A cluster of this many nodes, none of which runs.
 fn world(nodes: usize) -> Arc<World> {

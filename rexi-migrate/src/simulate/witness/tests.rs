@@ -5,8 +5,8 @@ use std::time::Duration;
 use rexi_proto::ServerAddress;
 
 use super::super::ledger::{JobRecord, Life, LifeEnd, LifeRecord};
-use super::super::op::Work;
 use super::*;
+use crate::plan::Work;
 
 /// A case, a scenario that meets it, and one that does not.
 struct Row(&'static str, fn(&mut State), fn(&mut State));

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::op::Op;
 use super::text::number;
-use crate::plan::train::{DEFAULT, Release};
+use super::train::{DEFAULT, Release};
 
 /// What happens in one scenario.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Plan {
     }
 
     /// The release that all start as.
-    pub(super) fn first(&self) -> usize {
+    pub(crate) fn first(&self) -> usize {
         usize::from(self.start).min(Self::train().len() - 1)
     }
 }

@@ -14,13 +14,14 @@ use proptest::strategy::{BoxedStrategy, NewTree, Union, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use super::op::{Leave, Op, Whom, Work};
-use super::plan::{NODES, Plan};
+use super::scenario::{NODES, Plan};
 
 /// Plans of three nodes, for `proptest!`; see [`Upgrades`].
 ///
 /// ```
 /// use proptest::prelude::*;
-/// use rexi_migrate::simulate::{Simulation, upgrades};
+/// use rexi_migrate::plan::upgrades;
+/// use rexi_migrate::simulate::Simulation;
 ///
 /// proptest! {
 ///     # #![proptest_config(ProptestConfig::with_cases(3))]

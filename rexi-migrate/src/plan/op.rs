@@ -39,7 +39,7 @@ pub enum Op {
         /// Who asks.
         from: u8,
     },
-    /// A node does something of the test's own: see [`Simulation::act`](super::Simulation::act).
+    /// A node does something of the test's own: see `Simulation::act`.
     Act {
         /// Which node.
         node: u8,
@@ -228,7 +228,7 @@ words! {
 
 impl Work {
     /// Whether the job runs until it is killed.
-    pub(super) fn waits_for_kill(self) -> bool {
+    pub(crate) fn waits_for_kill(self) -> bool {
         matches!(self, Self::Hold | Self::Large)
     }
 }
@@ -330,7 +330,7 @@ impl Op {
     }
 
     /// The same operation on the nodes that the numbers stand for in a cluster of this size.
-    pub(super) fn within(self, nodes: u8) -> Self {
+    pub(crate) fn within(self, nodes: u8) -> Self {
         let n = |node: u8| node % nodes.max(1);
         let whom = |whom| match whom {
             Whom::One(node) => Whom::One(n(node)),
@@ -374,7 +374,7 @@ impl Op {
     }
 
     /// Simpler operations to try in this one's place, the simplest first.
-    pub(super) fn simpler(self) -> Vec<Self> {
+    pub(crate) fn simpler(self) -> Vec<Self> {
         let halves = |n: u16, least: u16| {
             let mut tried: Vec<u16> = [least, n / 8, n / 2, n.saturating_sub(1)].into();
             tried.retain(|&m| m < n && m >= least);
