@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rexi_migrate::history::evidence::{Evidence, ProcessEnd, StepWindow};
 use rexi_migrate::history::judge::{Counts, Judgement, StepRow, Verdict};
-use rexi_migrate::plan::train::{DEFAULT, Release};
+use rexi_migrate::plan::train::Release;
 use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::rehearse::control::Command;
 use rexi_migrate::rehearse::pace::Allowance;
@@ -20,6 +20,8 @@ use rexi_migrate::rehearse::{Options, rehearse};
 use rexi_migrate::verdict::case::{Requirement, Witness, WitnessCount};
 use rexi_migrate::verdict::conclusion::Conclusion;
 use tempfile::TempDir;
+
+const WHOLE: &str = "1.0,1.1,1.2,2.0";
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -152,7 +154,7 @@ fn text(output: &Output) -> (String, String) {
 #[tokio::test]
 async fn a_whole_train_takes_every_node_through_every_release_and_is_judged() {
     let fakes = Fakes::new();
-    let mut options = fakes.options(3, DEFAULT, &[]);
+    let mut options = fakes.options(3, WHOLE, &[]);
     options.keep = None;
     let (send, judged) = std::sync::mpsc::channel();
     let judge = move |evidence: &Evidence| {
@@ -328,7 +330,7 @@ async fn a_program_that_cannot_be_run_is_named() {
 #[tokio::test]
 async fn a_node_that_dies_by_itself_during_the_upgrade_makes_it_unsafe() {
     let fakes = Fakes::new();
-    let report = run(&fakes.options(3, DEFAULT, &[("1.1", "crashing")])).await;
+    let report = run(&fakes.options(3, WHOLE, &[("1.1", "crashing")])).await;
     assert_eq!(report.verdict, Conclusion::Unsafe);
     let stopped = report.stopped.expect("stopped");
     assert!(stopped.contains("of release 1.1 ended by itself (exit status: 7)"), "{stopped}");
@@ -341,7 +343,7 @@ async fn a_node_that_dies_by_itself_during_the_upgrade_makes_it_unsafe() {
 async fn a_cluster_that_never_came_up_tells_nothing_of_the_upgrade() {
     for behaviour in ["crashing", "babbling"] {
         let fakes = Fakes::new();
-        let report = run(&fakes.options(2, DEFAULT, &[("1.0", behaviour)])).await;
+        let report = run(&fakes.options(2, WHOLE, &[("1.0", behaviour)])).await;
         assert_eq!((report.verdict, report.exit_code), (Conclusion::CouldNotTell, 3), "{behaviour}");
         assert_eq!(report.steps.len(), 1);
     }
@@ -350,14 +352,14 @@ async fn a_cluster_that_never_came_up_tells_nothing_of_the_upgrade() {
 #[tokio::test]
 async fn a_drain_that_just_leaves_and_a_refused_ceiling_are_unsafe() {
     let fakes = Fakes::new();
-    let mut options = fakes.options(2, DEFAULT, &[("1.0", "crashing-on-drain")]);
+    let mut options = fakes.options(2, WHOLE, &[("1.0", "crashing-on-drain")]);
     options.kill_share = 0.0;
     let report = run(&options).await;
     assert_eq!(report.verdict, Conclusion::Unsafe);
     assert!(report.stopped.expect("stopped").contains("ended by itself (exit status: 0)"));
 
     let fakes = Fakes::new();
-    let report = run(&fakes.options(2, DEFAULT, &[("1.2", "unbending")])).await;
+    let report = run(&fakes.options(2, WHOLE, &[("1.2", "unbending")])).await;
     assert_eq!(report.verdict, Conclusion::Unsafe);
     let stopped = report.stopped.expect("stopped");
     assert!(stopped.contains("refused the ceiling introduce: n2 of release 2.0 stands in the way"), "{stopped}");

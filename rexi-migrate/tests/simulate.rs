@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rexi_migrate::plan::train::{Place, Train};
 use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, shrink, upgrades};
 use rexi_migrate::simulate::{Budget, Campaign, Simulation, Tls};
 use rexi_migrate::verdict::conclusion::Conclusion;
@@ -136,7 +137,7 @@ fn extremes() -> Vec<Op> {
         for &how in Leave::ALL {
             all.extend([Op::Upgrade { node, how }, Op::RollBack { node, how }]);
         }
-        all.extend([Op::Force { node, release: n }, Op::Crash { node }, Op::Start { node }, Op::Stop { node }]);
+        all.extend([Op::Force { node, release: Place(n) }, Op::Crash { node }, Op::Start { node }, Op::Stop { node }]);
         all.extend([Op::Lower { node: Whom::One(n) }, Op::Raise { node: Whom::One(n) }, Op::Lower { node: Whom::All }]);
         all.extend([Op::Cut { one, other }, Op::CutOneWay { from, to }, Op::Cut { one, other: one }]);
         all.extend([Op::Lose { one, other, percent: n }, Op::Twice { one, other, percent: n }]);
@@ -149,21 +150,28 @@ fn extremes() -> Vec<Op> {
 #[test]
 fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
     for nodes in NODES {
-        for start in [0, 2, u8::MAX] {
-            let outcome = Simulation::new().run(&Plan { nodes, start, seed: nodes.into(), ops: extremes() });
+        for start in [0, 2, u8::MAX].map(Place) {
+            let train = Train::default();
+            let outcome = Simulation::new().run(&Plan { train, nodes, start, seed: nodes.into(), ops: extremes() });
             assert!(outcome.is_safe(), "{outcome}");
             assert!(outcome.calls > 10);
         }
     }
     for op in extremes() {
-        let outcome = Simulation::new().run(&Plan { nodes: 2, start: 1, seed: 1, ops: vec![op, op] });
+        let outcome = Simulation::new().run(&Plan {
+            nodes: 2,
+            train: Train::default(),
+            start: Place(1),
+            seed: 1,
+            ops: vec![op, op],
+        });
         assert!(outcome.is_safe(), "{outcome}");
     }
 }
 
 #[test]
 fn every_plan_is_read_back_from_its_text() {
-    let all = Plan { nodes: 5, start: 3, seed: u64::MAX, ops: extremes() };
+    let all = Plan { train: Train::default(), nodes: 5, start: Place(3), seed: u64::MAX, ops: extremes() };
     assert_eq!(plan(&all.to_string()), all);
     let config = ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(39), ..ProptestConfig::default() };
     proptest!(config, |(made in upgrades().nodes(4).actions(9))| {
@@ -177,7 +185,7 @@ fn a_text_that_is_no_plan_is_refused_with_the_part_that_makes_no_sense() {
         ("", "", "begins with"),
         ("nodes 3 start 1.0", "nodes 3 start 1.0", "begins with"),
         ("nodes 6 start 1.0 seed 1", "nodes 6", "2 to 5"),
-        ("nodes 3 start 1.3 seed 1", "start 1.3", "1.0,1.1,1.2,2.0"),
+        ("nodes 3 start 1.3 seed 1", "start 1.3", "1.0, 1.1, 1.2, 2.0"),
         ("nodes 3 start 1.0 seed -1", "seed -1", "no number"),
         ("nodes 3 start 1.0 seed 1; jump n1", "jump n1", "no operation"),
         ("nodes 3 start 1.0 seed 1; pass 65536", "pass 65536", "no number"),

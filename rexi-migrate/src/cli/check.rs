@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
-use crate::plan::train::{DEFAULT, Train};
+use crate::plan::train::Train;
 use crate::search::Options;
 use clap::Args;
 use miette::Report;
@@ -25,7 +25,7 @@ pub(crate) struct CheckArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
     jobs: u8,
     /// The releases to go through.
-    #[arg(long, default_value = DEFAULT)]
+    #[arg(long, default_value_t = Train::default())]
     train: Train,
     /// Distinct states at most; what is beyond is not told of.
     #[arg(long, value_name = "STATES", default_value_t = 100_000_000)]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::history::judge::judge;
-use crate::plan::train::{DEFAULT, Release, Train};
+use crate::plan::train::{Release, Train};
 use crate::rehearse::progress::Progress;
 use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
 use crate::verdict::conclusion::Conclusion;
@@ -31,7 +31,7 @@ pub struct RehearseArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// The releases to go through.
-    #[arg(long, default_value = DEFAULT)]
+    #[arg(long, default_value_t = Train::default())]
     train: Train,
     /// Share of the restarts that are a kill -9 and not a drain, 0 to 1.
     #[arg(long, default_value_t = 0.4, value_parser = parse_share)]
@@ -69,7 +69,8 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/rexi-migrate")?;
-    let release = release.parse::<Release>().map_err(|error| error.to_string())?;
+    let train = Train::default();
+    let release = train.find(release).map(|place| train.release(place)).map_err(|error| error.to_string())?;
     // Absolute, since the report may be read elsewhere, and so that a bare name is not looked up in PATH.
     let path = std::path::absolute(path).map_err(|error| format!("{path:?} is no path: {error}"))?;
     if path.is_file() { Ok((release, path)) } else { Err(format!("there is no file {}", path.display())) }

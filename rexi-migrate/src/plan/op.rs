@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::text::{number, whom};
+use super::train::Place;
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +71,8 @@ pub enum Op {
     Force {
         /// Which node.
         node: u8,
-        /// The release: its place in the train.
-        release: u8,
+        /// The release; its place counts modulo the length of the train.
+        release: Place,
     },
     /// The operator lowers the ceiling to the lowest phase that the release allows, while jobs run.
     Lower {
@@ -263,7 +264,7 @@ impl fmt::Display for Op {
             Self::Pass { ms } => write!(f, "pass {ms}"),
             Self::Upgrade { node, how } => write!(f, "upgrade {} {how}", n(node)),
             Self::RollBack { node, how } => write!(f, "back {} {how}", n(node)),
-            Self::Force { node, release } => write!(f, "force {} {release}", n(node)),
+            Self::Force { node, release } => write!(f, "force {} {}", n(node), release.0),
             Self::Lower { node } => write!(f, "lower {node}"),
             Self::Raise { node } => write!(f, "raise {node}"),
             Self::Crash { node } => write!(f, "crash {}", n(node)),
@@ -301,7 +302,7 @@ impl FromStr for Op {
             ["pass", ms] => Self::Pass { ms: number(ms)? },
             ["upgrade", node, how] => Self::Upgrade { node: n(node)?, how: how.parse()? },
             ["back", node, how] => Self::RollBack { node: n(node)?, how: how.parse()? },
-            ["force", node, release] => Self::Force { node: n(node)?, release: number(release)? },
+            ["force", node, release] => Self::Force { node: n(node)?, release: Place(number(release)?) },
             ["lower", node] => Self::Lower { node: whom(node)? },
             ["raise", node] => Self::Raise { node: whom(node)? },
             ["crash", node] => Self::Crash { node: n(node)? },

@@ -15,6 +15,7 @@ use proptest::test_runner::TestRunner;
 
 use super::op::{Leave, Op, Whom, Work};
 use super::scenario::{NODES, Plan};
+use super::train::{Place, Train};
 
 /// Plans of three nodes, for `proptest!`; see [`Upgrades`].
 ///
@@ -84,11 +85,11 @@ impl Upgrades {
 
     fn plans(&self) -> BoxedStrategy<Plan> {
         let (least, most) = self.scenes;
-        let first = u8::try_from(Plan::train().len() - 1).unwrap_or(u8::MAX);
+        let train = Train::default();
         let scenes = vec(self.scene(), least..=most).prop_map(|scenes| scenes.concat());
         let nodes = self.nodes;
-        (0..=first, any::<u64>().no_shrink(), scenes)
-            .prop_map(move |(start, seed, ops)| Plan { nodes, start, seed, ops })
+        (0..=train.last().0, any::<u64>().no_shrink(), scenes)
+            .prop_map(move |(start, seed, ops)| Plan { train: train.clone(), nodes, start: Place(start), seed, ops })
             .boxed()
     }
 
@@ -108,8 +109,8 @@ impl Upgrades {
             (1, one((self.node(), -7_200..7_200).prop_map(|(node, seconds)| Op::Clock { node, seconds }).boxed())),
         ];
         if self.forced {
-            let releases = u8::try_from(Plan::train().len()).unwrap_or(u8::MAX);
-            let force = (self.node(), 0..releases).prop_map(|(node, release)| Op::Force { node, release });
+            let force = (self.node(), 0..=Train::default().last().0)
+                .prop_map(|(node, release)| Op::Force { node, release: Place(release) });
             scenes.push((1, one(force.boxed())));
         }
         Union::new_weighted(scenes).boxed()

@@ -1,22 +1,21 @@
-//! The releases that a rehearsal goes through, and its plan: which node is stopped when and how, and as what it starts
-//! again.
+//! A train: the releases that a cluster goes through, in order, each with its profile; and how a release is written.
 //!
-//! In: a train such as `1.0,1.1,1.2,2.0`, a number of nodes, a seed and the share of `kill -9`. Out: the steps. Pure,
-//! so that a seed repeats a plan. Whether neighbours of the train may run side by side is not checked here: the
-//! handshake has to refuse that, and a rehearsal of an illegal train must show that it does.
+//! In: a text such as `1.0,1.1,1.2,2.0`. Out: profiles by their [`Place`]. Whether neighbours may run side by side is
+//! not checked here: the handshake has to refuse that, and a rehearsal of an illegal train must show that it does.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rexi_proto::{Phase, Profile};
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
-/// A release of the demo cluster, written `1.1` or `1.1.0`. Ordered by version.
+/// A release by its version, written `1.1` or `1.1.3`. Ordered by version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Release(Version);
@@ -26,20 +25,12 @@ impl Release {
     pub fn version(&self) -> &Version {
         &self.0
     }
-
-    /// What the release may do at run time.
-    ///
-    /// # Panics
-    /// Never: a [`Release`] is made only of a known profile's version.
-    pub fn profile(&self) -> Profile {
-        let mut known = Profile::train().into_iter();
-        known.find(|profile| *profile.release() == self.0).expect("a release is made of a known profile")
-    }
 }
 
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0.major, self.0.minor)
+        let Version { major, minor, .. } = self.0;
+        if self.0 == Version::new(major, minor, 0) { write!(f, "{major}.{minor}") } else { self.0.fmt(f) }
     }
 }
 
@@ -47,10 +38,8 @@ impl FromStr for Release {
     type Err = TrainError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut known = Profile::train().into_iter().map(|profile| Self(profile.release().clone()));
-        known
-            .find(|release| text == release.to_string() || text == release.0.to_string())
-            .ok_or_else(|| TrainError::UnknownRelease { text: text.to_owned() })
+        let version = Version::parse(text).or_else(|_| Version::parse(&format!("{text}.0")));
+        version.map(Self).map_err(|_| TrainError::NoRelease { text: text.to_owned() })
     }
 }
 
@@ -68,24 +57,50 @@ impl From<Release> for String {
     }
 }
 
-/// The releases to go through, in order: known ones, at least one, in any order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Train(Vec<Release>);
+/// A release by its place in a train, the first of which is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place(pub u8);
+
+impl Place {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+
+    /// Whether the other is the same or a neighbour.
+    pub fn is_near(self, other: Self) -> bool {
+        self.0.abs_diff(other.0) <= 1
+    }
+}
+
+/// The releases to go through, in order: at least one. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Train(Arc<[Profile]>);
 
 /// Why a text is not a train. The operator is at fault; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// No release of this number.
-    #[error("{text:?} is no release: use one of {}", known())]
-    UnknownRelease {
+    /// Not a version.
+    #[error("{text:?} is not a release, such as 1.1")]
+    NoRelease {
         /// What was given.
         text: String,
     },
+    /// No release of this number is known.
+    #[error("{text:?} is no release: use one of {known}")]
+    UnknownRelease {
+        /// What was given.
+        text: String,
+        /// The releases that there are.
+        known: String,
+    },
     /// Nothing to go through.
-    #[error("a train needs at least one release, such as {DEFAULT}")]
-    Empty,
+    #[error("a train needs at least one release of {known}")]
+    Empty {
+        /// The releases that there are.
+        known: String,
+    },
     /// More stops than a run can have.
     #[error("a train of {count} releases is too long: use at most {RELEASES_MAX}")]
     TooLong {
@@ -94,14 +109,77 @@ pub enum TrainError {
     },
 }
 
-fn known() -> String {
-    Profile::train().map(|profile| Release(profile.release().clone()).to_string()).join(", ")
+impl Train {
+    /// Each place, the first release's first.
+    pub fn places(&self) -> impl DoubleEndedIterator<Item = Place> + Clone + use<> {
+        (0..=self.last().0).map(Place)
+    }
+
+    /// The place of the last release.
+    pub fn last(&self) -> Place {
+        Place(u8::try_from(self.0.len() - 1).expect("a train is short"))
+    }
+
+    /// What the release at a place may do at run time.
+    ///
+    /// # Panics
+    /// Where the train ends before: the caller's fault.
+    pub fn profile(&self, place: Place) -> &Profile {
+        &self.0[place.index()]
+    }
+
+    /// The release at a place.
+    ///
+    /// # Panics
+    /// As [`Train::profile`].
+    pub fn release(&self, place: Place) -> Release {
+        Release(self.profile(place).release().clone())
+    }
+
+    /// The releases, in order.
+    pub fn releases(&self) -> Vec<Release> {
+        self.places().map(|place| self.release(place)).collect()
+    }
+
+    /// Where a release stands first.
+    pub fn place(&self, release: &Release) -> Option<Place> {
+        self.places().find(|&place| self.profile(place).release() == release.version())
+    }
+
+    /// The release that a text names.
+    ///
+    /// # Errors
+    /// [`TrainError::UnknownRelease`] where the train does not have it.
+    pub fn find(&self, text: &str) -> Result<Place, TrainError> {
+        let place = text.parse().ok().and_then(|release| self.place(&release));
+        place.ok_or_else(|| TrainError::UnknownRelease { text: text.to_owned(), known: self.known() })
+    }
+
+    /// Another train of these releases, in any order, as a text such as `1.0,1.1` names them.
+    ///
+    /// # Errors
+    /// [`TrainError`] where the text names none, too many, or one that this train does not have.
+    pub fn select(&self, text: &str) -> Result<Self, TrainError> {
+        if text.trim().is_empty() {
+            return Err(TrainError::Empty { known: self.known() });
+        }
+        let count = text.split(',').count();
+        if count > RELEASES_MAX {
+            return Err(TrainError::TooLong { count });
+        }
+        let profile = |release: &str| self.find(release.trim()).map(|place| self.profile(place).clone());
+        text.split(',').map(profile).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn known(&self) -> String {
+        self.to_string().replace(',', ", ")
+    }
 }
 
-impl Train {
-    /// The releases in order; never empty.
-    pub fn releases(&self) -> &[Release] {
-        &self.0
+impl Default for Train {
+    /// The whole upgrade of the demo cluster.
+    fn default() -> Self {
+        Self(Profile::train().into())
     }
 }
 
@@ -109,21 +187,20 @@ impl FromStr for Train {
     type Err = TrainError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.trim().is_empty() {
-            return Err(TrainError::Empty);
-        }
-        let count = text.split(',').count();
-        if count > RELEASES_MAX {
-            return Err(TrainError::TooLong { count });
-        }
-        text.split(',').map(|release| release.trim().parse()).collect::<Result<_, _>>().map(Self)
+        Self::default().select(text)
     }
 }
 
 impl fmt::Display for Train {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let releases: Vec<String> = self.0.iter().map(Release::to_string).collect();
+        let releases: Vec<String> = self.releases().iter().map(Release::to_string).collect();
         f.write_str(&releases.join(","))
+    }
+}
+
+impl Serialize for Train {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.releases().serialize(serializer)
     }
 }
 
@@ -200,22 +277,23 @@ impl Step {
 /// cluster has to settle after each leg and after the flips.
 pub fn plan(train: &Train, nodes: usize, seed: u64, kill_share: f64) -> Vec<Step> {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut releases = train.releases().iter();
-    let Some(mut at) = releases.next() else { return Vec::new() };
-    let mut steps = vec![Step::StartAll { release: at.clone() }, Step::AwaitPhase { phase: at.profile().highest() }];
+    let mut at = Place(0);
+    let first = train.profile(at);
+    let mut steps = vec![Step::StartAll { release: train.release(at) }, Step::AwaitPhase { phase: first.highest() }];
     let mut flipped = false;
-    if flips(at) {
-        steps.extend(hot_flips(at));
+    if flips(first) {
+        steps.extend(hot_flips(first));
         flipped = true;
     }
-    for next in releases {
-        steps.extend(leg(&mut rng, nodes, at, next, kill_share));
-        if flips(next) && !flipped {
-            if at.profile().hosts() == next.profile().hosts() {
-                steps.extend(leg(&mut rng, nodes, next, at, kill_share));
-                steps.extend(leg(&mut rng, nodes, at, next, kill_share));
+    for next in train.places().skip(1) {
+        let mut leg = |from, to| leg(&mut rng, nodes, (train.profile(from), train.profile(to)), kill_share);
+        steps.extend(leg(at, next));
+        if flips(train.profile(next)) && !flipped {
+            if train.profile(at).hosts() == train.profile(next).hosts() {
+                steps.extend(leg(next, at));
+                steps.extend(leg(at, next));
             }
-            steps.extend(hot_flips(next));
+            steps.extend(hot_flips(train.profile(next)));
             flipped = true;
         }
         at = next;
@@ -225,11 +303,11 @@ pub fn plan(train: &Train, nodes: usize, seed: u64, kill_share: f64) -> Vec<Step
 }
 
 /// Whether the release has a phase to lower to and to raise again while it runs.
-fn flips(release: &Release) -> bool {
-    release.profile().lowest() < release.profile().highest()
+fn flips(profile: &Profile) -> bool {
+    profile.lowest() < profile.highest()
 }
 
-fn leg(rng: &mut Xoshiro256PlusPlus, nodes: usize, from: &Release, to: &Release, kill_share: f64) -> Vec<Step> {
+fn leg(rng: &mut Xoshiro256PlusPlus, nodes: usize, (from, to): (&Profile, &Profile), kill_share: f64) -> Vec<Step> {
     let mut order: Vec<usize> = (0..nodes).collect();
     order.shuffle(rng);
     let mut kills: Vec<bool> = order.iter().map(|_| rng.random_bool(kill_share.clamp(0.0, 1.0))).collect();
@@ -239,23 +317,20 @@ fn leg(rng: &mut Xoshiro256PlusPlus, nodes: usize, from: &Release, to: &Release,
     }
     let restart = |(node, kill)| Step::Restart {
         node,
-        from: from.clone(),
-        to: to.clone(),
+        from: Release(from.release().clone()),
+        to: Release(to.release().clone()),
         how: if kill { Stop::Kill } else { Stop::Drain },
     };
     let mut steps: Vec<Step> = order.into_iter().zip(kills).map(restart).collect();
-    steps.extend([Step::AwaitPhase { phase: to.profile().highest() }, Step::Settle]);
+    steps.extend([Step::AwaitPhase { phase: to.highest() }, Step::Settle]);
     steps
 }
 
-fn hot_flips(release: &Release) -> Vec<Step> {
-    let (low, high) = (release.profile().lowest(), release.profile().highest());
+fn hot_flips(profile: &Profile) -> Vec<Step> {
+    let (low, high) = (profile.lowest(), profile.highest());
     let round = [Step::Ceiling { ceiling: Some(low), reach: low }, Step::Ceiling { ceiling: None, reach: high }];
     round.iter().cycle().take(2 * FLIP_ROUNDS).cloned().chain([Step::Settle]).collect()
 }
-
-/// The whole upgrade, as `--train` has it by default.
-pub const DEFAULT: &str = "1.0,1.1,1.2,2.0";
 
 /// The most releases a train may name: each restarts every node once.
 pub const RELEASES_MAX: usize = 32;
@@ -272,7 +347,7 @@ mod tests {
     }
 
     fn default_plan(seed: u64) -> Vec<Step> {
-        plan(&train(DEFAULT), 5, seed, 0.4)
+        plan(&Train::default(), 5, seed, 0.4)
     }
 
     #[test]
@@ -298,7 +373,7 @@ mod tests {
     #[test]
     fn a_share_of_none_or_all_is_kept_to_the_letter() {
         for (share, kills) in [(0.0, 0), (1.0, 25)] {
-            let steps = plan(&train(DEFAULT), 5, 3, share);
+            let steps = plan(&Train::default(), 5, 3, share);
             assert_eq!(steps.iter().filter(|step| step.is_kill()).count(), kills);
         }
     }
@@ -306,7 +381,7 @@ mod tests {
     #[test]
     fn every_node_goes_through_every_release_and_back_once() {
         for nodes in [2, 3, 5, 32] {
-            let steps = plan(&train(DEFAULT), nodes, 11, 0.4);
+            let steps = plan(&Train::default(), nodes, 11, 0.4);
             for node in 0..nodes {
                 let mut at = "1.0".to_owned();
                 let mut path = vec![at.clone()];

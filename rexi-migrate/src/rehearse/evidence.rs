@@ -114,7 +114,7 @@ mod tests {
     use crate::history::ledger::{
         CallId, CallNumber, Entry, LedgerHeader, LedgerWriter, NodeIndex, Outcome, Work, now_us,
     };
-    use crate::plan::train::{DEFAULT, Train, plan};
+    use crate::plan::train::{Train, plan};
 
     fn witnesses(train: &str, kill_share: f64) -> Vec<Witness> {
         let train: Train = train.parse().expect("a train");
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn a_plan_is_asked_for_what_it_can_produce_and_the_whole_train_for_all() {
         let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
-        assert_eq!(witnesses(DEFAULT, 0.4), all);
+        assert_eq!(witnesses("1.0,1.1,1.2,2.0", 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
-        let all_killed = witnesses(DEFAULT, 1.0);
+        let all_killed = witnesses("1.0,1.1,1.2,2.0", 1.0);
         assert!(!all_killed.contains(&Witness::QuorumOverDown) && all_killed.contains(&Witness::StreamOverSwitch));
         let streams = [Witness::StreamOverRestart, Witness::StreamWindowFull];
         let restarts = [Witness::BufferedOverRelease, Witness::RestartInFlight];

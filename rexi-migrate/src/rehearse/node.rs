@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
-use crate::plan::train::Release;
+use crate::plan::train::{Release, Train};
 use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
@@ -122,7 +122,9 @@ fn start(
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
-    let mut builder = Node::builder(site.name.clone(), args.release.profile(), identity(&args.dir, &site.name)?)
+    let train = Train::default();
+    let place = train.place(&args.release).ok_or_else(|| format!("there is no release {}", args.release))?;
+    let mut builder = Node::builder(site.name.clone(), train.profile(place).clone(), identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);
     for peer in args.peers.iter().filter(|peer| !peer.is_empty()) {

@@ -315,15 +315,14 @@ pub const TIME_LIMIT_MIN: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::train::DEFAULT;
 
     #[test]
     fn a_longer_plan_may_take_longer_and_each_at_least_five_minutes() {
         let limit = |text: &str, dwell| time_limit(&plan(&text.parse().expect("a train"), 5, 1, 0.4), dwell);
         assert_eq!(limit("1.0,1.1", Duration::ZERO), TIME_LIMIT_MIN);
-        let usual = limit(DEFAULT, Duration::from_secs(1));
+        let usual = limit("1.0,1.1,1.2,2.0", Duration::from_secs(1));
         assert!(usual > TIME_LIMIT_MIN && usual < Duration::from_secs(600), "{usual:?}");
-        assert!(limit(DEFAULT, Duration::from_secs(600)) > Duration::from_secs(3 * 25 * 600));
+        assert!(limit("1.0,1.1,1.2,2.0", Duration::from_secs(600)) > Duration::from_secs(3 * 25 * 600));
     }
 
     #[tokio::test]

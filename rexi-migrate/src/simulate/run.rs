@@ -130,7 +130,7 @@ impl Simulation {
         let ledger = Arc::new(Ledger::new());
         let datagrams = self.record.then(|| watch(&cluster, members, &ledger));
         let names = members.names().cloned().collect();
-        let world = World::new(cluster, Arc::clone(&ledger), names, self.actions.clone());
+        let world = World::new(cluster, Arc::clone(&ledger), names, plan.train.clone(), self.actions.clone());
         for node in 0..usize::from(plan.nodes) {
             world.start(node, plan.first());
         }

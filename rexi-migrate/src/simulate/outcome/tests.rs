@@ -4,7 +4,7 @@ use rexi_proto::{Phase, ServerAddress};
 
 use super::*;
 use crate::history::ledger::{Ending, Outcome as Answer};
-use crate::plan::{Op, Work};
+use crate::plan::{Op, Work, train};
 use crate::verdict::invariant::Invariant;
 
 fn at(seconds: u64) -> Duration {
@@ -71,7 +71,7 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
     let (op, how) = (Op::Pass { ms: 5 }, Ending::Dropped);
     let told: [(Event, Place, &str); 15] = [
         (Event::Did(op), Place::Everywhere, "pass 5"),
-        (Event::Started { node, release: 2 }, Place::At(1), "starts as 1.2"),
+        (Event::Started { node, release: train::Place(2) }, Place::At(1), "starts as 1.2"),
         (Event::Ended { node, how: LifeEnd::Crashed }, Place::At(1), "crashes"),
         (Event::Ended { node, how: LifeEnd::Left }, Place::At(1), "has left"),
         (cast(0, 0, Some(2)), Place::Between(0, 2), "call 1: cast, reply (switch)"),
@@ -86,19 +86,18 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
         (Event::Settling, Place::Everywhere, SETTLING),
         (Event::Probing, Place::Everywhere, "everybody casts to everybody"),
     ];
-    let train = Plan::train();
     for (event, place, what) in told {
-        assert_eq!(tell(&event, &train, &of([])), Some(trace::Event::new(place, what)));
+        assert_eq!(tell(&event, &of([])), Some(trace::Event::new(place, what)));
     }
     for event in [Event::Skipped(op), Event::Healed] {
-        assert_eq!(tell(&event, &train, &of([])), None);
+        assert_eq!(tell(&event, &of([])), None);
     }
 }
 
 #[test]
 fn a_kill_goes_to_where_its_own_call_was_cast() {
     let run = of([cast(0, 0, Some(1)), cast(1, 0, Some(2)), cast(2, 0, Some(0)), cast(3, 0, None)]);
-    let place = |call| tell(&killed(call, 0), &Plan::train(), &run).map(|event| event.place);
+    let place = |call| tell(&killed(call, 0), &run).map(|event| event.place);
     let places = [Place::Between(0, 1), Place::Between(0, 2), Place::At(0), Place::At(0)];
     assert_eq!([0, 1, 2, 3].map(place), places.map(Some));
 }
