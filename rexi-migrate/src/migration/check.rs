@@ -2,6 +2,7 @@
 
 use super::data::Migration;
 use super::mix::{Action, Job, Mix, NODES};
+use crate::name::node_name;
 use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::{Event, Place, Trace};
@@ -117,6 +118,6 @@ fn trace(migration: &Migration, path: &Path<Mixes<'_>>) -> Trace {
         let place = before.call.as_ref().map_or(Place::Everywhere, |call| Place::At(call.callee));
         events.push(Event::new(place, broken.sentence(migration)).breach());
     }
-    let lane = |node: usize| format!("n{} {}", node + 1, migration.releases[before.at[node]].name);
+    let lane = |node: usize| format!("{} {}", node_name(node), migration.releases[before.at[node]].name);
     Trace { lanes: (0..NODES).map(lane).collect(), events }
 }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::text::{number, whom};
 use super::train::Place;
+use crate::name::node_name;
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,7 +248,7 @@ impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
-            Self::One(node) => write!(f, "n{}", u16::from(*node) + 1),
+            Self::One(node) => f.write_str(&node_name(*node)),
         }
     }
 }

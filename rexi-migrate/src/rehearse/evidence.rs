@@ -114,6 +114,7 @@ mod tests {
     use crate::history::ledger::{
         CallId, CallNumber, Entry, LedgerHeader, LedgerWriter, NodeIndex, Outcome, Work, now_us,
     };
+    use crate::name::node_name;
     use crate::plan::train::{Train, plan};
 
     fn witnesses(train: &str, kill_share: f64) -> Vec<Witness> {
@@ -161,7 +162,7 @@ mod tests {
     }
 
     fn writer(dir: &Path, index: u16) -> LedgerWriter {
-        let node = NodeName::new(format!("n{}", index + 1)).expect("a name");
+        let node = NodeName::new(node_name(index)).expect("a name");
         let release = semver::Version::new(1, 1, 0);
         let header = LedgerHeader::new(node, NodeIndex(index), release, Incarnation(u64::from(index) + 1));
         LedgerWriter::create(dir.join(format!("{index}.ledger")), &header).expect("a ledger")
@@ -175,7 +176,7 @@ mod tests {
 
     fn life(dir: &Path, index: u16, ended: Option<Ending>) -> Life {
         Life {
-            node: format!("n{}", index + 1),
+            node: node_name(index),
             index: NodeIndex(index),
             release: "1.1".parse().expect("a release"),
             ledger: dir.join(format!("{index}.ledger")),

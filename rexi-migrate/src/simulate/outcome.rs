@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ledger::{CallNumber, Event, LifeEnd};
 use super::verdict::{Breach, Rule};
+use crate::name::node_name;
 use crate::plan::Plan;
 use crate::verdict::trace::{self, Place, Trace};
 
@@ -87,7 +88,7 @@ impl Outcome {
 
     /// What happened, as a sequence diagram's events; the event at which the first breach shows is marked.
     pub fn trace(&self) -> Trace {
-        let lanes = (0..self.plan.nodes).map(|node| format!("n{}", node + 1)).collect();
+        let lanes = (0..self.plan.nodes).map(node_name).collect();
         let events = self.events.iter().take_while(|(_, event)| *event != Event::Probing || self.failed_late());
         let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, self)?.at(*at))).collect();
         if let Some(breach) = self.breaches.first() {

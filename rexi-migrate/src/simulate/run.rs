@@ -14,6 +14,7 @@ use super::settle::settle;
 use super::verdict::{Breach, Rule, judge};
 use super::world::World;
 use super::{plaintext, seeded_tls, witness};
+use crate::name::node_name;
 use crate::plan::Op;
 use crate::plan::{NODES, Plan};
 
@@ -197,7 +198,7 @@ fn hash(bytes: &[u8]) -> u64 {
 fn members(nodes: u8) -> &'static TestMembers {
     static MEMBERS: [OnceLock<TestMembers>; *NODES.end() as usize + 1] = [const { OnceLock::new() }; _];
     assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());
-    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    let names: Vec<String> = (0..nodes).map(node_name).collect();
     MEMBERS[usize::from(nodes)].get_or_init(|| TestMembers::new(names.iter().map(String::as_str)))
 }
 

@@ -76,7 +76,7 @@ oracles! {
 
 /// Names of nodes, as breaches use them.
 fn node(number: usize) -> String {
-    format!("n{}", number + 1)
+    crate::name::node_name(number)
 }
 
 /// Everything that is wrong, in the order of the calls.

@@ -375,7 +375,7 @@ impl ProcessEnd {
 
 /// A node's name by its place in the cluster, for where no ledger tells it.
 pub(super) fn node_name(node: NodeIndex) -> String {
-    format!("n{}", u32::from(node.0) + 1)
+    crate::name::node_name(node.0)
 }
 
 /// The calls of one ledger, by number, and how many records name no call.
