@@ -1,17 +1,19 @@
 //! What happens to a cluster, said once for every driver: releases, operations, and plans that are made, told and shrunk.
 //!
 //! A [`Plan`] is a list of operations ([`Op`]: calls, kills, upgrades, flips, crashes, faults of the network) with a seed.
-//! `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, `shrink` shrinks them, and
-//! `text` reads the words of their texts. `train` has the releases, and the steps of a rehearsal.
+//! `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, and `rolling` the plan that
+//! an operator goes by; `shrink` shrinks them. `text` reads the words of their texts, `train` has the releases.
 
 mod text;
 pub mod train;
 mod op;
 mod scenario;
 mod strategy;
+mod rolling;
 mod shrink;
 
 pub use op::{Leave, Op, Whom, Work};
+pub use rolling::rolling;
 pub use scenario::{NODES, Plan, PlanError};
 pub use shrink::shrink;
 pub use strategy::{Upgrades, upgrades};

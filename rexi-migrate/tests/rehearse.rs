@@ -47,7 +47,7 @@ impl Fakes {
         self.directory.path().join("run")
     }
 
-    fn options(&self, nodes: usize, train: &str, behaviours: &[(&str, &str)]) -> Options {
+    fn options(&self, nodes: u8, train: &str, behaviours: &[(&str, &str)]) -> Options {
         Options {
             nodes,
             rate: 100,

@@ -6,9 +6,10 @@ use std::process::{Command, Output};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use rexi_migrate::plan::train::{Place, Train};
-use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, shrink, upgrades};
-use rexi_migrate::simulate::{Budget, Campaign, Simulation, Tls};
+use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
+use rexi_migrate::simulate::{Budget, Campaign, Event, Simulation, Tls};
 use rexi_migrate::verdict::conclusion::Conclusion;
+use rexi_proto::Phase;
 use serde_json::Value;
 
 /// Runs `simulate` with these arguments and gives its exit code and what it printed.
@@ -142,6 +143,7 @@ fn extremes() -> Vec<Op> {
         all.extend([Op::Cut { one, other }, Op::CutOneWay { from, to }, Op::Cut { one, other: one }]);
         all.extend([Op::Lose { one, other, percent: n }, Op::Twice { one, other, percent: n }]);
         all.extend([Op::Reorder { one, other, ms }, Op::Slow { one, other, ms }, Op::Heal]);
+        all.extend([Op::Await, Op::Settle]);
         all.extend([i32::MIN, -1, 0, i32::MAX].map(|seconds| Op::Clock { node, seconds }));
     }
     all
@@ -167,6 +169,30 @@ fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
         });
         assert!(outcome.is_safe(), "{outcome}");
     }
+}
+
+#[test]
+fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
+    let train = Train::default();
+    let rehearsal = rolling(&train, 3, 7, 0.4);
+    assert_eq!(plan(&rehearsal.to_string()), rehearsal);
+    let outcome = Simulation::new().run(&rehearsal);
+    assert!(outcome.is_safe(), "{outcome}");
+    assert!(!outcome.events.iter().any(|(_, event)| matches!(event, Event::Skipped(_))), "{outcome}");
+    // Each operation, each node's start, and before each leg's end the phase that it ends in.
+    let starts = outcome.events.iter().filter(|(_, event)| matches!(event, Event::Started { .. })).count();
+    assert_eq!(starts, 3 * 6, "1.0, 1.1, 1.2, 1.1, 1.2 and 2.0");
+    let mut phases = [Phase::Singleton; 3];
+    let mut reached = Vec::new();
+    for (_, event) in &outcome.events {
+        match event {
+            Event::Phase { node, phase } => phases[*node] = *phase,
+            Event::Did(Op::Settle) => reached.push(phases),
+            _ => {}
+        }
+    }
+    let [introduce, switch, remove] = [Phase::Introduce, Phase::Switch, Phase::Remove].map(|phase| [phase; 3]);
+    assert_eq!(reached, [introduce, switch, introduce, switch, switch, remove], "{outcome}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::shared::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
 pub struct RehearseArgs {
     /// How many nodes, 2 to 32.
     #[arg(long, default_value_t = 5, value_parser = parse_nodes)]
-    nodes: usize,
+    nodes: u8,
     /// Casts a second, of all nodes together, 1 to 200000; a machine that does not reach them proves nothing. [default:
     /// as many as the machine gives, up to 6000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
@@ -57,7 +57,7 @@ pub struct RehearseArgs {
     mutant: Option<String>,
 }
 
-fn parse_nodes(text: &str) -> Result<usize, String> {
+fn parse_nodes(text: &str) -> Result<u8, String> {
     let nodes = text.parse().ok().filter(|nodes| (NODES_MIN..=NODES_MAX).contains(nodes));
     nodes.ok_or_else(|| format!("use a number of nodes from {NODES_MIN} to {NODES_MAX}"))
 }

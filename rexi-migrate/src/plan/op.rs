@@ -152,6 +152,11 @@ pub enum Op {
         /// How long, in milliseconds.
         ms: u16,
     },
+    /// Every node that runs rises by itself to the highest phase that its release and the others allow.
+    Await,
+    /// Every call and job ends that does not wait for its kill. What was lost or orphaned shows here, before the next
+    /// restart takes the evidence along.
+    Settle,
     /// A node's wall clock is set.
     Clock {
         /// Which node.
@@ -278,6 +283,8 @@ impl fmt::Display for Op {
             Self::Twice { one, other, percent } => write!(f, "twice {} {} {percent}", n(one), n(other)),
             Self::Reorder { one, other, ms } => write!(f, "reorder {} {} {ms}", n(one), n(other)),
             Self::Slow { one, other, ms } => write!(f, "slow {} {} {ms}", n(one), n(other)),
+            Self::Await => f.write_str("await"),
+            Self::Settle => f.write_str("settle"),
             Self::Clock { node, seconds } => write!(f, "clock {} {seconds}", n(node)),
         }
     }
@@ -316,6 +323,8 @@ impl FromStr for Op {
             ["twice", one, other, percent] => Self::Twice { one: n(one)?, other: n(other)?, percent: number(percent)? },
             ["reorder", one, other, ms] => Self::Reorder { one: n(one)?, other: n(other)?, ms: number(ms)? },
             ["slow", one, other, ms] => Self::Slow { one: n(one)?, other: n(other)?, ms: number(ms)? },
+            ["await"] => Self::Await,
+            ["settle"] => Self::Settle,
             ["clock", node, seconds] => Self::Clock { node: n(node)?, seconds: number(seconds)? },
             _ => return Err(format!("{text:?} is no operation, such as \"cast n1 n2 hold 1\" or \"pass 20\"")),
         })
@@ -329,6 +338,14 @@ impl Op {
             self,
             Self::Upgrade { .. } | Self::RollBack { .. } | Self::Force { .. } | Self::Lower { .. } | Self::Raise { .. }
         )
+    }
+
+    /// How a node stops that the operation starts again as a neighbouring release.
+    pub fn stops(self) -> Option<Leave> {
+        match self {
+            Self::Upgrade { how, .. } | Self::RollBack { how, .. } => Some(how),
+            _ => None,
+        }
     }
 
     /// The same operation on the nodes that the numbers stand for in a cluster of this size.
@@ -358,7 +375,7 @@ impl Op {
             Self::Reorder { one, other, ms } => Self::Reorder { one: n(one), other: n(other), ms },
             Self::Slow { one, other, ms } => Self::Slow { one: n(one), other: n(other), ms },
             Self::Clock { node, seconds } => Self::Clock { node: n(node), seconds },
-            Self::Kill { .. } | Self::Pass { .. } | Self::Heal => self,
+            Self::Kill { .. } | Self::Pass { .. } | Self::Heal | Self::Await | Self::Settle => self,
         }
     }
 

@@ -17,7 +17,7 @@ use super::train::{Place, Train};
 pub struct Plan {
     /// The releases that there are.
     pub train: Train,
-    /// How many nodes, within [`NODES`].
+    /// How many nodes; within [`NODES`] where the plan is simulated.
     pub nodes: u8,
     /// The release that all start as; the last one where the train ends before.
     pub start: Place,
@@ -37,7 +37,7 @@ pub struct PlanError {
     pub reason: String,
 }
 
-/// How many nodes a scenario may have.
+/// How many nodes a simulation may have.
 pub const NODES: RangeInclusive<u8> = 2..=5;
 
 impl Plan {

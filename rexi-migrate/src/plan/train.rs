@@ -7,10 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rand::rngs::Xoshiro256PlusPlus;
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
-use rexi_proto::{Phase, Profile};
+use rexi_proto::Profile;
 use semver::Version;
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
@@ -204,139 +201,8 @@ impl Serialize for Train {
     }
 }
 
-/// How a node process is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stop {
-    /// It is asked to end its jobs and leave.
-    Drain,
-    /// SIGKILL, with whatever it had in flight.
-    Kill,
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Drain => "drain",
-            Self::Kill => "kill -9",
-        })
-    }
-}
-
-/// One step of a rehearsal. Nodes are numbered from 0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Every node starts at the train's first release, and the load with them.
-    StartAll {
-        /// The first release.
-        release: Release,
-    },
-    /// One node is stopped and starts as another release.
-    Restart {
-        /// Which node.
-        node: usize,
-        /// What it ran.
-        from: Release,
-        /// What it starts as.
-        to: Release,
-        /// How it is stopped.
-        how: Stop,
-    },
-    /// Every node has to reach the phase by itself.
-    AwaitPhase {
-        /// The phase.
-        phase: Phase,
-    },
-    /// The operator sets or lifts the ceiling of every node's phase while jobs run; every node has to reach `reach`.
-    Ceiling {
-        /// The ceiling; `None` lifts it.
-        ceiling: Option<Phase>,
-        /// The phase that follows from it.
-        reach: Phase,
-    },
-    /// The load stops until every call and job has ended, and goes on: what was lost or orphaned shows here, before the
-    /// next restart takes the evidence along.
-    Settle,
-    /// The load stops, what is under way ends, every node leaves.
-    Finish,
-}
-
-impl Step {
-    /// Whether the step stops a node with SIGKILL.
-    pub fn is_kill(&self) -> bool {
-        matches!(self, Self::Restart { how: Stop::Kill, .. })
-    }
-}
-
-/// The steps of a rehearsal, in order: the same for the same arguments.
-///
-/// Each leg (all nodes, one by one in a seeded order, to the next release) has at least one `kill -9` and one drain
-/// where there are two nodes or more and `kill_share` is neither 0 nor 1. Where 1.2 is first reached the phase is
-/// flipped with jobs in flight, and where it is reached from 1.1 all nodes go back to 1.1 and forward again before. The
-/// cluster has to settle after each leg and after the flips.
-pub fn plan(train: &Train, nodes: usize, seed: u64, kill_share: f64) -> Vec<Step> {
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let mut at = Place(0);
-    let first = train.profile(at);
-    let mut steps = vec![Step::StartAll { release: train.release(at) }, Step::AwaitPhase { phase: first.highest() }];
-    let mut flipped = false;
-    if flips(first) {
-        steps.extend(hot_flips(first));
-        flipped = true;
-    }
-    for next in train.places().skip(1) {
-        let mut leg = |from, to| leg(&mut rng, nodes, (train.profile(from), train.profile(to)), kill_share);
-        steps.extend(leg(at, next));
-        if flips(train.profile(next)) && !flipped {
-            if train.profile(at).hosts() == train.profile(next).hosts() {
-                steps.extend(leg(next, at));
-                steps.extend(leg(at, next));
-            }
-            steps.extend(hot_flips(train.profile(next)));
-            flipped = true;
-        }
-        at = next;
-    }
-    steps.push(Step::Finish);
-    steps
-}
-
-/// Whether the release has a phase to lower to and to raise again while it runs.
-fn flips(profile: &Profile) -> bool {
-    profile.lowest() < profile.highest()
-}
-
-fn leg(rng: &mut Xoshiro256PlusPlus, nodes: usize, (from, to): (&Profile, &Profile), kill_share: f64) -> Vec<Step> {
-    let mut order: Vec<usize> = (0..nodes).collect();
-    order.shuffle(rng);
-    let mut kills: Vec<bool> = order.iter().map(|_| rng.random_bool(kill_share.clamp(0.0, 1.0))).collect();
-    if nodes >= 2 && kill_share > 0.0 && kill_share < 1.0 && kills.iter().all(|&kill| kill == kills[0]) {
-        let odd_one = rng.random_range(0..nodes);
-        kills[odd_one] = !kills[odd_one];
-    }
-    let restart = |(node, kill)| Step::Restart {
-        node,
-        from: Release(from.release().clone()),
-        to: Release(to.release().clone()),
-        how: if kill { Stop::Kill } else { Stop::Drain },
-    };
-    let mut steps: Vec<Step> = order.into_iter().zip(kills).map(restart).collect();
-    steps.extend([Step::AwaitPhase { phase: to.highest() }, Step::Settle]);
-    steps
-}
-
-fn hot_flips(profile: &Profile) -> Vec<Step> {
-    let (low, high) = (profile.lowest(), profile.highest());
-    let round = [Step::Ceiling { ceiling: Some(low), reach: low }, Step::Ceiling { ceiling: None, reach: high }];
-    round.iter().cycle().take(2 * FLIP_ROUNDS).cloned().chain([Step::Settle]).collect()
-}
-
 /// The most releases a train may name: each restarts every node once.
 pub const RELEASES_MAX: usize = 32;
-
-/// How often the phase is lowered and raised again with jobs in flight.
-pub const FLIP_ROUNDS: usize = 2;
 
 #[cfg(test)]
 mod tests {
@@ -344,85 +210,6 @@ mod tests {
 
     fn train(text: &str) -> Train {
         text.parse().expect("a train")
-    }
-
-    fn default_plan(seed: u64) -> Vec<Step> {
-        plan(&Train::default(), 5, seed, 0.4)
-    }
-
-    #[test]
-    fn a_seed_repeats_its_plan_and_seeds_differ() {
-        assert_eq!(default_plan(7), default_plan(7));
-        assert!((0..20).any(|seed| default_plan(seed) != default_plan(7)));
-    }
-
-    #[test]
-    fn every_default_plan_kills_at_least_four_times_and_each_leg_kills_and_drains() {
-        for seed in 0..500 {
-            let steps = default_plan(seed);
-            assert!(steps.iter().filter(|step| step.is_kill()).count() >= 4, "seed {seed}");
-            let restarts: Vec<&Step> = steps.iter().filter(|step| matches!(step, Step::Restart { .. })).collect();
-            assert_eq!(restarts.len(), 25);
-            for leg in restarts.chunks(5) {
-                let kills = leg.iter().filter(|step| step.is_kill()).count();
-                assert!((1..5).contains(&kills), "seed {seed}: {leg:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_share_of_none_or_all_is_kept_to_the_letter() {
-        for (share, kills) in [(0.0, 0), (1.0, 25)] {
-            let steps = plan(&Train::default(), 5, 3, share);
-            assert_eq!(steps.iter().filter(|step| step.is_kill()).count(), kills);
-        }
-    }
-
-    #[test]
-    fn every_node_goes_through_every_release_and_back_once() {
-        for nodes in [2, 3, 5, 32] {
-            let steps = plan(&Train::default(), nodes, 11, 0.4);
-            for node in 0..nodes {
-                let mut at = "1.0".to_owned();
-                let mut path = vec![at.clone()];
-                for step in &steps {
-                    if let Step::Restart { node: who, from, to, .. } = step
-                        && *who == node
-                    {
-                        assert_eq!(from.to_string(), at);
-                        at = to.to_string();
-                        path.push(at.clone());
-                    }
-                }
-                assert_eq!(path, ["1.0", "1.1", "1.2", "1.1", "1.2", "2.0"]);
-            }
-        }
-    }
-
-    #[test]
-    fn the_flips_come_after_the_leg_back_and_before_the_removal() {
-        let steps = default_plan(1);
-        let first_flip = steps.iter().position(|s| matches!(s, Step::Ceiling { .. })).expect("a flip");
-        let flips: Vec<&Step> = steps.iter().filter(|s| matches!(s, Step::Ceiling { .. })).collect();
-        assert_eq!(&steps[first_flip..first_flip + 4].iter().collect::<Vec<_>>(), &flips);
-        assert_eq!(*flips[0], Step::Ceiling { ceiling: Some(Phase::Introduce), reach: Phase::Introduce });
-        assert_eq!(*flips[1], Step::Ceiling { ceiling: None, reach: Phase::Switch });
-        let to = |step: &Step| matches!(step, Step::Restart { to, .. } if to.to_string() == "2.0");
-        assert!(steps[..first_flip].iter().all(|s| !to(s)));
-        assert_eq!(steps[first_flip + 4..].iter().filter(|s| to(s)).count(), 5);
-        assert_eq!(steps[first_flip - 2..first_flip], [Step::AwaitPhase { phase: Phase::Switch }, Step::Settle]);
-        assert_eq!(steps[first_flip + 4], Step::Settle, "what the flips left behind shows before the next restart");
-        assert_eq!(steps.last(), Some(&Step::Finish));
-    }
-
-    #[test]
-    fn illegal_trains_are_planned_for_the_handshake_to_refuse() {
-        for text in ["1.0,1.2", "1.1,2.0", "2.0,1.0", "1.2,1.0"] {
-            let steps = plan(&train(text), 3, 5, 0.4);
-            let to = train(text).releases()[1].clone();
-            let reached = |s: &&Step| matches!(s, Step::Restart { to: reached, .. } if *reached == to);
-            assert_eq!(steps.iter().filter(reached).count(), 3, "{text}");
-        }
     }
 
     #[test]

@@ -10,10 +10,9 @@ use rexi_server::{Node, NodeBuilder, NodeName};
 use super::actions::Actions;
 use super::ledger::Ledger;
 use super::outcome::{Datagram, Outcome};
-use super::settle::settle;
 use super::verdict::{Breach, Rule, judge};
 use super::world::World;
-use super::{plaintext, seeded_tls, witness};
+use super::{plaintext, seeded_tls, settle, witness};
 use crate::name::node_name;
 use crate::plan::Op;
 use crate::plan::{NODES, Plan};
@@ -138,12 +137,15 @@ impl Simulation {
         world.cluster.ready().await;
         for &op in &plan.ops {
             world.apply(op);
-            if let Op::Pass { ms } = op {
-                tokio::time::sleep(Duration::from_millis(ms.into())).await;
+            match op {
+                Op::Pass { ms } => tokio::time::sleep(Duration::from_millis(ms.into())).await,
+                Op::Await => settle::risen(&world).await,
+                Op::Settle => settle::rest(&world).await,
+                _ => {}
             }
             world.inspect();
         }
-        let settled = settle(&world).await;
+        let settled = settle::settle(&world).await;
         let own = match &self.actions.check {
             Some(check) => check(Arc::clone(&world.cluster)).await.err(),
             None => None,

@@ -46,6 +46,16 @@ pub(super) async fn settle(world: &Arc<World>) -> Settled {
     settled
 }
 
+/// Waits until every node has its release, and is in the highest phase that nothing stands in the way of.
+pub(super) async fn risen(world: &World) {
+    wait_until(world, BOUND, || !world.any_leaving() && held(world).is_empty()).await;
+}
+
+/// Waits until everything is over, except for what waits for its kill.
+pub(super) async fn rest(world: &World) {
+    wait_until(world, BOUND, || calls_are_over(world)).await;
+}
+
 /// Starts every node that does not run. One that is more than one release behind is brought that near: no handshake may
 /// ever succeed otherwise.
 fn start_all(world: &Arc<World>) {

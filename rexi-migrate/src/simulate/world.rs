@@ -97,7 +97,7 @@ impl World {
             Op::KillAll { node } => self.with_caller(node, Caller::kill_all),
             Op::Gather { from } => self.gather(from),
             Op::Act { node, number } => self.act(node, number),
-            Op::Pass { .. } => true,
+            Op::Pass { .. } | Op::Await | Op::Settle => true,
             Op::Upgrade { node, how } => self.step(node, how, |release| release.checked_add(1)),
             Op::RollBack { node, how } => self.step(node, how, |release| release.checked_sub(1)),
             Op::Force { node, release } => self.force(node, release),

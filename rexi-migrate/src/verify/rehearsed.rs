@@ -52,7 +52,7 @@ fn block_on(options: &rehearse::Options, show: &Show) -> Result<Report, String> 
 
 /// How large a rehearsal is.
 struct Size {
-    nodes: usize,
+    nodes: u8,
     rate: u32,
     dwell_ms: u64,
 }
