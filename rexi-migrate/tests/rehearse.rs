@@ -14,7 +14,6 @@ use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::rehearse::control::Command;
 use rexi_migrate::rehearse::pace::Allowance;
 use rexi_migrate::rehearse::process::Setup;
-use rexi_migrate::rehearse::progress::Progress;
 use rexi_migrate::rehearse::report::Report;
 use rexi_migrate::rehearse::{Options, rehearse};
 use rexi_migrate::verdict::case::{Requirement, Witness, WitnessCount};
@@ -60,6 +59,7 @@ impl Fakes {
             programs: self.programs(behaviours),
             keep: Some(self.kept()),
             node_args: Vec::new(),
+            quiet: true,
             command: "the same again".to_owned(),
         }
     }
@@ -116,7 +116,7 @@ fn satisfied(evidence: &Evidence) -> Judgement {
 }
 
 async fn run(options: &Options) -> Report {
-    rehearse(options, None, satisfied, Progress::quiet()).await.expect("a report")
+    rehearse(options, None, satisfied).await.expect("a report")
 }
 
 /// Whether the process has ended; one that nobody has reaped yet has.
@@ -162,7 +162,7 @@ async fn a_whole_train_takes_every_node_through_every_release_and_is_judged() {
         send.send((ends, evidence.steps.clone(), evidence.required.clone())).expect("the test waits");
         satisfied(evidence)
     };
-    let report = rehearse(&options, None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&options, None, judge).await.expect("a report");
     let text = report.to_text();
     assert_eq!((report.verdict, report.exit_code, &report.stopped), (Conclusion::Safe, 0, &None), "{text}");
     assert_eq!(report.steps.len(), report.steps_planned);
@@ -202,7 +202,7 @@ async fn a_safe_run_leaves_nothing_behind() {
         send.send(error.to_string()).expect("the test waits");
         satisfied(evidence)
     };
-    let report = rehearse(&options, None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&options, None, judge).await.expect("a report");
     assert_eq!(report.verdict, Conclusion::Safe);
     let error = ledgers.recv().expect("judged");
     let start = error.find('/').expect("it names the file");
@@ -226,7 +226,7 @@ fn a_run_whose_nodes_wrote_no_ledgers_tells_nothing_though_all_steps_went_well()
 async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
     let fakes = Fakes::new();
     let judge = |evidence: &Evidence| Judgement { verdict: Verdict::Unsafe(Vec::new()), ..satisfied(evidence) };
-    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge).await.expect("a report");
     assert_eq!((report.verdict, report.exit_code, report.stopped), (Conclusion::Unsafe, 1, None));
 }
 
@@ -234,7 +234,7 @@ async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
 async fn a_judge_that_panics_tells_nothing() {
     let fakes = Fakes::new();
     let judge = |_: &Evidence| -> Judgement { panic!("out of its depth") };
-    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge).await.expect("a report");
     assert_eq!(report.verdict, Conclusion::CouldNotTell);
     assert!(report.stopped.is_some_and(|stopped| stopped.contains("the judge failed")));
 }

@@ -60,6 +60,7 @@ const TOOL: Plan = Plan {
                 "rehearse",
                 "rexi_proto",
                 "rexi_server",
+                "screen",
                 "search",
                 "simulate",
                 "verdict",

@@ -1,15 +1,14 @@
 //! `rexi-migrate mutants` and `rexi-migrate history`: the protocol broken on purpose, and who notices.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
+use crate::screen::Screen;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::Level;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
 use super::shared::{COULD_NOT_TELL, USAGE, print, write_json};
@@ -163,12 +162,18 @@ impl HowArgs {
             return Err((USAGE, miette!("nothing is planted under that name")));
         }
         let budget = self.budget()?;
-        let bar = Bar::new(subjects.len(), self.quiet);
+        let (mut screen, begun, all) = (Screen::new(self.quiet), Instant::now(), subjects.len());
         // What a variant panics with is told in its row.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| ()));
-        let hunted = subjects.iter().map(|subject| {
-            bar.show(&subject.name);
+        let hunted = subjects.iter().enumerate().map(|(done, subject)| {
+            let share = done as f64 / all as f64;
+            let left = if done > 0 {
+                format!(", about {:.0} s left", begun.elapsed().as_secs_f64() * (1.0 / share - 1.0))
+            } else {
+                String::new()
+            };
+            screen.say(Some(share), &format!("{} of {all}: {}{left}", done + 1, subject.name));
             hunt(subject, &budget)
         });
         let hunted = hunted.collect();
@@ -186,41 +191,6 @@ impl MutantsArgs {
             "rexi-migrate mutants{subjects} --levels {levels} --budget-states {budget_states} --scenarios {scenarios} \
              --seed {seed}"
         )
-    }
-}
-
-/// Variant after variant, with the time left.
-struct Bar {
-    bar: ProgressBar,
-    quiet: bool,
-    live: bool,
-    all: usize,
-}
-
-impl Bar {
-    fn new(all: usize, quiet: bool) -> Self {
-        let live = std::io::stderr().is_terminal();
-        let target = if live && !quiet { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(all as u64), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {wide_msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, quiet, live, all }
-    }
-
-    fn show(&self, name: &str) {
-        if !self.live && !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{} of {}: {name}", self.bar.position() + 1, self.all);
-        }
-        self.bar.set_message(name.to_owned());
-        self.bar.inc(1);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::history::judge::judge;
 use crate::plan::train::{Release, Train};
-use crate::rehearse::progress::Progress;
 use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
@@ -98,7 +97,6 @@ pub(super) fn run(
     let (_pin, program) =
         pinned(&program).into_diagnostic().wrap_err("cannot copy this executable").map_err(could_not_tell)?;
     let json = args.json.as_deref().map(create).transpose().map_err(|report| (USAGE, report))?;
-    let progress = if args.quiet { Progress::quiet() } else { Progress::new() };
     let options = args.options(program, node_args, rand::random::<u32>().into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -106,7 +104,7 @@ pub(super) fn run(
         .into_diagnostic()
         .wrap_err("cannot start the runtime")
         .map_err(could_not_tell)?;
-    let ended = runtime.block_on(rehearse(&options, workload, judge, progress));
+    let ended = runtime.block_on(rehearse(&options, workload, judge));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     let report = ended.map_err(|error| match error {
@@ -147,6 +145,7 @@ impl RehearseArgs {
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
             keep: self.keep,
             node_args,
+            quiet: self.quiet,
             command,
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::page;
-use crate::verify::{BUDGET, Options, Show, Verification, verify};
+use crate::verify::{BUDGET, Options, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
@@ -58,8 +58,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, (u8, Report)> {
         .wrap_err("cannot copy this executable")
         .map_err(|report| (COULD_NOT_TELL, report))?;
     let options = args.options(program, rand::random::<u32>().into());
-    let mut show = if args.quiet { Show::quiet() } else { Show::new() };
-    let verification = verify(&options, &mut show);
+    let verification = verify(&options);
     // Nobody may be left to read it; the exit code still tells.
     let _ = write!(std::io::stdout(), "{}", verification.to_text());
     // A breach stays one, whatever becomes of its files.
@@ -88,6 +87,7 @@ impl VerifyArgs {
             budget: Duration::from_secs(self.budget_seconds),
             seed,
             program: (!self.no_rehearsal).then_some(program),
+            quiet: self.quiet,
             command: self.command(seed),
         }
     }

@@ -56,6 +56,8 @@ pub struct Options {
     pub keep: Option<PathBuf>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
+    /// Shows no progress.
+    pub quiet: bool,
     /// The command line that repeats the run, for the report.
     pub command: String,
 }
@@ -106,7 +108,8 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
     Ok(())
 }
 
-/// Rehearses `options` with the clients of `workload`, has the ledgers judged by `judge`, and shows it on `progress`.
+/// Rehearses `options` with the clients of `workload`, has the ledgers judged by `judge`, and shows itself on
+/// standard error.
 ///
 /// Takes about 1.5 s a restart besides the dwell, and ends by itself after three times as long as it should, or
 /// five minutes. SIGINT, SIGTERM and SIGHUP
@@ -118,8 +121,8 @@ pub async fn rehearse(
     options: &Options,
     workload: Option<&dyn Workload>,
     judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
-    progress: Progress,
 ) -> Result<Report, RehearsalError> {
+    let progress = Progress::new(options.quiet);
     let mut signals = Signals::new().map_err(environment("listen for signals"))?;
     let directory = match &options.keep {
         Some(path) => {

@@ -106,7 +106,7 @@ impl Run {
             let before = self.cluster.totals();
             self.rows.push(self.row(step, before.in_flight));
             let row = self.rows.len() - 1;
-            self.progress.begin(&self.rows[row], steps.len());
+            self.progress.begin(&self.rows[row], steps.len(), &self.cluster);
             self.upgrading |= matches!(step, Step::Do(op) if op.is_step());
             let begun = Instant::now();
             let done = self.step(step).await;

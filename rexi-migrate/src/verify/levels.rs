@@ -28,9 +28,10 @@ pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
         search: Options { time_max: Some(given), ..Options::default() },
         vectors: true,
         orders: true,
-        quiet: show.is_quiet(),
+        quiet: show.quiet,
         command: "rexi-migrate check".to_owned(),
     };
+    show.clear();
     check::check(&options)
 }
 
@@ -39,7 +40,7 @@ pub(super) fn simulate(given: Duration, seed: u64, show: &mut Show) -> LevelRepo
     let threads = available_parallelism().map_or(1, usize::from);
     let campaign = Campaign { budget: Budget::Time(given), threads, ..Campaign::new(seed) };
     let tally = campaign.run(|tally| {
-        show.tick(|_| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));
+        show.tick(|| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));
     });
     // As many again, and not as long again: that is the same again.
     let command = format!("rexi-migrate simulate --seed {seed} --scenarios {}", tally.scenarios.max(1));

@@ -41,7 +41,7 @@ mod tried {
                 untried.push(subject.name.clone());
                 continue;
             }
-            show.tick(|_| format!("{} of {}: {}", number + 1, all.len(), subject.name));
+            show.tick(|| format!("{} of {}: {}", number + 1, all.len(), subject.name));
             match tried(subject, &budget) {
                 Some(one) => hunted.push(one),
                 None => untried.push(subject.name.clone()),

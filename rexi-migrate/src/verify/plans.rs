@@ -71,7 +71,7 @@ pub struct Ruled {
 pub(super) fn plans(show: &mut Show) -> Vec<Plan> {
     let synthesized = server_per_node().name;
     let one = |migration: &Migration| {
-        show.tick(|_| migration.name.clone());
+        show.tick(|| migration.name.clone());
         plan(migration, migration.name == synthesized)
     };
     known().iter().map(one).collect()

@@ -9,7 +9,6 @@ use super::verification::Options;
 use crate::history::judge::{Example, Finding, Judgement, judge};
 use crate::plan::train::Train;
 use crate::rehearse;
-use crate::rehearse::progress::Progress;
 use crate::rehearse::report::Report;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
@@ -27,7 +26,7 @@ pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (
     }
     let size = if given < FULL_MIN { Size::SMALL } else { Size::FULL };
     show.clear();
-    let ended = match block_on(&size.options(program, options.seed), show) {
+    let ended = match block_on(&size.options(program, options)) {
         Ok(report) => report,
         Err(why) => return none(format!("it could not begin: {why}")),
     };
@@ -40,11 +39,10 @@ pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (
     (level, Some(ended))
 }
 
-fn block_on(options: &rehearse::Options, show: &Show) -> Result<Report, String> {
-    let progress = if show.is_quiet() { Progress::quiet() } else { Progress::new() };
+fn block_on(options: &rehearse::Options) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(rehearse::rehearse(options, None, judge, progress));
+    let ended = runtime.block_on(rehearse::rehearse(options, None, judge));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     ended.map_err(|error| error.to_string())
@@ -63,7 +61,8 @@ impl Size {
     /// What has every case in it still.
     const SMALL: Self = Self { nodes: 3, rate: 2_000, dwell_ms: 400 };
 
-    fn options(&self, program: &Path, seed: u64) -> rehearse::Options {
+    fn options(&self, program: &Path, of: &Options) -> rehearse::Options {
+        let seed = of.seed;
         let &Self { nodes, rate, dwell_ms } = self;
         rehearse::Options {
             nodes,
@@ -77,6 +76,7 @@ impl Size {
             programs: std::collections::BTreeMap::new(),
             keep: None,
             node_args: Vec::new(),
+            quiet: of.quiet,
             command: format!("rexi-migrate rehearse --nodes {nodes} --rate {rate} --seed {seed} --dwell-ms {dwell_ms}"),
         }
     }
