@@ -19,7 +19,7 @@ fn a_variant_is_tried_at_every_level_and_told_with_its_shortest_case() {
     assert!(text.contains("L0 wire: - ("), "{text}");
     assert!(text.contains("L1 check: S3 in 16 ("), "{text}");
     assert!(text.contains("L2 simulate: S3 in "), "{text}");
-    assert!(text.contains("<-- here") && text.contains("again: rexi-migrate mutants kill-follows-phase"), "{text}");
+    assert!(text.contains("<-- here") && text.contains("rerun: rexi-migrate mutants kill-follows-phase"), "{text}");
 }
 
 #[test]

@@ -212,11 +212,11 @@ fn a_text_that_is_no_plan_is_refused_with_the_part_that_makes_no_sense() {
         ("nodes 3 start 1.0", "nodes 3 start 1.0", "begins with"),
         ("nodes 6 start 1.0 seed 1", "nodes 6", "2 to 5"),
         ("nodes 3 start 1.3 seed 1", "start 1.3", "1.0, 1.1, 1.2, 2.0"),
-        ("nodes 3 start 1.0 seed -1", "seed -1", "no number"),
-        ("nodes 3 start 1.0 seed 1; jump n1", "jump n1", "no operation"),
-        ("nodes 3 start 1.0 seed 1; pass 65536", "pass 65536", "no number"),
+        ("nodes 3 start 1.0 seed -1", "seed -1", "not a number"),
+        ("nodes 3 start 1.0 seed 1; jump n1", "jump n1", "not an operation"),
+        ("nodes 3 start 1.0 seed 1; pass 65536", "pass 65536", "not a number"),
         ("nodes 3 start 1.0 seed 1; crash all", "crash all", "one node"),
-        ("nodes 3 start 1.0 seed 1; crash n0", "crash n0", "no node"),
+        ("nodes 3 start 1.0 seed 1; crash n0", "crash n0", "not a node"),
         ("nodes 3 start 1.0 seed 1; cast n1 n2 dance 1", "cast n1 n2 dance 1", "reply, later, fail"),
     ] {
         let error = text.parse::<Plan>().expect_err(text).to_string();
@@ -332,7 +332,7 @@ mod mutants {
         let (code, text) =
             simulate(&["--seed", "38", "--scenarios", "100", "--quiet", "--mutant", "kill-only-singleton"]);
         assert_eq!(code, Some(1), "{text}");
-        let again = text.lines().find_map(|line| line.trim().strip_prefix("again: ")).expect("a command");
+        let again = text.lines().find_map(|line| line.trim().strip_prefix("rerun: ")).expect("a command");
         let (_, words) = again.split_once(" simulate --plan '").expect("a plan");
         let (plan, rest) = words.split_once('\'').expect("quoted");
         assert_eq!(rest, " --mutant kill-only-singleton");

@@ -14,19 +14,19 @@ use miette::Report;
 use super::shared::{print, quoted, write_json, write_svg};
 
 /// Upgrades a simulated cluster thousands of times: the real server, real QUIC packets, virtual time. Calls, kills and
-/// streams run beside upgrades, rollbacks, hot flips, crashes and faults of the network; a ledger of every call and job
-/// is judged by the invariants. The same seed does the same again, packet for packet.
+/// streams run during upgrades, rollbacks, hot flips, crashes and network faults, and the invariants judge a ledger of
+/// every call and job. A seed repeats its run, packet for packet.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
-    /// Seed of all scenarios. [default: a random one]
+    /// Seed of all scenarios. [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// How many scenarios. [default: 1000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "seconds")]
     scenarios: Option<u64>,
-    /// Plays scenarios for so long, in seconds, up to 86400.
+    /// Plays scenarios for this many seconds, up to 86400.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
     /// How many nodes a scenario has, 2 to 5.
@@ -35,26 +35,26 @@ pub(crate) struct SimulateArgs {
     /// How connections are secured: not at all, which is faster, or by real TLS 1.3 with seeded keys.
     #[arg(long, value_enum, default_value = "plain")]
     tls: TlsArg,
-    /// How many threads play scenarios, 1 to 256. [default: one a core]
+    /// How many threads play scenarios, 1 to 256. [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
-    /// Plays each scenario twice and compares the two, event for event and packet for packet.
+    /// Plays each scenario twice and compares the runs, event for event and packet for packet.
     #[arg(long)]
     twice: bool,
-    /// Plays this plan alone, as a failure gives it.
+    /// Plays only this plan, as a failure prints it.
     #[arg(long, value_name = "TEXT")]
     #[arg(conflicts_with_all = ["seed", "scenarios", "seconds", "nodes", "threads", "twice"])]
     plan: Option<Plan>,
     /// Writes the report to a file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes what happened in the scenario that failed, or in that of --plan, to a file, as an SVG sequence diagram.
+    /// Writes what happened in the failed scenario, or in that of --plan, to a file, as an SVG sequence diagram.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Shows no progress, the report alone.
+    /// Shows only the report, no progress.
     #[arg(long)]
     quiet: bool,
-    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    /// Breaks the protocol of every node on purpose, to show that it is noticed: names, separated by commas.
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,

@@ -14,28 +14,28 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use super::shared::{COULD_NOT_TELL, USAGE, pinned, quoted};
 
 /// Runs all levels of the verification, the plans of the known migrations and, in a build that has them, the variants
-/// that are broken on purpose. Writes one page that needs nothing beside itself, and one JSON file.
+/// that are broken on purpose. Writes one self-contained page and one JSON file.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Seconds for all of it, 1 to 86400. Each part has its share; what does not fit is cut short, and is a doubt.
+    /// Seconds for all of it, 1 to 86400. Each part has its share. What does not fit is cut short and is a doubt.
     #[arg(long, value_name = "SECONDS", default_value_t = BUDGET.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     budget_seconds: u64,
-    /// The page.
+    /// Where the page goes.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     html: PathBuf,
-    /// The same as JSON.
+    /// Where the same goes as JSON.
     #[arg(long, value_name = "FILE", default_value = "report.json")]
     json: PathBuf,
-    /// Seed of all that is drawn. [default: a random one]
+    /// Seed of everything that is random. [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// Starts no processes: leaves L3 out, which is a doubt.
+    /// Starts no processes. That leaves L3 out, which is a doubt.
     #[arg(long)]
     no_rehearsal: bool,
-    /// Shows no progress, the summary alone.
+    /// Shows only the summary, no progress.
     #[arg(long)]
     quiet: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, (u8, Report)> {
     }
     let own = std::env::current_exe()
         .into_diagnostic()
-        .wrap_err("cannot tell where this executable lies")
+        .wrap_err("cannot find this executable")
         .map_err(|report| (COULD_NOT_TELL, report))?;
     let (_pin, program) = pinned(&own)
         .into_diagnostic()

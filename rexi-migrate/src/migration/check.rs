@@ -44,8 +44,8 @@ struct Mixes<'a>(&'a Migration);
 
 /// Cases without which a search proves little.
 const CASES: [&str; 4] = [
-    "changes of what is said with a call open",
-    "kills by a caller that says another thing than when it cast",
+    "changes of what is sent with a call open",
+    "kills by a caller that sends something else than when it cast",
     "rollbacks",
     "restarts with a job running",
 ];

@@ -319,7 +319,7 @@ fn by_rehearsal(mutants: Mutants, budget: &Budget) -> Tried {
     });
     let report: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
     let Some(report) = report else {
-        let looked_at = "a rehearsal that could not be run".to_owned();
+        let looked_at = "a rehearsal that could not run".to_owned();
         return Tried { level: Level::Rehearse, found: None, looked_at };
     };
     let steps = report["steps"].as_array().map_or(0, Vec::len);

@@ -195,7 +195,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, String> {
                 let found = Self::ALL.iter().copied().find(|one| one.word() == text);
                 let known = || Self::ALL.iter().map(|one| one.word()).collect::<Vec<_>>().join(", ");
-                found.ok_or_else(|| format!("{text:?} is none of {}", known()))
+                found.ok_or_else(|| format!("{text:?} is not one of {}", known()))
             }
         }
     };
@@ -297,7 +297,7 @@ impl FromStr for Op {
         let words: Vec<&str> = text.split_whitespace().collect();
         let n = |text: &str| match whom(text)? {
             Whom::One(node) => Ok(node),
-            Whom::All => Err("one node is meant here, such as n1".to_owned()),
+            Whom::All => Err("use one node here, such as n1".to_owned()),
         };
         Ok(match words[..] {
             ["cast", from, to, work, count] => {
@@ -326,7 +326,7 @@ impl FromStr for Op {
             ["await"] => Self::Await,
             ["settle"] => Self::Settle,
             ["clock", node, seconds] => Self::Clock { node: n(node)?, seconds: number(seconds)? },
-            _ => return Err(format!("{text:?} is no operation, such as \"cast n1 n2 hold 1\" or \"pass 20\"")),
+            _ => return Err(format!("{text:?} is not an operation, such as \"cast n1 n2 hold 1\" or \"pass 20\"")),
         })
     }
 }

@@ -59,7 +59,7 @@ impl Upgrades {
     /// # Panics
     /// Where that is not within [`NODES`].
     pub fn nodes(self, nodes: u8) -> Self {
-        assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());
+        assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, not {nodes}", NODES.start(), NODES.end());
         Self { nodes, ..self }
     }
 
@@ -68,7 +68,7 @@ impl Upgrades {
     /// # Panics
     /// Where the range is empty.
     pub fn scenes(self, scenes: RangeInclusive<usize>) -> Self {
-        assert!(!scenes.is_empty(), "there is no number of scenes in {scenes:?}");
+        assert!(!scenes.is_empty(), "{scenes:?} is an empty range of scenes");
         Self { scenes: (*scenes.start(), *scenes.end()), ..self }
     }
 

@@ -12,7 +12,7 @@ where
     T: FromStr,
     T::Err: fmt::Display,
 {
-    text.parse().map_err(|error: T::Err| format!("{text:?} is no number that fits here: {error}"))
+    text.parse().map_err(|error: T::Err| format!("{text:?} is not a number that fits here: {error}"))
 }
 
 /// `all`, or a node such as `n1`, which is number 0.
@@ -21,5 +21,5 @@ pub(super) fn whom(text: &str) -> Result<Whom, String> {
         return Ok(Whom::All);
     }
     let one = node_number(text).and_then(|node| u8::try_from(node).ok());
-    one.map(Whom::One).ok_or_else(|| format!("{text:?} is no node, such as n1"))
+    one.map(Whom::One).ok_or_else(|| format!("{text:?} is not a node, such as n1"))
 }

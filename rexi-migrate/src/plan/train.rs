@@ -85,7 +85,7 @@ pub enum TrainError {
         text: String,
     },
     /// No release of this number is known.
-    #[error("{text:?} is no release: use one of {known}")]
+    #[error("{text:?} is not a known release: use one of {known}")]
     UnknownRelease {
         /// What was given.
         text: String,
@@ -215,8 +215,8 @@ mod tests {
     #[test]
     fn a_text_that_is_no_train_is_refused_with_what_is_allowed() {
         let refused = |text: &str| text.parse::<Train>().expect_err("refused").to_string();
-        assert_eq!(refused("1.0,1.3"), r#""1.3" is no release: use one of 1.0, 1.1, 1.2, 2.0"#);
-        assert_eq!(refused("1.0,"), r#""" is no release: use one of 1.0, 1.1, 1.2, 2.0"#);
+        assert_eq!(refused("1.0,1.3"), r#""1.3" is not a known release: use one of 1.0, 1.1, 1.2, 2.0"#);
+        assert_eq!(refused("1.0,"), r#""" is not a known release: use one of 1.0, 1.1, 1.2, 2.0"#);
         assert!(refused(" ").contains("at least one release"));
         assert!(refused(&["1.0"; 33].join(",")).contains("at most 32"));
         assert_eq!(train("1.0, 1.1.0").to_string(), "1.0,1.1");

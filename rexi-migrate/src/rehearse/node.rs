@@ -131,7 +131,7 @@ fn start(
         let parsed = peer
             .split_once('=')
             .and_then(|(name, address)| Some((NodeName::new(name).ok()?, address.parse::<SocketAddr>().ok()?)));
-        let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is no peer: use name=address:port"))?;
+        let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is not a peer: use name=address:port"))?;
         builder = builder.peer(peer, address);
     }
     builder = builder.function(FUNCTION, move |job, argument| {
@@ -148,7 +148,7 @@ fn start(
     #[cfg(feature = "mutants")]
     {
         let mutants = rexi_server::Mutants::from_names(args.mutant.as_deref().unwrap_or_default());
-        builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is no mutant"))?);
+        builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is not a mutant"))?);
     }
     builder.start().map_err(|e| e.to_string())
 }

@@ -61,7 +61,7 @@ impl Progress {
 
 /// All that can be said while the run goes on: orphans are jobs that no open call is for. The ledgers say it at the end.
 fn counts(totals: &Stats, cluster: &Cluster) -> String {
-    let Stats { in_flight, answered, killed, timed_out, jobs, .. } = totals;
+    let Stats { in_flight, answered, timed_out, jobs, .. } = totals;
     let orphans = jobs.saturating_sub(*in_flight);
     // A dash for a node that does not run.
     let release = |state: &NodeState| match &state.release {
@@ -69,7 +69,5 @@ fn counts(totals: &Stats, cluster: &Cluster) -> String {
         _ => "-".to_owned(),
     };
     let releases = cluster.states().map(release).collect::<Vec<_>>().join(" ");
-    format!(
-        "in flight {in_flight}, answered {answered}, killed {killed}, lost {timed_out}, orphans {orphans} [{releases}]"
-    )
+    format!("in flight {in_flight}, answered {answered}, lost {timed_out}, orphans {orphans} [{releases}]")
 }

@@ -131,7 +131,7 @@ pub async fn rehearse(
         None => Directory::temporary().map_err(environment("make a temporary directory"))?,
     };
     let setup = options.setup(directory.path());
-    progress.note(&format!("seed {}; the same again: {}", options.seed, options.command));
+    progress.note(&format!("seed {}; rerun: {}", options.seed, options.command));
     prepare_identities(directory.path(), &setup.names())?;
     progress.note(&format!("development certificates made in {}", directory.path().display()));
     let plan = rolling(&options.train, options.nodes, options.seed, options.kill_share);
@@ -229,7 +229,7 @@ impl Run {
         judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
     ) -> Result<Judgement, Halt> {
         let (lives, rows) = (self.cluster.lives().to_vec(), self.rows.clone());
-        self.progress.note(&format!("judging by the ledgers of {} processes", lives.len()));
+        self.progress.note(&format!("judging the ledgers of {} processes", lives.len()));
         let judging = tokio::task::spawn_blocking(move || judge(&gather(&lives, &rows, &plan)));
         judging.await.map_err(|error| Halt::Judge { error: error.to_string() })
     }

@@ -28,13 +28,13 @@ pub(crate) enum Halt {
     Cluster(#[from] ClusterError),
     #[error("{node} refused the ceiling {ceiling}: {error}")]
     CeilingRefused { node: String, ceiling: String, error: String },
-    #[error("{op:?} is nothing that a rehearsal can do")]
+    #[error("a rehearsal cannot do {op:?}")]
     Impossible { op: String },
     #[error("the cluster did not come to rest: {who}")]
     NotSettled { who: String },
     #[error("interrupted by {signal}")]
     Interrupted { signal: &'static str },
-    #[error("the run was not over within {} s, several times what its plan should take", limit.as_secs())]
+    #[error("the run took more than {} s, several times what its plan should take", limit.as_secs())]
     TooLong { limit: Duration },
     #[error("the judge failed: {error}")]
     Judge { error: String },
@@ -210,7 +210,7 @@ impl Run {
     async fn flip(&mut self, ceiling: Option<Phase>, reach: Phase) -> Result<Duration, Halt> {
         let begun = Instant::now();
         self.cluster.tell_all(&Command::Ceiling { phase: ceiling }).await?;
-        self.all("done with the ceiling", PHASE_LIMIT, |state| state.ceiling.is_some()).await?;
+        self.all("finished with the ceiling", PHASE_LIMIT, |state| state.ceiling.is_some()).await?;
         for (node, state) in self.cluster.states().enumerate() {
             if let Some(Err(error)) = &state.ceiling {
                 let ceiling = ceiling.map_or_else(|| "none".to_owned(), |phase| phase.to_string());
@@ -264,9 +264,9 @@ impl Run {
             let name = self.cluster.name(node);
             match state.quiet {
                 Some((0, 0)) if state.stats.timed_out == 0 => None,
-                Some((0, 0)) => Some(format!("{name} heard nothing of {} calls", state.stats.timed_out)),
+                Some((0, 0)) => Some(format!("{name} got no answer to {} calls", state.stats.timed_out)),
                 Some((calls, jobs)) => Some(format!("{name} still has {calls} calls and {jobs} jobs")),
-                None => Some(format!("{name} is not quiet within {} s", QUIET_LIMIT.as_secs())),
+                None => Some(format!("{name} was not quiet within {} s", QUIET_LIMIT.as_secs())),
             }
         };
         Ok(self.cluster.states().enumerate().filter_map(restless).collect())

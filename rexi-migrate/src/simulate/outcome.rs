@@ -124,7 +124,7 @@ const SETTLING: &str = "the plan is over: links are healed, ceilings lifted, nod
 
 fn first_difference<T: PartialEq + fmt::Debug>(one: &[T], other: &[T]) -> Option<String> {
     let at = (0..one.len().max(other.len())).find(|&at| one.get(at) != other.get(at))?;
-    Some(format!("{} is {:?} in the one and {:?} in the other", at + 1, one.get(at), other.get(at)))
+    Some(format!("{} is {:?} in one and {:?} in the other", at + 1, one.get(at), other.get(at)))
 }
 
 /// An event as a line of the trace; `None` for those that a reader can do without.
@@ -160,7 +160,7 @@ fn tell(event: &Event, of: &Outcome) -> Option<trace::Event> {
         Event::Phase { node, phase } => line(Place::At(*node), format!("is at {phase} now")),
         Event::Healed => None,
         Event::Settling => line(Place::Everywhere, SETTLING.to_owned()),
-        Event::Probing => line(Place::Everywhere, "everybody casts to everybody".to_owned()),
+        Event::Probing => line(Place::Everywhere, "every node casts to every node".to_owned()),
     }
 }
 

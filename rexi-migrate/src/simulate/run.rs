@@ -199,7 +199,7 @@ fn hash(bytes: &[u8]) -> u64 {
 /// The members of clusters of this many nodes, made once a process.
 fn members(nodes: u8) -> &'static TestMembers {
     static MEMBERS: [OnceLock<TestMembers>; *NODES.end() as usize + 1] = [const { OnceLock::new() }; _];
-    assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());
+    assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, not {nodes}", NODES.start(), NODES.end());
     let names: Vec<String> = (0..nodes).map(node_name).collect();
     MEMBERS[usize::from(nodes)].get_or_init(|| TestMembers::new(names.iter().map(String::as_str)))
 }

@@ -164,7 +164,7 @@ impl World {
         let life = self.ledger.begin_life(number, release);
         self.lock()[number].next = Some(life);
         let started = self.cluster.start(self.names[number].as_str(), self.train.profile(release));
-        let node = started.unwrap_or_else(|error| panic!("{} does not start: {error}", self.names[number]));
+        let node = started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number]));
         self.ledger.first_phase(life, node.rollout().phase());
         let (caller, run) = Caller::new(node.clone(), life, Arc::clone(&self.ledger));
         let tasks = vec![tokio::spawn(run).abort_handle()];

@@ -118,7 +118,7 @@ fn synthesis(migration: &Migration) -> Option<Synthesized> {
 
 /// What a release does, in a line.
 fn behaviour(migration: &Migration, behaviour: &Behaviour) -> String {
-    let memory = if behaviour.remembers { "; kills where it cast, too" } else { "" };
+    let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
     let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
     format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)
 }

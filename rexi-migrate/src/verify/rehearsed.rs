@@ -114,7 +114,7 @@ pub(super) fn level(report: &Report) -> LevelReport {
             ("items of streams", counts.items, ""),
             ("questions answered", counts.questions, ""),
             ("gathers", counts.gathers, ""),
-            ("longest that a job ran on", counts.orphan_max_us.div_ceil(1_000), "ms"),
+            ("longest time that a job ran on", counts.orphan_max_us.div_ceil(1_000), "ms"),
         ] {
             figure(name, value, unit);
         }

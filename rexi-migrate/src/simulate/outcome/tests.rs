@@ -56,7 +56,7 @@ fn two_outcomes_differ_at_their_first_event_or_else_at_their_first_datagram_that
     let first = run(&[healed.clone(), settling.clone()], &[10, 20]);
     let differs = |events: &[Event], datagrams: &[usize]| first.differs(&run(events, datagrams)).unwrap_or_default();
     assert_eq!(differs(&[healed.clone(), settling.clone()], &[10, 20]), "");
-    let text = "event 2 is Some((2s, Settling)) in the one and Some((2s, Probing)) in the other";
+    let text = "event 2 is Some((2s, Settling)) in one and Some((2s, Probing)) in the other";
     assert_eq!(differs(&[healed.clone(), probing.clone()], &[30]), text);
     assert!(differs(std::slice::from_ref(&healed), &[10, 20]).ends_with("in the one and None in the other"));
     assert!(differs(&[healed.clone(), settling.clone(), probing], &[10, 20]).starts_with("event 3 is None"));
@@ -84,7 +84,7 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
         (Event::Item { call, by: 2, number: 7 }, Place::At(2), "call 1: item 7"),
         (Event::Phase { node, phase: Phase::Remove }, Place::At(1), "is at remove now"),
         (Event::Settling, Place::Everywhere, SETTLING),
-        (Event::Probing, Place::Everywhere, "everybody casts to everybody"),
+        (Event::Probing, Place::Everywhere, "every node casts to every node"),
     ];
     for (event, place, what) in told {
         assert_eq!(tell(&event, &of([])), Some(trace::Event::new(place, what)));
