@@ -36,7 +36,7 @@ fn a_covered_variant_is_equivalent_alone_and_noticed_without_its_second_guard() 
         run(&["mutants", "silent-missing-server", "--budget-states", "4000", "--scenarios", "60", "--quiet"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("silent-missing-server (equivalent)"), "{text}");
-    assert!(text.contains("without late-per-node-servers, since alone it is covered"), "{text}");
+    assert!(text.contains("without late-per-node-servers, since by itself it is covered"), "{text}");
     assert!(text.contains("alone, L2 simulate: nothing (60 scenarios)"), "{text}");
 }
 

@@ -22,8 +22,8 @@ pub struct RehearseArgs {
     /// How many nodes, 2 to 32.
     #[arg(long, default_value_t = 5, value_parser = parse_nodes)]
     nodes: u8,
-    /// Casts per second, of all nodes together, 1 to 200000. A run that falls short of them proves nothing. [default: as
-    /// many as the machine allows, up to 6000]
+    /// Casts per second, of all nodes together, 1 to 200000. A run that falls short of them proves nothing. [default:
+    /// as many as the machine allows, up to 6000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     rate: Option<u32>,
     /// Seed of the order of the nodes, the kills and the load. [default: random]

@@ -1,4 +1,4 @@
-//! Makes the plan of a rehearsal: a train's releases, each rolled over all nodes one by one, and a phase that is flipped.
+//! Makes the plan of a rehearsal: a train's releases, each rolled over all nodes one by one, and a flip of the phase.
 //!
 //! In: a train, a number of nodes, a seed and the share of `kill -9`. Out: a plan, the same for the same arguments.
 

@@ -59,7 +59,7 @@ impl Progress {
     }
 }
 
-/// All that can be said while the run goes on: orphans are jobs that no open call is for. The ledgers say it at the end.
+/// What can be said while the run goes on: orphans are jobs that no open call is for. The ledgers say more at the end.
 fn counts(totals: &Stats, cluster: &Cluster) -> String {
     let Stats { in_flight, answered, timed_out, jobs, .. } = totals;
     let orphans = jobs.saturating_sub(*in_flight);

@@ -1,8 +1,8 @@
 //! Does a plan on real processes: tells the nodes, waits until they are where the plan wants them, and writes the rows.
 //!
-//! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run early, if anything did. The
-//! steps are the plan's operations between the start and the end of the cluster; a load runs beside all of them, and on
-//! for a while after most. What the end of a run means for its verdict is left to `rehearsal.rs`.
+//! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run early, if anything did.
+//! The steps are the plan's operations, between the start and the end of the cluster. A load runs alongside, and on for
+//! a while after most. What the end of a run means for its verdict is left to `rehearsal.rs`.
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ pub fn search<M: Model>(model: &M, options: &Options, progress: &mut dyn FnMut(&
     }
 }
 
-/// Searches `model`, called `what`, and shows it on standard error once it takes longer than two seconds, unless `quiet`.
+/// Searches `model`, called `what`. Shows that on standard error once it takes longer than two seconds, unless `quiet`.
 ///
 /// # Panics
 /// As [`search`].

@@ -60,7 +60,7 @@ pub enum DevCertsError {
         key: PathBuf,
     },
     /// A key file holds no Ed25519 key that this module could have written.
-    #[error("development certificates: {} is not an Ed25519 key: {reason}; delete it to make a new one", path.display())]
+    #[error("development certificates: {} is not an Ed25519 key: {reason}; delete it to get a new one", path.display())]
     BadKey {
         /// The key file.
         path: PathBuf,

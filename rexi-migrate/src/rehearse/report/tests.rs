@@ -193,8 +193,8 @@ fn the_shares_say_how_many_casts_draining_nodes_refused_and_one_of_anything_is_s
     judged.counts = Counts { processes: 1, casts: 1_000, answered: 850, told: 100, killed: 50, ..Counts::default() };
     judged.outcomes = [(Outcome::Reply, 850), (Outcome::Down, 1), (Outcome::Draining, 99)].into();
     judged.witnesses = vec![WitnessCount { witness: Witness::RestartInFlight, count: 1, required: 1 }];
-    let shares = "Of the casts, 85.0 % were answered, 10.0 % told that they were not served (9.9 % refused by a draining \
-                  node), 5.0 % killed.";
+    let shares = "Of the casts, 85.0 % were answered, 10.0 % told that they were not served (9.9 % refused by a \
+                  draining node), 5.0 % killed.";
     assert_has(&report.to_text(), &[shares, "in 1,000 casts by 1 process; 1 restart with jobs in flight\n"]);
 }
 
