@@ -1,7 +1,7 @@
 //! What happens to a cluster, said once for every driver: releases, operations, and plans made of them.
 //!
 //! A [`Plan`] is a list of operations ([`Op`]: calls, kills, upgrades, flips, crashes, faults of the network), with a
-//! seed. `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, and `rolling` the plan
+//! seed. `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, and `rolling` the one
 //! that an operator goes by; `shrink` shrinks them. `text` reads the words of their texts, `train` has the releases.
 
 mod text;

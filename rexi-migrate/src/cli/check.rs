@@ -12,8 +12,9 @@ use miette::Report;
 
 use super::shared::{print, write_json, write_svg};
 
-/// Visits every state that a small cluster can be in on its way through the releases, with the real state machines, and
-/// judges each. Then tries all version vectors and all orders of the upgrade.
+/// Visits every state that a small cluster can be in on its way through the releases, and judges each.
+///
+/// The cluster is made of the real state machines. Then tries all version vectors and all orders of the upgrade.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::shared::{USAGE, write_json};
 
-/// Prints the steps of a migration: what each changes, what has to be true before it, and the way back. Searches every
-/// mix of neighbouring releases first.
+/// Prints the steps of a migration: what each changes, what has to be true before it, and the way back.
+///
+/// Searches every mix of neighbouring releases first.
 ///
 /// Exit codes: 0 safe, 1 unsafe or no safe plan, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]

@@ -13,8 +13,10 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
 use super::shared::{COULD_NOT_TELL, USAGE, pinned, quoted};
 
-/// Runs all levels of the verification, the plans of the known migrations and, in a build that has them, the variants
-/// that are broken on purpose. Writes one self-contained page and one JSON file.
+/// Runs all levels of the verification within a budget of time, and writes one page of it.
+///
+/// Runs the plans of the known migrations as well and, in a build that has them, the variants that are broken on
+/// purpose. The page is self-contained; the same goes into a JSON file.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]

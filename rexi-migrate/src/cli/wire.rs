@@ -11,7 +11,7 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
 use super::shared::{COULD_NOT_TELL, USAGE, write_json};
 
-/// What every message is made of, who breaks when that changes, and how each version reads the others.
+/// Shows what messages are made of, who breaks when that changes, and how each version reads the others.
 ///
 /// Exit codes: 0 nothing breaks, 1 something does, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
@@ -24,7 +24,7 @@ pub(crate) struct WireArgs {
 enum WireCommand {
     /// Locks the schemas of this build, or checks them against their lock.
     Lock {
-        /// The lock.
+        /// Where the lock is.
         #[arg(long, value_name = "FILE", default_value = "rexi-migrate/wire.lock.json")]
         file: PathBuf,
         /// Writes nothing. Exits with 1 if the lock is not this build's.
@@ -50,7 +50,7 @@ enum WireCommand {
         /// How many frames of each kind and version to generate, 1 to 100000.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         generated: u32,
-        /// Their seed. [default: random]
+        /// Seed of everything that is generated. [default: random]
         #[arg(long)]
         seed: Option<u64>,
     },

@@ -348,6 +348,16 @@ impl Op {
         }
     }
 
+    /// What a node runs after the operation that moves it from this release; the train may end before.
+    pub fn moves(self, from: Place) -> Option<Place> {
+        let to = match self {
+            Self::Upgrade { .. } => from.0.checked_add(1),
+            Self::RollBack { .. } => from.0.checked_sub(1),
+            _ => None,
+        };
+        to.map(Place)
+    }
+
     /// The same operation on the nodes that the numbers stand for in a cluster of this size.
     pub(crate) fn within(self, nodes: u8) -> Self {
         let n = |node: u8| node % nodes.max(1);

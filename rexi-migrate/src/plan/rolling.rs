@@ -117,17 +117,15 @@ mod tests {
         for nodes in [2, 3, 5, 32] {
             let ops = whole(nodes, 11);
             for node in 0..nodes {
-                let mut at = 0;
-                let mut path = vec![at];
+                let mut path = vec![Place(0)];
                 for op in &ops {
-                    match *op {
-                        Op::Upgrade { node: who, .. } if who == node => at += 1,
-                        Op::RollBack { node: who, .. } if who == node => at -= 1,
-                        _ => continue,
+                    if let Op::Upgrade { node: who, .. } | Op::RollBack { node: who, .. } = *op
+                        && who == node
+                    {
+                        path.extend(op.moves(path[path.len() - 1]));
                     }
-                    path.push(at);
                 }
-                assert_eq!(path, [0, 1, 2, 1, 2, 3]);
+                assert_eq!(path, [0, 1, 2, 1, 2, 3].map(Place));
             }
         }
     }

@@ -149,13 +149,9 @@ impl Run {
 
     /// What an operation restarts, if it does; a release that the train does not have is none.
     fn restart_by(&self, op: Op) -> Option<Restart> {
-        let (node, how) = match op {
-            Op::Upgrade { node, how } | Op::RollBack { node, how } => (usize::from(node), how),
-            _ => return None,
-        };
-        let at = self.at.get(node)?.0;
-        let to = if matches!(op, Op::Upgrade { .. }) { at.checked_add(1) } else { at.checked_sub(1) };
-        let to = to.map(Place).filter(|&to| to <= self.plan.train.last())?;
+        let (Op::Upgrade { node, how } | Op::RollBack { node, how }) = op else { return None };
+        let node = usize::from(node);
+        let to = op.moves(*self.at.get(node)?).filter(|&to| to <= self.plan.train.last())?;
         Some(Restart { node, to, how })
     }
 

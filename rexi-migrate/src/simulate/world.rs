@@ -98,8 +98,7 @@ impl World {
             Op::Gather { from } => self.gather(from),
             Op::Act { node, number } => self.act(node, number),
             Op::Pass { .. } | Op::Await | Op::Settle => true,
-            Op::Upgrade { node, how } => self.step(node, how, |release| release.checked_add(1)),
-            Op::RollBack { node, how } => self.step(node, how, |release| release.checked_sub(1)),
+            Op::Upgrade { node, how } | Op::RollBack { node, how } => self.step(node, how, op),
             Op::Force { node, release } => self.force(node, release),
             Op::Lower { node } => self.set_ceiling(node, true),
             Op::Raise { node } => self.set_ceiling(node, false),
@@ -229,7 +228,7 @@ impl World {
     }
 
     /// One release on or back, where no other node is further than one release from that.
-    fn step(self: &Arc<Self>, node: u8, how: Leave, to: impl Fn(u8) -> Option<u8>) -> bool {
+    fn step(self: &Arc<Self>, node: u8, how: Leave, op: Op) -> bool {
         let number = self.number(node);
         let (from, running, others) = {
             let nodes = self.lock();
@@ -237,7 +236,7 @@ impl World {
             let member = &nodes[number];
             (member.release, member.running.as_ref().is_some_and(|running| running.leaving.is_none()), others)
         };
-        let to = to(from.0).map(Place).filter(|&to| running && to <= self.train.last());
+        let to = op.moves(from).filter(|&to| running && to <= self.train.last());
         let Some(to) = to else { return false };
         if !others.iter().all(|&other| other.is_near(to)) {
             return false;

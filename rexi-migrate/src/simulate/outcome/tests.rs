@@ -58,11 +58,11 @@ fn two_outcomes_differ_at_their_first_event_or_else_at_their_first_datagram_that
     assert_eq!(differs(&[healed.clone(), settling.clone()], &[10, 20]), "");
     let text = "event 2 is Some((2s, Settling)) in one and Some((2s, Probing)) in the other";
     assert_eq!(differs(&[healed.clone(), probing.clone()], &[30]), text);
-    assert!(differs(std::slice::from_ref(&healed), &[10, 20]).ends_with("in the one and None in the other"));
+    assert!(differs(std::slice::from_ref(&healed), &[10, 20]).ends_with("in one and None in the other"));
     assert!(differs(&[healed.clone(), settling.clone(), probing], &[10, 20]).starts_with("event 3 is None"));
     let text = differs(&[healed.clone(), settling.clone()], &[10, 21]);
     assert!(text.starts_with("datagram 2 is") && text.contains("bytes: 20") && text.contains("bytes: 21"), "{text}");
-    assert!(differs(&[healed, settling], &[10]).ends_with("in the one and None in the other"));
+    assert!(differs(&[healed, settling], &[10]).ends_with("in one and None in the other"));
 }
 
 #[test]
