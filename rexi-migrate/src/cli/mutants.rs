@@ -15,8 +15,8 @@ use super::shared::{COULD_NOT_TELL, USAGE, print, write_json};
 
 /// Breaks every guard of the protocol on purpose, one after another, and shows who notices.
 ///
-/// That is: which level of the verification, by which invariant, and in how many steps. A guard that a second one covers
-/// is also tried without that one.
+/// That is: which level of the verification, by which invariant, in how many steps. A guard that a second one covers is
+/// also tried without that one.
 ///
 /// Exit codes: 0 each is noticed, or covered as stated, 1 one is not, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]

@@ -15,9 +15,9 @@ use super::shared::{print, quoted, write_json, write_svg};
 
 /// Upgrades a simulated cluster thousands of times, in virtual time.
 ///
-/// The server and its QUIC packets are real. Calls, kills and streams run during upgrades, rollbacks, hot flips, crashes
-/// and network faults, and the invariants judge a ledger of every call and job. A seed repeats its run, packet for
-/// packet.
+/// The server and its QUIC packets are real. Calls, kills and streams run during upgrades, rollbacks, hot flips,
+/// crashes and network faults, and the invariants judge a ledger of every call and job. A seed repeats its run, packet
+/// for packet.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
