@@ -64,7 +64,7 @@ pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
 #[cfg(feature = "schema")]
 pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
-pub use server::{Caller, CastRequest, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
+pub use server::{Caller, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
 pub use trace::TraceError;
 pub use version::{VersionRange, WireVersion};
 pub use wire::{LENGTH_BYTES, decode, encode};

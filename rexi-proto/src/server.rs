@@ -11,13 +11,12 @@ mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::guards::Guards;
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent, Trace};
+use crate::message::{Body, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent};
 use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
@@ -39,7 +38,7 @@ pub struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Run a function.
-    Cast(CastRequest),
+    Cast(Cast<Bytes>),
     /// End these calls' jobs, silently.
     Kill(Vec<CallRef>),
     /// These are all the calls that the peer has open with this server.
@@ -54,23 +53,6 @@ pub enum Request {
     Demonitor(MonitorRef),
     /// The peer's life is over: end all its jobs, silently.
     Forget,
-}
-
-/// A cast whose payload is complete.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CastRequest {
-    /// The caller's number for it.
-    pub call: CallRef,
-    /// The function's registered name.
-    pub function: Arc<str>,
-    /// Time that remained when it arrived.
-    pub time_left: Option<Duration>,
-    /// The caller's id of the wider request; 0 for none.
-    pub nonce: u64,
-    /// W3C trace context.
-    pub trace: Option<Box<Trace>>,
-    /// The encoded argument.
-    pub body: Bytes,
 }
 
 /// A job: which server runs it, for whom, and the server's own number for it.
@@ -90,7 +72,7 @@ pub struct JobKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerOutput {
     /// Start a worker for this job.
-    Spawn(JobKey, CastRequest),
+    Spawn(JobKey, Cast<Bytes>),
     /// Abort this job's worker; nothing is to be heard of it.
     Abort(JobKey),
     /// Let this job's worker ask again: for what it waited may be there.
@@ -343,7 +325,7 @@ impl<P: Pool> Server<P> {
         self.outputs.push_back(ServerOutput::Abort(job));
     }
 
-    fn handle_cast(&mut self, caller: Caller, cast: CastRequest) {
+    fn handle_cast(&mut self, caller: Caller, cast: Cast<Bytes>) {
         if let Err(reason) = self.admit(caller, &cast) {
             let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
             return self.answer(caller, Message::Exit(exit));
@@ -357,7 +339,7 @@ impl<P: Pool> Server<P> {
     }
 
     /// Whether this cast may start a job; if so, its caller's share has grown by it.
-    fn admit(&mut self, caller: Caller, cast: &CastRequest) -> Result<(), ExitReason> {
+    fn admit(&mut self, caller: Caller, cast: &Cast<Bytes>) -> Result<(), ExitReason> {
         let place = (caller, cast.call);
         let share = self.shares.entry(caller.peer).or_default();
         let admitted = if self.draining {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    CallRef, CastRequest, Ending, Incarnation, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId, Phase,
-    Reply, ReplyForm, Session, WireVersion,
+    CallRef, Cast, Ending, Incarnation, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId, Phase, Reply,
+    ReplyForm, Session, WireVersion,
 };
 
 /// A caller and a callee at release 2.0.
@@ -28,7 +28,7 @@ impl Pair {
     /// So many casts there and as many replies back, in one batch each way.
     pub(crate) fn round(&mut self, casts: u64) {
         for _ in 0..casts {
-            let request = CastRequest {
+            let request = Cast {
                 call: CallRef(self.next),
                 function: "bench.echo".into(),
                 time_left: None,

@@ -15,7 +15,7 @@ use crate::name::{CallRef, Incarnation};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
-use crate::server::{CastRequest, Request};
+use crate::server::Request;
 use crate::wire;
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
@@ -270,9 +270,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     fn request_cast(&mut self, incarnation: Incarnation, server: ServerAddress, cast: Cast, body: Bytes) {
-        let Cast { call, function, time_left, nonce, trace, body: _ } = cast;
-        let request = CastRequest { call, function, time_left, nonce, trace, body };
-        self.request(server, incarnation, Request::Cast(request));
+        self.request(server, incarnation, Request::Cast(cast.map_body(|_| body)));
     }
 
     fn end_connection(&mut self, now: Duration, code: CloseCode, reason: String) {

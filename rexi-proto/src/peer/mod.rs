@@ -10,6 +10,8 @@ mod outbound;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::bulk::Inbound;
 use crate::caller::{Answer, Calls, Delivery};
 use crate::error::CloseCode;
@@ -18,13 +20,13 @@ use crate::guards::Guards;
 use crate::hello::Refusal;
 use crate::limits::Limits;
 use crate::link::{Link, Presence, Session};
-use crate::message::{DownReason, Message};
+use crate::message::{Cast, DownReason, Message};
 use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::pool::{Pool, Total, Unlimited};
 use crate::reply_stream::StreamTimeouts;
-use crate::server::{Caller, CastRequest, JobKey, Request, Server, ServerOutput};
+use crate::server::{Caller, JobKey, Request, Server, ServerOutput};
 
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,7 +37,7 @@ pub struct ConnectionId(pub u64);
 #[non_exhaustive]
 pub enum Output<M> {
     /// Start a worker for a job of the per-node server.
-    Spawn(JobKey, CastRequest),
+    Spawn(JobKey, Cast<Bytes>),
     /// Abort the worker of such a job.
     Abort(JobKey),
     /// Wake the worker of such a job: what it waits for may be there.

@@ -44,8 +44,8 @@ pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
     peer
 }
 
-pub(super) fn request(call: u64, body: Bytes) -> CastRequest {
-    CastRequest { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
+pub(super) fn request(call: u64, body: Bytes) -> Cast<Bytes> {
+    Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
 }
 
 pub(super) fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
@@ -463,7 +463,7 @@ fn a_batch_and_a_resume_fit_the_frames_that_the_peer_takes() {
     peer.handle_connected(SECOND, short.clone());
     let calls: Vec<CallRef> = (0..200).map(|i| CallRef(u64::MAX - i)).collect();
     for &call in &calls {
-        peer.cast(SECOND, CastRequest { call, ..request(0, Bytes::new()) }, 0).expect("it is taken");
+        peer.cast(SECOND, Cast { call, ..request(0, Bytes::new()) }, 0).expect("it is taken");
     }
     sent(&mut peer);
     disconnect(&mut peer, SECOND);
@@ -473,7 +473,7 @@ fn a_batch_and_a_resume_fit_the_frames_that_the_peer_takes() {
     assert_eq!(out.len(), 111, "the others are told");
     assert!(out.iter().all(|output| matches!(output, Output::Deliver(..))), "{out:?}");
     for &call in &calls {
-        let _ = peer.cast(SECOND, CastRequest { call, ..request(0, Bytes::new()) }, 0);
+        let _ = peer.cast(SECOND, Cast { call, ..request(0, Bytes::new()) }, 0);
     }
     sent(&mut peer);
     peer.kill(&calls);

@@ -13,7 +13,7 @@ pub(crate) fn server(jobs_max: usize, tombstones_max: usize) -> Server {
 pub(crate) fn cast(call: u64) -> Request {
     let call = CallRef(call);
     let (function, body) = ("f".into(), Bytes::new());
-    Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
+    Request::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
 pub(crate) fn kill(calls: &[u64]) -> Request {
@@ -234,7 +234,7 @@ const OTHER: Caller = Caller { peer: PeerId(2), incarnation: Incarnation(7) };
 
 fn sized(call: u64, bytes: usize) -> Request {
     let (call, function, body) = (CallRef(call), "f".into(), vec![0; bytes].into());
-    Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
+    Request::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
 /// Casts, and gives the job that runs, or why none does.

@@ -206,7 +206,7 @@ const QUEUED_REQUESTS_MAX: usize = 4_096;
 #[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-    use rexi_proto::{CallRef, CastRequest, Incarnation, PeerId, Profile};
+    use rexi_proto::{CallRef, Cast, Incarnation, PeerId, Profile};
 
     use super::*;
     use crate::testing::TestCluster;
@@ -223,7 +223,7 @@ mod tests {
         let caller = Caller { peer: PeerId(99), incarnation: Incarnation(1) };
         let call = CallRef(1);
         let (function, body) = ("any".into(), bytes::Bytes::from(vec![0; 1 << 20]));
-        let cast = CastRequest { call, function, time_left: None, nonce: 0, trace: None, body };
+        let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
         singleton.push(caller, Request::Cast(cast));
         singleton.served().await;
         assert_eq!((singleton.queued(), singleton.jobs(), left()), (0, 0, before));

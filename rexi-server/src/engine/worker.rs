@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::task::{self, Poll, Waker, ready};
 use std::time::Duration;
 
-use rexi_proto::{CastRequest, Ending, ExitReason, JobKey, Server};
+use bytes::Bytes;
+use rexi_proto::{Cast, Ending, ExitReason, JobKey, Server};
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
@@ -107,7 +108,7 @@ impl Worker {
         owner: Owner,
         caller: &Member,
         job: JobKey,
-        cast: CastRequest,
+        cast: Cast<Bytes>,
     ) -> Result<Self, Ending> {
         let by = caller.name();
         if !shared.gate.admits(&shared.name, by, &cast.function) {
@@ -115,7 +116,7 @@ impl Worker {
             return Err(Ending::Exit(ExitReason::NotAllowed));
         }
         let registered = shared.registry.find(&cast.function).ok_or(Ending::NoSuchFunction)?;
-        let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
+        let Cast { function: name, time_left, nonce, trace, body, .. } = cast;
         let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
         if let Some(trace) = &trace {
             trace::join(&span, trace);

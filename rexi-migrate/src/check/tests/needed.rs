@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use rexi_proto::{
-    Answer, CallRef, Caller, CastRequest, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, Limits,
-    MonitorRef, Output, Phase, Profile, Request, Rollout,
+    Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, Limits, MonitorRef,
+    Output, Phase, Profile, Request, Rollout,
 };
 
 use super::super::judge::judge;
@@ -57,7 +57,7 @@ fn wants(stepper: &mut Stepper<'_>, index: usize, output: Output<u8>) {
 }
 
 fn spawn(stepper: &mut Stepper<'_>, job: JobKey, body: Bytes) {
-    let cast = CastRequest { call: job.call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+    let cast = Cast { call: job.call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
     wants(stepper, 1, Output::Spawn(job, cast));
 }
 

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, Reply, Sent};
+use crate::message::{Body, Cast, DownReason, Exit, Reply, Sent};
 use crate::name::{Incarnation, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
 use crate::reply_stream::StreamTimeouts;
 use crate::server::tests::*;
-use crate::server::{CastRequest, Ending, Request};
+use crate::server::{Ending, Request};
 
 const WINDOW: Option<u32> = Some(5);
 
@@ -198,7 +198,7 @@ fn bytes_of_arguments_are_bounded_and_make_room_when_jobs_end() {
     let limits = Limits { payload_bytes_max: 10, job_bytes_max: 10, ..Limits::default() };
     let mut server = Server::new(ServerAddress::PerNode, &limits);
     let sized = |call, bytes: usize| match cast(call) {
-        Request::Cast(cast) => Request::Cast(CastRequest { body: vec![0; bytes].into(), ..cast }),
+        Request::Cast(cast) => Request::Cast(Cast { body: vec![0; bytes].into(), ..cast }),
         other => other,
     };
     server.handle_request(CALLER, sized(1, 10));
