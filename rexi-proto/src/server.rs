@@ -68,15 +68,22 @@ pub struct JobKey {
     pub id: JobId,
 }
 
+/// What a server wants done for a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobOutput {
+    /// Start a worker for it.
+    Spawn(JobKey, Cast<Bytes>),
+    /// Abort its worker; nothing is to be heard of it.
+    Abort(JobKey),
+    /// Let its worker ask again: what it waits for may be there.
+    Wake(JobKey),
+}
+
 /// What a server wants done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerOutput {
-    /// Start a worker for this job.
-    Spawn(JobKey, Cast<Bytes>),
-    /// Abort this job's worker; nothing is to be heard of it.
-    Abort(JobKey),
-    /// Let this job's worker ask again: for what it waited may be there.
-    Wake(JobKey),
+    /// See to this job's worker.
+    Job(JobOutput),
     /// Send this to the peer, if it still is in that life.
     Answer(Caller, Message),
 }
@@ -240,7 +247,7 @@ impl<P: Pool> Server<P> {
     /// Ends one job because its caller can no longer hear of it.
     pub fn abandon(&mut self, caller: Caller, call: CallRef) {
         if let Some(job) = self.remove(caller, call) {
-            self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
+            self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));
         }
     }
 
@@ -254,7 +261,7 @@ impl<P: Pool> Server<P> {
         self.draining = true;
         self.ended = Some(reason);
         for ((caller, call), job) in std::mem::take(&mut self.jobs) {
-            self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
+            self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));
             let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
         }
@@ -322,7 +329,7 @@ impl<P: Pool> Server<P> {
     /// Ends a job whose worker does not know of it yet.
     fn end_job(&mut self, job: JobKey, reason: ExitReason) {
         self.handle_end(job, Ending::Exit(reason));
-        self.outputs.push_back(ServerOutput::Abort(job));
+        self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(job)));
     }
 
     fn handle_cast(&mut self, caller: Caller, cast: Cast<Bytes>) {
@@ -335,7 +342,7 @@ impl<P: Pool> Server<P> {
         let (function, bytes) = (Arc::clone(&cast.function), cast.body.len());
         let job = Job { id, function, bytes, replies: 0, stream: ReplyStream::Unopened, question: None };
         self.jobs.insert((caller, cast.call), job);
-        self.outputs.push_back(ServerOutput::Spawn(self.key(caller, cast.call, id), cast));
+        self.outputs.push_back(ServerOutput::Job(JobOutput::Spawn(self.key(caller, cast.call, id), cast)));
     }
 
     /// Whether this cast may start a job; if so, its caller's share has grown by it.

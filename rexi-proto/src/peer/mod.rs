@@ -10,8 +10,6 @@ mod outbound;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::bulk::Inbound;
 use crate::caller::{Answer, Calls, Delivery};
 use crate::error::CloseCode;
@@ -20,13 +18,13 @@ use crate::guards::Guards;
 use crate::hello::Refusal;
 use crate::limits::Limits;
 use crate::link::{Link, Presence, Session};
-use crate::message::{Cast, DownReason, Message};
+use crate::message::{DownReason, Message};
 use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::pool::{Pool, Total, Unlimited};
 use crate::reply_stream::StreamTimeouts;
-use crate::server::{Caller, JobKey, Request, Server, ServerOutput};
+use crate::server::{Caller, JobOutput, Request, Server, ServerOutput};
 
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,12 +34,8 @@ pub struct ConnectionId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Output<M> {
-    /// Start a worker for a job of the per-node server.
-    Spawn(JobKey, Cast<Bytes>),
-    /// Abort the worker of such a job.
-    Abort(JobKey),
-    /// Wake the worker of such a job: what it waits for may be there.
-    Wake(JobKey),
+    /// See to the worker of a job of the per-node server.
+    Job(JobOutput),
     /// Hand this request to the node's singleton.
     Singleton(Caller, Request),
     /// Hand this answer to the mailbox.
@@ -443,9 +437,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn drain_server(&mut self) {
         while let Some(output) = self.server.poll_output() {
             match output {
-                ServerOutput::Spawn(job, cast) => self.outputs.push_back(Output::Spawn(job, cast)),
-                ServerOutput::Abort(job) => self.outputs.push_back(Output::Abort(job)),
-                ServerOutput::Wake(job) => self.outputs.push_back(Output::Wake(job)),
+                ServerOutput::Job(output) => self.outputs.push_back(Output::Job(output)),
                 ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
             }
         }

@@ -102,7 +102,7 @@ pub(super) fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
     let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
     receive(peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast));
     match &outputs(peer)[..] {
-        [Output::Spawn(job, _)] => *job,
+        [Output::Job(JobOutput::Spawn(job, _))] => *job,
         other => panic!("no spawn: {other:?}"),
     }
 }
@@ -159,7 +159,7 @@ fn a_peer_that_is_away_keeps_calls_and_jobs_for_the_stability_period_and_not_lon
     assert_eq!(outputs(&mut peer), []);
     peer.handle_timeout(16 * SECOND);
     let down = Answer::Down(DownReason::NoConnection);
-    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down), Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down), Output::Job(JobOutput::Abort(job))]);
     assert_eq!((peer.presence(), peer.deadline()), (&Presence::Gone, None));
     cast(&mut peer, 17 * SECOND, 6);
     let down = Answer::Down(DownReason::NoConnect);
@@ -190,7 +190,7 @@ fn a_restart_of_the_peer_ends_its_jobs_and_tells_callers_what_was_sent() {
     let next = Session { incarnation: Incarnation(8), ..session(WireVersion::V3) };
     peer.handle_connected(2 * SECOND, next);
     let restarted = Answer::Down(DownReason::Restarted);
-    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), restarted), Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), restarted), Output::Job(JobOutput::Abort(job))]);
     assert!(
         matches!(&sent(&mut peer)[..], [Message::Cast(_, cast)] if cast.call == CallRef(6)),
         "it had not been sent"
@@ -491,7 +491,7 @@ fn a_dropped_cast_is_told_and_a_dropped_reply_ends_its_job_by_the_resume() {
     assert!(peer.with_server(|server| server.handle_reply(job, Bytes::new())));
     assert_eq!(answers(&mut peer), [(5, Answer::Dropped)]);
     cast(&mut peer, SECOND, 6);
-    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Abort(job))]);
     peer.handle_connected(2 * SECOND, session(WireVersion::V3));
     receive(&mut peer, SECOND, &Message::Resume(ServerAddress::PerNode, vec![CallRef(1)]));
     let told = |message: &Message| matches!(message, Message::Exit(exit) if exit.call == CallRef(1));
@@ -700,7 +700,7 @@ fn the_counts_say_what_is_open_runs_and_waits() {
     let cast_of =
         |call| Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body };
     receive(&mut peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast_of(1)));
-    let [Output::Spawn(job, _)] = outputs(&mut peer)[..] else { panic!("no spawn") };
+    let [Output::Job(JobOutput::Spawn(job, _))] = outputs(&mut peer)[..] else { panic!("no spawn") };
     peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(5)));
     disconnect(&mut peer, SECOND);
     peer.cast(SECOND, request(6, Bytes::from_static(b"abc")), 6).expect("it is taken");
@@ -798,7 +798,7 @@ fn a_peer_that_is_no_member_any_more_answers_all_and_stays_silent() {
     let told = outputs(&mut peer);
     assert!(told.contains(&Output::Deliver(1, CallRef(1), Answer::Down(down))), "it may have run: {told:?}");
     assert!(told.contains(&Output::MonitorDown(70, MonitorRef(7), down)));
-    assert!(told.contains(&Output::Abort(job)), "its job is killed");
+    assert!(told.contains(&Output::Job(JobOutput::Abort(job))), "its job is killed");
     cast(&mut peer, 2 * SECOND, 2);
     assert_eq!(outputs(&mut peer), [Output::Deliver(2, CallRef(2), Answer::Down(DownReason::NoConnect))]);
     let mut late = BytesMut::new();

@@ -346,19 +346,12 @@ impl Member {
         let mut announced = None;
         while let Some(output) = state.peer.poll_output() {
             match output {
-                Output::Spawn(..) if shared.has_stopped() => {}
-                Output::Spawn(job, cast) => {
-                    let owner = Owner::PerNode(Arc::clone(self));
-                    match Worker::prepare(&mut state.jobs, shared, owner, self, job, cast) {
-                        Ok(worker) => workers.push(worker),
-                        Err(ending) => state.peer.with_server(|server| server.handle_end(job, ending)),
+                Output::Job(output) => {
+                    let owner = || Owner::PerNode(Arc::clone(self));
+                    if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, workers) {
+                        state.peer.with_server(|server| server.handle_end(job, ending));
                     }
                 }
-                Output::Abort(job) => {
-                    state.jobs.abort(job);
-                    shared.job_ended.wake();
-                }
-                Output::Wake(job) => state.jobs.wake(job),
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {
                         if needs_singleton(&request) {

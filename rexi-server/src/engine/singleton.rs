@@ -14,7 +14,7 @@ use crate::engine::jobs::Jobs;
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
 use crate::engine::waiters::Waiters;
-use crate::engine::worker::{Owner, Worker};
+use crate::engine::worker::{self, Owner, Worker};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -156,24 +156,12 @@ impl Singleton {
     fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Worker>) {
         while let Some(output) = state.server.poll_output() {
             match output {
-                ServerOutput::Spawn(..) if shared.has_stopped() => {}
-                ServerOutput::Spawn(job, cast) => {
-                    let Some(caller) = shared.member_by_id(job.caller.peer) else {
-                        // It has left, and what it asked before that was still in the queue.
-                        state.server.abandon(job.caller, job.call);
-                        continue;
-                    };
-                    let owner = Owner::Singleton(Arc::clone(self));
-                    match Worker::prepare(&mut state.jobs, shared, owner, &caller, job, cast) {
-                        Ok(worker) => started.push(worker),
-                        Err(ending) => state.server.handle_end(job, ending),
+                ServerOutput::Job(output) => {
+                    let owner = || Owner::Singleton(Arc::clone(self));
+                    if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, started) {
+                        state.server.handle_end(job, ending);
                     }
                 }
-                ServerOutput::Abort(job) => {
-                    state.jobs.abort(job);
-                    shared.job_ended.wake();
-                }
-                ServerOutput::Wake(job) => state.jobs.wake(job),
                 ServerOutput::Answer(caller, message) => {
                     if let Some(member) = shared.member_by_id(caller.peer) {
                         member.with(|peer, _| peer.answer(caller, message));

@@ -64,7 +64,7 @@ fn a_reply_that_the_peer_does_not_take_ends_its_job_and_one_at_its_limit_is_sent
     assert!(matches!(&sent(&mut peer)[..], [Message::Reply(_)]));
     peer.with_server(|server| server.handle_reply(job, bytes(5)));
     assert_eq!(sent(&mut peer), [exit(1, "", ExitReason::ReplyTooLarge)]);
-    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Abort(job))]);
 }
 
 #[test]
@@ -243,7 +243,8 @@ fn a_node_that_stops_tells_whoever_waits_whether_it_may_have_run() {
     cast(&mut peer, SECOND, 2);
     peer.stop();
     let down = |call: u64, reason| Output::Deliver(call as u32, CallRef(call), Answer::Down(reason));
-    let expected = [down(1, DownReason::NoConnection), down(2, DownReason::NoConnect), Output::Abort(job)];
+    let expected =
+        [down(1, DownReason::NoConnection), down(2, DownReason::NoConnect), Output::Job(JobOutput::Abort(job))];
     assert_eq!(outputs(&mut peer), expected);
     assert_eq!((peer.presence(), peer.deadline(), peer.stats().buffered), (&Presence::Gone, None, 0));
     cast(&mut peer, SECOND, 3);
@@ -265,7 +266,7 @@ fn a_node_that_leaves_says_so_on_each_connection_and_ends_its_server_last() {
     assert_eq!((outputs(&mut peer), sent(&mut peer)), (Vec::new(), Vec::new()), "its jobs go on");
     peer.end_server();
     let ends = [exit(9, "f", ExitReason::ServerEnded), Message::Down(MonitorRef(4), DownReason::Shutdown)];
-    assert_eq!((outputs(&mut peer), sent(&mut peer)), (vec![Output::Abort(job)], ends.to_vec()));
+    assert_eq!((outputs(&mut peer), sent(&mut peer)), (vec![Output::Job(JobOutput::Abort(job))], ends.to_vec()));
 }
 
 #[test]

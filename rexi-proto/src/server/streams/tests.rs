@@ -26,14 +26,14 @@ fn streaming() -> (Server, JobKey) {
     let job = spawn(&mut server, 1);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server), [Message::StreamInit(CallRef(1))]);
-    assert_eq!(signal(&mut server, StreamSignal::Start), [ServerOutput::Wake(job)]);
+    assert_eq!(signal(&mut server, StreamSignal::Start), [ServerOutput::Job(JobOutput::Wake(job))]);
     (server, job)
 }
 
 /// Ends the stream of a job in that way.
 fn ended(job: JobKey, reason: ExitReason, replies: u64) -> Vec<ServerOutput> {
     let exit = Message::Exit(Exit { call: CallRef(1), replies, function: "f".into(), reason });
-    vec![ServerOutput::Answer(CALLER, exit), ServerOutput::Abort(job)]
+    vec![ServerOutput::Answer(CALLER, exit), ServerOutput::Job(JobOutput::Abort(job))]
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn five_items_go_and_the_sixth_waits_for_an_acknowledgement() {
     }
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server).len(), 5);
-    assert_eq!(signal(&mut server, StreamSignal::Ack(1)), [ServerOutput::Wake(job)]);
+    assert_eq!(signal(&mut server, StreamSignal::Ack(1)), [ServerOutput::Job(JobOutput::Wake(job))]);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Sent);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
 }
@@ -169,7 +169,7 @@ fn a_question_waits_for_its_own_response() {
     assert_eq!(outputs(&mut server), [], "that was no question");
     assert_eq!(server.take_response(job, question), QuestionStep::Wait);
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "go".into()));
-    assert_eq!(outputs(&mut server), [ServerOutput::Wake(job)]);
+    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Wake(job))]);
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "again".into()));
     assert_eq!(server.take_response(job, question + 1), QuestionStep::Wait, "it is another question's");
     assert_eq!(server.take_response(job, question), QuestionStep::Response("go".into()));
@@ -202,7 +202,7 @@ fn bytes_of_arguments_are_bounded_and_make_room_when_jobs_end() {
         other => other,
     };
     server.handle_request(CALLER, sized(1, 10));
-    let [ServerOutput::Spawn(job, _)] = outputs(&mut server)[..] else { panic!("no spawn") };
+    let [ServerOutput::Job(JobOutput::Spawn(job, _))] = outputs(&mut server)[..] else { panic!("no spawn") };
     assert_eq!(told(&mut server, sized(2, 1)), [exit(2, "f", ExitReason::TooManyBytes)]);
     server.handle_end(job, Ending::Exit(ExitReason::Done));
     outputs(&mut server);
