@@ -390,12 +390,15 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// The peer's life is over: calls that were sent to it are told, its jobs end, answers to it are let go. Casts that
     /// were never sent wait for its next life.
     fn end_life(&mut self, reason: DownReason) {
-        let Some(incarnation) = self.incarnation.take() else { return };
+        if self.incarnation.is_none() {
+            return;
+        }
         self.peer_draining = false;
         self.calls.end_all(true, &Answer::Down(reason), &mut to_mailbox(&mut self.outputs));
         self.monitors_down(reason);
         self.link.retain_waiting(&mut self.pool, |message| matches!(message, Message::Cast(..)));
-        self.forget_jobs(incarnation);
+        self.forget_jobs();
+        self.incarnation = None;
     }
 
     /// Ends every call. What was sent may have run and hears `reason`; only of the rest, which hears `unsent`, can it
@@ -405,14 +408,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.calls.end_all(false, unsent, &mut to_mailbox(&mut self.outputs));
         self.monitors_down(reason);
         self.link.retain_waiting(&mut self.pool, |_| false);
-        if let Some(incarnation) = self.incarnation {
-            self.forget_jobs(incarnation);
-        }
+        self.forget_jobs();
     }
 
-    fn forget_jobs(&mut self, incarnation: Incarnation) {
+    fn forget_jobs(&mut self) {
         for server in self.config.hosts.iter() {
-            self.request(server, incarnation, Request::Forget);
+            self.request(server, Request::Forget);
         }
     }
 
@@ -422,8 +423,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// Hands a request to one of this node's servers.
-    fn request(&mut self, server: ServerAddress, incarnation: Incarnation, request: Request) {
+    /// Hands a request of the peer, in the life that is known, to one of this node's servers.
+    fn request(&mut self, server: ServerAddress, request: Request) {
+        let Some(incarnation) = self.incarnation else { return };
         let caller = self.guards().caller(self.id, incarnation, server);
         match server {
             ServerAddress::Singleton => self.outputs.push_back(Output::Singleton(caller, request)),
