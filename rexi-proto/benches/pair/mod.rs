@@ -76,6 +76,7 @@ fn peer() -> Peer<u32> {
     let mut peer =
         Peer::new(PeerId(1), PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants }, NOW);
     peer.handle_connected(NOW, session);
+    while peer.poll_output().is_some() {}
     peer
 }
 

@@ -210,6 +210,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.refuse_as_draining(cast.call, cast.function);
         }
         self.outputs.push_back(Output::Draining);
+        self.room = true;
     }
 
     fn handle_answer(&mut self, call: CallRef, held: Held) {

@@ -49,9 +49,15 @@ pub enum Output<M> {
     Draining,
     /// The peer does not know the frame kind that we sent.
     Unsupported(u8),
+    /// The peer has come or gone, or is given up: the life that was connected before, and the one that is now.
+    Presence(Option<Incarnation>, Option<Incarnation>),
     /// Close the connection, with this reason in words. The state has let go of it, or does so when it hears that it is
     /// lost: a shell reports the end of every connection.
     Close(CloseCode, String),
+    /// Let the writer take what is encoded: there is more of it.
+    Writable,
+    /// Let those go on who wait until [`Peer::is_clear`].
+    Room,
 }
 
 /// What a node is, as far as its peers' states need to know.
@@ -87,6 +93,8 @@ pub struct PeerStats {
     pub buffered: usize,
     /// Bytes of their payloads.
     pub buffered_bytes: usize,
+    /// Frames that had to wait there.
+    pub waited: u64,
     /// Frames that the full buffer has dropped.
     pub dropped: u64,
     /// Frames of unknown kinds that came.
@@ -123,6 +131,9 @@ pub struct Peer<M, P = Unlimited> {
     stray_answers: u64,
     stale_answers: u64,
     outputs: VecDeque<Output<M>>,
+    /// Said once, behind the outputs, however often it has come about.
+    writable: bool,
+    room: bool,
 }
 
 impl<M: Clone> Peer<M> {
@@ -154,6 +165,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             stray_answers: 0,
             stale_answers: 0,
             outputs: VecDeque::new(),
+            writable: false,
+            room: false,
             config,
         }
     }
@@ -166,7 +179,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output<M>> {
-        self.outputs.pop_front()
+        let said = |flag: &mut bool, output| std::mem::take(flag).then_some(output);
+        let next = self.outputs.pop_front();
+        next.or_else(|| said(&mut self.writable, Output::Writable)).or_else(|| said(&mut self.room, Output::Room))
     }
 
     /// Takes a completed handshake; any earlier connection is let go. With the peer's earlier life its calls and jobs
@@ -186,12 +201,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.config.hosts = self.guards().hosts_after_reconnect(self.config.hosts);
         }
         if !self.guards().connection_asks_host(session.hosts, self.config.phase) {
-            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+            self.set_presence(Presence::Away(now + self.config.limits.stability_period));
             self.close(CloseCode::TryAgain, "the phase has changed since the hello".to_owned());
             return self.connection;
         }
         let announced = session.phase_epoch;
-        self.link.presence = Presence::Up(session, now);
+        self.set_presence(Presence::Up(session, now));
         if announced != self.config.phase_epoch {
             self.control(Message::Announce(self.config.phase_epoch, self.config.phase));
         }
@@ -211,7 +226,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return;
         }
         self.drop_connection();
-        self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+        self.set_presence(Presence::Away(now + self.config.limits.stability_period));
     }
 
     /// The peer has left in good order: its life is over. What waits for it is kept for its next life.
@@ -241,9 +256,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
         if refusal.is_final() {
             self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
-            self.link.presence = Presence::Refused(refusal);
+            self.set_presence(Presence::Refused(refusal));
         } else if matches!(self.link.presence, Presence::Refused(_)) {
-            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+            self.set_presence(Presence::Away(now + self.config.limits.stability_period));
         }
     }
 
@@ -261,7 +276,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.deadline().is_some_and(|until| until <= now) {
             let reason = if self.incarnation.is_some() { DownReason::NoConnection } else { DownReason::NoConnect };
             self.give_up(&Answer::Down(DownReason::NoConnect), reason);
-            self.link.presence = Presence::Gone;
+            self.set_presence(Presence::Gone);
         }
     }
 
@@ -270,7 +285,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     pub fn stop(&mut self) {
         self.drop_connection();
         self.give_up(&Answer::Down(DownReason::NoConnect), DownReason::NoConnection);
-        self.link.presence = Presence::Gone;
+        self.set_presence(Presence::Gone);
     }
 
     /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
@@ -333,16 +348,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             stream_timeouts: self.server.stream_timeouts(),
             buffered: self.link.buffered(),
             buffered_bytes: self.link.buffered_bytes(),
+            waited: self.link.waited(),
             dropped: self.link.dropped(),
             unknown_frames: self.unknown_frames,
             stray_answers: self.stray_answers,
             stale_answers: self.stale_answers,
         }
-    }
-
-    /// Frames that wait in the buffer and frames that it has dropped: what rises with each frame that has to wait.
-    pub fn waiting_or_dropped(&self) -> u64 {
-        self.link.buffered() as u64 + self.link.dropped()
     }
 
     /// What is held for the peer of that total beyond floors of so much.
@@ -377,6 +388,14 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn guards(&self) -> Guards {
         Guards::without(self.config.mutants)
+    }
+
+    fn set_presence(&mut self, presence: Presence) {
+        let life = |link: &Link| link.session().map(|session| session.incarnation);
+        let before = life(&self.link);
+        self.link.presence = presence;
+        self.outputs.push_back(Output::Presence(before, life(&self.link)));
+        self.room |= matches!(self.link.presence, Presence::Gone | Presence::Refused(_));
     }
 
     /// What was in transfer is lost: never sent again, and told by the resume where it mattered.

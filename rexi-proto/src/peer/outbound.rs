@@ -219,6 +219,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.transmit(waiting.message, waited);
         }
         self.drain_server();
+        self.room |= self.is_clear();
+    }
+
+    fn encode(&mut self, message: Message) -> Result<(), EncodeError> {
+        self.writable = true;
+        self.link.encode(message, &self.config.limits)
     }
 
     /// Sends what must not be lost while the peer is there. While it is away this does nothing: see the file's head.
@@ -226,7 +232,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.link.session().is_none() {
             return;
         }
-        match self.link.encode(message, &self.config.limits) {
+        match self.encode(message) {
             // What a version has no address for, no server of that peer can hold.
             Ok(()) | Err(EncodeError::Unaddressable { .. }) => {}
             Err(error) => self.close(CloseCode::ProtocolBroken, error.to_string()),
@@ -334,7 +340,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if let Message::Response(_, Response { call, number, .. }) = &message {
             self.calls.note_responded(*call, *number);
         }
-        match (self.link.encode(message, &self.config.limits), cast, ended) {
+        match (self.encode(message), cast, ended) {
             (Ok(()), ..) => {}
             (Err(EncodeError::TooLong { .. }), Some(call), _) => self.end_call(call, Answer::TooLarge),
             (Err(EncodeError::TooLong { .. }), _, Some(call)) => self.control(Message::Exit(Exit {

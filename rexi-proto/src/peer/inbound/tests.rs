@@ -5,7 +5,7 @@ use crate::limits::Limits;
 use crate::name::MonitorRef;
 use crate::peer::tests::*;
 use crate::phase::Phase;
-use crate::server::{Caller, ItemStep, JobKey, QuestionStep};
+use crate::server::{Caller, ItemStep, JobKey, JobOutput, QuestionStep};
 use crate::version::WireVersion;
 
 const SINGLETON: ServerAddress = ServerAddress::Singleton;

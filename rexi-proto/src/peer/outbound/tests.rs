@@ -6,7 +6,7 @@ use crate::link::Session;
 use crate::name::Incarnation;
 use crate::peer::tests::*;
 use crate::phase::Phase;
-use crate::server::{Ending, JobKey};
+use crate::server::{Ending, JobKey, JobOutput};
 use crate::version::WireVersion;
 
 const PER_NODE: ServerAddress = ServerAddress::PerNode;
