@@ -42,6 +42,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Takes a payload that came on a QUIC stream of its own.
     pub fn handle_bulk(&mut self, now: Duration, connection: ConnectionId, id: BulkId, body: Bytes) {
         if !self.guards().heeds_payload(connection, self.connection) {
+            self.late_payloads += 1;
             return;
         }
         let Some(incarnation) = self.link.session().map(|session| session.incarnation) else { return };

@@ -604,7 +604,8 @@ fn what_comes_late_from_a_replaced_connection_is_passed_over() {
     let before = peer.clone();
     peer.handle_departed(SECOND, old);
     assert_eq!(peer, before);
-    assert!(peer.link.session().is_some() && peer.stats().unknown_frames == 0);
+    let PeerStats { unknown_frames, late_payloads, .. } = peer.stats();
+    assert_eq!((peer.link.session().is_some(), unknown_frames, late_payloads), (true, 0, 1));
 }
 
 fn item(call: u64, number: u64) -> Message {
@@ -734,8 +735,9 @@ fn a_search_sees_a_peer_without_its_past() {
     used.answer(Caller { peer: PEER, incarnation: Incarnation(1) }, Message::Ping(CallRef(9)));
     sent(&mut used);
     outputs(&mut used);
-    let PeerStats { dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();
-    assert_eq!((dropped, unknown_frames, stray_answers, stale_answers), (1, 1, 1, 1));
+    used.handle_bulk(SECOND, ConnectionId(used.connection().0 + 1), BulkId(0), Bytes::new());
+    let PeerStats { dropped, unknown_frames, stray_answers, stale_answers, late_payloads, .. } = used.stats();
+    assert_eq!((dropped, unknown_frames, stray_answers, stale_answers, late_payloads), (1, 1, 1, 1, 1));
     for peer in [&mut used, &mut fresh] {
         peer.forget_past(|call| call == CallRef(9));
     }
