@@ -51,12 +51,12 @@ where
     let writer = |index: usize| Arc::clone(ledgers[index].4.get().expect("made above"));
     let begun = Instant::now();
     let awake: Awake = Box::new(move || begun.elapsed());
-    let mut load = Load::new(cluster.node("n1"), writer(0), NodeIndex(0), 500, 3, awake);
+    let (mut load, mut mailbox) = Load::new(cluster.node("n1"), writer(0), NodeIndex(0), 500, 3, awake);
     record(&writer(0), &[Entry::PhaseChanged { phase: Phase::Remove }]);
     load.set_on(true);
-    run(&mut load, Duration::from_secs(5), false).await;
-    load.rest();
-    run(&mut load, ANSWER_LIMIT * 2, true).await;
+    run((&mut load, &mut mailbox), Duration::from_secs(5), false).await;
+    load.rest(&mailbox);
+    run((&mut load, &mut mailbox), ANSWER_LIMIT * 2, true).await;
     (0..3).for_each(|index| record(&writer(index), &[Entry::Quiet]));
     let processes = ledgers.iter().map(|(index, _, _, path, _)| ProcessRecord {
         node: NodeIndex(*index),
@@ -68,17 +68,17 @@ where
 }
 
 /// Runs the load for that long, as a node does; if it is to come to rest, until it has.
-async fn run(load: &mut Load, time: Duration, to_rest: bool) {
+async fn run((load, mailbox): (&mut Load, &mut Mailbox), time: Duration, to_rest: bool) {
     let until = Instant::now() + time;
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while Instant::now() < until && !(to_rest && load.in_flight() == 0) {
         tokio::select! {
             biased;
             _ = ticks.tick() => {
-                load.tick();
-                load.time_out();
+                load.tick(mailbox);
+                load.time_out(mailbox);
             }
-            event = load.recv() => load.handle(event),
+            event = mailbox.recv() => load.handle(event, mailbox),
         }
     }
 }
