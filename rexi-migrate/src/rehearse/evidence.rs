@@ -23,6 +23,7 @@ pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
         required: required(plan),
         outlives_max: Some(outlives_max()),
         doubtful_after: Some(DOUBTFUL_AFTER),
+        simulated: false,
     }
 }
 

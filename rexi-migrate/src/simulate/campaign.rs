@@ -21,7 +21,7 @@ use super::run::Simulation;
 use super::shrink::shrink;
 use super::strategy::Upgrades;
 use super::verdict::Rule;
-use super::witness::REQUIRED;
+use crate::verdict::case::Witness;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
 
@@ -68,7 +68,7 @@ pub struct Tally {
     /// Time that it took to shrink the one that failed.
     pub shrinking: Duration,
     /// How often each case was met.
-    pub met: BTreeMap<&'static str, u64>,
+    pub met: BTreeMap<Witness, u64>,
     /// Scenarios that were played again and were the same.
     pub repeated: u64,
     /// The first scenario that failed, shrunk.
@@ -96,7 +96,7 @@ struct Played {
     calls: u64,
     mixed: bool,
     passed: Duration,
-    met: BTreeMap<&'static str, u64>,
+    met: BTreeMap<Witness, u64>,
     repeated: bool,
 }
 
@@ -295,8 +295,8 @@ impl Tally {
         self.calls += one.calls;
         self.passed += one.passed;
         self.repeated += u64::from(one.repeated);
-        for (what, count) in &one.met {
-            *self.met.entry(what).or_default() += count;
+        for (&witness, count) in &one.met {
+            *self.met.entry(witness).or_default() += count;
         }
     }
 
@@ -318,10 +318,15 @@ impl Tally {
         if twice {
             figure("scenarios that were the same when played again", self.repeated as f64, "");
         }
-        let required = REQUIRED.iter().map(|&what| (what, self.met.get(what).copied().unwrap_or(0), least));
-        let others = self.met.iter().filter(|(what, _)| !REQUIRED.contains(what));
-        let others = others.map(|(&what, &count)| (what, count, 0));
-        let met = |(what, count, required): (&str, u64, u64)| level::Met { what: what.to_owned(), count, required };
+        let count = |witness| self.met.get(&witness).copied().unwrap_or(0);
+        let required = REQUIRED.into_iter().map(|witness| (witness, count(witness), least));
+        let others = self.met.iter().filter(|(witness, count)| **count > 0 && !REQUIRED.contains(witness));
+        let others = others.map(|(&witness, &count)| (witness, count, 0));
+        let met = |(witness, count, required): (Witness, u64, u64)| level::Met {
+            what: witness.sentence().to_owned(),
+            count,
+            required,
+        };
         report.witnesses = required.chain(others).map(met).collect();
     }
 }
@@ -369,3 +374,12 @@ fn tell_breaches(report: &mut LevelReport, outcome: &Outcome, again: &impl Fn(&P
 
 /// Plans that are tried on proptest's way at most; the polish has the rest.
 const TREE_RUNS_MAX: u32 = 400;
+
+/// What every run that claims safety must have met (docs/safety.md).
+const REQUIRED: [Witness; 5] = [
+    Witness::KillAcrossSwitch,
+    Witness::StreamOverSwitch,
+    Witness::BufferedOverRelease,
+    Witness::RestartInFlight,
+    Witness::Rollback,
+];

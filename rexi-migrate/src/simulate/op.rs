@@ -209,7 +209,7 @@ words! {
         Stream "stream",
         /// It asks its caller a question, and answers with the response.
         Ask "ask",
-        /// It answers with 40 KB, which travel alongside the ordered lane.
+        /// It is asked with 40 KB, which travel alongside the ordered lane, and answers with as much.
         Bulk "bulk",
         /// It is asked with 40 KB, and runs until it is killed.
         Large "large",
@@ -223,13 +223,6 @@ words! {
         Kill "kill",
         /// In good order: its jobs may end first.
         Drain "drain",
-    }
-}
-
-impl Work {
-    /// Whether the job runs until it is killed.
-    pub(super) fn waits_for_kill(self) -> bool {
-        matches!(self, Self::Hold | Self::Large)
     }
 }
 

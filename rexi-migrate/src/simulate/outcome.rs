@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::ledger::{CallNumber, Event, LifeEnd};
+use super::ledger::{Event, LifeEnd};
 use super::plan::Plan;
 use super::verdict::{Breach, Rule};
+use crate::history::ledger::{CallNumber, Entry};
+use crate::verdict::case::Witness;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.
@@ -18,9 +20,9 @@ pub struct Outcome {
     /// What went wrong; empty where nothing did.
     pub breaches: Vec<Breach>,
     /// How often each case was met that upgrades go wrong in.
-    pub met: BTreeMap<&'static str, u64>,
+    pub met: BTreeMap<Witness, u64>,
     /// Calls that were made.
-    pub calls: usize,
+    pub calls: u64,
     /// Whether nodes of different releases ran side by side.
     pub mixed: bool,
     /// Virtual time that passed.
@@ -105,15 +107,15 @@ impl Outcome {
         let probing = self.events.iter().position(|(_, event)| *event == Event::Probing);
         let late = probing.map_or(&[][..], |at| &self.events[at..]);
         let call = self.breaches.first().and_then(|breach| breach.call);
-        let casts = |event: &Event| matches!(event, Event::Cast { call: of, .. } if Some(*of) == call);
+        let casts = |event: &Event| matches!(event, Event::Recorded { entry: Entry::Cast { call: of, .. }, .. } if Some(*of) == call);
         call.is_some() && late.iter().any(|(_, event)| casts(event))
     }
 
     /// Where a call's job ran last, or where it was cast.
     fn place_of(&self, call: CallNumber) -> Option<Place> {
         let place = |event: &Event| match *event {
-            Event::JobStarted { call: of, on, .. } if of == call => Some(Place::At(on)),
-            Event::Cast { call: of, from, .. } if of == call => Some(Place::At(from)),
+            Event::Recorded { node, entry: Entry::Started { id, .. } } if id.call == call => Some(Place::At(node)),
+            Event::Recorded { node, entry: Entry::Cast { call: of, .. } } if of == call => Some(Place::At(node)),
             _ => None,
         };
         self.events.iter().rev().find_map(|(_, event)| place(event))
@@ -136,29 +138,40 @@ fn tell(event: &Event, train: &[crate::plan::train::Release], of: &Outcome) -> O
         Event::Started { node, release } => line(Place::At(*node), format!("starts as {}", train[*release])),
         Event::Ended { node, how: LifeEnd::Crashed } => line(Place::At(*node), "crashes".to_owned()),
         Event::Ended { node, how: LifeEnd::Left } => line(Place::At(*node), "has left".to_owned()),
-        Event::Cast { call, from, to: Some(to), work, phase } => {
-            let place = if from == to { Place::At(*from) } else { Place::Between(*from, *to) };
-            line(place, format!("{call}: cast, {work} ({phase})"))
-        }
-        Event::Cast { call, from, to: None, work, phase } => {
-            line(Place::At(*from), format!("{call}: cast to all, {work} ({phase})"))
-        }
-        Event::Answered { call, by, outcome } => line(Place::At(*by), format!("{call}: {outcome:?}")),
-        Event::Killed { call, by, phase } => {
-            let on = of.events.iter().find_map(|(_, event)| match event {
-                Event::Cast { call: of, to, .. } if of == call => *to,
-                _ => None,
-            });
-            let place = on.filter(|on| on != by).map_or(Place::At(*by), |on| Place::Between(*by, on));
-            line(place, format!("{call}: kill ({phase})"))
-        }
-        Event::JobStarted { call, on, server } => line(Place::At(*on), format!("{call} starts on the {server}")),
-        Event::JobEnded { call, on, how } => line(Place::At(*on), format!("{call} ends: {how:?}")),
-        Event::Item { call, by, number } => line(Place::At(*by), format!("{call}: item {number}")),
-        Event::Phase { node, phase } => line(Place::At(*node), format!("is at {phase} now")),
+        Event::Recorded { node, entry } => tell_entry(*node, entry, of),
         Event::Healed => None,
         Event::Settling => line(Place::Everywhere, SETTLING.to_owned()),
         Event::Probing => line(Place::Everywhere, "everybody casts to everybody".to_owned()),
+    }
+}
+
+/// A record as a line of the trace.
+fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<trace::Event> {
+    let here = |what: String| Some(trace::Event::new(Place::At(node), what));
+    let towards = |to: usize, what: String| {
+        let place = if node == to { Place::At(node) } else { Place::Between(node, to) };
+        Some(trace::Event::new(place, what))
+    };
+    match *entry {
+        Entry::Cast { call, to, work, phase } => towards(to.0.into(), format!("{call}: cast, {work} ({phase})")),
+        Entry::Answered { call, outcome } => here(format!("{call}: {outcome}")),
+        Entry::Killed { call, phase } => {
+            let to = of.events.iter().find_map(|(_, event)| match event {
+                Event::Recorded { entry: Entry::Cast { call: of, to, .. }, .. } if *of == call => Some(to.0.into()),
+                _ => None,
+            });
+            towards(to.unwrap_or(node), format!("{call}: kill ({phase})"))
+        }
+        Entry::Started { id, server, .. } => here(format!("{} starts on the {server}", id.call)),
+        Entry::Ended { id, how } => here(format!("{} ends: {how}", id.call)),
+        Entry::ItemReceived { call, index, .. } => here(format!("{call}: item {index}")),
+        Entry::GatherBegun { gather, need, .. } => here(format!("{gather}: asks all, and needs {need}")),
+        Entry::GatherEnded { gather, how, .. } => here(format!("{gather}: {how}")),
+        Entry::Asked { id, index } => here(format!("{} asks question {index}", id.call)),
+        Entry::Responded { call, index, .. } => here(format!("{call}: response to question {index}")),
+        Entry::MonitorDown { monitor, .. } => here(format!("monitor {} fires", monitor.0)),
+        Entry::PhaseChanged { phase } => here(format!("is at {phase} now")),
+        _ => None,
     }
 }
 

@@ -13,9 +13,11 @@ use super::op::Op;
 use super::outcome::{Datagram, Outcome};
 use super::plan::{NODES, Plan};
 use super::settle::settle;
-use super::verdict::{Breach, Rule, judge};
+use super::verdict::{Breach, Rule, Scenario};
 use super::world::World;
-use super::{plaintext, seeded_tls, witness};
+use super::{plaintext, seeded_tls};
+use crate::history::judge::judge;
+use crate::verdict::case::Witness;
 
 /// How connections are secured in a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,20 +148,23 @@ impl Simulation {
             Some(check) => check(Arc::clone(&world.cluster)).await.err(),
             None => None,
         };
+        world.running().iter().for_each(|(_, node, _)| world.count_late(node));
         let now = ledger.now();
-        let state = ledger.lock();
-        let tally = world.tally();
-        let mut breaches = judge(&state, &tally, &settled, now);
+        let (evidence, events) = (ledger.evidence(&world.names, world.profiles()), ledger.events());
+        let (judged, tally) = (judge(&evidence), world.tally());
+        let scenario = Scenario { evidence: &evidence, events: &events, tally: &tally, settled: &settled, now };
+        let mut breaches = scenario.breaches(&judged);
         breaches.extend(own.map(|what| Breach { rule: Rule::Own, what, at: now, call: None }));
+        let met = judged.witnesses.iter().map(|row| (row.witness, row.count));
         Outcome {
             plan: plan.clone(),
             breaches,
-            met: witness::witness(&state, &tally),
-            calls: state.calls.len(),
+            met: met.chain([(Witness::LatePayload, tally.late_payloads)]).collect(),
+            calls: judged.counts.casts + judged.counts.gathers,
             mixed: tally.mixed,
             passed: now,
             took: Duration::ZERO,
-            events: state.events.clone(),
+            events,
             datagrams: datagrams.map(|all| std::mem::take(&mut *lock(&all))).unwrap_or_default(),
         }
     }

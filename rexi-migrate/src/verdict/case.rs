@@ -58,11 +58,13 @@ pub enum Witness {
     QuestionOverSwitch,
     /// A gather got its quorum though a node that it could ask was down.
     QuorumOverDown,
+    /// A payload beside the lane was whole only after its connection had been replaced.
+    LatePayload,
 }
 
 impl Witness {
     /// Every case.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::KillAcrossSwitch,
         Self::RestartInFlight,
         Self::KillNine,
@@ -89,7 +91,13 @@ impl Witness {
         Self::QuestionAnswered,
         Self::QuestionOverSwitch,
         Self::QuorumOverDown,
+        Self::LatePayload,
     ];
+
+    /// Whether ledgers show that the case was met.
+    pub(crate) fn is_recorded(self) -> bool {
+        self != Self::LatePayload
+    }
 
     /// The case in words, for this many occurrences.
     pub const fn words(self, count: u64) -> &'static str {
@@ -125,6 +133,7 @@ impl Witness {
             Self::QuestionAnswered => "question answered",
             Self::QuestionOverSwitch => "question answered over the switch",
             Self::QuorumOverDown => "quorum reached over a node that was down",
+            Self::LatePayload => "payload that came after its connection was replaced",
         }
     }
 
@@ -157,6 +166,7 @@ impl Witness {
             Self::QuestionAnswered => "questions answered",
             Self::QuestionOverSwitch => "questions answered over the switch",
             Self::QuorumOverDown => "quorums reached over a node that was down",
+            Self::LatePayload => "payloads that came after their connection was replaced",
         }
     }
 }
