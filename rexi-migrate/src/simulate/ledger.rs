@@ -244,3 +244,6 @@ impl State {
         self.lives.iter().rev().find_map(|life| life.memory().read(0, |records| records.iter().rev().find_map(of)))
     }
 }
+
+#[cfg(test)]
+mod tests;

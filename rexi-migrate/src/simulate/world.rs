@@ -66,12 +66,17 @@ impl World {
     }
 
     fn define(&self, number: usize, builder: NodeBuilder) -> NodeBuilder {
-        let ledger = self.lock()[number].next.take().expect("a node is defined while its start is prepared");
+        let ledger = self.next_ledger(number);
         let builder = builder
             .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), job, argument))
             .limits(limits(number));
         let builder = self.actions.mutate(builder);
         self.actions.define(builder, &self.names[number])
+    }
+
+    /// The ledger of the life that is being started.
+    pub(super) fn next_ledger(&self, number: usize) -> Arc<LedgerWriter> {
+        self.lock()[number].next.take().expect("a node is defined while its start is prepared")
     }
 
     /// Does one operation, and notes it.

@@ -254,7 +254,7 @@ impl<'a> Joined<'a> {
         if ledger.torn && !process.died() {
             self.doubts.push(format!("the ledger of {name} ends in a torn record, though nothing killed it"));
         }
-        if !self.leaves_open(&process) && !wrote(Entry::Quiet) {
+        if !process.died() && !self.simulated && !wrote(Entry::Quiet) {
             self.doubts.push(format!("{name} never wrote that it was quiet: it may have been judged while it worked"));
         }
         let (calls, stray_answers) = calls_of(index, &ledger.records);
