@@ -114,6 +114,8 @@ fn order(id: CallId, work: Work) -> Order {
         Work::Ask => Order { parts: 1, ..of(W::Question) },
         Work::Bulk => Order { payload_bytes: BULK_BYTES, ..of(W::Bulk) },
         Work::Large => Order { payload_bytes: BULK_BYTES, ..of(W::Hold) },
+        Work::Larger => Order { payload_bytes: WINDOW_BYTES + 9_000, ..of(W::Hold) },
+        Work::Largest => Order { payload_bytes: 3 * WINDOW_BYTES, ..of(W::Hold) },
     }
 }
 
@@ -129,3 +131,31 @@ const LATER: Duration = Duration::from_millis(40);
 
 /// Above the 32 KiB from which on a payload travels on a QUIC stream of its own.
 const BULK_BYTES: u32 = 40_000;
+
+/// What a node reads of each payload at once; beyond, of one at a time.
+const WINDOW_BYTES: u32 = rexi_proto::STREAM_WINDOW_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use rexi_proto::Incarnation;
+    use rexi_server::Limits;
+
+    use super::*;
+
+    #[test]
+    fn each_word_asks_for_what_it_says() {
+        let id = CallId { caller: index(0), incarnation: Incarnation(1), call: CallNumber(7) };
+        let limits = Limits::default();
+        for &work in Work::ALL {
+            let order = order(id, work);
+            let bulk = order.payload_bytes > limits.inline_bytes_max;
+            let large = matches!(work, Work::Bulk | Work::Large | Work::Larger | Work::Largest);
+            let holds = matches!(work, Work::Hold | Work::Large | Work::Larger | Work::Largest);
+            assert_eq!((bulk, order.work == ledger::Work::Hold), (large, holds), "{work}");
+            assert!(order.payload_bytes < limits.payload_bytes_max, "{work}");
+        }
+        let [larger, largest] = [Work::Larger, Work::Largest].map(|work| order(id, work).payload_bytes);
+        let unread = 2 * rexi_proto::STREAM_WINDOW_BYTES;
+        assert!(larger > unread / 2 && larger < unread && largest > unread, "it waits unread behind the other");
+    }
+}

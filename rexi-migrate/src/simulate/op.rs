@@ -213,6 +213,10 @@ words! {
         Bulk "bulk",
         /// It is asked with 40 KB, and runs until it is killed.
         Large "large",
+        /// The same with 140 KB: the end of it waits unread while another one as large is read.
+        Larger "larger",
+        /// The same with 400 KB.
+        Largest "largest",
     }
 }
 

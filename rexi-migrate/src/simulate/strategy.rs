@@ -101,6 +101,7 @@ impl Upgrades {
             (2, self.release()),
             (2, self.outage()),
             (1, self.lost_response()),
+            (1, self.late_payload()),
             (3, one(self.fault())),
             (1, one(self.step())),
             (1, one(Just(Op::Heal).boxed())),
@@ -125,8 +126,12 @@ impl Upgrades {
 
     /// One call or more, or what the test does itself.
     fn call(&self) -> BoxedStrategy<Op> {
-        let cast = (self.node(), self.node(), select(Work::ALL), 1_u8..=3)
-            .prop_map(|(from, to, work, count)| Op::Cast { from, to, work, count });
+        let cast = (self.node(), self.node(), select(CASUAL), 1_u8..=3).prop_map(|(from, to, work, count)| Op::Cast {
+            from,
+            to,
+            work,
+            count,
+        });
         let held = (self.pair(), select(&[Work::Hold, Work::Stream, Work::Large][..]))
             .prop_map(|((from, to), work)| Op::Cast { from, to, work, count: 1 });
         let gather = self.node().prop_map(|from| Op::Gather { from });
@@ -221,6 +226,18 @@ impl Upgrades {
             .boxed()
     }
 
+    /// A node that is asked with two large payloads starts anew before the first is whole, and asks the same again. What
+    /// the other node has not read of the second by then, it reads once its connection is replaced.
+    fn late_payload(&self) -> BoxedStrategy<Vec<Op>> {
+        (self.pair(), 11_u16..=19, 2_u16..=20)
+            .prop_map(|((from, to), first, second)| {
+                let asked = [Work::Largest, Work::Larger].map(|work| Op::Cast { from, to, work, count: 1 });
+                let anew = [Op::Pass { ms: first }, Op::Crash { node: from }, Op::Start { node: from }];
+                [&asked[..], &anew, &[Op::Pass { ms: second }], &asked].concat()
+            })
+            .boxed()
+    }
+
     /// A node that is gone for a while.
     fn outage(&self) -> BoxedStrategy<Vec<Op>> {
         (self.node(), any::<bool>(), self.load(), pass())
@@ -234,6 +251,10 @@ impl Upgrades {
             .boxed()
     }
 }
+
+/// What a call may be for by chance alone: what takes long to arrive has a scene of its own.
+const CASUAL: &[Work] =
+    &[Work::Reply, Work::Later, Work::Fail, Work::Hold, Work::Stream, Work::Ask, Work::Bulk, Work::Large];
 
 /// Mostly some milliseconds, in which a packet is under way; sometimes as long as a connection takes to be missed, or a
 /// peer to be given up.
