@@ -37,7 +37,6 @@ pub use plan::{NODES, Plan, PlanError};
 pub use run::{Simulation, Tls};
 pub use shrink::shrink;
 pub use strategy::{Upgrades, upgrades};
-pub use verdict::{Breach, Rule};
 
 /// The guide's example is compiled and run.
 #[cfg(doctest)]

@@ -51,7 +51,7 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 
 /// Of the cases that prove a run's worth, those that this plan can produce.
 fn required(plan: &[Step]) -> Vec<Requirement> {
-    let mut required = Requirement::non_vacuity();
+    let mut required = Requirement::of_rehearsal();
     required.retain(|requirement| match requirement.witness {
         Witness::QuorumOverDown => loses_nodes(plan),
         witness => plan.iter().any(|step| can_produce(step, witness)),
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_asked_for_what_it_can_produce_and_the_whole_train_for_all() {
-        let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
+        let all: Vec<Witness> = Requirement::of_rehearsal().iter().map(|requirement| requirement.witness).collect();
         assert_eq!(witnesses(DEFAULT, 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
         let all_killed = witnesses(DEFAULT, 1.0);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::ledger::{Event, LifeEnd};
 use super::plan::Plan;
-use super::verdict::{Breach, Rule};
 use crate::history::ledger::{CallNumber, Entry};
 use crate::verdict::case::Witness;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Breach;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.
@@ -17,8 +18,12 @@ use crate::verdict::trace::{self, Place, Trace};
 pub struct Outcome {
     /// What was run.
     pub plan: Plan,
-    /// What went wrong; empty where nothing did.
+    /// What broke an invariant of docs/safety.md; empty where nothing did.
     pub breaches: Vec<Breach>,
+    /// What broke the test's own invariant, as it says.
+    pub own: Option<String>,
+    /// Where the first breach shows.
+    pub(super) shows: Shows,
     /// How often each case was met that upgrades go wrong in.
     pub met: BTreeMap<Witness, u64>,
     /// Calls that were made.
@@ -33,6 +38,13 @@ pub struct Outcome {
     pub events: Vec<(Duration, Event)>,
     /// Every datagram, in the order in which they were sent, if they were recorded.
     pub datagrams: Vec<Datagram>,
+}
+
+/// When something was seen to be wrong, and with which call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shows {
+    pub(super) at: Duration,
+    pub(super) call: Option<CallNumber>,
 }
 
 /// A datagram as it was sent.
@@ -59,6 +71,8 @@ impl Outcome {
         Self {
             plan,
             breaches: Vec::new(),
+            own: None,
+            shows: Shows::default(),
             met: BTreeMap::new(),
             calls: 0,
             mixed: false,
@@ -71,12 +85,12 @@ impl Outcome {
 
     /// Whether nothing went wrong.
     pub fn is_safe(&self) -> bool {
-        self.breaches.is_empty()
+        self.breaches.is_empty() && self.own.is_none()
     }
 
-    /// Whether a rule was broken.
-    pub fn breaks(&self, rule: Rule) -> bool {
-        self.breaches.iter().any(|breach| breach.rule == rule)
+    /// Whether an invariant was broken.
+    pub fn breaks(&self, invariant: Invariant) -> bool {
+        self.breaches.iter().any(|breach| breach.invariant == invariant)
     }
 
     /// Where this run and another differ first, in words; `None` where they are the same, event for event, and datagram
@@ -93,20 +107,26 @@ impl Outcome {
         let lanes = (0..self.plan.nodes).map(|node| format!("n{}", node + 1)).collect();
         let events = self.events.iter().take_while(|(_, event)| *event != Event::Probing || self.failed_late());
         let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, &train, self)?.at(*at))).collect();
-        if let Some(breach) = self.breaches.first() {
-            let place = breach.call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
-            let event = trace::Event::new(place, format!("{}: {}", breach.rule, breach.what)).at(breach.at).breach();
-            let behind = events.partition_point(|event: &trace::Event| event.at <= Some(breach.at));
-            events.insert(behind, event);
+        if let Some(what) = self.told().next() {
+            let Shows { at, call } = self.shows;
+            let place = call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
+            let behind = events.partition_point(|event: &trace::Event| event.at <= Some(at));
+            events.insert(behind, trace::Event::new(place, what).at(at).breach());
         }
         Trace { lanes, events }
+    }
+
+    /// What went wrong, each in a line.
+    fn told(&self) -> impl Iterator<Item = String> {
+        let listed = self.breaches.iter().map(|breach| format!("{}: {}", breach.invariant, breach.what));
+        listed.chain(self.own.iter().map(|what| format!("your invariant: {what}")))
     }
 
     /// Whether the first breach is of a call that was made at the very end, to see that all is well.
     fn failed_late(&self) -> bool {
         let probing = self.events.iter().position(|(_, event)| *event == Event::Probing);
         let late = probing.map_or(&[][..], |at| &self.events[at..]);
-        let call = self.breaches.first().and_then(|breach| breach.call);
+        let call = self.shows.call;
         let casts = |event: &Event| matches!(event, Event::Recorded { entry: Entry::Cast { call: of, .. }, .. } if Some(*of) == call);
         call.is_some() && late.iter().any(|(_, event)| casts(event))
     }
@@ -182,9 +202,7 @@ impl fmt::Display for Outcome {
         if self.is_safe() {
             return writeln!(f, "safe: {} calls in {:.1} s of virtual time", self.calls, self.passed.as_secs_f64());
         }
-        for Breach { rule, what, .. } in &self.breaches {
-            writeln!(f, "{rule}: {what}")?;
-        }
+        self.told().try_for_each(|line| writeln!(f, "{line}"))?;
         write!(f, "{}", self.trace())
     }
 }

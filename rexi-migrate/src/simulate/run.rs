@@ -10,10 +10,10 @@ use rexi_server::{Node, NodeBuilder, NodeName};
 use super::actions::Actions;
 use super::ledger::Ledger;
 use super::op::Op;
-use super::outcome::{Datagram, Outcome};
+use super::outcome::{Datagram, Outcome, Shows};
 use super::plan::{NODES, Plan};
 use super::settle::settle;
-use super::verdict::{Breach, Rule, Scenario};
+use super::verdict::Scenario;
 use super::world::World;
 use super::{plaintext, seeded_tls};
 use crate::history::judge::judge;
@@ -85,7 +85,7 @@ impl Simulation {
     }
 
     /// An invariant of the test's own, asked once all faults have stopped, every node runs and nothing is in flight. An
-    /// error is a breach of [`Rule::Own`], with its text.
+    /// error is what [`Outcome::own`] says then.
     #[must_use]
     pub fn check<F, Fut>(mut self, check: F) -> Self
     where
@@ -153,12 +153,14 @@ impl Simulation {
         let (evidence, events) = (ledger.evidence(&world.names, world.profiles()), ledger.events());
         let (judged, tally) = (judge(&evidence), world.tally());
         let scenario = Scenario { evidence: &evidence, events: &events, tally: &tally, settled: &settled, now };
-        let mut breaches = scenario.breaches(&judged);
-        breaches.extend(own.map(|what| Breach { rule: Rule::Own, what, at: now, call: None }));
+        let shown = scenario.breaches(&judged);
+        let shows = shown.first().map_or(Shows { at: now, call: None }, |first| first.shows);
         let met = judged.witnesses.iter().map(|row| (row.witness, row.count));
         Outcome {
             plan: plan.clone(),
-            breaches,
+            breaches: shown.into_iter().map(|shown| shown.breach).collect(),
+            own,
+            shows,
             met: met.chain([(Witness::LatePayload, tally.late_payloads)]).collect(),
             calls: judged.counts.casts + judged.counts.gathers,
             mixed: tally.mixed,

@@ -4,48 +4,17 @@
 //! tests can show that each finds something that no other finds.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use super::ledger::Event;
+use super::outcome::Shows;
 use super::seen::{Settled, Tally};
 use super::skew::Skew;
 use crate::history::evidence::Evidence;
 use crate::history::judge::{Finding, Judgement};
 use crate::history::ledger::{CallNumber, Entry, NodeIndex, Outcome};
-use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Breach;
 use crate::verdict::oracle::oracles;
-
-/// One thing that went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
-    /// What it breaks.
-    pub rule: Rule,
-    /// What happened, in a sentence.
-    pub what: String,
-    /// When it was seen, since the scenario began.
-    pub at: Duration,
-    /// The call, where it is about one.
-    pub call: Option<CallNumber>,
-}
-
-/// What a breach is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
-    /// An invariant of docs/safety.md.
-    Listed(Invariant),
-    /// The test's own.
-    Own,
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listed(invariant) => invariant.fmt(f),
-            Self::Own => f.write_str("your invariant"),
-        }
-    }
-}
 
 oracles! {
     RunsNoMore L1,
@@ -73,33 +42,41 @@ pub(super) struct Scenario<'a> {
     pub(super) now: Duration,
 }
 
+/// A breach, and where a reader looks for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shown {
+    pub(super) breach: Breach,
+    pub(super) shows: Shows,
+}
+
 impl Scenario<'_> {
     /// Everything that is wrong: what the judge has found, and what only a simulation can see.
-    pub(super) fn breaches(&self, judged: &Judgement) -> Vec<Breach> {
-        // A plan drove all of it, so nothing excuses evidence that contradicts itself.
-        debug_assert_eq!(judged.doubts, [""; 0], "the ledgers are whole");
+    pub(super) fn breaches(&self, judged: &Judgement) -> Vec<Shown> {
+        // Nothing was slow and every ledger is whole.
+        assert_eq!(judged.doubts, [""; 0], "the evidence contradicts itself");
         judged.findings().iter().map(|finding| self.found(finding)).chain(self.asked(Oracles::ALL)).collect()
     }
 
     /// What the ledgers show to be wrong, as the judge has found it.
-    fn found(&self, finding: &Finding) -> Breach {
+    fn found(&self, finding: &Finding) -> Shown {
         let example = finding.examples.first();
         let seen_us = example.and_then(|example| example.answered_us.max(example.ended_us));
-        Breach {
-            rule: Rule::Listed(finding.invariant),
-            what: example
-                .map_or_else(|| finding.to_string(), |example| format!("{}: {}", finding.told(), example.line(0))),
-            at: seen_us.map_or(self.now, Duration::from_micros),
-            call: example.and_then(|example| example.call).map(|id| id.call),
+        let case = example.map(|example| format!(": {}", example.line(0))).unwrap_or_default();
+        Shown {
+            breach: Breach { what: format!("{}{case}", finding.sentence), ..finding.into() },
+            shows: Shows {
+                at: seen_us.map_or(self.now, Duration::from_micros),
+                call: example.and_then(|example| example.call).map(|id| id.call),
+            },
         }
     }
 
     /// Everything that these oracles find.
-    fn asked(&self, oracles: Oracles) -> Vec<Breach> {
-        let mut asked = Asked { oracles, breaches: Vec::new() };
+    fn asked(&self, oracles: Oracles) -> Vec<Shown> {
+        let mut asked = Asked { oracles, found: Vec::new() };
         self.calls(&mut asked);
         self.cluster(&mut asked);
-        asked.breaches
+        asked.found.into_iter().map(|(_, shown)| shown).collect()
     }
 
     fn calls(&self, asked: &mut Asked) {
@@ -167,13 +144,20 @@ impl Scenario<'_> {
 
 struct Asked {
     oracles: Oracles,
-    breaches: Vec<Breach>,
+    found: Vec<(Oracle, Shown)>,
 }
 
 impl Asked {
+    /// Tells the first that an oracle finds, and counts the others.
     fn add(&mut self, oracle: Oracle, at: Duration, call: Option<CallNumber>, what: String) {
-        if self.oracles.has(oracle) {
-            self.breaches.push(Breach { rule: Rule::Listed(oracle.invariant()), what, at, call });
+        if !self.oracles.has(oracle) {
+            return;
+        }
+        match self.found.iter_mut().find(|(of, _)| *of == oracle) {
+            Some((_, shown)) => shown.breach.count += 1,
+            None => self
+                .found
+                .push((oracle, Shown { breach: Breach::once(oracle.invariant(), what), shows: Shows { at, call } })),
         }
     }
 }

@@ -186,9 +186,23 @@ impl Requirement {
         Self { witness, at_least: 1 }
     }
 
-    /// What every run that claims safety must have met (docs/safety.md), as far as a ledger can witness it; a kill -9;
-    /// and what streams and quorums go wrong in.
-    pub fn non_vacuity() -> Vec<Self> {
+    /// What a simulation that claims safety must have met (docs/safety.md).
+    pub fn of_simulation() -> Vec<Self> {
+        [
+            Witness::KillAcrossSwitch,
+            Witness::StreamOverSwitch,
+            Witness::BufferedOverRelease,
+            Witness::RestartInFlight,
+            Witness::Rollback,
+            Witness::LatePayload,
+        ]
+        .map(Self::once)
+        .to_vec()
+    }
+
+    /// What a rehearsal that claims safety must have met: the same as far as ledgers show it; a kill -9; and what streams
+    /// and quorums go wrong in.
+    pub fn of_rehearsal() -> Vec<Self> {
         [
             Witness::KillAcrossSwitch,
             Witness::BufferedOverRelease,

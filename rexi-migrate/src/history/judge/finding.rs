@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::join::{Call, Job, Joined};
 use crate::history::ledger::{CallId, Outcome, Work};
 use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Breach;
 
 /// How many cases a finding shows.
 pub const EXAMPLES_MAX: usize = 5;
@@ -124,10 +125,9 @@ pub struct Finding {
     pub examples: Vec<Example>,
 }
 
-impl Finding {
-    /// What was found, without the invariant.
-    pub(crate) fn told(&self) -> String {
-        format!("{} {}", self.count, self.sentence)
+impl From<&Finding> for Breach {
+    fn from(finding: &Finding) -> Self {
+        Self { count: finding.count, ..Self::once(finding.invariant, finding.sentence.to_owned()) }
     }
 }
 

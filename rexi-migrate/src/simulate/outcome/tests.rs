@@ -19,12 +19,11 @@ fn of(events: impl IntoIterator<Item = Event>) -> Outcome {
     Outcome { events: (1..).map(at).zip(events).collect(), ..Outcome::none(plan) }
 }
 
-fn breach(rule: Rule, seconds: u64, call: Option<u64>) -> Breach {
-    Breach { rule, what: "it broke".to_owned(), at: at(seconds), call: call.map(CallNumber) }
+/// The run with this breach of S1 first, and one of S2.
+fn broken(run: Outcome, seconds: u64, call: Option<u64>) -> Outcome {
+    let breaches = [Invariant::S1, Invariant::S2].map(|invariant| Breach::once(invariant, "it broke".to_owned()));
+    Outcome { breaches: breaches.into(), shows: Shows { at: at(seconds), call: call.map(CallNumber) }, ..run }
 }
-
-const S1: Rule = Rule::Listed(Invariant::S1);
-const S2: Rule = Rule::Listed(Invariant::S2);
 
 fn recorded(node: usize, entry: Entry) -> Event {
     Event::Recorded { node, entry }
@@ -48,12 +47,13 @@ fn killed(call: u64, by: usize) -> Event {
 }
 
 #[test]
-fn an_outcome_is_safe_without_a_breach_and_breaks_the_rules_of_those_it_has() {
-    let mut outcome = of([]);
-    assert!(outcome.is_safe() && ![S1, S2, Rule::Own].iter().any(|&rule| outcome.breaks(rule)));
-    outcome.breaches = vec![breach(S2, 1, None), breach(Rule::Own, 2, None)];
-    assert!(!outcome.is_safe());
-    assert_eq!([S1, S2, Rule::Own].map(|rule| outcome.breaks(rule)), [false, true, true]);
+fn an_outcome_is_safe_without_a_breach_and_breaks_the_invariants_of_those_it_has() {
+    let safe = of([]);
+    assert!(safe.is_safe() && ![Invariant::S1, Invariant::S2].iter().any(|&invariant| safe.breaks(invariant)));
+    let listed = broken(of([]), 1, None);
+    assert!(!listed.is_safe());
+    assert_eq!([Invariant::S1, Invariant::S2, Invariant::S3].map(|one| listed.breaks(one)), [true, true, false]);
+    assert!(!Outcome { own: Some("lost".to_owned()), ..of([]) }.is_safe());
 }
 
 #[test]
@@ -136,24 +136,23 @@ fn lines(outcome: &Outcome) -> Vec<(u64, Place, bool)> {
 
 #[test]
 fn the_first_breach_stands_behind_all_that_was_no_later_and_where_its_call_ran_last() {
-    let mut run = of([cast(0, 0, 1), started(0, 1), cast(1, 0, 2), started(1, 2)]);
-    run.breaches = vec![breach(S1, 3, Some(0)), breach(S2, 4, Some(1))];
-    let trace = run.trace();
+    let run = || of([cast(0, 0, 1), started(0, 1), cast(1, 0, 2), started(1, 2)]);
+    let first = broken(run(), 3, Some(0));
+    let trace = first.trace();
     assert_eq!(trace.lanes, ["n1", "n2", "n3"]);
     assert_eq!(trace.events[3].what, "S1: it broke");
-    let (first, second) = ([(1, Place::Between(0, 1), false), (2, Place::At(1), false)], Place::Between(0, 2));
-    assert_eq!(lines(&run)[..2], first);
-    assert_eq!(lines(&run)[2..], [(3, second, false), (3, Place::At(1), true), (4, Place::At(2), false)]);
-    run.breaches.remove(0);
-    assert_eq!(lines(&run)[4], (4, Place::At(2), true), "of the other call");
-    run.events.remove(3);
-    assert_eq!(lines(&run)[3], (4, Place::At(0), true), "it never ran, and is shown where it was cast");
-    run.breaches[0].call = Some(CallNumber(9));
-    assert_eq!(lines(&run)[3], (4, Place::Everywhere, true), "nobody knows the call");
-    run.breaches[0].call = None;
-    assert_eq!(lines(&run)[3], (4, Place::Everywhere, true), "it is of no call");
-    run.breaches.clear();
-    assert!(lines(&run).iter().all(|(.., breach)| !breach));
+    let (one, second) = ([(1, Place::Between(0, 1), false), (2, Place::At(1), false)], Place::Between(0, 2));
+    assert_eq!(lines(&first)[..2], one);
+    assert_eq!(lines(&first)[2..], [(3, second, false), (3, Place::At(1), true), (4, Place::At(2), false)]);
+    assert_eq!(lines(&broken(run(), 4, Some(1)))[4], (4, Place::At(2), true), "of the other call");
+    let without_job = || of([cast(0, 0, 1), started(0, 1), cast(1, 0, 2)]);
+    let at_cast = lines(&broken(without_job(), 4, Some(1)));
+    assert_eq!(at_cast[3], (4, Place::At(0), true), "it never ran, and is shown where it was cast");
+    let unknown = lines(&broken(without_job(), 4, Some(9)));
+    assert_eq!(unknown[3], (4, Place::Everywhere, true), "nobody knows the call");
+    let of_none = lines(&broken(without_job(), 4, None));
+    assert_eq!(of_none[3], (4, Place::Everywhere, true), "it is of no call");
+    assert!(lines(&run()).iter().all(|(.., breach)| !breach));
 }
 
 #[test]
@@ -162,11 +161,11 @@ fn what_comes_of_the_last_casts_is_told_only_where_one_of_them_failed() {
     let shown = |run: &Outcome| lines(run).into_iter().filter(|(.., breach)| !breach).count();
     assert_eq!(shown(&run), 1);
     for (call, count) in [(Some(0), 1), (Some(1), 3), (None, 1), (Some(9), 1)] {
-        run.breaches = vec![breach(S1, 9, call)];
+        run = broken(run, 9, call);
         assert_eq!(shown(&run), count, "{call:?}");
     }
     run.events.remove(1);
-    run.breaches = vec![breach(S1, 9, Some(1))];
+    run = broken(run, 9, Some(1));
     assert_eq!(shown(&run), 2, "there were none");
 }
 
@@ -175,8 +174,7 @@ fn the_text_of_an_outcome_has_its_plan_and_each_breach_with_the_trace_of_the_fir
     let safe = Outcome { calls: 3, passed: Duration::from_millis(1_500), ..of([cast(0, 0, 1)]) };
     let plan = "plan: nodes 3 start 1.1 seed 7\n";
     assert_eq!(safe.to_string(), format!("{plan}safe: 3 calls in 1.5 s of virtual time\n"));
-    let breaches = vec![breach(S1, 3, None), breach(Rule::Own, 4, None)];
-    let broken = Outcome { breaches, ..safe };
-    let text = format!("{plan}S1: it broke\nyour invariant: it broke\n{}", broken.trace());
+    let broken = Outcome { own: Some("all is lost".to_owned()), ..broken(safe, 3, None) };
+    let text = format!("{plan}S1: it broke\nS2: it broke\nyour invariant: all is lost\n{}", broken.trace());
     assert_eq!(broken.to_string(), text);
 }
