@@ -88,7 +88,7 @@ const TOOL: Plan = Plan {
         ("mutation", &["check", "plan", "rexi_proto", "search", "simulate", "verdict", "wire"]),
         // The levels, none of which knows another.
         ("rehearse", &["history", "plan", "rexi_proto", "rexi_server", "screen", "verdict", "workload"]),
-        ("simulate", &["history", "plan", "rexi_proto", "rexi_server", "verdict"]),
+        ("simulate", &["history", "plan", "rexi_proto", "rexi_server", "verdict", "workload"]),
         ("check", &["plan", "rexi_proto", "search", "verdict"]),
         ("wire", &["rexi_proto", "rexi_server", "verdict"]),
         ("migration", &["rexi_proto", "search", "verdict"]),

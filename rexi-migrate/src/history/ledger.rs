@@ -1,4 +1,4 @@
-//! The ledger of a rehearsal: what one node process did and what it was told, as records that survive its death.
+//! The ledger of one life of a node: what it did and what it was told, as records that survive its death.
 //!
 //! A process appends one record for each thing that happens to a call, on the caller's side and on the worker's;
 //! [`judge`](super::judge) reads the files of all processes and sees every job from both ends. This file is the list of

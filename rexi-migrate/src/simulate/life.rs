@@ -114,7 +114,7 @@ fn order(id: CallId, work: Work) -> Order {
         Work::Ask => Order { parts: 1, ..of(W::Question) },
         Work::Bulk => Order { payload_bytes: BULK_BYTES, ..of(W::Bulk) },
         Work::Large => Order { payload_bytes: BULK_BYTES, ..of(W::Hold) },
-        Work::Larger => Order { payload_bytes: WINDOW_BYTES + 9_000, ..of(W::Hold) },
+        Work::Larger => Order { payload_bytes: WINDOW_BYTES + 1_000, ..of(W::Hold) },
         Work::Largest => Order { payload_bytes: 3 * WINDOW_BYTES, ..of(W::Hold) },
     }
 }
@@ -130,7 +130,7 @@ const ITEM_INTERVAL: Duration = Duration::from_millis(15);
 const LATER: Duration = Duration::from_millis(40);
 
 /// Above the 32 KiB from which on a payload travels on a QUIC stream of its own.
-const BULK_BYTES: u32 = 40_000;
+const BULK_BYTES: u32 = 33_000;
 
 /// What a node reads of each payload at once; beyond, of one at a time.
 const WINDOW_BYTES: u32 = rexi_proto::STREAM_WINDOW_BYTES;

@@ -209,13 +209,13 @@ words! {
         Stream "stream",
         /// It asks its caller a question, and answers with the response.
         Ask "ask",
-        /// It is asked with 40 KB, which travel alongside the ordered lane, and answers with as much.
+        /// It is asked with 33 KB, which travel alongside the ordered lane, and answers with as much.
         Bulk "bulk",
-        /// It is asked with 40 KB, and runs until it is killed.
+        /// It is asked with 33 KB, and runs until it is killed.
         Large "large",
-        /// The same with 140 KB: the end of it waits unread while another one as large is read.
+        /// The same with 132 KB: the end of it waits unread while another one as large is read.
         Larger "larger",
-        /// The same with 400 KB.
+        /// The same with 393 KB.
         Largest "largest",
     }
 }

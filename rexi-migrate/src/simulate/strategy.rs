@@ -93,24 +93,24 @@ impl Upgrades {
 
     fn scene(&self) -> BoxedStrategy<Vec<Op>> {
         let mut scenes = vec![
-            (8, self.load()),
-            (5, one(pass())),
-            (3, one(self.kill())),
-            (4, self.step_under_fault()),
-            (3, self.flip()),
-            (2, self.release()),
-            (2, self.outage()),
-            (1, self.lost_response()),
+            (16, self.load()),
+            (10, one(pass())),
+            (6, one(self.kill())),
+            (8, self.step_under_fault()),
+            (6, self.flip()),
+            (4, self.release()),
+            (4, self.outage()),
+            (2, self.lost_response()),
             (1, self.late_payload()),
-            (3, one(self.fault())),
-            (1, one(self.step())),
-            (1, one(Just(Op::Heal).boxed())),
-            (1, one((self.node(), -7_200..7_200).prop_map(|(node, seconds)| Op::Clock { node, seconds }).boxed())),
+            (6, one(self.fault())),
+            (2, one(self.step())),
+            (2, one(Just(Op::Heal).boxed())),
+            (2, one((self.node(), -7_200..7_200).prop_map(|(node, seconds)| Op::Clock { node, seconds }).boxed())),
         ];
         if self.forced {
             let releases = u8::try_from(Plan::train().len()).unwrap_or(u8::MAX);
             let force = (self.node(), 0..releases).prop_map(|(node, release)| Op::Force { node, release });
-            scenes.push((1, one(force.boxed())));
+            scenes.push((2, one(force.boxed())));
         }
         Union::new_weighted(scenes).boxed()
     }
@@ -226,14 +226,23 @@ impl Upgrades {
             .boxed()
     }
 
-    /// A node that is asked with two large payloads starts anew before the first is whole, and asks the same again. What
-    /// the other node has not read of the second by then, it reads once its connection is replaced.
+    /// A node starts anew before the first of two large payloads of it is whole, and asks again. What the other node has
+    /// not read of the second by then, it reads once its connection is replaced.
     fn late_payload(&self) -> BoxedStrategy<Vec<Op>> {
-        (self.pair(), 11_u16..=19, 2_u16..=20)
+        (self.pair(), 9_u16..=17, 2_u16..=20)
             .prop_map(|((from, to), first, second)| {
-                let asked = [Work::Largest, Work::Larger].map(|work| Op::Cast { from, to, work, count: 1 });
-                let anew = [Op::Pass { ms: first }, Op::Crash { node: from }, Op::Start { node: from }];
-                [&asked[..], &anew, &[Op::Pass { ms: second }], &asked].concat()
+                let ask = |work| Op::Cast { from, to, work, count: 1 };
+                vec![
+                    ask(Work::Largest),
+                    ask(Work::Larger),
+                    Op::Pass { ms: first },
+                    Op::Crash { node: from },
+                    Op::Start { node: from },
+                    Op::Pass { ms: second },
+                    // The second payload again, in the place and as long as the one that comes late.
+                    ask(Work::Large),
+                    ask(Work::Larger),
+                ]
             })
             .boxed()
     }

@@ -5,7 +5,8 @@
 //! travels alongside the lane; some are answered by a stream (`load/stream.rs`) or by questions (`load/question.rs`).
 //! Alongside them, gathers ask all nodes the same (`load/gather.rs`). The seed determines every choice. What is in
 //! flight to a node is bounded: where the machine is too slow for the rate, casts are left out and counted, and none
-//! waits long. `load/thread.rs` gives it a thread of its own.
+//! waits long. `load/thread.rs` gives it a thread of its own. A plan can steer it instead
+//! (`load/steered.rs`).
 
 mod gather;
 mod question;
