@@ -261,9 +261,9 @@ impl Upgrades {
     }
 }
 
-/// What a call may be for by chance alone: what takes long to arrive has a scene of its own.
-const CASUAL: &[Work] =
-    &[Work::Reply, Work::Later, Work::Fail, Work::Hold, Work::Stream, Work::Ask, Work::Bulk, Work::Large];
+/// What a call is for by chance alone. What is asked with a large payload and is held has an even share with other
+/// calls that last; what takes long to arrive has a scene of its own.
+const CASUAL: &[Work] = &[Work::Reply, Work::Later, Work::Fail, Work::Hold, Work::Stream, Work::Ask, Work::Bulk];
 
 /// Mostly some milliseconds, in which a packet is under way; sometimes as long as a connection takes to be missed, or a
 /// peer to be given up.

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rexi_server::status::NodeStatus;
 use rexi_server::testing::TestCluster;
 use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile};
 use tokio::task::AbortHandle;
@@ -355,19 +356,20 @@ impl World {
     pub(super) fn inspect(&self) {
         let now = self.ledger.now();
         let running = self.running();
+        let seen: Vec<NodeStatus> = running.iter().map(|(_, node, _)| node.status()).collect();
+        let connected = |by: &NodeStatus, other: &NodeStatus| {
+            let peer = by.peers.iter().find(|peer| peer.name == other.name);
+            peer.is_some_and(|peer| peer.presence == PeerPresence::Connected)
+        };
         let mut tally = self.tally();
         tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
-        for (number, node, release) in &running {
-            let status = node.status();
-            let (profile, phase) = (&self.profiles[*release], status.rollout.phase);
+        for ((number, _, release), own) in running.iter().zip(&seen) {
+            let (profile, phase) = (&self.profiles[*release], own.rollout.phase);
             if !(profile.lowest()..=profile.highest()).contains(&phase) {
                 tally.out_of_bounds.push((now, *number, phase));
             }
-            for (other, peer, theirs) in running.iter().filter(|(other, ..)| other != number) {
-                let seen = status.peers.iter().find(|seen| seen.name == *peer.name());
-                let connected = |status: &rexi_server::status::PeerStatus| status.presence == PeerPresence::Connected;
-                let theirs_of_us = || peer.status().peers.into_iter().find(|seen| seen.name == status.name);
-                if !seen.is_some_and(connected) || !theirs_of_us().as_ref().is_some_and(connected) {
+            for ((other, _, theirs), peer) in running.iter().zip(&seen).filter(|((other, ..), _)| other != number) {
+                if !connected(own, peer) || !connected(peer, own) {
                     continue;
                 }
                 if release.abs_diff(*theirs) > 1 && number < other {
