@@ -1,17 +1,10 @@
 //! Simulations: the real server over QUIC packets on a simulated network in virtual time, repeatable by seed.
 //!
-//! A [`Plan`] is a list of operations (`op.rs`: calls, kills, upgrades, flips, crashes, faults of the network) with a
-//! seed. `strategy.rs` makes plans, with faults laid over the boundaries of upgrade steps, and `shrink.rs` shrinks
-//! them. `run.rs` plays one: `world.rs` does its operations, `life.rs` calls and is called, `settle.rs` brings the
-//! cluster to rest. `ledger.rs` has the records of all lives, `open.rs` what is open of them; the judge of `history/`
+//! `run.rs` plays a plan: `world.rs` does its operations, `life.rs` calls and is called, `settle.rs` brings the cluster
+//! to rest. `ledger.rs` has the records of all lives, `open.rs` what is open of them; the judge of `history/`
 //! judges them, `verdict.rs` what only a simulation sees (`skew.rs`: who could speak with whom), and `outcome.rs`
 //! reports it. `campaign.rs` plays thousands. `plaintext.rs` and `seeded_tls.rs` stand in for TLS in a simulation.
 
-mod text;
-mod op;
-mod plan;
-mod strategy;
-mod shrink;
 mod plaintext;
 mod seeded_tls;
 mod actions;
@@ -31,12 +24,8 @@ mod campaign;
 pub(crate) use campaign::panic_text;
 pub use campaign::{Budget, Campaign, Tally};
 pub use ledger::{Event, LifeEnd};
-pub use op::{Leave, Op, Whom, Work};
 pub use outcome::{Datagram, Outcome};
-pub use plan::{NODES, Plan, PlanError};
 pub use run::{Simulation, Tls};
-pub use shrink::shrink;
-pub use strategy::{Upgrades, upgrades};
 
 /// The guide's example is compiled and run.
 #[cfg(doctest)]

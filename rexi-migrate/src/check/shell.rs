@@ -4,8 +4,8 @@
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    Answer, CallRef, Caller, CloseCode, ExitReason, JobKey, Message, MonitorRef, Output, Presence, ServerAddress,
-    ServerOutput, accepted,
+    Answer, CallRef, Caller, CloseCode, ExitReason, JobKey, JobOutput, Message, MonitorRef, Output, Presence,
+    ServerAddress, ServerOutput, accepted,
 };
 
 use super::oracle::Oracle;
@@ -88,9 +88,7 @@ impl Stepper<'_> {
 
     pub(super) fn handle_output(&mut self, index: usize, member: usize, output: Output<u8>, closes: &mut Vec<usize>) {
         match output {
-            Output::Spawn(job, cast) => self.spawn(index, member, job, &cast.body),
-            Output::Abort(job) => self.abort(index, member, job),
-            Output::Wake(job) => self.wake(index, member, job),
+            Output::Job(output) => self.handle_job_output(index, member, output),
             Output::Singleton(caller, request) => {
                 if self.state.nodes[index].singleton.is_some() {
                     let caller = Caller { peer: member_id(member), ..caller };
@@ -121,10 +119,19 @@ impl Stepper<'_> {
 
     fn handle_server_output(&mut self, index: usize, output: ServerOutput) {
         match output {
-            ServerOutput::Spawn(job, cast) => self.spawn(index, job.caller.peer.0 as usize, job, &cast.body),
-            ServerOutput::Abort(job) => self.abort(index, job.caller.peer.0 as usize, job),
-            ServerOutput::Wake(job) => self.wake(index, job.caller.peer.0 as usize, job),
+            ServerOutput::Job(output) => {
+                let (JobOutput::Spawn(job, _) | JobOutput::Abort(job) | JobOutput::Wake(job)) = &output;
+                self.handle_job_output(index, job.caller.peer.0 as usize, output);
+            }
             ServerOutput::Answer(caller, message) => self.pass_answer(index, caller, message),
+        }
+    }
+
+    fn handle_job_output(&mut self, index: usize, member: usize, output: JobOutput) {
+        match output {
+            JobOutput::Spawn(job, cast) => self.spawn(index, member, job, &cast.body),
+            JobOutput::Abort(job) => self.abort(index, member, job),
+            JobOutput::Wake(job) => self.wake(index, member, job),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What callers and jobs do: casts, kills, replies, items of streams, monitors.
 
-use rexi_proto::{CallRef, CastRequest, Ending, ItemStep, JobKey, MonitorRef, Presence, Server, ServerAddress};
+use rexi_proto::{CallRef, Cast, Ending, ItemStep, JobKey, MonitorRef, Presence, Server, ServerAddress};
 
 use super::oracle::Oracle;
 use super::shell::payload;
@@ -28,7 +28,7 @@ impl Stepper<'_> {
             }
         };
         let body = payload(mailbox, 0);
-        let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+        let cast = Cast { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
         let mailbox = u8::try_from(mailbox).expect("there are few calls");
         if self.peer(from, to).cast(NOW, cast, mailbox).is_err() {
             self.breaks(Oracle::CastNotTaken, format!("a cast of {} is not taken", name(from)));

@@ -16,10 +16,8 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::outcome::Outcome;
-use super::plan::Plan;
 use super::run::Simulation;
-use super::shrink::shrink;
-use super::strategy::Upgrades;
+use crate::plan::{Plan, Upgrades, shrink};
 use crate::verdict::case::{Requirement, Witness, WitnessCount};
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
@@ -207,7 +205,7 @@ impl Campaign {
         };
         let broken = outcome.breaches.first().map(|breach| breach.invariant);
         if outcome.is_safe() {
-            let differs = self.differs(&found, &outcome).or(Some("it failed once, and not again".to_owned()));
+            let differs = self.differs(&found, &outcome).or(Some("it failed once, but not again".to_owned()));
             return Failure { number, found, outcome, differs, panicked: None };
         }
         let as_before = |outcome: Outcome| broken.map_or(outcome.own.is_some(), |broken| outcome.breaks(broken));
@@ -316,7 +314,7 @@ impl Tally {
         figure("calls", self.calls as f64, "");
         figure("virtual time", self.passed.as_secs_f64().round(), "s");
         if twice {
-            figure("scenarios that were the same when played again", self.repeated as f64, "");
+            figure("scenarios that were the same the second time", self.repeated as f64, "");
         }
         let count = |witness| self.met.get(&witness).copied().unwrap_or(0);
         let required = Requirement::of_simulation();
@@ -340,10 +338,10 @@ impl Failure {
         let Self { number, found, outcome, differs, panicked } = self;
         if let Some(text) = panicked {
             let again = again(&outcome.plan);
-            report.doubts.push(format!("scenario {number} panicked: {text}; again: {again}"));
+            report.doubts.push(format!("scenario {number} panicked: {text}; rerun: {again}"));
         }
         if let Some(differs) = differs {
-            report.doubts.push(format!("scenario {number} is not the same twice: {differs}; again: {}", again(found)));
+            report.doubts.push(format!("scenario {number} is not the same twice: {differs}; rerun: {}", again(found)));
         }
         tell_breaches(report, outcome, again);
     }
@@ -352,7 +350,7 @@ impl Failure {
 /// A row for each breach; the trace is the first one's.
 fn tell_breaches(report: &mut LevelReport, outcome: &Outcome, again: &impl Fn(&Plan) -> String) {
     let command = again(&outcome.plan);
-    let own = outcome.own.iter().map(|what| format!("your invariant: {what}; again: {command}"));
+    let own = outcome.own.iter().map(|what| format!("your invariant: {what}; rerun: {command}"));
     report.doubts.extend(own);
     let row = |(place, breach): (usize, &level::Breach)| level::Breach {
         trace: (place == 0).then(|| outcome.trace()),

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rexi_proto::{Incarnation, NodeName, Profile};
+use rexi_proto::{Incarnation, NodeName};
 use tokio::time::Instant;
 
 use super::life::index;
-use super::op::Op;
 use super::open::Open;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{CallNumber, Entry, LedgerHeader, LedgerWriter, Memory, Outcome, ProcessLedger, Record};
+use crate::plan::Op;
+use crate::plan::train::{Place, Train};
 use crate::workload::work::record;
 
 /// One life of a node, counted over all nodes.
@@ -25,8 +26,7 @@ pub(super) struct Life(pub(super) usize);
 #[derive(Debug)]
 pub(super) struct LifeRecord {
     pub(super) node: usize,
-    /// Its place in the train.
-    pub(super) release: usize,
+    pub(super) release: Place,
     /// What the node calls this life; nothing before it runs.
     pub(super) incarnation: Incarnation,
     pub(super) began_us: u64,
@@ -57,8 +57,8 @@ pub enum Event {
     Started {
         /// Which.
         node: usize,
-        /// As which release: its place in the train.
-        release: usize,
+        /// As which release.
+        release: Place,
     },
     /// A node's life ended.
     Ended {
@@ -142,7 +142,7 @@ impl Ledger {
         self.lock().notes.push((at_us, event));
     }
 
-    pub(super) fn begin_life(&self, node: usize, release: usize) -> (Life, Arc<LedgerWriter>) {
+    pub(super) fn begin_life(&self, node: usize, release: Place) -> (Life, Arc<LedgerWriter>) {
         let clock = Arc::clone(&self.clock);
         let ledger = Arc::new(LedgerWriter::in_memory(move || clock.now_us()));
         let (began_us, incarnation, end) = (self.now_us(), Incarnation(0), ProcessEnd::LiveAtEnd);
@@ -191,12 +191,12 @@ impl Ledger {
     }
 
     /// What the judge judges.
-    pub(super) fn evidence(&self, names: &[NodeName], profiles: &[Profile]) -> Evidence {
+    pub(super) fn evidence(&self, names: &[NodeName], train: &Train) -> Evidence {
         let process = |life: &LifeRecord| {
             let header = LedgerHeader {
                 node: names[life.node].clone(),
                 index: index(life.node),
-                release: profiles[life.release].release().clone(),
+                release: train.profile(life.release).release().clone(),
                 incarnation: life.incarnation,
                 pid: 0,
                 began_us: life.began_us,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use rexi_server::{Mailbox, Node};
 use tokio::time::Instant;
 
-use super::op::Work;
 use crate::history::ledger::{self, CallId, CallNumber, Entry, LedgerWriter, NodeIndex};
+use crate::plan::Work;
 use crate::workload::away;
 use crate::workload::load::Load;
 use crate::workload::work::{Order, record};

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use rexi_proto::{Phase, Profile};
+use rexi_proto::Phase;
 
 use super::ledger::Event;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{Entry, NodeIndex};
+use crate::plan::train::{Place, Train};
 
 /// All lives of a scenario, and when its links were not as at first.
-pub(super) struct Skew {
-    profiles: Vec<Profile>,
+pub(super) struct Skew<'a> {
+    train: &'a Train,
     lives: Vec<Life>,
     /// From when on links were worse, or as at first again.
     faults: Vec<(u64, bool)>,
@@ -21,18 +22,16 @@ pub(super) struct Skew {
 
 struct Life {
     node: NodeIndex,
-    /// Its place in the train.
-    release: usize,
+    release: Place,
     began_us: u64,
     ended_us: Option<u64>,
     /// Its phases, each from when on.
     phases: Vec<(u64, Phase)>,
 }
 
-impl Skew {
-    pub(super) fn of(evidence: &Evidence, events: &[(Duration, Event)]) -> Self {
-        let profiles: Vec<Profile> = Profile::train().into();
-        let lives = evidence.processes.iter().filter_map(|process| Life::of(&profiles, process)).collect();
+impl<'a> Skew<'a> {
+    pub(super) fn of(evidence: &Evidence, events: &[(Duration, Event)], train: &'a Train) -> Self {
+        let lives = evidence.processes.iter().filter_map(|process| Life::of(train, process)).collect();
         let fault = |(at, event): &(Duration, Event)| {
             let worse = match event {
                 Event::Did(op) if op.is_fault() => true,
@@ -41,7 +40,7 @@ impl Skew {
             };
             Some((u64::try_from(at.as_micros()).unwrap_or(u64::MAX), worse))
         };
-        Self { profiles, lives, faults: events.iter().filter_map(fault).collect() }
+        Self { train, lives, faults: events.iter().filter_map(fault).collect() }
     }
 
     /// Whether a caller's life, by its place, may tell its calls to a node, at a time, that the two cannot speak.
@@ -65,7 +64,7 @@ impl Skew {
         if from > to {
             return None;
         }
-        if one.release.abs_diff(other.release) > 1 {
+        if !one.release.is_near(other.release) {
             return Some(to);
         }
         // A phase holds until the next; moments at which one changes cut time into stretches.
@@ -74,7 +73,7 @@ impl Skew {
         cuts.sort_unstable();
         let apart = |at: u64| {
             let sends = |sender: &Life, receiver: &Life| {
-                let hosts = self.profiles[receiver.release].hosts();
+                let hosts = self.train.profile(receiver.release).hosts();
                 sender.phase_at(at).is_none_or(|phase| hosts.contains(phase.cast_target()))
             };
             !sends(one, other) || !sends(other, one)
@@ -93,7 +92,7 @@ impl Skew {
 }
 
 impl Life {
-    fn of(profiles: &[Profile], process: &ProcessRecord) -> Option<Self> {
+    fn of(train: &Train, process: &ProcessRecord) -> Option<Self> {
         let ledger = process.ledger.as_ref().ok()?;
         let phase = |record: &crate::history::ledger::Record| match record.entry {
             Entry::PhaseChanged { phase } => Some((record.at_us, phase)),
@@ -102,7 +101,7 @@ impl Life {
         let left = ledger.records.iter().rev().find(|record| record.entry == Entry::Drained);
         Some(Self {
             node: process.node,
-            release: profiles.iter().position(|profile| *profile.release() == ledger.header.release)?,
+            release: train.places().find(|&place| *train.profile(place).release() == ledger.header.release)?,
             began_us: ledger.header.began_us,
             ended_us: match process.end {
                 ProcessEnd::KilledNine { at_us } | ProcessEnd::Crashed { at_us } => Some(at_us),

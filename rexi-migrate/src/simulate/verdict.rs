@@ -13,6 +13,8 @@ use super::skew::Skew;
 use crate::history::evidence::Evidence;
 use crate::history::judge::{Finding, Judgement};
 use crate::history::ledger::{CallNumber, Entry, NodeIndex, Outcome};
+use crate::name::node_name as node;
+use crate::plan::train::Train;
 use crate::verdict::level::Breach;
 use crate::verdict::oracle::oracles;
 
@@ -28,17 +30,13 @@ oracles! {
     HeldBack L4,
 }
 
-/// Names of nodes, as breaches use them.
-fn node(number: usize) -> String {
-    format!("n{}", number + 1)
-}
-
 /// A scenario that is over.
 pub(super) struct Scenario<'a> {
     pub(super) evidence: &'a Evidence,
     pub(super) events: &'a [(Duration, Event)],
     pub(super) tally: &'a Tally,
     pub(super) settled: &'a Settled,
+    pub(super) train: &'a Train,
     pub(super) now: Duration,
 }
 
@@ -85,7 +83,7 @@ impl Scenario<'_> {
             let what = format!("{call} runs no more, and its caller was told nothing");
             asked.add(Oracle::RunsNoMore, self.now, Some(call), what);
         }
-        let skew = Skew::of(self.evidence, self.events);
+        let skew = Skew::of(self.evidence, self.events, self.train);
         for (process, ledger) in
             self.evidence.processes.iter().enumerate().filter_map(|(n, p)| Some((n, p.ledger.as_ref().ok()?)))
         {

@@ -14,7 +14,7 @@ mod search;
 use std::time::Duration;
 
 use rexi_proto::{
-    CallRef, CastRequest, CloseCode, DownReason, Ending, ExitReason, Incarnation, ItemStep, JobKey, Limits, MonitorRef,
+    CallRef, Cast, CloseCode, DownReason, Ending, ExitReason, Incarnation, ItemStep, JobKey, Limits, MonitorRef,
     Mutants, Phase, Presence, Profile,
 };
 
@@ -231,7 +231,7 @@ impl Cluster {
         let (by, release) = (node.life(), node.release);
         let peer = node.peers.get_mut(&to).expect("a member");
         let body = payload(mailbox, 0, size(bulk, mailbox));
-        let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+        let cast = Cast { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
         self.ledger.note(Place::On(from), || format!("casts c{} to n{to}", call.0));
         self.ledger.calls.push(Call {
             by,

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rexi_proto::{
-    Caller, CloseCode, DownReason, Incarnation, JobKey, Limits, Mutants, NodeName, NodePool, Output, Peer, PeerConfig,
-    PeerId, Phase, Pool, Profile, Request, Rollout, Server, ServerAddress, ServerOutput, Total,
+    Caller, CloseCode, DownReason, Incarnation, JobKey, JobOutput, Limits, Mutants, NodeName, NodePool, Output, Peer,
+    PeerConfig, PeerId, Phase, Pool, Profile, Request, Rollout, Server, ServerAddress, ServerOutput, Total,
 };
 
 use super::ledger::{Ledger, Life};
@@ -171,9 +171,7 @@ impl Node {
 
     fn handle_output(&mut self, member: usize, output: Output<u32>, ledger: &mut Ledger, closes: &mut Closes) {
         match output {
-            Output::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
-            Output::Abort(job) => self.abort(job, ledger),
-            Output::Wake(job) => self.wake(job, ledger),
+            Output::Job(output) => self.handle_job_output(output, ledger),
             Output::Singleton(caller, request) if self.singleton.is_some() => self.queue.push_back((caller, request)),
             Output::Singleton(_, request) => {
                 ledger.violate("S6", &format!("a request to a singleton that is not there: {request:?}"));
@@ -219,13 +217,19 @@ impl Node {
 
     fn handle_server_output(&mut self, output: ServerOutput, ledger: &mut Ledger) {
         match output {
-            ServerOutput::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
-            ServerOutput::Abort(job) => self.abort(job, ledger),
-            ServerOutput::Wake(job) => self.wake(job, ledger),
+            ServerOutput::Job(output) => self.handle_job_output(output, ledger),
             ServerOutput::Answer(caller, message) => match self.peers.get_mut(&(caller.peer.0 as usize)) {
                 Some(peer) => peer.answer(caller, message),
                 None => ledger.violate("S7", &format!("an answer to {caller:?}, which is no member")),
             },
+        }
+    }
+
+    fn handle_job_output(&mut self, output: JobOutput, ledger: &mut Ledger) {
+        match output {
+            JobOutput::Spawn(job, cast) => self.spawn(job, &cast.body, ledger),
+            JobOutput::Abort(job) => self.abort(job, ledger),
+            JobOutput::Wake(job) => self.wake(job, ledger),
         }
     }
 

@@ -5,12 +5,12 @@ use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{Bytes, Context};
 
 use super::super::actions::Actions;
-use super::super::op::Work as Asking;
 use super::super::settle::settle;
 use super::super::world::World;
 use super::*;
 use crate::history::judge::{FindingKind, judge};
 use crate::history::ledger::{CallId, Content, Ending, MonitorNumber};
+use crate::plan::Work as Asking;
 use crate::workload::work::{FUNCTION, Order, Part, Value, carry_out};
 
 /// Two nodes of 1.2 that are connected; the second has this function in place of its own, if any.
@@ -21,7 +21,8 @@ where
 {
     let members = TestMembers::new(["n1", "n2"]);
     let names = members.names().cloned().collect();
-    let world = World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Actions::default());
+    let world =
+        World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Train::default(), Actions::default());
     if let Some(function) = function {
         let of = Arc::downgrade(&world);
         world.cluster.define("n2", move |builder| {
@@ -31,7 +32,7 @@ where
         });
     }
     for node in 0..2 {
-        assert!(world.start(node, 2));
+        assert!(world.start(node, Place(2)));
     }
     world.cluster.ready().await;
     world
@@ -40,7 +41,7 @@ where
 /// What the judge finds once the cluster is at rest.
 async fn found(world: &Arc<World>) -> Vec<FindingKind> {
     settle(world).await;
-    let judged = judge(&world.ledger.evidence(&world.names, world.profiles()));
+    let judged = judge(&world.ledger.evidence(&world.names, &Train::default()));
     judged.findings().iter().map(|finding| finding.kind).collect()
 }
 
@@ -118,7 +119,7 @@ async fn a_cluster_with_nothing_planted_is_found_sound() {
 #[tokio::test(start_paused = true)]
 async fn what_happens_at_once_has_an_order_over_all_lives_and_what_comes_after_a_life_is_not_recorded() {
     let ledger = Ledger::new();
-    let lives = [0, 1].map(|node| ledger.begin_life(node, 2));
+    let lives = [0, 1].map(|node| ledger.begin_life(node, Place(2)));
     let phase = |phase| Entry::PhaseChanged { phase };
     record(&lives[1].1, &[phase(Phase::Introduce), phase(Phase::Switch)]);
     let before_us = ledger.now_us();
@@ -129,8 +130,8 @@ async fn what_happens_at_once_has_an_order_over_all_lives_and_what_comes_after_a
     let recorded = |node, phase| Event::Recorded { node, entry: Entry::PhaseChanged { phase } };
     let events: Vec<Event> = ledger.events().into_iter().map(|(_, event)| event).collect();
     let expected = [
-        Event::Started { node: 0, release: 2 },
-        Event::Started { node: 1, release: 2 },
+        Event::Started { node: 0, release: Place(2) },
+        Event::Started { node: 1, release: Place(2) },
         recorded(1, Phase::Introduce),
         recorded(1, Phase::Switch),
         Event::Healed,
@@ -143,7 +144,7 @@ async fn what_happens_at_once_has_an_order_over_all_lives_and_what_comes_after_a
 #[tokio::test(start_paused = true)]
 async fn a_job_of_a_life_that_is_over_runs_no_more_and_one_that_started_twice_ends_twice() {
     let ledger = Ledger::new();
-    let (life, writer) = ledger.begin_life(0, 2);
+    let (life, writer) = ledger.begin_life(0, Place(2));
     let id = CallId { caller: index(1), incarnation: Incarnation(1), call: CallNumber(1) };
     let work = crate::history::ledger::Work::Hold;
     let started = Entry::Started { id, server: rexi_proto::ServerAddress::PerNode, work };

@@ -13,6 +13,7 @@ use crate::verdict::invariant::Invariant;
 #[derive(Default)]
 struct Scene {
     evidence: Evidence,
+    train: Train,
     tally: Tally,
     settled: Settled,
 }
@@ -23,8 +24,8 @@ impl Scene {
     }
 
     fn scenario(&self) -> Scenario<'_> {
-        let Self { evidence, tally, settled } = self;
-        Scenario { evidence, events: &[], tally, settled, now: END }
+        let Self { evidence, train, tally, settled } = self;
+        Scenario { evidence, events: &[], tally, settled, train, now: END }
     }
 
     /// What this life wrote down.
