@@ -305,7 +305,8 @@ impl Load {
         if let Some((number, on)) = self.monitors.remove(&monitor) {
             let reason = down_code(reason);
             record(&self.ledger, &[Entry::MonitorDown { monitor: number, reason }]);
-            self.unwatched.push((Instant::now() + WATCH_AGAIN, on));
+            let again = if self.on { WATCH_AGAIN } else { STEERED_WATCH_AGAIN };
+            self.unwatched.push((Instant::now() + again, on));
             if self.on {
                 // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
                 self.begin_gather();
@@ -481,6 +482,9 @@ const GATHER_AGAIN: Duration = Duration::from_millis(4);
 
 /// How long after a down a node is watched again.
 const WATCH_AGAIN: Duration = Duration::from_millis(200);
+
+/// The same of a load that a plan steers: in virtual time a node may be gone for long.
+const STEERED_WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;
