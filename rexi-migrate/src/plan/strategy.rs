@@ -228,8 +228,8 @@ impl Upgrades {
             .boxed()
     }
 
-    /// A node starts anew before the first of two large payloads of it is whole, and asks again. What the other node has
-    /// not read of the second by then, it reads once its connection is replaced.
+    /// A node starts anew before the first of two large payloads of it is whole, and asks again. What the other node
+    /// has not read of the second by then, it reads once its connection is replaced.
     fn late_payload(&self) -> BoxedStrategy<Vec<Op>> {
         (self.pair(), 9_u16..=17, 2_u16..=20)
             .prop_map(|((from, to), first, second)| {

@@ -127,7 +127,10 @@ impl Outcome {
         let probing = self.events.iter().position(|(_, event)| *event == Event::Probing);
         let late = probing.map_or(&[][..], |at| &self.events[at..]);
         let call = self.shows.call;
-        let casts = |event: &Event| matches!(event, Event::Recorded { entry: Entry::Cast { call: of, .. }, .. } if Some(*of) == call);
+        let casts = |event: &Event| match event {
+            Event::Recorded { entry: Entry::Cast { call: of, .. }, .. } => Some(*of) == call,
+            _ => false,
+        };
         call.is_some() && late.iter().any(|(_, event)| casts(event))
     }
 

@@ -200,8 +200,8 @@ impl Requirement {
         .to_vec()
     }
 
-    /// What a rehearsal that claims safety must have met: the same as far as ledgers show it; a kill -9; and what streams
-    /// and quorums go wrong in.
+    /// What a rehearsal that claims safety must have met: the same as far as ledgers show it; a kill -9; and what
+    /// streams and quorums go wrong in.
     pub fn of_rehearsal() -> Vec<Self> {
         [
             Witness::KillAcrossSwitch,
