@@ -2,3 +2,6 @@
 
 pub(crate) mod work;
 pub(crate) mod load;
+mod away;
+
+pub(crate) use away::away;

@@ -5,9 +5,11 @@ use std::process::{Command, Output};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rexi_migrate::history::ledger::Entry;
 use rexi_migrate::plan::train::{Place, Train};
 use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
 use rexi_migrate::simulate::{Budget, Campaign, Event, Simulation, Tls};
+use rexi_migrate::verdict::case::Witness;
 use rexi_migrate::verdict::conclusion::Conclusion;
 use rexi_proto::Phase;
 use serde_json::Value;
@@ -99,6 +101,18 @@ fn plans_that_failed_once_hold() {
     }
 }
 
+/// A node starts anew while two large payloads of it are on their way, and asks the same again. The end of the second
+/// one waits unread behind the first, and is read once the new connection has replaced theirs.
+const LATE_PAYLOAD: &str = "nodes 2 start 1.2 seed 1; pass 50; cast n1 n2 largest 1; cast n1 n2 larger 1; pass 15; \
+     crash n1; start n1; pass 20; cast n1 n2 largest 1; cast n1 n2 larger 1";
+
+#[test]
+fn a_payload_that_is_whole_only_after_its_connection_was_replaced_is_let_go_and_counted() {
+    let outcome = Simulation::new().run(&plan(LATE_PAYLOAD));
+    assert!(outcome.is_safe(), "{outcome}");
+    assert_eq!(outcome.met[&Witness::LatePayload], 1);
+}
+
 #[test]
 fn a_campaign_meets_every_case_that_matters_and_finds_nothing() {
     let campaign = Campaign { budget: Budget::Scenarios(150), ..Campaign::new(33) };
@@ -187,7 +201,7 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
     for (_, event) in &outcome.events {
         match event {
             Event::Started { node, release } => at[*node] = (*release, train.profile(*release).lowest()),
-            Event::Phase { node, phase } => at[*node].1 = *phase,
+            Event::Recorded { node, entry: Entry::PhaseChanged { phase } } => at[*node].1 = *phase,
             Event::Did(Op::Settle) => reached.push(at),
             _ => {}
         }
@@ -282,7 +296,7 @@ fn one_plan_is_told_as_a_trace_as_json_and_as_a_diagram() {
 /// Broken variants exist only in a build with the feature `mutants`, for which CI has a gate of its own.
 #[cfg(feature = "mutants")]
 mod mutants {
-    use rexi_migrate::simulate::{Outcome, Rule};
+    use rexi_migrate::simulate::Outcome;
     use rexi_migrate::verdict::invariant::Invariant;
     use rexi_server::Mutants;
 
@@ -305,28 +319,32 @@ mod mutants {
         outcome
     }
 
-    fn breaks(outcome: &Outcome, invariant: Invariant) -> bool {
-        outcome.breaks(Rule::Listed(invariant))
-    }
-
     #[test]
     fn a_kill_that_follows_the_phase_is_caught_and_told_in_a_few_steps() {
         let outcome = caught("kill-follows-phase", 200);
-        assert!(breaks(&outcome, Invariant::S3), "{outcome}");
+        assert!(outcome.breaks(Invariant::S3), "{outcome}");
         // Neither an upgrade nor a flip: without one of them the phase does not move.
         assert!(outcome.plan.ops.iter().any(|op| op.is_step()), "{outcome}");
     }
 
     #[test]
     fn a_kill_that_goes_to_one_server_only_is_caught() {
-        assert!(breaks(&caught("kill-only-per-node", 100), Invariant::S3));
-        assert!(breaks(&caught("kill-only-singleton", 100), Invariant::S3));
+        assert!(caught("kill-only-per-node", 100).breaks(Invariant::S3));
+        assert!(caught("kill-only-singleton", 100).breaks(Invariant::S3));
     }
 
     #[test]
     fn a_cast_to_a_missing_server_that_is_dropped_in_silence_is_caught() {
         let outcome = caught("silent-missing-server,late-per-node-servers", 100);
-        assert!(breaks(&outcome, Invariant::S1), "{outcome}");
+        assert!(outcome.breaks(Invariant::S1), "{outcome}");
+    }
+
+    #[test]
+    fn a_payload_of_an_old_connection_that_joins_a_frame_of_the_new_one_is_caught() {
+        let mutants = Mutants::from_names("old-payload-joins").expect("a known mutant");
+        let outcome = Simulation::new().mutants(mutants).run(&plan(LATE_PAYLOAD));
+        assert!(!outcome.is_safe(), "{outcome}");
+        assert!(!caught("old-payload-joins", 300).is_safe());
     }
 
     #[test]

@@ -89,7 +89,7 @@ const TOOL: Plan = Plan {
         ("mutation", &["check", "plan", "rexi_proto", "search", "simulate", "verdict", "wire"]),
         // The levels, none of which knows another.
         ("rehearse", &["history", "name", "plan", "rexi_proto", "rexi_server", "screen", "verdict", "workload"]),
-        ("simulate", &["history", "name", "plan", "rexi_proto", "rexi_server", "verdict"]),
+        ("simulate", &["history", "name", "plan", "rexi_proto", "rexi_server", "verdict", "workload"]),
         ("check", &["name", "plan", "rexi_proto", "search", "verdict"]),
         ("wire", &["rexi_proto", "rexi_server", "verdict"]),
         ("migration", &["name", "rexi_proto", "search", "verdict"]),

@@ -27,9 +27,13 @@ const LEVELS: [(&str, &[&str]); 6] = [
     ("wire", &["rexi-migrate/src/wire.rs", "rexi-migrate/src/wire/"]),
     ("plan", &["rexi-migrate/src/migration.rs", "rexi-migrate/src/migration/"]),
     ("check", &["rexi-migrate/src/check.rs", "rexi-migrate/src/check/"]),
-    ("simulate", &["rexi-migrate/src/simulate.rs", "rexi-migrate/src/simulate/"]),
-    ("rehearse", &["rexi-migrate/src/history/judge.rs", "rexi-migrate/src/history/judge/"]),
+    ("simulate", &["rexi-migrate/src/simulate.rs", "rexi-migrate/src/simulate/", JUDGE, JUDGES]),
+    ("rehearse", &[JUDGE, JUDGES]),
 ];
+
+/// What judges the histories of two levels.
+const JUDGE: &str = "rexi-migrate/src/history/judge.rs";
+const JUDGES: &str = "rexi-migrate/src/history/judge/";
 
 /// What a column has for a level that looks for the invariant.
 const DOT: &str = "●";

@@ -21,6 +21,9 @@ pub struct Evidence {
     /// From when on a job that runs on so is a doubt, and so is a call that had heard nothing for as long when its
     /// caller's process died; `None` doubts neither.
     pub doubtful_after: Option<Duration>,
+    /// Whether a plan drove the nodes in one virtual time: callers kill what they like, and leave with calls open; and
+    /// nothing is late because a machine was slow, so what would be in doubt for that is found.
+    pub simulated: bool,
 }
 
 /// One node process: what it wrote down, and how it ended.
@@ -55,6 +58,16 @@ pub enum ProcessEnd {
         /// When this was noticed.
         at_us: u64,
     },
+}
+
+impl ProcessEnd {
+    /// When it was killed, asked to drain, or noticed gone.
+    pub(crate) fn at_us(self) -> Option<u64> {
+        match self {
+            Self::KilledNine { at_us } | Self::Drained { at_us } | Self::Crashed { at_us } => Some(at_us),
+            Self::LiveAtEnd => None,
+        }
+    }
 }
 
 /// One step of the run, such as the restart of a node. Half open: a time of `to_us` is in the next step.

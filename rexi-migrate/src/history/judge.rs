@@ -1,4 +1,4 @@
-//! Judges a rehearsal by the ledgers of all its processes: was a cast lost, did a job run twice or outlive its kill?
+//! Judges a rehearsal or a simulation by all its ledgers: was a cast lost, did a job run twice or outlive its kill?
 //!
 //! In goes [`Evidence`], out comes a [`Judgement`]; nothing is read or timed here. `judge/join.rs` brings the records
 //! of a call and of its jobs together, `judge/talk.rs` what they said before their end. `judge/count.rs` counts and

@@ -1,12 +1,13 @@
-//! The ledger of a rehearsal: what one node process did and what it was told, as records that survive its death.
+//! The ledger of one life of a node: what it did and what it was told, as records that survive its death.
 //!
 //! A process appends one record for each thing that happens to a call, on the caller's side and on the worker's;
 //! [`judge`](super::judge) reads the files of all processes and sees every job from both ends. This file is the list of
 //! what can be recorded; `ledger/clock.rs` gives the time, `ledger/record.rs` lays a record out in bytes,
-//! `ledger/file.rs` writes and reads files.
+//! `ledger/file.rs` writes and reads files, and `ledger/memory.rs` keeps what a simulation records.
 
 mod clock;
 mod file;
+mod memory;
 mod record;
 
 use rexi_proto::{Incarnation, Phase, ServerAddress};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clock::{now_us, offset_us, take_offset};
 pub use file::{LedgerError, LedgerHeader, LedgerReader, LedgerWriter, ProcessLedger};
+pub use memory::Memory;
 pub use record::{Damage, RECORD_BYTES};
 
 /// A node's place in the rehearsed cluster, counted from 0: short, since every record carries it.
@@ -26,6 +28,12 @@ pub struct NodeIndex(pub u16);
 /// known before the cast, while a cast has to be in the ledger before it can be on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallNumber(pub u64);
+
+impl std::fmt::Display for CallNumber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "call {}", self.0)
+    }
+}
 
 /// The load generator's number for one of its monitors, unique within its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

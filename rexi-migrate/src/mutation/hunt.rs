@@ -15,7 +15,7 @@ use crate::check::hellos::{self, Hellos};
 use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
 use crate::plan::train::Train;
 use crate::search::{Broken, End, Model, Options, Path, search};
-use crate::simulate::{self, Campaign, Rule, Simulation, panic_text};
+use crate::simulate::{self, Campaign, Simulation, panic_text};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::Level;
 use crate::verdict::trace::Trace;
@@ -284,10 +284,7 @@ fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
         let command = format!("rexi-migrate simulate --plan '{}' --mutant {}", outcome.plan, mutants.names());
         match outcome.breaches.first() {
             Some(breach) => Found {
-                invariant: match breach.rule {
-                    Rule::Listed(invariant) => Some(invariant),
-                    Rule::Own => None,
-                },
+                invariant: Some(breach.invariant),
                 what: breach.what.clone(),
                 steps: outcome.plan.ops.len(),
                 trace: Some(outcome.trace()),

@@ -216,10 +216,14 @@ words! {
         Stream "stream",
         /// It asks its caller a question, and answers with the response.
         Ask "ask",
-        /// It answers with 40 KB, which travel alongside the ordered lane.
+        /// It is asked with 33 KB, which travel alongside the ordered lane, and answers with as much.
         Bulk "bulk",
-        /// It is asked with 40 KB, and runs until it is killed.
+        /// It is asked with 33 KB, and runs until it is killed.
         Large "large",
+        /// The same with 132 KB: the end of it waits unread while another one as large is read.
+        Larger "larger",
+        /// The same with 393 KB.
+        Largest "largest",
     }
 }
 
@@ -230,13 +234,6 @@ words! {
         Kill "kill",
         /// In good order: its jobs may end first.
         Drain "drain",
-    }
-}
-
-impl Work {
-    /// Whether the job runs until it is killed.
-    pub(crate) fn waits_for_kill(self) -> bool {
-        matches!(self, Self::Hold | Self::Large)
     }
 }
 

@@ -24,6 +24,7 @@ pub fn gather(lives: &[Life], rows: &[StepRow], plan: &Plan) -> Evidence {
         required: required(plan),
         outlives_max: Some(outlives_max()),
         doubtful_after: Some(DOUBTFUL_AFTER),
+        simulated: false,
     }
 }
 
@@ -51,7 +52,7 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 
 /// Of the cases that prove a run's worth, those that this plan can produce.
 fn required(plan: &Plan) -> Vec<Requirement> {
-    let mut required = Requirement::non_vacuity();
+    let mut required = Requirement::of_rehearsal();
     required.retain(|requirement| can_produce(plan, requirement.witness));
     required
 }
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_asked_for_what_it_can_produce_and_the_whole_train_for_all() {
-        let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
+        let all: Vec<Witness> = Requirement::of_rehearsal().iter().map(|requirement| requirement.witness).collect();
         assert_eq!(witnesses("1.0,1.1,1.2,2.0", 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
         let all_killed = witnesses("1.0,1.1,1.2,2.0", 1.0);

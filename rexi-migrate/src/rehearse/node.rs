@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use rexi_proto::NodeName;
 use rexi_server::{
-    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, StartRollout,
-    membership::{EventsMissed, MemberEvent, MemberEvents},
+    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, StartRollout, membership::MemberEvents,
     status::PeerStatus,
 };
 use tokio::io::{BufReader, Stdin};
@@ -26,6 +25,7 @@ use crate::plan::train::{Release, Train};
 use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
+use crate::workload::away;
 use crate::workload::load::thread::LoadThread;
 use crate::workload::load::{Load, index_of};
 use crate::workload::work::{FUNCTION, carry_out, record};
@@ -264,7 +264,7 @@ impl Child {
                     return Ok(command.map_err(|e| e.to_string())?.map_or(Next::Gone, Next::Command));
                 }
                 ended = ended(&mut self.service) => return Err(ended),
-                event = self.members.next() => self.hear(event),
+                event = self.members.next() => record(&self.ledger, &away(&self.node, event)),
                 _ = self.phase.changed() => {
                     let phase = *self.phase.borrow_and_update();
                     record(&self.ledger, &[Entry::PhaseChanged { phase }]);
@@ -294,18 +294,6 @@ impl Child {
             Goal::OwnCallsEnded => own,
             Goal::Quiet => own && self.node.status().jobs == 0,
         }
-    }
-
-    /// Records that a member's connection is gone: what ends of that has no other cause in any ledger.
-    fn hear(&self, event: Result<MemberEvent, EventsMissed>) {
-        let names = match event {
-            Ok(MemberEvent::Down(name, _)) => vec![name],
-            Ok(_) => Vec::new(),
-            // Some connection may be gone; of which member is not known, and every end of all of them is in doubt.
-            Err(EventsMissed(_)) => self.node.members(),
-        };
-        let away = names.iter().filter_map(index_of).map(|node| Entry::Away { node });
-        record(&self.ledger, &Vec::from_iter(away));
     }
 
     async fn quiesce(&mut self, commands: &mut LineReader<BufReader<Stdin>>, ready: &mut bool) -> Result<(), String> {

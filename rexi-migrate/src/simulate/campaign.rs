@@ -17,11 +17,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::outcome::Outcome;
 use super::run::Simulation;
-use super::verdict::Rule;
-use super::witness::REQUIRED;
-use crate::plan::Plan;
-use crate::plan::Upgrades;
-use crate::plan::shrink;
+use crate::plan::{Plan, Upgrades, shrink};
+use crate::verdict::case::{Requirement, Witness, WitnessCount};
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
 
@@ -68,7 +65,7 @@ pub struct Tally {
     /// Time that it took to shrink the one that failed.
     pub shrinking: Duration,
     /// How often each case was met.
-    pub met: BTreeMap<&'static str, u64>,
+    pub met: BTreeMap<Witness, u64>,
     /// Scenarios that were played again and were the same.
     pub repeated: u64,
     /// The first scenario that failed, shrunk.
@@ -96,7 +93,7 @@ struct Played {
     calls: u64,
     mixed: bool,
     passed: Duration,
-    met: BTreeMap<&'static str, u64>,
+    met: BTreeMap<Witness, u64>,
     repeated: bool,
 }
 
@@ -206,11 +203,13 @@ impl Campaign {
                 return Failure { number, found, outcome, differs: None, panicked: Some(text) };
             }
         };
-        let Some(rule) = outcome.breaches.first().map(|breach| breach.rule) else {
+        let broken = outcome.breaches.first().map(|breach| breach.invariant);
+        if outcome.is_safe() {
             let differs = self.differs(&found, &outcome).or(Some("it failed once, but not again".to_owned()));
             return Failure { number, found, outcome, differs, panicked: None };
-        };
-        let shrunk = self.shrink(number, &mut |plan| self.try_run(plan).is_ok_and(|outcome| outcome.breaks(rule)));
+        }
+        let as_before = |outcome: Outcome| broken.map_or(outcome.own.is_some(), |broken| outcome.breaks(broken));
+        let shrunk = self.shrink(number, &mut |plan| self.try_run(plan).is_ok_and(as_before));
         let outcome = self.try_run(&shrunk).unwrap_or(outcome);
         Failure { number, found, outcome, differs: None, panicked: None }
     }
@@ -230,7 +229,7 @@ impl Campaign {
         if let Some(failure) = &tally.failure {
             failure.tell(&mut report, &again);
         }
-        let own = tally.failure.as_ref().is_some_and(|failure| failure.outcome.breaks(Rule::Own));
+        let own = tally.failure.as_ref().is_some_and(|failure| failure.outcome.own.is_some());
         conclude(report, own, tally.elapsed + tally.shrinking)
     }
 }
@@ -246,8 +245,7 @@ fn conclude(report: LevelReport, own: bool, elapsed: Duration) -> LevelReport {
 
 impl Played {
     fn of(outcome: &Outcome, repeated: bool) -> Self {
-        let calls = outcome.calls.try_into().unwrap_or(u64::MAX);
-        Self { calls, mixed: outcome.mixed, passed: outcome.passed, met: outcome.met.clone(), repeated }
+        Self { calls: outcome.calls, mixed: outcome.mixed, passed: outcome.passed, met: outcome.met.clone(), repeated }
     }
 }
 
@@ -260,7 +258,7 @@ impl Campaign {
         let mut report = LevelReport::new(Level::Simulate, format!("one plan, {}", outcome.plan), command);
         tally.tell(&mut report, false, 0);
         tell_breaches(&mut report, outcome, &|_| command.to_owned());
-        conclude(report, outcome.breaks(Rule::Own), outcome.took)
+        conclude(report, outcome.own.is_some(), outcome.took)
     }
 }
 
@@ -295,8 +293,8 @@ impl Tally {
         self.calls += one.calls;
         self.passed += one.passed;
         self.repeated += u64::from(one.repeated);
-        for (what, count) in &one.met {
-            *self.met.entry(what).or_default() += count;
+        for (&witness, count) in &one.met {
+            *self.met.entry(witness).or_default() += count;
         }
     }
 
@@ -318,11 +316,20 @@ impl Tally {
         if twice {
             figure("scenarios that were the same the second time", self.repeated as f64, "");
         }
-        let required = REQUIRED.iter().map(|&what| (what, self.met.get(what).copied().unwrap_or(0), least));
-        let others = self.met.iter().filter(|(what, _)| !REQUIRED.contains(what));
-        let others = others.map(|(&what, &count)| (what, count, 0));
-        let met = |(what, count, required): (&str, u64, u64)| level::Met { what: what.to_owned(), count, required };
-        report.witnesses = required.chain(others).map(met).collect();
+        let count = |witness| self.met.get(&witness).copied().unwrap_or(0);
+        let required = Requirement::of_simulation();
+        let mut rows: Vec<WitnessCount> = required
+            .iter()
+            .map(|&Requirement { witness, at_least }| WitnessCount {
+                witness,
+                count: count(witness),
+                required: at_least.min(least),
+            })
+            .collect();
+        let others = self.met.iter().filter(|(_, count)| **count > 0);
+        let others = others.filter(|(witness, _)| required.iter().all(|required| required.witness != **witness));
+        rows.extend(others.map(|(&witness, &count)| WitnessCount { witness, count, required: 0 }));
+        report.witnesses = rows.into_iter().map(level::Met::from).collect();
     }
 }
 
@@ -340,31 +347,17 @@ impl Failure {
     }
 }
 
-/// A row for each rule that was broken; the trace is the first one's.
+/// A row for each breach; the trace is the first one's.
 fn tell_breaches(report: &mut LevelReport, outcome: &Outcome, again: &impl Fn(&Plan) -> String) {
-    let mut rules: Vec<Rule> = Vec::new();
-    for breach in &outcome.breaches {
-        let invariant = match breach.rule {
-            Rule::Listed(invariant) => invariant,
-            Rule::Own => {
-                let what = &breach.what;
-                report.doubts.push(format!("{}: {what}; rerun: {}", breach.rule, again(&outcome.plan)));
-                continue;
-            }
-        };
-        if rules.contains(&breach.rule) {
-            continue;
-        }
-        let count = outcome.breaches.iter().filter(|other| other.rule == breach.rule).count();
-        report.breaches.push(level::Breach {
-            invariant,
-            what: breach.what.clone(),
-            count: count.try_into().unwrap_or(u64::MAX),
-            trace: rules.is_empty().then(|| outcome.trace()),
-            command: again(&outcome.plan),
-        });
-        rules.push(breach.rule);
-    }
+    let command = again(&outcome.plan);
+    let own = outcome.own.iter().map(|what| format!("your invariant: {what}; rerun: {command}"));
+    report.doubts.extend(own);
+    let row = |(place, breach): (usize, &level::Breach)| level::Breach {
+        trace: (place == 0).then(|| outcome.trace()),
+        command: command.clone(),
+        ..breach.clone()
+    };
+    report.breaches.extend(outcome.breaches.iter().enumerate().map(row));
 }
 
 /// Plans that are tried on proptest's way at most; the polish has the rest.

@@ -1,32 +1,39 @@
-//! The ledger of a scenario: every call and every job from both ends, in memory, and all that happened in order.
+//! The ledgers of a scenario: one of each life, in memory, and what its plan did, all in one order of time.
 //!
-//! In: what callers, jobs and the operator do. Out: the calls, which `verdict.rs` judges, and the list of events, by
-//! which two runs of a plan are compared and from which a failure is described. `ledger/` does the same for processes.
+//! In: what lives record, and the operator. Out: the evidence for the judge of `history/`, what is open and runs just
+//! now (`open.rs`), and the list of events, by which two runs of a plan are compared and a failure is told.
 
-use std::fmt;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rexi_proto::{Phase, ServerAddress};
+use rexi_proto::{Incarnation, NodeName};
 use tokio::time::Instant;
 
-use crate::history::ledger::{Ending, Outcome};
-use crate::plan::train::Place;
-use crate::plan::{Op, Work};
+use super::life::index;
+use super::open::Open;
+use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
+use crate::history::ledger::{CallNumber, Entry, LedgerHeader, LedgerWriter, Memory, Outcome, ProcessLedger, Record};
+use crate::plan::Op;
+use crate::plan::train::{Place, Train};
+use crate::workload::work::record;
 
 /// One life of a node, counted over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Life(pub(super) usize);
 
 /// A life as it went.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct LifeRecord {
     pub(super) node: usize,
     pub(super) release: Place,
-    pub(super) began: Duration,
-    pub(super) ended: Option<(Duration, LifeEnd)>,
-    /// Its phases, each from when on.
-    pub(super) phases: Vec<(Duration, Phase)>,
+    /// What the node calls this life; nothing before it runs.
+    pub(super) incarnation: Incarnation,
+    pub(super) began_us: u64,
+    pub(super) end: ProcessEnd,
+    /// Whether it is over. One that leaves is so only once it has left.
+    pub(super) over: bool,
+    pub(super) ledger: Arc<LedgerWriter>,
 }
 
 /// How a life ended.
@@ -36,41 +43,6 @@ pub enum LifeEnd {
     Crashed,
     /// In good order.
     Left,
-}
-
-/// A call by its place in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CallNumber(pub usize);
-
-/// A call as both ends saw it.
-#[derive(Clone, Debug)]
-pub(super) struct CallRecord {
-    pub(super) by: Life,
-    /// `None`: to all nodes, for a majority.
-    pub(super) to: Option<usize>,
-    pub(super) work: Work,
-    pub(super) phase: Phase,
-    pub(super) cast: Duration,
-    pub(super) answer: Option<(Duration, Outcome)>,
-    /// Answers after the last one.
-    pub(super) late_answers: u32,
-    /// When, in which phase, and whether a job of it ran then.
-    pub(super) killed: Option<(Duration, Phase, bool)>,
-    pub(super) jobs: Vec<JobRecord>,
-    /// Items of its stream, in the order in which the caller took them.
-    pub(super) items: Vec<u32>,
-    /// The caller's phase changed into or out of `Switch` while it had started the stream and not heard its end.
-    pub(super) streamed_over_switch: bool,
-    pub(super) streaming: bool,
-}
-
-/// A job as it ran.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct JobRecord {
-    pub(super) on: Life,
-    pub(super) server: ServerAddress,
-    pub(super) started: Duration,
-    pub(super) ended: Option<(Duration, Ending)>,
 }
 
 /// One thing that happened, by itself comparable with the same of another run.
@@ -95,70 +67,12 @@ pub enum Event {
         /// How.
         how: LifeEnd,
     },
-    /// A call was made.
-    Cast {
-        /// The call.
-        call: CallNumber,
-        /// Who made it.
-        from: usize,
-        /// To whom; `None` for all.
-        to: Option<usize>,
-        /// What for.
-        work: Work,
-        /// In which phase.
-        phase: Phase,
-    },
-    /// A call had its last answer.
-    Answered {
-        /// The call.
-        call: CallNumber,
-        /// Who had made it.
-        by: usize,
-        /// What became of it.
-        outcome: Outcome,
-    },
-    /// A caller killed its call.
-    Killed {
-        /// The call.
-        call: CallNumber,
-        /// Who.
-        by: usize,
-        /// In which phase.
-        phase: Phase,
-    },
-    /// A job began.
-    JobStarted {
-        /// Its call.
-        call: CallNumber,
-        /// Where.
-        on: usize,
-        /// On which server.
-        server: ServerAddress,
-    },
-    /// A job ended.
-    JobEnded {
-        /// Its call.
-        call: CallNumber,
-        /// Where.
-        on: usize,
-        /// How.
-        how: Ending,
-    },
-    /// The caller took an item of a stream.
-    Item {
-        /// The call.
-        call: CallNumber,
-        /// Who.
-        by: usize,
-        /// The item's number, from 0.
-        number: u32,
-    },
-    /// A node's phase changed.
-    Phase {
-        /// Whose.
+    /// A node wrote something down.
+    Recorded {
+        /// Which.
         node: usize,
-        /// To what.
-        phase: Phase,
+        /// What.
+        entry: Entry,
     },
     /// All links are as they were at first.
     Healed,
@@ -168,214 +82,168 @@ pub enum Event {
     Probing,
 }
 
-/// The ledger. All may write to it at any time.
+/// All ledgers. All may write to theirs at any time.
 pub(super) struct Ledger {
-    started: Instant,
+    clock: Arc<Clock>,
+    /// What the next call is numbered.
+    pub(super) numbers: Arc<AtomicU64>,
     state: Mutex<State>,
 }
 
-/// What is in it.
-#[derive(Default)]
+/// What is in it besides what lives have recorded.
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) lives: Vec<LifeRecord>,
-    pub(super) calls: Vec<CallRecord>,
-    pub(super) events: Vec<(Duration, Event)>,
-    pub(super) open: usize,
-    pub(super) running: usize,
+    notes: Vec<(u64, Event)>,
+    open: Open,
+}
+
+/// Virtual time in microseconds. No two readings are alike, so that they tell the order of what happens at once.
+struct Clock {
+    started: Instant,
+    last_us: AtomicU64,
+}
+
+impl Clock {
+    fn now_us(&self) -> u64 {
+        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let last_us =
+            self.last_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now_us.max(last + 1)));
+        now_us.max(last_us.map_or(0, |last| last + 1))
+    }
 }
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { started: Instant::now(), state: Mutex::default() }
+        let clock = Arc::new(Clock { started: Instant::now(), last_us: AtomicU64::new(0) });
+        Self { clock, numbers: Arc::new(AtomicU64::new(1)), state: Mutex::default() }
     }
 
     /// Time since the scenario began.
     pub(super) fn now(&self) -> Duration {
-        self.started.elapsed()
+        self.clock.started.elapsed()
+    }
+
+    /// The time of what happens now.
+    pub(super) fn now_us(&self) -> u64 {
+        self.clock.now_us()
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the ledger")
+        self.state.lock().expect("nothing panics while it holds the ledgers")
     }
 
     pub(super) fn note(&self, event: Event) {
-        let now = self.now();
-        self.lock().events.push((now, event));
+        self.note_at(self.now_us(), event);
     }
 
-    pub(super) fn begin_life(&self, node: usize, release: Place) -> Life {
-        let began = self.now();
+    /// Notes what began at a time before now.
+    pub(super) fn note_at(&self, at_us: u64, event: Event) {
+        self.lock().notes.push((at_us, event));
+    }
+
+    pub(super) fn begin_life(&self, node: usize, release: Place) -> (Life, Arc<LedgerWriter>) {
+        let clock = Arc::clone(&self.clock);
+        let ledger = Arc::new(LedgerWriter::in_memory(move || clock.now_us()));
+        let (began_us, incarnation, end) = (self.now_us(), Incarnation(0), ProcessEnd::LiveAtEnd);
+        let life = LifeRecord { node, release, incarnation, began_us, end, over: false, ledger: Arc::clone(&ledger) };
         let mut state = self.lock();
-        state.lives.push(LifeRecord { node, release, began, ended: None, phases: Vec::new() });
-        state.events.push((began, Event::Started { node, release }));
-        Life(state.lives.len() - 1)
+        state.lives.push(life);
+        state.notes.push((began_us, Event::Started { node, release }));
+        (Life(state.lives.len() - 1), ledger)
+    }
+
+    /// The node of a life runs.
+    pub(super) fn runs(&self, life: Life, incarnation: Incarnation) {
+        self.lock().lives[life.0].incarnation = incarnation;
+    }
+
+    /// A life is asked to end in good order.
+    pub(super) fn asked_to_leave(&self, life: Life) {
+        let at_us = self.now_us();
+        self.lock().lives[life.0].end = ProcessEnd::Drained { at_us };
     }
 
     pub(super) fn end_life(&self, life: Life, how: LifeEnd) {
-        let now = self.now();
+        let at_us = self.now_us();
         let mut state = self.lock();
-        let State { lives, calls, open, events, .. } = &mut *state;
-        if lives[life.0].ended.is_none() {
-            lives[life.0].ended = Some((now, how));
-            *open -= calls.iter().filter(|call| call.by == life && call.is_open()).count();
-            events.push((now, Event::Ended { node: lives[life.0].node, how }));
+        let State { lives, notes, .. } = &mut *state;
+        let life = &mut lives[life.0];
+        match how {
+            LifeEnd::Crashed => life.end = ProcessEnd::KilledNine { at_us },
+            LifeEnd::Left => record(&life.ledger, &[Entry::Drained]),
         }
+        life.over = true;
+        life.memory().close();
+        notes.push((at_us, Event::Ended { node: life.node, how }));
     }
 
-    pub(super) fn cast(&self, by: Life, to: Option<usize>, work: Work, phase: Phase) -> CallNumber {
-        let now = self.now();
-        let mut state = self.lock();
-        let call = CallNumber(state.calls.len());
-        state.calls.push(CallRecord {
-            by,
-            to,
-            work,
-            phase,
-            cast: now,
-            answer: None,
-            late_answers: 0,
-            killed: None,
-            jobs: Vec::new(),
-            items: Vec::new(),
-            streamed_over_switch: false,
-            streaming: false,
-        });
-        state.open += 1;
-        let from = state.lives[by.0].node;
-        state.events.push((now, Event::Cast { call, from, to, work, phase }));
-        call
-    }
-
-    pub(super) fn answered(&self, call: CallNumber, outcome: Outcome) {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { calls, lives, open, events, .. } = &mut *state;
-        let record = &mut calls[call.0];
-        if lives[record.by.0].ended.is_some() {
-            return;
+    /// All that happened, in order.
+    pub(super) fn events(&self) -> Vec<(Duration, Event)> {
+        let state = self.lock();
+        let mut events = state.notes.clone();
+        for life in &state.lives {
+            let of = |record: &Record| (record.at_us, Event::Recorded { node: life.node, entry: record.entry });
+            life.memory().read(0, |records| events.extend(records.iter().map(of)));
         }
-        if record.is_open() {
-            record.answer = Some((now, outcome));
-            *open -= 1;
-        } else if record.answer.is_some() {
-            record.late_answers += 1;
-        }
-        record.streaming = false;
-        events.push((now, Event::Answered { call, by: lives[record.by.0].node, outcome }));
+        events.sort_by_key(|(at_us, _)| *at_us);
+        events.into_iter().map(|(at_us, event)| (Duration::from_micros(at_us), event)).collect()
     }
 
-    pub(super) fn killed(&self, call: CallNumber, phase: Phase) {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { calls, lives, open, events, .. } = &mut *state;
-        let record = &mut calls[call.0];
-        if record.is_open() && lives[record.by.0].ended.is_none() {
-            let ran = record.jobs.iter().any(|job| job.ended.is_none());
-            record.killed = Some((now, phase, ran));
-            *open -= 1;
-            events.push((now, Event::Killed { call, by: lives[record.by.0].node, phase }));
-        }
-    }
-
-    /// A majority was reached, or not: what still runs is killed by the quorum itself.
-    pub(super) fn gathered(&self, call: CallNumber, outcome: Outcome, phase: Phase) {
-        self.answered(call, outcome);
-        let now = self.now();
-        let record = &mut self.lock().calls[call.0];
-        let ran = record.jobs.iter().any(|job| job.ended.is_none());
-        record.killed = Some((now, phase, ran));
-    }
-
-    /// Returns the job's place in its call.
-    pub(super) fn job_started(&self, call: CallNumber, on: Life, server: ServerAddress) -> Option<usize> {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { calls, lives, events, running, .. } = &mut *state;
-        let record = calls.get_mut(call.0)?;
-        record.jobs.push(JobRecord { on, server, started: now, ended: None });
-        *running += 1;
-        events.push((now, Event::JobStarted { call, on: lives[on.0].node, server }));
-        Some(record.jobs.len() - 1)
-    }
-
-    pub(super) fn job_ended(&self, call: CallNumber, job: usize, how: Ending) {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { calls, lives, events, running, .. } = &mut *state;
-        let job = &mut calls[call.0].jobs[job];
-        job.ended = Some((now, how));
-        *running -= 1;
-        events.push((now, Event::JobEnded { call, on: lives[job.on.0].node, how }));
-    }
-
-    pub(super) fn streaming(&self, call: CallNumber) {
-        self.lock().calls[call.0].streaming = true;
-    }
-
-    pub(super) fn item(&self, call: CallNumber, number: u32) {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { calls, lives, events, .. } = &mut *state;
-        let record = &mut calls[call.0];
-        record.items.push(number);
-        events.push((now, Event::Item { call, by: lives[record.by.0].node, number }));
-    }
-
-    /// The phase that a node starts in.
-    pub(super) fn first_phase(&self, life: Life, phase: Phase) {
-        let now = self.now();
-        self.lock().lives[life.0].phases.push((now, phase));
-    }
-
-    /// Notes an operation before what it has brought about, which began with event number `first`.
-    pub(super) fn note_op(&self, first: usize, event: Event) {
-        let mut state = self.lock();
-        let at = state.events.get(first).map_or_else(|| self.now(), |(at, _)| *at);
-        state.events.insert(first, (at, event));
-    }
-
-    /// A node's phase moved.
-    pub(super) fn phase(&self, life: Life, from: Phase, to: Phase) {
-        let now = self.now();
-        let mut state = self.lock();
-        let State { calls, lives, events, .. } = &mut *state;
-        if (from == Phase::Switch) != (to == Phase::Switch) {
-            let streams = calls.iter_mut().filter(|call| call.by == life && call.streaming);
-            streams.for_each(|call| call.streamed_over_switch = true);
-        }
-        lives[life.0].phases.push((now, to));
-        events.push((now, Event::Phase { node: lives[life.0].node, phase: to }));
+    /// What the judge judges.
+    pub(super) fn evidence(&self, names: &[NodeName], train: &Train) -> Evidence {
+        let process = |life: &LifeRecord| {
+            let header = LedgerHeader {
+                node: names[life.node].clone(),
+                index: index(life.node),
+                release: train.profile(life.release).release().clone(),
+                incarnation: life.incarnation,
+                pid: 0,
+                began_us: life.began_us,
+            };
+            let records = life.memory().read(0, <[_]>::to_vec);
+            let ledger = Ok(ProcessLedger { header, records, torn: false });
+            ProcessRecord { node: index(life.node), ledger, end: life.end }
+        };
+        let processes = self.lock().lives.iter().map(process).collect();
+        Evidence { processes, simulated: true, ..Evidence::default() }
     }
 }
 
-impl CallRecord {
-    /// Neither answered nor killed.
-    pub(super) fn is_open(&self) -> bool {
-        self.answer.is_none() && self.killed.is_none()
+impl LifeRecord {
+    pub(super) fn memory(&self) -> &Memory {
+        self.ledger.memory().expect("a life's ledger is in memory")
     }
 }
 
 impl State {
-    /// Calls that are open, of callers that live, the oldest first.
-    pub(super) fn open_calls(&self) -> impl Iterator<Item = (CallNumber, &CallRecord)> {
-        let calls = self.calls.iter().enumerate();
-        calls
-            .filter(|(_, call)| call.is_open() && self.lives[call.by.0].ended.is_none())
-            .map(|(number, call)| (CallNumber(number), call))
+    /// What is open and runs now, of lives that are not over.
+    pub(super) fn open(&mut self) -> &Open {
+        self.open.read(&self.lives);
+        &self.open
     }
 
-    /// Jobs that have not ended, each with its call.
-    pub(super) fn running_jobs(&self) -> impl Iterator<Item = (CallNumber, &CallRecord, &JobRecord)> {
-        let calls = self.calls.iter().enumerate();
-        calls.flat_map(|(number, call)| {
-            let running = call.jobs.iter().filter(|job| job.ended.is_none());
-            running.map(move |job| (CallNumber(number), call, job))
-        })
+    /// Whether a monitor has not fired, though the life that it watches is over.
+    pub(super) fn is_overdue(&mut self) -> bool {
+        let ended = |node: usize| {
+            let of_node = self.lives.iter().filter(move |life| life.node == node && life.over);
+            of_node.filter_map(|life| life.end.at_us()).max()
+        };
+        let ended: Vec<_> = (0..=self.lives.len()).map(ended).collect();
+        self.open()
+            .monitors()
+            .any(|(on, since_us)| ended.get(on).copied().flatten().is_some_and(|at_us| at_us > since_us))
+    }
+
+    /// How a call ended, if it has.
+    pub(super) fn answer(&self, call: CallNumber) -> Option<Outcome> {
+        let of = |record: &Record| match record.entry {
+            Entry::Answered { call: answered, outcome } if answered == call => Some(outcome),
+            _ => None,
+        };
+        self.lives.iter().rev().find_map(|life| life.memory().read(0, |records| records.iter().rev().find_map(of)))
     }
 }
 
-impl fmt::Display for CallNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "call {}", self.0 + 1)
-    }
-}
+#[cfg(test)]
+mod tests;

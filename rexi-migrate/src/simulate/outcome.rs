@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::ledger::{CallNumber, Event, LifeEnd};
-use super::verdict::{Breach, Rule};
+use super::ledger::{Event, LifeEnd};
+use crate::history::ledger::{CallNumber, Entry};
 use crate::name::node_name;
 use crate::plan::Plan;
+use crate::verdict::case::Witness;
+use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Breach;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.
@@ -16,12 +19,16 @@ use crate::verdict::trace::{self, Place, Trace};
 pub struct Outcome {
     /// What was run.
     pub plan: Plan,
-    /// What went wrong; empty where nothing did.
+    /// What broke an invariant of docs/safety.md; empty where nothing did.
     pub breaches: Vec<Breach>,
+    /// What broke the test's own invariant, as it says.
+    pub own: Option<String>,
+    /// Where the first breach shows.
+    pub(super) shows: Shows,
     /// How often each case was met that upgrades go wrong in.
-    pub met: BTreeMap<&'static str, u64>,
+    pub met: BTreeMap<Witness, u64>,
     /// Calls that were made.
-    pub calls: usize,
+    pub calls: u64,
     /// Whether nodes of different releases ran side by side.
     pub mixed: bool,
     /// Virtual time that passed.
@@ -32,6 +39,13 @@ pub struct Outcome {
     pub events: Vec<(Duration, Event)>,
     /// Every datagram, in the order in which they were sent, if they were recorded.
     pub datagrams: Vec<Datagram>,
+}
+
+/// When something was seen to be wrong, and with which call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shows {
+    pub(super) at: Duration,
+    pub(super) call: Option<CallNumber>,
 }
 
 /// A datagram as it was sent.
@@ -58,6 +72,8 @@ impl Outcome {
         Self {
             plan,
             breaches: Vec::new(),
+            own: None,
+            shows: Shows::default(),
             met: BTreeMap::new(),
             calls: 0,
             mixed: false,
@@ -70,12 +86,12 @@ impl Outcome {
 
     /// Whether nothing went wrong.
     pub fn is_safe(&self) -> bool {
-        self.breaches.is_empty()
+        self.breaches.is_empty() && self.own.is_none()
     }
 
-    /// Whether a rule was broken.
-    pub fn breaks(&self, rule: Rule) -> bool {
-        self.breaches.iter().any(|breach| breach.rule == rule)
+    /// Whether an invariant was broken.
+    pub fn breaks(&self, invariant: Invariant) -> bool {
+        self.breaches.iter().any(|breach| breach.invariant == invariant)
     }
 
     /// Where this run and another differ first, in words; `None` where they are the same, event for event, and datagram
@@ -91,29 +107,38 @@ impl Outcome {
         let lanes = (0..self.plan.nodes).map(node_name).collect();
         let events = self.events.iter().take_while(|(_, event)| *event != Event::Probing || self.failed_late());
         let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, self)?.at(*at))).collect();
-        if let Some(breach) = self.breaches.first() {
-            let place = breach.call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
-            let event = trace::Event::new(place, format!("{}: {}", breach.rule, breach.what)).at(breach.at).breach();
-            let behind = events.partition_point(|event: &trace::Event| event.at <= Some(breach.at));
-            events.insert(behind, event);
+        if let Some(what) = self.told().next() {
+            let Shows { at, call } = self.shows;
+            let place = call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
+            let behind = events.partition_point(|event: &trace::Event| event.at <= Some(at));
+            events.insert(behind, trace::Event::new(place, what).at(at).breach());
         }
         Trace { lanes, events }
+    }
+
+    /// What went wrong, each in a line.
+    fn told(&self) -> impl Iterator<Item = String> {
+        let listed = self.breaches.iter().map(|breach| format!("{}: {}", breach.invariant, breach.what));
+        listed.chain(self.own.iter().map(|what| format!("your invariant: {what}")))
     }
 
     /// Whether the first breach is of a call that was made at the very end, to see that all is well.
     fn failed_late(&self) -> bool {
         let probing = self.events.iter().position(|(_, event)| *event == Event::Probing);
         let late = probing.map_or(&[][..], |at| &self.events[at..]);
-        let call = self.breaches.first().and_then(|breach| breach.call);
-        let casts = |event: &Event| matches!(event, Event::Cast { call: of, .. } if Some(*of) == call);
+        let call = self.shows.call;
+        let casts = |event: &Event| match event {
+            Event::Recorded { entry: Entry::Cast { call: of, .. }, .. } => Some(*of) == call,
+            _ => false,
+        };
         call.is_some() && late.iter().any(|(_, event)| casts(event))
     }
 
     /// Where a call's job ran last, or where it was cast.
     fn place_of(&self, call: CallNumber) -> Option<Place> {
         let place = |event: &Event| match *event {
-            Event::JobStarted { call: of, on, .. } if of == call => Some(Place::At(on)),
-            Event::Cast { call: of, from, .. } if of == call => Some(Place::At(from)),
+            Event::Recorded { node, entry: Entry::Started { id, .. } } if id.call == call => Some(Place::At(node)),
+            Event::Recorded { node, entry: Entry::Cast { call: of, .. } } if of == call => Some(Place::At(node)),
             _ => None,
         };
         self.events.iter().rev().find_map(|(_, event)| place(event))
@@ -138,29 +163,40 @@ fn tell(event: &Event, of: &Outcome) -> Option<trace::Event> {
         }
         Event::Ended { node, how: LifeEnd::Crashed } => line(Place::At(*node), "crashes".to_owned()),
         Event::Ended { node, how: LifeEnd::Left } => line(Place::At(*node), "has left".to_owned()),
-        Event::Cast { call, from, to: Some(to), work, phase } => {
-            let place = if from == to { Place::At(*from) } else { Place::Between(*from, *to) };
-            line(place, format!("{call}: cast, {work} ({phase})"))
-        }
-        Event::Cast { call, from, to: None, work, phase } => {
-            line(Place::At(*from), format!("{call}: cast to all, {work} ({phase})"))
-        }
-        Event::Answered { call, by, outcome } => line(Place::At(*by), format!("{call}: {outcome:?}")),
-        Event::Killed { call, by, phase } => {
-            let on = of.events.iter().find_map(|(_, event)| match event {
-                Event::Cast { call: of, to, .. } if of == call => *to,
-                _ => None,
-            });
-            let place = on.filter(|on| on != by).map_or(Place::At(*by), |on| Place::Between(*by, on));
-            line(place, format!("{call}: kill ({phase})"))
-        }
-        Event::JobStarted { call, on, server } => line(Place::At(*on), format!("{call} starts on the {server}")),
-        Event::JobEnded { call, on, how } => line(Place::At(*on), format!("{call} ends: {how:?}")),
-        Event::Item { call, by, number } => line(Place::At(*by), format!("{call}: item {number}")),
-        Event::Phase { node, phase } => line(Place::At(*node), format!("is at {phase} now")),
+        Event::Recorded { node, entry } => tell_entry(*node, entry, of),
         Event::Healed => None,
         Event::Settling => line(Place::Everywhere, SETTLING.to_owned()),
         Event::Probing => line(Place::Everywhere, "every node casts to every node".to_owned()),
+    }
+}
+
+/// A record as a line of the trace.
+fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<trace::Event> {
+    let here = |what: String| Some(trace::Event::new(Place::At(node), what));
+    let towards = |to: usize, what: String| {
+        let place = if node == to { Place::At(node) } else { Place::Between(node, to) };
+        Some(trace::Event::new(place, what))
+    };
+    match *entry {
+        Entry::Cast { call, to, work, phase } => towards(to.0.into(), format!("{call}: cast, {work} ({phase})")),
+        Entry::Answered { call, outcome } => here(format!("{call}: {outcome}")),
+        Entry::Killed { call, phase } => {
+            let to = of.events.iter().find_map(|(_, event)| match event {
+                Event::Recorded { entry: Entry::Cast { call: of, to, .. }, .. } if *of == call => Some(to.0.into()),
+                _ => None,
+            });
+            towards(to.unwrap_or(node), format!("{call}: kill ({phase})"))
+        }
+        Entry::Started { id, server, .. } => here(format!("{} starts on the {server}", id.call)),
+        Entry::Ended { id, how } => here(format!("{} ends: {how}", id.call)),
+        Entry::ItemReceived { call, index, .. } => here(format!("{call}: item {index}")),
+        Entry::GatherBegun { gather, need, .. } => here(format!("{gather}: asks all, and needs {need}")),
+        Entry::GatherEnded { gather, how, .. } => here(format!("{gather}: {how}")),
+        Entry::Asked { id, index } => here(format!("{} asks question {index}", id.call)),
+        Entry::Responded { call, index, .. } => here(format!("{call}: response to question {index}")),
+        Entry::MonitorDown { monitor, .. } => here(format!("monitor {} fires", monitor.0)),
+        Entry::PhaseChanged { phase } => here(format!("is at {phase} now")),
+        _ => None,
     }
 }
 
@@ -171,9 +207,7 @@ impl fmt::Display for Outcome {
         if self.is_safe() {
             return writeln!(f, "safe: {} calls in {:.1} s of virtual time", self.calls, self.passed.as_secs_f64());
         }
-        for Breach { rule, what, .. } in &self.breaches {
-            writeln!(f, "{rule}: {what}")?;
-        }
+        self.told().try_for_each(|line| writeln!(f, "{line}"))?;
         write!(f, "{}", self.trace())
     }
 }

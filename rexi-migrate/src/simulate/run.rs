@@ -9,13 +9,14 @@ use rexi_server::{Node, NodeBuilder, NodeName};
 
 use super::actions::Actions;
 use super::ledger::Ledger;
-use super::outcome::{Datagram, Outcome};
-use super::verdict::{Breach, Rule, judge};
+use super::outcome::{Datagram, Outcome, Shows};
+use super::verdict::Scenario;
 use super::world::World;
-use super::{plaintext, seeded_tls, settle, witness};
+use super::{plaintext, seeded_tls, settle};
+use crate::history::judge::judge;
 use crate::name::node_name;
-use crate::plan::Op;
-use crate::plan::{NODES, Plan};
+use crate::plan::{NODES, Op, Plan};
+use crate::verdict::case::Witness;
 
 /// How connections are secured in a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl Simulation {
     }
 
     /// An invariant of the test's own, asked once all faults have stopped, every node runs and nothing is in flight. An
-    /// error is a breach of [`Rule::Own`], with its text.
+    /// error is what [`Outcome::own`] says then.
     #[must_use]
     pub fn check<F, Fut>(mut self, check: F) -> Self
     where
@@ -140,7 +141,7 @@ impl Simulation {
             match op {
                 Op::Pass { ms } => tokio::time::sleep(Duration::from_millis(ms.into())).await,
                 Op::Await => settle::risen(&world).await,
-                Op::Settle => settle::rest(&world).await,
+                Op::Settle => settle::calm(&world).await,
                 _ => {}
             }
             world.inspect();
@@ -150,20 +151,32 @@ impl Simulation {
             Some(check) => check(Arc::clone(&world.cluster)).await.err(),
             None => None,
         };
+        world.running().iter().for_each(|(_, node, _)| world.count_late(node));
         let now = ledger.now();
-        let state = ledger.lock();
-        let tally = world.tally();
-        let mut breaches = judge(&state, &tally, &settled, now);
-        breaches.extend(own.map(|what| Breach { rule: Rule::Own, what, at: now, call: None }));
+        let (evidence, events) = (ledger.evidence(&world.names, &plan.train), ledger.events());
+        let (judged, tally) = (judge(&evidence), world.tally());
+        let scenario = Scenario {
+            evidence: &evidence,
+            events: &events,
+            tally: &tally,
+            settled: &settled,
+            train: &plan.train,
+            now,
+        };
+        let shown = scenario.breaches(&judged);
+        let shows = shown.first().map_or(Shows { at: now, call: None }, |first| first.shows);
+        let met = judged.witnesses.iter().map(|row| (row.witness, row.count));
         Outcome {
             plan: plan.clone(),
-            breaches,
-            met: witness::witness(&state, &tally),
-            calls: state.calls.len(),
+            breaches: shown.into_iter().map(|shown| shown.breach).collect(),
+            own,
+            shows,
+            met: met.chain([(Witness::LatePayload, tally.late_payloads)]).collect(),
+            calls: judged.counts.casts + judged.counts.gathers,
             mixed: tally.mixed,
             passed: now,
             took: Duration::ZERO,
-            events: state.events.clone(),
+            events,
             datagrams: datagrams.map(|all| std::mem::take(&mut *lock(&all))).unwrap_or_default(),
         }
     }

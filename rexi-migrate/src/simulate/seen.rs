@@ -1,13 +1,12 @@
-//! What was seen of a scenario's cluster besides what the ledger has: on the way, and as it came to rest.
+//! What was seen of a scenario's cluster besides what its ledgers have: on the way, and as it came to rest.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rexi_proto::Phase;
 
-use super::ledger::CallNumber;
+use crate::history::ledger::CallNumber;
 
-/// What the verdict and the witnesses need besides the ledger.
+/// What the verdict and the cases need besides the ledgers.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// Pairs of connected nodes whose releases are more than one apart.
@@ -20,7 +19,8 @@ pub(super) struct Tally {
     pub(super) unheeded: Vec<(Duration, usize, Phase)>,
     /// Nodes of different releases ran side by side.
     pub(super) mixed: bool,
-    pub(super) counts: BTreeMap<&'static str, u64>,
+    /// Payloads that came whole only after their connection had been replaced.
+    pub(super) late_payloads: u64,
 }
 
 /// What the end has shown.

@@ -10,12 +10,13 @@ use rexi_proto::Phase;
 use rexi_server::{Node, PeerPresence};
 use tokio::time::Instant;
 
-use super::ledger::{CallNumber, Event};
+use super::ledger::Event;
 use super::seen::Settled;
 use super::world::World;
-use crate::history::ledger::Outcome;
+use crate::history::ledger::{CallNumber, Entry, Outcome};
 use crate::plan::Work;
 use crate::plan::train::Place;
+use crate::workload::work::record;
 
 /// Brings the cluster to rest.
 pub(super) async fn settle(world: &Arc<World>) -> Settled {
@@ -25,25 +26,28 @@ pub(super) async fn settle(world: &Arc<World>) -> Settled {
     start_all(world);
     world.raise_all();
     let mut settled = Settled::default();
-    wait_until(world, BOUND, || calls_are_over(world) && apart(world).is_empty() && held(world).is_empty()).await;
+    wait_until(world, BOUND, || is_over(world) && apart(world).is_empty() && held(world).is_empty()).await;
     (settled.apart, settled.held) = (apart(world), held(world));
-    let held: Vec<_> = {
-        let state = world.ledger.lock();
-        let of_job = |call: &super::ledger::CallRecord| call.jobs.iter().filter(|job| job.ended.is_none()).count();
-        let open = state.open_calls().filter(|(_, call)| call.work.waits_for_kill());
-        open.map(|(number, call)| (number, call.by, of_job(call))).collect()
-    };
-    settled.silent = held.iter().filter(|(.., jobs)| *jobs == 0).map(|&(call, ..)| call).collect();
-    for (call, by, _) in held {
-        world.kill_call(call, by);
+    let held: Vec<_> = world.ledger.lock().open().held().collect();
+    settled.silent = held.iter().filter(|(.., runs)| !runs).map(|&(call, ..)| call).collect();
+    for (call, of, _) in held {
+        world.kill_call(call, of.by);
     }
-    wait_until(world, BOUND, || {
-        let state = world.ledger.lock();
-        state.open == 0 && state.running == 0
-    })
-    .await;
+    wait_until(world, BOUND, || world.ledger.lock().open().is_empty()).await;
     settled.probes = probe(world).await;
+    rest(world);
     settled
+}
+
+/// Notes for each node without an open call that it is quiet.
+fn rest(world: &World) {
+    let mut state = world.ledger.lock();
+    let busy: Vec<_> = state.open().calls().map(|(_, call)| call.by).collect();
+    for (number, life) in state.lives.iter().enumerate().filter(|(_, life)| !life.over) {
+        if !busy.iter().any(|by| by.0 == number) {
+            record(&life.ledger, &[Entry::Quiet]);
+        }
+    }
 }
 
 /// Waits until every node has its release, and is in the highest phase that nothing stands in the way of.
@@ -52,8 +56,8 @@ pub(super) async fn risen(world: &World) {
 }
 
 /// Waits until everything is over, except for what waits for its kill.
-pub(super) async fn rest(world: &World) {
-    wait_until(world, BOUND, || calls_are_over(world)).await;
+pub(super) async fn calm(world: &World) {
+    wait_until(world, BOUND, || is_over(world)).await;
 }
 
 /// Starts every node that does not run. One that is more than one release behind is brought that near: no handshake may
@@ -70,22 +74,10 @@ fn start_all(world: &Arc<World>) {
     }
 }
 
-/// Whether everything is over, except for jobs that wait for their kill.
-fn calls_are_over(world: &World) -> bool {
-    let state = world.ledger.lock();
-    if state.open == 0 && state.running == 0 {
-        return true;
-    }
-    let waits = |call: &super::ledger::CallRecord| call.work.waits_for_kill();
-    let calls = state.open_calls().filter(|(_, call)| !waits(call)).count();
-    let jobs = state.running_jobs().filter(|(_, call, _)| {
-        let lives = state.lives[call.by.0].ended.is_none();
-        !(waits(call) && call.is_open() && lives)
-    });
-    // One that waits for its kill has a job by then: without, its cast is still on the way, or the end of its job is.
-    let idle = |call: &super::ledger::CallRecord| call.jobs.iter().all(|job| job.ended.is_some());
-    let on_its_way = state.open_calls().any(|(_, call)| waits(call) && idle(call));
-    calls == 0 && jobs.count() == 0 && !on_its_way
+/// Whether everything is over, except for jobs that wait for their kill; and who watches what has ended knows it.
+fn is_over(world: &World) -> bool {
+    let mut state = world.ledger.lock();
+    state.open().is_held_only() && !state.is_overdue()
 }
 
 /// Pairs of which the one does not see the life that the other has now, though they may speak.
@@ -140,11 +132,11 @@ async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
     let until = Instant::now() + PROBE_BOUND;
     let mut probes = Vec::new();
     while !pairs.is_empty() {
-        let cast = |(from, to)| Some(((from, to), world.caller(from)?.cast((to, &world.names[to]), Work::Reply)));
+        let cast = |(from, to)| Some(((from, to), world.caller(from)?.cast(to, Work::Reply)?));
         let made: Vec<_> = pairs.into_iter().filter_map(cast).collect();
-        wait_until(world, PROBE_BOUND, || world.ledger.lock().open == 0).await;
-        let again = |&(_, CallNumber(probe)): &((usize, usize), CallNumber)| {
-            let lost = matches!(world.ledger.lock().calls[probe].answer, Some((_, Outcome::ConnectionLost)));
+        wait_until(world, PROBE_BOUND, || world.ledger.lock().open().is_empty()).await;
+        let again = |(_, probe): &((usize, usize), CallNumber)| {
+            let lost = world.ledger.lock().answer(*probe) == Some(Outcome::ConnectionLost);
             lost && Instant::now() < until
         };
         let (lost, told): (Vec<_>, Vec<_>) = made.into_iter().partition(again);

@@ -6,16 +6,19 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use rexi_server::status::NodeStatus;
 use rexi_server::testing::TestCluster;
 use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile};
 use tokio::task::AbortHandle;
 
 use super::actions::Actions;
 use super::ledger::{Event, Ledger, Life, LifeEnd};
+use super::life::Caller;
 use super::seen::Tally;
-use super::service::{Caller, FUNCTION, carry_out};
+use crate::history::ledger::{CallNumber, LedgerWriter};
 use crate::plan::train::{Place, Train};
 use crate::plan::{Leave, Op, Whom};
+use crate::workload::work::{FUNCTION, carry_out};
 
 /// The cluster, and what is known of each of its nodes.
 pub(super) struct World {
@@ -34,8 +37,8 @@ struct Member {
     /// That of the last start.
     release: Place,
     running: Option<Running>,
-    /// The start that is being prepared, for the definition of the node to find.
-    next: Option<Life>,
+    /// The ledger of the start that is being prepared, for the definition of the node to find.
+    next: Option<Arc<LedgerWriter>>,
 }
 
 struct Running {
@@ -70,20 +73,25 @@ impl World {
     }
 
     fn define(&self, number: usize, builder: NodeBuilder) -> NodeBuilder {
-        let life = self.lock()[number].next.expect("a node is defined while its start is prepared");
-        let ledger = Arc::clone(&self.ledger);
+        let ledger = self.next_ledger(number);
         let builder = builder
-            .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), life, job, argument))
+            .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), job, argument))
             .limits(limits(number));
         let builder = self.actions.mutate(builder);
         self.actions.define(builder, &self.names[number])
     }
 
+    /// The ledger of the life that is being started.
+    pub(super) fn next_ledger(&self, number: usize) -> Arc<LedgerWriter> {
+        self.lock()[number].next.take().expect("a node is defined while its start is prepared")
+    }
+
     /// Does one operation, and notes it.
     pub(super) fn apply(self: &Arc<Self>, op: Op) {
-        let first = self.ledger.lock().events.len();
+        // Before what it brings about.
+        let at_us = self.ledger.now_us();
         let done = self.try_apply(op);
-        self.ledger.note_op(first, if done { Event::Did(op) } else { Event::Skipped(op) });
+        self.ledger.note_at(at_us, if done { Event::Did(op) } else { Event::Skipped(op) });
     }
 
     /// `false`: it makes no sense where the cluster stands.
@@ -91,11 +99,11 @@ impl World {
         match op {
             Op::Cast { from, to, work, count } => self.with_caller(from, |caller| {
                 let to = self.number(to);
-                (0..count.max(1)).for_each(|_| _ = caller.cast((to, &self.names[to]), work));
+                (0..count.max(1)).for_each(|_| _ = caller.cast(to, work));
             }),
             Op::Kill { call } => self.kill(call),
             Op::KillAll { node } => self.with_caller(node, Caller::kill_all),
-            Op::Gather { from } => self.gather(from),
+            Op::Gather { from } => self.with_caller(from, Caller::gather),
             Op::Act { node, number } => self.act(node, number),
             Op::Pass { .. } | Op::Await | Op::Settle => true,
             Op::Upgrade { node, how } | Op::RollBack { node, how } => self.step(node, how, op),
@@ -160,15 +168,15 @@ impl World {
         if self.lock()[number].running.is_some() {
             return false;
         }
-        let life = self.ledger.begin_life(number, release);
-        self.lock()[number].next = Some(life);
+        let (life, ledger) = self.ledger.begin_life(number, release);
+        self.lock()[number].next = Some(Arc::clone(&ledger));
         let started = self.cluster.start(self.names[number].as_str(), self.train.profile(release));
         let node = started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number]));
-        self.ledger.first_phase(life, node.rollout().phase());
-        let (caller, run) = Caller::new(node.clone(), life, Arc::clone(&self.ledger));
+        self.ledger.runs(life, node.incarnation());
+        let (caller, run) = Caller::new(node.clone(), number, ledger, Arc::clone(&self.ledger.numbers));
         let tasks = vec![tokio::spawn(run).abort_handle()];
         let member = &mut self.lock()[number];
-        (member.release, member.next) = (release, None);
+        member.release = release;
         member.running = Some(Running { life, node, caller, tasks, leaving: None });
         true
     }
@@ -180,9 +188,7 @@ impl World {
 
     fn end(&self, number: usize, how: LifeEnd) -> bool {
         let Some(running) = self.lock()[number].running.take() else { return false };
-        if how == LifeEnd::Crashed {
-            self.count_in_flight(running.life);
-        }
+        self.count_late(&running.node);
         // Before the node is gone, so that what it learns of its own end is not news.
         self.ledger.end_life(running.life, how);
         self.cluster.crash(self.names[number].as_str());
@@ -190,16 +196,10 @@ impl World {
         true
     }
 
-    fn count_in_flight(&self, life: Life) {
-        let busy = {
-            let state = self.ledger.lock();
-            let node = state.lives[life.0].node;
-            let calls = state.open_calls().any(|(_, call)| call.by == life || call.to == Some(node));
-            calls || state.running_jobs().any(|(_, _, job)| job.on == life)
-        };
-        if busy {
-            self.count("restarts with jobs in flight");
-        }
+    /// Counts what came to a node too late: it tells so as long as it runs.
+    pub(super) fn count_late(&self, node: &Node) {
+        let late = node.status().peers.iter().map(|peer| peer.stats.late_payloads).sum::<u64>();
+        self.tally().late_payloads += late;
     }
 
     /// Lets a node leave in good order, and start as `then`, if as any.
@@ -212,7 +212,7 @@ impl World {
             running.leaving = Some(then);
             (running.life, running.node.clone())
         };
-        self.count_in_flight(life);
+        self.ledger.asked_to_leave(life);
         let world = Arc::clone(self);
         tokio::spawn(async move {
             node.shutdown(LEAVE_LIMIT).await;
@@ -240,9 +240,6 @@ impl World {
         let Some(to) = to else { return false };
         if !others.iter().all(|&other| other.is_near(to)) {
             return false;
-        }
-        if to < from {
-            self.count("rollbacks");
         }
         self.restart(number, how, to)
     }
@@ -278,9 +275,6 @@ impl World {
                 self.tally().unheeded.push((self.ledger.now(), number, phase));
             }
         }
-        if any {
-            self.count(if lower { "phases lowered while jobs run" } else { "ceilings lifted" });
-        }
         any
     }
 
@@ -302,26 +296,17 @@ impl World {
 
     fn kill(&self, call: u8) -> bool {
         let found = {
-            let state = self.ledger.lock();
-            let open: Vec<_> = state.open_calls().filter(|(_, call)| call.to.is_some()).collect();
+            let mut state = self.ledger.lock();
+            let open: Vec<_> = state.open().calls().filter(|(_, call)| call.to.is_some()).collect();
             let place = usize::from(call).checked_rem(open.len());
             place.map(|place| (open[place].0, open[place].1.by))
         };
         found.is_some_and(|(call, by)| self.kill_call(call, by))
     }
 
-    pub(super) fn kill_call(&self, call: super::ledger::CallNumber, by: Life) -> bool {
+    pub(super) fn kill_call(&self, call: CallNumber, by: Life) -> bool {
         let caller = self.callers().find(|(life, _)| *life == by).map(|(_, caller)| caller);
         caller.map(|caller| caller.kill(call)).is_some()
-    }
-
-    fn gather(&self, from: u8) -> bool {
-        let number = self.number(from);
-        let mut nodes = self.lock();
-        let Some(running) = nodes[number].running.as_mut() else { return false };
-        let gathering = running.caller.clone().gather(self.names.clone());
-        running.tasks.push(tokio::spawn(gathering).abort_handle());
-        true
     }
 
     fn act(&self, node: u8, action: u16) -> bool {
@@ -376,19 +361,20 @@ impl World {
     pub(super) fn inspect(&self) {
         let now = self.ledger.now();
         let running = self.running();
+        let seen: Vec<NodeStatus> = running.iter().map(|(_, node, _)| node.status()).collect();
+        let connected = |by: &NodeStatus, other: &NodeStatus| {
+            let peer = by.peers.iter().find(|peer| peer.name == other.name);
+            peer.is_some_and(|peer| peer.presence == PeerPresence::Connected)
+        };
         let mut tally = self.tally();
         tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
-        for (number, node, release) in &running {
-            let status = node.status();
-            let (profile, phase) = (self.profile(*release), status.rollout.phase);
+        for ((number, _, release), own) in running.iter().zip(&seen) {
+            let (profile, phase) = (self.profile(*release), own.rollout.phase);
             if !(profile.lowest()..=profile.highest()).contains(&phase) {
                 tally.out_of_bounds.push((now, *number, phase));
             }
-            for (other, peer, theirs) in running.iter().filter(|(other, ..)| other != number) {
-                let seen = status.peers.iter().find(|seen| seen.name == *peer.name());
-                let connected = |status: &rexi_server::status::PeerStatus| status.presence == PeerPresence::Connected;
-                let theirs_of_us = || peer.status().peers.into_iter().find(|seen| seen.name == status.name);
-                if !seen.is_some_and(connected) || !theirs_of_us().as_ref().is_some_and(connected) {
+            for ((other, _, theirs), peer) in running.iter().zip(&seen).filter(|((other, ..), _)| other != number) {
+                if !connected(own, peer) || !connected(peer, own) {
                     continue;
                 }
                 if !release.is_near(*theirs) && number < other {
@@ -399,10 +385,6 @@ impl World {
                 }
             }
         }
-    }
-
-    pub(super) fn count(&self, what: &'static str) {
-        *self.tally().counts.entry(what).or_default() += 1;
     }
 
     fn number(&self, node: u8) -> usize {

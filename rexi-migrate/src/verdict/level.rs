@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::verdict::case::WitnessCount;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::Trace;
@@ -97,6 +98,12 @@ pub struct Met {
     pub required: u64,
 }
 
+impl From<WitnessCount> for Met {
+    fn from(WitnessCount { witness, count, required }: WitnessCount) -> Self {
+        Self { what: witness.sentence().to_owned(), count, required }
+    }
+}
+
 /// One invariant that was broken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Breach {
@@ -110,6 +117,13 @@ pub struct Breach {
     pub trace: Option<Trace>,
     /// The command that shows it again.
     pub command: String,
+}
+
+impl Breach {
+    /// One that was seen once, so far without a trace and a command.
+    pub(crate) fn once(invariant: Invariant, what: String) -> Self {
+        Self { invariant, what, count: 1, trace: None, command: String::new() }
+    }
 }
 
 impl Figure {

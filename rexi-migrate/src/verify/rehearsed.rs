@@ -10,6 +10,7 @@ use crate::history::judge::{Example, Finding, Judgement, judge};
 use crate::plan::train::Train;
 use crate::rehearse;
 use crate::rehearse::report::Report;
+use crate::verdict::case::WitnessCount;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
 use crate::verdict::trace::{Event, Place, Trace};
@@ -129,15 +130,8 @@ fn tell(judged: &Judgement, report: &Report, level: &mut LevelReport) {
     let begun_us = report.steps.first().map_or(0, |row| row.started_us);
     // The nodes that a stopped run had to kill are not a case, and no case is required of it.
     let asked = report.stopped.is_none();
-    level.witnesses = judged
-        .witnesses
-        .iter()
-        .map(|row| Met {
-            what: row.witness.sentence().to_owned(),
-            count: row.count,
-            required: if asked { row.required } else { 0 },
-        })
-        .collect();
+    let row = |row: &WitnessCount| Met::from(WitnessCount { required: if asked { row.required } else { 0 }, ..*row });
+    level.witnesses = judged.witnesses.iter().map(row).collect();
     // What was not met is found again when the level is closed.
     let unmet = |doubt: &str| level.witnesses.iter().any(|met| met.count < met.required && doubt.contains(&met.what));
     let doubts: Vec<String> = judged.doubts.iter().filter(|doubt| !unmet(doubt)).cloned().collect();
@@ -147,11 +141,9 @@ fn tell(judged: &Judgement, report: &Report, level: &mut LevelReport) {
 
 fn breach(finding: &Finding, begun_us: u64, command: &str) -> Breach {
     Breach {
-        invariant: finding.invariant,
-        what: finding.sentence.to_owned(),
-        count: finding.count,
         trace: finding.examples.first().map(|example| trace(example, begun_us)),
         command: command.to_owned(),
+        ..finding.into()
     }
 }
 

@@ -5,22 +5,25 @@
 //! travels alongside the lane; some are answered by a stream (`load/stream.rs`) or by questions (`load/question.rs`).
 //! Alongside them, gathers ask all nodes the same (`load/gather.rs`). The seed determines every choice. What is in
 //! flight to a node is bounded: where the machine is too slow for the rate, casts are left out and counted, and none
-//! waits long. `load/thread.rs` gives it a thread of its own.
+//! waits long. `load/thread.rs` gives it a thread of its own. A plan can steer it instead
+//! (`load/steered.rs`).
 
 mod gather;
 mod question;
+mod steered;
 mod stream;
 pub(crate) mod thread;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use rexi_proto::{CallRef, DownReason, MonitorRef, NodeName};
-use rexi_server::{Answer, Event, Mailbox, Node, Request};
+use rexi_server::{Answer, Event, Mailbox, Node, Request, calls::MailboxHandle};
 use tokio::time::Instant;
 
 use crate::history::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNumber, NodeIndex, Outcome, Work};
@@ -29,10 +32,10 @@ use crate::workload::work::{FUNCTION, Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};
 
-/// One node's load.
+/// One node's load. Its answers come to the [`Mailbox`] that it is made with.
 pub(crate) struct Load {
     node: Node,
-    mailbox: Mailbox,
+    mailbox: MailboxHandle,
     ledger: Arc<LedgerWriter>,
     /// Ends of calls that are to be recorded, in one write.
     ends: Vec<Entry>,
@@ -52,8 +55,8 @@ pub(crate) struct Load {
     counted: Instant,
     /// Parts of a cast that are owed.
     owed: f64,
-    open: HashMap<CallRef, Open>,
-    next_call: u64,
+    open: BTreeMap<CallRef, Open>,
+    next_call: Arc<AtomicU64>,
     /// What is to be done later, the next first.
     due: BinaryHeap<Reverse<(Instant, Due)>>,
     /// Streams that ended lately, so that what comes behind their end is noticed.
@@ -128,13 +131,14 @@ impl Load {
         rate: u32,
         seed: u64,
         awake: Awake,
-    ) -> Self {
+    ) -> (Self, Mailbox) {
+        let mailbox = node.mailbox();
         let target = |name: NodeName| Some(Target { index: index_of(&name)?, name, open: 0 });
         let targets: Vec<_> = node.members().into_iter().filter_map(target).collect();
         let now = Instant::now();
         let of_target = usize::try_from(rate).unwrap_or(usize::MAX) / targets.len().max(1);
-        Self {
-            mailbox: node.mailbox(),
+        let load = Self {
+            mailbox: mailbox.handle(),
             node,
             ledger,
             ends: Vec::new(),
@@ -149,8 +153,8 @@ impl Load {
             awake,
             counted: now,
             owed: 0.0,
-            open: HashMap::new(),
-            next_call: 1,
+            open: BTreeMap::new(),
+            next_call: Arc::new(AtomicU64::new(1)),
             due: BinaryHeap::new(),
             closed: VecDeque::new(),
             stand_again: now,
@@ -158,7 +162,8 @@ impl Load {
             monitors: BTreeMap::new(),
             next_monitor: 1,
             counts: LoadCounts::default(),
-        }
+        };
+        (load, mailbox)
     }
 
     pub(crate) fn set_on(&mut self, on: bool) {
@@ -176,13 +181,13 @@ impl Load {
     }
 
     /// Does what is due: casts, gathers, kills, acknowledgements, responses, monitors.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self, mailbox: &Mailbox) {
         let now = Instant::now();
         if self.on {
             self.cast_owed(now);
             self.keep_streams(now);
             self.gather_due(now);
-            self.watch(now);
+            self.watch(now, mailbox);
         }
         self.gathers.reap();
         self.do_due(Some(now));
@@ -191,9 +196,9 @@ impl Load {
     /// Gives up every call once the load is off and nothing at all has been heard for longer than any bound of the
     /// protocol allows, of the time that this process has had. What is in the mailbox has been heard. While the load is
     /// on, a call may wait as long as the machine makes it.
-    pub(crate) fn time_out(&mut self) {
-        if let Some(event) = self.mailbox.try_recv() {
-            self.handle(event);
+    pub(crate) fn time_out(&mut self, mailbox: &mut Mailbox) {
+        if let Some(event) = mailbox.try_recv() {
+            self.handle(event, mailbox);
         }
         if self.on || self.open.is_empty() || (self.awake)().saturating_sub(self.heard) <= ANSWER_LIMIT {
             return;
@@ -214,9 +219,9 @@ impl Load {
 
     /// Comes to rest: makes no more casts, watches nobody, so that peers that leave from now on are not news, and puts
     /// nothing off.
-    pub(crate) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self, mailbox: &Mailbox) {
         self.set_on(false);
-        self.stop_watching();
+        self.stop_watching(mailbox);
         self.wind_up();
     }
 
@@ -236,21 +241,16 @@ impl Load {
         self.fall_silent(&silent);
     }
 
-    fn stop_watching(&mut self) {
+    fn stop_watching(&mut self, mailbox: &Mailbox) {
         self.unwatched.clear();
         for (monitor, (number, _)) in std::mem::take(&mut self.monitors) {
-            self.mailbox.demonitor(monitor);
+            mailbox.demonitor(monitor);
             record(&self.ledger, &[Entry::Demonitored { monitor: number }]);
         }
     }
 
-    /// Waits for the next answer or down. Cancel safe.
-    pub(crate) async fn recv(&mut self) -> Event {
-        self.mailbox.recv().await
-    }
-
     /// Takes an answer or a down, and all that are there with it.
-    pub(crate) fn handle(&mut self, event: Event) {
+    pub(crate) fn handle(&mut self, event: Event, mailbox: &mut Mailbox) {
         let mut next = Some(event);
         while let Some(event) = next {
             match event {
@@ -258,7 +258,7 @@ impl Load {
                 Event::Down(monitor, reason) => self.handle_down(monitor, reason),
                 _ => {}
             }
-            next = self.mailbox.try_recv();
+            next = mailbox.try_recv();
         }
         self.heard = (self.awake)();
         self.write_ends();
@@ -305,10 +305,13 @@ impl Load {
         if let Some((number, on)) = self.monitors.remove(&monitor) {
             let reason = down_code(reason);
             record(&self.ledger, &[Entry::MonitorDown { monitor: number, reason }]);
-            self.unwatched.push((Instant::now() + WATCH_AGAIN, on));
-            // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
-            self.begin_gather();
-            self.due.push(Reverse((Instant::now() + GATHER_AGAIN, Due::Gather)));
+            let again = if self.on { WATCH_AGAIN } else { STEERED_WATCH_AGAIN };
+            self.unwatched.push((Instant::now() + again, on));
+            if self.on {
+                // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
+                self.begin_gather();
+                self.due.push(Reverse((Instant::now() + GATHER_AGAIN, Due::Gather)));
+            }
         }
     }
 
@@ -380,9 +383,8 @@ impl Load {
     }
 
     fn next_id(&mut self) -> CallId {
-        let id = CallId { caller: self.own, incarnation: self.node.incarnation(), call: CallNumber(self.next_call) };
-        self.next_call += 1;
-        id
+        let call = CallNumber(self.next_call.fetch_add(1, Ordering::Relaxed));
+        CallId { caller: self.own, incarnation: self.node.incarnation(), call }
     }
 
     fn draw_order(&mut self, id: CallId) -> (Order, Reading) {
@@ -429,14 +431,14 @@ impl Load {
         self.mailbox.kill(&open);
     }
 
-    fn watch(&mut self, now: Instant) {
+    fn watch(&mut self, now: Instant, mailbox: &Mailbox) {
         let due = self.unwatched.extract_if(.., |(at, _)| *at <= now).map(|(_, on)| on).collect::<Vec<_>>();
         for on in due {
             let Some(Target { name, .. }) = self.targets.iter().find(|target| target.index == on) else { continue };
             let number = MonitorNumber(self.next_monitor);
             self.next_monitor += 1;
             record(&self.ledger, &[Entry::Monitored { monitor: number, on }]);
-            if let Ok(monitor) = self.mailbox.monitor(name) {
+            if let Ok(monitor) = mailbox.monitor(name) {
                 self.monitors.insert(monitor, (number, on));
             }
         }
@@ -480,6 +482,9 @@ const GATHER_AGAIN: Duration = Duration::from_millis(4);
 
 /// How long after a down a node is watched again.
 const WATCH_AGAIN: Duration = Duration::from_millis(200);
+
+/// The same of a load that a plan steers: in virtual time a node may be gone for long.
+const STEERED_WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

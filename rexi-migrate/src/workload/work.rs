@@ -1,4 +1,4 @@
-//! What the rehearsal's nodes ask of each other: orders, and the function that carries them out.
+//! What nodes ask of each other: orders, and the function that carries them out.
 //!
 //! An order names its call as every ledger does, so that the worker can record it; its right answer is determined by
 //! the order alone, so that the caller can tell a right answer from a wrong one. That holds for each item of a stream,
@@ -67,7 +67,9 @@ fn at_once(ledger: &LedgerWriter, started: Entry, order: &Order, argument: &Byte
 }
 
 fn backwards(argument: &Bytes) -> Bytes {
-    argument.iter().rev().copied().collect()
+    let mut reply = argument.to_vec();
+    reply.reverse();
+    reply.into()
 }
 
 /// What a job ends with.
@@ -119,4 +121,4 @@ impl Drop for EndRecord {
 }
 
 /// The name that the function is registered by.
-pub(crate) const FUNCTION: &str = "rehearsal.work";
+pub(crate) const FUNCTION: &str = "workload.work";

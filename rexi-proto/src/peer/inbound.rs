@@ -42,7 +42,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Takes a payload that came on a QUIC stream of its own.
     pub fn handle_bulk(&mut self, now: Duration, connection: ConnectionId, id: BulkId, body: Bytes) {
-        if !self.guards().heeds_payload(connection, self.connection) || self.link.session().is_none() {
+        if !self.guards().heeds_payload(connection, self.connection) {
+            self.late_payloads += 1;
+            return;
+        }
+        if self.link.session().is_none() {
             return;
         }
         let held = self.inbound.handle_body(id, body, &self.config.limits);

@@ -103,6 +103,8 @@ pub struct PeerStats {
     pub stray_answers: u64,
     /// Answers to an earlier life of the peer that were let go.
     pub stale_answers: u64,
+    /// Payloads that were whole only after their connection had been replaced, and were let go.
+    pub late_payloads: u64,
 }
 
 /// The state of one peer.
@@ -130,6 +132,7 @@ pub struct Peer<M, P = Unlimited> {
     unknown_frames: u64,
     stray_answers: u64,
     stale_answers: u64,
+    late_payloads: u64,
     outputs: VecDeque<Output<M>>,
     /// Said once, behind the outputs, however often it has come about.
     writable: bool,
@@ -164,6 +167,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             unknown_frames: 0,
             stray_answers: 0,
             stale_answers: 0,
+            late_payloads: 0,
             outputs: VecDeque::new(),
             writable: false,
             room: false,
@@ -353,6 +357,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             unknown_frames: self.unknown_frames,
             stray_answers: self.stray_answers,
             stale_answers: self.stale_answers,
+            late_payloads: self.late_payloads,
         }
     }
 
@@ -381,7 +386,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// says. Whoever calls this must hold no number of an earlier connection; the one in use is to be asked for anew.
     pub fn forget_past(&mut self, may_come: impl Fn(CallRef) -> bool) {
         self.connection = ConnectionId::default();
-        (self.unknown_frames, self.stray_answers, self.stale_answers) = (0, 0, 0);
+        (self.unknown_frames, self.stray_answers) = (0, 0);
+        (self.stale_answers, self.late_payloads) = (0, 0);
         self.link.forget_past();
         self.server.forget_past(|_, call| may_come(call));
     }

@@ -610,7 +610,8 @@ fn what_comes_late_from_a_replaced_connection_is_passed_over() {
     let before = peer.clone();
     peer.handle_departed(SECOND, old);
     assert_eq!(peer, before);
-    assert!(peer.link.session().is_some() && peer.stats().unknown_frames == 0);
+    let PeerStats { unknown_frames, late_payloads, .. } = peer.stats();
+    assert_eq!((peer.link.session().is_some(), unknown_frames, late_payloads), (true, 0, 1));
 }
 
 fn item(call: u64, number: u64) -> Message {
@@ -743,8 +744,10 @@ fn a_search_sees_a_peer_without_its_past() {
     sent(&mut used);
     outputs(&mut used);
     outputs(&mut fresh);
-    let PeerStats { waited, dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();
-    assert_eq!((waited, dropped, unknown_frames, stray_answers, stale_answers), (2, 1, 1, 1, 1));
+    used.handle_bulk(SECOND, ConnectionId(used.connection().0 + 1), BulkId(0), Bytes::new());
+    let PeerStats { waited, dropped, unknown_frames, stray_answers, stale_answers, late_payloads, .. } = used.stats();
+    assert_eq!((waited, dropped, unknown_frames), (2, 1, 1));
+    assert_eq!((stray_answers, stale_answers, late_payloads), (1, 1, 1));
     for peer in [&mut used, &mut fresh] {
         peer.forget_past(|call| call == CallRef(9));
     }

@@ -85,6 +85,7 @@ pub const METRICS: &[Metric] = &[
     counter("rexi_unknown_frames_total", &["node", "peer"], "Frames of unknown kinds that came from the peer."),
     counter("rexi_stray_answers_total", &["node", "peer"], "Answers of the peer to calls that were no longer open."),
     counter("rexi_stale_answers_total", &["node", "peer"], "Answers to an earlier life of the peer that were let go."),
+    counter("rexi_late_payloads_total", &["node", "peer"], "Payloads whole only after their connection was replaced."),
 ];
 
 /// The name of the histogram of [`METRICS`], for which a recorder is given its bounds.

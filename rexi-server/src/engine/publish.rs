@@ -77,6 +77,7 @@ fn publish_peer(node: &SharedString, status: &PeerStatus) {
     counter("rexi_unknown_frames_total", stats.unknown_frames);
     counter("rexi_stray_answers_total", stats.stray_answers);
     counter("rexi_stale_answers_total", stats.stale_answers);
+    counter("rexi_late_payloads_total", stats.late_payloads);
 }
 
 /// Every gauge that there is of a peer.

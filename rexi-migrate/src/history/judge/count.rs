@@ -85,7 +85,7 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
         records: joined.processes.iter().map(|p| p.records.len() as u64).sum(),
         casts: joined.calls.len() as u64,
         jobs: joined.jobs.len() as u64,
-        monitors_silent: monitor::silent(joined).count,
+        monitors_silent: monitor::silent(joined).len() as u64,
         streams: joined.calls.iter().filter(|call| call.started).count() as u64,
         items: joined.talks.values().map(|talk| talk.received.len() as u64).sum(),
         questions: joined.talks.values().map(|talk| talk.heard.len() as u64).sum(),
@@ -104,6 +104,7 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
     }
     count_strays(joined, &mut found);
     monitor::find_unserved(joined, &mut found);
+    monitor::find_silent(joined, &mut found);
     stream::find(joined, &mut found);
     question::find(joined, &mut found);
     gather::find(joined, &mut found);

@@ -9,7 +9,7 @@ use super::{gather, monitor};
 use crate::history::ledger::Work;
 
 pub(super) fn doubts(joined: &Joined<'_>) -> Vec<String> {
-    let of_calls = [left_open(joined), jobs_ran_on(joined), monitor::silent(joined).doubt()];
+    let of_calls = [left_open(joined), jobs_ran_on(joined), monitor::silence(joined)];
     of_calls.into_iter().flatten().chain(stood_still(joined)).collect()
 }
 

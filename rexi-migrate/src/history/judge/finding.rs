@@ -1,13 +1,14 @@
 //! Findings: which invariant was broken, how often, and up to five cases that an engineer can follow.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::Serialize;
 
 use super::join::{Call, Job, Joined};
 use crate::history::ledger::{CallId, Outcome, Work};
 use crate::verdict::invariant::Invariant;
+use crate::verdict::level::Breach;
 
 /// How many cases a finding shows.
 pub const EXAMPLES_MAX: usize = 5;
@@ -75,6 +76,8 @@ findings! {
     NoSuchServer = "no_such_server" breaks S6, "casts were refused by a legal neighbour: no such server";
     /// A monitor was told that a node which lived has no server.
     MonitorUnserved = "monitor_unserved" breaks S6, "monitors were told of no server by a node that lived";
+    /// A monitor did not fire within the bound, though the process that it watches had ended, in virtual time.
+    MonitorSilent = "monitor_silent" breaks L1, "monitors stayed silent, though the process they watch had ended";
     /// A node that took a connection had no such function.
     NoSuchFunction = "no_such_function" breaks S9, "casts were refused by a legal neighbour: no such function";
     /// A process ended without being asked to.
@@ -122,6 +125,12 @@ pub struct Finding {
     pub examples: Vec<Example>,
 }
 
+impl From<&Finding> for Breach {
+    fn from(finding: &Finding) -> Self {
+        Self { count: finding.count, ..Self::once(finding.invariant, finding.sentence.to_owned()) }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} {}", self.invariant, self.count, self.sentence)
@@ -160,6 +169,43 @@ pub struct Example {
     pub outcome: Option<Outcome>,
     /// What else there is to say.
     pub note: Option<String>,
+}
+
+impl Example {
+    /// A case in one line; its times are seconds since the run began, in order.
+    pub(crate) fn line(&self, begun_us: u64) -> String {
+        let mut parts = Vec::new();
+        if let Some(id) = &self.call {
+            let work = self.work.map_or_else(String::new, |work| format!(" ({work})"));
+            parts.push(format!("call {}{work}", id.call.0));
+        }
+        let end = |name: &Option<String>, release: &Option<String>| {
+            let words: Vec<&str> = [name, release].into_iter().flatten().map(String::as_str).collect();
+            (!words.is_empty()).then(|| words.join(" "))
+        };
+        parts.extend(end(&self.caller, &self.caller_release).map(|caller| format!("of {caller}")));
+        parts.extend(end(&self.target, &self.target_release).map(|target| format!("on {target}")));
+        let mut line = parts.join(" ");
+        let mut times: Vec<(u64, String)> = Vec::new();
+        let mut time = |at: Option<u64>, what: String| times.extend(at.map(|at| (at, what)));
+        time(self.cast_us, "cast".to_owned());
+        for (index, at) in self.started_us.iter().enumerate() {
+            let server = self.servers.get(index).map_or_else(String::new, |server| format!(" on {server}"));
+            time(Some(*at), format!("started{server}"));
+        }
+        time(self.killed_us, "killed".to_owned());
+        time(self.ended_us, "ended".to_owned());
+        time(self.answered_us, self.outcome.map_or_else(|| "answered".to_owned(), |outcome| outcome.to_string()));
+        times.sort_by_key(|(at, _)| *at);
+        for (at, what) in times {
+            let seconds = (at as f64 - begun_us as f64) / 1e6;
+            let _ = write!(line, ", {what} at {seconds:.6}");
+        }
+        if let Some(note) = &self.note {
+            let _ = write!(line, ", {note}");
+        }
+        line
+    }
 }
 
 /// Gathers findings as they turn up.

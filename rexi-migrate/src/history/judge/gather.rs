@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::finding::{Example, FindingKind, Findings, in_words, wrong};
 use super::gathers::{Ended, Gather};
-use super::join::{Job, Joined, Process, node_name};
+use super::join::{Job, Joined, node_name};
 use crate::history::ledger::{CallId, Ending, GatherEnd, NodeIndex, NodeSet, Work};
 
 /// Finds what is wrong with gathers.
 pub(super) fn find(joined: &Joined<'_>, found: &mut Findings) {
     for gather in &joined.gathers {
-        if let Some(Late { note, excused: false }) = late(&joined.processes[gather.by], gather) {
+        if let Some(Late { note, excused: false }) = late(joined, gather) {
             found.add(FindingKind::GatherLate, || of_gather(joined, gather, Some(note)));
         }
         if let Some(note) = gather.end.and_then(|end| contradiction(joined, gather, end)) {
@@ -39,7 +39,8 @@ struct Late {
 }
 
 /// Why a gather counts as one that did not end in time.
-fn late(process: &Process<'_>, gather: &Gather) -> Option<Late> {
+fn late(joined: &Joined<'_>, gather: &Gather) -> Option<Late> {
+    let process = &joined.processes[gather.by];
     let limit_us = gather.limit_us.saturating_add(SLACK_US);
     let took = |until_us: u64| until_us.saturating_sub(gather.begun_us);
     let excused = |until_us| Joined::awake_us([process], gather.begun_us, until_us) <= limit_us;
@@ -52,7 +53,7 @@ fn late(process: &Process<'_>, gather: &Gather) -> Option<Late> {
         Some(Ended { how: GatherEnd::GivenUp, at_us, .. }) if process.end.at_us().is_none_or(|asked| at_us < asked) => {
             Some(Late { note: "it ended without a result".to_owned(), excused: false })
         }
-        None if !process.died() => Some(never(false)),
+        None if !joined.leaves_open(process) => Some(never(false)),
         None if took(process.gone_us) > limit_us => Some(never(excused(process.gone_us))),
         _ => None,
     }
@@ -61,7 +62,7 @@ fn late(process: &Process<'_>, gather: &Gather) -> Option<Late> {
 /// How many gathers ended late only because their process, an index, stood still.
 pub(super) fn excused(joined: &Joined<'_>, by: usize) -> usize {
     let of_process = joined.gathers.iter().filter(|gather| gather.by == by);
-    of_process.filter(|gather| late(&joined.processes[by], gather).is_some_and(|late| late.excused)).count()
+    of_process.filter(|gather| late(joined, gather).is_some_and(|late| late.excused)).count()
 }
 
 /// In what a gather's end is not what the ledgers show.

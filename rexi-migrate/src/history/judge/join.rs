@@ -37,6 +37,8 @@ pub(super) struct Joined<'a> {
     pub(super) outlives_max_us: Option<u64>,
     /// From when on a call without an answer, or a job that runs on, is a doubt.
     pub(super) doubtful_us: Option<u64>,
+    /// See [`Evidence::simulated`].
+    pub(super) simulated: bool,
 }
 
 /// One process and its rows.
@@ -140,6 +142,7 @@ impl<'a> Joined<'a> {
             doubts: Vec::new(),
             outlives_max_us: evidence.outlives_max.map(micros),
             doubtful_us: evidence.doubtful_after.map(micros),
+            simulated: evidence.simulated,
         };
         for record in &evidence.processes {
             match &record.ledger {
@@ -180,11 +183,16 @@ impl<'a> Joined<'a> {
             (Some(_), Some(_)) => Fate::Killed,
             // The load kills what it holds and streams that have begun: any other kill is a caller that gave up on
             // silence.
-            (None, Some(_)) if call.work == Work::Hold || call.started => Fate::Killed,
+            (None, Some(_)) if call.work == Work::Hold || call.started || self.simulated => Fate::Killed,
             (None, Some(_)) => Fate::Lost,
-            _ if self.processes[call.by].died() => Fate::CallerDied,
+            _ if self.leaves_open(&self.processes[call.by]) => Fate::CallerDied,
             _ => Fate::Lost,
         }
+    }
+
+    /// Whether a process may have ended with calls and gathers open.
+    pub(super) fn leaves_open(&self, process: &Process<'_>) -> bool {
+        process.died() || self.simulated && process.end != ProcessEnd::LiveAtEnd
     }
 
     /// Whether a call that the load gave up had its time only by the clock: its ends stood still for the rest.
@@ -246,7 +254,7 @@ impl<'a> Joined<'a> {
         if ledger.torn && !process.died() {
             self.doubts.push(format!("the ledger of {name} ends in a torn record, though it was not killed"));
         }
-        if !process.died() && !wrote(Entry::Quiet) {
+        if !process.died() && !self.simulated && !wrote(Entry::Quiet) {
             self.doubts.push(format!(
                 "{name} never wrote that it was quiet: it may have been judged while it was still at work"
             ));
@@ -362,16 +370,6 @@ impl Process<'_> {
     /// Whether it ended without a chance to end its calls and jobs.
     pub(super) fn died(&self) -> bool {
         matches!(self.end, ProcessEnd::KilledNine { .. } | ProcessEnd::Crashed { .. })
-    }
-}
-
-impl ProcessEnd {
-    /// When it was killed, asked to drain, or noticed gone.
-    pub(super) fn at_us(self) -> Option<u64> {
-        match self {
-            Self::KilledNine { at_us } | Self::Drained { at_us } | Self::Crashed { at_us } => Some(at_us),
-            Self::LiveAtEnd => None,
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod gathers;
 mod legal;
 mod needed;
 mod questions;
+mod simulated;
 mod stray;
 mod streams;
 mod witnesses;

@@ -11,7 +11,7 @@ use crate::history::evidence::ProcessEnd;
 use crate::history::ledger::{Entry, NodeIndex, Outcome, Work};
 use crate::verdict::case::{Requirement, Witness, WitnessCount};
 
-/// A row for each case, in the order of [`Witness::ALL`].
+/// A row for each case that ledgers show, in the order of [`Witness::ALL`].
 pub(super) fn witness(joined: &Joined<'_>, required: &[Requirement]) -> Vec<WitnessCount> {
     let mut tally = Tally(BTreeMap::new());
     tally.processes(joined);
@@ -22,7 +22,7 @@ pub(super) fn witness(joined: &Joined<'_>, required: &[Requirement]) -> Vec<Witn
     tally.add(Witness::MonitorFired, monitors_fired(joined));
     let required = |witness| required.iter().filter(|r| r.witness == witness).map(|r| r.at_least).max().unwrap_or(0);
     let row = |witness| WitnessCount { witness, count: tally.of(witness), required: required(witness) };
-    Witness::ALL.map(row).to_vec()
+    Witness::ALL.into_iter().filter(|witness| witness.is_recorded()).map(row).collect()
 }
 
 struct Tally(BTreeMap<Witness, u64>);

@@ -14,6 +14,7 @@ use rexi_proto::{Incarnation, NodeName};
 use semver::Version;
 use thiserror::Error;
 
+use super::memory::Memory;
 use super::record::{Damage, RECORD_BYTES, check};
 use super::{Entry, NodeIndex, Record, now_us};
 
@@ -41,11 +42,14 @@ impl LedgerHeader {
     }
 }
 
-/// Appends records to one new file. Share it by reference among tasks.
+/// Appends records to one new file, or keeps them in memory. Share it by reference among tasks.
 #[derive(Debug)]
-pub struct LedgerWriter {
-    path: PathBuf,
-    tail: Mutex<Tail>,
+pub struct LedgerWriter(Sink);
+
+#[derive(Debug)]
+enum Sink {
+    File { path: PathBuf, tail: Mutex<Tail> },
+    Memory(Memory),
 }
 
 #[derive(Debug)]
@@ -75,29 +79,49 @@ impl LedgerWriter {
         match create() {
             Ok(file) => {
                 let tail = Tail { file, last_us: header.began_us, bytes: Vec::new(), broken: false };
-                Ok(Self { path, tail: Mutex::new(tail) })
+                Ok(Self(Sink::File { path, tail: Mutex::new(tail) }))
             }
             Err(source) => Err(LedgerError::Create { path, source }),
         }
     }
 
-    /// Appends records, all with the time of now, in one write. On return all of them survive `kill -9`; one that falls
-    /// into the write leaves the first of them and tears one.
+    /// A ledger of a life that has no process of its own, by this clock.
+    pub fn in_memory(now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Sink::Memory(Memory::new(now_us)))
+    }
+
+    /// What is in memory; `None` where the records go to a file.
+    pub fn memory(&self) -> Option<&Memory> {
+        match &self.0 {
+            Sink::File { .. } => None,
+            Sink::Memory(memory) => Some(memory),
+        }
+    }
+
+    /// Appends records. To a file they go in one write, all with the time of now: on return all of them survive
+    /// `kill -9`, and one that falls into the write leaves the first of them and tears one.
     ///
     /// Costs one write system call of [`RECORD_BYTES`] a record under a lock that is held for no longer; it blocks for
     /// about a microsecond, so call it from async code as it is.
     ///
     /// # Errors
     /// [`LedgerError::Write`] where the file does not take the records, and from then on [`LedgerError::Broken`]: end
-    /// the process, since from here on its ledger is not evidence.
+    /// the process, since from here on its ledger is not evidence. Memory takes all.
     pub fn append(&self, entries: &[Entry]) -> Result<(), LedgerError> {
         if entries.is_empty() {
             return Ok(());
         }
-        let mut guard = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let (path, tail) = match &self.0 {
+            Sink::File { path, tail } => (path, tail),
+            Sink::Memory(memory) => {
+                memory.append(entries);
+                return Ok(());
+            }
+        };
+        let mut guard = tail.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = &mut *guard;
         if tail.broken {
-            return Err(LedgerError::Broken { path: self.path.clone() });
+            return Err(LedgerError::Broken { path: path.clone() });
         }
         // Read under the lock, so that the order of the file is the order of the times.
         tail.last_us = tail.last_us.max(now_us());
@@ -107,13 +131,8 @@ impl LedgerWriter {
         }
         tail.file.write_all(&tail.bytes).map_err(|source| {
             tail.broken = true;
-            LedgerError::Write { path: self.path.clone(), source }
+            LedgerError::Write { path: path.clone(), source }
         })
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use super::{Report, StepRow};
-use crate::history::judge::{Example, Finding, Judgement, StepRow as StepCounts};
+use crate::history::judge::{Finding, Judgement, StepRow as StepCounts};
 use crate::history::ledger::Outcome;
 use crate::rehearse::workload::Account;
 use crate::screen::grouped;
@@ -245,47 +245,12 @@ fn finding_lines(text: &mut String, finding: &Finding, begun_us: u64) {
     let Finding { invariant, sentence, count, examples, .. } = finding;
     let _ = write!(text, "\n  - {invariant}: {} {sentence}", grouped(*count));
     for example in examples {
-        let _ = write!(text, "\n      {}", example_line(example, begun_us));
+        let _ = write!(text, "\n      {}", example.line(begun_us));
     }
     let more = count.saturating_sub(examples.len() as u64);
     if more > 0 {
         let _ = write!(text, "\n      and {} more", grouped(more));
     }
-}
-
-/// A case in one line; its times are seconds since the run began, in order.
-fn example_line(example: &Example, begun_us: u64) -> String {
-    let mut parts = Vec::new();
-    if let Some(id) = &example.call {
-        let work = example.work.map_or_else(String::new, |work| format!(" ({work})"));
-        parts.push(format!("call {}{work}", id.call.0));
-    }
-    let end = |name: &Option<String>, release: &Option<String>| {
-        let words: Vec<&str> = [name, release].into_iter().flatten().map(String::as_str).collect();
-        (!words.is_empty()).then(|| words.join(" "))
-    };
-    parts.extend(end(&example.caller, &example.caller_release).map(|caller| format!("of {caller}")));
-    parts.extend(end(&example.target, &example.target_release).map(|target| format!("on {target}")));
-    let mut line = parts.join(" ");
-    let mut times: Vec<(u64, String)> = Vec::new();
-    let mut time = |at: Option<u64>, what: String| times.extend(at.map(|at| (at, what)));
-    time(example.cast_us, "cast".to_owned());
-    for (index, at) in example.started_us.iter().enumerate() {
-        let server = example.servers.get(index).map_or_else(String::new, |server| format!(" on {server}"));
-        time(Some(*at), format!("started{server}"));
-    }
-    time(example.killed_us, "killed".to_owned());
-    time(example.ended_us, "ended".to_owned());
-    time(example.answered_us, example.outcome.map_or_else(|| "answered".to_owned(), |outcome| outcome.to_string()));
-    times.sort_by_key(|(at, _)| *at);
-    for (at, what) in times {
-        let seconds = (at as f64 - begun_us as f64) / 1e6;
-        let _ = write!(line, ", {what} at {seconds:.6}");
-    }
-    if let Some(note) = &example.note {
-        let _ = write!(line, ", {note}");
-    }
-    line
 }
 
 fn counted(number: u64, one: &str, many: &str) -> String {

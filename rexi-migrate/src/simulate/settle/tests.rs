@@ -2,16 +2,18 @@
 //! then.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
-use rexi_proto::ServerAddress;
+use rexi_proto::{Incarnation, ServerAddress};
 use rexi_server::testing::{TestCluster, TestMembers};
 
 use super::super::actions::Actions;
 use super::super::ledger::{Ledger, Life, LifeEnd};
+use super::super::life::index;
 use super::*;
-use crate::history::ledger::Ending;
+use crate::history::ledger::{CallId, Ending, GatherForm, MonitorNumber, NodeSet, Work};
 use crate::plan::train::Train;
-use crate::plan::{Op, Whom};
+use crate::plan::{Op, Whom, Work as Asking};
 
 /// A cluster of this many nodes, none of which runs.
 fn world(nodes: usize) -> Arc<World> {
@@ -61,16 +63,16 @@ async fn every_node_runs_in_the_end_one_release_behind_the_newest_at_most() {
 /// What has been asked of a cluster, and whether that is over except for what waits for its kill.
 struct Asked(&'static str, fn(&Ledger), bool);
 
-const ASKED: [Asked; 13] = [
+const ASKED: [Asked; 15] = [
     Asked("nothing", |_| (), true),
     Asked("an open call", |l| _ = cast(l, Work::Reply), false),
-    Asked("an open call that runs", |l| _ = job(l, cast(l, Work::Reply)), false),
+    Asked("an open call that runs", |l| job(l, cast(l, Work::Reply)), false),
     Asked(
         "a call that was answered and has ended",
         |l| {
             let call = cast(l, Work::Reply);
             end(l, call);
-            l.answered(call, Outcome::Reply);
+            write(l, 0, Entry::Answered { call, outcome: Outcome::Reply });
         },
         true,
     ),
@@ -79,13 +81,12 @@ const ASKED: [Asked; 13] = [
         |l| {
             let call = cast(l, Work::Reply);
             job(l, call);
-            l.answered(call, Outcome::ConnectionLost);
+            write(l, 0, Entry::Answered { call, outcome: Outcome::ConnectionLost });
         },
         false,
     ),
     Asked("what waits for its kill, on its way", |l| _ = cast(l, Work::Hold), false),
-    Asked("what waits for its kill, and runs", |l| _ = job(l, cast(l, Work::Hold)), true),
-    Asked("a large one of that", |l| _ = job(l, cast(l, Work::Large)), true),
+    Asked("what waits for its kill, and runs", |l| job(l, cast(l, Work::Hold)), true),
     Asked("what waits for its kill, and has ended", |l| end(l, cast(l, Work::Hold)), false),
     Asked(
         "what has ended and runs again",
@@ -101,7 +102,7 @@ const ASKED: [Asked; 13] = [
         |l| {
             let call = cast(l, Work::Hold);
             job(l, call);
-            l.killed(call, Phase::Switch);
+            write(l, 0, Entry::Killed { call, phase: Phase::Switch });
         },
         false,
     ),
@@ -121,21 +122,52 @@ const ASKED: [Asked; 13] = [
         },
         false,
     ),
+    Asked(
+        "a gather that has not ended",
+        |l| {
+            let (gather, members) = (CallNumber(1), NodeSet::default());
+            write(l, 0, Entry::GatherBegun { gather, form: GatherForm::Majority, need: 2, members, limit_ms: 1 });
+        },
+        false,
+    ),
+    Asked("a monitor of a life that goes on", |l| watch(l), true),
+    Asked(
+        "a monitor that has not fired, though what it watches is over",
+        |l| {
+            watch(l);
+            l.end_life(Life(1), LifeEnd::Crashed);
+        },
+        false,
+    ),
 ];
+
+fn write(ledger: &Ledger, life: usize, entry: Entry) {
+    record(&ledger.lock().lives[life].ledger, &[entry]);
+}
 
 /// A call of the first node to the second.
 fn cast(ledger: &Ledger, work: Work) -> CallNumber {
-    ledger.cast(Life(0), Some(1), work, Phase::Switch)
+    let call = CallNumber(ledger.numbers.fetch_add(1, Ordering::Relaxed));
+    write(ledger, 0, Entry::Cast { call, to: index(1), work, phase: Phase::Switch });
+    call
 }
 
-fn job(ledger: &Ledger, call: CallNumber) -> usize {
-    ledger.job_started(call, Life(1), ServerAddress::PerNode).expect("the call was made")
+fn id(call: CallNumber) -> CallId {
+    CallId { caller: index(0), incarnation: Incarnation(0), call }
+}
+
+fn job(ledger: &Ledger, call: CallNumber) {
+    write(ledger, 1, Entry::Started { id: id(call), server: ServerAddress::PerNode, work: Work::Hold });
 }
 
 /// A job of the call that has ended.
 fn end(ledger: &Ledger, call: CallNumber) {
-    let job = job(ledger, call);
-    ledger.job_ended(call, job, Ending::Dropped);
+    job(ledger, call);
+    write(ledger, 1, Entry::Ended { id: id(call), how: Ending::Dropped });
+}
+
+fn watch(ledger: &Ledger) {
+    write(ledger, 0, Entry::Monitored { monitor: MonitorNumber(1), on: index(1) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,15 +178,14 @@ async fn all_is_over_when_nothing_is_open_on_its_way_or_running_but_what_waits_f
             world.ledger.begin_life(node, SWITCHED);
         }
         ask(&world.ledger);
-        assert_eq!(calls_are_over(&world), over, "{what}");
+        assert_eq!(is_over(&world), over, "{what}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cluster_comes_to_rest_healed_with_all_nodes_running_nothing_open_and_every_pair_probed() {
     let world = running(3).await;
-    let caller = world.caller(0).expect("it runs");
-    let held = caller.cast((1, &world.names[1]), Work::Hold);
+    let held = world.caller(0).and_then(|caller| caller.cast(1, Asking::Hold)).expect("a member that runs");
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.apply(Op::Stop { node: 2 });
     world.apply(Op::Cut { one: 0, other: 2 });
@@ -162,18 +193,26 @@ async fn a_cluster_comes_to_rest_healed_with_all_nodes_running_nothing_open_and_
     let settled = settle(&world).await;
     assert!(settled.apart.is_empty() && settled.held.is_empty() && settled.silent.is_empty(), "{settled:?}");
     assert_eq!(releases(&world), [0, 1, 2].map(|node| (node, SWITCHED.0)));
-    let state = world.ledger.lock();
-    assert_eq!((state.open, state.running), (0, 0));
-    let held = &state.calls[held.0];
-    assert!(held.killed.is_some() && matches!(held.jobs[..], [job] if job.ended.is_some()), "{held:?}");
-    let probed = settled.probes.iter().map(|probe| {
-        let call = &state.calls[probe.0];
-        assert!(matches!(call.answer, Some((_, Outcome::Reply))), "{call:?}");
-        (state.lives[call.by.0].node, call.to)
+    assert!(world.ledger.lock().open().is_empty());
+    let events = world.ledger.events();
+    let recorded = |is: &dyn Fn(&Entry) -> bool| {
+        events.iter().filter(|(_, event)| matches!(event, Event::Recorded { entry, .. } if is(entry))).count()
+    };
+    assert_eq!(recorded(&|entry| matches!(entry, Entry::Killed { call, .. } if *call == held)), 1);
+    let ended = |entry: &Entry| matches!(entry, Entry::Ended { id, how: Ending::Dropped } if id.call == held);
+    assert_eq!(recorded(&ended), 1);
+    assert_eq!(recorded(&|entry| *entry == Entry::Quiet), 3);
+    let probed = settled.probes.iter().map(|&probe| {
+        assert_eq!(world.ledger.lock().answer(probe), Some(Outcome::Reply), "{probe}");
+        let cast = events.iter().find_map(|(_, event)| match event {
+            Event::Recorded { node, entry: Entry::Cast { call, to, .. } } if *call == probe => Some((*node, *to)),
+            _ => None,
+        });
+        cast.expect("it was made")
     });
     let probed: BTreeSet<_> = probed.collect();
     assert_eq!((probed.len(), settled.probes.len()), (9, 9));
-    let noted = |event: &Event| state.events.iter().filter(|(_, noted)| noted == event).count();
+    let noted = |event: &Event| events.iter().filter(|(_, noted)| noted == event).count();
     assert_eq!([Event::Healed, Event::Settling, Event::Probing].map(|event| noted(&event)), [1, 1, 1]);
 }
 
@@ -182,10 +221,12 @@ async fn what_waits_for_its_kill_and_runs_no_more_was_left_in_silence() {
     let world = running(2).await;
     let silent = cast(&world.ledger, Work::Hold);
     end(&world.ledger, silent);
-    let runs = world.caller(0).expect("it runs").cast((1, &world.names[1]), Work::Hold);
+    let runs = world.caller(0).and_then(|caller| caller.cast(1, Asking::Hold)).expect("a member that runs");
     let settled = settle(&world).await;
     assert_eq!(settled.silent, [silent]);
-    assert!(world.ledger.lock().calls[runs.0].killed.is_some());
+    let killed =
+        |event: &Event| matches!(event, Event::Recorded { entry: Entry::Killed { call, .. }, .. } if *call == runs);
+    assert!(world.ledger.events().iter().any(|(_, event)| killed(event)));
 }
 
 /// The place of 1.2 in the train.

@@ -1,110 +1,102 @@
-//! For each oracle of the verdict, a scenario that breaks only what it asks: without the oracle it goes unnoticed.
+//! For each oracle of what only a simulation sees, a scenario that breaks only what it asks: without the oracle it goes
+//! unnoticed, and the judge of the ledgers finds nothing.
 
-use rexi_proto::{Phase, ServerAddress};
+use rexi_proto::{Incarnation, NodeName, Phase, Profile, ServerAddress};
 
-use super::super::ledger::{JobRecord, Life, LifeEnd, LifeRecord};
 use super::*;
-use crate::plan::train::Place;
+use crate::history::evidence::{ProcessEnd, ProcessRecord};
+use crate::history::judge::judge;
+use crate::history::ledger::{CallId, Ending, LedgerHeader, ProcessLedger, Record, Work};
+use crate::verdict::invariant::Invariant;
 
 /// What a scenario has left behind.
 #[derive(Default)]
 struct Scene {
-    state: State,
+    evidence: Evidence,
+    train: Train,
     tally: Tally,
     settled: Settled,
 }
 
 impl Scene {
-    fn judge(&self, oracles: Oracles) -> Vec<Breach> {
-        judge_by(oracles, &self.state, &self.tally, &self.settled, END)
+    fn asked(&self, oracles: Oracles) -> Vec<Shown> {
+        self.scenario().asked(oracles)
     }
 
-    fn call(&mut self) -> &mut CallRecord {
-        &mut self.state.calls[0]
+    fn scenario(&self) -> Scenario<'_> {
+        let Self { evidence, train, tally, settled } = self;
+        Scenario { evidence, events: &[], tally, settled, train, now: END }
+    }
+
+    /// What this life wrote down.
+    fn life(&mut self, life: usize) -> &mut ProcessLedger {
+        self.evidence.processes[life].ledger.as_mut().expect("each has one")
+    }
+
+    /// The only call is answered so, and has no job where that needs none.
+    fn answer(&mut self, outcome: Outcome) {
+        self.answer_at(4, outcome);
+    }
+
+    fn answer_at(&mut self, seconds: u64, outcome: Outcome) {
+        let caller = self.life(0);
+        caller.records.retain(|record| !matches!(record.entry, Entry::Answered { .. }));
+        caller.records.insert(2, Record { at_us: us(seconds), entry: Entry::Answered { call: CALL, outcome } });
+        if !outcome.needs_job() {
+            self.life(1).records.retain(|record| !matches!(record.entry, Entry::Started { .. } | Entry::Ended { .. }));
+        }
     }
 }
 
 const END: Duration = Duration::from_secs(60);
 
+const CALL: CallNumber = CallNumber(1);
+
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn life(node: usize) -> LifeRecord {
-    let phases = vec![(Duration::ZERO, Phase::Switch)];
-    LifeRecord { node, release: Place(2), began: Duration::ZERO, ended: None, phases }
+const fn us(seconds: u64) -> u64 {
+    seconds * 1_000_000
 }
 
-fn job(on: usize, ended: Option<Ending>) -> JobRecord {
-    let ended = ended.map(|how| (at(3), how));
-    JobRecord { on: Life(on), server: ServerAddress::PerNode, started: at(2), ended }
+/// A life that goes on, at rest, of a release of the train.
+fn life(node: u16, release: usize, began: u64, entries: &[(u64, Entry)]) -> ProcessRecord {
+    let header = LedgerHeader {
+        node: NodeName::new(format!("n{}", node + 1)).expect("a name"),
+        index: NodeIndex(node),
+        release: Profile::train()[release].release().clone(),
+        incarnation: Incarnation(us(began) + 1),
+        pid: 0,
+        began_us: us(began),
+    };
+    let first = (began, Entry::PhaseChanged { phase: Phase::Switch });
+    let all = [first].into_iter().chain(entries.iter().copied()).chain([(60, Entry::Quiet)]);
+    let records = all.map(|(at, entry)| Record { at_us: us(at), entry }).collect();
+    let ledger = Ok(ProcessLedger { header, records, torn: false });
+    ProcessRecord { node: NodeIndex(node), ledger, end: ProcessEnd::LiveAtEnd }
 }
 
 /// Two nodes of 1.2, and a call of the first to the second that was answered as it should be.
 fn sound() -> Scene {
-    let call = CallRecord {
-        by: Life(0),
-        to: Some(1),
-        work: Work::Reply,
-        phase: Phase::Switch,
-        cast: at(1),
-        answer: Some((at(4), Outcome::Reply)),
-        late_answers: 0,
-        killed: None,
-        jobs: vec![job(1, Some(Ending::Done))],
-        items: Vec::new(),
-        streamed_over_switch: false,
-        streaming: false,
-    };
-    let state = State { lives: vec![life(0), life(1)], calls: vec![call], ..State::default() };
-    Scene { state, ..Scene::default() }
+    let id = CallId { caller: NodeIndex(0), incarnation: Incarnation(1), call: CALL };
+    let cast = Entry::Cast { call: CALL, to: NodeIndex(1), work: Work::Reply, phase: Phase::Switch };
+    let answered = Entry::Answered { call: CALL, outcome: Outcome::Reply };
+    let started = Entry::Started { id, server: ServerAddress::PerNode, work: Work::Reply };
+    let ended = Entry::Ended { id, how: Ending::Done };
+    let processes = vec![life(0, 2, 0, &[(1, cast), (4, answered)]), life(1, 2, 0, &[(2, started), (3, ended)])];
+    Scene { evidence: Evidence { processes, simulated: true, ..Evidence::default() }, ..Scene::default() }
 }
 
 /// A scenario that only this oracle finds broken. A new one has to be planted here, or this does not compile.
 fn planted(oracle: Oracle) -> Scene {
     let mut scene = sound();
-    let answered = |scene: &mut Scene, outcome| scene.call().answer = Some((at(4), outcome));
     match oracle {
-        Oracle::NeverRan => {
-            scene.call().answer = None;
-            scene.call().jobs.clear();
-        }
-        Oracle::RunsNoMore => scene.call().answer = None,
-        Oracle::LateAnswer => scene.call().late_answers = 1,
-        Oracle::WrongReply => answered(&mut scene, Outcome::WrongReply),
-        Oracle::OtherExit => answered(&mut scene, Outcome::OtherExit),
-        Oracle::NoSuchServer => answered(&mut scene, Outcome::NoSuchServer),
-        Oracle::NoSuchFunction => answered(&mut scene, Outcome::NoSuchFunction),
-        Oracle::RefusedForGood => answered(&mut scene, Outcome::Incompatible),
-        Oracle::ReplyOfNoJob => scene.call().jobs.clear(),
-        Oracle::FailureOfNoJob => answered(&mut scene, Outcome::FailedAsAsked),
+        Oracle::RunsNoMore => scene.settled.silent.push(CALL),
+        Oracle::RefusedForGood => scene.answer(Outcome::Incompatible),
         Oracle::ProbeUnserved => {
-            answered(&mut scene, Outcome::Draining);
-            scene.settled.probes.push(CallNumber(0));
-        }
-        Oracle::StartedTwice => scene.call().jobs.push(job(1, Some(Ending::Done))),
-        Oracle::RanElsewhere => {
-            scene.state.lives.push(life(2));
-            scene.call().jobs = vec![job(2, Some(Ending::Done))];
-        }
-        Oracle::KilledRuns => {
-            scene.call().answer = None;
-            scene.call().killed = Some((at(3), Phase::Switch, true));
-            scene.call().jobs = vec![job(1, None)];
-        }
-        Oracle::OrphanRuns => {
-            scene.call().answer = None;
-            scene.call().jobs = vec![job(1, None)];
-            scene.state.lives[0].ended = Some((at(3), LifeEnd::Crashed));
-        }
-        Oracle::AnsweredRuns => {
-            answered(&mut scene, Outcome::ConnectionLost);
-            scene.call().jobs = vec![job(1, None)];
-        }
-        Oracle::ItemOutOfOrder => scene.call().items = vec![0, 2],
-        Oracle::StreamCutShort => {
-            scene.call().work = Work::Stream;
-            scene.call().items = (0..ITEMS - 1).collect();
+            scene.answer(Outcome::Draining);
+            scene.settled.probes.push(CALL);
         }
         Oracle::Skewed => scene.tally.skewed.push((at(5), 0, 1)),
         Oracle::Unhosted => scene.tally.unhosted.push((at(5), 0, 1)),
@@ -118,21 +110,29 @@ fn planted(oracle: Oracle) -> Scene {
 
 #[test]
 fn each_oracle_finds_what_no_other_does() {
-    assert_eq!(sound().judge(Oracles::ALL), [], "nothing is wrong");
+    assert_eq!(sound().asked(Oracles::ALL), [], "nothing is wrong");
     for &oracle in Oracle::ALL {
         let scene = planted(oracle);
-        let found: Vec<_> = scene.judge(Oracles::ALL).into_iter().map(|breach| breach.rule).collect();
-        assert_eq!(found, [Rule::Listed(oracle.invariant())], "{oracle:?}");
-        assert_eq!(scene.judge(Oracles::without(oracle)), [], "{oracle:?} is left out");
+        let found: Vec<_> = scene.asked(Oracles::ALL).into_iter().map(|shown| shown.breach.invariant).collect();
+        assert_eq!(found, [oracle.invariant()], "{oracle:?}");
+        assert_eq!(scene.asked(Oracles::without(oracle)), [], "{oracle:?} is left out");
+        assert_eq!(judge(&scene.evidence).findings(), [], "{oracle:?} is not in the ledgers");
     }
 }
 
 #[test]
-fn a_production_run_asks_every_oracle() {
+fn a_production_run_asks_every_oracle_and_the_judge() {
+    let mut all = Scene::default();
     for &oracle in Oracle::ALL {
-        let Scene { state, tally, settled } = planted(oracle);
-        assert_eq!(judge(&state, &tally, &settled, END).len(), 1, "{oracle:?}");
+        let scene = planted(oracle);
+        let breaches = scene.scenario().breaches(&judge(&scene.evidence));
+        assert_eq!(breaches.len(), 1, "{oracle:?}");
+        all = scene;
     }
+    all.answer(Outcome::OtherExit);
+    let breaches = all.scenario().breaches(&judge(&all.evidence));
+    assert_eq!((breaches.len(), breaches[0].breach.invariant), (2, Invariant::S1), "{breaches:?}");
+    assert_eq!(breaches[0].shows, Shows { at: at(4), call: Some(CALL) }, "when it was answered");
 }
 
 /// A scenario that is as it should be, and how it differs from the plain one.
@@ -140,60 +140,19 @@ struct Sound(&'static str, fn(&mut Scene));
 
 #[test]
 fn what_is_as_it_should_be_is_no_breach() {
-    let sound: [Sound; 9] = [
-        Sound("a caller that is gone is told nothing", |scene| {
-            scene.call().answer = None;
-            scene.state.lives[0].ended = Some((at(2), LifeEnd::Left));
-        }),
-        Sound("a killed call is told nothing", |scene| {
-            scene.call().answer = None;
-            scene.call().killed = Some((at(3), Phase::Switch, true));
-            scene.call().jobs = vec![job(1, Some(Ending::Dropped))];
-        }),
-        Sound("a failure that was asked for", |scene| {
-            scene.call().answer = Some((at(4), Outcome::FailedAsAsked));
-            scene.call().jobs = vec![job(1, Some(Ending::Failed))];
-        }),
+    let sound: [Sound; 3] = [
         Sound("two releases too far apart refuse each other", |scene| {
-            scene.call().answer = Some((at(4), Outcome::Incompatible));
-            scene.call().jobs.clear();
-            scene.state.lives[1].release = Place(0);
+            scene.answer(Outcome::Incompatible);
+            scene.life(1).header.release = Profile::train()[0].release().clone();
         }),
-        Sound("a call to all runs once on each node", |scene| {
-            scene.call().to = None;
-            scene.state.lives.push(life(2));
-            scene.call().jobs.push(job(2, Some(Ending::Done)));
-        }),
-        Sound("a whole stream", |scene| {
-            scene.call().work = Work::Stream;
-            scene.call().items = (0..ITEMS).collect();
-        }),
-        Sound("a stream that was cut short, and its caller told", |scene| {
-            scene.call().work = Work::Stream;
-            scene.call().answer = Some((at(4), Outcome::ConnectionLost));
-            scene.call().items = (0..3).collect();
-        }),
-        Sound("a probe that is served", |scene| scene.settled.probes.push(CallNumber(0))),
-        Sound("a call that is told that its peer leaves", |scene| {
-            scene.call().answer = Some((at(4), Outcome::Draining));
-            scene.call().jobs.clear();
-        }),
+        Sound("a probe that is served", |scene| scene.settled.probes.push(CALL)),
+        Sound("a call that is told that its peer leaves", |scene| scene.answer(Outcome::Draining)),
     ];
     for Sound(what, alter) in sound {
         let mut scene = self::sound();
         alter(&mut scene);
-        assert_eq!(scene.judge(Oracles::ALL), [], "{what}");
+        assert_eq!(scene.asked(Oracles::ALL), [], "{what}");
     }
-}
-
-#[test]
-fn a_call_that_its_own_kill_had_to_end_was_left_in_silence() {
-    let mut scene = sound();
-    scene.call().answer = None;
-    scene.call().killed = Some((at(50), Phase::Switch, false));
-    assert_eq!(scene.judge(Oracles::ALL), []);
-    scene.settled.silent.push(CallNumber(0));
-    assert_eq!(scene.judge(Oracles::ALL).len(), 1);
 }
 
 #[test]
@@ -201,21 +160,12 @@ fn a_refusal_is_in_order_until_the_next_handshake_could_have_come_through() {
     // The other was two releases behind until it was started again, at 5 s.
     let refused = |seconds| {
         let mut scene = sound();
-        scene.call().answer = Some((at(seconds), Outcome::Incompatible));
-        scene.call().jobs.clear();
-        (scene.state.lives[1].release, scene.state.lives[1].ended) = (Place(0), Some((at(4), LifeEnd::Crashed)));
-        scene.state.lives.push(LifeRecord { began: at(5), ..life(1) });
-        scene.judge(Oracles::ALL).into_iter().map(|breach| breach.rule).collect::<Vec<_>>()
+        scene.answer_at(seconds, Outcome::Incompatible);
+        scene.life(1).header.release = Profile::train()[0].release().clone();
+        scene.evidence.processes[1].end = ProcessEnd::KilledNine { at_us: us(4) };
+        scene.evidence.processes.push(life(1, 2, 5, &[]));
+        scene.asked(Oracles::ALL).into_iter().map(|shown| shown.breach.invariant).collect::<Vec<_>>()
     };
     assert_eq!(refused(13), [], "8 s later");
-    assert_eq!(refused(14), [Rule::Listed(Invariant::S11)], "9 s later");
-}
-
-#[test]
-fn a_second_job_of_a_call_to_all_counts_by_node() {
-    let mut scene = sound();
-    scene.call().to = None;
-    scene.call().jobs.push(job(1, Some(Ending::Done)));
-    let found = scene.judge(Oracles::ALL);
-    assert!(matches!(&found[..], [Breach { rule: Rule::Listed(Invariant::S2), .. }]), "{found:?}");
+    assert_eq!(refused(14), [Invariant::S11], "9 s later");
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{Load, index_of};
-use crate::history::ledger::{CallNumber, Entry, GatherEnd, GatherForm, LedgerWriter, NodeSet, Outcome, Work};
+use crate::history::ledger::{CallId, CallNumber, Entry, GatherEnd, GatherForm, LedgerWriter, NodeSet, Outcome, Work};
 use crate::workload::work::{FUNCTION, Order, outcome_of, record};
 
 /// The gathers of one node that are under way.
@@ -74,10 +74,28 @@ impl Load {
         };
         let pause_ms =
             if self.rng.random_bool(0.1) { self.rng.random_range(20..60) } else { self.rng.random_range(0..4) };
-        let pause = Duration::from_millis(pause_ms);
+        let hedge_after = Duration::from_millis(self.rng.random_range(3..30));
+        self.gather(id, peers, (form, need), Duration::from_millis(pause_ms), hedge_after);
+    }
+
+    /// Asks all nodes, and is content with a majority. Each takes another part of this time.
+    pub(crate) fn gather_majority(&mut self, pause: Duration) {
+        self.gathers.reap();
+        let peers: Vec<NodeName> = self.targets.iter().map(|target| target.name.clone()).collect();
+        let (id, need) = (self.next_id(), peers.len() / 2 + 1);
+        self.gather(id, peers, (GatherForm::Majority, need), pause, Duration::ZERO);
+    }
+
+    fn gather(
+        &mut self,
+        id: CallId,
+        peers: Vec<NodeName>,
+        (form, need): (GatherForm, usize),
+        pause: Duration,
+        hedge_after: Duration,
+    ) {
         let order = Order { id, work: Work::Vote, pause, payload_bytes: 32, parts: 0, window: 0, salt: 0 };
         let members = peers.iter().filter_map(index_of).collect();
-        let hedge_after = Duration::from_millis(self.rng.random_range(3..30));
         let (gather, limit_ms) = (id.call, u32::try_from(LIMIT.as_millis()).unwrap_or(u32::MAX));
         let begun = Entry::GatherBegun { gather, form, need: u8::try_from(need).unwrap_or(u8::MAX), members, limit_ms };
         record(&self.ledger, &[begun]);

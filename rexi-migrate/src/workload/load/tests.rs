@@ -3,15 +3,14 @@
 
 use std::future::Future;
 
-use rexi_proto::{Incarnation, Phase, Profile};
+use rexi_proto::{Phase, Profile};
 use rexi_server::testing::TestCluster;
 use rexi_server::{Bytes, Context};
-use tempfile::TempDir;
 
 use super::*;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::judge::{FindingKind, Judgement, Verdict, judge};
-use crate::history::ledger::{Content, LedgerHeader, LedgerReader};
+use crate::history::ledger::{Content, LedgerHeader, ProcessLedger};
 use crate::verdict::case::{Requirement, Witness};
 use crate::workload::work::{Part, Value, carry_out};
 
@@ -23,62 +22,54 @@ where
     F: Fn(Arc<LedgerWriter>, Context, Bytes) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Value, String>> + Send + 'static,
 {
-    let dir = TempDir::new().expect("a directory");
     let cluster = TestCluster::with_seed(5, NAMES);
-    let mut ledgers = Vec::new();
-    for (index, name) in (0_u16..).zip(NAMES) {
-        let (node, incarnation) = (cluster.name(name), Incarnation(u64::from(index)));
-        let path = dir.path().join(name);
-        let slot = Arc::new(std::sync::OnceLock::<Arc<LedgerWriter>>::new());
-        let (serving, function) = (Arc::clone(&slot), function.clone());
+    let begun = Instant::now();
+    let now_us = move || u64::try_from(begun.elapsed().as_micros()).expect("a few minutes");
+    let ledgers = NAMES.map(|_| Arc::new(LedgerWriter::in_memory(now_us)));
+    for (name, ledger) in NAMES.iter().zip(&ledgers) {
+        let (serving, function) = (Arc::clone(ledger), function.clone());
         cluster.define(name, move |node| {
             let (serving, function) = (Arc::clone(&serving), function.clone());
-            node.function(FUNCTION, move |job, argument| {
-                function(Arc::clone(serving.get().expect("made before any load")), job, argument)
-            })
+            node.function(FUNCTION, move |job, argument| function(Arc::clone(&serving), job, argument))
         });
-        ledgers.push((index, node, incarnation, path, slot));
     }
     let [.., release] = Profile::train();
     cluster.start_all(&release).expect("started");
     cluster.ready().await;
-    for (index, node, incarnation, path, slot) in &mut ledgers {
-        *incarnation = cluster.node(node.as_str()).incarnation();
-        let header = LedgerHeader::new(node.clone(), NodeIndex(*index), release.release().clone(), *incarnation);
-        let writer = LedgerWriter::create(&*path, &header).expect("a ledger");
-        slot.set(Arc::new(writer)).expect("once");
-    }
-    let writer = |index: usize| Arc::clone(ledgers[index].4.get().expect("made above"));
-    let begun = Instant::now();
     let awake: Awake = Box::new(move || begun.elapsed());
-    let mut load = Load::new(cluster.node("n1"), writer(0), NodeIndex(0), 500, 3, awake);
-    record(&writer(0), &[Entry::PhaseChanged { phase: Phase::Remove }]);
+    let writer = Arc::clone(&ledgers[0]);
+    let (mut load, mut mailbox) = Load::new(cluster.node("n1"), writer, NodeIndex(0), 500, 3, awake);
+    record(&ledgers[0], &[Entry::PhaseChanged { phase: Phase::Remove }]);
     load.set_on(true);
-    run(&mut load, Duration::from_secs(5), false).await;
-    load.rest();
-    run(&mut load, ANSWER_LIMIT * 2, true).await;
-    (0..3).for_each(|index| record(&writer(index), &[Entry::Quiet]));
-    let processes = ledgers.iter().map(|(index, _, _, path, _)| ProcessRecord {
-        node: NodeIndex(*index),
-        ledger: LedgerReader::read(path),
-        end: ProcessEnd::LiveAtEnd,
+    run((&mut load, &mut mailbox), Duration::from_secs(5), false).await;
+    load.rest(&mailbox);
+    run((&mut load, &mut mailbox), ANSWER_LIMIT * 2, true).await;
+    let processes = (0..).zip(NAMES).zip(&ledgers).map(|((index, name), ledger)| {
+        record(ledger, &[Entry::Quiet]);
+        let incarnation = cluster.node(name).incarnation();
+        let (node, index) = (cluster.name(name), NodeIndex(index));
+        let header =
+            LedgerHeader { began_us: 0, ..LedgerHeader::new(node, index, release.release().clone(), incarnation) };
+        let records = ledger.memory().expect("it is in memory").read(0, <[_]>::to_vec);
+        let ledger = Ok(ProcessLedger { header, records, torn: false });
+        ProcessRecord { node: index, ledger, end: ProcessEnd::LiveAtEnd }
     });
     let required = [Witness::StreamWindowFull, Witness::StreamServed, Witness::StreamKilled].map(Requirement::once);
     judge(&Evidence { processes: processes.collect(), required: required.to_vec(), ..Evidence::default() })
 }
 
 /// Runs the load for that long, as a node does; if it is to come to rest, until it has.
-async fn run(load: &mut Load, time: Duration, to_rest: bool) {
+async fn run((load, mailbox): (&mut Load, &mut Mailbox), time: Duration, to_rest: bool) {
     let until = Instant::now() + time;
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
     while Instant::now() < until && !(to_rest && load.in_flight() == 0) {
         tokio::select! {
             biased;
             _ = ticks.tick() => {
-                load.tick();
-                load.time_out();
+                load.tick(mailbox);
+                load.time_out(mailbox);
             }
-            event = load.recv() => load.handle(event),
+            event = mailbox.recv() => load.handle(event, mailbox),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rexi_server::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -45,7 +46,7 @@ struct Shown {
 
 impl LoadThread {
     /// Starts the thread; the load is off.
-    pub(crate) fn start(load: impl FnOnce() -> Load + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(load: impl FnOnce() -> (Load, Mailbox) + Send + 'static) -> std::io::Result<Self> {
         let (words, heard) = mpsc::channel(1);
         let shown = Arc::new(Shown::default());
         let (runtime, showing) =
@@ -106,7 +107,11 @@ impl Shown {
     }
 }
 
-async fn drive(mut load: Load, mut words: mpsc::Receiver<(Word, oneshot::Sender<()>)>, shown: &Shown) {
+async fn drive(
+    (mut load, mut mailbox): (Load, Mailbox),
+    mut words: mpsc::Receiver<(Word, oneshot::Sender<()>)>,
+    shown: &Shown,
+) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -118,15 +123,15 @@ async fn drive(mut load: Load, mut words: mpsc::Receiver<(Word, oneshot::Sender<
                 heeded = Some(answer);
                 match word {
                     Word::On(on) => load.set_on(on),
-                    Word::Rest => load.rest(),
+                    Word::Rest => load.rest(&mailbox),
                     Word::GiveUp => load.give_up(),
                 }
             }
             _ = ticks.tick() => {
-                load.tick();
-                load.time_out();
+                load.tick(&mailbox);
+                load.time_out(&mut mailbox);
             }
-            event = load.recv() => load.handle(event),
+            event = mailbox.recv() => load.handle(event, &mut mailbox),
         }
         // Before it is answered, so that the sender of a command reads its effect.
         shown.show(&load);

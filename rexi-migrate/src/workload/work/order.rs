@@ -38,6 +38,10 @@ pub(crate) enum Part {
 impl Order {
     /// The order as an argument: 34 bytes, little endian, and a payload.
     pub(crate) fn encode(&self) -> Bytes {
+        self.argument().into()
+    }
+
+    fn argument(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.payload_bytes as usize);
         bytes.extend(self.id.caller.0.to_le_bytes());
         bytes.extend(self.id.incarnation.0.to_le_bytes());
@@ -51,7 +55,7 @@ impl Order {
         // A pattern that differs from call to call, so that one call's answer cannot pass for another's.
         let seed = self.id.call.0.to_le_bytes()[0];
         bytes.extend((0..self.payload_bytes).map(|i| i.to_le_bytes()[0].wrapping_add(seed)));
-        bytes.into()
+        bytes
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -83,8 +87,10 @@ impl Order {
 
     /// The answer of a job that has heard these responses.
     pub(crate) fn reply_with(&self, responses: &[Bytes]) -> Bytes {
-        let own = self.encode();
-        own.iter().rev().chain(responses.iter().flatten()).copied().collect()
+        let mut reply = self.argument();
+        reply.reverse();
+        responses.iter().for_each(|response| reply.extend_from_slice(response));
+        reply.into()
     }
 
     pub(crate) fn expected_failure(&self) -> String {

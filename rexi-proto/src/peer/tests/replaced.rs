@@ -63,6 +63,7 @@ fn what_an_old_connection_says_changes_nothing_and_the_same_of_the_new_one_does(
         let (mut peer, old) = replaced();
         let before = peer.clone();
         say(&mut peer, old);
+        assert_eq!(std::mem::take(&mut peer.late_payloads), u64::from(name == "handle_bulk"), "only that is counted");
         assert_eq!(peer, before, "{name}, of the old connection");
         say(&mut peer, before.connection());
         assert_ne!(peer, before, "{name}, of the new connection");

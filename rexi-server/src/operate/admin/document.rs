@@ -72,6 +72,7 @@ struct Peer {
     unknown_frames: u64,
     stray_answers: u64,
     stale_answers: u64,
+    late_payloads: u64,
 }
 
 impl From<NodeStatus> for StatusDocument {
@@ -132,6 +133,7 @@ impl From<PeerStatus> for Peer {
             unknown_frames: stats.unknown_frames,
             stray_answers: stats.stray_answers,
             stale_answers: stats.stale_answers,
+            late_payloads: stats.late_payloads,
         }
     }
 }

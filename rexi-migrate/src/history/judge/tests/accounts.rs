@@ -351,6 +351,12 @@ fn gathers_and_monitors() -> Vec<Row> {
         let fired = set.add(300, Entry::MonitorDown { monitor, reason: no_server });
         vec![fired.live(), worker]
     };
+    let silent = |entry: Option<Entry>| {
+        let set = caller().add(100, Entry::Monitored { monitor, on: NodeIndex(1) });
+        let then = entry.into_iter().fold(set, |process, entry| process.add(300, entry));
+        let ends = [then.add(26 * SECOND, Entry::Quiet).record(), worker().kill_nine(200)];
+        Evidence { simulated: true, ..run(ends) }
+    };
     let restarted = watch(worker().kill_nine(200)).into_iter().chain([process(1, "1.2.0", 210).live()]);
     vec![
         row(
@@ -382,6 +388,15 @@ fn gathers_and_monitors() -> Vec<Row> {
                 ("kill -9, of the process that it was set on", run(restarted)),
             ],
         ),
+        row(
+            K::MonitorSilent,
+            &["monitored"],
+            silent(None),
+            [
+                ("monitor down", silent(Some(Entry::MonitorDown { monitor, reason: 4 }))),
+                ("demonitored", silent(Some(Entry::Demonitored { monitor }))),
+            ],
+        ),
     ]
 }
 
@@ -400,7 +415,7 @@ fn each_finding_is_found_unless_something_accounts_for_it() {
 const ENDS: [&str; 5] = ["kill -9", "drained", "crashed", "torn tail", "missing ledger"];
 
 /// Records that show no finding by themselves and account for none: they count cases, or doubts.
-const NEITHER: [&str; 5] = ["phase changed", "quiet", "drained", "monitored", "demonitored"];
+const NEITHER: [&str; 3] = ["phase changed", "quiet", "drained"];
 
 #[test]
 fn every_finding_has_its_row_and_every_record_has_its_place() {

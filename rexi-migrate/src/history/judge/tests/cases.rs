@@ -48,6 +48,7 @@ const TOLD: &[(FindingKind, &str)] = &[
     (FindingKind::AnsweredTwice, "0.10.1 reply n0 1.2.0 > n1 1.1.0 [per node] 100 [110] 120 - 130 reply; -"),
     (FindingKind::NoSuchServer, "0.10.1 reply n0 1.2.0 > n1 1.1.0 [] 100 [] - - 130 no_such_server; -"),
     (FindingKind::MonitorUnserved, "- - n0 1.2.0 > n1 1.1.0 [] - [] - - 150 -; monitor 1"),
+    (FindingKind::MonitorSilent, "- - - - > - - [] - [] - - - -; monitor 1 of n0 1.2.0 (pid 1) on n1 1.1.0 (pid 1)"),
     (FindingKind::NoSuchFunction, "0.10.1 reply n0 1.2.0 > n1 1.1.0 [] 100 [] - - 130 no_such_function; -"),
     (FindingKind::Crashed, "- - - - > n1 1.1.0 [] - [] 400 - - -; pid 1"),
     (

@@ -147,7 +147,7 @@ fn each_finding_counts_in_its_column_and_in_no_other() {
             K::ItemAfterEnd | K::StreamShort | K::AckAstray => "streams_broken",
             K::QuestionAstray | K::ResponseAstray => "questions_astray",
             K::GatherLate | K::QuorumContradicted => "gathers_broken",
-            K::EndedUnkilled | K::MonitorUnserved => "",
+            K::EndedUnkilled | K::MonitorUnserved | K::MonitorSilent => "",
         };
         let counts = judge(&planted(kind)).counts;
         for (name, of) in COLUMNS {

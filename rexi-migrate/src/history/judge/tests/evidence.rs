@@ -87,7 +87,7 @@ fn processes_that_cannot_be_told_apart_are_a_doubt() {
 fn a_required_case_that_never_occurred_leaves_a_run_untold() {
     let (caller, worker) = served(Work::Reply);
     let mut evidence = run([caller.live(), worker.live()]);
-    evidence.required = Requirement::non_vacuity();
+    evidence.required = Requirement::of_rehearsal();
     let doubts = doubts(&evidence);
     assert_eq!(doubts.lines().count(), 9);
     assert!(doubts.contains("the run had 0 kills across the switch, but needs 1"), "{doubts}");

@@ -56,6 +56,12 @@ planted! {
         let fired = watched.add(150, Entry::MonitorDown { monitor: MonitorNumber(1), reason: NO_SERVER });
         run([fired.live(), worker.live()])
     },
+    MonitorSilent => {
+        let (caller, worker) = served(Work::Reply);
+        let watched = caller.add(140, Entry::Monitored { monitor: MonitorNumber(1), on: NodeIndex(1) });
+        let quiet = watched.add(26_000_000, Entry::Quiet).record();
+        Evidence { simulated: true, ..run([quiet, worker.kill_nine(400)]) }
+    },
     NoSuchFunction => told(Outcome::NoSuchFunction),
     Crashed => {
         let (caller, worker) = served(Work::Reply);
