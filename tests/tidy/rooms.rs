@@ -89,10 +89,11 @@ const TOOL: Plan = Plan {
         // The levels, none of which knows another.
         ("rehearse", &["history", "plan", "rexi_proto", "rexi_server", "screen", "verdict", "workload"]),
         ("simulate", &["history", "plan", "rexi_proto", "rexi_server", "verdict"]),
-        ("check", &["plan", "rexi_proto", "search", "verdict"]),
+        ("check", &["model", "plan", "rexi_proto", "search", "verdict"]),
         ("wire", &["rexi_proto", "rexi_server", "verdict"]),
         ("migration", &["rexi_proto", "search", "verdict"]),
         // What they share.
+        ("model", &["rexi_proto"]),
         ("search", &["screen", "verdict"]),
         ("workload", &["history", "rexi_proto", "rexi_server"]),
         ("history", &["rexi_proto", "verdict"]),

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rexi_proto::{HandshakeError, Incarnation, Profile, Refusal, Session};
 
-use super::super::network::over_the_wire;
-use super::super::state::{NOW, name};
+use super::super::state::NOW;
 use super::oracle::Oracle;
 use super::state::{End, Stage, State, Wire};
 use super::step::Stepper;
 use super::witness::Case;
+use crate::model::{name, over_the_wire};
 
 impl Stepper<'_> {
     pub(super) fn dial(&mut self, low: usize, high: usize) {

@@ -3,9 +3,9 @@
 //! It is written as safety: nothing is on its way between two attached nodes, and still they are wrong. What only the
 //! step from one state to the next can break is in `judge_step.rs`.
 
-use super::super::state::name;
 use super::oracle::{Oracle, Oracles};
 use super::state::State;
+use crate::model::name;
 use crate::search::Broken;
 
 /// Asks these oracles.

@@ -2,10 +2,10 @@
 
 use rexi_proto::{Incarnation, Profile, ServerAddress};
 
-use super::super::state::name;
 use super::oracle::Oracle;
 use super::step::Stepper;
 use super::witness::Case;
+use crate::model::name;
 
 impl Stepper<'_> {
     /// A phase that casts elsewhere than the one before is entered only where each other member has said that it serves

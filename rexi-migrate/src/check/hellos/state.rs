@@ -8,8 +8,9 @@ use rexi_proto::{
     Hello, Incarnation, Limits, Peer, PeerConfig, Phase, Presence, Profile, Rollout, ServerAddress, Session,
 };
 
-use super::super::state::{NOW, PEER, name};
+use super::super::state::NOW;
 use super::bounds::Bounds;
+use crate::model::{PEER, name};
 use crate::search::{Broken, Fingerprint};
 
 /// A few nodes, and what is between them.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use rexi_proto::{Incarnation, LimitingFactor, Output, Peer, Phase, PhaseError};
 
-use super::super::shell::fault;
-use super::super::state::{NOW, frames, name};
+use super::super::state::NOW;
 use super::action::Action;
 use super::model::Hellos;
 use super::oracle::Oracle;
 use super::state::{Node, Stage, State, Wire};
 use super::witness::Case;
+use crate::model::{Close, Observer, frames, name};
 use crate::search::Broken;
 
 /// A state on its way to the next.
@@ -214,8 +214,10 @@ impl<'a> Stepper<'a> {
                 self.node(index).rollout.handle_announce(&name(member), life, epoch, phase);
             }
             Output::Close(code, reason) => {
-                if let Some(what) = fault(index, member, code, &reason) {
-                    self.breaks(Oracle::ClosedOnSoundPeer, what);
+                let mut notes = Observer::default();
+                notes.closed(index, &Close { member, code, reason });
+                for breach in notes.breaches {
+                    self.breaks(Oracle::ClosedOnSoundPeer, breach.what);
                 }
                 closes.push(member);
             }

@@ -3,10 +3,10 @@
 use rexi_proto::{LENGTH_BYTES, Message, Presence, decode};
 
 use super::super::scope::release_name;
-use super::super::state::{frames, name};
 use super::action::Action;
 use super::model::Hellos;
 use super::state::{Stage, State};
+use crate::model::{frames, name};
 use crate::search::{Broken, Path};
 use crate::verdict::trace::{Event, Place, Trace};
 

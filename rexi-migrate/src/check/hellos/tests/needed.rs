@@ -2,13 +2,13 @@
 
 use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout};
 
-use super::super::super::state::name;
 use super::super::action::Action;
 use super::super::judge::judge;
 use super::super::oracle::{Oracle, Oracles};
 use super::super::state::{Node, Stage, State};
 use super::super::step::Stepper;
 use super::*;
+use crate::model::name;
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 
