@@ -12,7 +12,7 @@ use super::share::Shared;
 use super::state::{Pair, Printed, Stage, State, Used};
 use super::step::Stepper;
 use super::turns::{Turns, print_pair};
-use super::witness::{CASES, SENTENCES};
+use super::witness::{CASES, SENTENCES, met};
 use crate::model::{Build, Node, Observer, Way};
 use crate::search::{Broken, Fingerprint, Model};
 
@@ -35,7 +35,13 @@ impl Cluster {
     pub fn new(scope: Scope) -> Self {
         let start = vec![0; scope.nodes];
         let (turns, oracles) = (Turns::new(scope.nodes, scope.symmetry), Oracles::ALL);
-        let build = Build { nodes: scope.nodes, limits: scope.limits(), pool: Unlimited, mutants: scope.mutants };
+        let build = Build {
+            nodes: scope.nodes,
+            limits: Arc::new(scope.limits()),
+            pool: Unlimited,
+            numbered: false,
+            mutants: scope.mutants,
+        };
         Self { turns, shared: Arc::default(), build, scope, start, oracles }
     }
 
@@ -125,9 +131,7 @@ impl Model for Cluster {
     }
 
     fn met(&self, state: &State) -> u64 {
-        let met = state.notes.met;
-        let bits = CASES.iter().enumerate().filter(|(_, case)| met.has(**case)).map(|(at, _)| 1 << at);
-        if met.is_empty() { 0 } else { bits.sum() }
+        met(&CASES, state.notes.met)
     }
 
     fn is_goal(&self, state: &State) -> bool {

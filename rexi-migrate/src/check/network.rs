@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rexi_proto::{
-    BulkId, ConnectionId, HandshakeError, Hello, Incarnation, Limits, NodeName, Party, Profile, Refusal, Session,
+    BulkId, ConnectionId, HandshakeError, Hello, Incarnation, NodeName, Party, Profile, Refusal, Session,
 };
 
 use super::action::{Stop, Straggler};
@@ -238,7 +238,7 @@ impl Stepper<'_> {
     }
 
     fn hello_of(&self, index: usize) -> Hello {
-        self.state.nodes[index].hello(&Limits::default())
+        self.state.nodes[index].hello()
     }
 
     /// A node takes the hello of another, given the one that it sent itself.

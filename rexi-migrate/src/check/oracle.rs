@@ -3,13 +3,13 @@
 use crate::model::Rule;
 use crate::verdict::oracle::oracles;
 
-/// Declares the oracles: those of a state, and those of a step, which are rules of the model.
+/// Declares the oracles of a search: those of a state, and those of a step, which are rules of the model.
 macro_rules! declare {
     ($($of_state:ident $found:ident,)+ @steps $($rule:ident $broken:ident,)+) => {
         oracles! { $($of_state $found,)+ $($rule $broken,)+ }
 
         impl Oracle {
-            /// The oracle that asks whether a step keeps a rule; `None` where the check does not ask.
+            /// The oracle that asks whether a step keeps a rule; `None` where this search does not ask.
             pub(super) const fn of(rule: Rule) -> Option<Self> {
                 match rule {
                     $(Rule::$rule => Some(Self::$rule),)+
@@ -19,6 +19,8 @@ macro_rules! declare {
         }
     };
 }
+
+pub(super) use declare;
 
 declare! {
     // Of a state (`judge.rs`).

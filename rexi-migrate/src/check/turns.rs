@@ -54,7 +54,7 @@ impl Turns {
 
     /// Notes whom this node believes to send to the singleton.
     pub(super) fn note_holdouts(&self, node: &mut Printed) {
-        let hello = node.hello(&rexi_proto::Limits::default());
+        let hello = node.hello();
         let known = self.names.iter().enumerate().filter(|(_, name)| hello.holdouts.contains(name));
         node.holdouts = known.fold(0, |all, (member, _)| all | 1 << member);
     }

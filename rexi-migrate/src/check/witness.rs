@@ -1,6 +1,6 @@
 //! The cases that the check counts, and those without which a search proves nothing (docs/safety.md).
 
-use crate::model::Case;
+use crate::model::{Case, Cases};
 
 /// Every case that is counted, in the order of reports.
 pub(super) const CASES: [Case; 14] = [
@@ -25,6 +25,12 @@ pub(super) const SENTENCES: [&str; CASES.len()] = sentences(CASES);
 
 /// This many cases, the first ones, are those without which nothing is proved.
 pub(super) const REQUIRED: usize = 5;
+
+/// Which of these cases were met, a bit each.
+pub(super) fn met(cases: &[Case], met: Cases) -> u64 {
+    let bits = cases.iter().enumerate().filter(|(_, case)| met.has(**case)).map(|(at, _)| 1 << at);
+    if met.is_empty() { 0 } else { bits.sum() }
+}
 
 /// What cases count.
 pub(super) const fn sentences<const N: usize>(cases: [Case; N]) -> [&'static str; N] {

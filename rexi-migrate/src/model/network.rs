@@ -1,7 +1,7 @@
 //! What is on its way to one end of a connection: frames of the ordered lane, and payloads that come in any order.
 
 use bytes::{Bytes, BytesMut};
-use rexi_proto::{BulkId, FrameBuffer, HELLO_BYTES_MAX, Hello, LENGTH_BYTES};
+use rexi_proto::{BulkId, FrameBuffer, HELLO_BYTES_MAX, Hello, LENGTH_BYTES, WireVersion};
 
 /// What is on its way to one end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +46,12 @@ pub fn kind(frame: &[u8]) -> Option<u8> {
     frame.get(LENGTH_BYTES).map(|first| first & KIND_BITS)
 }
 
+/// A frame of that kind with two bytes of a body, which no node sends.
+pub(super) fn planted(version: WireVersion, kind: u8) -> [u8; LENGTH_BYTES + 3] {
+    let version = u8::try_from(version.0).expect("a few versions") << KIND_BITS.count_ones();
+    [3, 0, 0, 0, kind | version, 100, 2]
+}
+
 /// A hello as its receiver reads it; `None` where that is not what was sent.
 pub fn over_the_wire(hello: &Hello) -> Option<Hello> {
     let mut bytes = BytesMut::new();
@@ -58,3 +64,6 @@ pub fn over_the_wire(hello: &Hello) -> Option<Hello> {
 
 /// The lower bits of a frame's first byte, which say its kind.
 const KIND_BITS: u8 = 0b0011_1111;
+
+/// A kind that no version has.
+pub(super) const UNKNOWN_KIND: u8 = 45;

@@ -30,6 +30,12 @@ pub struct Node<P: Pool = Unlimited> {
     pub release: usize,
     /// Its present life.
     pub life: Incarnation,
+    /// That life is over, and the next has not begun.
+    pub down: bool,
+    /// When it has started.
+    pub started: Duration,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
     /// Its phase, and what it knows of the others'.
     pub rollout: Arc<Rollout>,
     /// The ceiling that its operator has set and it has accepted.
@@ -38,13 +44,27 @@ pub struct Node<P: Pool = Unlimited> {
     pub singleton: Option<Arc<Server<P>>>,
     /// What its singleton has yet to take.
     pub queue: VecDeque<(Caller, Request)>,
-    /// By node; none for itself. Each bears the number [`PEER`].
+    /// By node; none for itself.
     pub peers: Vec<Option<Arc<Peer<u16, P>>>>,
     /// What runs.
     pub jobs: Vec<Job>,
+    /// By node, what it has learnt of each as the observer knows; nothing, where its driver does not ask.
+    pub seen: Vec<Seen>,
+    /// Whether each peer bears the number of its node; otherwise all bear [`PEER`].
+    numbered: bool,
     /// The epoch and phase that its peers know of.
     told: (u64, Phase),
     touched: Touched,
+}
+
+/// What a node has learnt of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// The latest life and epoch of a hello that it has read, and the place of that life's release in
+    /// [`Profile::train`].
+    pub hello: Option<(Incarnation, u64, usize)>,
+    /// The latest life that it was attached to.
+    pub attached: Option<Incarnation>,
 }
 
 /// A worker.
@@ -74,9 +94,12 @@ pub struct Build<P = Unlimited> {
     /// How many nodes there are.
     pub nodes: usize,
     /// The bounds of this one.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// What its peers and its singleton share.
     pub pool: P,
+    /// Whether each peer bears the number of its node. If none does, a peer's state does not depend on which node it
+    /// stands for.
+    pub numbered: bool,
     /// Broken on purpose; none in a release.
     pub mutants: Mutants,
 }
@@ -106,25 +129,32 @@ pub struct Written {
 impl<P: Pool + Clone> Node<P> {
     /// A node that has just started.
     pub fn start(index: usize, release: usize, life: Incarnation, build: &Build<P>) -> Self {
-        let Build { nodes, limits, pool, mutants } = build;
+        let Build { nodes, limits, pool, numbered, mutants } = build;
         let profile = Profile::train()[release].clone();
         let hosts = profile.hosts();
         let rollout = Rollout::new(name(index), profile, (0..*nodes).map(name)).with_mutants(*mutants);
         let server = || Server::with_pool(ServerAddress::Singleton, limits, pool.clone()).with_mutants(*mutants);
         let told = (rollout.epoch(), rollout.phase());
-        let config =
-            PeerConfig { hosts, phase: told.1, phase_epoch: told.0, limits: limits.clone(), mutants: *mutants };
-        let peer = Arc::new(Peer::with_pool(PEER, config, pool.clone(), Duration::ZERO));
+        let bounds = Limits::clone(limits);
+        let config = PeerConfig { hosts, phase: told.1, phase_epoch: told.0, limits: bounds, mutants: *mutants };
+        let peer = |id| Arc::new(Peer::with_pool(id, config.clone(), pool.clone(), Duration::ZERO));
+        let any = peer(PEER);
+        let peer = |member| if *numbered { peer(member_id(member)) } else { Arc::clone(&any) };
         Self {
             index,
             release,
             life,
+            down: false,
+            started: Duration::ZERO,
+            limits: Arc::clone(limits),
             rollout: Arc::new(rollout),
             ceiling: None,
             singleton: hosts.contains(ServerAddress::Singleton).then(|| Arc::new(server())),
             queue: VecDeque::new(),
-            peers: (0..*nodes).map(|member| (member != index).then(|| Arc::clone(&peer))).collect(),
+            peers: (0..*nodes).map(|member| (member != index).then(|| peer(member))).collect(),
             jobs: Vec::new(),
+            seen: Vec::new(),
+            numbered: *numbered,
             told,
             touched: Touched { rollout: true, singleton: true, peers: u8::MAX & !(1 << index) },
         }
@@ -151,8 +181,8 @@ impl<P: Pool + Clone> Node<P> {
     }
 
     /// What it says when it connects.
-    pub fn hello(&self, limits: &Limits) -> Hello {
-        self.rollout.hello(self.life, limits)
+    pub fn hello(&self) -> Hello {
+        self.rollout.hello(self.life, &self.limits)
     }
 
     /// The numbers of all others.
@@ -193,6 +223,11 @@ impl<P: Pool + Clone> Node<P> {
     /// Whether the singleton was touched.
     pub fn has_touched_singleton(&self) -> bool {
         self.touched.singleton
+    }
+
+    /// Whether a part was touched.
+    pub fn is_touched(&self) -> bool {
+        self.touched != Touched::default()
     }
 
     /// From now on, nothing was touched; of a node that has just started, everything was.
@@ -297,8 +332,29 @@ impl<P: Pool + Clone> Node<P> {
         if told_phase.cast_target() != phase.cast_target() && notes.has_stream_of(self.index) {
             notes.saw(Case::StreamOverSwitch);
         }
+        if notes.has_job_of(self.index) {
+            notes.saw(Case::PhaseOverCalls);
+        }
+        self.judge_raise(told_phase, notes);
         self.members().for_each(|member| self.peer_mut(member).set_phase(now, epoch, phase));
         is_new
+    }
+
+    /// A phase that casts elsewhere than the one before is entered only where each other node has said that it serves
+    /// there. One that has said nothing is not ready.
+    pub fn judge_raise(&self, before: Phase, notes: &mut Observer) {
+        let phase = self.rollout.phase();
+        if self.seen.is_empty() || phase <= before || phase.cast_target() == before.cast_target() {
+            return;
+        }
+        let serves = |release: usize| Profile::train()[release].hosts().contains(phase.cast_target());
+        let ready = |&member: &usize| self.seen[member].hello.is_some_and(|(_, _, release)| serves(release));
+        if let Some(member) = self.members().find(|member| !ready(member)) {
+            let (index, member) = (name(self.index), name(member));
+            let what = format!("{index} is raised to {phase}, and {member} has not said that it serves");
+            notes.breaks(Rule::RaisedUnready, what);
+        }
+        notes.saw(Case::RaisedOverTarget);
     }
 
     /// Does one thing that the peer of a member wants done.
@@ -308,7 +364,8 @@ impl<P: Pool + Clone> Node<P> {
             Output::Abort(job) => self.abort(member, job, notes),
             Output::Wake(job) => self.wake(member, job, notes),
             Output::Singleton(caller, request) if self.singleton.is_some() => {
-                self.queue.push_back((Caller { peer: member_id(member), ..caller }, request));
+                let peer = if self.numbered { caller.peer } else { member_id(member) };
+                self.queue.push_back((Caller { peer, ..caller }, request));
             }
             Output::Singleton(_, request) => notes.no_singleton(self.index, member, &request),
             Output::Deliver(mailbox, call, answer) => {
@@ -318,6 +375,10 @@ impl<P: Pool + Clone> Node<P> {
                 notes.down((self.index, self.life), mailbox, monitor, reason);
             }
             Output::Announced(life, epoch, phase) => {
+                let read = self.seen.get(member).and_then(|seen| seen.hello);
+                if read.is_some_and(|(of, at, _)| (life, epoch) < (of, at)) {
+                    notes.saw(Case::EarlierWord);
+                }
                 self.rollout_mut().handle_announce(&name(member), life, epoch, phase);
             }
             Output::Unsupported(kind) => notes.unsupported(self.index, member, kind),
@@ -332,7 +393,12 @@ impl<P: Pool + Clone> Node<P> {
             ServerOutput::Abort(job) => self.abort(member_of(job.caller), job, notes),
             ServerOutput::Wake(job) => self.wake(member_of(job.caller), job, notes),
             ServerOutput::Answer(caller, message) => {
-                self.peer_mut(member_of(caller)).answer(Caller { peer: PEER, ..caller }, message);
+                let (member, peer) = (member_of(caller), if self.numbered { caller.peer } else { PEER });
+                if self.peers[member].is_none() {
+                    let what = format!("{} answers {caller:?}, which is no member", name(self.index));
+                    return notes.breaks(Rule::AnswerToNoCall, what);
+                }
+                self.peer_mut(member).answer(Caller { peer, ..caller }, message);
             }
         }
     }
@@ -387,7 +453,7 @@ pub fn name(node: usize) -> NodeName {
     NodeName::new(format!("n{}", node + 1)).expect("a letter and a digit make a name")
 }
 
-/// The number that every peer of a node bears, so that its state does not depend on which node it stands for.
+/// The number that every peer of a node bears where none bears its own.
 pub const PEER: PeerId = PeerId(0);
 
 /// The number of a node as a caller of singletons.

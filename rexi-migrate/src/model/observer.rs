@@ -7,7 +7,7 @@ use bytes::Bytes;
 use rexi_proto::{Answer, CallRef, DownReason, ExitReason, Incarnation, JobKey, MonitorRef, ServerAddress, accepted};
 
 use super::case::{Case, Cases};
-use super::network::{frames, kind};
+use super::network::{UNKNOWN_KIND, frames, kind};
 use super::node::{Close, Written, name};
 use super::rule::Rule;
 
@@ -21,6 +21,8 @@ pub struct Observer {
     /// The place of each node's release in [`Profile::train`](rexi_proto::Profile::train); of one that is down, as it
     /// was.
     pub releases: [u8; NODES_MAX],
+    /// Whether a connection has broken yet.
+    pub faulty: bool,
     /// The cases that were met since this was taken.
     pub met: Cases,
     /// What was broken since this was taken, the first thing first.
@@ -177,6 +179,11 @@ impl Observer {
         self.calls.iter().any(|call| call.by == node && call.asked && call.is_open())
     }
 
+    /// Whether a call of that node is open whose job has started.
+    pub(super) fn has_job_of(&self, node: usize) -> bool {
+        self.calls.iter().any(|call| call.by == node && call.ran_at.is_some() && call.is_open())
+    }
+
     /// Takes down a call, and gives its place.
     pub(super) fn take_down(&mut self, call: Call) -> usize {
         match self.calls.iter().position(|call| call.over) {
@@ -288,8 +295,8 @@ impl Observer {
         }
         of.answered |= answer.is_last();
         let runs = if of.runs { ", and its job runs" } else { "" };
-        if matches!(answer, Answer::Exit { reason: ExitReason::ConnectionLost, .. }) {
-            self.saw(Case::Lost);
+        if let Some(case) = case_of(answer) {
+            self.saw(case);
         }
         for (rule, why) in broken {
             self.breaks(rule, format!("call {at} of {} got {answer:?}: {why}{runs}", name(index)));
@@ -345,9 +352,30 @@ impl Observer {
 
     /// A node learns that a member does not know what it sent.
     pub(super) fn unsupported(&mut self, index: usize, member: usize, kind: u8) {
+        if kind == UNKNOWN_KIND {
+            return self.saw(Case::UnknownAnswered);
+        }
         let what = format!("{} sent kind {kind}, which {} does not know", name(index), name(member));
         self.breaks(Rule::KindUnknownToPeer, what);
     }
+}
+
+fn case_of(answer: &Answer) -> Option<Case> {
+    Some(match answer {
+        Answer::Dropped => Case::Dropped,
+        Answer::DroppedInAll => Case::DroppedInAll,
+        Answer::TooLarge => Case::TooLarge,
+        Answer::Down(_) => Case::EndedInDown,
+        Answer::Incompatible(_) => Case::EndedInRefusal,
+        Answer::Exit { reason, .. } => match reason {
+            ExitReason::ConnectionLost => Case::Lost,
+            ExitReason::TooManyJobsInAll => Case::RefusedInAll,
+            ExitReason::ReplyDropped => Case::ReplyDropped,
+            ExitReason::Draining => Case::MetLeaving,
+            _ => return None,
+        },
+        _ => return None,
+    })
 }
 
 fn says_that_it_did_not_run(answer: &Answer) -> bool {

@@ -71,4 +71,20 @@ pub enum Rule {
     QuestionNotAnswered,
     /// A job runs that its server does not know.
     JobUnknownToServer,
+    /// A phase was raised, and a member has not said that it serves there.
+    RaisedUnready,
+    /// A node without a singleton was let in, and a third still sends to one.
+    HoldoutLeftBehind,
+    /// A hello of an earlier life was agreed to after that of a later one.
+    EarlierLifeAgreed,
+    /// A node could not be lowered to its lowest phase.
+    NotLowered,
+    /// A ceiling was accepted, and the phase is above it.
+    CeilingPassed,
+    /// A phase was lowered to a server that a connected member has removed.
+    LoweredToRemoved,
+    /// A frame of an unknown kind was not counted.
+    UnknownUncounted,
+    /// Bytes behind a message's last field were passed over.
+    LongPassedOver,
 }
