@@ -17,6 +17,16 @@ macro_rules! declare {
                 }
             }
         }
+
+        impl Oracles {
+            /// What a step broke: the first thing that was noted and is asked.
+            pub(super) fn broken(self, notes: &mut crate::model::Observer) -> Option<Box<crate::search::Broken>> {
+                notes.breaches.drain(..).find_map(|breach| {
+                    let oracle = Oracle::of(breach.rule).filter(|&oracle| self.has(oracle))?;
+                    Some(Box::new(crate::search::Broken { invariant: oracle.invariant(), what: breach.what }))
+                })
+            }
+        }
     };
 }
 

@@ -10,11 +10,10 @@ use rexi_proto::{CallRef, ItemStep, PeerId};
 
 use super::action::Action;
 use super::model::Cluster;
-use super::oracle::Oracle;
 use super::state::{NOW, Pair, Printed, Stage, State, pair};
 use super::turns::print_pair;
 use crate::model::{Call, Case, Cases, Deed, Node, Observer, Rule, Word};
-use crate::search::{Broken, Fingerprint};
+use crate::search::Fingerprint;
 
 /// A state on its way to the next.
 pub(super) struct Stepper<'a> {
@@ -143,14 +142,9 @@ impl<'a> Stepper<'a> {
         self.state.notes.saw(case);
     }
 
-    /// The first thing that was broken and is asked is what the step broke.
+    /// What was noted and is asked is what the step broke.
     pub(super) fn judge_notes(&mut self) {
-        for breach in self.state.notes.breaches.drain(..) {
-            let oracle = Oracle::of(breach.rule).filter(|&oracle| self.cluster.oracles.has(oracle));
-            if let (Some(oracle), None) = (oracle, &self.state.broken) {
-                self.state.broken = Some(Box::new(Broken { invariant: oracle.invariant(), what: breach.what }));
-            }
-        }
+        self.state.broken = self.cluster.oracles.broken(&mut self.state.notes);
     }
 
     /// Does all that a node's parts want done, and lets its writers take what is encoded.

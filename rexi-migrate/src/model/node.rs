@@ -156,7 +156,7 @@ impl<P: Pool + Clone> Node<P> {
             seen: Vec::new(),
             numbered: *numbered,
             told,
-            touched: Touched { rollout: true, singleton: true, peers: u8::MAX & !(1 << index) },
+            touched: Touched { rollout: true, singleton: true, peers: !(1 << index) },
         }
     }
 
@@ -450,6 +450,14 @@ impl<P: Pool + Clone> Node<P> {
 
 /// The name of a node.
 pub fn name(node: usize) -> NodeName {
+    // Every step asks for names. Each thread has its own, so that none waits for another to count its copies.
+    thread_local! {
+        static KNOWN: [NodeName; 8] = std::array::from_fn(named);
+    }
+    KNOWN.with(|known| known.get(node).cloned()).unwrap_or_else(|| named(node))
+}
+
+fn named(node: usize) -> NodeName {
     NodeName::new(format!("n{}", node + 1)).expect("a letter and a digit make a name")
 }
 

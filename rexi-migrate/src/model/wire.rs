@@ -1,5 +1,5 @@
-//! A connection of two nodes, or what is left of one: each end says hello, reads, attaches and learns of its loss on its
-//! own.
+//! A connection of two nodes, or what is left of one: each end says hello, reads, attaches and learns of its loss on
+//! its own.
 
 use rexi_proto::{Hello, Incarnation, Session};
 

@@ -142,11 +142,12 @@ impl<P: Pool + Clone> World<P> {
 
     /// A connection is opened, and both hellos are made; it gets this place among all.
     pub fn dial(&mut self, one: usize, other: usize, place: usize) {
-        let hellos = [one, other].map(|index| self.nodes[index].hello());
-        let end = |index: usize, ours: usize| {
-            End::opening(hellos[ours].clone(), hellos[1 - ours].clone(), self.known_holdouts(index))
-        };
-        let wire = Wire { between: [one, other], ends: [end(one, 0), end(other, 1)], cut: false };
+        let [first, second] = [one, other].map(|index| self.nodes[index].hello());
+        let ends = [
+            End::opening(first.clone(), second.clone(), self.known_holdouts(one)),
+            End::opening(second, first, self.known_holdouts(other)),
+        ];
+        let wire = Wire { between: [one, other], ends, cut: false };
         self.wires.insert(place, Arc::new(wire));
     }
 
@@ -157,8 +158,9 @@ impl<P: Pool + Clone> World<P> {
         if self.wires[at].cut {
             return;
         }
-        let ([ours, theirs], holdouts) = ((**hellos).clone(), holdouts.clone());
-        let Some(theirs) = over_the_wire(&theirs) else {
+        let [ours, theirs] = &**hellos;
+        let (ours, holdouts) = (ours.clone(), holdouts.clone());
+        let Some(theirs) = over_the_wire(theirs) else {
             let what = format!("{} cannot read the hello of {}", name(index), name(member));
             return self.notes.breaks(Rule::HelloUnread, what);
         };

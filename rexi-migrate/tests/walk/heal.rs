@@ -1,43 +1,46 @@
-//! The end of every run: faults stop, all that can connect does, what remains is answered, and the ledger is judged.
+//! The end of every run: faults stop, all that can connect does, what remains is answered, and what was noted is
+//! judged.
 
 use std::time::Duration;
 
-use rexi_proto::{QuestionStep, ServerAddress};
+use rexi_migrate::model::{Call, Deed, Monitor, Word, name};
+use rexi_proto::QuestionStep;
 
-use super::{Cluster, Drive, Node, Work, node};
+use super::{WINDOW, Walk, size};
 
-impl Cluster {
+impl Walk {
     pub(super) fn heal_and_judge(&mut self) -> Result<(), String> {
         self.settle();
         self.judge()?;
         self.advance(Duration::from_secs(16));
         self.settle();
         self.judge()?;
-        self.judge_orphans();
-        self.judge_views();
-        self.judge_phases();
+        for judge in [Self::judge_orphans, Self::judge_views, Self::judge_phases] {
+            judge(self);
+        }
         self.judge()?;
         self.judge_streams();
         self.judge()?;
         self.judge_questions();
         self.judge()?;
-        for node in 0..self.nodes.len() {
-            while let Some((&job, &mailbox)) = self.nodes[node].as_ref().and_then(|n| n.jobs.first_key_value()) {
-                self.work_on(node, job, mailbox, &Work::End(2));
+        for index in 0..self.len() {
+            while let Some(&job) = self.jobs(index).first() {
+                self.end_job(index, job, 2);
                 self.judge()?;
             }
         }
         self.settle();
-        self.ledger.judge_end();
+        self.judge()?;
+        self.judge_end();
         self.judge_leaks();
         self.judge()
     }
 
     /// Restarts who is down, connects who may speak.
     fn settle(&mut self) {
-        for node in 0..self.nodes.len() {
-            if self.nodes[node].is_none() {
-                self.start(node);
+        for index in 0..self.len() {
+            if self.world.nodes[index].down {
+                self.start(index, self.world.nodes[index].release);
             }
         }
         self.connect_all(4);
@@ -46,60 +49,59 @@ impl Cluster {
     /// Connects all who may speak, and delivers all that is on its way.
     pub(super) fn connect_all(&mut self, rounds: usize) {
         for _ in 0..rounds {
-            for wire in 0..self.wires() {
+            for wire in 0..self.world.wires.len() {
                 self.notice(wire, 0);
                 self.notice(wire, 1);
             }
-            for a in 0..self.nodes.len() {
+            for a in 0..self.len() {
                 for b in 0..a {
-                    if !self.is_connected(a, b) {
+                    if !self.world.is_connected(a, b) {
                         self.dial(a, b);
                     }
                 }
             }
-            for _ in 0..4 {
-                self.exchange();
-            }
+            (0..4).for_each(|_| self.exchange());
         }
     }
 
     fn judge_orphans(&mut self) {
-        for node in self.nodes.iter().flatten() {
-            if let Some((job, mailbox)) = node.jobs.iter().find(|(_, mailbox)| self.ledger.is_over(**mailbox)) {
-                let call = &self.ledger.calls[*mailbox as usize];
-                let text = format!("{job:?} runs at {} for nobody: {call:?}", node.index);
-                let id = if self.ledger.is_dead(call.by) { "L2" } else { "S3" };
-                return self.ledger.violate(id, &text);
-            }
+        let calls = &self.world.notes.calls;
+        let over = self.world.nodes.iter().find_map(|node| {
+            let job = node.jobs.iter().find(|job| !calls[job.call].is_open())?;
+            Some((node.index, *job))
+        });
+        if let Some((index, job)) = over {
+            let call = &self.world.notes.calls[job.call];
+            let text = format!("{job:?} runs at {index} for nobody: {call:?}");
+            self.violate(if call.orphan { "L2" } else { "S3" }, &text);
         }
     }
 
     /// A stream whose caller has taken all that came is not stuck, whatever was lost on the way.
     fn judge_streams(&mut self) {
-        for node in 0..self.nodes.len() {
-            for mailbox in self.open_calls(node) {
-                for drive in [Drive::Start, Drive::Ack, Drive::Ack] {
-                    if self.ledger.calls[mailbox as usize].wants(drive) {
-                        self.drive_call(node, mailbox, drive);
+        for index in 0..self.len() {
+            for at in self.open_calls(index) {
+                for word in [Word::Start, Word::Ack, Word::Ack] {
+                    if self.world.notes.calls[at].wants(word) {
+                        self.say(index, at, word);
                     }
                 }
             }
         }
         self.connect_all(1);
-        let streaming = |call: &super::ledger::Call| call.started == Some(true) && call.last.is_none();
-        for node in 0..self.nodes.len() {
-            let jobs: Vec<_> = self.nodes[node].iter().flat_map(|n| &n.jobs).map(|(&job, &of)| (job, of)).collect();
-            for (job, mailbox) in jobs {
-                if !streaming(&self.ledger.calls[mailbox as usize]) {
+        for index in 0..self.len() {
+            for job in self.jobs(index) {
+                let call = &self.world.notes.calls[job.call];
+                let before = call.sent;
+                if !call.started || call.answered {
                     continue;
                 }
-                let before = self.ledger.calls[mailbox as usize].sent;
-                self.work_on(node, job, mailbox, &Work::Item(false));
-                if self.ledger.calls[mailbox as usize].sent == before {
-                    self.ledger.violate("S5", &format!("the stream of {job:?} is stuck"));
+                self.work_on(index, job, &Deed::Item(size(false, job.call), WINDOW));
+                if self.world.notes.calls[job.call].sent == before {
+                    self.violate("S5", &format!("the stream of {job:?} is stuck"));
                 }
-                if self.ledger.faulty {
-                    self.ledger.saw("a stream went on after a connection broke");
+                if self.world.notes.faulty {
+                    self.saw("a stream went on after a connection broke");
                 }
             }
         }
@@ -107,23 +109,25 @@ impl Cluster {
 
     /// A job whose caller has responded to all that came has the response that it waits for.
     fn judge_questions(&mut self) {
-        for node in 0..self.nodes.len() {
-            for mailbox in self.open_calls(node) {
-                while self.ledger.calls[mailbox as usize].wants(Drive::Respond(false)) {
-                    self.drive_call(node, mailbox, Drive::Respond(false));
+        for index in 0..self.len() {
+            for at in self.open_calls(index) {
+                let word = Word::Respond(size(false, at));
+                while self.world.notes.calls[at].wants(word) {
+                    self.say(index, at, word);
                 }
             }
         }
         self.connect_all(1);
-        for node in self.nodes.iter_mut().flatten() {
-            let jobs: Vec<_> = node.jobs.iter().map(|(&job, &mailbox)| (job, mailbox)).collect();
-            for (job, mailbox) in jobs {
-                let Some(question) = self.ledger.calls[mailbox as usize].question else { continue };
-                if node.with_server(job, |server| server.take_response(job, question)) == QuestionStep::Wait {
-                    return self.ledger.violate("L1", &format!("{job:?} waits for a response that was given"));
+        for index in 0..self.len() {
+            for job in self.jobs(index) {
+                let Some(question) = self.world.notes.calls[job.call].question else { continue };
+                let node = self.world.node(index);
+                let step = node.with_server(job.member, job.key, |server| server.take_response(job.key, question));
+                if step == QuestionStep::Wait {
+                    return self.violate("L1", &format!("{job:?} waits for a response that was given"));
                 }
-                if self.ledger.faulty {
-                    self.ledger.saw("a question was answered after a connection broke");
+                if self.world.notes.faulty {
+                    self.saw("a question was answered after a connection broke");
                 }
             }
         }
@@ -131,14 +135,13 @@ impl Cluster {
 
     /// What a node believes of those it is connected to is what they do.
     fn judge_views(&mut self) {
-        for node in self.nodes.iter().flatten() {
-            let hello = node.rollout.hello(node.incarnation, &node.limits);
-            for other in self.nodes.iter().flatten().filter(|other| self.is_connected(node.index, other.index)) {
-                let sends = other.rollout.phase().cast_target() == ServerAddress::Singleton;
-                let believed = hello.holdouts.contains(&node::name(other.index));
-                if sends != believed {
+        let nodes = self.world.nodes.clone();
+        for node in &nodes {
+            let hello = node.hello();
+            for other in nodes.iter().filter(|other| self.world.is_connected(node.index, other.index)) {
+                if other.needs_singleton() != hello.holdouts.contains(&name(other.index)) {
                     let text = format!("{} has a stale view of {}: {:?}", node.index, other.index, node.rollout);
-                    return self.ledger.violate("S12", &text);
+                    return self.violate("S12", &text);
                 }
             }
         }
@@ -146,32 +149,41 @@ impl Cluster {
 
     /// Once faults have stopped, a node is as high as its operator lets it be, where all members serve what it needs.
     fn judge_phases(&mut self) {
-        for node in self.nodes.iter().flatten() {
-            let highest = node.rollout.profile().highest();
+        let nodes = self.world.nodes.clone();
+        for node in &nodes {
+            let (highest, phase) = (node.profile().highest(), node.rollout.phase());
             let wanted = node.ceiling.map_or(highest, |ceiling| ceiling.min(highest));
-            let serve = |other: &Node| other.rollout.profile().hosts().contains(wanted.cast_target());
-            let free = self.nodes.iter().flatten().all(serve);
-            if free && node.rollout.phase() != wanted {
-                let text =
-                    format!("{} stays at {}: {}", node.index, node.rollout.phase(), node.rollout.limiting_factor());
-                return self.ledger.violate("L4", &text);
+            let free = nodes.iter().all(|other| other.profile().hosts().contains(wanted.cast_target()));
+            if free && phase != wanted {
+                let text = format!("{} stays at {phase}: {}", node.index, node.rollout.limiting_factor());
+                return self.violate("L4", &text);
             }
         }
     }
 
+    /// Everything is healed, quiet and answered.
+    fn judge_end(&mut self) {
+        if let Some(at) = self.world.notes.calls.iter().position(Call::is_open) {
+            self.violate("S1", &format!("call {at} ended in silence: {:?}", self.world.notes.calls[at]));
+        }
+        let blind = |set: &&Monitor| !set.stopped && set.downs == 0 && !set.orphan && set.gone;
+        if let Some(set) = self.world.notes.monitors.iter().find(blind) {
+            self.violate("R31", &format!("a monitor did not hear that its node is down: {set:?}"));
+        }
+    }
+
     fn judge_leaks(&mut self) {
-        for node in self.nodes.iter().flatten() {
-            if let Some(lent) = node.lent() {
-                return self
-                    .ledger
-                    .violate("L6", &format!("nothing is held at {}, and of its pool: {lent}", node.index));
+        for index in 0..self.len() {
+            let (pool, whole) = &self.pools[index];
+            if *pool.0.borrow() != *whole {
+                let text = format!("nothing is held at {index}, and of its pool: {pool:?} of {whole:?}");
+                return self.violate("L6", &text);
             }
-            for (member, peer) in &node.peers {
-                let stats = peer.stats();
-                if stats.calls + stats.jobs + stats.buffered > 0 {
-                    let text = format!("{} still has this with {member}: {stats:?}", node.index);
-                    return self.ledger.violate("L1", &text);
-                }
+            let node = &self.world.nodes[index];
+            let held = node.members().map(|member| (member, node.peer(member).stats()));
+            let leak = held.into_iter().find(|(_, stats)| stats.calls + stats.jobs + stats.buffered > 0);
+            if let Some((member, stats)) = leak {
+                return self.violate("L1", &format!("{index} still has this with {member}: {stats:?}"));
             }
         }
     }

@@ -1,27 +1,25 @@
-//! A small cluster over an adversarial network, built from the real core as a shell would build it.
+//! A small cluster over an adversarial network, driven by a list of operations over the model of the core.
 //!
 //! Every operation is total: one that makes no sense in the present state does nothing. So any list of them is a run,
 //! and any part of a list is one too, which is what makes shrinking work.
 
+mod broken;
 mod heal;
-mod ledger;
-mod network;
-mod node;
-mod notes;
 mod pinned;
 mod search;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rexi_migrate::model::{Build, Case, Deed, Job, Node, Parting, Seen as Learnt, Stage, Word, World, name};
 use rexi_proto::{
-    CallRef, CastRequest, CloseCode, DownReason, Ending, ExitReason, Incarnation, ItemStep, JobKey, Limits, MonitorRef,
-    Mutants, Phase, Presence, Profile,
+    ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase, Pool, Profile, Total,
 };
 
-use ledger::{Call, Ledger, Monitor, payload};
-use network::Wire;
-use node::Node;
-pub(crate) use notes::{Note, Place};
+use broken::id;
 pub(crate) use pinned::pinned;
 pub(crate) use search::{Found, Run, Seen, search};
 
@@ -63,16 +61,35 @@ pub(crate) enum Op {
     Advance { seconds: u8 },
 }
 
-/// The cluster, the network between its nodes, and an observer's record of all that happens.
-pub(crate) struct Cluster {
-    pub(crate) nodes: Vec<Option<Node>>,
-    /// The release that a node runs, or ran when it was last up.
-    releases: Vec<usize>,
-    wires: Vec<Wire>,
-    pub(crate) ledger: Ledger,
-    now: Duration,
-    incarnations: u64,
+/// The cluster, and what its runs have met and broken.
+pub(crate) struct Walk {
+    world: World<SharedPool>,
+    /// Each node's pool, and the same when it is full.
+    pools: Vec<(SharedPool, NodePool)>,
+    lives: u64,
     mutants: Mutants,
+    /// The invariants that count; all, if none is named.
+    judged: Vec<String>,
+    violation: Option<String>,
+    pub(crate) seen: Seen,
+}
+
+/// What a node's peers and its singleton share.
+#[derive(Clone, Debug)]
+struct SharedPool(Rc<RefCell<NodePool>>);
+
+impl Pool for SharedPool {
+    fn floor(&self, total: Total) -> usize {
+        self.0.borrow().floor(total)
+    }
+
+    fn take(&mut self, total: Total, amount: usize) -> bool {
+        self.0.borrow_mut().take(total, amount)
+    }
+
+    fn give(&mut self, total: Total, amount: usize) {
+        self.0.borrow_mut().give(total, amount);
+    }
 }
 
 /// Small enough that every bound is met. Every third node takes less than the others send.
@@ -101,41 +118,61 @@ fn limits(node: usize) -> Limits {
     limits
 }
 
-impl Cluster {
-    pub(crate) fn new(releases: &[u8], mutants: Mutants) -> Self {
-        Self::judged_by(releases, mutants, &[])
-    }
-
+impl Walk {
     /// A cluster whose run is broken by these invariants alone; by any, if none is named.
-    pub(crate) fn judged_by(releases: &[u8], mutants: Mutants, invariants: &[&str]) -> Self {
-        let releases: Vec<usize> = releases.iter().map(|&r| usize::from(r) % 4).collect();
-        let mut cluster = Self {
-            nodes: releases.iter().map(|_| None).collect(),
-            releases,
-            wires: Vec::new(),
-            ledger: Ledger::judging(invariants),
-            now: Duration::ZERO,
-            incarnations: 0,
+    pub(crate) fn new(releases: &[u8], mutants: Mutants, invariants: &[&str]) -> Self {
+        let mut walk = Self {
+            world: World::new(Vec::new(), false),
+            pools: Vec::new(),
+            lives: 0,
             mutants,
+            judged: invariants.iter().map(|&id| id.to_owned()).collect(),
+            violation: None,
+            seen: BTreeMap::new(),
         };
-        (0..cluster.nodes.len()).for_each(|node| cluster.start(node));
-        cluster
+        let started: Vec<_> = (0..releases.len())
+            .map(|index| walk.started(index, releases.len(), usize::from(releases[index]) % 4))
+            .collect();
+        let (nodes, pools) = started.into_iter().unzip();
+        (walk.world, walk.pools) = (World::new(nodes, false), pools);
+        walk
     }
 
     /// Runs the operations, heals the cluster and judges it.
     ///
     /// # Errors
     /// The first invariant that broke, in words.
-    pub(crate) fn run(&mut self, ops: &[Op]) -> Result<(), String> {
+    pub(crate) fn run(&mut self, ops: &[Op], told: &mut impl FnMut(&Self, &Op)) -> Result<(), String> {
         for (at, op) in ops.iter().enumerate() {
             self.apply(op);
-            self.judge().map_err(|what| format!("{what} (op {at}: {op:?})"))?;
+            let judged = self.judge();
+            told(self, op);
+            judged.map_err(|what| format!("{what} (op {at}: {op:?})"))?;
         }
         self.heal_and_judge()
     }
 
-    fn judge(&self) -> Result<(), String> {
-        self.ledger.violation.clone().map_or(Ok(()), Err)
+    /// Takes over what the model has noted.
+    fn judge(&mut self) -> Result<(), String> {
+        let met = std::mem::take(&mut self.world.notes.met);
+        Case::ALL.iter().filter(|case| met.has(**case)).for_each(|case| self.saw(case.sentence()));
+        for breach in std::mem::take(&mut self.world.notes.breaches) {
+            if let Some(id) = id(breach.rule) {
+                self.violate(id, &breach.what);
+            }
+        }
+        self.violation.clone().map_or(Ok(()), Err)
+    }
+
+    fn violate(&mut self, id: &str, what: &str) {
+        let counts = self.judged.is_empty() || self.judged.iter().any(|judged| judged == id);
+        if counts && self.violation.is_none() {
+            self.violation = Some(format!("{id}: {what}"));
+        }
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
     }
 
     fn apply(&mut self, op: &Op) {
@@ -146,18 +183,20 @@ impl Cluster {
             Op::Monitor { from, to } => self.monitor(from.into(), to.into()),
             Op::Demonitor { pick } => self.demonitor(pick.into()),
             Op::Reply { node, pick, bulk, times } => {
-                (0..times).for_each(|_| self.work(node.into(), pick.into(), &Work::Reply(bulk)));
+                (0..times).for_each(|_| self.work(node.into(), pick.into(), |size| Deed::Reply(size(bulk))));
             }
             Op::Item { node, pick, bulk, times } => {
-                (0..times).for_each(|_| self.work(node.into(), pick.into(), &Work::Item(bulk)));
+                (0..times).for_each(|_| self.work(node.into(), pick.into(), |size| Deed::Item(size(bulk), WINDOW)));
             }
-            Op::Question { node, pick, bulk } => self.work(node.into(), pick.into(), &Work::Question(bulk)),
-            Op::Start { node, pick } => self.drive(node.into(), pick.into(), Drive::Start),
-            Op::Cancel { node, pick } => self.drive(node.into(), pick.into(), Drive::Cancel),
-            Op::Ack { node, pick } => self.drive(node.into(), pick.into(), Drive::Ack),
-            Op::Respond { node, pick, bulk } => self.drive(node.into(), pick.into(), Drive::Respond(bulk)),
-            Op::Ping { node, pick } => self.work(node.into(), pick.into(), &Work::Ping),
-            Op::End { node, pick, how } => self.work(node.into(), pick.into(), &Work::End(how)),
+            Op::Question { node, pick, bulk } => self.work(node.into(), pick.into(), |size| Deed::Question(size(bulk))),
+            Op::Start { node, pick } => self.drive(node.into(), pick.into(), |_| Word::Start),
+            Op::Cancel { node, pick } => self.drive(node.into(), pick.into(), |_| Word::Cancel),
+            Op::Ack { node, pick } => self.drive(node.into(), pick.into(), |_| Word::Ack),
+            Op::Respond { node, pick, bulk } => {
+                self.drive(node.into(), pick.into(), |at| Word::Respond(size(bulk, at).min(30)));
+            }
+            Op::Ping { node, pick } => self.work(node.into(), pick.into(), |_| Deed::Ping),
+            Op::End { node, pick, how } => self.end(node.into(), pick.into(), how),
             Op::Singleton { node, steps } => self.step_singleton(node.into(), steps.into()),
             Op::Dial { a, b } => self.dial(a.into(), b.into()),
             Op::Hello { wire, side } => self.hello(wire.into(), side.into()),
@@ -165,8 +204,8 @@ impl Cluster {
             Op::Flush { wire, side } => self.flush(wire.into(), side.into()),
             Op::Deliver { wire, side, bytes } => self.deliver(wire.into(), side.into(), bytes.into()),
             Op::DeliverBulk { wire, side, pick } => self.deliver_bulk(wire.into(), side.into(), pick.into()),
-            Op::UnknownFrame { wire, side } => self.send_unknown(wire.into(), side.into()),
-            Op::LongFrame { wire, side } => self.send_long(wire.into(), side.into()),
+            Op::UnknownFrame { wire, side } => self.plant(wire.into(), side.into(), false),
+            Op::LongFrame { wire, side } => self.plant(wire.into(), side.into(), true),
             Op::Open => self.connect_all(2),
             Op::Exchange => self.exchange(),
             Op::Cut { wire } => self.cut(wire.into()),
@@ -180,383 +219,357 @@ impl Cluster {
         }
     }
 
-    /// The living node of this number, if it lives.
-    fn node(&mut self, index: usize) -> Option<&mut Node> {
-        let count = self.nodes.len();
-        self.nodes[index % count].as_mut()
+    /// What nodes, connections and calls are now, a line for each.
+    fn state(&self) -> Vec<String> {
+        let nodes = self.world.nodes.iter().map(|node| {
+            let (name, jobs) = (name(node.index), node.jobs.iter().map(|job| job.call).collect::<Vec<_>>());
+            let (release, phase, down) = (node.profile().release(), node.rollout.phase(), node.down);
+            format!("{name} {release}, {phase}, runs {jobs:?}{}", if down { ", down" } else { "" })
+        });
+        let wires = self.world.wires.iter().map(|wire| {
+            let stages = [0, 1].map(|side| match wire.ends[side].stage {
+                Stage::Opening(..) => "opening",
+                Stage::Agreed(..) => "agreed",
+                Stage::Attached => "attached",
+                Stage::Closed => "closed",
+            });
+            format!(
+                "{} - {}: {stages:?}{}",
+                name(wire.between[0]),
+                name(wire.between[1]),
+                if wire.cut { ", cut" } else { "" }
+            )
+        });
+        let calls = self.world.notes.calls.iter().enumerate().map(|(at, call)| format!("call {at}: {call:?}"));
+        nodes.chain(wires).chain(calls).collect()
     }
 
-    /// A living node and another node's number.
+    fn len(&self) -> usize {
+        self.world.nodes.len()
+    }
+
+    /// The number of a node that is up.
+    fn up(&self, index: usize) -> Option<usize> {
+        let index = index % self.len();
+        (!self.world.nodes[index].down).then_some(index)
+    }
+
+    /// The numbers of all nodes that are up.
+    fn all_up(&self) -> Vec<usize> {
+        (0..self.len()).filter(|&index| !self.world.nodes[index].down).collect()
+    }
+
+    /// A node that is up and another node's number.
     fn pair(&self, from: usize, to: usize) -> Option<(usize, usize)> {
-        let count = self.nodes.len();
-        let (from, to) = (from % count, to % count);
-        let to = if to == from { (to + 1) % count } else { to };
-        self.nodes[from].is_some().then_some((from, to))
-    }
-
-    fn local(&self, node: usize) -> Duration {
-        self.nodes[node].as_ref().map_or(Duration::ZERO, |n| self.now - n.started)
-    }
-
-    /// Does what a node's state wants done, closing of connections included.
-    fn drain(&mut self, index: usize) {
-        let now = self.local(index);
-        loop {
-            let Some(node) = self.nodes[index].as_mut() else { return };
-            let closes = node.drain(now, &mut self.ledger);
-            if closes.is_empty() {
-                return;
-            }
-            for (member, code) in closes {
-                if code == CloseCode::BadFrame && self.take_long(index, member) {
-                    self.ledger.saw("a frame that is too long was refused");
-                } else if matches!(code, CloseCode::BadFrame | CloseCode::ProtocolBroken) {
-                    self.ledger.violate("S8", &format!("{index} closed the connection to {member} with {code:?}"));
-                }
-                if code == CloseCode::TryAgain {
-                    self.ledger.saw("a connection was closed to be tried again");
-                }
-                self.close_connected(index, member);
-            }
-        }
+        let (from, to) = (self.up(from)?, to % self.len());
+        Some((from, if to == from { (to + 1) % self.len() } else { to }))
     }
 
     fn cast(&mut self, from: usize, to: usize, bulk: bool) {
         let Some((from, to)) = self.pair(from, to) else { return };
-        let now = self.local(from);
-        let mailbox = self.ledger.calls.len() as u32;
-        let Some(node) = self.nodes[from].as_mut() else { return };
-        let call = CallRef(node.next_ref);
-        node.next_ref += 1;
-        let (by, release) = (node.life(), node.release);
-        let peer = node.peers.get_mut(&to).expect("a member");
-        let body = payload(mailbox, 0, size(bulk, mailbox));
-        let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
-        self.ledger.note(Place::On(from), || format!("casts c{} to n{to}", call.0));
-        self.ledger.calls.push(Call {
-            by,
-            release,
-            to,
-            to_release: self.releases[to],
-            call,
-            killed: false,
-            spawned: 0,
-            ran_at: None,
-            sent: 0,
-            got: 0,
-            last: None,
-            asked: false,
-            started: None,
-            unacked: 0,
-            questions: Vec::new(),
-            question: None,
-        });
-        if peer.cast(now, cast, mailbox).is_err() {
-            self.ledger.saw("a cast was not accepted");
-            self.ledger.calls[mailbox as usize].killed = true;
-        }
-        self.drain(from);
+        let bytes = size(bulk, self.world.notes.calls.len());
+        self.world.at(from, |node, now, notes| node.cast(now, to, (bytes, false), notes));
     }
 
-    /// The calls of a node that are open, as its ledger says.
-    fn open_calls(&self, node: usize) -> Vec<u32> {
-        let Some(life) = self.nodes[node].as_ref().map(Node::life) else { return Vec::new() };
-        let open = |c: &Call| c.by == life && !c.killed && c.last.is_none();
-        (0..).zip(&self.ledger.calls).filter(|(_, call)| open(call)).map(|(mailbox, _)| mailbox).collect()
+    /// The calls of a node that are open.
+    fn open_calls(&self, index: usize) -> Vec<usize> {
+        let calls = self.world.notes.calls.iter().enumerate();
+        calls.filter(|(_, call)| call.by == index && call.is_open()).map(|(at, _)| at).collect()
     }
 
-    fn kill_one(&mut self, node: usize, pick: usize) {
-        let node = node % self.nodes.len();
-        let open = self.open_calls(node);
+    fn kill_one(&mut self, index: usize, pick: usize) {
+        let Some(index) = self.up(index) else { return };
+        let open = self.open_calls(index);
         if !open.is_empty() {
-            let mailbox = open[pick % open.len()];
-            let to = self.ledger.calls[mailbox as usize].to;
-            self.kill(node, to, &[mailbox]);
+            let at = open[pick % open.len()];
+            let to = self.world.notes.calls[at].to;
+            self.world.at(index, |node, _, notes| node.kill(to, &[at], notes));
         }
     }
 
     fn kill_all(&mut self, from: usize, to: usize) {
         let Some((from, to)) = self.pair(from, to) else { return };
         let mut open = self.open_calls(from);
-        open.retain(|&mailbox| self.ledger.calls[mailbox as usize].to == to);
+        open.retain(|&at| self.world.notes.calls[at].to == to);
         if open.len() > 1 {
-            self.ledger.saw("a batch was killed");
+            self.saw("a batch was killed");
         }
-        self.kill(from, to, &open);
-    }
-
-    fn kill(&mut self, from: usize, to: usize, mailboxes: &[u32]) {
-        let Some(node) = self.nodes[from].as_mut() else { return };
-        let target = node.rollout.phase().cast_target();
-        let mut calls = Vec::new();
-        self.ledger.note(Place::On(from), || format!("kills calls {mailboxes:?} (in the order of all casts)"));
-        for &mailbox in mailboxes {
-            let call = &mut self.ledger.calls[mailbox as usize];
-            call.killed = true;
-            calls.push(call.call);
-            if call.ran_at.is_some_and(|at| at != target) {
-                self.ledger.saw("a kill crossed the switch");
-            }
-        }
-        node.peers.get_mut(&to).expect("a member").kill(&calls);
-        self.drain(from);
+        self.world.at(from, |node, _, notes| node.kill(to, &open, notes));
     }
 
     fn monitor(&mut self, from: usize, to: usize) {
         let Some((from, to)) = self.pair(from, to) else { return };
-        let Some(node) = self.nodes[from].as_mut() else { return };
-        let by = node.life();
-        let monitor = MonitorRef(node.next_ref);
-        node.next_ref += 1;
-        let peer = node.peers.get_mut(&to).expect("a member");
-        let watched = match peer.presence() {
-            Presence::Up(session, _) => session.incarnation,
-            _ => Incarnation(0),
-        };
-        let mailbox = self.ledger.monitors.len() as u32;
-        self.ledger.monitors.push(Monitor { by, watched: (to, watched), monitor, stopped: false, downs: 0 });
-        peer.monitor(monitor, mailbox);
-        self.drain(from);
-        if watched == Incarnation(0) && self.ledger.monitors[mailbox as usize].downs != 1 {
-            self.ledger.violate("R32", "a monitor of what is not connected is not down at once");
+        self.world.at(from, |node, _, notes| node.watch(to, notes));
+        let set = self.world.notes.monitors.last().expect("it was set");
+        if set.of == Incarnation(0) && set.downs != 1 {
+            self.violate("R32", "a monitor of what is not connected is not down at once");
         }
     }
 
     fn demonitor(&mut self, pick: usize) {
-        if self.ledger.monitors.is_empty() {
+        let count = self.world.notes.monitors.len();
+        if count == 0 {
             return;
         }
-        let pick = pick % self.ledger.monitors.len();
-        let record = &mut self.ledger.monitors[pick];
-        let (by, to, monitor) = (record.by, record.watched.0, record.monitor);
-        let Some(node) = self.nodes[by.0].as_mut().filter(|node| node.life() == by) else { return };
-        if record.downs == 0 {
-            record.stopped = true;
+        let set = &mut self.world.notes.monitors[pick % count];
+        if !set.orphan {
+            set.stopped |= set.downs == 0;
+            let (by, to) = (set.by, set.to);
+            self.world.at(by, |node, _, _| node.peer_mut(to).demonitor(MonitorRef((pick % count) as u64)));
         }
-        node.peers.get_mut(&to).expect("a member").demonitor(monitor);
-        self.drain(by.0);
     }
 
     /// Lets the caller of one of its open calls say something of its stream or to its question.
-    fn drive(&mut self, node: usize, pick: usize, drive: Drive) {
-        let node = node % self.nodes.len();
-        let mut open = self.open_calls(node);
-        open.retain(|&mailbox| self.ledger.calls[mailbox as usize].wants(drive));
+    fn drive(&mut self, index: usize, pick: usize, word: impl Fn(usize) -> Word) {
+        let Some(index) = self.up(index) else { return };
+        let mut open = self.open_calls(index);
+        open.retain(|&at| self.world.notes.calls[at].wants(word(at)));
         if !open.is_empty() {
-            self.drive_call(node, open[pick % open.len()], drive);
+            let at = open[pick % open.len()];
+            self.say(index, at, word(at));
         }
     }
 
-    fn drive_call(&mut self, node: usize, mailbox: u32, drive: Drive) {
-        let now = self.local(node);
-        let Some(of) = self.nodes[node].as_mut() else { return };
-        let call = &mut self.ledger.calls[mailbox as usize];
-        let peer = of.peers.get_mut(&call.to).expect("a member");
-        self.ledger.seen.entry("a stream's caller said something").and_modify(|times| *times += 1).or_insert(1);
-        let said = match drive {
-            Drive::Start | Drive::Cancel => {
-                let start = matches!(drive, Drive::Start);
-                call.started = Some(start);
-                if start { peer.start_stream(call.call) } else { peer.cancel_stream(call.call) }
-            }
-            Drive::Ack => {
-                call.unacked -= 1;
-                peer.ack(call.call, 1)
-            }
-            Drive::Respond(bulk) => {
-                let number = call.questions.remove(0);
-                peer.respond(now, call.call, number, payload(mailbox, 0, size(bulk, mailbox).min(30)))
-            }
+    fn say(&mut self, index: usize, at: usize, word: Word) {
+        self.saw("a stream's caller said something");
+        self.world.at(index, |node, now, notes| node.say(now, at, word, notes));
+    }
+
+    /// The jobs of a node, in the order of their keys.
+    fn jobs(&self, index: usize) -> Vec<Job> {
+        let mut jobs = self.world.nodes[index].jobs.clone();
+        jobs.sort_by_key(|job| (job.key.server, job.member, job.key.caller.incarnation, job.key.call, job.key.id));
+        jobs
+    }
+
+    fn job(&self, index: usize, pick: usize) -> Option<(usize, Job)> {
+        let index = self.up(index)?;
+        let jobs = self.jobs(index);
+        jobs.get(pick % jobs.len().max(1)).map(|&job| (index, job))
+    }
+
+    fn end(&mut self, index: usize, pick: usize, how: u8) {
+        if let Some((index, job)) = self.job(index, pick) {
+            self.end_job(index, job, how);
+        }
+    }
+
+    fn end_job(&mut self, index: usize, job: Job, how: u8) {
+        let how = match how % 4 {
+            0 => Err(ExitReason::Done),
+            1 => Err(ExitReason::Failed("no".into())),
+            how => Ok(size(how == 3, job.call)),
         };
-        if !said {
-            self.ledger.violate("S5", &format!("{drive:?} of call {mailbox} was not taken"));
-        }
-        self.drain(node);
+        self.world.at(index, |node, _, notes| node.end(job, how, notes));
     }
 
-    fn work(&mut self, node: usize, pick: usize, work: &Work) {
-        let node = node % self.nodes.len();
-        let Some(of) = self.nodes[node].as_mut() else { return };
-        let Some((&job, &mailbox)) = of.jobs.iter().nth(pick % of.jobs.len().max(1)) else { return };
-        self.work_on(node, job, mailbox, work);
+    fn work(&mut self, index: usize, pick: usize, deed: impl Fn(&dyn Fn(bool) -> usize) -> Deed) {
+        if let Some((index, job)) = self.job(index, pick) {
+            self.work_on(index, job, &deed(&|bulk| size(bulk, job.call)));
+        }
     }
 
-    fn work_on(&mut self, node: usize, job: JobKey, mailbox: u32, work: &Work) {
-        let Some(of) = self.nodes[node].as_mut() else { return };
-        let record = &mut self.ledger.calls[mailbox as usize];
-        if let Work::End(how) = *work {
-            let ending = match how % 4 {
-                0 => Ending::Exit(ExitReason::Done),
-                1 => Ending::Exit(ExitReason::Failed("no".into())),
-                how => Ending::Reply(payload(mailbox, record.sent, size(how == 3, mailbox))),
-            };
-            record.sent += u32::from(matches!(ending, Ending::Reply(_)));
-            of.jobs.remove(&job);
-            of.with_server(job, |server| server.handle_end(job, ending));
-            return self.drain(node);
-        }
-        let bulk = matches!(work, Work::Reply(true) | Work::Item(true) | Work::Question(true));
-        let mut body = payload(mailbox, record.sent, size(bulk, mailbox));
-        let bytes = body.len();
-        let (sent, runs) = of.with_server(job, |server| match work {
-            Work::Reply(_) => (true, server.handle_reply(job, body)),
-            Work::Question(_) => {
-                let number = server.handle_question(job, body);
-                record.question = number.or(record.question);
-                (true, number.is_some())
-            }
-            Work::Item(_) => match server.handle_item(job, &mut body, Some(WINDOW)) {
-                ItemStep::Sent => (true, true),
-                ItemStep::Wait => (false, true),
-                ItemStep::Over => (false, false),
-            },
-            Work::Ping | Work::End(_) => (false, server.handle_ping(job)),
-        });
-        record.sent += u32::from(sent);
-        if !runs && bytes > of.limits.payload_bytes_max as usize {
-            self.ledger.saw("a reply was too large");
-        }
-        self.drain(node);
+    fn work_on(&mut self, index: usize, job: Job, deed: &Deed) {
+        let mut step = ItemStep::Wait;
+        self.world.at(index, |node, _, notes| step = node.work(job, deed, notes));
+        let bytes = match *deed {
+            Deed::Reply(bytes) | Deed::Item(bytes, _) | Deed::Question(bytes) => bytes,
+            Deed::Ping => 0,
+        };
+        let node = &self.world.nodes[index];
+        let is_too_large = bytes > node.limits.payload_bytes_max as usize;
         // Its abort has come by now, as of any job that its server ends: for its reply, or for want of a stream.
-        let still = self.nodes[node].as_ref().is_some_and(|of| of.jobs.contains_key(&job));
-        if !runs && still {
-            self.ledger.violate("S3", &format!("{job:?} was not aborted, but its server does not know it"));
+        let still = node.jobs.iter().any(|other| (other.member, other.key) == (job.member, job.key));
+        if step == ItemStep::Over && is_too_large {
+            self.saw("a reply was too large");
+        }
+        if step == ItemStep::Over && still {
+            self.violate("S3", &format!("{job:?} was not aborted, but its server does not know it"));
         }
     }
 
-    fn step_singleton(&mut self, node: usize, steps: usize) {
-        if let Some(node) = self.node(node) {
-            let index = node.index;
-            node.step_singleton(steps);
-            self.drain(index);
+    fn step_singleton(&mut self, index: usize, steps: usize) {
+        if let Some(index) = self.up(index) {
+            self.world.at(index, |node, _, _| {
+                let _ = (0..steps).all(|_| node.take());
+            });
         }
     }
 
-    fn start(&mut self, index: usize) {
-        self.incarnations += 1;
-        let incarnation = Incarnation(self.incarnations);
-        let (count, release) = (self.nodes.len(), self.releases[index]);
-        let node = Node::start(index, count, release, incarnation, self.now, (limits(index), self.mutants));
-        let phase = node.rollout.phase();
-        self.ledger.note(Place::On(index), || format!("starts as {}, {phase}", node.rollout.profile().release()));
-        node.judge_raise(node.rollout.profile().lowest(), &mut self.ledger);
-        self.nodes[index] = Some(node);
+    /// A node that has just started, with its pool.
+    fn started(&mut self, index: usize, nodes: usize, release: usize) -> (Node<SharedPool>, (SharedPool, NodePool)) {
+        self.lives += 1;
+        let limits = Arc::new(limits(index));
+        let whole = NodePool::new(&limits, nodes, Profile::train()[release].hosts());
+        let pool = SharedPool(Rc::new(RefCell::new(whole.clone())));
+        let build = Build { nodes, limits, pool: pool.clone(), numbered: true, mutants: self.mutants };
+        let mut node = Node::start(index, release, Incarnation(self.lives), &build);
+        node.seen = vec![Learnt::default(); nodes];
+        (node, (pool, whole))
+    }
+
+    fn start(&mut self, index: usize, release: usize) {
+        let (node, pool) = self.started(index, self.len(), release);
+        self.pools[index] = pool;
+        self.world.place(node);
     }
 
     fn crash(&mut self, index: usize) {
-        let index = index % self.nodes.len();
-        if let Some(node) = self.nodes[index].take() {
-            if !node.jobs.is_empty() {
-                self.ledger.saw("a node crashed with jobs in flight");
-            }
-            self.ledger.note(Place::On(index), || "crashes".to_owned());
-            self.ledger.bury(node.life());
-            self.abandon_wires(index, false);
+        if let Some(index) = self.up(index) {
+            self.world.stop(index, Parting::Lost);
         }
     }
 
     fn restart(&mut self, index: usize, step: u8) {
-        let index = index % self.nodes.len();
+        let index = index % self.len();
         self.crash(index);
-        let release = self.releases[index];
-        self.releases[index] = match step % 4 {
+        let release = self.world.nodes[index].release;
+        let release = match step % 4 {
             0 | 1 => (release + 1).min(3),
             2 => release,
             _ => {
-                self.ledger.saw("a rollback");
+                self.world.notes.saw(Case::Rollback);
                 release.saturating_sub(1)
             }
         };
-        self.start(index);
+        self.start(index, release);
     }
 
     /// A node takes no new casts, and is still there.
     fn drain_node(&mut self, index: usize) {
-        let Some(node) = self.node(index) else { return };
-        let index = node.index;
-        node.peers.values_mut().for_each(rexi_proto::Peer::drain);
-        if let Some(singleton) = &mut node.singleton {
-            singleton.drain();
+        if let Some(index) = self.up(index) {
+            self.world.at(index, |node, _, _| node.refuse_casts());
         }
-        self.drain(index);
     }
 
     fn depart(&mut self, index: usize) {
-        let index = index % self.nodes.len();
-        let Some(node) = self.nodes[index].as_mut() else { return };
-        node.step_singleton(usize::MAX);
-        node.peers.values_mut().for_each(rexi_proto::Peer::drain);
-        if let Some(singleton) = &mut node.singleton {
-            singleton.drain();
-            singleton.end(DownReason::Shutdown);
+        if let Some(index) = self.up(index) {
+            self.world.depart(index);
         }
-        node.peers.values_mut().for_each(rexi_proto::Peer::end_server);
-        self.drain(index);
-        (0..self.wires.len()).for_each(|wire| self.flush_node(wire, index));
-        self.ledger.note(Place::On(index), || "leaves in good order".to_owned());
-        self.ledger.saw("a departure");
-        if let Some(node) = self.nodes[index].take() {
-            if !node.jobs.is_empty() {
-                self.ledger.violate("R38", "a server that ended left jobs behind");
-            }
-            self.ledger.bury(node.life());
-        }
-        self.abandon_wires(index, true);
     }
 
     fn ceiling(&mut self, index: usize, phase: u8) {
-        let index = index % self.nodes.len();
-        let now = self.local(index);
-        let Some(node) = self.nodes[index].as_mut() else { return };
-        let ceiling = Phase::ALL.get(usize::from(phase)).copied();
-        let before = node.rollout.phase();
-        let set = node.rollout.set_ceiling(ceiling);
-        let after = node.rollout.phase();
-        if set.is_ok() {
-            node.ceiling = ceiling;
-        }
-        node.sync_phase(now, &mut self.ledger);
-        self.judge_ceiling(index, ceiling, set.is_ok(), (before, after));
-        if matches!(set, Err(rexi_proto::PhaseError::Blocked { .. })) {
-            self.ledger.saw("lowering was refused");
-        }
-        self.drain(index);
-    }
-
-    /// A ceiling that was accepted is kept to, and none is that would send to what a member has removed.
-    fn judge_ceiling(&mut self, index: usize, ceiling: Option<Phase>, set: bool, (before, after): (Phase, Phase)) {
-        self.ledger.note(Place::On(index), || match (ceiling, set) {
-            (Some(ceiling), true) => format!("its operator sets the ceiling {ceiling}: {before} -> {after}"),
-            (None, _) => format!("its operator lifts the ceiling: {before} -> {after}"),
-            (Some(ceiling), false) => format!("its operator may not set the ceiling {ceiling}"),
-        });
-        if set && ceiling.is_some_and(|ceiling| after > ceiling) {
-            self.ledger.violate("L5", &format!("{index} took the ceiling {ceiling:?} and stays at {after}"));
-        }
-        let lost = |member: &usize| {
-            let hosts = Profile::train()[self.releases[*member]].hosts();
-            self.is_connected(index, *member) && !hosts.contains(after.cast_target())
-        };
-        if after < before && (0..self.nodes.len()).any(|member| member != index && lost(&member)) {
-            self.ledger.violate("S12", &format!("{index} was lowered to {after}, which a member has removed"));
+        let Some(index) = self.up(index) else { return };
+        match Phase::ALL.get(usize::from(phase)) {
+            Some(&ceiling) => drop(self.world.lower(index, ceiling)),
+            None => self.world.at(index, |node, _, notes| node.lift(notes)),
         }
     }
 
     fn advance(&mut self, by: Duration) {
-        self.ledger.note(Place::Everywhere, || format!("{} s pass", by.as_secs()));
-        self.now += by;
-        for index in 0..self.nodes.len() {
-            let now = self.local(index);
-            if let Some(node) = self.nodes[index].as_mut() {
-                node.peers.values_mut().for_each(|peer| peer.handle_timeout(now));
-                self.drain(index);
+        self.world.now += by;
+        for index in self.all_up() {
+            self.world.at(index, |node, now, _| {
+                node.members().for_each(|member| node.peer_mut(member).handle_timeout(now));
+            });
+        }
+    }
+
+    /// The place of a connection.
+    fn wire_at(&self, wire: usize) -> Option<usize> {
+        (!self.world.wires.is_empty()).then(|| wire % self.world.wires.len())
+    }
+
+    /// The place of a connection whose end is attached.
+    fn attached(&self, wire: usize, side: usize) -> Option<usize> {
+        self.wire_at(wire).filter(|&at| self.world.wires[at].ends[side].is_attached())
+    }
+
+    /// Opens a connection; an older one between the two is not touched.
+    fn dial(&mut self, a: usize, b: usize) {
+        let Some((a, b)) = self.pair(a, b).filter(|&(_, b)| !self.world.nodes[b].down) else { return };
+        if self.world.wires.iter().filter(|wire| wire.is_between(a, b) && wire.is_open()).count() < 2 {
+            self.world.wires.retain(|wire| wire.is_open());
+            self.world.dial(a, b, self.world.wires.len());
+        }
+    }
+
+    fn hello(&mut self, wire: usize, side: usize) {
+        let Some(at) = self.wire_at(wire) else { return };
+        let opening = |walk: &Self| matches!(walk.world.wires[at].ends[side].stage, Stage::Opening(..));
+        let was_opening = opening(self);
+        self.world.hear(at, side);
+        if was_opening && !opening(self) && self.world.wires[at].ends[side].is_open() {
+            (0..2).for_each(|side| self.world.judge_holdouts(at, side));
+        }
+    }
+
+    fn connect(&mut self, wire: usize, side: usize) {
+        let Some(at) = self.wire_at(wire) else { return };
+        let (index, member) = self.world.wires[at].of(side);
+        if let Some(late) = self.world.attach(at, side) {
+            self.world.deliver_late(index, member, late);
+        }
+        let apart = self.world.nodes[index].release.abs_diff(self.world.nodes[member].release);
+        if apart > 1 && self.world.is_connected(index, member) {
+            self.violate("S11", &format!("{index} and {member} are connected, {apart} releases apart"));
+        }
+    }
+
+    /// The writer takes what is encoded.
+    fn flush(&mut self, wire: usize, side: usize) {
+        if let Some(at) = self.attached(wire, side) {
+            let (index, member) = self.world.wires[at].of(side);
+            self.world.write(index, member);
+            self.world.drain(index);
+        }
+    }
+
+    /// So many bytes of the ordered lane arrive; all of them for a large number.
+    fn deliver(&mut self, wire: usize, side: usize, bytes: usize) {
+        if let Some(at) = self.attached(wire, side) {
+            self.world.deliver(at, side, Some(if bytes > 200 { usize::MAX } else { bytes }));
+        }
+    }
+
+    /// A payload arrives, whichever.
+    fn deliver_bulk(&mut self, wire: usize, side: usize, pick: usize) {
+        let Some(at) = self.attached(wire, side) else { return };
+        let payloads = self.world.wires[at].ends[side].way.bulk.len();
+        if payloads > 0 {
+            self.world.deliver_bulk(at, side, pick % payloads);
+        }
+    }
+
+    fn plant(&mut self, wire: usize, side: usize, long: bool) {
+        if let Some(at) = self.wire_at(wire) {
+            self.world.plant(at, side, long);
+        }
+    }
+
+    /// All that is on its way arrives, and every queue is worked off.
+    fn exchange(&mut self) {
+        for at in 0..self.world.wires.len() {
+            for side in [0, 1, 0, 1] {
+                self.hello(at, side);
+                self.connect(at, side);
+                self.flush(at, side);
+                self.deliver(at, 1 - side, usize::MAX);
+                let other = |walk: &Self| walk.world.wires[at].ends[1 - side].clone();
+                while other(self).is_attached() && !other(self).way.bulk.is_empty() {
+                    self.deliver_bulk(at, 1 - side, 0);
+                }
             }
+        }
+        (0..self.len()).for_each(|index| self.step_singleton(index, usize::MAX));
+    }
+
+    fn cut(&mut self, wire: usize) {
+        let cuts = |&at: &usize| self.world.wires[at].is_open() && !self.world.wires[at].cut;
+        if let Some(at) = self.wire_at(wire).filter(cuts) {
+            self.world.cut(at);
+        }
+    }
+
+    fn notice(&mut self, wire: usize, side: usize) {
+        if let Some(at) = self.wire_at(wire) {
+            self.world.notice(at, side);
         }
     }
 }
 
 /// Bytes of a payload: inside its frame, beside it, or now and then more than some nodes take.
-fn size(bulk: bool, mailbox: u32) -> usize {
+fn size(bulk: bool, mailbox: usize) -> usize {
     match (bulk, mailbox % 4) {
         (false, _) => 8,
         (true, 3) => 40,
@@ -564,34 +577,5 @@ fn size(bulk: bool, mailbox: u32) -> usize {
     }
 }
 
-/// What a caller says.
-#[derive(Clone, Copy, Debug)]
-enum Drive {
-    Start,
-    Cancel,
-    Ack,
-    Respond(bool),
-}
-
-impl Call {
-    /// Whether the caller has a reason to say that.
-    fn wants(&self, drive: Drive) -> bool {
-        match drive {
-            Drive::Start | Drive::Cancel => self.asked && self.started.is_none(),
-            Drive::Ack => self.unacked > 0,
-            Drive::Respond(_) => !self.questions.is_empty(),
-        }
-    }
-}
-
 /// Items of a stream that may be unacknowledged.
 const WINDOW: u32 = 2;
-
-/// What a worker does.
-enum Work {
-    Reply(bool),
-    Item(bool),
-    Question(bool),
-    Ping,
-    End(u8),
-}

@@ -7,10 +7,8 @@ use rexi_proto::{Incarnation, PhaseError};
 
 use super::action::Action;
 use super::model::Hellos;
-use super::oracle::Oracle;
 use super::state::State;
 use crate::model::{Cases, Node, Parting, Rule, Stage, Wire, name};
-use crate::search::Broken;
 
 /// A state on its way to the next.
 pub(super) struct Stepper<'a> {
@@ -56,14 +54,9 @@ impl<'a> Stepper<'a> {
         self.state
     }
 
-    /// The first thing that was broken and is asked is what the step broke.
+    /// What was noted and is asked is what the step broke.
     pub(super) fn judge_notes(&mut self) {
-        for breach in self.state.world.notes.breaches.drain(..) {
-            let oracle = Oracle::of(breach.rule).filter(|&oracle| self.model.oracles.has(oracle));
-            if let (Some(oracle), None) = (oracle, &self.state.broken) {
-                self.state.broken = Some(Box::new(Broken { invariant: oracle.invariant(), what: breach.what }));
-            }
-        }
+        self.state.broken = self.model.oracles.broken(&mut self.state.world.notes);
     }
 
     fn dial(&mut self, low: usize, high: usize) {
