@@ -10,6 +10,7 @@
 
 pub mod cli;
 mod screen;
+mod name;
 pub mod verdict;
 pub mod plan;
 pub mod workload;

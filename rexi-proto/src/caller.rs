@@ -234,10 +234,9 @@ impl<M: Clone> Calls<M> {
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
     pub(crate) fn mark_sent(&mut self, call: CallRef, server: ServerAddress) -> bool {
-        self.open.get_mut(&call).is_some_and(|open| {
-            open.sent_to = Some(server);
-            true
-        })
+        let Some(open) = self.open.get_mut(&call) else { return false };
+        open.sent_to = Some(server);
+        true
     }
 
     /// Lets go of a call. `None`: it was not open. `Some(None)`: its cast was never sent.
@@ -262,25 +261,23 @@ impl<M: Clone> Calls<M> {
 
     /// Notes that a job asks for a stream. `false`: it has asked before, and its caller was told.
     pub(crate) fn note_asked(&mut self, call: CallRef) -> bool {
-        self.open.get_mut(&call).is_some_and(|open| !std::mem::replace(&mut open.more().stream.asked, true))
+        let Some(open) = self.open.get_mut(&call) else { return false };
+        !std::mem::replace(&mut open.more().stream.asked, true)
     }
 
     /// Notes that the caller starts a stream, or cancels it. `false`: no job asks for one, or it was answered.
     pub(crate) fn note_started(&mut self, call: CallRef, start: bool) -> bool {
-        let stream = self.stream(call);
-        stream.filter(|stream| stream.asked && stream.started.is_none()).is_some_and(|stream| {
-            stream.started = Some(start);
-            true
-        })
+        let Some(Reading { asked: true, started: started @ None, .. }) = self.stream(call) else { return false };
+        *started = Some(start);
+        true
     }
 
     /// Notes that the caller has consumed so many more items. `false`: there were not as many.
     pub(crate) fn note_acked(&mut self, call: CallRef, items: u64) -> bool {
-        let stream = self.stream(call);
-        stream.filter(|stream| items <= stream.items - stream.acked).is_some_and(|stream| {
-            stream.acked += items;
-            true
-        })
+        let has = |stream: &&mut Reading| items <= stream.items - stream.acked;
+        let Some(stream) = self.stream(call).filter(has) else { return false };
+        stream.acked += items;
+        true
     }
 
     /// Notes that the response to a question goes out.

@@ -11,7 +11,7 @@
 //!      ▲                                               │ take_outgoing
 //!      │                               ═══ frames (frame.rs, wire/) over an ordered lane ═══
 //!      │                                               ▼ handle_bytes
-//!   Output::Deliver ◄── Peer (peer/) ◄─ frames ── Peer (peer/inbound.rs) ──► Server (server.rs) ──► Output::Spawn
+//!   Output::Deliver ◄── Peer (peer/) ◄─ frames ── Peer (peer/inbound.rs) ──► Server (server.rs) ──► JobOutput::Spawn
 //! ```
 //!
 //! [`Rollout`] says which phase a node is in; [`verdict`] which nodes may speak; [`ROWS`] what they may say.
@@ -64,7 +64,7 @@ pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
 #[cfg(feature = "schema")]
 pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
-pub use server::{Caller, CastRequest, Ending, ItemStep, JobKey, QuestionStep, Request, Server, ServerOutput};
+pub use server::{Caller, Ending, ItemStep, JobKey, JobOutput, QuestionStep, Request, Server, ServerOutput};
 pub use trace::TraceError;
 pub use version::{VersionRange, WireVersion};
 pub use wire::{LENGTH_BYTES, decode, encode};

@@ -84,6 +84,7 @@ pub(crate) struct Link {
     next_bulk: u64,
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
+    waited: u64,
     dropped: u64,
     guards: Guards,
 }
@@ -115,6 +116,7 @@ impl Link {
             next_bulk: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            waited: 0,
             dropped: 0,
             guards,
         }
@@ -171,6 +173,7 @@ impl Link {
         limits: &Limits,
         pool: &mut impl Pool,
     ) -> Vec<(Message, Full)> {
+        self.waited += 1;
         let mut dropped = Vec::new();
         while let Err(full) = self.reserve(payload_bytes(&message), limits, pool) {
             self.dropped += 1;
@@ -274,14 +277,18 @@ impl Link {
         self.waiting_bytes
     }
 
+    pub(crate) fn waited(&self) -> u64 {
+        self.waited
+    }
+
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Forgets the count of what was dropped, and which hello of ours began the session: nothing asks for it once the
-    /// peer is there.
+    /// Forgets how much has waited and was dropped, and which hello of ours began the session: nothing asks for it once
+    /// the peer is there.
     pub(crate) fn forget_past(&mut self) {
-        self.dropped = 0;
+        (self.waited, self.dropped) = (0, 0);
         if let Presence::Up(session, _) = &mut self.presence {
             session.phase_epoch = 0;
         }

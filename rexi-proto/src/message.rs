@@ -80,9 +80,9 @@ impl Message {
     }
 }
 
-/// A request to run a function on another node.
+/// A request to run a function on another node. Its argument is a [`Body`] between nodes, and [`Bytes`] once it is whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cast {
+pub struct Cast<B = Body> {
     /// The caller's number for it.
     pub call: CallRef,
     /// The function's registered name.
@@ -94,7 +94,16 @@ pub struct Cast {
     /// W3C trace context. Apart, since most casts have none and all are moved from queue to queue.
     pub trace: Option<Box<Trace>>,
     /// The encoded argument.
-    pub body: Body,
+    pub body: B,
+}
+
+impl<B> Cast<B> {
+    /// The same with another form of the argument.
+    #[inline]
+    pub(crate) fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Cast<C> {
+        let Self { call, function, time_left, nonce, trace, body } = self;
+        Cast { call, function, time_left, nonce, trace, body: map(body) }
+    }
 }
 
 /// One reply of a job.

@@ -11,13 +11,12 @@ mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::guards::Guards;
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent, Trace};
+use crate::message::{Body, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent};
 use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
@@ -39,7 +38,7 @@ pub struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// Run a function.
-    Cast(CastRequest),
+    Cast(Cast<Bytes>),
     /// End these calls' jobs, silently.
     Kill(Vec<CallRef>),
     /// These are all the calls that the peer has open with this server.
@@ -56,23 +55,6 @@ pub enum Request {
     Forget,
 }
 
-/// A cast whose payload is complete.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CastRequest {
-    /// The caller's number for it.
-    pub call: CallRef,
-    /// The function's registered name.
-    pub function: Arc<str>,
-    /// Time that remained when it arrived.
-    pub time_left: Option<Duration>,
-    /// The caller's id of the wider request; 0 for none.
-    pub nonce: u64,
-    /// W3C trace context.
-    pub trace: Option<Box<Trace>>,
-    /// The encoded argument.
-    pub body: Bytes,
-}
-
 /// A job: which server runs it, for whom, and the server's own number for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobKey {
@@ -86,15 +68,22 @@ pub struct JobKey {
     pub id: JobId,
 }
 
+/// What a server wants done for a job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobOutput {
+    /// Start a worker for it.
+    Spawn(JobKey, Cast<Bytes>),
+    /// Abort its worker; nothing is to be heard of it.
+    Abort(JobKey),
+    /// Let its worker ask again: what it waits for may be there.
+    Wake(JobKey),
+}
+
 /// What a server wants done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerOutput {
-    /// Start a worker for this job.
-    Spawn(JobKey, CastRequest),
-    /// Abort this job's worker; nothing is to be heard of it.
-    Abort(JobKey),
-    /// Let this job's worker ask again: for what it waited may be there.
-    Wake(JobKey),
+    /// See to this job's worker.
+    Job(JobOutput),
     /// Send this to the peer, if it still is in that life.
     Answer(Caller, Message),
 }
@@ -258,7 +247,7 @@ impl<P: Pool> Server<P> {
     /// Ends one job because its caller can no longer hear of it.
     pub fn abandon(&mut self, caller: Caller, call: CallRef) {
         if let Some(job) = self.remove(caller, call) {
-            self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
+            self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));
         }
     }
 
@@ -272,7 +261,7 @@ impl<P: Pool> Server<P> {
         self.draining = true;
         self.ended = Some(reason);
         for ((caller, call), job) in std::mem::take(&mut self.jobs) {
-            self.outputs.push_back(ServerOutput::Abort(self.key(caller, call, job.id)));
+            self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));
             let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
         }
@@ -340,10 +329,10 @@ impl<P: Pool> Server<P> {
     /// Ends a job whose worker does not know of it yet.
     fn end_job(&mut self, job: JobKey, reason: ExitReason) {
         self.handle_end(job, Ending::Exit(reason));
-        self.outputs.push_back(ServerOutput::Abort(job));
+        self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(job)));
     }
 
-    fn handle_cast(&mut self, caller: Caller, cast: CastRequest) {
+    fn handle_cast(&mut self, caller: Caller, cast: Cast<Bytes>) {
         if let Err(reason) = self.admit(caller, &cast) {
             let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
             return self.answer(caller, Message::Exit(exit));
@@ -353,11 +342,11 @@ impl<P: Pool> Server<P> {
         let (function, bytes) = (Arc::clone(&cast.function), cast.body.len());
         let job = Job { id, function, bytes, replies: 0, stream: ReplyStream::Unopened, question: None };
         self.jobs.insert((caller, cast.call), job);
-        self.outputs.push_back(ServerOutput::Spawn(self.key(caller, cast.call, id), cast));
+        self.outputs.push_back(ServerOutput::Job(JobOutput::Spawn(self.key(caller, cast.call, id), cast)));
     }
 
     /// Whether this cast may start a job; if so, its caller's share has grown by it.
-    fn admit(&mut self, caller: Caller, cast: &CastRequest) -> Result<(), ExitReason> {
+    fn admit(&mut self, caller: Caller, cast: &Cast<Bytes>) -> Result<(), ExitReason> {
         let place = (caller, cast.call);
         let share = self.shares.entry(caller.peer).or_default();
         let admitted = if self.draining {

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    Answer, Body, BulkId, CallRef, CastRequest, ExitReason, FrameBuffer, Incarnation, Kind, LENGTH_BYTES, Limits,
-    Message, Mutants, Output, Peer, PeerConfig, PeerId, Phase, Reply, ReplyForm, Session, WireVersion, decode, emitted,
-    encode,
+    Answer, Body, BulkId, CallRef, Cast, ExitReason, FrameBuffer, Incarnation, Kind, LENGTH_BYTES, Limits, Message,
+    Mutants, Output, Peer, PeerConfig, PeerId, Phase, Reply, ReplyForm, Session, WireVersion, decode, emitted, encode,
 };
 
 const VERSIONS: [WireVersion; 3] = [WireVersion::V1, WireVersion::V2, WireVersion::V3];
@@ -93,7 +92,7 @@ fn caller(phase: Phase, wire: WireVersion) -> Peer<u32> {
     let session = Session { incarnation, wire, hosts, frame_bytes_max, payload_bytes_max, phase_epoch: 0 };
     peer.handle_connected(Duration::ZERO, session);
     let (call, function, body) = (CallRef(1), "f".into(), Bytes::new());
-    let cast = CastRequest { call, function, time_left: None, nonce: 0, trace: None, body };
+    let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
     peer.cast(Duration::ZERO, cast, 5).expect("it is taken");
     peer
 }

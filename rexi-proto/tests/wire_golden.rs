@@ -500,7 +500,7 @@ fn connected(version: WireVersion) -> Peer<u32> {
     let config = PeerConfig { hosts, phase, phase_epoch: 0, limits, mutants: Mutants::default() };
     let mut peer = Peer::new(PeerId(0), config, Duration::ZERO);
     for call in [1, 300] {
-        let cast = rexi_proto::CastRequest {
+        let cast = rexi_proto::Cast {
             call: CallRef(call),
             function: "f".into(),
             time_left: None,

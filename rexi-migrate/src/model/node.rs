@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    BulkId, Caller, CloseCode, DownReason, Hello, Incarnation, JobKey, Limits, Mutants, NodeName, Output, Peer,
-    PeerConfig, PeerId, Phase, PhaseError, Pool, Presence, Profile, Request, Rollout, Server, ServerAddress,
+    BulkId, Caller, CloseCode, DownReason, Hello, Incarnation, JobKey, JobOutput, Limits, Mutants, NodeName, Output,
+    Peer, PeerConfig, PeerId, Phase, PhaseError, Pool, Presence, Profile, Request, Rollout, Server, ServerAddress,
     ServerOutput, Unlimited, WireVersion,
 };
 
 use super::case::Case;
 use super::observer::Observer;
 use super::rule::Rule;
+use crate::name::node_name;
 
 /// One node.
 #[derive(Clone, Debug)]
@@ -360,9 +361,7 @@ impl<P: Pool + Clone> Node<P> {
     /// Does one thing that the peer of a member wants done.
     pub fn handle_output(&mut self, member: usize, output: Output<u16>, notes: &mut Observer, closes: &mut Vec<Close>) {
         match output {
-            Output::Spawn(job, cast) => self.spawn(member, job, &cast.body, notes),
-            Output::Abort(job) => self.abort(member, job, notes),
-            Output::Wake(job) => self.wake(member, job, notes),
+            Output::Job(output) => self.handle_job_output(member, output, notes),
             Output::Singleton(caller, request) if self.singleton.is_some() => {
                 let peer = if self.numbered { caller.peer } else { member_id(member) };
                 self.queue.push_back((Caller { peer, ..caller }, request));
@@ -389,9 +388,10 @@ impl<P: Pool + Clone> Node<P> {
 
     fn handle_server_output(&mut self, output: ServerOutput, notes: &mut Observer) {
         match output {
-            ServerOutput::Spawn(job, cast) => self.spawn(member_of(job.caller), job, &cast.body, notes),
-            ServerOutput::Abort(job) => self.abort(member_of(job.caller), job, notes),
-            ServerOutput::Wake(job) => self.wake(member_of(job.caller), job, notes),
+            ServerOutput::Job(output) => {
+                let (JobOutput::Spawn(job, _) | JobOutput::Abort(job) | JobOutput::Wake(job)) = &output;
+                self.handle_job_output(member_of(job.caller), output, notes);
+            }
             ServerOutput::Answer(caller, message) => {
                 let (member, peer) = (member_of(caller), if self.numbered { caller.peer } else { PEER });
                 if self.peers[member].is_none() {
@@ -400,6 +400,14 @@ impl<P: Pool + Clone> Node<P> {
                 }
                 self.peer_mut(member).answer(Caller { peer, ..caller }, message);
             }
+        }
+    }
+
+    fn handle_job_output(&mut self, member: usize, output: JobOutput, notes: &mut Observer) {
+        match output {
+            JobOutput::Spawn(job, cast) => self.spawn(member, job, &cast.body, notes),
+            JobOutput::Abort(job) => self.abort(member, job, notes),
+            JobOutput::Wake(job) => self.wake(member, job, notes),
         }
     }
 
@@ -458,7 +466,7 @@ pub fn name(node: usize) -> NodeName {
 }
 
 fn named(node: usize) -> NodeName {
-    NodeName::new(format!("n{}", node + 1)).expect("a letter and a digit make a name")
+    NodeName::new(node_name(node)).expect("a letter and a digit make a name")
 }
 
 /// The number that every peer of a node bears where none bears its own.

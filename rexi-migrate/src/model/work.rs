@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::{CastRequest, Ending, Incarnation, ItemStep, MonitorRef, Pool, Presence};
+use rexi_proto::{Cast, Ending, Incarnation, ItemStep, MonitorRef, Pool, Presence};
 
 use super::case::Case;
 use super::node::{Job, Node, name};
@@ -56,7 +56,7 @@ impl<P: Pool + Clone> Node<P> {
         let buffered_for = (!self.is_up(to)).then(|| notes.releases[to]);
         let mailbox = notes.take_down(Call { over: false, by, life, to, call, stream, buffered_for, ..Call::OVER });
         let body = payload(mailbox, 0, bytes);
-        let cast = CastRequest { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+        let cast = Cast { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
         let place = u16::try_from(mailbox).expect("there are few calls");
         if self.peer_mut(to).cast(now, cast, place).is_err() {
             notes.calls[mailbox].killed = true;

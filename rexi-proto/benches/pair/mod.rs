@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    CallRef, CastRequest, Ending, Incarnation, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId, Phase,
+    CallRef, Cast, Ending, Incarnation, JobOutput, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId, Phase,
     Reply, ReplyForm, Session, WireVersion,
 };
 
@@ -28,7 +28,7 @@ impl Pair {
     /// So many casts there and as many replies back, in one batch each way.
     pub(crate) fn round(&mut self, casts: u64) {
         for _ in 0..casts {
-            let request = CastRequest {
+            let request = Cast {
                 call: CallRef(self.next),
                 function: "bench.echo".into(),
                 time_left: None,
@@ -41,7 +41,7 @@ impl Pair {
         }
         carry(&mut self.caller, &mut self.callee, &mut self.there);
         while let Some(output) = self.callee.poll_output() {
-            if let Output::Spawn(job, cast) = output {
+            if let Output::Job(JobOutput::Spawn(job, cast)) = output {
                 self.callee.with_server(|server| server.handle_end(job, Ending::Reply(cast.body)));
             }
         }
@@ -76,6 +76,7 @@ fn peer() -> Peer<u32> {
     let mut peer =
         Peer::new(PeerId(1), PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants }, NOW);
     peer.handle_connected(NOW, session);
+    while peer.poll_output().is_some() {}
     peer
 }
 

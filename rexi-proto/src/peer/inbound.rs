@@ -10,12 +10,13 @@ use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
+use crate::frame::FrameBuffer;
 use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
-use crate::name::{CallRef, Incarnation};
+use crate::name::CallRef;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
-use crate::server::{CastRequest, Request};
+use crate::server::Request;
 use crate::wire;
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
@@ -28,7 +29,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             let reason = "it asks and does not read the answers".to_owned();
             return self.end_connection(now, CloseCode::TooSlow, reason);
         }
-        let mut frames = std::mem::replace(&mut self.frames, crate::frame::FrameBuffer::new(0));
+        let mut frames = std::mem::replace(&mut self.frames, FrameBuffer::new(0));
         frames.extend(bytes);
         let read = self.handle_frames(now, &mut frames);
         if self.link.session().is_some() {
@@ -41,15 +42,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Takes a payload that came on a QUIC stream of its own.
     pub fn handle_bulk(&mut self, now: Duration, connection: ConnectionId, id: BulkId, body: Bytes) {
-        if !self.guards().heeds_payload(connection, self.connection) {
+        if !self.guards().heeds_payload(connection, self.connection) || self.link.session().is_none() {
             return;
         }
-        let Some(incarnation) = self.link.session().map(|session| session.incarnation) else { return };
-        match self.inbound.handle_body(id, body, &self.config.limits) {
-            Ok(None) => {}
-            Ok(Some((frame, body))) => self.join(incarnation, id, frame, body),
-            Err(BulkError(reason)) => self.end_connection(now, CloseCode::ProtocolBroken, reason.to_owned()),
-        }
+        let held = self.inbound.handle_body(id, body, &self.config.limits);
+        self.join(now, id, held);
     }
 
     /// Whether a payload that came on this connection is kept because its frame has not come yet.
@@ -62,11 +59,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.frames.incomplete_bytes()
     }
 
-    fn handle_frames(&mut self, now: Duration, frames: &mut crate::frame::FrameBuffer) -> Result<(), DecodeError> {
+    fn handle_frames(&mut self, now: Duration, frames: &mut FrameBuffer) -> Result<(), DecodeError> {
         while let Some(frame) = frames.next_frame()? {
-            let Some((incarnation, wire)) = self.link.session().map(|s| (s.incarnation, s.wire)) else { return Ok(()) };
+            let Some(wire) = self.link.session().map(|session| session.wire) else { return Ok(()) };
             match wire::decode_guarded(wire, frame, self.guards()) {
-                Ok(message) => self.handle_message(now, incarnation, message),
+                Ok(message) => self.handle_message(now, message),
                 Err(DecodeError::UnknownKind { kind, .. }) => {
                     if self.guards().unknown_is_answered() {
                         self.unknown_frames += 1;
@@ -79,43 +76,34 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         Ok(())
     }
 
-    fn handle_message(&mut self, now: Duration, incarnation: Incarnation, message: Message) {
+    fn handle_message(&mut self, now: Duration, message: Message) {
         match message {
-            Message::Cast(server, cast) => self.handle_cast(now, incarnation, server, cast),
-            Message::Kill(server, call) => self.handle_kill(now, incarnation, server, vec![call]),
-            Message::KillAll(server, calls) => self.handle_kill(now, incarnation, server, calls),
-            Message::Resume(server, calls) => {
-                // A server that is not here runs nothing, so every call to it is lost; one that is, answers itself.
-                if self.serves(server, now) {
-                    self.request(server, incarnation, Request::Resume(calls));
-                } else {
-                    calls.into_iter().for_each(|call| self.data(now, Message::NoSuchServer(server, call)));
-                }
+            Message::Cast(server, _)
+            | Message::Kill(server, _)
+            | Message::KillAll(server, _)
+            | Message::Resume(server, _)
+            | Message::Monitor(server, _)
+            | Message::Demonitor(server, _)
+            | Message::StreamStart(server, _)
+            | Message::StreamCancel(server, _)
+            | Message::Ack(server, ..)
+            | Message::Response(server, _)
+                if !self.serves(server, now) =>
+            {
+                self.handle_unserved(now, server, message);
             }
-            Message::Monitor(server, monitor) => {
-                if self.serves(server, now) {
-                    self.request(server, incarnation, Request::Monitor(monitor));
-                } else {
-                    self.control(Message::Down(monitor, DownReason::NoServer));
-                }
-            }
-            Message::Demonitor(server, monitor) => {
-                if self.serves(server, now) {
-                    self.request(server, incarnation, Request::Demonitor(monitor));
-                }
-            }
-            Message::Reply(reply) => self.handle_reply_frame(now, incarnation, reply),
+            Message::Cast(server, cast) => self.handle_cast(now, server, cast),
+            Message::Kill(server, call) => self.handle_kill(server, vec![call]),
+            Message::KillAll(server, calls) => self.handle_kill(server, calls),
+            Message::Resume(server, calls) => self.request(server, Request::Resume(calls)),
+            Message::Monitor(server, monitor) => self.request(server, Request::Monitor(monitor)),
+            Message::Demonitor(server, monitor) => self.request(server, Request::Demonitor(monitor)),
+            Message::StreamStart(server, call) => self.request(server, Request::Stream(call, StreamSignal::Start)),
+            Message::StreamCancel(server, call) => self.request(server, Request::Stream(call, StreamSignal::Cancel)),
+            Message::Ack(server, call, total) => self.request(server, Request::Stream(call, StreamSignal::Ack(total))),
+            Message::Response(server, response) => self.handle_response(now, server, response),
+            Message::Reply(reply) => self.handle_reply_frame(now, reply),
             Message::StreamInit(call) => self.handle_stream_init(call),
-            Message::StreamStart(server, call) => {
-                self.handle_signal(now, incarnation, server, call, StreamSignal::Start);
-            }
-            Message::StreamCancel(server, call) => {
-                self.handle_signal(now, incarnation, server, call, StreamSignal::Cancel);
-            }
-            Message::Ack(server, call, total) => {
-                self.handle_signal(now, incarnation, server, call, StreamSignal::Ack(total));
-            }
-            Message::Response(server, response) => self.handle_response(now, incarnation, server, response),
             Message::Sent(sent) => {
                 if self.calls.awaits(sent.call) && self.calls.misses(self.guards().heard_whole(sent)) {
                     self.lose(sent.call);
@@ -138,20 +126,29 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 }
             }
             Message::Announce(epoch, phase) => {
-                self.outputs.push_back(Output::Announced(incarnation, epoch, phase));
+                self.outputs.extend(self.incarnation.map(|life| Output::Announced(life, epoch, phase)));
             }
             Message::Draining => self.handle_draining(),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
         }
     }
 
-    fn handle_cast(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, mut cast: Cast) {
-        if !self.serves(server, now) {
-            if self.guards().missing_server_is_told() {
+    /// Answers what is for a server that is not here. It runs nothing, so what is said of its jobs needs no answer.
+    fn handle_unserved(&mut self, now: Duration, server: ServerAddress, message: Message) {
+        match message {
+            Message::Cast(_, cast) if self.guards().missing_server_is_told() => {
                 self.data(now, Message::NoSuchServer(server, cast.call));
             }
-            return;
+            // Every call to it is lost.
+            Message::Resume(_, calls) => {
+                calls.into_iter().for_each(|call| self.data(now, Message::NoSuchServer(server, call)));
+            }
+            Message::Monitor(_, monitor) => self.control(Message::Down(monitor, DownReason::NoServer)),
+            _ => {}
         }
+    }
+
+    fn handle_cast(&mut self, now: Duration, server: ServerAddress, mut cast: Cast) {
         if cast.function.len() > self.config.limits.function_bytes_max {
             // No function of this node has so long a name, and none is kept.
             return self.data(now, Message::NoSuchFunction(cast.call));
@@ -159,23 +156,20 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         match cast.body {
             Body::Inline(ref mut bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.request_cast(incarnation, server, cast, bytes);
+                self.request(server, Request::Cast(cast.map_body(|_| bytes)));
             }
-            Body::Bulk(id, bytes) => self.hold(now, incarnation, id, bytes, Incomplete::Cast(server, cast)),
+            Body::Bulk(id, bytes) => self.hold(now, id, bytes, Incomplete::Cast(server, cast)),
         }
     }
 
-    fn handle_kill(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, calls: Vec<CallRef>) {
-        // A kill to a server that is not here is idempotent and silent like any other.
-        if self.serves(server, now) {
-            if self.guards().kill_ends_held_casts() {
-                self.inbound.kill(server, &calls);
-            }
-            self.request(server, incarnation, Request::Kill(calls));
+    fn handle_kill(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
+        if self.guards().kill_ends_held_casts() {
+            self.inbound.kill(server, &calls);
         }
+        self.request(server, Request::Kill(calls));
     }
 
-    fn handle_reply_frame(&mut self, now: Duration, incarnation: Incarnation, reply: Reply) {
+    fn handle_reply_frame(&mut self, now: Duration, reply: Reply) {
         let Reply { call, number, form, body } = reply;
         if !self.calls.count_reply(call, number) {
             self.lose(call);
@@ -187,7 +181,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             Body::Inline(body) => self.handle_answer(call, Held::reply(form, number, body)),
             Body::Bulk(id, bytes) => {
                 self.handle_answer(call, Held::Pending { id, number, form });
-                self.hold(now, incarnation, id, bytes, Incomplete::Reply(call));
+                self.hold(now, id, bytes, Incomplete::Reply(call));
             }
         }
     }
@@ -200,29 +194,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.handle_answer(call, Held::Complete(Answer::StreamInit));
     }
 
-    fn handle_signal(
-        &mut self,
-        now: Duration,
-        incarnation: Incarnation,
-        server: ServerAddress,
-        call: CallRef,
-        signal: StreamSignal,
-    ) {
-        if self.serves(server, now) {
-            self.request(server, incarnation, Request::Stream(call, signal));
-        }
-    }
-
-    fn handle_response(&mut self, now: Duration, incarnation: Incarnation, server: ServerAddress, response: Response) {
-        if !self.serves(server, now) {
-            return;
-        }
+    fn handle_response(&mut self, now: Duration, server: ServerAddress, response: Response) {
         let Response { call, number, body } = response;
         match body {
-            Body::Inline(body) => self.request(server, incarnation, Request::Response(call, number, body)),
-            Body::Bulk(id, bytes) => {
-                self.hold(now, incarnation, id, bytes, Incomplete::Response(server, call, number));
-            }
+            Body::Inline(body) => self.request(server, Request::Response(call, number, body)),
+            Body::Bulk(id, bytes) => self.hold(now, id, bytes, Incomplete::Response(server, call, number)),
         }
     }
 
@@ -234,6 +210,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.refuse_as_draining(cast.call, cast.function);
         }
         self.outputs.push_back(Output::Draining);
+        self.room = true;
     }
 
     fn handle_answer(&mut self, call: CallRef, held: Held) {
@@ -249,30 +226,26 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     /// A frame whose payload travels on a QUIC stream of its own, which may have come already.
-    fn hold(&mut self, now: Duration, incarnation: Incarnation, id: BulkId, bytes: u32, frame: Incomplete) {
-        match self.inbound.handle_frame(id, bytes, frame, &self.config.limits) {
-            Ok(None) => {}
-            Ok(Some((frame, body))) => self.join(incarnation, id, frame, body),
-            Err(BulkError(reason)) => self.end_connection(now, CloseCode::ProtocolBroken, reason.to_owned()),
-        }
+    fn hold(&mut self, now: Duration, id: BulkId, bytes: u32, frame: Incomplete) {
+        let held = self.inbound.handle_frame(id, bytes, frame, &self.config.limits);
+        self.join(now, id, held);
     }
 
-    fn join(&mut self, incarnation: Incarnation, id: BulkId, frame: Incomplete, body: Bytes) {
-        match frame {
-            Incomplete::Cast(server, cast) => self.request_cast(incarnation, server, cast, body),
-            Incomplete::Response(server, call, number) => {
-                self.request(server, incarnation, Request::Response(call, number, body));
+    /// Goes on with a frame and its payload, if both are there.
+    fn join(&mut self, now: Duration, id: BulkId, joined: Result<Option<(Incomplete, Bytes)>, BulkError>) {
+        match joined {
+            Ok(None) => {}
+            Ok(Some((Incomplete::Cast(server, cast), body))) => {
+                self.request(server, Request::Cast(cast.map_body(|_| body)));
             }
-            Incomplete::Reply(call) => {
+            Ok(Some((Incomplete::Response(server, call, number), body))) => {
+                self.request(server, Request::Response(call, number, body));
+            }
+            Ok(Some((Incomplete::Reply(call), body))) => {
                 self.calls.complete(call, id, &body, &mut to_mailbox(&mut self.outputs));
             }
+            Err(BulkError(reason)) => self.end_connection(now, CloseCode::ProtocolBroken, reason.to_owned()),
         }
-    }
-
-    fn request_cast(&mut self, incarnation: Incarnation, server: ServerAddress, cast: Cast, body: Bytes) {
-        let Cast { call, function, time_left, nonce, trace, body: _ } = cast;
-        let request = CastRequest { call, function, time_left, nonce, trace, body };
-        self.request(server, incarnation, Request::Cast(request));
     }
 
     fn end_connection(&mut self, now: Duration, code: CloseCode, reason: String) {

@@ -24,7 +24,7 @@ use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::pool::{Pool, Total, Unlimited};
 use crate::reply_stream::StreamTimeouts;
-use crate::server::{Caller, CastRequest, JobKey, Request, Server, ServerOutput};
+use crate::server::{Caller, JobOutput, Request, Server, ServerOutput};
 
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,12 +34,8 @@ pub struct ConnectionId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Output<M> {
-    /// Start a worker for a job of the per-node server.
-    Spawn(JobKey, CastRequest),
-    /// Abort the worker of such a job.
-    Abort(JobKey),
-    /// Wake the worker of such a job: what it waits for may be there.
-    Wake(JobKey),
+    /// See to the worker of a job of the per-node server.
+    Job(JobOutput),
     /// Hand this request to the node's singleton.
     Singleton(Caller, Request),
     /// Hand this answer to the mailbox.
@@ -53,9 +49,15 @@ pub enum Output<M> {
     Draining,
     /// The peer does not know the frame kind that we sent.
     Unsupported(u8),
+    /// The peer has come or gone, or is given up: the life that was connected before, and the one that is now.
+    Presence(Option<Incarnation>, Option<Incarnation>),
     /// Close the connection, with this reason in words. The state has let go of it, or does so when it hears that it is
     /// lost: a shell reports the end of every connection.
     Close(CloseCode, String),
+    /// Let the writer take what is encoded: there is more of it.
+    Writable,
+    /// Let those go on who wait until [`Peer::is_clear`].
+    Room,
 }
 
 /// What a node is, as far as its peers' states need to know.
@@ -91,6 +93,8 @@ pub struct PeerStats {
     pub buffered: usize,
     /// Bytes of their payloads.
     pub buffered_bytes: usize,
+    /// Frames that had to wait there.
+    pub waited: u64,
     /// Frames that the full buffer has dropped.
     pub dropped: u64,
     /// Frames of unknown kinds that came.
@@ -127,6 +131,9 @@ pub struct Peer<M, P = Unlimited> {
     stray_answers: u64,
     stale_answers: u64,
     outputs: VecDeque<Output<M>>,
+    /// Said once, behind the outputs, however often it has come about.
+    writable: bool,
+    room: bool,
 }
 
 impl<M: Clone> Peer<M> {
@@ -158,6 +165,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             stray_answers: 0,
             stale_answers: 0,
             outputs: VecDeque::new(),
+            writable: false,
+            room: false,
             config,
         }
     }
@@ -170,7 +179,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// What is to be done next.
     pub fn poll_output(&mut self) -> Option<Output<M>> {
-        self.outputs.pop_front()
+        let said = |flag: &mut bool, output| std::mem::take(flag).then_some(output);
+        let next = self.outputs.pop_front();
+        next.or_else(|| said(&mut self.writable, Output::Writable)).or_else(|| said(&mut self.room, Output::Room))
     }
 
     /// Takes a completed handshake; any earlier connection is let go. With the peer's earlier life its calls and jobs
@@ -190,12 +201,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.config.hosts = self.guards().hosts_after_reconnect(self.config.hosts);
         }
         if !self.guards().connection_asks_host(session.hosts, self.config.phase) {
-            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+            self.set_presence(Presence::Away(now + self.config.limits.stability_period));
             self.close(CloseCode::TryAgain, "the phase has changed since the hello".to_owned());
             return self.connection;
         }
         let announced = session.phase_epoch;
-        self.link.presence = Presence::Up(session, now);
+        self.set_presence(Presence::Up(session, now));
         if announced != self.config.phase_epoch {
             self.control(Message::Announce(self.config.phase_epoch, self.config.phase));
         }
@@ -215,7 +226,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return;
         }
         self.drop_connection();
-        self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+        self.set_presence(Presence::Away(now + self.config.limits.stability_period));
     }
 
     /// The peer has left in good order: its life is over. What waits for it is kept for its next life.
@@ -245,9 +256,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
         if refusal.is_final() {
             self.give_up(&Answer::Incompatible(refusal.clone()), DownReason::NoConnection);
-            self.link.presence = Presence::Refused(refusal);
+            self.set_presence(Presence::Refused(refusal));
         } else if matches!(self.link.presence, Presence::Refused(_)) {
-            self.link.presence = Presence::Away(now + self.config.limits.stability_period);
+            self.set_presence(Presence::Away(now + self.config.limits.stability_period));
         }
     }
 
@@ -265,7 +276,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.deadline().is_some_and(|until| until <= now) {
             let reason = if self.incarnation.is_some() { DownReason::NoConnection } else { DownReason::NoConnect };
             self.give_up(&Answer::Down(DownReason::NoConnect), reason);
-            self.link.presence = Presence::Gone;
+            self.set_presence(Presence::Gone);
         }
     }
 
@@ -274,7 +285,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     pub fn stop(&mut self) {
         self.drop_connection();
         self.give_up(&Answer::Down(DownReason::NoConnect), DownReason::NoConnection);
-        self.link.presence = Presence::Gone;
+        self.set_presence(Presence::Gone);
     }
 
     /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
@@ -337,16 +348,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             stream_timeouts: self.server.stream_timeouts(),
             buffered: self.link.buffered(),
             buffered_bytes: self.link.buffered_bytes(),
+            waited: self.link.waited(),
             dropped: self.link.dropped(),
             unknown_frames: self.unknown_frames,
             stray_answers: self.stray_answers,
             stale_answers: self.stale_answers,
         }
-    }
-
-    /// Frames that wait in the buffer and frames that it has dropped: what rises with each frame that has to wait.
-    pub fn waiting_or_dropped(&self) -> u64 {
-        self.link.buffered() as u64 + self.link.dropped()
     }
 
     /// What is held for the peer of that total beyond floors of so much.
@@ -383,6 +390,14 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         Guards::without(self.config.mutants)
     }
 
+    fn set_presence(&mut self, presence: Presence) {
+        let life = |link: &Link| link.session().map(|session| session.incarnation);
+        let before = life(&self.link);
+        self.link.presence = presence;
+        self.outputs.push_back(Output::Presence(before, life(&self.link)));
+        self.room |= matches!(self.link.presence, Presence::Gone | Presence::Refused(_));
+    }
+
     /// What was in transfer is lost: never sent again, and told by the resume where it mattered.
     fn drop_connection(&mut self) {
         self.link.forget_unwritten();
@@ -394,12 +409,15 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// The peer's life is over: calls that were sent to it are told, its jobs end, answers to it are let go. Casts that
     /// were never sent wait for its next life.
     fn end_life(&mut self, reason: DownReason) {
-        let Some(incarnation) = self.incarnation.take() else { return };
+        if self.incarnation.is_none() {
+            return;
+        }
         self.peer_draining = false;
         self.calls.end_all(true, &Answer::Down(reason), &mut to_mailbox(&mut self.outputs));
         self.monitors_down(reason);
         self.link.retain_waiting(&mut self.pool, |message| matches!(message, Message::Cast(..)));
-        self.forget_jobs(incarnation);
+        self.forget_jobs();
+        self.incarnation = None;
     }
 
     /// Ends every call. What was sent may have run and hears `reason`; only of the rest, which hears `unsent`, can it
@@ -409,14 +427,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.calls.end_all(false, unsent, &mut to_mailbox(&mut self.outputs));
         self.monitors_down(reason);
         self.link.retain_waiting(&mut self.pool, |_| false);
-        if let Some(incarnation) = self.incarnation {
-            self.forget_jobs(incarnation);
-        }
+        self.forget_jobs();
     }
 
-    fn forget_jobs(&mut self, incarnation: Incarnation) {
+    fn forget_jobs(&mut self) {
         for server in self.config.hosts.iter() {
-            self.request(server, incarnation, Request::Forget);
+            self.request(server, Request::Forget);
         }
     }
 
@@ -426,8 +442,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// Hands a request to one of this node's servers.
-    fn request(&mut self, server: ServerAddress, incarnation: Incarnation, request: Request) {
+    /// Hands a request of the peer, in the life that is known, to one of this node's servers.
+    fn request(&mut self, server: ServerAddress, request: Request) {
+        let Some(incarnation) = self.incarnation else { return };
         let caller = self.guards().caller(self.id, incarnation, server);
         match server {
             ServerAddress::Singleton => self.outputs.push_back(Output::Singleton(caller, request)),
@@ -441,9 +458,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn drain_server(&mut self) {
         while let Some(output) = self.server.poll_output() {
             match output {
-                ServerOutput::Spawn(job, cast) => self.outputs.push_back(Output::Spawn(job, cast)),
-                ServerOutput::Abort(job) => self.outputs.push_back(Output::Abort(job)),
-                ServerOutput::Wake(job) => self.outputs.push_back(Output::Wake(job)),
+                ServerOutput::Job(output) => self.outputs.push_back(Output::Job(output)),
                 ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
             }
         }

@@ -18,16 +18,16 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
-use crate::server::{Caller, CastRequest, Request, Server};
+use crate::server::{Caller, Request, Server};
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Casts. Never waits; what becomes of it, `mailbox` hears.
     ///
     /// # Errors
     /// [`CastError`] where it was not accepted; nothing is heard of it then.
-    pub fn cast(&mut self, now: Duration, cast: CastRequest, mailbox: M) -> Result<(), CastError> {
-        let CastRequest { call, function, time_left, nonce, trace, body } = cast;
-        self.check_cast(call, &function, &body)?;
+    pub fn cast(&mut self, now: Duration, cast: Cast<Bytes>, mailbox: M) -> Result<(), CastError> {
+        let call = cast.call;
+        self.check_cast(&cast)?;
         self.calls.insert(call, mailbox);
         let refusal = match &self.link.presence {
             Presence::Gone => Some(Answer::Down(DownReason::NoConnect)),
@@ -39,12 +39,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return Ok(());
         }
         if self.peer_draining {
-            self.refuse_as_draining(call, function);
+            self.refuse_as_draining(call, cast.function);
             return Ok(());
         }
         let target = self.config.phase.cast_target();
-        let cast = Cast { call, function, time_left, nonce, trace, body: Body::Inline(body) };
-        self.data(now, Message::Cast(target, cast));
+        self.data(now, Message::Cast(target, cast.map_body(Body::Inline)));
         Ok(())
     }
 
@@ -220,6 +219,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.transmit(waiting.message, waited);
         }
         self.drain_server();
+        self.room |= self.is_clear();
+    }
+
+    fn encode(&mut self, message: Message) -> Result<(), EncodeError> {
+        self.writable = true;
+        self.link.encode(message, &self.config.limits)
     }
 
     /// Sends what must not be lost while the peer is there. While it is away this does nothing: see the file's head.
@@ -227,7 +232,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.link.session().is_none() {
             return;
         }
-        match self.link.encode(message, &self.config.limits) {
+        match self.encode(message) {
             // What a version has no address for, no server of that peer can hold.
             Ok(()) | Err(EncodeError::Unaddressable { .. }) => {}
             Err(error) => self.close(CloseCode::ProtocolBroken, error.to_string()),
@@ -281,8 +286,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    fn check_cast(&self, call: CallRef, function: &str, body: &Bytes) -> Result<(), CastError> {
-        let limits = &self.config.limits;
+    fn check_cast(&self, cast: &Cast<Bytes>) -> Result<(), CastError> {
+        let (limits, &Cast { call, ref function, ref body, .. }) = (&self.config.limits, cast);
         if function.is_empty() || function.len() > limits.function_bytes_max {
             return Err(CastError::FunctionName { bytes: function.len(), max: limits.function_bytes_max });
         }
@@ -335,7 +340,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if let Message::Response(_, Response { call, number, .. }) = &message {
             self.calls.note_responded(*call, *number);
         }
-        match (self.link.encode(message, &self.config.limits), cast, ended) {
+        match (self.encode(message), cast, ended) {
             (Ok(()), ..) => {}
             (Err(EncodeError::TooLong { .. }), Some(call), _) => self.end_call(call, Answer::TooLarge),
             (Err(EncodeError::TooLong { .. }), _, Some(call)) => self.control(Message::Exit(Exit {

@@ -11,10 +11,11 @@ use crate::hello::{Hello, verdict};
 use crate::message::{Body, BulkId, Cast, Exit, ExitReason, Reply, ReplyForm};
 use crate::name::NodeName;
 use crate::release::Profile;
-use crate::server::Ending;
+use crate::server::{Ending, JobKey};
 use crate::version::WireVersion;
 use crate::wire;
 
+mod awaited;
 mod replaced;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -44,16 +45,21 @@ pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
     peer
 }
 
-pub(super) fn request(call: u64, body: Bytes) -> CastRequest {
-    CastRequest { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
+pub(super) fn request(call: u64, body: Bytes) -> Cast<Bytes> {
+    Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
 }
 
 pub(super) fn cast(peer: &mut Peer<u32>, now: Duration, call: u64) {
     peer.cast(now, request(call, Bytes::new()), call as u32).expect("it is taken");
 }
 
+/// All but what `awaited.rs` looks at.
 pub(super) fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
-    std::iter::from_fn(|| peer.poll_output()).collect()
+    std::iter::from_fn(|| peer.poll_output()).filter(|output| !is_awaited(output)).collect()
+}
+
+fn is_awaited(output: &Output<u32>) -> bool {
+    matches!(output, Output::Writable | Output::Room | Output::Presence(..))
 }
 
 /// The answers that mailboxes hear, by call.
@@ -102,7 +108,7 @@ pub(super) fn serve(peer: &mut Peer<u32>, call: u64) -> JobKey {
     let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
     receive(peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast));
     match &outputs(peer)[..] {
-        [Output::Spawn(job, _)] => *job,
+        [Output::Job(JobOutput::Spawn(job, _))] => *job,
         other => panic!("no spawn: {other:?}"),
     }
 }
@@ -159,7 +165,7 @@ fn a_peer_that_is_away_keeps_calls_and_jobs_for_the_stability_period_and_not_lon
     assert_eq!(outputs(&mut peer), []);
     peer.handle_timeout(16 * SECOND);
     let down = Answer::Down(DownReason::NoConnection);
-    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down), Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), down), Output::Job(JobOutput::Abort(job))]);
     assert_eq!((peer.presence(), peer.deadline()), (&Presence::Gone, None));
     cast(&mut peer, 17 * SECOND, 6);
     let down = Answer::Down(DownReason::NoConnect);
@@ -190,7 +196,7 @@ fn a_restart_of_the_peer_ends_its_jobs_and_tells_callers_what_was_sent() {
     let next = Session { incarnation: Incarnation(8), ..session(WireVersion::V3) };
     peer.handle_connected(2 * SECOND, next);
     let restarted = Answer::Down(DownReason::Restarted);
-    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), restarted), Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Deliver(5, CallRef(5), restarted), Output::Job(JobOutput::Abort(job))]);
     assert!(
         matches!(&sent(&mut peer)[..], [Message::Cast(_, cast)] if cast.call == CallRef(6)),
         "it had not been sent"
@@ -463,7 +469,7 @@ fn a_batch_and_a_resume_fit_the_frames_that_the_peer_takes() {
     peer.handle_connected(SECOND, short.clone());
     let calls: Vec<CallRef> = (0..200).map(|i| CallRef(u64::MAX - i)).collect();
     for &call in &calls {
-        peer.cast(SECOND, CastRequest { call, ..request(0, Bytes::new()) }, 0).expect("it is taken");
+        peer.cast(SECOND, Cast { call, ..request(0, Bytes::new()) }, 0).expect("it is taken");
     }
     sent(&mut peer);
     disconnect(&mut peer, SECOND);
@@ -473,7 +479,7 @@ fn a_batch_and_a_resume_fit_the_frames_that_the_peer_takes() {
     assert_eq!(out.len(), 111, "the others are told");
     assert!(out.iter().all(|output| matches!(output, Output::Deliver(..))), "{out:?}");
     for &call in &calls {
-        let _ = peer.cast(SECOND, CastRequest { call, ..request(0, Bytes::new()) }, 0);
+        let _ = peer.cast(SECOND, Cast { call, ..request(0, Bytes::new()) }, 0);
     }
     sent(&mut peer);
     peer.kill(&calls);
@@ -491,7 +497,7 @@ fn a_dropped_cast_is_told_and_a_dropped_reply_ends_its_job_by_the_resume() {
     assert!(peer.with_server(|server| server.handle_reply(job, Bytes::new())));
     assert_eq!(answers(&mut peer), [(5, Answer::Dropped)]);
     cast(&mut peer, SECOND, 6);
-    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Abort(job))]);
     peer.handle_connected(2 * SECOND, session(WireVersion::V3));
     receive(&mut peer, SECOND, &Message::Resume(ServerAddress::PerNode, vec![CallRef(1)]));
     let told = |message: &Message| matches!(message, Message::Exit(exit) if exit.call == CallRef(1));
@@ -700,16 +706,18 @@ fn the_counts_say_what_is_open_runs_and_waits() {
     let cast_of =
         |call| Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body };
     receive(&mut peer, SECOND, &Message::Cast(ServerAddress::PerNode, cast_of(1)));
-    let [Output::Spawn(job, _)] = outputs(&mut peer)[..] else { panic!("no spawn") };
+    let [Output::Job(JobOutput::Spawn(job, _))] = outputs(&mut peer)[..] else { panic!("no spawn") };
     peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(5)));
     disconnect(&mut peer, SECOND);
     peer.cast(SECOND, request(6, Bytes::from_static(b"abc")), 6).expect("it is taken");
-    let counted = PeerStats { calls: 2, jobs: 1, job_bytes: 4, streams: 1, buffered: 1, ..PeerStats::default() };
+    let counted =
+        PeerStats { calls: 2, jobs: 1, job_bytes: 4, streams: 1, buffered: 1, waited: 1, ..PeerStats::default() };
     assert_eq!(peer.stats(), PeerStats { buffered_bytes: 3, ..counted });
     assert_eq!(peer.jobs().collect::<Vec<_>>(), [(job.caller, CallRef(1))]);
     peer.with_server(|server| server.handle_stream_timeout(job));
     let timeouts = StreamTimeouts { init_stream: 1, ..StreamTimeouts::default() };
-    let counted = PeerStats { jobs: 0, job_bytes: 0, streams: 0, buffered: 2, stream_timeouts: timeouts, ..counted };
+    let counted = PeerStats { jobs: 0, job_bytes: 0, streams: 0, ..counted };
+    let counted = PeerStats { buffered: 2, waited: 2, stream_timeouts: timeouts, ..counted };
     assert_eq!(peer.stats(), PeerStats { buffered_bytes: 3, ..counted });
 }
 
@@ -734,8 +742,9 @@ fn a_search_sees_a_peer_without_its_past() {
     used.answer(Caller { peer: PEER, incarnation: Incarnation(1) }, Message::Ping(CallRef(9)));
     sent(&mut used);
     outputs(&mut used);
-    let PeerStats { dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();
-    assert_eq!((dropped, unknown_frames, stray_answers, stale_answers), (1, 1, 1, 1));
+    outputs(&mut fresh);
+    let PeerStats { waited, dropped, unknown_frames, stray_answers, stale_answers, .. } = used.stats();
+    assert_eq!((waited, dropped, unknown_frames, stray_answers, stale_answers), (2, 1, 1, 1, 1));
     for peer in [&mut used, &mut fresh] {
         peer.forget_past(|call| call == CallRef(9));
     }
@@ -798,7 +807,7 @@ fn a_peer_that_is_no_member_any_more_answers_all_and_stays_silent() {
     let told = outputs(&mut peer);
     assert!(told.contains(&Output::Deliver(1, CallRef(1), Answer::Down(down))), "it may have run: {told:?}");
     assert!(told.contains(&Output::MonitorDown(70, MonitorRef(7), down)));
-    assert!(told.contains(&Output::Abort(job)), "its job is killed");
+    assert!(told.contains(&Output::Job(JobOutput::Abort(job))), "its job is killed");
     cast(&mut peer, 2 * SECOND, 2);
     assert_eq!(outputs(&mut peer), [Output::Deliver(2, CallRef(2), Answer::Down(DownReason::NoConnect))]);
     let mut late = BytesMut::new();

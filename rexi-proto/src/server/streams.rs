@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{Caller, ItemStep, Job, JobKey, QuestionStep, Server, ServerOutput};
+use super::{Caller, ItemStep, Job, JobKey, JobOutput, QuestionStep, Server, ServerOutput};
 use crate::message::{ExitReason, Message, ReplyForm};
 use crate::name::CallRef;
 use crate::pool::{Pool, Total, grow};
@@ -96,7 +96,7 @@ impl<P: Pool> Server<P> {
         let (heard, id) = (running.stream.handle_signal(signal), running.id);
         let job = self.key(caller, call, id);
         match heard {
-            Heard::Wake => self.outputs.push_back(ServerOutput::Wake(job)),
+            Heard::Wake => self.outputs.push_back(ServerOutput::Job(JobOutput::Wake(job))),
             Heard::Nothing => {}
             Heard::Cancelled => self.end_job(job, ExitReason::Done),
             Heard::Invalid => self.end_job(job, ExitReason::InvalidStreamMessage),
@@ -112,7 +112,7 @@ impl<P: Pool> Server<P> {
         {
             *response = Some(body);
             let id = running.id;
-            self.outputs.push_back(ServerOutput::Wake(self.key(caller, call, id)));
+            self.outputs.push_back(ServerOutput::Job(JobOutput::Wake(self.key(caller, call, id))));
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn server(jobs_max: usize, tombstones_max: usize) -> Server {
 pub(crate) fn cast(call: u64) -> Request {
     let call = CallRef(call);
     let (function, body) = ("f".into(), Bytes::new());
-    Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
+    Request::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
 pub(crate) fn kill(calls: &[u64]) -> Request {
@@ -32,7 +32,7 @@ pub(crate) fn outputs(server: &mut Server) -> Vec<ServerOutput> {
 pub(crate) fn spawn(server: &mut Server, call: u64) -> JobKey {
     server.handle_request(CALLER, cast(call));
     match &outputs(server)[..] {
-        [ServerOutput::Spawn(job, _)] => *job,
+        [ServerOutput::Job(JobOutput::Spawn(job, _))] => *job,
         other => panic!("no spawn: {other:?}"),
     }
 }
@@ -63,7 +63,7 @@ fn a_killed_job_is_aborted_once_and_says_nothing() {
     let mut server = server(9, 9);
     let job = spawn(&mut server, 1);
     server.handle_request(CALLER, kill(&[1]));
-    assert_eq!(outputs(&mut server), [ServerOutput::Abort(job)]);
+    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job))]);
     server.handle_request(CALLER, kill(&[1]));
     server.handle_end(job, Ending::Reply(Bytes::new()));
     assert!(!server.handle_reply(job, Bytes::new()) && !server.handle_ping(job));
@@ -100,7 +100,7 @@ fn a_kill_of_an_earlier_life_does_not_reach_the_next() {
     let mut server = server(9, 9);
     server.handle_request(CALLER, kill(&[1]));
     server.handle_request(Caller { incarnation: Incarnation(8), ..CALLER }, cast(1));
-    assert!(matches!(outputs(&mut server)[..], [ServerOutput::Spawn(..)]));
+    assert!(matches!(outputs(&mut server)[..], [ServerOutput::Job(JobOutput::Spawn(..))]));
 }
 
 #[test]
@@ -124,7 +124,10 @@ fn as_many_jobs_run_for_a_peer_as_may_and_one_more_after_an_end() {
     spawn(&mut server, 2);
     assert_eq!(told(&mut server, cast(3)), [exit(3, "f", ExitReason::TooManyJobs)]);
     server.handle_request(Caller { peer: PeerId(2), ..CALLER }, cast(3));
-    assert!(matches!(outputs(&mut server)[..], [ServerOutput::Spawn(..)]), "another peer has its own bound");
+    assert!(
+        matches!(outputs(&mut server)[..], [ServerOutput::Job(JobOutput::Spawn(..))]),
+        "another peer has its own bound"
+    );
     server.handle_end(job, Ending::NoSuchFunction);
     assert_eq!(messages(&mut server), [Message::NoSuchFunction(CallRef(1))]);
     spawn(&mut server, 3);
@@ -137,7 +140,7 @@ fn a_resume_ends_what_its_caller_forgot_and_tells_what_is_lost() {
     spawn(&mut server, 2);
     server.handle_request(CALLER, resume(&[2, 3]));
     let lost = exit(3, "", ExitReason::ConnectionLost);
-    assert_eq!(outputs(&mut server), [ServerOutput::Abort(job), ServerOutput::Answer(CALLER, lost)]);
+    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job)), ServerOutput::Answer(CALLER, lost)]);
     assert_eq!(server.calls().collect::<Vec<_>>(), [(CALLER, CallRef(2))]);
 }
 
@@ -216,7 +219,7 @@ fn a_forgotten_peer_leaves_nothing() {
     server.handle_request(CALLER, Request::Monitor(MonitorRef(1)));
     server.handle_request(CALLER, kill(&[2]));
     server.handle_request(CALLER, Request::Forget);
-    assert_eq!(outputs(&mut server), [ServerOutput::Abort(job)]);
+    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job))]);
     spawn(&mut server, 2);
     server.end(DownReason::Shutdown);
     assert_eq!(messages(&mut server), [exit(2, "f", ExitReason::ServerEnded)]);
@@ -234,14 +237,14 @@ const OTHER: Caller = Caller { peer: PeerId(2), incarnation: Incarnation(7) };
 
 fn sized(call: u64, bytes: usize) -> Request {
     let (call, function, body) = (CallRef(call), "f".into(), vec![0; bytes].into());
-    Request::Cast(CastRequest { call, function, time_left: None, nonce: 0, trace: None, body })
+    Request::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
 /// Casts, and gives the job that runs, or why none does.
 fn asked(server: &mut Server<NodePool>, caller: Caller, request: Request) -> Result<JobKey, ExitReason> {
     server.handle_request(caller, request);
     match server.poll_output() {
-        Some(ServerOutput::Spawn(job, _)) => Ok(job),
+        Some(ServerOutput::Job(JobOutput::Spawn(job, _))) => Ok(job),
         Some(ServerOutput::Answer(_, Message::Exit(exit))) => Err(exit.reason),
         other => panic!("neither job nor exit: {other:?}"),
     }
@@ -298,7 +301,10 @@ fn streams_are_bounded_in_all_and_only_who_holds_more_than_its_floor_is_refused(
         function: "f".into(),
         reason: ExitReason::TooManyStreamsInAll,
     });
-    assert_eq!(outputs_of(&mut server), [ServerOutput::Answer(CALLER, exit), ServerOutput::Abort(one_more)]);
+    assert_eq!(
+        outputs_of(&mut server),
+        [ServerOutput::Answer(CALLER, exit), ServerOutput::Job(JobOutput::Abort(one_more))]
+    );
     let other = asked(&mut server, OTHER, cast(9)).expect("there is room");
     assert_eq!(server.handle_item(other, &mut item.clone(), None), ItemStep::Wait, "its floor is kept for it");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{CallRef, CastRequest, FunctionRow, Release, Trace};
+use rexi_proto::{CallRef, Cast, FunctionRow, Release, Trace};
 
 use crate::calls::error::SendError;
 use crate::engine::trace;
@@ -74,14 +74,14 @@ impl Request {
     }
 
     /// What goes to the peer, if a node of that release may send it.
-    pub(crate) fn into_cast(self, call: CallRef, own: Release) -> Result<CastRequest, SendError> {
+    pub(crate) fn into_cast(self, call: CallRef, own: Release) -> Result<Cast<Bytes>, SendError> {
         let Self { function, body, row, time_limit, nonce, trace } = self;
         if let Some(row) = row.filter(|row| !row.emitted(own)) {
             return Err(SendError::NotEmitted { row: Box::new(row), release: own });
         }
         let trace = trace.or_else(trace::current);
         match body {
-            Ok(body) => Ok(CastRequest { call, function, time_left: time_limit, nonce, trace, body }),
+            Ok(body) => Ok(Cast { call, function, time_left: time_limit, nonce, trace, body }),
             Err(problem) => Err(SendError::NotEncoded { function, problem }),
         }
     }

@@ -63,16 +63,12 @@ struct State {
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached.
     latest: Option<Incarnation>,
-    /// The life of the peer that is connected, as it was last told.
-    told_up: Option<Incarnation>,
     /// When a handshake was chosen that is not attached yet.
     claimed: Option<Duration>,
     /// The release that the peer last connected with.
     release: Option<String>,
     last_error: Option<String>,
     refusal: Option<Refusal>,
-    /// What the peer's buffer held or had dropped after the last change.
-    waiting_or_dropped: u64,
 }
 
 impl Member {
@@ -89,12 +85,10 @@ impl Member {
             jobs: Jobs::default(),
             connection: None,
             latest: None,
-            told_up: None,
             claimed: None,
             release: None,
             last_error: None,
             refusal: None,
-            waiting_or_dropped: 0,
         };
         Self {
             id,
@@ -221,18 +215,15 @@ impl Member {
         }
         (state.last_error, state.refusal, state.claimed, state.release) = (None, None, None, Some(release));
         let id = state.peer.handle_connected(now, session);
-        self.settle(state);
         self.metrics.connections.increment(1);
-        self.presence_changed();
+        self.settle(state);
         Some(id)
     }
 
     /// The node's own connection to itself: see `local.rs`.
     pub(crate) fn attach_local(self: &Arc<Self>, session: Session) -> ConnectionId {
         self.lock().latest = Some(session.incarnation);
-        let id = self.with(|peer, now| peer.handle_connected(now, session));
-        self.presence_changed();
-        id
+        self.with(|peer, now| peer.handle_connected(now, session))
     }
 
     /// Lets go of a connection that has ended.
@@ -244,7 +235,6 @@ impl Member {
                 peer.handle_disconnected(now, id);
             }
         });
-        self.presence_changed();
     }
 
     /// Tells all who wait for the peer to come or go.
@@ -346,19 +336,12 @@ impl Member {
         let mut announced = None;
         while let Some(output) = state.peer.poll_output() {
             match output {
-                Output::Spawn(..) if shared.has_stopped() => {}
-                Output::Spawn(job, cast) => {
-                    let owner = Owner::PerNode(Arc::clone(self));
-                    match Worker::prepare(&mut state.jobs, shared, owner, self, job, cast) {
-                        Ok(worker) => workers.push(worker),
-                        Err(ending) => state.peer.with_server(|server| server.handle_end(job, ending)),
+                Output::Job(output) => {
+                    let owner = || Owner::PerNode(Arc::clone(self));
+                    if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, workers) {
+                        state.peer.with_server(|server| server.handle_end(job, ending));
                     }
                 }
-                Output::Abort(job) => {
-                    state.jobs.abort(job);
-                    shared.job_ended.wake();
-                }
-                Output::Wake(job) => state.jobs.wake(job),
                 Output::Singleton(caller, request) => {
                     if let Some(singleton) = &shared.singleton {
                         if needs_singleton(&request) {
@@ -387,24 +370,17 @@ impl Member {
                 Output::Unsupported(kind) => {
                     tracing::warn!(node = %shared.name, peer = %self.name, kind, "the peer does not know this frame");
                 }
+                Output::Writable => self.writable.notify_one(),
+                Output::Room => self.room.wake(),
+                Output::Presence(before, now) => {
+                    self.presence_changed();
+                    self.tell(shared, before, now);
+                }
                 Output::Close(code, reason) => self.handle_close(state, shared, code, &reason),
                 other => tracing::error!(node = %shared.name, peer = %self.name, ?other, "an output nobody handles"),
             }
         }
-        let waiting = state.peer.waiting_or_dropped();
-        // A change sends from the buffer or puts into it, not both.
-        if waiting > state.waiting_or_dropped {
-            self.metrics.buffered.increment(waiting - state.waiting_or_dropped);
-        }
-        state.waiting_or_dropped = waiting;
-        if state.peer.wants_write() {
-            self.writable.notify_one();
-        }
-        if self.room.any() && state.peer.is_clear() {
-            self.room.wake();
-        }
         self.joined.wake();
-        self.tell(state, shared);
         announced
     }
 
@@ -417,16 +393,11 @@ impl Member {
         self.presence_changed();
     }
 
-    /// Says that the peer has come or gone, if it has.
-    fn tell(&self, state: &mut State, shared: &Shared) {
-        let up = match state.peer.presence() {
-            Presence::Up(session, _) if !self.local => Some(session.incarnation),
-            _ => None,
-        };
-        if up != state.told_up {
-            let down = std::mem::replace(&mut state.told_up, up);
-            let down = down.map(|life| MemberEvent::Down(self.name.clone(), life));
-            let up = up.map(|life| MemberEvent::Up(self.name.clone(), life));
+    /// Says that the peer has come or gone, if it is another.
+    fn tell(&self, shared: &Shared, before: Option<Incarnation>, now: Option<Incarnation>) {
+        if before != now && !self.local {
+            let down = before.map(|life| MemberEvent::Down(self.name.clone(), life));
+            let up = now.map(|life| MemberEvent::Up(self.name.clone(), life));
             down.into_iter().chain(up).for_each(|event| shared.events.send(event));
         }
     }
@@ -462,7 +433,7 @@ impl std::fmt::Debug for Member {
 }
 
 /// Why a member that has left is let go.
-pub(crate) const LEFT: &str = "it is no member of this cluster any more";
+pub(crate) const LEFT: &str = "it is no longer a member of this cluster";
 
 /// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
 /// long TLS may take, and the hellos behind it.

@@ -150,7 +150,6 @@ impl FunctionMetrics {
 #[derive(Debug)]
 pub(crate) struct PeerMetrics {
     pub(crate) singleton_requests: Counter,
-    pub(crate) buffered: Counter,
     pub(crate) downs: Counter,
     pub(crate) connections: Counter,
 }
@@ -161,7 +160,6 @@ impl PeerMetrics {
         let counter = |name| metrics::counter!(name, "node" => node.clone(), "peer" => peer.clone());
         Self {
             singleton_requests: counter("rexi_singleton_requests_total"),
-            buffered: counter("rexi_buffered_frames_total"),
             downs: counter("rexi_downs_total"),
             connections: counter("rexi_connections_total"),
         }

@@ -72,6 +72,7 @@ fn publish_peer(node: &SharedString, status: &PeerStatus) {
     publish_gauges(node, &peer, status.presence == PeerPresence::Connected, stats);
     let counter = |name, count| metrics::counter!(name, "node" => node.clone(), "peer" => peer.clone()).absolute(count);
     counter("rexi_denied_casts_total", status.denied_casts);
+    counter("rexi_buffered_frames_total", stats.waited);
     counter("rexi_dropped_frames_total", stats.dropped);
     counter("rexi_unknown_frames_total", stats.unknown_frames);
     counter("rexi_stray_answers_total", stats.stray_answers);

@@ -14,7 +14,7 @@ use crate::engine::jobs::Jobs;
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
 use crate::engine::waiters::Waiters;
-use crate::engine::worker::{Owner, Worker};
+use crate::engine::worker::{self, Owner, Worker};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -156,24 +156,12 @@ impl Singleton {
     fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Worker>) {
         while let Some(output) = state.server.poll_output() {
             match output {
-                ServerOutput::Spawn(..) if shared.has_stopped() => {}
-                ServerOutput::Spawn(job, cast) => {
-                    let Some(caller) = shared.member_by_id(job.caller.peer) else {
-                        // It has left, and what it asked before that was still in the queue.
-                        state.server.abandon(job.caller, job.call);
-                        continue;
-                    };
-                    let owner = Owner::Singleton(Arc::clone(self));
-                    match Worker::prepare(&mut state.jobs, shared, owner, &caller, job, cast) {
-                        Ok(worker) => started.push(worker),
-                        Err(ending) => state.server.handle_end(job, ending),
+                ServerOutput::Job(output) => {
+                    let owner = || Owner::Singleton(Arc::clone(self));
+                    if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, started) {
+                        state.server.handle_end(job, ending);
                     }
                 }
-                ServerOutput::Abort(job) => {
-                    state.jobs.abort(job);
-                    shared.job_ended.wake();
-                }
-                ServerOutput::Wake(job) => state.jobs.wake(job),
                 ServerOutput::Answer(caller, message) => {
                     if let Some(member) = shared.member_by_id(caller.peer) {
                         member.with(|peer, _| peer.answer(caller, message));
@@ -206,7 +194,7 @@ const QUEUED_REQUESTS_MAX: usize = 4_096;
 #[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-    use rexi_proto::{CallRef, CastRequest, Incarnation, PeerId, Profile};
+    use rexi_proto::{CallRef, Cast, Incarnation, PeerId, Profile};
 
     use super::*;
     use crate::testing::TestCluster;
@@ -223,7 +211,7 @@ mod tests {
         let caller = Caller { peer: PeerId(99), incarnation: Incarnation(1) };
         let call = CallRef(1);
         let (function, body) = ("any".into(), bytes::Bytes::from(vec![0; 1 << 20]));
-        let cast = CastRequest { call, function, time_left: None, nonce: 0, trace: None, body };
+        let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
         singleton.push(caller, Request::Cast(cast));
         singleton.served().await;
         assert_eq!((singleton.queued(), singleton.jobs(), left()), (0, 0, before));

@@ -34,14 +34,9 @@ impl Waiters {
         }
     }
 
-    /// Whether anybody waits.
-    pub(crate) fn any(&self) -> bool {
-        self.count.load(Ordering::Relaxed) > 0
-    }
-
     /// Lets all who wait look again. The state must have been changed under its lock before.
     pub(crate) fn wake(&self) {
-        if self.any() {
+        if self.count.load(Ordering::Relaxed) > 0 {
             self.notify.notify_waiters();
         }
     }

@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 use std::task::{self, Poll, Waker, ready};
 use std::time::Duration;
 
-use rexi_proto::{CastRequest, Ending, ExitReason, JobKey, Server};
+use bytes::Bytes;
+use rexi_proto::{Cast, Ending, ExitReason, JobKey, JobOutput, Server};
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
@@ -38,6 +39,14 @@ impl Owner {
         match self {
             Self::PerNode(member) => member.serve(take),
             Self::Singleton(singleton) => singleton.serve(take),
+        }
+    }
+
+    /// The member that a job of this server runs for; `None` where it has left.
+    fn caller(&self, shared: &Shared, job: JobKey) -> Option<Arc<Member>> {
+        match self {
+            Self::PerNode(member) => Some(Arc::clone(member)),
+            Self::Singleton(_) => shared.member_by_id(job.caller.peer),
         }
     }
 
@@ -81,6 +90,29 @@ pub(crate) struct Worker {
     span: Span,
 }
 
+/// Does what a server wants done for one of its jobs. A worker that is to start is put behind `started`; the error is
+/// the end of a job that does not start.
+pub(crate) fn handle_output(
+    output: JobOutput,
+    jobs: &mut Jobs,
+    shared: &Shared,
+    owner: impl FnOnce() -> Owner,
+    started: &mut Vec<Worker>,
+) -> Result<(), (JobKey, Ending)> {
+    match output {
+        JobOutput::Spawn(..) if shared.has_stopped() => {}
+        JobOutput::Spawn(job, cast) => {
+            started.push(Worker::prepare(jobs, shared, owner(), job, cast).map_err(|ending| (job, ending))?);
+        }
+        JobOutput::Abort(job) => {
+            jobs.abort(job);
+            shared.job_ended.wake();
+        }
+        JobOutput::Wake(job) => jobs.wake(job),
+    }
+    Ok(())
+}
+
 /// Polls workers once, where their casts were read; those that have to wait go on as tasks. So do all that are left
 /// when this has taken too long, since the peer's next frames wait behind it.
 pub(crate) fn start_all(shared: &Shared, workers: Vec<Worker>) {
@@ -101,21 +133,16 @@ pub(crate) fn start_all(shared: &Shared, workers: Vec<Worker>) {
 impl Worker {
     /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
     /// there is none. A caller that may not call it does not learn whether it exists.
-    pub(crate) fn prepare(
-        jobs: &mut Jobs,
-        shared: &Shared,
-        owner: Owner,
-        caller: &Member,
-        job: JobKey,
-        cast: CastRequest,
-    ) -> Result<Self, Ending> {
+    fn prepare(jobs: &mut Jobs, shared: &Shared, owner: Owner, job: JobKey, cast: Cast<Bytes>) -> Result<Self, Ending> {
+        // What a member asked before it left may still have been in the singleton's queue. It gets no answer.
+        let caller = owner.caller(shared, job).ok_or(Ending::Exit(ExitReason::Killed))?;
         let by = caller.name();
         if !shared.gate.admits(&shared.name, by, &cast.function) {
             caller.denied.fetch_add(1, Ordering::Relaxed);
             return Err(Ending::Exit(ExitReason::NotAllowed));
         }
         let registered = shared.registry.find(&cast.function).ok_or(Ending::NoSuchFunction)?;
-        let CastRequest { function: name, time_left, nonce, trace, body, .. } = cast;
+        let Cast { function: name, time_left, nonce, trace, body, .. } = cast;
         let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
         if let Some(trace) = &trace {
             trace::join(&span, trace);
@@ -232,5 +259,5 @@ const FIRST_POLLS_LIMIT: Duration = Duration::from_micros(500);
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
-    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
+    literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a message")
 }

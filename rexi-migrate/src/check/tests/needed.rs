@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rexi_proto::{
-    Answer, CallRef, Caller, CastRequest, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, Limits,
+    Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, JobOutput, Limits,
     MonitorRef, Output, Phase, Profile, Request, Rollout,
 };
 
@@ -67,8 +67,8 @@ fn wants(stepper: &mut Stepper<'_>, index: usize, output: Output<u16>) {
 }
 
 fn spawn(stepper: &mut Stepper<'_>, job: JobKey, body: Bytes) {
-    let cast = CastRequest { call: job.call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
-    wants(stepper, 1, Output::Spawn(job, cast));
+    let cast = Cast { call: job.call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+    wants(stepper, 1, Output::Job(JobOutput::Spawn(job, cast)));
 }
 
 /// The mailbox of call 0 gets an answer.
@@ -146,8 +146,8 @@ fn of_job(oracle: Oracle) -> Option<Planted> {
             stepper.state.notes.releases[0] = 1;
             spawn(stepper, key(0, 1), payload(0, 0, 0));
         },
-        Oracle::AbortOfNoJob => |stepper| wants(stepper, 1, Output::Abort(key(9, 1))),
-        Oracle::WakeOfNoJob => |stepper| wants(stepper, 1, Output::Wake(key(9, 1))),
+        Oracle::AbortOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Abort(key(9, 1)))),
+        Oracle::WakeOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Wake(key(9, 1)))),
         Oracle::RunsAfterDeparture => |stepper| {
             let job = Job { key: key(9, 1), member: 0, call: 0, waits: false };
             stepper.node(1).jobs.push(job);

@@ -5,7 +5,7 @@ use crate::limits::Limits;
 use crate::name::MonitorRef;
 use crate::peer::tests::*;
 use crate::phase::Phase;
-use crate::server::{Caller, ItemStep, JobKey, QuestionStep};
+use crate::server::{Caller, ItemStep, JobKey, JobOutput, QuestionStep};
 use crate::version::WireVersion;
 
 const SINGLETON: ServerAddress = ServerAddress::Singleton;
@@ -26,7 +26,7 @@ fn closed(peer: &mut Peer<u32>) -> Option<CloseCode> {
 /// The job and the argument that are started, if one is.
 fn spawned(peer: &mut Peer<u32>) -> Option<(JobKey, Bytes)> {
     outputs(peer).into_iter().find_map(|output| match output {
-        Output::Spawn(job, cast) => Some((job, cast.body)),
+        Output::Job(JobOutput::Spawn(job, cast)) => Some((job, cast.body)),
         _ => None,
     })
 }
@@ -80,10 +80,10 @@ fn a_stream_and_a_question_of_a_job_here_hear_their_caller() {
     let job = serve(&mut peer, 1);
     assert_eq!(peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(1))), ItemStep::Wait);
     receive(&mut peer, SECOND, &Message::StreamStart(PER_NODE, job.call));
-    assert_eq!(outputs(&mut peer), [Output::Wake(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Wake(job))]);
     assert_eq!(peer.with_server(|server| server.handle_item(job, &mut Bytes::new(), Some(1))), ItemStep::Sent);
     receive(&mut peer, SECOND, &Message::Ack(PER_NODE, job.call, 1));
-    assert_eq!(outputs(&mut peer), [Output::Wake(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Wake(job))]);
     let question = peer.with_server(|server| server.handle_question(job, Bytes::new())).expect("it runs");
     for (id, body) in [(1, Body::Bulk(BulkId(0), 1)), (2, inline())] {
         let number = question;
@@ -91,14 +91,14 @@ fn a_stream_and_a_question_of_a_job_here_hear_their_caller() {
         if id == 1 {
             assert_eq!(outputs(&mut peer), [], "its payload is on its way");
             peer.handle_bulk(SECOND, peer.connection(), BulkId(0), Bytes::from_static(b"x"));
-            assert_eq!(outputs(&mut peer), [Output::Wake(job)]);
+            assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Wake(job))]);
         }
     }
     assert_eq!(outputs(&mut peer), [], "it has its response already");
     let response = peer.with_server(|server| server.take_response(job, question));
     assert_eq!(response, QuestionStep::Response(Bytes::from_static(b"x")));
     receive(&mut peer, SECOND, &Message::StreamCancel(PER_NODE, job.call));
-    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Abort(job))]);
 }
 
 #[test]
@@ -141,7 +141,10 @@ fn a_killed_cast_does_not_start_when_its_payload_comes() {
         peer.handle_bulk(SECOND, peer.connection(), BulkId(id), Bytes::from_static(b"x"));
     }
     let out = outputs(&mut peer);
-    assert!(matches!(&out[0], Output::Spawn(job, _) if job.call == CallRef(2)), "another call: {out:?}");
+    assert!(
+        matches!(&out[0], Output::Job(JobOutput::Spawn(job, _)) if job.call == CallRef(2)),
+        "another call: {out:?}"
+    );
     assert!(matches!(&out[1], Output::Singleton(_, Request::Cast(_))), "another server: {out:?}");
     assert_eq!((out.len(), sent(&mut peer)), (2, Vec::new()), "nothing is told of a call that was killed");
 }
@@ -236,7 +239,10 @@ fn a_server_serves_whatever_its_own_node_casts_to() {
         let mut peer = connected(phase, WireVersion::V2);
         receive(&mut peer, Duration::ZERO, &Message::Cast(server, made(1, "f", inline())));
         let out = outputs(&mut peer);
-        assert!(matches!(&out[..], [Output::Spawn(..) | Output::Singleton(..)]), "from the first moment on: {out:?}");
+        assert!(
+            matches!(&out[..], [Output::Job(JobOutput::Spawn(..)) | Output::Singleton(..)]),
+            "from the first moment on: {out:?}"
+        );
         assert_eq!(sent(&mut peer), []);
     }
 }

@@ -6,7 +6,7 @@ use crate::link::Session;
 use crate::name::Incarnation;
 use crate::peer::tests::*;
 use crate::phase::Phase;
-use crate::server::{Ending, JobKey};
+use crate::server::{Ending, JobKey, JobOutput};
 use crate::version::WireVersion;
 
 const PER_NODE: ServerAddress = ServerAddress::PerNode;
@@ -36,7 +36,7 @@ fn a_cast_at_its_bounds_is_taken_and_one_beyond_is_refused() {
     let mut peer = peer(Phase::Remove, limits);
     let mut of = |call, function: &str, length| {
         let function = function.into();
-        peer.cast(SECOND, CastRequest { function, ..request(call, bytes(length)) }, call as u32)
+        peer.cast(SECOND, Cast { function, ..request(call, bytes(length)) }, call as u32)
     };
     assert_eq!(of(1, "fun", 8), Ok(()));
     assert_eq!(of(2, "func", 8), Err(CastError::FunctionName { bytes: 4, max: 3 }));
@@ -64,7 +64,7 @@ fn a_reply_that_the_peer_does_not_take_ends_its_job_and_one_at_its_limit_is_sent
     assert!(matches!(&sent(&mut peer)[..], [Message::Reply(_)]));
     peer.with_server(|server| server.handle_reply(job, bytes(5)));
     assert_eq!(sent(&mut peer), [exit(1, "", ExitReason::ReplyTooLarge)]);
-    assert_eq!(outputs(&mut peer), [Output::Abort(job)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Abort(job))]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_response_that_a_connection_took_along_ends_the_call_whose_job_still_waits()
 fn time_in_the_buffer_counts_and_a_cast_whose_time_has_passed_is_not_sent() {
     let mut peer = peer(Phase::Remove, Limits::default());
     for (call, seconds) in [(1, 3), (2, 2), (3, 1)] {
-        let cast = CastRequest { time_left: Some(seconds * SECOND), ..request(call, Bytes::new()) };
+        let cast = Cast { time_left: Some(seconds * SECOND), ..request(call, Bytes::new()) };
         peer.cast(SECOND, cast, call as u32).expect("it is taken");
     }
     peer.handle_connected(3 * SECOND, session(WireVersion::V3));
@@ -124,8 +124,7 @@ fn what_does_not_fit_a_short_frame_is_told_and_the_connection_goes_on() {
     let short = Session { frame_bytes_max: 60, ..session(WireVersion::V3) };
     peer.handle_connected(Duration::ZERO, short);
     let long: Arc<str> = "f".repeat(70).into();
-    peer.cast(SECOND, CastRequest { function: long, ..request(1, Bytes::new()) }, 1)
-        .expect("this node lets it through");
+    peer.cast(SECOND, Cast { function: long, ..request(1, Bytes::new()) }, 1).expect("this node lets it through");
     assert_eq!(answers(&mut peer), [(1, Answer::TooLarge)]);
     let job = serve(&mut peer, 2);
     let reason = ExitReason::Failed("no".repeat(40).into());
@@ -244,7 +243,8 @@ fn a_node_that_stops_tells_whoever_waits_whether_it_may_have_run() {
     cast(&mut peer, SECOND, 2);
     peer.stop();
     let down = |call: u64, reason| Output::Deliver(call as u32, CallRef(call), Answer::Down(reason));
-    let expected = [down(1, DownReason::NoConnection), down(2, DownReason::NoConnect), Output::Abort(job)];
+    let expected =
+        [down(1, DownReason::NoConnection), down(2, DownReason::NoConnect), Output::Job(JobOutput::Abort(job))];
     assert_eq!(outputs(&mut peer), expected);
     assert_eq!((peer.presence(), peer.deadline(), peer.stats().buffered), (&Presence::Gone, None, 0));
     cast(&mut peer, SECOND, 3);
@@ -266,7 +266,7 @@ fn a_node_that_leaves_says_so_on_each_connection_and_ends_its_server_last() {
     assert_eq!((outputs(&mut peer), sent(&mut peer)), (Vec::new(), Vec::new()), "its jobs go on");
     peer.end_server();
     let ends = [exit(9, "f", ExitReason::ServerEnded), Message::Down(MonitorRef(4), DownReason::Shutdown)];
-    assert_eq!((outputs(&mut peer), sent(&mut peer)), (vec![Output::Abort(job)], ends.to_vec()));
+    assert_eq!((outputs(&mut peer), sent(&mut peer)), (vec![Output::Job(JobOutput::Abort(job))], ends.to_vec()));
 }
 
 #[test]

@@ -143,7 +143,10 @@ fn a_payload_of_an_old_connection_joins_no_frame_of_the_new_one() {
     assert_eq!(outputs(&mut peer), []);
     peer.handle_bulk(SECOND, peer.connection(), FRAME_WAITS, Bytes::from_static(b"new"));
     let out = outputs(&mut peer);
-    assert!(matches!(&out[..], [Output::Spawn(job, cast)] if job.call == CallRef(1) && cast.body == "new"), "{out:?}");
+    assert!(
+        matches!(&out[..], [Output::Job(JobOutput::Spawn(job, cast))] if job.call == CallRef(1) && cast.body == "new"),
+        "{out:?}"
+    );
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::limits::Limits;
-use crate::message::{Body, DownReason, Exit, Reply, Sent};
+use crate::message::{Body, Cast, DownReason, Exit, Reply, Sent};
 use crate::name::{Incarnation, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
 use crate::reply_stream::StreamTimeouts;
 use crate::server::tests::*;
-use crate::server::{CastRequest, Ending, Request};
+use crate::server::{Ending, Request};
 
 const WINDOW: Option<u32> = Some(5);
 
@@ -26,14 +26,14 @@ fn streaming() -> (Server, JobKey) {
     let job = spawn(&mut server, 1);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server), [Message::StreamInit(CallRef(1))]);
-    assert_eq!(signal(&mut server, StreamSignal::Start), [ServerOutput::Wake(job)]);
+    assert_eq!(signal(&mut server, StreamSignal::Start), [ServerOutput::Job(JobOutput::Wake(job))]);
     (server, job)
 }
 
 /// Ends the stream of a job in that way.
 fn ended(job: JobKey, reason: ExitReason, replies: u64) -> Vec<ServerOutput> {
     let exit = Message::Exit(Exit { call: CallRef(1), replies, function: "f".into(), reason });
-    vec![ServerOutput::Answer(CALLER, exit), ServerOutput::Abort(job)]
+    vec![ServerOutput::Answer(CALLER, exit), ServerOutput::Job(JobOutput::Abort(job))]
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn five_items_go_and_the_sixth_waits_for_an_acknowledgement() {
     }
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
     assert_eq!(messages(&mut server).len(), 5);
-    assert_eq!(signal(&mut server, StreamSignal::Ack(1)), [ServerOutput::Wake(job)]);
+    assert_eq!(signal(&mut server, StreamSignal::Ack(1)), [ServerOutput::Job(JobOutput::Wake(job))]);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Sent);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
 }
@@ -169,7 +169,7 @@ fn a_question_waits_for_its_own_response() {
     assert_eq!(outputs(&mut server), [], "that was no question");
     assert_eq!(server.take_response(job, question), QuestionStep::Wait);
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "go".into()));
-    assert_eq!(outputs(&mut server), [ServerOutput::Wake(job)]);
+    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Wake(job))]);
     server.handle_request(CALLER, Request::Response(CallRef(1), question, "again".into()));
     assert_eq!(server.take_response(job, question + 1), QuestionStep::Wait, "it is another question's");
     assert_eq!(server.take_response(job, question), QuestionStep::Response("go".into()));
@@ -198,11 +198,11 @@ fn bytes_of_arguments_are_bounded_and_make_room_when_jobs_end() {
     let limits = Limits { payload_bytes_max: 10, job_bytes_max: 10, ..Limits::default() };
     let mut server = Server::new(ServerAddress::PerNode, &limits);
     let sized = |call, bytes: usize| match cast(call) {
-        Request::Cast(cast) => Request::Cast(CastRequest { body: vec![0; bytes].into(), ..cast }),
+        Request::Cast(cast) => Request::Cast(Cast { body: vec![0; bytes].into(), ..cast }),
         other => other,
     };
     server.handle_request(CALLER, sized(1, 10));
-    let [ServerOutput::Spawn(job, _)] = outputs(&mut server)[..] else { panic!("no spawn") };
+    let [ServerOutput::Job(JobOutput::Spawn(job, _))] = outputs(&mut server)[..] else { panic!("no spawn") };
     assert_eq!(told(&mut server, sized(2, 1)), [exit(2, "f", ExitReason::TooManyBytes)]);
     server.handle_end(job, Ending::Exit(ExitReason::Done));
     outputs(&mut server);

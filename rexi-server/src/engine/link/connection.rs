@@ -289,6 +289,13 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // What woke this one last may have been for the next connection's.
+        self.member.writable.notify_one();
+    }
+}
+
 /// A payload's own QUIC stream opens with its number: u64, little endian.
 const BULK_HEADER_BYTES: usize = 8;
 

@@ -15,14 +15,14 @@ pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
     loop {
         let id = attach(&shared, &member);
         while member.is_connected() {
-            tokio::select! {
-                biased;
-                () = member.writable.notified() => {}
-                () = member.wait_connected(false) => break,
-            }
             pass(&member, id, &mut out);
             if let Some(singleton) = &shared.singleton {
                 singleton.room().await;
+            }
+            tokio::select! {
+                biased;
+                () = member.writable.notified() => {}
+                () = member.wait_connected(false) => {}
             }
         }
     }

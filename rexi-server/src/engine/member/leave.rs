@@ -22,7 +22,6 @@ impl Member {
             // As if this node had left: to the peer, this life of it is over, and what it runs for us is to end.
             close(&connection, CloseCode::Shutdown, LEFT);
         }
-        self.presence_changed();
     }
 
     /// Whether it is no longer a member.

@@ -50,10 +50,7 @@ impl Member {
                 Some(deadline) => tokio::select! {
                     biased;
                     () = changed => {}
-                    () = tokio::time::sleep_until(started + deadline) => {
-                        self.with(rexi_proto::Peer::handle_timeout);
-                        self.presence_changed();
-                    }
+                    () = tokio::time::sleep_until(started + deadline) => self.with(rexi_proto::Peer::handle_timeout),
                 },
                 None => changed.await,
             }
