@@ -171,7 +171,7 @@ mod tests {
                 screen.show(None, || {
                     made += 1;
                     String::new()
-                })
+                });
             });
             made
         };

@@ -179,19 +179,21 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
     let outcome = Simulation::new().run(&rehearsal);
     assert!(outcome.is_safe(), "{outcome}");
     assert!(!outcome.events.iter().any(|(_, event)| matches!(event, Event::Skipped(_))), "{outcome}");
-    // Each operation, each node's start, and before each leg's end the phase that it ends in.
     let starts = outcome.events.iter().filter(|(_, event)| matches!(event, Event::Started { .. })).count();
     assert_eq!(starts, 3 * 6, "1.0, 1.1, 1.2, 1.1, 1.2 and 2.0");
-    let mut phases = [Phase::Singleton; 3];
+    // Where every node stands when its leg, or the flips, are over.
+    let mut at = [(Place(0), Phase::Singleton); 3];
     let mut reached = Vec::new();
     for (_, event) in &outcome.events {
         match event {
-            Event::Phase { node, phase } => phases[*node] = *phase,
-            Event::Did(Op::Settle) => reached.push(phases),
+            Event::Started { node, release } => at[*node] = (*release, train.profile(*release).lowest()),
+            Event::Phase { node, phase } => at[*node].1 = *phase,
+            Event::Did(Op::Settle) => reached.push(at),
             _ => {}
         }
     }
-    let [introduce, switch, remove] = [Phase::Introduce, Phase::Switch, Phase::Remove].map(|phase| [phase; 3]);
+    let (introduce, switch) = ([(Place(1), Phase::Introduce); 3], [(Place(2), Phase::Switch); 3]);
+    let remove = [(Place(3), Phase::Remove); 3];
     assert_eq!(reached, [introduce, switch, introduce, switch, switch, remove], "{outcome}");
 }
 

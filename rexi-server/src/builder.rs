@@ -397,7 +397,8 @@ mod tests {
         for (file, text) in [("ca", authority.pem()), ("cert", certificate.pem()), ("key", own_key.serialize_pem())] {
             std::fs::write(folder.path().join(file), text).expect("a file");
         }
-        let text = "name = \"n1\"\nlisten = \"127.0.0.1:4001\"\n[identity]\nca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\n\
+        let text = "name = \"n1\"\nlisten = \"127.0.0.1:4001\"\n\
+                    [identity]\nca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\n\
                     [membership]\nsrv = \"_rexi._udp.rexi.example.\"\n";
         let file = folder.path().join("node.toml");
         std::fs::write(&file, text).expect("a file");

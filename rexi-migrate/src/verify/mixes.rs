@@ -84,10 +84,10 @@ pub struct Checked {
 /// The releases, oldest first.
 pub(super) fn train() -> Vec<Stop> {
     let train = Train::default();
-    train.places().map(|place| stop(train.release(place), train.profile(place))).collect()
+    train.places().map(|place| stop(&train.release(place), train.profile(place))).collect()
 }
 
-fn stop(release: Release, profile: &Profile) -> Stop {
+fn stop(release: &Release, profile: &Profile) -> Stop {
     let phases = PHASES.into_iter().filter(|&phase| profile.allows(phase));
     let target = |phase: Phase| Target {
         phase: phase.to_string(),

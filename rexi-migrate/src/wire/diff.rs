@@ -399,7 +399,7 @@ fn function(name: &str, old: Option<&FunctionLock>, new: Option<&FunctionLock>) 
     let (roots, now) = (old.roots(), new.roots());
     if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {
         let ways = [(); 2].map(|()| Direction::plain(Effect::Refused, "one answers with a value, the other a stream"));
-        let what = "answers otherwise".to_owned();
+        let what = "answers differently".to_owned();
         changes.push(Change::new(ChangeKind::FunctionAnswers, place, what, Carrier::Typed, ways));
         return changes;
     }

@@ -111,7 +111,7 @@ fn what_is_locked_is_frozen_unless_no_release_has_it() {
     let unshipped: Unshipped = "v3".parse().expect("a version");
     assert_eq!(changed.may_replace(&lock(), &unshipped), Ok(()));
     let wrong = "v3,v9x".parse::<Unshipped>().expect_err("no part").to_string();
-    assert!(wrong.contains("\"v9x\" is nothing that is locked"), "{wrong}");
+    assert!(wrong.contains("\"v9x\" is not a part of the lock"), "{wrong}");
 }
 
 #[test]
