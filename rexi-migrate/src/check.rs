@@ -1,7 +1,7 @@
 //! L1: every state of a small cluster of real state machines is reached and judged, through the whole upgrade.
 //!
-//! A `scope` bounds it; `state` is built of the machines themselves; an `action` is one thing that happens, done by a
-//! step (`step`, `shell`, `work`, `network`); `judge` and the steps check it against the list of invariants; `turns`
+//! A `scope` bounds it; `state` is built of the model's nodes; an `action` is one thing that happens, done by a step
+//! (`step`, `network`); `judge` and the model's rules check it against the list of invariants; `turns`
 //! treats clusters that differ in names alone as one; `model` makes a search of it.
 
 mod scope;
@@ -10,8 +10,6 @@ mod turns;
 mod share;
 mod action;
 mod step;
-mod shell;
-mod work;
 mod network;
 mod witness;
 mod oracle;

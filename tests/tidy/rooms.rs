@@ -90,10 +90,11 @@ const TOOL: Plan = Plan {
         // The levels, none of which knows another.
         ("rehearse", &["history", "name", "plan", "rexi_proto", "rexi_server", "screen", "verdict", "workload"]),
         ("simulate", &["history", "name", "plan", "rexi_proto", "rexi_server", "verdict", "workload"]),
-        ("check", &["name", "plan", "rexi_proto", "search", "verdict"]),
+        ("check", &["model", "plan", "rexi_proto", "search", "verdict"]),
         ("wire", &["rexi_proto", "rexi_server", "verdict"]),
         ("migration", &["name", "rexi_proto", "search", "verdict"]),
         // What they share.
+        ("model", &["name", "rexi_proto"]),
         ("search", &["screen", "verdict"]),
         ("workload", &["history", "name", "rexi_proto", "rexi_server"]),
         ("history", &["name", "rexi_proto", "verdict"]),

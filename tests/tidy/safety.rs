@@ -23,7 +23,7 @@ const GUARDS: &str = "rexi-proto/src/guards.rs";
 
 /// Each level's column, and where its code is.
 const LEVELS: [(&str, &[&str]); 6] = [
-    ("random runs", &["rexi-proto/tests/mixed_version.rs", "rexi-proto/tests/cluster/"]),
+    ("random runs", &["rexi-migrate/tests/mixed_version.rs", "rexi-migrate/tests/walk/"]),
     ("wire", &["rexi-migrate/src/wire.rs", "rexi-migrate/src/wire/"]),
     ("plan", &["rexi-migrate/src/migration.rs", "rexi-migrate/src/migration/"]),
     ("check", &["rexi-migrate/src/check.rs", "rexi-migrate/src/check/"]),
@@ -82,7 +82,7 @@ fn judged(sources: &[Source], roots: &[&str]) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for source in sources.iter().filter(is_of_level) {
         for line in
-            source.lines.iter().filter(|line| source.ships(line) || source.path.starts_with("rexi-proto/tests/"))
+            source.lines.iter().filter(|line| source.ships(line) || source.path.starts_with("rexi-migrate/tests/"))
         {
             let said: String =
                 line.text.chars().zip(line.comment.chars()).map(|(c, of)| if of == ' ' { c } else { ' ' }).collect();
@@ -184,7 +184,7 @@ mod tests {
             Source::new(GUARDS, "fn kills(self) {\n    self.lacks(Mutant::KillAll)\n}\nfn other(self) {}\n"),
             Source::new("rexi-proto/src/server.rs", "if self.guards.kills() && self.guards.other() {}\n"),
             Source::new("rexi-proto/src/peer/mod.rs", "// self.guards.kills()\n"),
-            Source::new("rexi-proto/tests/cluster/a.rs", "violate(\"S1\"); // S2\n"),
+            Source::new("rexi-migrate/tests/walk/a.rs", "violate(\"S1\"); // S2\n"),
             Source::new("rexi-migrate/src/check/a.rs", "Late S1,\n#[cfg(test)]\nmod tests {\n    Late S2;\n}\n"),
             Source::new("rexi-migrate/src/check/tests.rs", "Late S2,\n"),
         ];

@@ -2,7 +2,8 @@
 
 use super::model::Cluster;
 use super::scope::{Handshake, Notice, Operator, Scope, Stops};
-use super::state::{Stage, State, pair};
+use super::state::{Printed, Stage, State, pair};
+use crate::model::Call;
 
 /// One thing that happens. Nodes are numbered from 0, calls by their place in the observer's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,10 +98,11 @@ impl Cluster {
         for (from, to) in self.ordered() {
             let (at, side) = pair(from, to);
             if state.is_live(to, from) {
-                if !state.lane(from, to).is_empty() {
+                if !state.way(from, to).lane.is_empty() {
                     actions.push(Action::Deliver(from, to));
                 }
-                actions.extend((0..state.pairs[at].bulks[side].len()).map(|number| Action::Payload(from, to, number)));
+                actions
+                    .extend((0..state.pairs[at].ways[side].bulk.len()).map(|number| Action::Payload(from, to, number)));
             }
             match (&state.pairs[at].stage, self.scope.handshake) {
                 // Which of the two dials makes no difference.
@@ -133,11 +135,11 @@ impl Cluster {
                 }
             }
         }
-        if state.watches.len() < usize::from(monitors) {
+        if state.notes.monitors.len() < usize::from(monitors) {
             actions.extend(self.ordered().map(|(from, to)| Action::Watch(from, to)));
         }
-        for (index, call) in state.calls.iter().enumerate() {
-            if state.is_open(call) {
+        for (index, call) in state.notes.calls.iter().enumerate() {
+            if call.is_open() {
                 actions.push(Action::Kill(index));
                 if call.asked && !call.started {
                     actions.push(Action::Start(index));
@@ -145,10 +147,9 @@ impl Cluster {
                 if call.unacked > 0 {
                     actions.push(Action::Ack(index));
                 }
-                let same =
-                    |other: &&super::state::Call| state.is_open(other) && (other.by, other.to) == (call.by, call.to);
-                let first = state.calls.iter().position(|other| same(&other)) == Some(index);
-                if first && state.calls.iter().filter(same).count() > 1 {
+                let same = |other: &&Call| other.is_open() && (other.by, other.to) == (call.by, call.to);
+                let first = state.notes.calls.iter().position(|other| same(&other)) == Some(index);
+                if first && state.notes.calls.iter().filter(same).count() > 1 {
                     actions.push(Action::KillAll(call.by, call.to));
                 }
             }
@@ -156,7 +157,7 @@ impl Cluster {
                 && !job.waits
             {
                 actions.push(Action::End(index));
-                if call.stream && call.sent < items {
+                if call.stream && call.sent < u16::from(items) {
                     actions.push(Action::Item(index));
                 }
             }
@@ -184,10 +185,10 @@ impl Cluster {
         }
         for (index, node) in state.nodes.iter().enumerate() {
             let can_flip = node.profile().lowest() < node.profile().highest();
-            if can_flip && !node.lowered && state.used.flips < flips {
+            if can_flip && node.ceiling.is_none() && state.used.flips < flips {
                 actions.push(Action::Lower(index));
             }
-            if node.lowered {
+            if node.ceiling.is_some() {
                 actions.push(Action::Lift(index));
             }
         }
@@ -195,7 +196,7 @@ impl Cluster {
 
     fn restarts(&self, state: &State, node: usize, actions: &mut Vec<Action>) {
         let Scope { rollbacks, crashes, operator, stops, .. } = self.scope;
-        let at = state.nodes[node].at;
+        let at = self.place_of(&state.nodes[node]);
         if operator == Operator::Careless {
             let may = state.used.crashes < crashes;
             let others = (0..self.scope.train.len()).filter(|&to| to != at && may);
@@ -204,10 +205,10 @@ impl Cluster {
         }
         let stops: &[Stop] = if stops == Stops::Both { &[Stop::Crash, Stop::Leave] } else { &[Stop::Crash] };
         let mut to = Vec::new();
-        if at + 1 < self.scope.train.len() && may_go(state, node, at + 1) && self.waits_no_more(state) {
+        if at + 1 < self.scope.train.len() && self.may_go(state, node, at + 1) && self.waits_no_more(state) {
             to.push(at + 1);
         }
-        if at > 0 && state.used.rollbacks < rollbacks && may_go(state, node, at - 1) {
+        if at > 0 && state.used.rollbacks < rollbacks && self.may_go(state, node, at - 1) {
             to.push(at - 1);
         }
         if state.used.crashes < crashes {
@@ -218,12 +219,13 @@ impl Cluster {
 
     /// Whether the operator has seen what it waits for before it upgrades a node.
     fn waits_no_more(&self, state: &State) -> bool {
-        let settled = |node: &std::sync::Arc<super::state::Node>| node.rollout.phase() == node.profile().highest();
+        let settled = |node: &std::sync::Arc<Printed>| node.rollout.phase() == node.profile().highest();
         self.scope.operator != Operator::Patient || state.all_connected() && state.nodes.iter().all(settled)
     }
-}
 
-/// Whether all are within one release if this node goes there.
-fn may_go(state: &State, node: usize, to: usize) -> bool {
-    state.nodes.iter().enumerate().all(|(other, at)| other == node || at.at.abs_diff(to) <= 1)
+    /// Whether all are within one place if this node goes there.
+    fn may_go(&self, state: &State, node: usize, to: usize) -> bool {
+        let near = |at: &Printed| self.place_of(at).abs_diff(to) <= 1;
+        state.nodes.iter().enumerate().all(|(other, at)| other == node || near(at))
+    }
 }

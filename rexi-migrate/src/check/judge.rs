@@ -1,4 +1,4 @@
-//! Whether a state breaks an invariant. What a single step breaks is noted by the step (`shell.rs`); this judges
+//! Whether a state breaks an invariant. What a single step breaks is noted by the step (`step.rs`); this judges
 //! states.
 //!
 //! All are written as safety: it must not happen that nothing more is to come and still something is missing.
@@ -6,14 +6,15 @@
 use rexi_proto::{Presence, ServerAddress};
 
 use super::oracle::{Oracle, Oracles};
-use super::state::{Call, State, name};
+use super::state::State;
+use crate::model::{Call, name};
 use crate::search::Broken;
 
 /// Asks these oracles.
 pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
     let judge = Judge { oracles, state };
     judge.pairs()?;
-    for (at, call) in state.calls.iter().enumerate().filter(|(_, call)| !call.over) {
+    for (at, call) in state.notes.calls.iter().enumerate().filter(|(_, call)| !call.over) {
         judge.call(at, call)?;
     }
     judge.watches()
@@ -65,7 +66,7 @@ impl Judge<'_> {
 
     fn call(&self, at: usize, call: &Call) -> Result<(), Broken> {
         let state = self.state;
-        let (job, orphan) = (state.job_of(at), state.is_orphan(call));
+        let (job, orphan) = (state.job_of(at), call.orphan);
         let nobody = orphan || call.answered;
         if let Some((node, _)) = job {
             let given_up = matches!(state.nodes[node].peer(call.by).presence(), Presence::Gone | Presence::Refused(_));
@@ -79,7 +80,7 @@ impl Judge<'_> {
         let Some((node, job)) = job else {
             let never = if call.ran_at.is_some() { "its job is gone" } else { "it has never run" };
             let what = || format!("call {at} of {} waits in silence: {never}", name(call.by));
-            return self.find(Oracle::WaitsInSilence, state.is_open(call), what);
+            return self.find(Oracle::WaitsInSilence, call.is_open(), what);
         };
         let killed = call.killed && !orphan;
         self.find(Oracle::KilledRuns, killed, || {
@@ -99,10 +100,8 @@ impl Judge<'_> {
 
     fn watches(&self) -> Result<(), Broken> {
         let state = self.state;
-        for (at, watch) in state.watches.iter().enumerate() {
-            let alive = state.nodes[watch.by].incarnation == watch.life;
-            let gone = state.nodes[watch.to].incarnation != watch.of;
-            let silent = alive && gone && watch.downs == 0 && state.is_connected(watch.by, watch.to);
+        for (at, watch) in state.notes.monitors.iter().enumerate() {
+            let silent = !watch.orphan && watch.gone && watch.downs == 0 && state.is_connected(watch.by, watch.to);
             let what = || format!("monitor {at} of {} did not fire", name(watch.by));
             self.find(Oracle::MonitorSilent, silent, what)?;
         }
@@ -113,8 +112,8 @@ impl Judge<'_> {
 /// Whether nothing is on its way between two nodes, or waits in a queue or a buffer for it.
 fn is_quiet(state: &State, one: usize, other: usize) -> bool {
     let waits = |at: usize, of: usize| state.nodes[at].peer(of).stats().buffered > 0;
-    state.is_silent(one, other)
-        && state.is_silent(other, one)
+    state.way(one, other).is_empty()
+        && state.way(other, one).is_empty()
         && !state.queues(one, other)
         && !state.queues(other, one)
         && !waits(one, other)

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use rexi_proto::Incarnation;
+use rexi_proto::{Incarnation, Unlimited};
 
 use super::action::Action;
 use super::judge;
 use super::oracle::Oracles;
 use super::scope::Scope;
 use super::share::Shared;
-use super::state::{Node, Pair, Stage, State, Used};
+use super::state::{Pair, Printed, Stage, State, Used};
 use super::step::Stepper;
 use super::turns::{Turns, print_pair};
-use super::witness::CASES;
+use super::witness::{CASES, SENTENCES, met};
+use crate::model::{Build, Node, Observer, Way};
 use crate::search::{Broken, Fingerprint, Model};
 
 /// All clusters that a scope admits.
@@ -21,6 +22,8 @@ pub struct Cluster {
     pub(super) scope: Scope,
     pub(super) turns: Turns,
     pub(super) shared: Arc<Shared>,
+    /// What its nodes are built with.
+    pub(super) build: Build,
     /// Where every node begins, as a place in the scope's train.
     pub(super) start: Vec<usize>,
     /// What is asked: all, but in tests of what each is for.
@@ -32,7 +35,14 @@ impl Cluster {
     pub fn new(scope: Scope) -> Self {
         let start = vec![0; scope.nodes];
         let (turns, oracles) = (Turns::new(scope.nodes, scope.symmetry), Oracles::ALL);
-        Self { turns, shared: Arc::default(), scope, start, oracles }
+        let build = Build {
+            nodes: scope.nodes,
+            limits: Arc::new(scope.limits()),
+            pool: Unlimited,
+            numbered: false,
+            mutants: scope.mutants,
+        };
+        Self { turns, shared: Arc::default(), build, scope, start, oracles }
     }
 
     /// The same, but each node begins at a place of the train of its own. Symmetric as ever: nodes differ in what they
@@ -46,10 +56,19 @@ impl Cluster {
         &self.scope
     }
 
+    /// The place of a node's release in the scope's train.
+    pub(super) fn place_of(&self, node: &Node) -> usize {
+        let place = self.scope.train.iter().position(|&release| release == node.release);
+        place.expect("nodes run releases of the train")
+    }
+
     fn begin(&self) -> State {
+        let mut notes = Observer::default();
         let nodes = self.start.iter().enumerate().map(|(index, &at)| {
-            let mut node = Node::start(&self.scope, index, at, self.scope.train[at], Incarnation(1));
-            self.print_all(index, &mut node);
+            let mut node = Printed::new(Node::start(index, self.scope.train[at], Incarnation(1), &self.build));
+            notes.started(index, node.release);
+            node.node.forget_touched();
+            self.print_all(&mut node);
             Arc::new(node)
         });
         let mut pair = Pair::default();
@@ -58,11 +77,9 @@ impl Cluster {
         let mut state = State {
             nodes: nodes.collect(),
             pairs: vec![pair; self.scope.nodes * (self.scope.nodes - 1) / 2],
-            calls: Vec::new(),
-            watches: Vec::new(),
+            notes,
             used: Used::default(),
             broken: None,
-            met: 0,
             print: Fingerprint::default(),
         };
         state.print = self.turns.print(&state);
@@ -70,13 +87,13 @@ impl Cluster {
     }
 
     /// All prints of a node that has just started.
-    pub(super) fn print_all(&self, index: usize, node: &mut Node) {
-        for member in (0..self.scope.nodes).filter(|&member| member != index) {
+    pub(super) fn print_all(&self, node: &mut Printed) {
+        for member in node.members() {
             node.prints.peers[member] = Fingerprint::of(node.peer(member));
         }
         self.turns.print_rollout(node);
         self.turns.print_singleton(node);
-        self.turns.print_node(index, node);
+        self.turns.print_node(node);
     }
 }
 
@@ -110,21 +127,19 @@ impl Model for Cluster {
     }
 
     fn cases(&self) -> &[&'static str] {
-        &CASES
+        &SENTENCES
     }
 
     fn met(&self, state: &State) -> u64 {
-        state.met
+        met(&CASES, state.notes.met)
     }
 
     fn is_goal(&self, state: &State) -> bool {
         let last = self.scope.train.len() - 1;
-        let idle = |node: &Arc<Node>| node.at == last && node.jobs.is_empty() && node.queue.is_empty();
-        let silent = |pair: &Arc<Pair>| {
-            pair.stage == Stage::Up && pair.lanes.iter().all(Vec::is_empty) && pair.bulks.iter().all(Vec::is_empty)
-        };
+        let idle = |node: &Arc<Printed>| self.place_of(node) == last && node.jobs.is_empty() && node.queue.is_empty();
+        let silent = |pair: &Arc<Pair>| pair.stage == Stage::Up && pair.ways.iter().all(Way::is_empty);
         state.nodes.iter().all(idle)
             && state.pairs.iter().all(silent)
-            && state.calls.iter().all(|call| call.over || call.killed || call.answered || state.is_orphan(call))
+            && state.notes.calls.iter().all(|call| !call.is_open())
     }
 }

@@ -1,25 +1,21 @@
 //! Connections and lives: handshakes with real hellos, what breaks, who restarts as what, and phases that move.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rexi_proto::{
-    BulkId, ConnectionId, DownReason, FrameBuffer, HELLO_BYTES_MAX, HandshakeError, Hello, Incarnation, LimitingFactor,
-    Limits, NodeName, Party, Profile, Refusal, Session,
+    BulkId, ConnectionId, HandshakeError, Hello, Incarnation, NodeName, Party, Profile, Refusal, Session,
 };
 
 use super::action::{Stop, Straggler};
-use super::oracle::Oracle;
 use super::scope::{Notice, Operator};
-use super::state::{Late, NOW, Node, Stage, frames, name, pair};
+use super::state::{Late, NOW, Stage, pair};
 use super::step::Stepper;
-use super::witness::Case;
+use crate::model::{Case, Node, Rule, Way, frames, name, over_the_wire};
 
 impl Stepper<'_> {
     /// The first frame on its way arrives.
     pub(super) fn deliver(&mut self, from: usize, to: usize) {
         let side = pair(from, to).1;
-        let lane = &mut self.pair(from, to).lanes[side];
-        let bytes = frames(lane).next().map_or(lane.len(), <[u8]>::len);
-        let frame: Vec<u8> = lane.drain(..bytes).collect();
+        let frame = self.pair(from, to).ways[side].take_frame();
         self.hear(to, from, &frame);
         self.drain(to);
     }
@@ -27,7 +23,7 @@ impl Stepper<'_> {
     /// A payload on its way arrives.
     pub(super) fn deliver_payload(&mut self, from: usize, to: usize, number: usize) {
         let side = pair(from, to).1;
-        let (id, body) = self.pair(from, to).bulks[side].remove(number);
+        let (id, body) = self.pair(from, to).ways[side].bulk.remove(number);
         self.hear_payload(to, from, id, body);
         self.drain(to);
     }
@@ -40,15 +36,15 @@ impl Stepper<'_> {
             Straggler::OnItsWay(number) => {
                 let side = pair(of, at).1;
                 let late = self.pair(of, at).late[side].remove(number);
-                let peer = self.peer(at, of);
+                let peer = self.node(at).peer_mut(of);
                 match late {
                     Late::Frame(bytes) => peer.handle_bytes(NOW, EARLIER, &bytes),
                     Late::Payload(id, body) => peer.handle_bulk(NOW, EARLIER, id, body),
                 }
             }
-            Straggler::End => self.peer(at, of).handle_disconnected(NOW, EARLIER),
-            Straggler::Departure => self.peer(at, of).handle_departed(NOW, EARLIER),
-            Straggler::Refusal => self.peer(at, of).handle_refused(NOW, Incarnation(0), final_refusal()),
+            Straggler::End => self.node(at).peer_mut(of).handle_disconnected(NOW, EARLIER),
+            Straggler::Departure => self.node(at).peer_mut(of).handle_departed(NOW, EARLIER),
+            Straggler::Refusal => self.node(at).peer_mut(of).handle_refused(NOW, Incarnation(0), final_refusal()),
         }
         if self.state.used.stragglers == self.cluster.scope().stragglers {
             // Nothing more comes late, so that what is left makes no difference.
@@ -69,8 +65,8 @@ impl Stepper<'_> {
         match (first, second) {
             (Some(first), Some(second)) => {
                 self.pair(one, other).stage = Stage::Up;
-                self.peer(one, other).handle_connected(NOW, first);
-                self.peer(other, one).handle_connected(NOW, second);
+                self.node(one).peer_mut(other).handle_connected(NOW, first);
+                self.node(other).peer_mut(one).handle_connected(NOW, second);
                 self.drain(one);
                 self.drain(other);
             }
@@ -91,7 +87,7 @@ impl Stepper<'_> {
         let ours = self.hello_of(to);
         if let Some(session) = self.take_hello(to, from, &ours, &dialer) {
             self.pair(from, to).stage = Stage::Accepted(side, Box::new([*dialer, ours]));
-            self.peer(to, from).handle_connected(NOW, session);
+            self.node(to).peer_mut(from).handle_connected(NOW, session);
             return self.drain(to);
         }
         self.unlink(from, to);
@@ -106,7 +102,7 @@ impl Stepper<'_> {
         let [dialer, listener] = *hellos;
         if let Some(session) = self.take_hello(from, to, &dialer, &listener) {
             self.pair(from, to).stage = Stage::Up;
-            self.peer(from, to).handle_connected(NOW, session);
+            self.node(from).peer_mut(to).handle_connected(NOW, session);
             return self.drain(from);
         }
         self.sever(from, to);
@@ -132,32 +128,25 @@ impl Stepper<'_> {
         let pair = self.pair(one, other);
         pair.stage = Stage::Down;
         for side in 0..2 {
-            let (lane, bulks) = (std::mem::take(&mut pair.lanes[side]), std::mem::take(&mut pair.bulks[side]));
+            let Way { lane, bulk } = std::mem::take(&mut pair.ways[side]);
             if may_come {
                 pair.late[side].extend(frames(&lane).map(|frame| Late::Frame(frame.to_vec())));
-                pair.late[side].extend(bulks.into_iter().map(|(id, body)| Late::Payload(id, body)));
+                pair.late[side].extend(bulk.into_iter().map(|(id, body)| Late::Payload(id, body)));
             }
         }
-        for call in &mut self.state.calls {
-            if !call.over && (call.by, call.to) == (one, other) || (call.by, call.to) == (other, one) {
-                call.lossy = true;
-            }
-        }
+        self.state.notes.lost(one, other);
     }
 
     /// An end learns that its connection is gone.
     pub(super) fn disconnect(&mut self, at: usize, of: usize) {
         if self.state.nodes[at].is_up(of) {
-            let peer = self.peer(at, of);
-            let connection = peer.connection();
-            peer.handle_disconnected(NOW, connection);
-            self.drain(at);
+            self.at(at, |node, _| node.disconnect(NOW, of));
         }
     }
 
     pub(super) fn restart(&mut self, index: usize, to: usize, stop: Stop) {
         let (node, members) = (&self.state.nodes[index], 0..self.state.nodes.len());
-        let (at, incarnation) = (node.at, Incarnation(node.incarnation.0 + 1));
+        let (at, life) = (self.cluster.place_of(node), Incarnation(node.life.0 + 1));
         if !node.jobs.is_empty() {
             self.saw(Case::RestartWithJobs);
         }
@@ -180,8 +169,8 @@ impl Stepper<'_> {
             let side = pair(member, index).1;
             self.pair(member, index).late[side].clear();
         }
-        let scope = self.cluster.scope();
-        self.place(index, Node::start(scope, index, to, scope.train[to], incarnation));
+        self.state.notes.buried(index, Incarnation(life.0 - 1));
+        self.place(Node::start(index, self.cluster.scope().train[to], life, &self.cluster.build));
         if self.hear_at_once() {
             others().for_each(|member| self.disconnect(member, index));
         }
@@ -190,31 +179,20 @@ impl Stepper<'_> {
     /// A node leaves in good order: all that it says gets there.
     fn depart(&mut self, index: usize) {
         self.saw(Case::Departed);
-        while !self.state.nodes[index].queue.is_empty() {
-            self.take(index);
-        }
-        let others: Vec<usize> = (0..self.state.nodes.len()).filter(|&member| member != index).collect();
-        others.iter().for_each(|&member| self.peer(index, member).drain());
-        if let Some(singleton) = self.singleton(index) {
-            singleton.drain();
-            singleton.end(DownReason::Shutdown);
-        }
-        others.iter().for_each(|&member| self.peer(index, member).end_server());
-        self.drain(index);
+        self.at(index, |node, _| node.leave());
         if !self.state.nodes[index].jobs.is_empty() {
-            self.breaks(Oracle::RunsAfterDeparture, format!("{} has left, and a job of it runs", name(index)));
+            let what = format!("{} has left, and a job of it runs", name(index));
+            self.state.notes.breaks(Rule::RunsAfterDeparture, what);
         }
-        for member in others {
+        for member in self.state.nodes[index].members() {
             if !(self.state.is_live(index, member) && self.state.is_live(member, index)) {
                 continue;
             }
             let side = pair(index, member).1;
-            for (id, body) in std::mem::take(&mut self.pair(index, member).bulks[side]) {
-                self.hear_payload(member, index, id, body);
-            }
-            let bytes = std::mem::take(&mut self.pair(index, member).lanes[side]);
-            self.hear(member, index, &bytes);
-            let peer = self.peer(member, index);
+            let Way { lane, bulk } = std::mem::take(&mut self.pair(index, member).ways[side]);
+            bulk.into_iter().for_each(|(id, body)| self.hear_payload(member, index, id, body));
+            self.hear(member, index, &lane);
+            let peer = self.node(member).peer_mut(index);
             let connection = peer.connection();
             peer.handle_departed(NOW, connection);
             self.unlink(index, member);
@@ -222,71 +200,61 @@ impl Stepper<'_> {
         }
     }
 
-    pub(super) fn lower(&mut self, index: usize) {
-        let lowest = self.state.nodes[index].profile().lowest();
-        let by = |call: &super::state::Call| call.by == index && !call.over;
-        let busy = self.state.calls.iter().enumerate().any(|(at, call)| by(call) && self.state.job_of(at).is_some());
-        // A refusal is an answer too, and changes nothing.
-        if self.rollout(index).set_ceiling(Some(lowest)).is_ok() {
-            self.state.used.flips += 1;
-            self.node(index).lowered = true;
-            if busy {
-                self.saw(Case::FlipWithJobs);
-            }
-        }
-        self.drain(index);
-    }
-
-    pub(super) fn lift(&mut self, index: usize) {
-        let lifted = self.rollout(index).set_ceiling(None);
-        let held = matches!(self.state.nodes[index].rollout.limiting_factor(), LimitingFactor::Ceiling(_));
-        if lifted.is_err() || held {
-            self.breaks(Oracle::CeilingStays, format!("the ceiling of {} is not lifted", name(index)));
-        }
-        self.node(index).lowered = false;
-        self.drain(index);
-    }
-
-    pub(super) fn expire(&mut self, at: usize, of: usize) {
-        self.state.used.expiries += 1;
-        self.saw(Case::Expired);
-        let peer = self.peer(at, of);
-        if let Some(until) = peer.deadline() {
-            peer.handle_timeout(until);
-        }
-        self.drain(at);
-    }
-
     fn hear(&mut self, at: usize, from: usize, bytes: &[u8]) {
-        let peer = self.peer(at, from);
+        let peer = self.node(at).peer_mut(from);
         let connection = peer.connection();
         peer.handle_bytes(NOW, connection, bytes);
     }
 
     fn hear_payload(&mut self, at: usize, from: usize, id: BulkId, body: Bytes) {
-        let peer = self.peer(at, from);
+        let peer = self.node(at).peer_mut(from);
         let connection = peer.connection();
         peer.handle_bulk(NOW, connection, id, body);
     }
 
+    /// The writer of a node takes what is encoded for another.
+    pub(super) fn write(&mut self, index: usize, member: usize) {
+        let Some(written) = self.node(index).write(NOW, member) else { return };
+        let peer = self.node(index).peer_mut(member);
+        written.bulk.iter().for_each(|(_, body)| peer.handle_bulk_sent(NOW, peer.connection(), body.len()));
+        self.state.notes.wrote(index, member, &written);
+        // Where the other end is gone, and this one has not heard, it goes nowhere.
+        if self.state.is_live(index, member) {
+            let way = &mut self.pair(index, member).ways[pair(index, member).1];
+            way.lane.extend_from_slice(&written.lane);
+            way.bulk.extend(written.bulk);
+        }
+    }
+
+    /// A node's state has let go of a connection.
+    pub(super) fn close(&mut self, index: usize, member: usize) {
+        if self.state.is_live(index, member) {
+            self.unlink(index, member);
+            if self.hear_at_once() {
+                self.disconnect(member, index);
+            }
+        }
+        self.node(index).disconnect(NOW, member);
+    }
+
     fn hello_of(&self, index: usize) -> Hello {
-        let node = &self.state.nodes[index];
-        node.rollout.hello(node.incarnation, &Limits::default())
+        self.state.nodes[index].hello()
     }
 
     /// A node takes the hello of another, given the one that it sent itself.
     pub(super) fn take_hello(&mut self, index: usize, member: usize, ours: &Hello, theirs: &Hello) -> Option<Session> {
         let Some(theirs) = over_the_wire(theirs) else {
-            self.breaks(Oracle::HelloUnread, format!("{} cannot read the hello of {}", name(index), name(member)));
+            let what = format!("{} cannot read the hello of {}", name(index), name(member));
+            self.state.notes.breaks(Rule::HelloUnread, what);
             return None;
         };
-        let taken = self.rollout(index).handle_hello(ours, &theirs);
+        let taken = self.node(index).rollout_mut().handle_hello(ours, &theirs);
         let agreed = match taken {
             Ok(agreement) => Some(Session::of(ours, &theirs, agreement)),
             Err(HandshakeError::Refused(refusal)) => {
                 self.saw(Case::Refused);
                 let refusal = nameless(refusal, &ours.node);
-                self.peer(index, member).handle_refused(NOW, theirs.incarnation, refusal);
+                self.node(index).peer_mut(member).handle_refused(NOW, theirs.incarnation, refusal);
                 None
             }
             Err(_) => None,
@@ -297,7 +265,7 @@ impl Stepper<'_> {
 
     /// One end connects and the other does not, so the connection is over as soon as it is there.
     fn connect_in_vain(&mut self, at: usize, of: usize, session: Session) {
-        let peer = self.peer(at, of);
+        let peer = self.node(at).peer_mut(of);
         let connection = peer.handle_connected(NOW, session);
         peer.handle_disconnected(NOW, connection);
         self.drain(at);
@@ -315,16 +283,6 @@ fn final_refusal() -> Box<Refusal> {
         wire: Profile::train()[0].wire(),
     };
     Box::new(Refusal::NoCommonWire { first: party("own"), second: party("other") })
-}
-
-/// A hello as its receiver reads it.
-pub(super) fn over_the_wire(hello: &Hello) -> Option<Hello> {
-    let mut bytes = BytesMut::new();
-    hello.encode(&mut bytes);
-    let mut buffer = FrameBuffer::new(HELLO_BYTES_MAX);
-    buffer.extend(&bytes);
-    let read = Hello::decode(buffer.next_frame().ok()??).ok()?;
-    (read == *hello).then_some(read)
 }
 
 /// A refusal without the nodes' names, which a peer keeps: its state must not depend on whom it stands for.

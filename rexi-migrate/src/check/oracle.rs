@@ -1,8 +1,38 @@
 //! What the check asks of a step and of a state, one by one.
 
+use crate::model::Rule;
 use crate::verdict::oracle::oracles;
 
-oracles! {
+/// Declares the oracles of a search: those of a state, and those of a step, which are rules of the model.
+macro_rules! declare {
+    ($($of_state:ident $found:ident,)+ @steps $($rule:ident $broken:ident,)+) => {
+        oracles! { $($of_state $found,)+ $($rule $broken,)+ }
+
+        impl Oracle {
+            /// The oracle that asks whether a step keeps a rule; `None` where this search does not ask.
+            pub(super) const fn of(rule: Rule) -> Option<Self> {
+                match rule {
+                    $(Rule::$rule => Some(Self::$rule),)+
+                    _ => None,
+                }
+            }
+        }
+
+        impl Oracles {
+            /// What a step broke: the first thing that was noted and is asked.
+            pub(super) fn broken(self, notes: &mut crate::model::Observer) -> Option<Box<crate::search::Broken>> {
+                notes.breaches.drain(..).find_map(|breach| {
+                    let oracle = Oracle::of(breach.rule).filter(|&oracle| self.has(oracle))?;
+                    Some(Box::new(crate::search::Broken { invariant: oracle.invariant(), what: breach.what }))
+                })
+            }
+        }
+    };
+}
+
+pub(super) use declare;
+
+declare! {
     // Of a state (`judge.rs`).
     ConnectedOverSkew S11,
     SendsToNoSingleton S13,
@@ -15,7 +45,7 @@ oracles! {
     StreamWaitsUnasked S5,
     WaitsInSilence S1,
     MonitorSilent L1,
-    // Of what a node's state machines want done (`shell.rs`).
+    @steps
     PhaseWithoutTransition S12,
     RequestToNoSingleton S13,
     KindUnknownToPeer S9,
@@ -41,7 +71,6 @@ oracles! {
     LostWithoutALoss S1,
     ToldThatItDidNotRun S2,
     MonitorFiredAgain S7,
-    // Of nodes and callers (`network.rs`, `work.rs`).
     RunsAfterDeparture L2,
     CeilingStays L5,
     HelloUnread S8,

@@ -9,9 +9,10 @@ use std::collections::BTreeSet;
 use super::action::{Action, Stop};
 use super::model::Cluster;
 use super::scope::Scope;
-use super::state::{Stage, State, name};
+use super::state::{Printed, Stage, State};
 use super::turns::orders_of;
 use super::vectors::words;
+use crate::model::name;
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
@@ -59,8 +60,8 @@ fn upgrade(cluster: &Cluster, steps: &[(usize, usize)], mixes: &mut BTreeSet<Vec
         }
         mixes.insert(mix);
     }
-    let arrived = |node: &super::state::Node| {
-        node.at + 1 == cluster.scope().train.len() && node.rollout.phase() == node.profile().highest()
+    let arrived = |node: &Printed| {
+        cluster.place_of(node) + 1 == cluster.scope().train.len() && node.rollout.phase() == node.profile().highest()
     };
     match state.nodes.iter().position(|node| !arrived(node)) {
         Some(node) => Err(format!("{} has not arrived: {}", name(node), state.nodes[node].rollout.limiting_factor())),
@@ -76,7 +77,7 @@ fn settle(cluster: &Cluster, mut state: State) -> Result<State, String> {
             if state.pairs[super::state::pair(from, to).0].stage == Stage::Down {
                 state = step(cluster, &state, Action::Connect(from, to))?;
             }
-            while !state.lane(from, to).is_empty() && state.is_live(to, from) {
+            while !state.way(from, to).lane.is_empty() && state.is_live(to, from) {
                 state = step(cluster, &state, Action::Deliver(from, to))?;
             }
         }

@@ -8,7 +8,7 @@ use super::orders;
 use super::scope::Scope;
 use super::tell::trace;
 use super::vectors;
-use super::witness::{CASES, REQUIRED};
+use super::witness::{REQUIRED, SENTENCES};
 use crate::search::{Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search_shown};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
@@ -40,7 +40,7 @@ struct Totals {
     depth: u32,
     searching: Duration,
     kept_bytes: u64,
-    met: [u64; CASES.len()],
+    met: [u64; SENTENCES.len()],
 }
 
 /// Checks, and reports.
@@ -149,7 +149,7 @@ impl Totals {
         if let Some(bytes) = resident_bytes_max() {
             report.figures.push(Figure::new("peak memory", (bytes >> 20) as f64, "MiB"));
         }
-        let met = CASES.iter().zip(self.met).enumerate();
+        let met = SENTENCES.iter().zip(self.met).enumerate();
         report.witnesses.extend(met.map(|(at, (what, count))| Met {
             what: (*what).to_owned(),
             count,

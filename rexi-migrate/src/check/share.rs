@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use rexi_proto::Peer;
 
-use super::state::{Node, Pair};
+use super::state::{Pair, Printed};
 use crate::search::Fingerprint;
 
 /// The copies that states share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub(super) peers: Table<Peer<u8>>,
-    pub(super) nodes: Table<Node>,
+    pub(super) peers: Table<Peer<u16>>,
+    pub(super) nodes: Table<Printed>,
     pub(super) pairs: Table<Pair>,
 }
 

@@ -1,49 +1,34 @@
 //! One step of the cluster: what it touches is copied, changed and printed anew; everything else stays shared with the
 //! previous state.
 //!
-//! The parts: work of callers and jobs in `work.rs`, the network and lives of nodes in `network.rs`, what the state
-//! machines want done in `shell.rs`.
+//! What nodes, callers and jobs do is the model's. Here is what a step needs beside: whom it concerns, what of it is
+//! past, and what is known of it. The network and lives of nodes are in `network.rs`.
 
 use std::sync::Arc;
 
-use rexi_proto::{CallRef, Kind, Peer, PeerId, Phase, Rollout, Server};
+use rexi_proto::{CallRef, ItemStep, PeerId};
 
 use super::action::Action;
 use super::model::Cluster;
-use super::oracle::Oracle;
-use super::scope::NODES_MAX;
-use super::state::{Call, Node, Pair, Stage, State, member_id, name, pair};
+use super::state::{NOW, Pair, Printed, Stage, State, pair};
 use super::turns::print_pair;
-use super::witness::Case;
-use crate::search::{Broken, Fingerprint};
+use crate::model::{Call, Case, Cases, Deed, Node, Observer, Rule, Word};
+use crate::search::Fingerprint;
 
 /// A state on its way to the next.
 pub(super) struct Stepper<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) state: State,
-    touched: Touched,
-    /// The epoch and phase that each node's peers know of.
-    pub(super) told: [(u64, Option<Phase>); NODES_MAX],
-}
-
-/// What is to be printed anew; a bit each.
-#[derive(Clone, Copy, Default)]
-struct Touched {
+    /// What is to be printed anew; a bit each.
     nodes: u8,
-    rollouts: u8,
-    singletons: u8,
-    peers: [u8; NODES_MAX],
     pairs: u16,
 }
 
 impl<'a> Stepper<'a> {
     pub(super) fn new(cluster: &'a Cluster, state: &State) -> Self {
-        let mut told = [(0, None); NODES_MAX];
-        for (told, node) in told.iter_mut().zip(&state.nodes) {
-            *told = (node.rollout.epoch(), Some(node.rollout.phase()));
-        }
-        let state = State { met: 0, broken: None, ..state.clone() };
-        Self { cluster, state, touched: Touched::default(), told }
+        let mut state = State { broken: None, ..state.clone() };
+        state.notes.met = Cases::default();
+        Self { cluster, state, nodes: 0, pairs: 0 }
     }
 
     pub(super) fn apply(&mut self, action: Action) {
@@ -51,18 +36,20 @@ impl<'a> Stepper<'a> {
             Action::Cast(from, to, stream) => self.cast(from, to, stream),
             Action::Kill(call) => self.kill(&[call]),
             Action::KillAll(from, to) => {
-                let state = &self.state;
-                let open = |call: &Call| state.is_open(call) && (call.by, call.to) == (from, to);
-                let calls: Vec<usize> = (0..state.calls.len()).filter(|&at| open(&state.calls[at])).collect();
+                let of_both = |call: &Call| call.is_open() && (call.by, call.to) == (from, to);
+                let calls = self.state.notes.calls.iter().enumerate().filter(|(_, call)| of_both(call));
+                let calls: Vec<usize> = calls.map(|(at, _)| at).collect();
                 self.kill(&calls);
             }
             Action::End(call) => self.end(call),
             Action::Item(call) => self.item(call),
-            Action::Start(call) => self.start_stream(call),
-            Action::Ack(call) => self.ack(call),
-            Action::Watch(from, to) => self.watch(from, to),
+            Action::Start(call) => self.say(call, Word::Start),
+            Action::Ack(call) => self.say(call, Word::Ack),
+            Action::Watch(from, to) => self.at(from, |node, notes| node.watch(to, notes)),
             Action::Deliver(from, to) => self.deliver(from, to),
-            Action::Take(node) => self.take(node),
+            Action::Take(node) => self.at(node, |node, _| {
+                node.take();
+            }),
             Action::Connect(one, other) => self.connect(one, other),
             Action::Dial(from, to) => self.dial(from, to),
             Action::Accept(from, to) => self.accept(from, to),
@@ -74,7 +61,7 @@ impl<'a> Stepper<'a> {
             Action::Notice(at, of) => self.disconnect(at, of),
             Action::Restart(node, to, stop) => self.restart(node, to, stop),
             Action::Lower(node) => self.lower(node),
-            Action::Lift(node) => self.lift(node),
+            Action::Lift(node) => self.at(node, Node::lift),
             Action::Expire(at, of) => self.expire(at, of),
             Action::Payload(from, to, number) => self.deliver_payload(from, to, number),
             Action::Straggle(at, of, straggler) => self.straggle(at, of, straggler),
@@ -85,29 +72,30 @@ impl<'a> Stepper<'a> {
     pub(super) fn seal(mut self) -> State {
         self.collect();
         self.forget_past();
-        let Touched { nodes, rollouts, singletons, peers, pairs } = self.touched;
+        self.judge_notes();
         let cluster = self.cluster;
-        for index in bits(nodes.into()) {
-            let node = Arc::make_mut(&mut self.state.nodes[index]);
-            for member in bits(peers[index].into()) {
-                let print = Fingerprint::of(node.peer(member));
-                node.prints.peers[member] = print;
-                if let Some(peer) = &mut node.peers[member] {
+        for index in bits(self.nodes.into()) {
+            let printed = Arc::make_mut(&mut self.state.nodes[index]);
+            for member in printed.node.touched_peers() {
+                let print = Fingerprint::of(printed.node.peer(member));
+                printed.prints.peers[member] = print;
+                if let Some(peer) = &mut printed.node.peers[member] {
                     cluster.shared.peers.share(print, peer);
                 }
             }
-            if rollouts & 1 << index != 0 {
-                node.note_holdouts();
-                cluster.turns.print_rollout(node);
+            if printed.node.has_touched_rollout() {
+                cluster.turns.note_holdouts(printed);
+                cluster.turns.print_rollout(printed);
             }
-            if singletons & 1 << index != 0 {
-                cluster.turns.print_singleton(node);
+            if printed.node.has_touched_singleton() {
+                cluster.turns.print_singleton(printed);
             }
-            cluster.turns.print_node(index, node);
-            let print = node.prints.whole[0];
+            printed.node.forget_touched();
+            cluster.turns.print_node(printed);
+            let print = printed.prints.whole[0];
             cluster.shared.nodes.share(print, &mut self.state.nodes[index]);
         }
-        for at in bits(pairs) {
+        for at in bits(self.pairs) {
             let pair = Arc::make_mut(&mut self.state.pairs[at]);
             pair.prints = print_pair(pair);
             // Hellos are not in the print.
@@ -121,87 +109,145 @@ impl<'a> Stepper<'a> {
     }
 
     pub(super) fn node(&mut self, index: usize) -> &mut Node {
-        self.touched.nodes |= 1 << index;
-        Arc::make_mut(&mut self.state.nodes[index])
+        self.with_notes(index).0
+    }
+
+    fn with_notes(&mut self, index: usize) -> (&mut Node, &mut Observer) {
+        self.nodes |= 1 << index;
+        (&mut Arc::make_mut(&mut self.state.nodes[index]).node, &mut self.state.notes)
+    }
+
+    /// Something is done at a node in the observer's sight, and then all that follows.
+    pub(super) fn at(&mut self, index: usize, act: impl FnOnce(&mut Node, &mut Observer)) {
+        let (node, notes) = self.with_notes(index);
+        act(node, notes);
+        self.drain(index);
     }
 
     /// Puts a node that has just started into its place.
-    pub(super) fn place(&mut self, index: usize, node: Node) {
-        self.told[index] = (node.rollout.epoch(), Some(node.rollout.phase()));
-        self.state.nodes[index] = Arc::new(node);
-        self.touched.nodes |= 1 << index;
-        self.touched.rollouts |= 1 << index;
-        self.touched.singletons |= 1 << index;
-        self.touched.peers[index] =
-            (0..self.state.nodes.len()).filter(|&at| at != index).fold(0, |all, at| all | 1 << at);
-    }
-
-    pub(super) fn peer(&mut self, index: usize, member: usize) -> &mut Peer<u8> {
-        self.touched.peers[index] |= 1 << member;
-        let peer = self.node(index).peers[member].as_mut().expect("a node has a peer for each other");
-        Arc::make_mut(peer)
-    }
-
-    pub(super) fn rollout(&mut self, index: usize) -> &mut Rollout {
-        self.touched.rollouts |= 1 << index;
-        Arc::make_mut(&mut self.node(index).rollout)
-    }
-
-    pub(super) fn singleton(&mut self, index: usize) -> Option<&mut Server> {
-        self.touched.singletons |= 1 << index;
-        self.node(index).singleton.as_mut().map(Arc::make_mut)
+    pub(super) fn place(&mut self, node: Node) {
+        self.state.notes.started(node.index, node.release);
+        self.nodes |= 1 << node.index;
+        let index = node.index;
+        self.state.nodes[index] = Arc::new(Printed::new(node));
     }
 
     pub(super) fn pair(&mut self, one: usize, other: usize) -> &mut Pair {
         let at = pair(one, other).0;
-        self.touched.pairs |= 1 << at;
+        self.pairs |= 1 << at;
         Arc::make_mut(&mut self.state.pairs[at])
     }
 
-    /// The members whose state at this node was touched.
-    pub(super) fn touched_peers(&self, index: usize) -> impl Iterator<Item = usize> + use<> {
-        bits(self.touched.peers[index].into())
-    }
-
-    pub(super) fn has_touched_singleton(&self, index: usize) -> bool {
-        self.touched.singletons & 1 << index != 0
-    }
-
     pub(super) fn saw(&mut self, case: Case) {
-        self.state.met |= case.bit();
+        self.state.notes.saw(case);
     }
 
-    /// Notes what the step breaks; the first counts.
-    pub(super) fn breaks(&mut self, oracle: Oracle, what: impl Into<String>) {
-        if self.cluster.oracles.has(oracle) {
-            let (invariant, what) = (oracle.invariant(), what.into());
-            self.state.broken.get_or_insert_with(|| Box::new(Broken { invariant, what }));
+    /// What was noted and is asked is what the step broke.
+    pub(super) fn judge_notes(&mut self) {
+        self.state.broken = self.cluster.oracles.broken(&mut self.state.notes);
+    }
+
+    /// Does all that a node's parts want done, and lets its writers take what is encoded.
+    pub(super) fn drain(&mut self, index: usize) {
+        loop {
+            let (node, notes) = self.with_notes(index);
+            let closes = node.drain(NOW, notes);
+            if closes.is_empty() {
+                break;
+            }
+            for close in closes {
+                self.state.notes.closed(index, &close);
+                self.close(index, close.member);
+            }
         }
+        for member in self.state.nodes[index].touched_peers() {
+            self.write(index, member);
+        }
+    }
+
+    fn cast(&mut self, from: usize, to: usize, stream: bool) {
+        self.state.used.jobs += 1;
+        self.state.used.streams += u8::from(stream);
+        self.at(from, |node, notes| node.cast(NOW, to, (0, stream), notes));
+    }
+
+    /// A caller kills these calls, which all go to the same node.
+    pub(super) fn kill(&mut self, calls: &[usize]) {
+        let Some(&first) = calls.first() else { return };
+        let Call { by, to, .. } = self.state.notes.calls[first];
+        self.at(by, |node, notes| node.kill(to, calls, notes));
+    }
+
+    pub(super) fn say(&mut self, at: usize, word: Word) {
+        let by = self.state.notes.calls[at].by;
+        self.at(by, |node, notes| node.say(NOW, at, word, notes));
+    }
+
+    fn end(&mut self, at: usize) {
+        if let Some((node, job)) = self.state.job_of(at) {
+            self.at(node, |node, notes| node.end(job, Ok(0), notes));
+        }
+    }
+
+    /// A job sends an item, or asks for its stream.
+    pub(super) fn item(&mut self, at: usize) {
+        let Some((node, job)) = self.state.job_of(at) else { return };
+        self.at(node, |node, notes| {
+            if node.work(job, &Deed::Item(0, WINDOW), notes) == ItemStep::Over {
+                let what = format!("the job of call {at} runs, and its server does not know it");
+                notes.breaks(Rule::JobUnknownToServer, what);
+            }
+        });
+    }
+
+    fn lower(&mut self, index: usize) {
+        let lowest = self.state.nodes[index].profile().lowest();
+        let busy = self.state.notes.calls.iter().any(|call| call.by == index && !call.over && call.runs);
+        // A refusal is an answer too, and changes nothing.
+        if self.node(index).set_ceiling(Some(lowest)).is_ok() {
+            self.state.used.flips += 1;
+            if busy {
+                self.saw(Case::FlipWithJobs);
+            }
+        }
+        self.drain(index);
+    }
+
+    fn expire(&mut self, at: usize, of: usize) {
+        self.state.used.expiries += 1;
+        self.saw(Case::Expired);
+        self.at(at, |node, _| {
+            let peer = node.peer_mut(of);
+            if let Some(until) = peer.deadline() {
+                peer.handle_timeout(until);
+            }
+        });
     }
 
     /// Lets go of the records of calls of which nothing is left.
     fn collect(&mut self) {
-        for at in 0..self.state.calls.len() {
+        for at in 0..self.state.notes.calls.len() {
             if self.is_past(at) {
-                self.state.calls[at] = Call::OVER;
+                self.state.notes.calls[at] = Call::OVER;
             }
         }
-        while self.state.calls.last().is_some_and(|call| call.over) {
-            self.state.calls.pop();
+        let calls = &mut self.state.notes.calls;
+        while calls.last().is_some_and(|call| call.over) {
+            calls.pop();
         }
     }
 
     /// Whether a call is over, and nothing on its way or in a buffer can be of it.
     fn is_past(&self, at: usize) -> bool {
-        let (state, call) = (&self.state, &self.state.calls[at]);
+        let (state, call) = (&self.state, &self.state.notes.calls[at]);
         if call.over {
             return false;
         }
         let waits = |node: usize, member: usize| state.nodes[node].peer(member).stats().buffered > 0;
-        !state.is_open(call)
+        !call.is_open()
             && state.job_of(at).is_none()
-            && state.is_silent(call.by, call.to)
-            && state.is_silent(call.to, call.by)
+            && state.way(call.by, call.to).is_empty()
+            && state.way(call.to, call.by).is_empty()
             && !state.queues(call.to, call.by)
             && !waits(call.by, call.to)
             && !waits(call.to, call.by)
@@ -209,42 +255,21 @@ impl<'a> Stepper<'a> {
 
     /// Rids what was touched of all that only tells of the past.
     fn forget_past(&mut self) {
-        for index in bits(self.touched.nodes.into()) {
-            for member in bits(self.touched.peers[index].into()) {
-                let may_come = self.casts_on_way(member, index);
-                self.peer(index, member).forget_past(|_| may_come);
+        for index in bits(self.nodes.into()) {
+            for member in self.state.nodes[index].touched_peers() {
+                let may_come = self.state.casts_on_way(member, index);
+                self.node(index).peer_mut(member).forget_past(|_| may_come);
             }
-            if self.has_touched_singleton(index) {
-                let nodes = 0..self.state.nodes.len();
-                let may_come: Vec<bool> = nodes
-                    .map(|by| by != index && (self.casts_on_way(by, index) || self.state.queues(index, by)))
-                    .collect();
+            if self.state.nodes[index].has_touched_singleton() {
+                let (state, nodes) = (&self.state, 0..self.state.nodes.len());
+                let may_come: Vec<bool> =
+                    nodes.map(|by| by != index && (state.casts_on_way(by, index) || state.queues(index, by))).collect();
                 let come = |peer: PeerId, _: CallRef| may_come.get(peer.0 as usize).copied().unwrap_or(false);
-                if let Some(singleton) = self.singleton(index) {
+                if let Some(singleton) = self.node(index).singleton_mut() {
                     singleton.forget_past(|caller, call| come(caller.peer, call));
                 }
             }
         }
-    }
-
-    fn casts_on_way(&self, from: usize, to: usize) -> bool {
-        self.state.kinds_on_lane(from, to).any(|kind| kind == Kind::Cast as u8)
-    }
-}
-
-impl Node {
-    /// Notes whom this node believes to send to the singleton.
-    pub(super) fn note_holdouts(&mut self) {
-        let hello = self.rollout.hello(self.incarnation, &rexi_proto::Limits::default());
-        let is_holdout = |&member: &usize| hello.holdouts.contains(&name(member));
-        self.holdouts = (0..self.peers.len()).filter(is_holdout).fold(0, |all, member| all | 1 << member);
-    }
-}
-
-impl State {
-    /// Whether a node's singleton has a request of `by` in its queue.
-    pub(super) fn queues(&self, node: usize, by: usize) -> bool {
-        self.nodes[node].queue.iter().any(|(caller, _)| caller.peer == member_id(by))
     }
 }
 
@@ -258,3 +283,6 @@ fn bits(mut set: u16) -> impl Iterator<Item = usize> + use<> {
         })
     })
 }
+
+/// Items that may be unacknowledged: with one, every item waits for its caller.
+const WINDOW: u32 = 1;

@@ -5,7 +5,8 @@ use rexi_proto::{LENGTH_BYTES, Message, Presence, Request, decode};
 use super::action::{Action, Stop, Straggler};
 use super::model::Cluster;
 use super::scope::{Scope, release_name};
-use super::state::{State, frames, name};
+use super::state::State;
+use crate::model::{Job, frames, name};
 use crate::search::{Broken, Path};
 use crate::verdict::trace::{Event, Place, Trace};
 
@@ -30,11 +31,11 @@ pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Tr
 }
 
 fn event(scope: &Scope, state: &State, action: Action) -> Event {
-    let call = |at: usize| &state.calls[at];
+    let call = |at: usize| &state.notes.calls[at];
     let at_job = |at: usize| Place::At(call(at).to);
     let (place, what) = match action {
         Action::Cast(from, to, stream) => {
-            let place = state.calls.iter().position(|call| call.over).unwrap_or(state.calls.len());
+            let place = state.notes.calls.iter().position(|call| call.over).unwrap_or(state.notes.calls.len());
             let streams = if stream { ", whose job sends a stream" } else { "" };
             (Place::At(from), format!("casts call {place} to {}{streams}", name(to)))
         }
@@ -76,7 +77,7 @@ fn event(scope: &Scope, state: &State, action: Action) -> Event {
 
 /// The first frame of a lane in words.
 fn first_on_lane(state: &State, from: usize, to: usize) -> String {
-    let frame = frames(state.lane(from, to)).next().unwrap_or_default();
+    let frame = frames(&state.way(from, to).lane).next().unwrap_or_default();
     let Presence::Up(session, _) = state.nodes[to].peer(from).presence() else { return "bytes".to_owned() };
     let Ok(message) = decode(session.wire, frame.get(LENGTH_BYTES..).unwrap_or_default()) else {
         return "a frame that cannot be read".to_owned();
@@ -116,14 +117,14 @@ fn first_in_queue(state: &State, node: usize) -> String {
 /// What a step has changed that is not said by its name: phases and workers.
 fn changes(before: &State, after: &State, events: &mut Vec<Event>) {
     for (index, (old, new)) in before.nodes.iter().zip(&after.nodes).enumerate() {
-        if old.incarnation == new.incarnation && old.rollout.phase() != new.rollout.phase() {
+        if old.life == new.life && old.rollout.phase() != new.rollout.phase() {
             events.push(Event::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
         }
         for job in new.jobs.iter().filter(|job| !old.jobs.iter().any(|other| other.call == job.call)) {
             events.push(Event::new(Place::At(index), format!("the {} runs call {}", job.key.server, job.call)));
         }
-        let over = |job: &&super::state::Job| !new.jobs.iter().any(|other| other.call == job.call);
-        for job in old.jobs.iter().filter(over).filter(|_| old.incarnation == new.incarnation) {
+        let over = |job: &&Job| !new.jobs.iter().any(|other| other.call == job.call);
+        for job in old.jobs.iter().filter(over).filter(|_| old.life == new.life) {
             events.push(Event::new(Place::At(index), format!("the job of call {} is gone", job.call)));
         }
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use rexi_proto::{PeerId, ServerAddress};
 use stateright::Checker;
 
-use super::state::{Stage, member_id, name, pair};
+use super::state::{Stage, pair};
 use super::turns::{orders_of, print_pair};
 use super::*;
+use crate::model::{member_id, name};
 use crate::search::{End, Fingerprint, Model, Options, Outcome, search};
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
@@ -133,11 +134,12 @@ fn renamed(cluster: &Cluster, state: &State, order: &[usize]) -> State {
     let place = |peer: PeerId| member_id(to(peer.0 as usize));
     let mut image = state.clone();
     for (index, &from) in order.iter().enumerate() {
-        let mut node = (*state.nodes[from]).clone();
+        let mut printed = (*state.nodes[from]).clone();
+        let node = &mut printed.node;
+        node.index = index;
         node.rollout =
             Arc::new(node.rollout.renamed(|of| name(to((0..).find(|&at| name(at) == *of).expect("a node")))));
-        node.note_holdouts();
-        node.singleton = node.singleton.map(|server| Arc::new(server.renamed(place)));
+        node.singleton = node.singleton.take().map(|server| Arc::new(server.renamed(place)));
         node.queue.iter_mut().for_each(|(caller, _)| caller.peer = place(caller.peer));
         node.peers = order.iter().map(|&member| state.nodes[from].peers[member].clone()).collect();
         for job in &mut node.jobs {
@@ -146,8 +148,9 @@ fn renamed(cluster: &Cluster, state: &State, order: &[usize]) -> State {
                 job.key.caller.peer = place(job.key.caller.peer);
             }
         }
-        cluster.print_all(index, &mut node);
-        image.nodes[index] = Arc::new(node);
+        cluster.turns.note_holdouts(&mut printed);
+        cluster.print_all(&mut printed);
+        image.nodes[index] = Arc::new(printed);
     }
     for high in 0..order.len() {
         for low in 0..high {
@@ -155,16 +158,16 @@ fn renamed(cluster: &Cluster, state: &State, order: &[usize]) -> State {
             let mut between = (*state.pairs[at]).clone();
             assert!(matches!(between.stage, Stage::Down | Stage::Up), "hellos are left to a test of their own");
             if side == 1 {
-                between.lanes.reverse();
+                between.ways.reverse();
             }
             between.prints = print_pair(&between);
             image.pairs[pair(low, high).0] = Arc::new(between);
         }
     }
-    for call in image.calls.iter_mut().filter(|call| !call.over) {
+    for call in image.notes.calls.iter_mut().filter(|call| !call.over) {
         (call.by, call.to) = (to(call.by), to(call.to));
     }
-    for watch in &mut image.watches {
+    for watch in &mut image.notes.monitors {
         (watch.by, watch.to) = (to(watch.by), to(watch.to));
     }
     image.print = cluster.turns.print(&image);

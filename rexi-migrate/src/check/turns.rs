@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use rexi_proto::{Caller, Hello, NodeName, PeerId};
 
-use super::state::{Node, Pair, Stage, State, member_id, name, pair};
+use super::state::{Pair, Printed, Stage, State, pair};
+use crate::model::{Call, Job, Monitor, member_id, name};
 use crate::search::{Fingerprint, Recorder};
 
 /// All turns of the names of this many nodes; the first leaves them as they are.
@@ -51,13 +52,20 @@ impl Turns {
         self.turns.iter().map(|turn| Fingerprint::recorded(|recorder| record(turn, recorder))).collect()
     }
 
-    pub(super) fn print_rollout(&self, node: &mut Node) {
+    /// Notes whom this node believes to send to the singleton.
+    pub(super) fn note_holdouts(&self, node: &mut Printed) {
+        let hello = node.hello();
+        let known = self.names.iter().enumerate().filter(|(_, name)| hello.holdouts.contains(name));
+        node.holdouts = known.fold(0, |all, (member, _)| all | 1 << member);
+    }
+
+    pub(super) fn print_rollout(&self, node: &mut Printed) {
         let rollout = &node.rollout;
         let record = |turn: &Turn, into: &mut Recorder| rollout.renamed(|name| self.name(turn, name)).hash(into);
         node.prints.rollout = Arc::new(self.each(record));
     }
 
-    pub(super) fn print_singleton(&self, node: &mut Node) {
+    pub(super) fn print_singleton(&self, node: &mut Printed) {
         let singleton = node.singleton.as_ref();
         let record = |turn: &Turn, into: &mut Recorder| {
             singleton.map(|server| server.renamed(|peer| turned(turn, peer))).hash(into);
@@ -66,19 +74,19 @@ impl Turns {
     }
 
     /// The node as a whole; its parts must be printed before.
-    pub(super) fn print_node(&self, index: usize, node: &mut Node) {
+    pub(super) fn print_node(&self, node: &mut Printed) {
         let record = |(number, turn): (usize, &Turn), into: &mut Recorder| {
-            (node.at, node.release, node.incarnation, node.lowered).hash(into);
+            (node.release, node.life, node.ceiling).hash(into);
             node.prints.rollout[number].hash(into);
             node.prints.singleton[number].hash(into);
             node.queue.len().hash(into);
             for (caller, request) in &node.queue {
                 (Caller { peer: turned(turn, caller.peer), ..*caller }, request).hash(into);
             }
-            for &member in turn.from.iter().filter(|&&member| member != index) {
+            for &member in turn.from.iter().filter(|&&member| member != node.index) {
                 node.prints.peers[member].hash(into);
             }
-            let key = |job: &super::state::Job| {
+            let key = |job: &Job| {
                 let caller = Caller { peer: member_id(turn.to[job.member]), ..job.key.caller };
                 (caller, job.key.server, job.key.call, job.key.id, job.call, job.waits)
             };
@@ -106,13 +114,13 @@ impl Turns {
                 self.record_hellos(&pair.stage, turn, into);
             }
         }
-        for call in &state.calls {
+        for call in &state.notes.calls {
             let (by, to) = if call.over { (0, 0) } else { (turn.to[call.by], turn.to[call.to]) };
-            super::state::Call { by, to, ..*call }.hash(into);
+            Call { by, to, ..call.clone() }.hash(into);
         }
-        for watch in &state.watches {
+        for watch in &state.notes.monitors {
             let (by, to) = (turn.to[watch.by], turn.to[watch.to]);
-            super::state::Watch { by, to, ..*watch }.hash(into);
+            Monitor { by, to, ..*watch }.hash(into);
         }
         state.used.hash(into);
         state.broken.is_some().hash(into);
@@ -139,7 +147,7 @@ impl Turns {
 
 /// What a pair is known by, seen from either side.
 pub(super) fn print_pair(pair: &Pair) -> [Fingerprint; 2] {
-    let Pair { stage, lanes, bulks, late, .. } = pair;
+    let Pair { stage, ways, late, .. } = pair;
     [0, 1].map(|first| {
         let stage = match stage {
             Stage::Down => (0, 0),
@@ -147,7 +155,7 @@ pub(super) fn print_pair(pair: &Pair) -> [Fingerprint; 2] {
             Stage::Accepted(side, _) => (2, side ^ first),
             Stage::Up => (3, 0),
         };
-        let both = [first, 1 - first].map(|side| (&lanes[side], &bulks[side], &late[side]));
+        let both = [first, 1 - first].map(|side| (&ways[side], &late[side]));
         Fingerprint::of(&(stage, both))
     })
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use rexi_proto::{HandshakeError, Hello, Incarnation, Limits, Profile, Refusal, Rollout, verdict};
 
 use super::scope::release_name;
-use super::state::name;
+use crate::model::name;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
 

@@ -1,38 +1,43 @@
-//! The cases without which a search proves nothing (docs/safety.md), and others worth counting.
+//! The cases that the check counts, and those without which a search proves nothing (docs/safety.md).
 
-/// Declares each case with the bit that stands for it.
-macro_rules! cases {
-    ($($(#[$required:ident])? $name:ident $sentence:literal,)+) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Case { $($name,)+ }
+use crate::model::{Case, Cases};
 
-        /// Every case, as what it counts.
-        pub(super) const CASES: [&str; [$(Case::$name,)+].len()] = [$($sentence,)+];
-    };
-}
+/// Every case that is counted, in the order of reports.
+pub(super) const CASES: [Case; 14] = [
+    Case::KillAcrossSwitch,
+    Case::StreamOverSwitch,
+    Case::BufferedOverRelease,
+    Case::RestartWithJobs,
+    Case::Rollback,
+    Case::FlipWithJobs,
+    Case::Refused,
+    Case::Orphaned,
+    Case::Lost,
+    Case::Expired,
+    Case::Departed,
+    Case::Raised,
+    Case::Down,
+    Case::Straggler,
+];
 
-cases! {
-    KillAcrossSwitch "kills across the switch",
-    StreamOverSwitch "streams open across the switch",
-    BufferedOverRelease "buffered casts delivered after their target changed release",
-    RestartWithJobs "restarts with jobs in flight",
-    Rollback "rollbacks",
-    FlipWithJobs "phases lowered with jobs in flight",
-    Refused "refused handshakes",
-    Orphaned "jobs ended since their caller's life was over",
-    Lost "calls lost with their connection",
-    Expired "peers given up after the stability period",
-    Departed "departures",
-    Raised "phases raised",
-    Down "monitors that fired",
-    Straggler "things of an earlier connection that came late",
-}
+/// The same, as what they count.
+pub(super) const SENTENCES: [&str; CASES.len()] = sentences(CASES);
 
 /// This many cases, the first ones, are those without which nothing is proved.
 pub(super) const REQUIRED: usize = 5;
 
-impl Case {
-    pub(super) const fn bit(self) -> u64 {
-        1 << self as u64
+/// Which of these cases were met, a bit each.
+pub(super) fn met(cases: &[Case], met: Cases) -> u64 {
+    let bits = cases.iter().enumerate().filter(|(_, case)| met.has(**case)).map(|(at, _)| 1 << at);
+    if met.is_empty() { 0 } else { bits.sum() }
+}
+
+/// What cases count.
+pub(super) const fn sentences<const N: usize>(cases: [Case; N]) -> [&'static str; N] {
+    let (mut sentences, mut at) = ([""; N], 0);
+    while at < N {
+        sentences[at] = cases[at].sentence();
+        at += 1;
     }
+    sentences
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::bounds::WIRES_OF_A_PAIR_MAX;
 use super::model::Hellos;
-use super::state::{Node, Stage, State};
+use super::state::State;
+use crate::model::{Node, Stage};
 
 /// One thing that happens. Nodes are numbered from 0; a connection by its place among those that are open; its ends are
 /// 0 for the lower node and 1 for the higher.
@@ -36,15 +37,15 @@ impl Hellos {
             return;
         }
         self.dials(state, actions);
-        for (at, wire) in state.wires.iter().enumerate() {
+        for (at, wire) in state.world.wires.iter().enumerate() {
             for (side, end) in wire.ends.iter().enumerate() {
                 match &end.stage {
                     Stage::Opening(..) => actions.push(Action::Hear(at, side)),
                     Stage::Agreed(..) => actions.push(Action::Attach(at, side)),
-                    Stage::Attached if !end.lane.is_empty() => actions.push(Action::Deliver(at, side)),
+                    Stage::Attached if !end.way.lane.is_empty() => actions.push(Action::Deliver(at, side)),
                     Stage::Attached | Stage::Closed => {}
                 }
-                if end.is_open() && end.lost {
+                if wire.loss(side).is_some() {
                     actions.push(Action::Notice(at, side));
                 }
             }
@@ -52,7 +53,7 @@ impl Hellos {
                 actions.push(Action::Cut(at));
             }
         }
-        for (index, node) in state.nodes.iter().enumerate() {
+        for (index, node) in state.world.nodes.iter().enumerate() {
             self.of_node(state, index, node, actions);
         }
     }
@@ -62,9 +63,9 @@ impl Hellos {
         if state.used.dials >= self.bounds.dials {
             return;
         }
-        for high in 0..state.nodes.len() {
+        for high in 0..state.world.nodes.len() {
             for low in 0..high {
-                if state.wires.iter().filter(|wire| wire.is_between(low, high)).count() < WIRES_OF_A_PAIR_MAX {
+                if state.world.wires.iter().filter(|wire| wire.is_between(low, high)).count() < WIRES_OF_A_PAIR_MAX {
                     actions.push(Action::Dial(low, high));
                 }
             }

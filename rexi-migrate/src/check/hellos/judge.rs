@@ -1,16 +1,16 @@
 //! Whether a state of nodes that say hello breaks an invariant.
 //!
 //! It is written as safety: nothing is on its way between two attached nodes, and still they are wrong. What only the
-//! step from one state to the next can break is in `judge_step.rs`.
+//! step from one state to the next can break is a rule of the model.
 
-use super::super::state::name;
 use super::oracle::{Oracle, Oracles};
 use super::state::State;
+use crate::model::name;
 use crate::search::Broken;
 
 /// Asks these oracles.
 pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
-    for (index, node) in state.nodes.iter().enumerate() {
+    for (index, node) in state.world.nodes.iter().enumerate() {
         let phase = node.rollout.phase();
         let outside = !node.rollout.profile().allows(phase);
         find(oracles, Oracle::PhaseOutOfBounds, outside, || {
@@ -22,19 +22,19 @@ pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
             format!("{} has taken the ceiling {ceiling} and is at {phase}", name(index))
         })?;
     }
-    let attached = state.wires.iter().filter(|wire| wire.is_attached());
+    let attached = state.world.wires.iter().filter(|wire| wire.is_attached());
     attached.map(|wire| wire.between).try_for_each(|[low, high]| judge_pair(oracles, state, low, high))
 }
 
 /// What two that are attached to each other are.
 fn judge_pair(oracles: Oracles, state: &State, low: usize, high: usize) -> Result<(), Broken> {
-    let skew = state.nodes[low].release.abs_diff(state.nodes[high].release);
+    let skew = state.world.nodes[low].release.abs_diff(state.world.nodes[high].release);
     find(oracles, Oracle::AttachedOverSkew, skew > 1, || format!("{} and {} are attached", name(low), name(high)))?;
-    if !state.is_quiet(low, high) {
+    if !state.world.is_quiet(low, high) {
         return Ok(());
     }
     for (from, to) in [(low, high), (high, low)] {
-        let (sender, receiver) = (&state.nodes[from], &state.nodes[to]);
+        let (sender, receiver) = (&state.world.nodes[from], &state.world.nodes[to]);
         let target = sender.rollout.phase().cast_target();
         let missing = !receiver.rollout.profile().hosts().contains(target);
         find(oracles, Oracle::SendsToNoServer, missing, || {

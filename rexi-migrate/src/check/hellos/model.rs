@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
-use rexi_proto::Incarnation;
+use rexi_proto::{Incarnation, Limits, Unlimited};
 
+use super::super::witness::met;
 use super::action::Action;
 use super::bounds::Bounds;
 use super::judge::judge;
 use super::oracle::Oracles;
-use super::state::{Node, State, Used};
+use super::state::{State, Used};
 use super::step::Stepper;
-use super::witness::CASES;
+use super::witness::{CASES, SENTENCES};
+use crate::model::{Build, World};
 use crate::search::{Broken, Fingerprint, Model};
 
 /// All that may come of hellos within bounds.
 #[derive(Clone, Debug)]
 pub struct Hellos {
     pub(super) bounds: Bounds,
+    /// What its nodes are built with.
+    pub(super) build: Build,
     /// What is asked: all, but in tests of what each is for.
     pub(super) oracles: Oracles,
 }
@@ -24,26 +28,17 @@ pub struct Hellos {
 impl Hellos {
     /// The model within these bounds.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, oracles: Oracles::ALL }
+        let Bounds { nodes, mutants, .. } = bounds;
+        let build = Build { nodes, limits: Arc::new(Limits::default()), pool: Unlimited, numbered: false, mutants };
+        Self { bounds, build, oracles: Oracles::ALL }
     }
 
     /// Nodes of one release that have just started, and know nobody.
     fn strangers(&self, release: usize) -> State {
-        let life = Incarnation(1);
-        let node = |index| Arc::new(Node::start(&self.bounds, index, release, life));
-        let state = State {
-            nodes: (0..self.bounds.nodes).map(node).collect(),
-            wires: Vec::new(),
-            used: Used::default(),
-            broken: None,
-            met: 0,
-            print: Fingerprint::default(),
-        };
-        let mut stepper = Stepper::new(self, &state);
-        for index in 0..self.bounds.nodes {
-            stepper.place(index, Node::start(&self.bounds, index, release, life));
-        }
-        stepper.seal()
+        let nodes = (0..self.bounds.nodes).map(|index| self.node(index, release, Incarnation(1)));
+        let world = World::new(nodes.collect(), true);
+        let state = State { world, used: Used::default(), broken: None, print: Fingerprint::default() };
+        Stepper { model: self, state }.seal()
     }
 
     /// The same nodes, each connected to each other, and all said. Nothing is taken from the budget.
@@ -73,13 +68,6 @@ impl Hellos {
         stepper.apply(action);
         let after = stepper.seal();
         State { broken: state.broken.clone().or(after.broken.clone()), ..after }
-    }
-}
-
-impl State {
-    /// Prints it as it stands; what it breaks makes a state of its own.
-    pub(super) fn print_anew(&mut self) {
-        self.print = Fingerprint::of(&(&self.nodes, &self.wires, self.used, self.broken.is_some()));
     }
 }
 
@@ -117,10 +105,10 @@ impl Model for Hellos {
     }
 
     fn cases(&self) -> &[&'static str] {
-        &CASES
+        &SENTENCES
     }
 
     fn met(&self, state: &State) -> u64 {
-        state.met
+        met(&CASES, state.world.notes.met)
     }
 }

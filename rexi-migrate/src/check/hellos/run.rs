@@ -3,7 +3,7 @@
 use super::bounds::Bounds;
 use super::model::Hellos;
 use super::tell::trace;
-use super::witness::{CASES, OF_THREE};
+use super::witness::{CASES, OF_THREE, SENTENCES};
 use crate::search::{End, Options, Outcome, search_shown};
 use crate::verdict::level::{Breach, Figure, LevelReport, Met};
 
@@ -31,8 +31,8 @@ pub(crate) fn report(
     // From 1.2 every case is within reach; a case is counted where it takes this many nodes, and in the search with a
     // cut, which has one dial alone, none.
     let required = u64::from(bounds.starts.contains(&SWITCHING));
-    for (at, (what, &count)) in CASES.iter().zip(&outcome.tally.met).enumerate() {
-        if OF_THREE.iter().any(|case| *case as usize == at) == (bounds.nodes > 2) && bounds.cuts == 0 {
+    for (at, (what, &count)) in SENTENCES.iter().zip(&outcome.tally.met).enumerate() {
+        if OF_THREE.contains(&CASES[at]) == (bounds.nodes > 2) && bounds.cuts == 0 {
             report.witnesses.push(Met { what: (*what).to_owned(), count, required });
         }
     }

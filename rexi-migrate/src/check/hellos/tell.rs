@@ -3,30 +3,30 @@
 use rexi_proto::{LENGTH_BYTES, Message, Presence, decode};
 
 use super::super::scope::release_name;
-use super::super::state::{frames, name};
 use super::action::Action;
 use super::model::Hellos;
-use super::state::{Stage, State};
+use super::state::State;
+use crate::model::{Stage, Wire, frames, name};
 use crate::search::{Broken, Path};
 use crate::verdict::trace::{Event, Place, Trace};
 
 /// The trace of a path, and of what breaks at its end if something does.
 pub fn trace(path: &Path<Hellos>, broken: Option<&Broken>) -> Trace {
-    let lanes = (0..path.start.nodes.len()).map(|index| name(index).to_string());
+    let lanes = (0..path.start.world.nodes.len()).map(|index| name(index).to_string());
     let mut trace = Trace { lanes: lanes.collect(), events: Vec::new() };
-    for (index, node) in path.start.nodes.iter().enumerate() {
-        let connected = if path.start.wires.is_empty() { "" } else { ", connected to all" };
+    for (index, node) in path.start.world.nodes.iter().enumerate() {
+        let connected = if path.start.world.wires.is_empty() { "" } else { ", connected to all" };
         let what = format!("runs {}, at {}{connected}", release_name(node.release), node.rollout.phase());
         trace.events.push(Event::new(Place::At(index), what));
     }
     let mut before = &path.start;
     for (action, after) in &path.steps {
         trace.events.push(event(before, *action));
-        for (index, (old, new)) in before.nodes.iter().zip(&after.nodes).enumerate() {
+        for (index, (old, new)) in before.world.nodes.iter().zip(&after.world.nodes).enumerate() {
             if old.life == new.life && old.rollout.phase() != new.rollout.phase() {
                 trace.events.push(Event::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
             }
-            for member in (0..after.nodes.len()).filter(|&member| member != index && old.life == new.life) {
+            for member in (0..after.world.nodes.len()).filter(|&member| member != index && old.life == new.life) {
                 if old.is_up(member) && !new.is_up(member) {
                     trace
                         .events
@@ -44,23 +44,23 @@ pub fn trace(path: &Path<Hellos>, broken: Option<&Broken>) -> Trace {
 
 fn event(state: &State, action: Action) -> Event {
     let towards = |at: usize, side: usize| {
-        let (index, member) = state.wires[at].of(side);
+        let (index, member) = state.world.wires[at].of(side);
         Place::Between(member, index)
     };
     let (place, what) = match action {
         Action::Dial(one, other) => (Place::Between(one, other), "opens a connection, and both say hello".to_owned()),
         Action::Hear(at, side) => (towards(at, side), hello(state, at, side)),
         Action::Attach(at, side) => {
-            let (index, member) = state.wires[at].of(side);
+            let (index, member) = state.world.wires[at].of(side);
             (Place::At(index), format!("attaches to {}{}", name(member), age(state, at)))
         }
         Action::Deliver(at, side) => (towards(at, side), format!("{}{}", frame(state, at, side), age(state, at))),
         Action::Cut(at) => {
-            let [low, high] = state.wires[at].between;
+            let [low, high] = state.world.wires[at].between;
             (Place::Lost(low, high), format!("a connection breaks{}", age(state, at)))
         }
         Action::Notice(at, side) => {
-            let (index, member) = state.wires[at].of(side);
+            let (index, member) = state.world.wires[at].of(side);
             (Place::At(index), format!("hears that a connection to {} is gone{}", name(member), age(state, at)))
         }
         Action::Restart(index, release) => {
@@ -74,11 +74,11 @@ fn event(state: &State, action: Action) -> Event {
 
 /// Which of two open connections it is, where there are two.
 fn age(state: &State, at: usize) -> &'static str {
-    let between = state.wires[at].between;
-    let same = |wire: &std::sync::Arc<super::state::Wire>| wire.between == between;
-    if state.wires[at + 1..].iter().any(same) {
+    let between = state.world.wires[at].between;
+    let same = |wire: &std::sync::Arc<Wire>| wire.between == between;
+    if state.world.wires[at + 1..].iter().any(same) {
         " (the older connection)"
-    } else if state.wires[..at].iter().any(same) {
+    } else if state.world.wires[..at].iter().any(same) {
         " (the newer connection)"
     } else {
         ""
@@ -86,11 +86,11 @@ fn age(state: &State, at: usize) -> &'static str {
 }
 
 fn hello(state: &State, at: usize, side: usize) -> String {
-    let Stage::Opening(hellos, _) = &state.wires[at].ends[side].stage else { return "hello".to_owned() };
+    let Stage::Opening(hellos, _) = &state.world.wires[at].ends[side].stage else { return "hello".to_owned() };
     let theirs = &hellos[1];
     let (release, phase, life) = (&theirs.release, theirs.phase, theirs.incarnation.0);
-    let member = state.wires[at].of(side).1;
-    let over = if state.nodes[member].life == theirs.incarnation { "" } else { ", which is over" };
+    let member = state.world.wires[at].of(side).1;
+    let over = if state.world.nodes[member].life == theirs.incarnation { "" } else { ", which is over" };
     let mut text = format!("hello of its life {life}{over}: {release}, at {phase}");
     if !theirs.holdouts.is_empty() {
         let names: Vec<String> = theirs.holdouts.iter().map(ToString::to_string).collect();
@@ -101,9 +101,9 @@ fn hello(state: &State, at: usize, side: usize) -> String {
 
 /// The first frame on its way to an end in words.
 fn frame(state: &State, at: usize, side: usize) -> String {
-    let (index, member) = state.wires[at].of(side);
-    let frame = frames(&state.wires[at].ends[side].lane).next().unwrap_or_default();
-    let Presence::Up(session, _) = state.nodes[index].peer(member).presence() else { return "bytes".to_owned() };
+    let (index, member) = state.world.wires[at].of(side);
+    let frame = frames(&state.world.wires[at].ends[side].way.lane).next().unwrap_or_default();
+    let Presence::Up(session, _) = state.world.nodes[index].peer(member).presence() else { return "bytes".to_owned() };
     match decode(session.wire, frame.get(LENGTH_BYTES..).unwrap_or_default()) {
         Ok(Message::Announce(_, phase)) => format!("word that the phase is {phase}"),
         Ok(other) => format!("{other:?}"),

@@ -15,7 +15,7 @@ fn what_comes_late_of_an_earlier_connection_breaks_nothing_in_any_order() {
     // One job: `check` itself goes over two.
     let outcome = exhausted(Scope { jobs: 1, ..scope() });
     let met = |what: &str| {
-        let at = super::super::witness::CASES.iter().position(|case| *case == what).expect("a case");
+        let at = super::super::witness::SENTENCES.iter().position(|case| *case == what).expect("a case");
         outcome.tally.met[at]
     };
     assert!(met("things of an earlier connection that came late") > 100, "{:?}", outcome.tally);

@@ -8,10 +8,10 @@ use rexi_proto::{
 
 use super::super::judge::judge;
 use super::super::oracle::{Oracle, Oracles};
-use super::super::shell::payload;
-use super::super::state::{Call, Job, NOW, Node, Watch};
+use super::super::state::NOW;
 use super::super::step::Stepper;
 use super::*;
+use crate::model::{Call, Job, Monitor, Node, PEER, Word, payload};
 
 /// What breaks.
 enum Planted {
@@ -36,7 +36,7 @@ fn served(cluster: &Cluster) -> State {
 }
 
 fn node(state: &mut State, index: usize) -> &mut Node {
-    Arc::make_mut(&mut state.nodes[index])
+    &mut Arc::make_mut(&mut state.nodes[index]).node
 }
 
 /// A rollout of that release, held at a phase.
@@ -46,14 +46,24 @@ fn rollout(index: usize, release: usize, phase: Phase) -> Arc<Rollout> {
     Arc::new(rollout)
 }
 
+/// A monitor of the other node in its present life, which has not fired.
+fn monitor(state: &State) -> Monitor {
+    let [life, of] = [0, 1].map(|index| state.nodes[index].life);
+    Monitor { by: 0, life, orphan: false, to: 1, of, gone: false, stopped: false, downs: 0 }
+}
+
 fn key(call: u64, incarnation: u64) -> JobKey {
-    let caller = Caller { peer: super::super::state::PEER, incarnation: Incarnation(incarnation) };
+    let caller = Caller { peer: PEER, incarnation: Incarnation(incarnation) };
     JobKey { server: ServerAddress::PerNode, caller, call: CallRef(call), id: JobId(99) }
 }
 
 /// The state machine of a node wants something done for the other.
-fn wants(stepper: &mut Stepper<'_>, index: usize, output: Output<u8>) {
-    stepper.handle_output(index, 1 - index, output, &mut Vec::new());
+fn wants(stepper: &mut Stepper<'_>, index: usize, output: Output<u16>) {
+    let mut closes = Vec::new();
+    stepper.at(index, |node, notes| {
+        node.handle_output(1 - index, output, notes, &mut closes);
+        closes.iter().for_each(|close| notes.closed(index, close));
+    });
 }
 
 fn spawn(stepper: &mut Stepper<'_>, job: JobKey, body: Bytes) {
@@ -73,7 +83,7 @@ fn exit(reason: ExitReason) -> Answer {
 /// Takes the job away, as if its cast were on its way still.
 fn not_started(stepper: &mut Stepper<'_>) {
     stepper.node(1).jobs.clear();
-    stepper.state.calls[0].ran_at = None;
+    stepper.state.notes.calls[0].ran_at = None;
 }
 
 /// What only this oracle finds. A new one has to be planted here, or this does not compile.
@@ -86,16 +96,16 @@ fn of_state(oracle: Oracle) -> Option<Planted> {
         Oracle::ConnectedOverSkew => |state| node(state, 0).release = 1,
         Oracle::SendsToNoSingleton => |state| {
             node(state, 0).rollout = rollout(0, 1, Phase::Introduce);
-            node(state, 1).holdouts = 1;
+            Arc::make_mut(&mut state.nodes[1]).holdouts = 1;
         },
         Oracle::SendsToNoServer => |state| {
             node(state, 0).rollout = rollout(0, 2, Phase::Switch);
             node(state, 1).rollout = rollout(1, 0, Phase::Singleton);
-            node(state, 0).holdouts = 2;
+            Arc::make_mut(&mut state.nodes[0]).holdouts = 2;
         },
-        Oracle::StaleView => |state| node(state, 1).holdouts = 1,
+        Oracle::StaleView => |state| Arc::make_mut(&mut state.nodes[1]).holdouts = 1,
         Oracle::RunsForOneGivenUp => |state| {
-            state.calls[0].answered = true;
+            state.notes.calls[0].answered = true;
             Arc::make_mut(&mut state.pairs[0]).stage = Stage::Down;
             let peer = Arc::make_mut(node(state, 1).peers[0].as_mut().expect("a peer"));
             let connection = peer.connection();
@@ -103,17 +113,17 @@ fn of_state(oracle: Oracle) -> Option<Planted> {
             let until = peer.deadline().expect("it is away");
             peer.handle_timeout(until);
         },
-        Oracle::KilledRuns => |state| state.calls[0].killed = true,
-        Oracle::RunsForNobody => |state| state.calls[0].answered = true,
+        Oracle::KilledRuns => |state| state.notes.calls[0].killed = true,
+        Oracle::RunsForNobody => |state| state.notes.calls[0].answered = true,
         Oracle::StreamWaitsForNothing => |state| {
             node(state, 1).jobs[0].waits = true;
-            (state.calls[0].asked, state.calls[0].started) = (true, true);
+            (state.notes.calls[0].asked, state.notes.calls[0].started) = (true, true);
         },
         Oracle::StreamWaitsUnasked => |state| node(state, 1).jobs[0].waits = true,
         Oracle::WaitsInSilence => |state| node(state, 1).jobs.clear(),
         Oracle::MonitorSilent => |state| {
-            let (life, of) = (state.nodes[0].incarnation, Incarnation(0));
-            state.watches.push(Watch { by: 0, life, to: 1, of, downs: 0 });
+            let of = Incarnation(0);
+            state.notes.monitors.push(Monitor { of, gone: true, ..monitor(state) });
         },
         _ => return None,
     }))
@@ -121,20 +131,20 @@ fn of_state(oracle: Oracle) -> Option<Planted> {
 
 fn of_job(oracle: Oracle) -> Option<Planted> {
     Some(Planted::Step(match oracle {
-        Oracle::JobOfNoCall => |stepper| spawn(stepper, key(0, 1), payload(7, 0)),
+        Oracle::JobOfNoCall => |stepper| spawn(stepper, key(0, 1), payload(7, 0, 0)),
         Oracle::JobOfAnotherPayload => |stepper| {
             not_started(stepper);
-            spawn(stepper, key(9, 1), payload(0, 0));
+            spawn(stepper, key(9, 1), payload(0, 0, 0));
         },
-        Oracle::JobTwice => |stepper| spawn(stepper, key(0, 1), payload(0, 0)),
+        Oracle::JobTwice => |stepper| spawn(stepper, key(0, 1), payload(0, 0, 0)),
         Oracle::JobOfAnotherCaller => |stepper| {
             not_started(stepper);
-            spawn(stepper, key(0, 2), payload(0, 0));
+            spawn(stepper, key(0, 2), payload(0, 0, 0));
         },
         Oracle::JobOverSkew => |stepper| {
             not_started(stepper);
-            stepper.node(0).release = 1;
-            spawn(stepper, key(0, 1), payload(0, 0));
+            stepper.state.notes.releases[0] = 1;
+            spawn(stepper, key(0, 1), payload(0, 0, 0));
         },
         Oracle::AbortOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Abort(key(9, 1)))),
         Oracle::WakeOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Wake(key(9, 1)))),
@@ -156,18 +166,18 @@ fn of_answer(oracle: Oracle) -> Option<Planted> {
         Oracle::AnswerToNoCall => |stepper| wants(stepper, 0, Output::Deliver(7, CallRef(0), Answer::Ping)),
         Oracle::AnswerToAnotherCall => |stepper| wants(stepper, 0, Output::Deliver(0, CallRef(9), Answer::Ping)),
         Oracle::AnswerBehindTheLast => |stepper| {
-            stepper.state.calls[0].answered = true;
+            stepper.state.notes.calls[0].answered = true;
             answer(stepper, Answer::Ping);
         },
         Oracle::AskedTwice => |stepper| {
-            stepper.state.calls[0].asked = true;
+            stepper.state.notes.calls[0].asked = true;
             answer(stepper, Answer::StreamInit);
         },
-        Oracle::ReplyOfAnotherJob => |stepper| answer(stepper, Answer::Item { body: payload(1, 0) }),
-        Oracle::ReplyOutOfOrder => |stepper| answer(stepper, Answer::Item { body: payload(0, 5) }),
+        Oracle::ReplyOfAnotherJob => |stepper| answer(stepper, Answer::Item { body: payload(1, 0, 0) }),
+        Oracle::ReplyOutOfOrder => |stepper| answer(stepper, Answer::Item { body: payload(0, 5, 0) }),
         Oracle::LastReplyTooEarly => |stepper| {
-            stepper.state.calls[0].sent = 2;
-            answer(stepper, Answer::Reply { body: payload(0, 0), last: true });
+            stepper.state.notes.calls[0].sent = 2;
+            answer(stepper, Answer::Reply { body: payload(0, 0, 0), last: true });
         },
         Oracle::SingletonMissing => |stepper| answer(stepper, Answer::NoSuchServer(ServerAddress::Singleton)),
         Oracle::ServerMissing => |stepper| answer(stepper, Answer::NoSuchServer(ServerAddress::PerNode)),
@@ -175,8 +185,8 @@ fn of_answer(oracle: Oracle) -> Option<Planted> {
         Oracle::LostWithoutALoss => |stepper| answer(stepper, exit(ExitReason::ConnectionLost)),
         Oracle::ToldThatItDidNotRun => |stepper| answer(stepper, Answer::Dropped),
         Oracle::MonitorFiredAgain => |stepper| {
-            let life = stepper.state.nodes[0].incarnation;
-            stepper.state.watches.push(Watch { by: 0, life, to: 1, of: life, downs: 1 });
+            let fired = Monitor { downs: 1, ..monitor(&stepper.state) };
+            stepper.state.notes.monitors.push(fired);
             wants(stepper, 0, Output::MonitorDown(0, MonitorRef(0), DownReason::Shutdown));
         },
         _ => return None,
@@ -189,7 +199,7 @@ fn of_node(oracle: Oracle) -> Planted {
             let before = stepper.state.nodes[0].rollout.epoch();
             let other = Rollout::new(name(0), Profile::train()[1].clone(), (0..2).map(name));
             assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
-            *stepper.rollout(0) = other;
+            *stepper.node(0).rollout_mut() = other;
             stepper.drain(0);
         },
         Oracle::RequestToNoSingleton => |stepper| {
@@ -205,7 +215,7 @@ fn of_node(oracle: Oracle) -> Planted {
         Oracle::ClosedOnSoundPeer => |stepper| {
             wants(stepper, 0, Output::Close(CloseCode::ProtocolBroken, "for nothing".to_owned()));
         },
-        Oracle::CeilingStays => return Planted::Variant("ceiling-ignored", |stepper| stepper.lift(0)),
+        Oracle::CeilingStays => return Planted::Variant("ceiling-ignored", |stepper| stepper.at(0, Node::lift)),
         Oracle::HelloUnread => |stepper| {
             let ours = stepper.state.nodes[0].rollout.hello(Incarnation(1), &Limits::default());
             let holdouts = (0..100_000).map(name).collect();
@@ -214,13 +224,13 @@ fn of_node(oracle: Oracle) -> Planted {
         },
         Oracle::CastNotTaken => |stepper| {
             // The observer takes the number of a call for free that its peer knows to be open.
-            stepper.state.calls[0] = Call::OVER;
-            stepper.cast(0, 1, false);
+            stepper.state.notes.calls[0] = Call::OVER;
+            stepper.apply(Action::Cast(0, 1, false));
         },
-        Oracle::StreamNotStarted => |stepper| stepper.start_stream(0),
+        Oracle::StreamNotStarted => |stepper| stepper.say(0, Word::Start),
         Oracle::ItemNotAcknowledged => |stepper| {
-            stepper.state.calls[0].unacked = 1;
-            stepper.ack(0);
+            stepper.state.notes.calls[0].unacked = 1;
+            stepper.say(0, Word::Ack);
         },
         other => unreachable!("{other:?} is of a state, a job or an answer"),
     })
@@ -240,6 +250,7 @@ fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
         Planted::Step(step) => {
             let mut stepper = Stepper::new(&cluster, &state);
             step(&mut stepper);
+            stepper.judge_notes();
             stepper.state.broken.map(|broken| broken.invariant)
         }
         #[cfg(not(feature = "mutants"))]
@@ -261,6 +272,7 @@ fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
             }
             let mut stepper = Stepper::new(&cluster, &state);
             step(&mut stepper);
+            stepper.judge_notes();
             stepper.state.broken.map(|broken| broken.invariant)
         }
     }
@@ -285,9 +297,10 @@ fn a_check_asks_every_oracle() {
     // What a step has broken and what a state breaks are both told.
     let mut state = served(&Cluster::new(Scope { jobs: 1, ..two(&[3]) }));
     assert!(cluster.check(&state).is_ok());
-    state.calls[0].killed = true;
+    state.notes.calls[0].killed = true;
     assert_eq!(cluster.check(&state).map_err(|broken| broken.invariant), Err(Invariant::S3));
     let mut stepper = Stepper::new(&cluster, &state);
     wants(&mut stepper, 0, Output::Unsupported(9));
+    stepper.judge_notes();
     assert_eq!(cluster.check(&stepper.state).map_err(|broken| broken.invariant), Err(Invariant::S9));
 }

@@ -2,13 +2,13 @@
 
 use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout};
 
-use super::super::super::state::name;
 use super::super::action::Action;
 use super::super::judge::judge;
 use super::super::oracle::{Oracle, Oracles};
-use super::super::state::{Node, Stage, State};
+use super::super::state::State;
 use super::super::step::Stepper;
 use super::*;
+use crate::model::{Node, Stage, name};
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 
@@ -30,12 +30,12 @@ fn attached(model: &Hellos) -> State {
         state = model.step(&state, &action).expect("a step");
         assert!(model.check(&state).is_ok(), "nothing is wrong");
     }
-    assert!(state.is_connected(0, 1) && state.is_quiet(0, 1));
+    assert!(state.world.is_connected(0, 1) && state.world.is_quiet(0, 1));
     state
 }
 
 fn node(state: &mut State, index: usize) -> &mut Node {
-    std::sync::Arc::make_mut(&mut state.nodes[index])
+    state.world.node(index)
 }
 
 /// A rollout of that release, held at a phase.
@@ -62,60 +62,68 @@ fn planted(oracle: Oracle) -> Planted {
         Oracle::AttachedOverSkew => Planted::State(|state| node(state, 0).release = 1),
         Oracle::SendsToNoServer => Planted::State(|state| {
             let old = || rollout(0, 1, Phase::Introduce);
-            node(state, 1).rollout = rollout_that_knows(1, 3, Phase::Remove, &old());
-            node(state, 0).rollout = old();
+            *node(state, 1).rollout_mut() = rollout_that_knows(1, 3, Phase::Remove, &old());
+            *node(state, 0).rollout_mut() = old();
         }),
         Oracle::StaleView => Planted::State(|state| {
-            node(state, 1).rollout = rollout_that_knows(1, 3, Phase::Remove, &rollout(0, 1, Phase::Introduce));
+            *node(state, 1).rollout_mut() = rollout_that_knows(1, 3, Phase::Remove, &rollout(0, 1, Phase::Introduce));
         }),
         Oracle::RaisedUnready => Planted::Step(|stepper| {
-            stepper.node(0).rollout = rollout(0, 2, Phase::Switch);
-            stepper.node(0).seen[1].hello = None;
-            stepper.judge_raise(0, Phase::Introduce);
+            let world = &mut stepper.state.world;
+            *world.node(0).rollout_mut() = rollout(0, 2, Phase::Switch);
+            world.node(0).seen[1].hello = None;
+            let node = world.nodes[0].clone();
+            node.judge_raise(Phase::Introduce, &mut world.notes);
         }),
         Oracle::HoldoutLeftBehind => Planted::Step(|stepper| {
             // A third, which only the witness knows: here it is the witness itself.
-            stepper.node(0).rollout = rollout(0, 1, Phase::Introduce);
-            let life = stepper.state.nodes[1].life;
-            let known = [(0, stepper.state.nodes[0].life)];
-            stepper.judge_holdouts(0, 1, life, &known);
+            let world = &mut stepper.state.world;
+            *world.node(0).rollout_mut() = rollout(0, 1, Phase::Introduce);
+            let (hellos, life) = ([0, 1].map(|index| world.nodes[index].hello()), world.nodes[0].life);
+            world.wire(0).ends[0].stage = Stage::Opening(Box::new(hellos), vec![(0, life)]);
+            world.judge_holdouts(0, 0);
         }),
         Oracle::PhaseWithoutTransition => Planted::Step(|stepper| {
-            let before = stepper.state.nodes[0].rollout.epoch();
+            let before = stepper.state.world.nodes[0].rollout.epoch();
             let other = Rollout::new(name(0), Profile::train()[1].clone(), (0..2).map(name));
             assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
-            stepper.node(0).rollout = other;
-            stepper.drain(0);
+            *stepper.state.world.node(0).rollout_mut() = other;
+            stepper.state.world.drain(0);
         }),
         Oracle::ClosedOnSoundPeer => Planted::Step(|stepper| {
             let output = Output::Close(CloseCode::BadFrame, "for nothing".to_owned());
-            stepper.handle_output(0, 1, output, &mut Vec::new());
+            stepper.state.world.at(0, |node, _, notes| {
+                let mut closes = Vec::new();
+                node.handle_output(1, output, notes, &mut closes);
+                closes.iter().for_each(|close| notes.closed(0, close));
+            });
         }),
         Oracle::NotLowered => Planted::Nothing("every release has its own lowest phase"),
         #[cfg(feature = "mutants")]
-        Oracle::NotLifted => Planted::Step(|stepper| {
+        Oracle::CeilingStays => Planted::Step(|stepper| {
             // A ceiling that was set while they were heeded.
             let mut held = rollout(0, 2, Phase::Introduce);
             held.set_ceiling(Some(Phase::Introduce)).expect("the release has it");
             let mutants = Mutants::from_names("ceiling-ignored").expect("a known name");
-            stepper.node(0).rollout = held.with_mutants(mutants);
+            *stepper.state.world.node(0).rollout_mut() = held.with_mutants(mutants);
             stepper.apply(Action::Lift(0));
         }),
         #[cfg(not(feature = "mutants"))]
-        Oracle::NotLifted => Planted::Nothing("without a broken variant a ceiling is always lifted"),
+        Oracle::CeilingStays => Planted::Nothing("without a broken variant a ceiling is always lifted"),
         Oracle::HelloUnread => Planted::Step(|stepper| {
-            let ours = stepper.state.nodes[0].hello();
-            let theirs =
-                rexi_proto::Hello { holdouts: (0..100_000).map(name).collect(), ..stepper.state.nodes[1].hello() };
-            stepper.wire(0).ends[0].stage = Stage::Opening(Box::new([ours, theirs]), Vec::new());
-            stepper.hear(0, 0);
+            let world = &mut stepper.state.world;
+            let ours = world.nodes[0].hello();
+            let theirs = rexi_proto::Hello { holdouts: (0..100_000).map(name).collect(), ..world.nodes[1].hello() };
+            world.wire(0).ends[0].stage = Stage::Opening(Box::new([ours, theirs]), Vec::new());
+            world.hear(0, 0);
         }),
         Oracle::EarlierLifeAgreed => Planted::Step(|stepper| {
             // The observer has seen a later life, and the node has not.
-            stepper.node(0).seen[1].hello = Some((Incarnation(9), 0, 3));
-            let hellos = [0, 1].map(|index| stepper.state.nodes[index].hello());
-            stepper.wire(0).ends[0].stage = Stage::Opening(Box::new(hellos), Vec::new());
-            stepper.hear(0, 0);
+            let world = &mut stepper.state.world;
+            world.node(0).seen[1].hello = Some((Incarnation(9), 0, 3));
+            let hellos = [0, 1].map(|index| world.nodes[index].hello());
+            world.wire(0).ends[0].stage = Stage::Opening(Box::new(hellos), Vec::new());
+            world.hear(0, 0);
         }),
     }
 }
@@ -135,6 +143,7 @@ fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
         Planted::Step(step) => {
             let mut stepper = Stepper::new(&model, &state);
             step(&mut stepper);
+            stepper.judge_notes();
             stepper.state.broken.map(|broken| broken.invariant)
         }
         Planted::Nothing(_) => None,
@@ -154,6 +163,6 @@ fn each_oracle_finds_what_no_other_does() {
         assert_eq!(found(&planted, Oracles::ALL), Some(oracle.invariant()), "{oracle:?}");
         assert_eq!(found(&planted, Oracles::without(oracle)), None, "{oracle:?} is left out");
     }
-    let unplanted = [Oracle::PhaseOutOfBounds, Oracle::NotLowered, Oracle::NotLifted];
+    let unplanted = [Oracle::PhaseOutOfBounds, Oracle::NotLowered, Oracle::CeilingStays];
     assert_eq!(nothing, unplanted[..if cfg!(feature = "mutants") { 2 } else { 3 }]);
 }

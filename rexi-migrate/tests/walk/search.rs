@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rexi_proto::Mutants;
 
-use super::{Cluster, Note, Op};
+use super::{Op, Walk};
 
 /// A cluster's releases, by their places in the train, and what happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,9 +71,9 @@ impl Run {
     /// Runs it; a panic is a broken promise like any other.
     pub(crate) fn outcome(&self, mutants: Mutants, invariants: &[&str], seen: &mut Seen) -> Result<(), String> {
         let run = || {
-            let mut cluster = Cluster::judged_by(&self.releases, mutants, invariants);
-            let result = cluster.run(&self.ops);
-            (result, cluster.ledger.seen)
+            let mut walk = Walk::new(&self.releases, mutants, invariants);
+            let result = walk.run(&self.ops, &mut |_, _| {});
+            (result, walk.seen)
         };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok((result, met)) => {
@@ -88,13 +88,19 @@ impl Run {
         }
     }
 
-    /// The same run again, with all that happened in words.
-    pub(crate) fn told(&self, mutants: Mutants) -> Vec<Note> {
-        let mut cluster = Cluster::new(&self.releases, mutants);
-        cluster.ledger.notes = Some(Vec::new());
+    /// The same run again: each operation, and what it has changed.
+    pub(crate) fn told(&self, mutants: Mutants) -> Vec<String> {
+        let (mut told, mut before) = (Vec::new(), Walk::new(&self.releases, mutants, &[]).state());
+        let mut tell = |walk: &Walk, op: &Op| {
+            told.push(format!("{op:?}"));
+            let after = walk.state();
+            told.extend(after.iter().filter(|line| !before.contains(line)).map(|line| format!("    {line}")));
+            before = after;
+        };
         // What it comes to is known; a panic leaves what happened up to there.
-        let _ = catch_unwind(AssertUnwindSafe(|| cluster.run(&self.ops)));
-        cluster.ledger.notes.take().unwrap_or_default()
+        let run = || Walk::new(&self.releases, mutants, &[]).run(&self.ops, &mut tell);
+        let _ = catch_unwind(AssertUnwindSafe(run));
+        told
     }
 
     fn shrunk(self, mut breaks: impl FnMut(&Self) -> bool) -> Self {

@@ -1,0 +1,25 @@
+//! The one model of the core: nodes of real state machines, what is between them, and what a bystander notes of it.
+//!
+//! A `node` has all that a shell gives a node, and does what its state machines want done; `work` is what callers and
+//! jobs do there. The `observer` knows every call and writes down which `case` was met and which `rule` was broken.
+//! `network` has what is on its way; a `world` is nodes with every `wire` between them. Whoever drives it decides what
+//! happens, in which order, and what a broken rule means: `check` takes every order there is, random runs one after the
+//! other.
+
+mod case;
+mod rule;
+mod network;
+mod observer;
+mod node;
+mod work;
+mod wire;
+mod world;
+
+pub use case::{Case, Cases};
+pub use network::{Way, frames, kind, over_the_wire};
+pub use node::{Build, Close, Job, Node, PEER, Seen, Written, member_id, name};
+pub use observer::{Breach, Call, Monitor, Observer, payload};
+pub use rule::Rule;
+pub use wire::{End, Parting, Planted, Stage, Wire};
+pub use work::{Deed, Word};
+pub use world::{Late, World};

@@ -1,0 +1,483 @@
+//! A node in its present life, built of the real state machines as a shell builds it: a rollout, a singleton behind its
+//! queue, a peer for each other node, workers.
+//!
+//! What the state machines want done is done here, and nowhere else: workers start and end, requests are queued,
+//! mailboxes get their answers in the observer's sight, peers are told of a new phase. Closing connections and carrying
+//! bytes is left to whoever has the network. Parts are shared between copies until one of them is touched, and a node
+//! knows which of them were.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rexi_proto::{
+    BulkId, Caller, CloseCode, DownReason, Hello, Incarnation, JobKey, JobOutput, Limits, Mutants, NodeName, Output,
+    Peer, PeerConfig, PeerId, Phase, PhaseError, Pool, Presence, Profile, Request, Rollout, Server, ServerAddress,
+    ServerOutput, Unlimited, WireVersion,
+};
+
+use super::case::Case;
+use super::observer::Observer;
+use super::rule::Rule;
+use crate::name::node_name;
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Node<P: Pool = Unlimited> {
+    /// Its number among all.
+    pub index: usize,
+    /// The place of its release in [`Profile::train`].
+    pub release: usize,
+    /// Its present life.
+    pub life: Incarnation,
+    /// That life is over, and the next has not begun.
+    pub down: bool,
+    /// When it has started.
+    pub started: Duration,
+    /// Its bounds.
+    pub limits: Arc<Limits>,
+    /// Its phase, and what it knows of the others'.
+    pub rollout: Arc<Rollout>,
+    /// The ceiling that its operator has set and it has accepted.
+    pub ceiling: Option<Phase>,
+    /// Where its release has one.
+    pub singleton: Option<Arc<Server<P>>>,
+    /// What its singleton has yet to take.
+    pub queue: VecDeque<(Caller, Request)>,
+    /// By node; none for itself.
+    pub peers: Vec<Option<Arc<Peer<u16, P>>>>,
+    /// What runs.
+    pub jobs: Vec<Job>,
+    /// By node, what it has learnt of each as the observer knows; nothing, where its driver does not ask.
+    pub seen: Vec<Seen>,
+    /// Whether each peer bears the number of its node; otherwise all bear [`PEER`].
+    numbered: bool,
+    /// The epoch and phase that its peers know of.
+    told: (u64, Phase),
+    touched: Touched,
+}
+
+/// What a node has learnt of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// The latest life and epoch of a hello that it has read, and the place of that life's release in
+    /// [`Profile::train`].
+    pub hello: Option<(Incarnation, u64, usize)>,
+    /// The latest life that it was attached to.
+    pub attached: Option<Incarnation>,
+}
+
+/// A worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Job {
+    /// What its server knows it by.
+    pub key: JobKey,
+    /// Who asked.
+    pub member: usize,
+    /// The place of its call among the observer's.
+    pub call: usize,
+    /// It waits for its caller.
+    pub waits: bool,
+}
+
+/// The parts of a node that were touched; of the peers, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Touched {
+    rollout: bool,
+    singleton: bool,
+    peers: u8,
+}
+
+/// What a node is built with.
+#[derive(Clone, Debug)]
+pub struct Build<P = Unlimited> {
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// The bounds of this one.
+    pub limits: Arc<Limits>,
+    /// What its peers and its singleton share.
+    pub pool: P,
+    /// Whether each peer bears the number of its node. If none does, a peer's state does not depend on which node it
+    /// stands for.
+    pub numbered: bool,
+    /// Broken on purpose; none in a release.
+    pub mutants: Mutants,
+}
+
+/// A connection that a node's state wants closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// To whom.
+    pub member: usize,
+    /// Why.
+    pub code: CloseCode,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// What a writer has taken.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The version of the connection.
+    pub version: WireVersion,
+    /// Frames for the lane.
+    pub lane: BytesMut,
+    /// Payloads beside it.
+    pub bulk: Vec<(BulkId, Bytes)>,
+}
+
+impl<P: Pool + Clone> Node<P> {
+    /// A node that has just started.
+    pub fn start(index: usize, release: usize, life: Incarnation, build: &Build<P>) -> Self {
+        let Build { nodes, limits, pool, numbered, mutants } = build;
+        let profile = Profile::train()[release].clone();
+        let hosts = profile.hosts();
+        let rollout = Rollout::new(name(index), profile, (0..*nodes).map(name)).with_mutants(*mutants);
+        let server = || Server::with_pool(ServerAddress::Singleton, limits, pool.clone()).with_mutants(*mutants);
+        let told = (rollout.epoch(), rollout.phase());
+        let bounds = Limits::clone(limits);
+        let config = PeerConfig { hosts, phase: told.1, phase_epoch: told.0, limits: bounds, mutants: *mutants };
+        let peer = |id| Arc::new(Peer::with_pool(id, config.clone(), pool.clone(), Duration::ZERO));
+        let any = peer(PEER);
+        let peer = |member| if *numbered { peer(member_id(member)) } else { Arc::clone(&any) };
+        Self {
+            index,
+            release,
+            life,
+            down: false,
+            started: Duration::ZERO,
+            limits: Arc::clone(limits),
+            rollout: Arc::new(rollout),
+            ceiling: None,
+            singleton: hosts.contains(ServerAddress::Singleton).then(|| Arc::new(server())),
+            queue: VecDeque::new(),
+            peers: (0..*nodes).map(|member| (member != index).then(|| peer(member))).collect(),
+            jobs: Vec::new(),
+            seen: Vec::new(),
+            numbered: *numbered,
+            told,
+            touched: Touched { rollout: true, singleton: true, peers: !(1 << index) },
+        }
+    }
+
+    /// What is between it and another.
+    pub fn peer(&self, member: usize) -> &Peer<u16, P> {
+        self.peers[member].as_ref().expect("a node has a peer for each other")
+    }
+
+    /// Whether it believes to be connected.
+    pub fn is_up(&self, member: usize) -> bool {
+        matches!(self.peer(member).presence(), Presence::Up(..))
+    }
+
+    /// What its release can do.
+    pub fn profile(&self) -> &Profile {
+        self.rollout.profile()
+    }
+
+    /// Whether it sends to the singletons of others.
+    pub fn needs_singleton(&self) -> bool {
+        self.rollout.phase().cast_target() == ServerAddress::Singleton
+    }
+
+    /// What it says when it connects.
+    pub fn hello(&self) -> Hello {
+        self.rollout.hello(self.life, &self.limits)
+    }
+
+    /// The numbers of all others.
+    pub fn members(&self) -> impl Iterator<Item = usize> + use<P> {
+        let index = self.index;
+        (0..self.peers.len()).filter(move |&member| member != index)
+    }
+
+    /// The peer of a member, to be changed.
+    pub fn peer_mut(&mut self, member: usize) -> &mut Peer<u16, P> {
+        self.touched.peers |= 1 << member;
+        Arc::make_mut(self.peers[member].as_mut().expect("a node has a peer for each other"))
+    }
+
+    /// The rollout, to be changed.
+    pub fn rollout_mut(&mut self) -> &mut Rollout {
+        self.touched.rollout = true;
+        Arc::make_mut(&mut self.rollout)
+    }
+
+    /// The singleton, to be changed.
+    pub fn singleton_mut(&mut self) -> Option<&mut Server<P>> {
+        self.touched.singleton = true;
+        self.singleton.as_mut().map(Arc::make_mut)
+    }
+
+    /// The members whose peers were touched.
+    pub fn touched_peers(&self) -> impl Iterator<Item = usize> + use<P> {
+        let touched = self.touched.peers;
+        (0..self.peers.len()).filter(move |member| touched & 1 << member != 0)
+    }
+
+    /// Whether the rollout was touched.
+    pub fn has_touched_rollout(&self) -> bool {
+        self.touched.rollout
+    }
+
+    /// Whether the singleton was touched.
+    pub fn has_touched_singleton(&self) -> bool {
+        self.touched.singleton
+    }
+
+    /// Whether a part was touched.
+    pub fn is_touched(&self) -> bool {
+        self.touched != Touched::default()
+    }
+
+    /// From now on, nothing was touched; of a node that has just started, everything was.
+    pub fn forget_touched(&mut self) {
+        self.touched = Touched::default();
+    }
+
+    /// Does something with the server that runs a member's job.
+    pub fn with_server<T>(&mut self, member: usize, job: JobKey, take: impl FnOnce(&mut Server<P>) -> T) -> T {
+        match job.server {
+            ServerAddress::Singleton => take(self.singleton_mut().expect("it runs a job")),
+            ServerAddress::PerNode => self.peer_mut(member).with_server(take),
+        }
+    }
+
+    /// The singleton takes the first request of its queue; whether there was one.
+    pub fn take(&mut self) -> bool {
+        let Some((caller, request)) = self.queue.pop_front() else { return false };
+        if let Some(singleton) = self.singleton_mut() {
+            singleton.handle_request(caller, request);
+        }
+        true
+    }
+
+    /// It takes no new casts, and is still there.
+    pub fn refuse_casts(&mut self) {
+        self.members().for_each(|member| self.peer_mut(member).drain());
+        if let Some(singleton) = self.singleton_mut() {
+            singleton.drain();
+        }
+    }
+
+    /// It leaves in good order: its servers end, and all that is to be said of that waits to be drained and written.
+    pub fn leave(&mut self) {
+        while self.take() {}
+        self.refuse_casts();
+        if let Some(singleton) = self.singleton_mut() {
+            singleton.end(DownReason::Shutdown);
+        }
+        self.members().for_each(|member| self.peer_mut(member).end_server());
+    }
+
+    /// Its operator sets a ceiling, or lifts it.
+    ///
+    /// # Errors
+    /// Those of [`Rollout::set_ceiling`]; nothing has changed.
+    pub fn set_ceiling(&mut self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
+        self.rollout_mut().set_ceiling(ceiling)?;
+        self.ceiling = ceiling;
+        Ok(())
+    }
+
+    /// Its operator lets it rise as high as it can.
+    pub fn lift(&mut self, notes: &mut Observer) {
+        let lifted = self.set_ceiling(None);
+        let held = matches!(self.rollout.limiting_factor(), rexi_proto::LimitingFactor::Ceiling(_));
+        self.ceiling = None;
+        if lifted.is_err() || held {
+            notes.breaks(Rule::CeilingStays, format!("the ceiling of {} is not lifted", name(self.index)));
+        }
+    }
+
+    /// Does all that its parts want done, and gives the connections that are to be closed: then there may be more.
+    pub fn drain(&mut self, now: Duration, notes: &mut Observer) -> Vec<Close> {
+        let mut closes = Vec::new();
+        loop {
+            let mut quiet = true;
+            for member in self.touched_peers() {
+                while let Some(output) = self.peer_mut(member).poll_output() {
+                    quiet = false;
+                    self.handle_output(member, output, notes, &mut closes);
+                }
+            }
+            while self.touched.singleton
+                && let Some(output) = self.singleton_mut().and_then(Server::poll_output)
+            {
+                quiet = false;
+                self.handle_server_output(output, notes);
+            }
+            quiet &= !self.tell_phase(now, notes);
+            if quiet {
+                return closes;
+            }
+        }
+    }
+
+    /// Tells all peers of a change of phase; whether there was one.
+    pub fn tell_phase(&mut self, now: Duration, notes: &mut Observer) -> bool {
+        let (epoch, phase) = (self.rollout.epoch(), self.rollout.phase());
+        let (told_epoch, told_phase) = std::mem::replace(&mut self.told, (epoch, phase));
+        let (is_new, allowed) = ((told_epoch, told_phase) != (epoch, phase), self.profile().allows(phase));
+        if !is_new && allowed {
+            return false;
+        }
+        if told_epoch == epoch || !allowed {
+            let what = format!("{} is at {phase}, and no transition has brought it there", name(self.index));
+            notes.breaks(Rule::PhaseWithoutTransition, what);
+        }
+        if told_phase < phase {
+            notes.saw(Case::Raised);
+        }
+        if told_phase.cast_target() != phase.cast_target() && notes.has_stream_of(self.index) {
+            notes.saw(Case::StreamOverSwitch);
+        }
+        if notes.has_job_of(self.index) {
+            notes.saw(Case::PhaseOverCalls);
+        }
+        self.judge_raise(told_phase, notes);
+        self.members().for_each(|member| self.peer_mut(member).set_phase(now, epoch, phase));
+        is_new
+    }
+
+    /// A phase that casts elsewhere than the one before is entered only where each other node has said that it serves
+    /// there. One that has said nothing is not ready.
+    pub fn judge_raise(&self, before: Phase, notes: &mut Observer) {
+        let phase = self.rollout.phase();
+        if self.seen.is_empty() || phase <= before || phase.cast_target() == before.cast_target() {
+            return;
+        }
+        let serves = |release: usize| Profile::train()[release].hosts().contains(phase.cast_target());
+        let ready = |&member: &usize| self.seen[member].hello.is_some_and(|(_, _, release)| serves(release));
+        if let Some(member) = self.members().find(|member| !ready(member)) {
+            let (index, member) = (name(self.index), name(member));
+            let what = format!("{index} is raised to {phase}, and {member} has not said that it serves");
+            notes.breaks(Rule::RaisedUnready, what);
+        }
+        notes.saw(Case::RaisedOverTarget);
+    }
+
+    /// Does one thing that the peer of a member wants done.
+    pub fn handle_output(&mut self, member: usize, output: Output<u16>, notes: &mut Observer, closes: &mut Vec<Close>) {
+        match output {
+            Output::Job(output) => self.handle_job_output(member, output, notes),
+            Output::Singleton(caller, request) if self.singleton.is_some() => {
+                let peer = if self.numbered { caller.peer } else { member_id(member) };
+                self.queue.push_back((Caller { peer, ..caller }, request));
+            }
+            Output::Singleton(_, request) => notes.no_singleton(self.index, member, &request),
+            Output::Deliver(mailbox, call, answer) => {
+                notes.answered((self.index, self.life), mailbox, call, &answer);
+            }
+            Output::MonitorDown(mailbox, monitor, reason) => {
+                notes.down((self.index, self.life), mailbox, monitor, reason);
+            }
+            Output::Announced(life, epoch, phase) => {
+                let read = self.seen.get(member).and_then(|seen| seen.hello);
+                if read.is_some_and(|(of, at, _)| (life, epoch) < (of, at)) {
+                    notes.saw(Case::EarlierWord);
+                }
+                self.rollout_mut().handle_announce(&name(member), life, epoch, phase);
+            }
+            Output::Unsupported(kind) => notes.unsupported(self.index, member, kind),
+            Output::Close(code, reason) => closes.push(Close { member, code, reason }),
+            _ => {}
+        }
+    }
+
+    fn handle_server_output(&mut self, output: ServerOutput, notes: &mut Observer) {
+        match output {
+            ServerOutput::Job(output) => {
+                let (JobOutput::Spawn(job, _) | JobOutput::Abort(job) | JobOutput::Wake(job)) = &output;
+                self.handle_job_output(member_of(job.caller), output, notes);
+            }
+            ServerOutput::Answer(caller, message) => {
+                let (member, peer) = (member_of(caller), if self.numbered { caller.peer } else { PEER });
+                if self.peers[member].is_none() {
+                    let what = format!("{} answers {caller:?}, which is no member", name(self.index));
+                    return notes.breaks(Rule::AnswerToNoCall, what);
+                }
+                self.peer_mut(member).answer(Caller { peer, ..caller }, message);
+            }
+        }
+    }
+
+    fn handle_job_output(&mut self, member: usize, output: JobOutput, notes: &mut Observer) {
+        match output {
+            JobOutput::Spawn(job, cast) => self.spawn(member, job, &cast.body, notes),
+            JobOutput::Abort(job) => self.abort(member, job, notes),
+            JobOutput::Wake(job) => self.wake(member, job, notes),
+        }
+    }
+
+    fn spawn(&mut self, member: usize, key: JobKey, body: &Bytes, notes: &mut Observer) {
+        if let Some(call) = notes.spawned(self.index, member, key, body) {
+            self.jobs.push(Job { key, member, call, waits: false });
+        }
+    }
+
+    fn abort(&mut self, member: usize, key: JobKey, notes: &mut Observer) {
+        match self.jobs.iter().position(|job| (job.member, job.key) == (member, key)) {
+            Some(at) => notes.aborted(self.jobs.remove(at).call),
+            None => {
+                let what = format!("{} aborts {key:?}, which does not run", name(self.index));
+                notes.breaks(Rule::AbortOfNoJob, what);
+            }
+        }
+    }
+
+    fn wake(&mut self, member: usize, key: JobKey, notes: &mut Observer) {
+        match self.jobs.iter_mut().find(|job| (job.member, job.key) == (member, key)) {
+            Some(job) => job.waits = false,
+            None => {
+                let what = format!("{} wakes {key:?}, which does not run", name(self.index));
+                notes.breaks(Rule::WakeOfNoJob, what);
+            }
+        }
+    }
+
+    /// The writer takes what is encoded for a member.
+    pub fn write(&mut self, now: Duration, member: usize) -> Option<Written> {
+        if !self.peer(member).wants_write() {
+            return None;
+        }
+        let Presence::Up(session, _) = self.peer(member).presence() else { return None };
+        let (version, mut lane) = (session.wire, BytesMut::new());
+        let peer = self.peer_mut(member);
+        let bulk = peer.take_outgoing(now, peer.connection(), &mut lane).unwrap_or_default();
+        Some(Written { version, lane, bulk })
+    }
+
+    /// It learns that its connection to a member is gone.
+    pub fn disconnect(&mut self, now: Duration, member: usize) {
+        let peer = self.peer_mut(member);
+        peer.handle_disconnected(now, peer.connection());
+    }
+}
+
+/// The name of a node.
+pub fn name(node: usize) -> NodeName {
+    // Every step asks for names. Each thread has its own, so that none waits for another to count its copies.
+    thread_local! {
+        static KNOWN: [NodeName; 8] = std::array::from_fn(named);
+    }
+    KNOWN.with(|known| known.get(node).cloned()).unwrap_or_else(|| named(node))
+}
+
+fn named(node: usize) -> NodeName {
+    NodeName::new(node_name(node)).expect("a letter and a digit make a name")
+}
+
+/// The number that every peer of a node bears where none bears its own.
+pub const PEER: PeerId = PeerId(0);
+
+/// The number of a node as a caller of singletons.
+pub fn member_id(node: usize) -> PeerId {
+    PeerId(u32::try_from(node).expect("there are few nodes"))
+}
+
+/// Who calls a singleton.
+fn member_of(caller: Caller) -> usize {
+    caller.peer.0 as usize
+}
