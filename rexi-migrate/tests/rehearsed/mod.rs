@@ -20,8 +20,8 @@ pub(crate) fn rehearse(program: &str, args: &[&str]) -> (Option<i32>, String, Va
     (status.code(), text, serde_json::from_slice(&report).expect("the report is JSON"))
 }
 
-/// As [`rehearse`], at so many casts a second or at as many as this machine reaches: if it is too slow for the rate, half
-/// of it is asked for over twice the dwell. What the run has to show stays the same.
+/// As [`rehearse`], at so many casts a second or at as many as this machine reaches: if it is too slow for the rate,
+/// half of it is asked for over twice the dwell. What the run has to show stays the same.
 pub(crate) fn rehearse_at(program: &str, rate: u32, dwell_ms: u32, args: &[&str]) -> (Option<i32>, String, Value) {
     let halves = [1, 2, 4, 8];
     for part in halves {
