@@ -80,14 +80,15 @@ impl Message {
     }
 }
 
-/// A request to run a function on another node. Its argument is a [`Body`] between nodes, and [`Bytes`] once it is whole.
+/// A request to run a function on another node. Its argument is a [`Body`] between nodes and [`Bytes`] once it is
+/// whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cast<B = Body> {
     /// The caller's number for it.
     pub call: CallRef,
     /// The function's registered name.
     pub function: Arc<str>,
-    /// Time that remains until nobody waits any more; on the wire in whole milliseconds, rounded up.
+    /// Time left until its caller no longer waits; on the wire in whole milliseconds, rounded up.
     pub time_left: Option<Duration>,
     /// The caller's id of the wider request this belongs to; 0 for none (R2 of docs/rexi.md).
     pub nonce: u64,
