@@ -210,7 +210,7 @@ async fn who_dials_with_a_certificate_that_is_no_good_is_refused() {
     // A member's name is not enough, nor is a certificate: n9 has a good one, and is not a member.
     let stranger = Stranger::showing(Some(&authorities.believed.sound("n9")), ALPN);
     knock(&stranger, &scene, &[encoded(&hello("n9")), cast_of_witness(1)].concat()).await;
-    scene.log.line(&[&format!("address={} ", stranger.address()), "n9 is no member of this cluster"]).await;
+    scene.log.line(&[&format!("address={} ", stranger.address()), "n9 is not a member of this cluster"]).await;
     refused += 1;
 
     traffic.more(20).await;

@@ -376,7 +376,7 @@ async fn a_welcome_that_comes_too_late_for_its_life_or_its_member_puts_nothing_t
         early.say(&welcome).await;
         let (closed, reason) = early.closed().await;
         let expected = match removed {
-            true => (code(CloseCode::NotTrusted), "it is no member of this cluster any more"),
+            true => (code(CloseCode::NotTrusted), "it is no longer a member of this cluster"),
             false => (code(CloseCode::Replaced), "a later start of this node is connected"),
         };
         assert_eq!((closed, &*reason), expected);

@@ -339,7 +339,7 @@ async fn what_is_asked_of_a_cluster_in_vain_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
-#[should_panic(expected = "\"n4\" is no member of this test cluster; members are n1, n2")]
+#[should_panic(expected = "\"n4\" is not a member of this test cluster; members are n1, n2")]
 async fn a_name_that_is_no_members_is_said() {
     TestCluster::with_seed(SEED, ["n1", "n2"]).cut("n1", "n4");
 }

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-use rexi_migrate::simulate::{Outcome, Plan, Simulation, Upgrades, upgrades};
+use rexi_migrate::plan::{Plan, Upgrades, upgrades};
+use rexi_migrate::simulate::{Outcome, Simulation};
 use rexi_server::testing::TestCluster;
 use rexi_server::{AskError, Context, Node, NodeBuilder, NodeName, QuorumError};
 use serde::{Deserialize, Serialize};
@@ -157,7 +158,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 mod tests {
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;
-    use rexi_migrate::simulate::{Rule, shrink};
+    use rexi_migrate::plan::shrink;
+    use rexi_migrate::simulate::Rule;
 
     use super::*;
 

@@ -9,6 +9,7 @@
 
 pub mod cli;
 mod screen;
+mod name;
 pub mod verdict;
 pub mod plan;
 pub mod workload;

@@ -1,3 +1,19 @@
-//! What is to happen: the releases to go through, and the steps that lead from one to the next.
+//! What happens to a cluster, said once for every driver: releases, operations, and plans made of them.
+//!
+//! A [`Plan`] is a list of operations ([`Op`]: calls, kills, upgrades, flips, crashes, faults of the network), with a
+//! seed. `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, and `rolling` the one
+//! that an operator goes by; `shrink` shrinks them. `text` reads the words of their texts, `train` has the releases.
 
+mod text;
 pub mod train;
+mod op;
+mod scenario;
+mod strategy;
+mod rolling;
+mod shrink;
+
+pub use op::{Leave, Op, Whom, Work};
+pub use rolling::rolling;
+pub use scenario::{NODES, Plan, PlanError};
+pub use shrink::shrink;
+pub use strategy::{Upgrades, upgrades};

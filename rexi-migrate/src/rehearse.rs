@@ -14,7 +14,7 @@ mod host;
 pub mod pace;
 pub mod run;
 pub mod evidence;
-pub mod progress;
+mod progress;
 pub mod rehearsal;
 pub mod report;
 

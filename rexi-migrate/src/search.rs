@@ -10,12 +10,10 @@ mod fingerprint;
 mod model;
 mod run;
 mod seen;
-mod show;
 
 pub use fingerprint::{Fingerprint, Recorder};
 pub use model::{Bound, Broken, End, Model, Options, Outcome, Path, Tally};
-pub use run::{resident_bytes_max, search};
-pub use show::Bar;
+pub use run::{resident_bytes_max, search, search_shown};
 
 #[cfg(test)]
 mod tests;

@@ -1,17 +1,10 @@
 //! Simulations: the real server over QUIC packets on a simulated network in virtual time, repeatable by seed.
 //!
-//! A [`Plan`] is a list of operations (`op.rs`: calls, kills, upgrades, flips, crashes, faults of the network) with a
-//! seed. `strategy.rs` makes plans, with faults laid over the boundaries of upgrade steps, and `shrink.rs` shrinks
-//! them. `run.rs` plays one: `world.rs` does its operations, `service.rs` calls and is called, `settle.rs` brings the
+//! `run.rs` plays a plan: `world.rs` does its operations, `service.rs` calls and is called, `settle.rs` brings the
 //! cluster to rest. The `ledger.rs` has both ends of every call, `verdict.rs` judges it (`skew.rs`: who could speak
 //! with whom), `witness.rs` counts what was met, `outcome.rs` reports it. `campaign.rs` plays thousands. `plaintext.rs`
 //! and `seeded_tls.rs` stand in for TLS in a simulation.
 
-mod text;
-mod op;
-mod plan;
-mod strategy;
-mod shrink;
 mod plaintext;
 mod seeded_tls;
 mod actions;
@@ -31,12 +24,8 @@ mod campaign;
 pub(crate) use campaign::panic_text;
 pub use campaign::{Budget, Campaign, Tally};
 pub use ledger::{CallNumber, Event, LifeEnd};
-pub use op::{Leave, Op, Whom, Work};
 pub use outcome::{Datagram, Outcome};
-pub use plan::{NODES, Plan, PlanError};
 pub use run::{Simulation, Tls};
-pub use shrink::shrink;
-pub use strategy::{Upgrades, upgrades};
 pub use verdict::{Breach, Rule};
 
 /// The guide's example is compiled and run.

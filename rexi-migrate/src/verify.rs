@@ -19,17 +19,18 @@ mod verification;
 use std::time::{Instant, SystemTime};
 
 use self::clock::millis;
+use self::show::Show;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::LevelReport;
 
 pub use budget::{BUDGET, Part, REHEARSAL_MIN, Share};
 pub use mixes::{Checked, Mix, Mixes, Server, Stop, Target};
 pub use plans::{Plan, Ruled, Synthesized};
-pub use show::Show;
 pub use verification::{FORMAT_VERSION, Mutation, Options, Tried, Verification};
 
 /// Runs every part in turn.
-pub fn verify(options: &Options, show: &mut Show) -> Verification {
+pub fn verify(options: &Options) -> Verification {
+    let show = &mut Show::new(options.quiet);
     let (started, wall) = (Instant::now(), SystemTime::now());
     let mut budget = budget::Budget::new(options.budget, started);
     let plans = budget.part(Part::Plans, show, |_, show| plans::plans(show));

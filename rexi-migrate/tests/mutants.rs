@@ -19,7 +19,7 @@ fn a_variant_is_tried_at_every_level_and_told_with_its_shortest_case() {
     assert!(text.contains("L0 wire: - ("), "{text}");
     assert!(text.contains("L1 check: S3 in 16 ("), "{text}");
     assert!(text.contains("L2 simulate: S3 in "), "{text}");
-    assert!(text.contains("<-- here") && text.contains("again: rexi-migrate mutants kill-follows-phase"), "{text}");
+    assert!(text.contains("<-- here") && text.contains("rerun: rexi-migrate mutants kill-follows-phase"), "{text}");
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_covered_variant_is_equivalent_alone_and_noticed_without_its_second_guard() 
         run(&["mutants", "silent-missing-server", "--budget-states", "4000", "--scenarios", "60", "--quiet"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("silent-missing-server (equivalent)"), "{text}");
-    assert!(text.contains("without late-per-node-servers, since alone it is covered"), "{text}");
+    assert!(text.contains("without late-per-node-servers, since by itself it is covered"), "{text}");
     assert!(text.contains("alone, L2 simulate: nothing (60 scenarios)"), "{text}");
 }
 

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use rexi_migrate::history::evidence::{Evidence, ProcessEnd, StepWindow};
 use rexi_migrate::history::judge::{Counts, Judgement, StepRow, Verdict};
-use rexi_migrate::plan::train::{DEFAULT, Release};
+use rexi_migrate::plan::train::Release;
 use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::rehearse::control::Command;
 use rexi_migrate::rehearse::pace::Allowance;
 use rexi_migrate::rehearse::process::Setup;
-use rexi_migrate::rehearse::progress::Progress;
 use rexi_migrate::rehearse::report::Report;
 use rexi_migrate::rehearse::{Options, rehearse};
 use rexi_migrate::verdict::case::{Requirement, Witness, WitnessCount};
 use rexi_migrate::verdict::conclusion::Conclusion;
 use tempfile::TempDir;
+
+const WHOLE: &str = "1.0,1.1,1.2,2.0";
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -45,7 +46,7 @@ impl Fakes {
         self.directory.path().join("run")
     }
 
-    fn options(&self, nodes: usize, train: &str, behaviours: &[(&str, &str)]) -> Options {
+    fn options(&self, nodes: u8, train: &str, behaviours: &[(&str, &str)]) -> Options {
         Options {
             nodes,
             rate: 100,
@@ -58,6 +59,7 @@ impl Fakes {
             programs: self.programs(behaviours),
             keep: Some(self.kept()),
             node_args: Vec::new(),
+            quiet: true,
             command: "the same again".to_owned(),
         }
     }
@@ -114,7 +116,7 @@ fn satisfied(evidence: &Evidence) -> Judgement {
 }
 
 async fn run(options: &Options) -> Report {
-    rehearse(options, None, satisfied, Progress::quiet()).await.expect("a report")
+    rehearse(options, None, satisfied).await.expect("a report")
 }
 
 /// Whether the process has ended; one that nobody has reaped yet has.
@@ -152,7 +154,7 @@ fn text(output: &Output) -> (String, String) {
 #[tokio::test]
 async fn a_whole_train_takes_every_node_through_every_release_and_is_judged() {
     let fakes = Fakes::new();
-    let mut options = fakes.options(3, DEFAULT, &[]);
+    let mut options = fakes.options(3, WHOLE, &[]);
     options.keep = None;
     let (send, judged) = std::sync::mpsc::channel();
     let judge = move |evidence: &Evidence| {
@@ -160,7 +162,7 @@ async fn a_whole_train_takes_every_node_through_every_release_and_is_judged() {
         send.send((ends, evidence.steps.clone(), evidence.required.clone())).expect("the test waits");
         satisfied(evidence)
     };
-    let report = rehearse(&options, None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&options, None, judge).await.expect("a report");
     let text = report.to_text();
     assert_eq!((report.verdict, report.exit_code, &report.stopped), (Conclusion::Safe, 0, &None), "{text}");
     assert_eq!(report.steps.len(), report.steps_planned);
@@ -200,7 +202,7 @@ async fn a_safe_run_leaves_nothing_behind() {
         send.send(error.to_string()).expect("the test waits");
         satisfied(evidence)
     };
-    let report = rehearse(&options, None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&options, None, judge).await.expect("a report");
     assert_eq!(report.verdict, Conclusion::Safe);
     let error = ledgers.recv().expect("judged");
     let start = error.find('/').expect("it names the file");
@@ -224,7 +226,7 @@ fn a_run_whose_nodes_wrote_no_ledgers_tells_nothing_though_all_steps_went_well()
 async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
     let fakes = Fakes::new();
     let judge = |evidence: &Evidence| Judgement { verdict: Verdict::Unsafe(Vec::new()), ..satisfied(evidence) };
-    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge).await.expect("a report");
     assert_eq!((report.verdict, report.exit_code, report.stopped), (Conclusion::Unsafe, 1, None));
 }
 
@@ -232,7 +234,7 @@ async fn an_unsafe_verdict_of_the_judge_is_that_of_the_run() {
 async fn a_judge_that_panics_tells_nothing() {
     let fakes = Fakes::new();
     let judge = |_: &Evidence| -> Judgement { panic!("out of its depth") };
-    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge, Progress::quiet()).await.expect("a report");
+    let report = rehearse(&fakes.options(2, "1.0", &[]), None, judge).await.expect("a report");
     assert_eq!(report.verdict, Conclusion::CouldNotTell);
     assert!(report.stopped.is_some_and(|stopped| stopped.contains("the judge failed")));
 }
@@ -328,7 +330,7 @@ async fn a_program_that_cannot_be_run_is_named() {
 #[tokio::test]
 async fn a_node_that_dies_by_itself_during_the_upgrade_makes_it_unsafe() {
     let fakes = Fakes::new();
-    let report = run(&fakes.options(3, DEFAULT, &[("1.1", "crashing")])).await;
+    let report = run(&fakes.options(3, WHOLE, &[("1.1", "crashing")])).await;
     assert_eq!(report.verdict, Conclusion::Unsafe);
     let stopped = report.stopped.expect("stopped");
     assert!(stopped.contains("of release 1.1 ended by itself (exit status: 7)"), "{stopped}");
@@ -341,7 +343,7 @@ async fn a_node_that_dies_by_itself_during_the_upgrade_makes_it_unsafe() {
 async fn a_cluster_that_never_came_up_tells_nothing_of_the_upgrade() {
     for behaviour in ["crashing", "babbling"] {
         let fakes = Fakes::new();
-        let report = run(&fakes.options(2, DEFAULT, &[("1.0", behaviour)])).await;
+        let report = run(&fakes.options(2, WHOLE, &[("1.0", behaviour)])).await;
         assert_eq!((report.verdict, report.exit_code), (Conclusion::CouldNotTell, 3), "{behaviour}");
         assert_eq!(report.steps.len(), 1);
     }
@@ -350,14 +352,14 @@ async fn a_cluster_that_never_came_up_tells_nothing_of_the_upgrade() {
 #[tokio::test]
 async fn a_drain_that_just_leaves_and_a_refused_ceiling_are_unsafe() {
     let fakes = Fakes::new();
-    let mut options = fakes.options(2, DEFAULT, &[("1.0", "crashing-on-drain")]);
+    let mut options = fakes.options(2, WHOLE, &[("1.0", "crashing-on-drain")]);
     options.kill_share = 0.0;
     let report = run(&options).await;
     assert_eq!(report.verdict, Conclusion::Unsafe);
     assert!(report.stopped.expect("stopped").contains("ended by itself (exit status: 0)"));
 
     let fakes = Fakes::new();
-    let report = run(&fakes.options(2, DEFAULT, &[("1.2", "unbending")])).await;
+    let report = run(&fakes.options(2, WHOLE, &[("1.2", "unbending")])).await;
     assert_eq!(report.verdict, Conclusion::Unsafe);
     let stopped = report.stopped.expect("stopped");
     assert!(stopped.contains("refused the ceiling introduce: n2 of release 2.0 stands in the way"), "{stopped}");

@@ -5,8 +5,11 @@ use std::process::{Command, Output};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use rexi_migrate::simulate::{Budget, Campaign, Leave, NODES, Op, Plan, Simulation, Tls, Whom, Work, shrink, upgrades};
+use rexi_migrate::plan::train::{Place, Train};
+use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
+use rexi_migrate::simulate::{Budget, Campaign, Event, Simulation, Tls};
 use rexi_migrate::verdict::conclusion::Conclusion;
+use rexi_proto::Phase;
 use serde_json::Value;
 
 /// Runs `simulate` with these arguments and gives its exit code and what it printed.
@@ -135,11 +138,12 @@ fn extremes() -> Vec<Op> {
         for &how in Leave::ALL {
             all.extend([Op::Upgrade { node, how }, Op::RollBack { node, how }]);
         }
-        all.extend([Op::Force { node, release: n }, Op::Crash { node }, Op::Start { node }, Op::Stop { node }]);
+        all.extend([Op::Force { node, release: Place(n) }, Op::Crash { node }, Op::Start { node }, Op::Stop { node }]);
         all.extend([Op::Lower { node: Whom::One(n) }, Op::Raise { node: Whom::One(n) }, Op::Lower { node: Whom::All }]);
         all.extend([Op::Cut { one, other }, Op::CutOneWay { from, to }, Op::Cut { one, other: one }]);
         all.extend([Op::Lose { one, other, percent: n }, Op::Twice { one, other, percent: n }]);
         all.extend([Op::Reorder { one, other, ms }, Op::Slow { one, other, ms }, Op::Heal]);
+        all.extend([Op::Await, Op::Settle]);
         all.extend([i32::MIN, -1, 0, i32::MAX].map(|seconds| Op::Clock { node, seconds }));
     }
     all
@@ -148,21 +152,54 @@ fn extremes() -> Vec<Op> {
 #[test]
 fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
     for nodes in NODES {
-        for start in [0, 2, u8::MAX] {
-            let outcome = Simulation::new().run(&Plan { nodes, start, seed: nodes.into(), ops: extremes() });
+        for start in [0, 2, u8::MAX].map(Place) {
+            let train = Train::default();
+            let outcome = Simulation::new().run(&Plan { train, nodes, start, seed: nodes.into(), ops: extremes() });
             assert!(outcome.is_safe(), "{outcome}");
             assert!(outcome.calls > 10);
         }
     }
     for op in extremes() {
-        let outcome = Simulation::new().run(&Plan { nodes: 2, start: 1, seed: 1, ops: vec![op, op] });
+        let outcome = Simulation::new().run(&Plan {
+            nodes: 2,
+            train: Train::default(),
+            start: Place(1),
+            seed: 1,
+            ops: vec![op, op],
+        });
         assert!(outcome.is_safe(), "{outcome}");
     }
 }
 
 #[test]
+fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
+    let train = Train::default();
+    let rehearsal = rolling(&train, 3, 7, 0.4);
+    assert_eq!(plan(&rehearsal.to_string()), rehearsal);
+    let outcome = Simulation::new().run(&rehearsal);
+    assert!(outcome.is_safe(), "{outcome}");
+    assert!(!outcome.events.iter().any(|(_, event)| matches!(event, Event::Skipped(_))), "{outcome}");
+    let starts = outcome.events.iter().filter(|(_, event)| matches!(event, Event::Started { .. })).count();
+    assert_eq!(starts, 3 * 6, "1.0, 1.1, 1.2, 1.1, 1.2 and 2.0");
+    // Where every node stands when its leg, or the flips, are over.
+    let mut at = [(Place(0), Phase::Singleton); 3];
+    let mut reached = Vec::new();
+    for (_, event) in &outcome.events {
+        match event {
+            Event::Started { node, release } => at[*node] = (*release, train.profile(*release).lowest()),
+            Event::Phase { node, phase } => at[*node].1 = *phase,
+            Event::Did(Op::Settle) => reached.push(at),
+            _ => {}
+        }
+    }
+    let (introduce, switch) = ([(Place(1), Phase::Introduce); 3], [(Place(2), Phase::Switch); 3]);
+    let remove = [(Place(3), Phase::Remove); 3];
+    assert_eq!(reached, [introduce, switch, introduce, switch, switch, remove], "{outcome}");
+}
+
+#[test]
 fn every_plan_is_read_back_from_its_text() {
-    let all = Plan { nodes: 5, start: 3, seed: u64::MAX, ops: extremes() };
+    let all = Plan { train: Train::default(), nodes: 5, start: Place(3), seed: u64::MAX, ops: extremes() };
     assert_eq!(plan(&all.to_string()), all);
     let config = ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(39), ..ProptestConfig::default() };
     proptest!(config, |(made in upgrades().nodes(4).actions(9))| {
@@ -176,12 +213,12 @@ fn a_text_that_is_no_plan_is_refused_with_the_part_that_makes_no_sense() {
         ("", "", "begins with"),
         ("nodes 3 start 1.0", "nodes 3 start 1.0", "begins with"),
         ("nodes 6 start 1.0 seed 1", "nodes 6", "2 to 5"),
-        ("nodes 3 start 1.3 seed 1", "start 1.3", "1.0,1.1,1.2,2.0"),
-        ("nodes 3 start 1.0 seed -1", "seed -1", "no number"),
-        ("nodes 3 start 1.0 seed 1; jump n1", "jump n1", "no operation"),
-        ("nodes 3 start 1.0 seed 1; pass 65536", "pass 65536", "no number"),
+        ("nodes 3 start 1.3 seed 1", "start 1.3", "1.0, 1.1, 1.2, 2.0"),
+        ("nodes 3 start 1.0 seed -1", "seed -1", "not a number"),
+        ("nodes 3 start 1.0 seed 1; jump n1", "jump n1", "not an operation"),
+        ("nodes 3 start 1.0 seed 1; pass 65536", "pass 65536", "not a number"),
         ("nodes 3 start 1.0 seed 1; crash all", "crash all", "one node"),
-        ("nodes 3 start 1.0 seed 1; crash n0", "crash n0", "no node"),
+        ("nodes 3 start 1.0 seed 1; crash n0", "crash n0", "not a node"),
         ("nodes 3 start 1.0 seed 1; cast n1 n2 dance 1", "cast n1 n2 dance 1", "reply, later, fail"),
     ] {
         let error = text.parse::<Plan>().expect_err(text).to_string();
@@ -297,7 +334,7 @@ mod mutants {
         let (code, text) =
             simulate(&["--seed", "38", "--scenarios", "100", "--quiet", "--mutant", "kill-only-singleton"]);
         assert_eq!(code, Some(1), "{text}");
-        let again = text.lines().find_map(|line| line.trim().strip_prefix("again: ")).expect("a command");
+        let again = text.lines().find_map(|line| line.trim().strip_prefix("rerun: ")).expect("a command");
         let (_, words) = again.split_once(" simulate --plan '").expect("a plan");
         let (plan, rest) = words.split_once('\'').expect("quoted");
         assert_eq!(rest, " --mutant kill-only-singleton");

@@ -12,7 +12,7 @@ use rexi_migrate::verdict::conclusion::Conclusion;
 use rexi_migrate::verdict::invariant::Invariant;
 use rexi_migrate::verdict::level::{Breach, LevelReport};
 use rexi_migrate::verdict::trace::{self, Place, Trace};
-use rexi_migrate::verify::{Options, Show, Verification, verify};
+use rexi_migrate::verify::{Options, Verification, verify};
 use serde_json::Value;
 
 /// A run of two seconds of its own time: everything is cut short, and nothing is made up.
@@ -21,9 +21,10 @@ fn small() -> Verification {
         budget: Duration::from_secs(2),
         seed: 7,
         program: None,
+        quiet: true,
         command: "rexi-migrate verify --budget-seconds 2 --seed 7 --no-rehearsal".to_owned(),
     };
-    verify(&options, &mut Show::quiet())
+    verify(&options)
 }
 
 /// Names of all elements, and all text; panics where the page is not well-formed.

@@ -80,7 +80,7 @@ impl Message {
     }
 }
 
-/// A request to run a function on another node. Its argument is a [`Body`] between nodes and [`Bytes`] once it is
+/// A request to run a function on another node. Its argument is a [`Body`] between nodes, and [`Bytes`] once it is
 /// whole.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cast<B = Body> {

@@ -379,3 +379,35 @@ impl NodeBuilder {
         }
     }
 }
+
+#[cfg(all(test, not(feature = "dns")))]
+mod tests {
+    use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+
+    use super::*;
+
+    #[test]
+    fn a_build_without_dns_refuses_to_find_members_by_it_and_names_the_feature() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = || KeyPair::generate().expect("a key");
+        let authority = CertifiedIssuer::self_signed(CertificateParams::default(), key()).expect("an authority");
+        let own_key = key();
+        let names = CertificateParams::new(vec!["n1".to_owned()]).expect("a name");
+        let certificate = names.signed_by(&own_key, &authority).expect("a certificate");
+        for (file, text) in [("ca", authority.pem()), ("cert", certificate.pem()), ("key", own_key.serialize_pem())] {
+            std::fs::write(folder.path().join(file), text).expect("a file");
+        }
+        let text = "name = \"n1\"\nlisten = \"127.0.0.1:4001\"\n\
+                    [identity]\nca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\n\
+                    [membership]\nsrv = \"_rexi._udp.rexi.example.\"\n";
+        let file = folder.path().join("node.toml");
+        std::fs::write(&file, text).expect("a file");
+        let config = Config::from_file(&file).expect("a configuration");
+        let refused = NodeBuilder::from_config(&config).expect_err("this build has no DNS");
+        assert!(matches!(refused, StartError::Membership(_)), "{refused:?}");
+        let refused = refused.to_string();
+        for part in ["_rexi._udp.rexi.example.", "by DNS", "build rexi-server with its feature `dns`"] {
+            assert!(refused.contains(part), "{part:?} is not in {refused:?}");
+        }
+    }
+}

@@ -34,7 +34,7 @@ pub enum PayloadError {
     #[error("the codec refuses it: {0}")]
     NotWritten(postcard::Error),
     /// Too short for a typed payload. The sender is at fault: it may have sent raw bytes.
-    #[error("{bytes} bytes are no typed payload, which opens with {SHAPE_BYTES} bytes of shape")]
+    #[error("{bytes} bytes are not a typed payload, which opens with {SHAPE_BYTES} bytes of shape")]
     TooShort {
         /// Bytes that came.
         bytes: usize,

@@ -94,7 +94,7 @@ fn escaped(key: &str) -> String {
 
 /// An answer that is whole.
 fn parsed(answer: &[u8]) -> io::Result<Answer> {
-    let garbled = || io::Error::new(io::ErrorKind::InvalidData, "the answer is cut off, or no HTTP");
+    let garbled = || io::Error::new(io::ErrorKind::InvalidData, "the answer is cut off, or not HTTP");
     let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").ok_or_else(garbled)?;
     let head = std::str::from_utf8(&answer[..end]).map_err(|_| garbled())?;
     let body = answer[end + 4..].to_vec();

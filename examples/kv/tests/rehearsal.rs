@@ -17,8 +17,8 @@ fn of_store(report: &Value, name: &str) -> u64 {
 
 #[test]
 fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
-    let args = ["--nodes", "3", "--rate", "100", "--dwell-ms", "400", "--seed", "12"];
-    let (code, text, report) = rehearse(&args);
+    let args = ["--nodes", "3", "--seed", "12"];
+    let (code, text, report) = rehearsed::rehearse_at(env!("CARGO_BIN_EXE_rexi-kv"), 100, 400, &args);
     assert_eq!(code, Some(0), "{text}");
     for nothing in ["lost", "stale", "never_written"] {
         assert_eq!(of_store(&report, nothing), 0, "{nothing}: {text}");

@@ -9,7 +9,7 @@ use super::scope::Scope;
 use super::tell::trace;
 use super::vectors;
 use super::witness::{CASES, REQUIRED};
-use crate::search::{Bar, Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search};
+use crate::search::{Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search_shown};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
 
@@ -65,9 +65,7 @@ pub fn check(options: &CheckOptions) -> LevelReport {
     for scope in scopes {
         let bounds = left(&totals, scope.reach_goal);
         let cluster = Cluster::new(scope.clone());
-        let mut bar = Bar::new(&scope.name, &bounds, options.quiet);
-        let outcome = search(&cluster, &bounds, &mut |tally| bar.show(tally));
-        drop(bar);
+        let outcome = search_shown(&cluster, &scope.name, &bounds, options.quiet);
         totals.add(&outcome);
         totals.met.iter_mut().zip(&outcome.tally.met).for_each(|(all, met)| *all += met);
         report.figures.push(Figure::new(

@@ -190,7 +190,7 @@ pub(super) fn pair(a: usize, b: usize) -> (usize, usize) {
 
 /// The name of a node.
 pub(super) fn name(node: usize) -> NodeName {
-    NodeName::new(format!("n{}", node + 1)).expect("a letter and a digit make a name")
+    NodeName::new(crate::name::node_name(node)).expect("a letter and a digit make a name")
 }
 
 /// The number that every peer of a node bears.

@@ -13,7 +13,7 @@ macro_rules! cases {
 
 cases! {
     KillAcrossSwitch "kills across the switch",
-    StreamOverSwitch "streams open over the switch",
+    StreamOverSwitch "streams open across the switch",
     BufferedOverRelease "buffered casts delivered after their target changed release",
     RestartWithJobs "restarts with jobs in flight",
     Rollback "rollbacks",

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
-use crate::plan::train::{DEFAULT, Train};
+use crate::plan::train::Train;
 use crate::search::Options;
 use clap::Args;
 use miette::Report;
 
 use super::shared::{print, write_json, write_svg};
 
-/// Meets every state that a small cluster can be in on its way through the releases, on the real state machines, and
-/// judges each; then tries all version vectors and all orders of the upgrade.
+/// Visits every state that a small cluster can be in on its way through the releases, and judges each.
+///
+/// The cluster is made of the real state machines. Then tries all version vectors and all orders of the upgrade.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
@@ -25,21 +26,21 @@ pub(crate) struct CheckArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
     jobs: u8,
     /// The releases to go through.
-    #[arg(long, default_value = DEFAULT)]
+    #[arg(long, default_value_t = Train::default())]
     train: Train,
-    /// Distinct states at most; what is beyond is not told of.
+    /// Distinct states at most. A search that stops there says nothing of the rest.
     #[arg(long, value_name = "STATES", default_value_t = 100_000_000)]
     budget_states: u64,
-    /// Seconds at most. [default: no bound]
+    /// Seconds at most. [default: no limit]
     #[arg(long, value_name = "SECONDS")]
     budget_seconds: Option<u64>,
-    /// Threads. Counts and traces do not depend on it. [default: as many as there are processors]
+    /// Threads. Counts and traces do not depend on it. [default: one per processor]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     threads: Option<u16>,
-    /// Tries all version vectors of three nodes, and searches nothing unless --orders says so.
+    /// Only tries all version vectors of three nodes. Goes with --orders.
     #[arg(long)]
     vectors: bool,
-    /// Tries all orders of upgrading three nodes, and searches nothing.
+    /// Only tries all orders of upgrading three nodes. Goes with --vectors.
     #[arg(long)]
     orders: bool,
     /// Writes the report to a file, as JSON.
@@ -48,10 +49,10 @@ pub(crate) struct CheckArgs {
     /// Writes the diagram of a counterexample to a file, if there is one.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Shows no progress, the report alone.
+    /// Shows only the report, no progress.
     #[arg(long)]
     quiet: bool,
-    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    /// Breaks the protocol of every node on purpose, to show that it is noticed: names, separated by commas.
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,

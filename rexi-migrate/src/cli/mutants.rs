@@ -1,26 +1,27 @@
 //! `rexi-migrate mutants` and `rexi-migrate history`: the protocol broken on purpose, and who notices.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
+use crate::screen::Screen;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::Level;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
 use super::shared::{COULD_NOT_TELL, USAGE, print, write_json};
 
-/// Breaks every guard of the protocol on purpose, one after the other, and shows which level of the verification
-/// notices, by which invariant, in how many steps. One whose second guard covers it is tried without that guard, too.
+/// Breaks every guard of the protocol on purpose, one after another, and shows who notices.
 ///
-/// Exit codes: 0 every one is noticed or covered as it says, 1 one is not, 2 wrong usage, 3 could not tell.
+/// That is: which level of the verification, by which invariant, in how many steps. A guard that a second one covers is
+/// also tried without that one.
+///
+/// Exit codes: 0 each is noticed, or covered as stated, 1 one is not, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct MutantsArgs {
-    /// Only these: names of variants, several at once with commas between, or ids of docs/safety.md such as M24.
+    /// Only these: names of variants (with commas between them, all at once), or ids of docs/safety.md such as M24.
     /// [default: all]
     #[arg(value_name = "NAMES", value_parser = parse_subject)]
     subjects: Vec<String>,
@@ -31,7 +32,7 @@ pub(crate) struct MutantsArgs {
     json: Option<PathBuf>,
 }
 
-/// Replays a bug of the original's upgrade, and shows the invariant that it broke; or says why it cannot be here.
+/// Replays a bug of the original's upgrade, and shows the invariant that it broke; or says why it cannot happen here.
 ///
 /// Exit codes: 0 every bug asked for is noticed or impossible, 1 one is not, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
@@ -48,19 +49,19 @@ pub(crate) struct HistoryArgs {
 
 #[derive(Debug, Args)]
 struct HowArgs {
-    /// The levels that try: some of wire, check, simulate, rehearse. A rehearsal takes half a minute a variant.
+    /// The levels to try: some of wire, check, simulate, rehearse. A rehearsal takes half a minute per variant.
     #[arg(long, value_delimiter = ',', default_value = "wire,check,simulate", value_parser = parse_level)]
     levels: Vec<Level>,
-    /// States that `check` meets in each scope at most.
+    /// States that `check` visits in each scope at most.
     #[arg(long, default_value_t = 60_000)]
     budget_states: u64,
     /// Scenarios that `simulate` plays at most.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     scenarios: u64,
-    /// Seed of all that is drawn.
+    /// Seed of everything that is random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Shows no progress, the report alone.
+    /// Shows only the report, no progress.
     #[arg(long)]
     quiet: bool,
 }
@@ -77,12 +78,12 @@ fn parse_subject(text: &str) -> Result<String, String> {
     let known: Vec<String> =
         all_hunts().into_iter().filter(|hunt| !hunt.ids.is_empty()).map(|hunt| hunt.name).collect();
     let known = known.join(", ");
-    Err(format!("{text:?} is no variant and no planted id: use an id of docs/safety.md, or some of {known}"))
+    Err(format!("{text:?} is neither a variant nor a planted id: use an id of docs/safety.md, or some of {known}"))
 }
 
 fn parse_bug(text: &str) -> Result<String, String> {
     let known = BUGS.iter().any(|bug| bug.id == text);
-    if known { Ok(text.to_owned()) } else { Err(format!("{text:?} is no bug of the list: use G1 to G18")) }
+    if known { Ok(text.to_owned()) } else { Err(format!("{text:?} is not a bug of the list: use G1 to G18")) }
 }
 
 fn all_hunts() -> Vec<Hunt> {
@@ -146,7 +147,7 @@ impl HowArgs {
     fn budget(&self) -> Result<Budget, (u8, Report)> {
         let program = std::env::current_exe()
             .into_diagnostic()
-            .wrap_err("cannot tell where this executable lies")
+            .wrap_err("cannot find this executable")
             .map_err(|report| (COULD_NOT_TELL, report))?;
         Ok(Budget {
             frames: FRAMES,
@@ -160,15 +161,21 @@ impl HowArgs {
 
     fn hunt(&self, subjects: &[Hunt]) -> Result<Vec<Hunted>, (u8, Report)> {
         if subjects.is_empty() {
-            return Err((USAGE, miette!("nothing is planted under that name")));
+            return Err((USAGE, miette!("no variant has that name")));
         }
         let budget = self.budget()?;
-        let bar = Bar::new(subjects.len(), self.quiet);
+        let (mut screen, begun, all) = (Screen::new(self.quiet), Instant::now(), subjects.len());
         // What a variant panics with is told in its row.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| ()));
-        let hunted = subjects.iter().map(|subject| {
-            bar.show(&subject.name);
+        let hunted = subjects.iter().enumerate().map(|(done, subject)| {
+            let share = done as f64 / all as f64;
+            let left = if done > 0 {
+                format!(", about {:.0} s left", begun.elapsed().as_secs_f64() * (1.0 / share - 1.0))
+            } else {
+                String::new()
+            };
+            screen.say(Some(share), &format!("{} of {all}: {}{left}", done + 1, subject.name));
             hunt(subject, &budget)
         });
         let hunted = hunted.collect();
@@ -186,41 +193,6 @@ impl MutantsArgs {
             "rexi-migrate mutants{subjects} --levels {levels} --budget-states {budget_states} --scenarios {scenarios} \
              --seed {seed}"
         )
-    }
-}
-
-/// Variant after variant, with the time left.
-struct Bar {
-    bar: ProgressBar,
-    quiet: bool,
-    live: bool,
-    all: usize,
-}
-
-impl Bar {
-    fn new(all: usize, quiet: bool) -> Self {
-        let live = std::io::stderr().is_terminal();
-        let target = if live && !quiet { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(all as u64), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {wide_msg}") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, quiet, live, all }
-    }
-
-    fn show(&self, name: &str) {
-        if !self.live && !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{} of {}: {name}", self.bar.position() + 1, self.all);
-        }
-        self.bar.set_message(name.to_owned());
-        self.bar.inc(1);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::shared::{USAGE, write_json};
 
-/// Prints the steps of a migration: what each changes, what it needs to be true, and the way back. Every mix of
-/// neighbouring releases is searched first.
+/// Prints the steps of a migration: what each changes, what has to be true before it, and the way back.
+///
+/// Searches every mix of neighbouring releases first.
 ///
 /// Exit codes: 0 safe, 1 unsafe or no safe plan, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
@@ -27,8 +28,8 @@ pub(crate) struct PlanArgs {
     /// A migration of your own, from a TOML file.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Looks at the first and the last release alone, finds the shortest safe sequence between them, and shows for
-    /// every shorter one the counterexample that rules it out.
+    /// Takes only the first and the last release, finds the shortest safe sequence between them, and shows the
+    /// counterexample that rules out each shorter one.
     #[arg(long)]
     synthesize: bool,
     /// Shows each counterexample as a trace.
@@ -159,7 +160,7 @@ fn synthesized(migration: &Migration, traces: bool, text: &mut String) -> miette
 
 /// What a release does, in a line.
 fn behaviour(migration: &Migration, behaviour: &Behaviour) -> String {
-    let memory = if behaviour.remembers { "; kills where it cast, too" } else { "" };
+    let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
     let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
     format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)
 }

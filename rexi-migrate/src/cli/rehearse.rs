@@ -8,8 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::history::judge::judge;
-use crate::plan::train::{DEFAULT, Release, Train};
-use crate::rehearse::progress::Progress;
+use crate::plan::train::{Release, Train};
 use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
@@ -22,24 +21,24 @@ use super::shared::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
 pub struct RehearseArgs {
     /// How many nodes, 2 to 32.
     #[arg(long, default_value_t = 5, value_parser = parse_nodes)]
-    nodes: usize,
-    /// Casts a second, of all nodes together, 1 to 200000; a machine that does not reach them proves nothing. [default:
-    /// as many as the machine gives, up to 6000]
+    nodes: u8,
+    /// Casts per second, of all nodes together, 1 to 200000. A run that falls short of them proves nothing. [default:
+    /// as many as the machine allows, up to 6000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
     rate: Option<u32>,
-    /// Seed of the order of the nodes, the kills and the load. [default: a random one]
+    /// Seed of the order of the nodes, the kills and the load. [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// The releases to go through.
-    #[arg(long, default_value = DEFAULT)]
+    #[arg(long, default_value_t = Train::default())]
     train: Train,
-    /// Share of the restarts that are a kill -9 and not a drain, 0 to 1.
+    /// Share of the restarts that are a kill -9 instead of a drain, 0 to 1.
     #[arg(long, default_value_t = 0.4, value_parser = parse_share)]
     kill_share: f64,
     /// How long the load runs on after each step, in milliseconds, up to 600000.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=600_000))]
     dwell_ms: u64,
-    /// Another executable for a release's nodes, such as 1.1=PATH. May be given for each release.
+    /// Another executable for a release's nodes, such as 1.1=PATH. May be given once per release.
     #[arg(long = "release", value_name = "RELEASE=PATH", value_parser = parse_program)]
     releases: Vec<(Release, PathBuf)>,
     /// Writes the report to a file, as JSON.
@@ -48,16 +47,16 @@ pub struct RehearseArgs {
     /// Keeps logs and ledgers in this new or empty directory. [default: a temporary one, kept after a failure]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Shows no progress, the report alone.
+    /// Shows only the report, no progress.
     #[arg(long)]
     quiet: bool,
-    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    /// Breaks the protocol of every node on purpose, to show that it is noticed: names, separated by commas.
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,
 }
 
-fn parse_nodes(text: &str) -> Result<usize, String> {
+fn parse_nodes(text: &str) -> Result<u8, String> {
     let nodes = text.parse().ok().filter(|nodes| (NODES_MIN..=NODES_MAX).contains(nodes));
     nodes.ok_or_else(|| format!("use a number of nodes from {NODES_MIN} to {NODES_MAX}"))
 }
@@ -69,9 +68,10 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/rexi-migrate")?;
-    let release = release.parse::<Release>().map_err(|error| error.to_string())?;
+    let train = Train::default();
+    let release = train.find(release).map(|place| train.release(place)).map_err(|error| error.to_string())?;
     // Absolute, since the report may be read elsewhere, and so that a bare name is not looked up in PATH.
-    let path = std::path::absolute(path).map_err(|error| format!("{path:?} is no path: {error}"))?;
+    let path = std::path::absolute(path).map_err(|error| format!("{path:?} is not a path: {error}"))?;
     if path.is_file() { Ok((release, path)) } else { Err(format!("there is no file {}", path.display())) }
 }
 
@@ -90,14 +90,11 @@ pub(super) fn run(
     node_args: &[String],
 ) -> Result<ExitCode, (u8, Report)> {
     let could_not_tell = |report| (COULD_NOT_TELL, report);
-    let program = std::env::current_exe()
-        .into_diagnostic()
-        .wrap_err("cannot tell where this executable lies")
-        .map_err(could_not_tell)?;
+    let program =
+        std::env::current_exe().into_diagnostic().wrap_err("cannot find this executable").map_err(could_not_tell)?;
     let (_pin, program) =
         pinned(&program).into_diagnostic().wrap_err("cannot copy this executable").map_err(could_not_tell)?;
     let json = args.json.as_deref().map(create).transpose().map_err(|report| (USAGE, report))?;
-    let progress = if args.quiet { Progress::quiet() } else { Progress::new() };
     let options = args.options(program, node_args, rand::random::<u32>().into());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -105,7 +102,7 @@ pub(super) fn run(
         .into_diagnostic()
         .wrap_err("cannot start the runtime")
         .map_err(could_not_tell)?;
-    let ended = runtime.block_on(rehearse(&options, workload, judge, progress));
+    let ended = runtime.block_on(rehearse(&options, workload, judge));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     let report = ended.map_err(|error| match error {
@@ -146,6 +143,7 @@ impl RehearseArgs {
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
             keep: self.keep,
             node_args,
+            quiet: self.quiet,
             command,
         }
     }

@@ -43,7 +43,7 @@ pub(super) fn parse_mutants(text: &str) -> Result<String, String> {
     use rexi_server::{Mutants, proto::Mutant};
 
     let known = || Mutant::ALL.iter().map(|planted| planted.name).collect::<Vec<_>>().join(", ");
-    Mutants::from_names(text).map_err(|name| format!("{name:?} is no mutant: use some of {}", known()))?;
+    Mutants::from_names(text).map_err(|name| format!("{name:?} is not a mutant: use some of {}", known()))?;
     Ok(text.to_owned())
 }
 

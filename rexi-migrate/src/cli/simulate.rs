@@ -1,32 +1,34 @@
 //! `rexi-migrate simulate`: thousands of upgrades of the real server in virtual time; or one plan, again.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::simulate::{Budget, Campaign, NODES, Plan, Simulation, Tally, Tls, upgrades};
+use crate::plan::{NODES, Plan, upgrades};
+use crate::screen::Screen;
+use crate::simulate::{Budget, Campaign, Simulation, Tally, Tls};
 use crate::verdict::level::LevelReport;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::Report;
 
 use super::shared::{print, quoted, write_json, write_svg};
 
-/// Upgrades a simulated cluster thousands of times: the real server, real QUIC packets, virtual time. Calls, kills and
-/// streams run beside upgrades, rollbacks, hot flips, crashes and faults of the network; a ledger of every call and job
-/// is judged by the invariants. The same seed does the same again, packet for packet.
+/// Upgrades a simulated cluster thousands of times, in virtual time.
+///
+/// The server and its QUIC packets are real. Calls, kills and streams run during upgrades, rollbacks, hot flips,
+/// crashes and network faults, and the invariants judge a ledger of every call and job. A seed repeats its run, packet
+/// for packet.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct SimulateArgs {
-    /// Seed of all scenarios. [default: a random one]
+    /// Seed of all scenarios. [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// How many scenarios. [default: 1000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "seconds")]
     scenarios: Option<u64>,
-    /// Plays scenarios for so long, in seconds, up to 86400.
+    /// Plays scenarios for this many seconds, up to 86400.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: Option<u64>,
     /// How many nodes a scenario has, 2 to 5.
@@ -35,26 +37,26 @@ pub(crate) struct SimulateArgs {
     /// How connections are secured: not at all, which is faster, or by real TLS 1.3 with seeded keys.
     #[arg(long, value_enum, default_value = "plain")]
     tls: TlsArg,
-    /// How many threads play scenarios, 1 to 256. [default: one a core]
+    /// How many threads play scenarios, 1 to 256. [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
-    /// Plays each scenario twice and compares the two, event for event and packet for packet.
+    /// Plays each scenario twice and compares the runs, event for event and packet for packet.
     #[arg(long)]
     twice: bool,
-    /// Plays this plan alone, as a failure gives it.
+    /// Plays only this plan, as a failure prints it.
     #[arg(long, value_name = "TEXT")]
     #[arg(conflicts_with_all = ["seed", "scenarios", "seconds", "nodes", "threads", "twice"])]
     plan: Option<Plan>,
     /// Writes the report to a file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes what happened in the scenario that failed, or in that of --plan, to a file, as an SVG sequence diagram.
+    /// Writes what happened in the failed scenario, or in that of --plan, to a file, as an SVG sequence diagram.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Shows no progress, the report alone.
+    /// Shows only the report, no progress.
     #[arg(long)]
     quiet: bool,
-    /// Breaks the protocol of every node on purpose, to show that this is noticed: names joined by commas.
+    /// Breaks the protocol of every node on purpose, to show that it is noticed: names, separated by commas.
     #[cfg(feature = "mutants")]
     #[arg(long, value_name = "NAMES", value_parser = super::shared::parse_mutants)]
     mutant: Option<String>,
@@ -136,9 +138,9 @@ impl SimulateArgs {
             threads: self.threads.map_or_else(cores, usize::from),
             twice: self.twice,
         };
-        let mut bar = Bar::new(budget, self.quiet);
-        let tally = campaign.run(|tally| bar.show(tally));
-        bar.clear();
+        let mut screen = Screen::late(self.quiet);
+        let tally = campaign.run(|tally| screen.show(Some(share(budget, tally)), || told(budget, tally)));
+        screen.clear();
         let report = campaign.report(&tally, &self.command(seed), |plan| self.again(plan));
         let svg = tally.failure.filter(|failure| !failure.outcome.is_safe());
         (report, svg.map(|failure| failure.outcome.trace().to_svg()))
@@ -178,73 +180,24 @@ fn program() -> String {
     format!("{} simulate", quoted(&own))
 }
 
-/// What is shown once a run takes longer than two seconds: a bar on a terminal, a line every ten seconds elsewhere.
-struct Bar {
-    budget: Budget,
-    quiet: bool,
-    started: Instant,
-    shown: Option<Instant>,
-    bar: Option<ProgressBar>,
+/// How far a run is: as a share of 1, and in words.
+fn share(budget: Budget, tally: &Tally) -> f64 {
+    match budget {
+        Budget::Scenarios(most) => tally.scenarios as f64 / most.max(1) as f64,
+        Budget::Time(most) => tally.elapsed.as_secs_f64() / most.as_secs_f64().max(f64::MIN_POSITIVE),
+    }
 }
 
-impl Bar {
-    fn new(budget: Budget, quiet: bool) -> Self {
-        Self { budget, quiet, started: Instant::now(), shown: None, bar: None }
-    }
-
-    fn show(&mut self, tally: &Tally) {
-        let live = std::io::stderr().is_terminal();
-        let pause = if live { REFRESH } else { LINES };
-        let recent = self.shown.is_some_and(|shown| shown.elapsed() < pause);
-        if self.quiet || recent || self.started.elapsed() < SILENT {
-            return;
+fn told(budget: Budget, tally: &Tally) -> String {
+    let left = match budget {
+        Budget::Scenarios(most) => {
+            most.saturating_sub(tally.scenarios) as f64 * 60.0 / tally.rate().max(f64::MIN_POSITIVE)
         }
-        self.shown = Some(Instant::now());
-        let text = self.text(tally);
-        if !live {
-            let _ = writeln!(std::io::stderr(), "{text}");
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(100), ProgressDrawTarget::stderr_with_hz(10));
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent}% {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar
-        });
-        let done = match self.budget {
-            Budget::Scenarios(most) => tally.scenarios.saturating_mul(100) / most.max(1),
-            Budget::Time(most) => tally.elapsed.as_secs().saturating_mul(100) / most.as_secs().max(1),
-        };
-        bar.set_position(done.min(100));
-        bar.set_message(text);
-    }
-
-    fn text(&self, tally: &Tally) -> String {
-        let left = match self.budget {
-            Budget::Scenarios(most) => {
-                most.saturating_sub(tally.scenarios) as f64 * 60.0 / tally.rate().max(f64::MIN_POSITIVE)
-            }
-            Budget::Time(most) => most.saturating_sub(tally.elapsed).as_secs_f64(),
-        };
-        let Tally { scenarios, calls, .. } = tally;
-        format!("{scenarios} scenarios, {:.0} a minute, {calls} calls, {left:.0} s left", tally.rate())
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
+        Budget::Time(most) => most.saturating_sub(tally.elapsed).as_secs_f64(),
+    };
+    let Tally { scenarios, calls, .. } = tally;
+    format!("{scenarios} scenarios, {:.0} a minute, {calls} calls, {left:.0} s left", tally.rate())
 }
 
 /// How many scenarios are played unless it is said: a quarter of a minute on two cores.
 const SCENARIOS: u64 = 1_000;
-
-/// How long nothing is shown.
-const SILENT: Duration = Duration::from_secs(2);
-
-const REFRESH: Duration = Duration::from_millis(100);
-
-/// How often a line is written where there is no terminal.
-const LINES: Duration = Duration::from_secs(10);

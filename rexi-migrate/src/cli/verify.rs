@@ -7,35 +7,37 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::page;
-use crate::verify::{BUDGET, Options, Show, Verification, verify};
+use crate::verify::{BUDGET, Options, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
 use super::shared::{COULD_NOT_TELL, USAGE, pinned, quoted};
 
-/// Runs all levels of the verification, the plans of the known migrations and, in a build that has them, the variants
-/// that are broken on purpose. Writes one page that needs nothing beside itself, and one JSON file.
+/// Runs all levels of the verification within a budget of time, and writes one page of it.
+///
+/// Runs the plans of the known migrations as well and, in a build that has them, the variants that are broken on
+/// purpose. The page is self-contained; the same goes into a JSON file.
 ///
 /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Seconds for all of it, 1 to 86400. Each part has its share; what does not fit is cut short, and is a doubt.
+    /// Seconds for all of it, 1 to 86400. Each part has its share. What does not fit is cut short and is a doubt.
     #[arg(long, value_name = "SECONDS", default_value_t = BUDGET.as_secs())]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     budget_seconds: u64,
-    /// The page.
+    /// Where the page goes.
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     html: PathBuf,
-    /// The same as JSON.
+    /// Where the same goes as JSON.
     #[arg(long, value_name = "FILE", default_value = "report.json")]
     json: PathBuf,
-    /// Seed of all that is drawn. [default: a random one]
+    /// Seed of everything that is random. [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// Starts no processes: leaves L3 out, which is a doubt.
+    /// Starts no processes. That leaves L3 out, which is a doubt.
     #[arg(long)]
     no_rehearsal: bool,
-    /// Shows no progress, the summary alone.
+    /// Shows only the summary, no progress.
     #[arg(long)]
     quiet: bool,
 }
@@ -51,15 +53,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, (u8, Report)> {
     }
     let own = std::env::current_exe()
         .into_diagnostic()
-        .wrap_err("cannot tell where this executable lies")
+        .wrap_err("cannot find this executable")
         .map_err(|report| (COULD_NOT_TELL, report))?;
     let (_pin, program) = pinned(&own)
         .into_diagnostic()
         .wrap_err("cannot copy this executable")
         .map_err(|report| (COULD_NOT_TELL, report))?;
     let options = args.options(program, rand::random::<u32>().into());
-    let mut show = if args.quiet { Show::quiet() } else { Show::new() };
-    let verification = verify(&options, &mut show);
+    let verification = verify(&options);
     // Nobody may be left to read it; the exit code still tells.
     let _ = write!(std::io::stdout(), "{}", verification.to_text());
     // A breach stays one, whatever becomes of its files.
@@ -88,6 +89,7 @@ impl VerifyArgs {
             budget: Duration::from_secs(self.budget_seconds),
             seed,
             program: (!self.no_rehearsal).then_some(program),
+            quiet: self.quiet,
             command: self.command(seed),
         }
     }

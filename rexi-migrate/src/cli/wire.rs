@@ -11,7 +11,7 @@ use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
 use super::shared::{COULD_NOT_TELL, USAGE, write_json};
 
-/// What every message is built of, who breaks when that changes, and what each version makes of each.
+/// Shows what messages are made of, who breaks when that changes, and how each version reads the others.
 ///
 /// Exit codes: 0 nothing breaks, 1 something does, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
@@ -22,16 +22,16 @@ pub(crate) struct WireArgs {
 
 #[derive(Debug, Subcommand)]
 enum WireCommand {
-    /// Writes down the schemas of this build, or checks that they are as they were written down.
+    /// Locks the schemas of this build, or checks them against their lock.
     Lock {
-        /// The lock.
+        /// Where the lock is.
         #[arg(long, value_name = "FILE", default_value = "rexi-migrate/wire.lock.json")]
         file: PathBuf,
-        /// Writes nothing: 1 where the lock is not this build's.
+        /// Writes nothing. Exits with 1 if the lock is not this build's.
         #[arg(long)]
         check: bool,
-        /// What is locked and in no release yet, so that it may change: v3 and the like, hello, functions, all; joined
-        /// by commas. All else is frozen.
+        /// What is locked but in no release yet, so that it may change: wire versions such as v3, hello, functions, or
+        /// all; separated by commas. Everything else is frozen.
         #[arg(long, value_name = "PARTS", conflicts_with = "check")]
         unshipped: Option<Unshipped>,
     },
@@ -45,21 +45,21 @@ enum WireCommand {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
-    /// Lets every version read golden and generated frames of every version.
+    /// Has every version read golden and generated frames of every version.
     Matrix {
-        /// Generated frames of each kind and version, 1 to 100000.
+        /// How many frames of each kind and version to generate, 1 to 100000.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         generated: u32,
-        /// Their seed. [default: a random one]
+        /// Seed of everything that is generated. [default: random]
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// All of it as one level of the verification.
+    /// Runs all of it as one level of the verification.
     Report {
-        /// Generated frames of each kind and version, 1 to 100000.
+        /// How many frames of each kind and version to generate, 1 to 100000.
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         generated: u32,
-        /// Seed of all that is generated. [default: a random one]
+        /// Seed of everything that is generated. [default: random]
         #[arg(long)]
         seed: Option<u64>,
         /// Writes the report to a file, as JSON.
@@ -84,7 +84,7 @@ pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
             let seed = seed.unwrap_or_else(random);
             let read =
                 matrix(generated as usize, seed, rexi_proto::Mutants::default()).map_err(|error| no_schema(&error))?;
-            println!("{read}\nagain: rexi-migrate wire matrix --generated {generated} --seed {seed}");
+            println!("{read}\nrerun: rexi-migrate wire matrix --generated {generated} --seed {seed}");
             Ok(if read.wrong.is_empty() { Conclusion::Safe } else { Conclusion::Unsafe }.into())
         }
         WireCommand::Report { generated, seed, json } => {

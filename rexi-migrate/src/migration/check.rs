@@ -2,6 +2,7 @@
 
 use super::data::Migration;
 use super::mix::{Action, Job, Mix, NODES};
+use crate::name::node_name;
 use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::{Event, Place, Trace};
@@ -43,8 +44,8 @@ struct Mixes<'a>(&'a Migration);
 
 /// Cases without which a search proves little.
 const CASES: [&str; 4] = [
-    "changes of what is said with a call open",
-    "kills by a caller that says another thing than when it cast",
+    "changes of what is sent with a call open",
+    "kills by a caller that sends something else than when it cast",
     "rollbacks",
     "restarts with a job running",
 ];
@@ -117,6 +118,6 @@ fn trace(migration: &Migration, path: &Path<Mixes<'_>>) -> Trace {
         let place = before.call.as_ref().map_or(Place::Everywhere, |call| Place::At(call.callee));
         events.push(Event::new(place, broken.sentence(migration)).breach());
     }
-    let lane = |node: usize| format!("n{} {}", node + 1, migration.releases[before.at[node]].name);
+    let lane = |node: usize| format!("{} {}", node_name(node), migration.releases[before.at[node]].name);
     Trace { lanes: (0..NODES).map(lane).collect(), events }
 }

@@ -90,7 +90,7 @@ impl Broken {
             Self::CastRefused { form: of, release: at } => {
                 format!("a {} reaches {}, which does not take it", form(of), release(at))
             }
-            Self::NobodyTookTheCast => "no form of the cast was taken, and its caller is not told".to_owned(),
+            Self::NobodyTookTheCast => "no form of the cast was accepted, and its caller is not told".to_owned(),
             Self::RanTwice { form: of } => format!("the job runs twice, the second time by the {}", form(of)),
             Self::Unread { form: of, release: at } => format!("{} cannot read a {}", release(at), form(of)),
             Self::KillMissed => "the job runs on though its kill has arrived".to_owned(),

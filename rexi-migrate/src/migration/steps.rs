@@ -55,8 +55,7 @@ fn step(migration: &Migration, to: usize) -> PlanStep {
         needs.push(format!("every node understands {}, since {} does", migration.names(understood), before.name));
     }
     if !dropped.is_empty() {
-        needs
-            .push(format!("nobody says {} any more: its counter stands still on every node", migration.names(dropped)));
+        needs.push(format!("no node says {} any more: its counter stands still everywhere", migration.names(dropped)));
         let gone: BTreeSet<&str> =
             servers(migration, before.accepts).difference(&servers(migration, after.accepts)).copied().collect();
         for server in gone {

@@ -163,7 +163,7 @@ fn each_step_says_what_it_needs_and_how_it_is_taken_back() {
     assert!(introduce.changes[1].starts_with("a kill also goes where its call was cast"), "{introduce:?}");
     assert!(switch.needs.iter().any(|need| need.contains("every node understands cast to the per-node server")));
     assert!(switch.way_back.starts_with("at run time"), "{switch:?}");
-    assert!(remove.needs.iter().any(|need| need.contains("nobody says")), "{remove:?}");
+    assert!(remove.needs.iter().any(|need| need.contains("no node says")), "{remove:?}");
     assert!(remove.needs.iter().any(|need| need.contains("no job runs on the singleton")), "{remove:?}");
     assert!(remove.way_back.contains("as long as the upgrade is not finalized"), "{remove:?}");
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::score::{Cover, Fate, Found, Hunted, Tried};
 use crate::check::hellos::{self, Hellos};
 use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
-use crate::plan::train::DEFAULT;
+use crate::plan::train::Train;
 use crate::search::{Broken, End, Model, Options, Path, search};
 use crate::simulate::{self, Campaign, Rule, Simulation, panic_text};
 use crate::verdict::invariant::Invariant;
@@ -192,7 +192,7 @@ fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
         }
     }
     // Last, since few need them.
-    for bounds in hellos::bounds(NODES_MAX, &DEFAULT.parse().expect("the default train"), mutants) {
+    for bounds in hellos::bounds(NODES_MAX, &Train::default(), mutants) {
         if looked.search(&Hellos::new(bounds), (budget, false), mutants, hellos::trace) {
             break;
         }
@@ -257,7 +257,7 @@ impl Looked {
 }
 
 fn scopes(mutants: Mutants) -> Vec<Scope> {
-    let train = DEFAULT.parse().expect("the default train");
+    let train = Train::default();
     let careless = |nodes, jobs| Scope {
         nodes,
         jobs,
@@ -319,7 +319,7 @@ fn by_rehearsal(mutants: Mutants, budget: &Budget) -> Tried {
     });
     let report: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
     let Some(report) = report else {
-        let looked_at = "a rehearsal that could not be run".to_owned();
+        let looked_at = "a rehearsal that could not run".to_owned();
         return Tried { level: Level::Rehearse, found: None, looked_at };
     };
     let steps = report["steps"].as_array().map_or(0, Vec::len);

@@ -176,7 +176,7 @@ impl Score {
             let count = |fate| Self::count(rows, fate);
             writeln!(
                 out,
-                "{} {name}: {} killed, {} equivalent by themselves and killed with their second guard gone, \
+                "{} {name}: {} killed, {} equivalent by themselves but killed without their second guard, \
                  {} impossible here, {} alive",
                 rows.len(),
                 count(Fate::Killed),
@@ -194,7 +194,7 @@ impl Score {
                 None => {}
             }
         }
-        writeln!(out, "in {:.1} s; again: {}", self.elapsed_ms as f64 / 1e3, self.command)
+        writeln!(out, "in {:.1} s; rerun: {}", self.elapsed_ms as f64 / 1e3, self.command)
     }
 }
 
@@ -206,14 +206,15 @@ impl Hunted {
         for tried in &self.tried {
             let _ = writeln!(text, "  {}: {} ({})", tried.level, self.cell(tried.level), tried.looked_at);
             let Some(found) = &tried.found else { continue };
-            let _ = writeln!(text, "    {}\n    again: {}", found.what, found.command);
+            let _ = writeln!(text, "    {}\n    rerun: {}", found.what, found.command);
             if let (false, Some(trace)) = (shown, &found.trace) {
                 let _ = write!(text, "{trace}");
                 shown = true;
             }
         }
         if let Some(cover) = &self.cover {
-            let _ = writeln!(text, "  without {}, since alone it is covered: {}", cover.with.join(", "), cover.guard);
+            let _ =
+                writeln!(text, "  without {}, since by itself it is covered: {}", cover.with.join(", "), cover.guard);
             for tried in &cover.alone {
                 let found = tried.found.as_ref().map_or("nothing", |found| &found.what);
                 let _ = writeln!(text, "    alone, {}: {found} ({})", tried.level, tried.looked_at);

@@ -6,17 +6,18 @@
 
 use std::time::Duration;
 
-use rexi_proto::{Limits, Phase};
+use rexi_proto::Limits;
 
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord, StepWindow};
 use crate::history::ledger::LedgerReader;
-use crate::plan::train::{Step, Stop};
+use crate::plan::train::Release;
+use crate::plan::{Leave, Op, Plan};
 use crate::rehearse::cluster::{Ending, Life};
 use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
 
 /// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
-pub fn gather(lives: &[Life], rows: &[StepRow], plan: &[Step]) -> Evidence {
+pub fn gather(lives: &[Life], rows: &[StepRow], plan: &Plan) -> Evidence {
     Evidence {
         processes: lives.iter().map(process).collect(),
         steps: windows(rows),
@@ -49,35 +50,29 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 }
 
 /// Of the cases that prove a run's worth, those that this plan can produce.
-fn required(plan: &[Step]) -> Vec<Requirement> {
+fn required(plan: &Plan) -> Vec<Requirement> {
     let mut required = Requirement::non_vacuity();
-    required.retain(|requirement| match requirement.witness {
-        Witness::QuorumOverDown => loses_nodes(plan),
-        witness => plan.iter().any(|step| can_produce(step, witness)),
-    });
+    required.retain(|requirement| can_produce(plan, requirement.witness));
     required
 }
 
-/// Whether quorums surely meet a node that is down: nodes leave in good order, often enough, and the others learn of it
-/// at once and ask around; and there are enough others for a majority.
-fn loses_nodes(plan: &[Step]) -> bool {
-    let drains = plan.iter().filter(|step| matches!(step, Step::Restart { how: Stop::Drain, .. })).count();
-    let third = plan.iter().any(|step| matches!(step, Step::Restart { node, .. } if *node >= 2));
-    third && drains >= DRAINS_MIN
-}
-
-fn can_produce(step: &Step, witness: Witness) -> bool {
-    match (witness, step) {
-        (Witness::KillNine, step) => step.is_kill(),
-        (Witness::Rollback, Step::Restart { from, to, .. }) => to < from,
-        (Witness::BufferedOverRelease, Step::Restart { from, to, .. }) => to != from,
-        (Witness::RestartInFlight | Witness::StreamOverRestart, Step::Restart { .. }) => true,
-        (Witness::KillAcrossSwitch | Witness::StreamOverSwitch, Step::Ceiling { reach, .. }) => *reach == Phase::Switch,
+fn can_produce(plan: &Plan, witness: Witness) -> bool {
+    let stops = |how| plan.ops.iter().filter(|op| op.stops() == Some(how)).count();
+    let restarts = stops(Leave::Kill) + stops(Leave::Drain) > 0;
+    let any = |is: fn(&Op) -> bool| plan.ops.iter().any(is);
+    // Every node goes from each release of the train to the next.
+    let neighbours = |are: fn(&[Release]) -> bool| restarts && plan.train.releases().windows(2).any(are);
+    match witness {
+        Witness::KillNine => stops(Leave::Kill) > 0,
+        Witness::Rollback => any(|op| matches!(op, Op::RollBack { .. })) || neighbours(|two| two[1] < two[0]),
+        Witness::BufferedOverRelease => neighbours(|two| two[1] != two[0]),
         // A stream takes a moment to fill its window, and a step that does not dwell may give it none.
-        (Witness::StreamWindowFull, Step::Restart { .. }) => true,
-        (Witness::KillAcrossSwitch | Witness::Rollback | Witness::BufferedOverRelease, _) => false,
-        (Witness::StreamOverSwitch | Witness::StreamWindowFull, _) => false,
-        (Witness::RestartInFlight | Witness::StreamOverRestart, _) => false,
+        Witness::RestartInFlight | Witness::StreamOverRestart | Witness::StreamWindowFull => restarts,
+        // Only the release that has the phase `switch` has another one to flip to.
+        Witness::KillAcrossSwitch | Witness::StreamOverSwitch => any(|op| matches!(op, Op::Raise { .. })),
+        // Nodes leave in good order, often enough, and the others learn of it at once and ask around; and there are
+        // enough others for a majority.
+        Witness::QuorumOverDown => plan.nodes > 2 && stops(Leave::Drain) >= DRAINS_MIN,
         // What is demanded without a rule here is demanded of every plan.
         _ => true,
     }
@@ -107,26 +102,28 @@ const SLACK: Duration = Duration::from_secs(2);
 mod tests {
     use std::path::Path;
 
-    use rexi_proto::{Incarnation, NodeName, ServerAddress};
+    use rexi_proto::{Incarnation, NodeName, Phase, ServerAddress};
 
     use super::*;
     use crate::history::judge::{Verdict, judge};
     use crate::history::ledger::{
         CallId, CallNumber, Entry, LedgerHeader, LedgerWriter, NodeIndex, Outcome, Work, now_us,
     };
-    use crate::plan::train::{DEFAULT, Train, plan};
+    use crate::name::node_name;
+    use crate::plan::rolling;
+    use crate::plan::train::Train;
 
     fn witnesses(train: &str, kill_share: f64) -> Vec<Witness> {
         let train: Train = train.parse().expect("a train");
-        required(&plan(&train, 3, 1, kill_share)).iter().map(|requirement| requirement.witness).collect()
+        required(&rolling(&train, 3, 1, kill_share)).iter().map(|requirement| requirement.witness).collect()
     }
 
     #[test]
     fn a_plan_is_asked_for_what_it_can_produce_and_the_whole_train_for_all() {
         let all: Vec<Witness> = Requirement::non_vacuity().iter().map(|requirement| requirement.witness).collect();
-        assert_eq!(witnesses(DEFAULT, 0.4), all);
+        assert_eq!(witnesses("1.0,1.1,1.2,2.0", 0.4), all);
         assert_eq!(witnesses("1.1", 0.4), []);
-        let all_killed = witnesses(DEFAULT, 1.0);
+        let all_killed = witnesses("1.0,1.1,1.2,2.0", 1.0);
         assert!(!all_killed.contains(&Witness::QuorumOverDown) && all_killed.contains(&Witness::StreamOverSwitch));
         let streams = [Witness::StreamOverRestart, Witness::StreamWindowFull];
         let restarts = [Witness::BufferedOverRelease, Witness::RestartInFlight];
@@ -161,7 +158,7 @@ mod tests {
     }
 
     fn writer(dir: &Path, index: u16) -> LedgerWriter {
-        let node = NodeName::new(format!("n{}", index + 1)).expect("a name");
+        let node = NodeName::new(node_name(index)).expect("a name");
         let release = semver::Version::new(1, 1, 0);
         let header = LedgerHeader::new(node, NodeIndex(index), release, Incarnation(u64::from(index) + 1));
         LedgerWriter::create(dir.join(format!("{index}.ledger")), &header).expect("a ledger")
@@ -175,7 +172,7 @@ mod tests {
 
     fn life(dir: &Path, index: u16, ended: Option<Ending>) -> Life {
         Life {
-            node: format!("n{}", index + 1),
+            node: node_name(index),
             index: NodeIndex(index),
             release: "1.1".parse().expect("a release"),
             ledger: dir.join(format!("{index}.ledger")),
@@ -199,18 +196,19 @@ mod tests {
         let answered = Entry::Answered { call: CallNumber(1), outcome: Outcome::Reply };
         write(&caller, &[answered, cast(2), Entry::Quiet, Entry::Drained]);
         let rows = [row(1, begun_us, begun_us + 60_000_000)];
+        let plan: Plan = "nodes 3 start 1.1 seed 1".parse().expect("a plan");
         let mut lives = vec![life(dir.path(), 0, Some(Ending::Killed)), life(dir.path(), 1, Some(Ending::Killed))];
-        let judged = judge(&gather(&lives, &rows, &[]));
+        let judged = judge(&gather(&lives, &rows, &plan));
         assert_eq!(judged.verdict, Verdict::Safe, "{judged:?}");
         assert_eq!((judged.counts.casts, judged.counts.caller_died, judged.steps[0].answered), (2, 1, 1));
 
         lives[0].ended = Some(Ending::Drained);
-        let judged = judge(&gather(&lives, &rows, &[]));
+        let judged = judge(&gather(&lives, &rows, &plan));
         assert_eq!((judged.counts.lost, judged.steps[0].lost), (1, 1), "{judged:?}");
 
         lives.push(life(dir.path(), 2, Some(Ending::ByItself)));
         lives[0].ended = Some(Ending::Killed);
-        let judged = judge(&gather(&lives, &rows, &[]));
+        let judged = judge(&gather(&lives, &rows, &plan));
         assert!(matches!(judged.verdict, Verdict::CouldNotTell(_)), "{judged:?}");
         assert!(judged.doubts[0].contains("a ledger of n3 is missing"), "{:?}", judged.doubts);
     }

@@ -55,7 +55,7 @@ impl Directory {
     pub(crate) fn named(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         if std::fs::read_dir(path)?.next().is_some() {
-            return Err(io::Error::other("it is not empty; name a new or an empty directory"));
+            return Err(io::Error::other("it is not empty; name a new or empty directory"));
         }
         std::path::absolute(path).map(Self::Named)
     }

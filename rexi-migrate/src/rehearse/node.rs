@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
-use crate::plan::train::Release;
+use crate::plan::train::{Release, Train};
 use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
@@ -122,14 +122,16 @@ fn start(
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
-    let mut builder = Node::builder(site.name.clone(), args.release.profile(), identity(&args.dir, &site.name)?)
+    let train = Train::default();
+    let place = train.place(&args.release).ok_or_else(|| format!("there is no release {}", args.release))?;
+    let mut builder = Node::builder(site.name.clone(), train.profile(place).clone(), identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);
     for peer in args.peers.iter().filter(|peer| !peer.is_empty()) {
         let parsed = peer
             .split_once('=')
             .and_then(|(name, address)| Some((NodeName::new(name).ok()?, address.parse::<SocketAddr>().ok()?)));
-        let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is no peer: use name=address:port"))?;
+        let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is not a peer: use name=address:port"))?;
         builder = builder.peer(peer, address);
     }
     builder = builder.function(FUNCTION, move |job, argument| {
@@ -146,7 +148,7 @@ fn start(
     #[cfg(feature = "mutants")]
     {
         let mutants = rexi_server::Mutants::from_names(args.mutant.as_deref().unwrap_or_default());
-        builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is no mutant"))?);
+        builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is not a mutant"))?);
     }
     builder.start().map_err(|e| e.to_string())
 }

@@ -16,6 +16,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 
 use crate::history::ledger::offset_us;
+use crate::name::node_name;
 use crate::plan::train::Release;
 use crate::rehearse::control::{ControlError, Event, LineReader};
 
@@ -74,14 +75,9 @@ pub(crate) struct Notice {
 }
 
 impl Setup {
-    /// The name of a node.
-    pub fn name(&self, node: usize) -> String {
-        format!("n{}", node + 1)
-    }
-
     /// The names of all nodes.
     pub fn names(&self) -> Vec<String> {
-        (0..self.nodes).map(|node| self.name(node)).collect()
+        (0..self.nodes).map(node_name).collect()
     }
 
     /// What runs a node of this release.
@@ -91,17 +87,17 @@ impl Setup {
 
     /// The file that a process of a node writes its ledger to.
     pub fn ledger(&self, node: usize, life: usize) -> PathBuf {
-        self.dir.join(format!("{}.{life}.ledger", self.name(node)))
+        self.dir.join(format!("{}.{life}.ledger", node_name(node)))
     }
 
     /// Starts a process, and the task that listens to it and passes on to `say`.
     pub(crate) fn spawn(&self, start: &Start<'_>, say: mpsc::Sender<Notice>) -> io::Result<Process> {
         let &Start { node, life, release, addresses } = start;
         let others = addresses.iter().enumerate().filter(|(other, _)| *other != node);
-        let peers: Vec<String> = others.map(|(other, address)| format!("{}={address}", self.name(other))).collect();
+        let peers: Vec<String> = others.map(|(other, address)| format!("{}={address}", node_name(other))).collect();
         let mut child = tokio::process::Command::new(self.program(release))
             .arg("rehearsed-node")
-            .args(["--name", &self.name(node)])
+            .args(["--name", &node_name(node)])
             .args(["--release", &release.to_string()])
             .args(["--listen", &addresses[node].to_string()])
             .args(["--peers", &peers.join(",")])
@@ -136,12 +132,12 @@ impl Setup {
     }
 
     fn log(&self, node: usize) -> PathBuf {
-        self.dir.join(format!("{}.log", self.name(node)))
+        self.dir.join(format!("{}.log", node_name(node)))
     }
 
     fn open_log(&self, start: &Start<'_>) -> io::Result<File> {
         let mut log = OpenOptions::new().create(true).append(true).open(self.log(start.node))?;
-        writeln!(log, "--- {} {}, process {}", self.name(start.node), start.release, start.life)?;
+        writeln!(log, "--- {} {}, process {}", node_name(start.node), start.release, start.life)?;
         Ok(log)
     }
 

@@ -18,15 +18,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::history::evidence::Evidence;
 use crate::history::judge::Judgement;
-use crate::plan::train::{Release, Step, Stop, Train, plan};
+use crate::plan::train::{Release, Train};
+use crate::plan::{Op, Plan, rolling};
 use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
 use crate::rehearse::evidence::gather;
 use crate::rehearse::host::{Directory, Signals};
 use crate::rehearse::process::Setup;
 use crate::rehearse::progress::Progress;
-use crate::rehearse::report::{FORMAT_VERSION, Load, Report};
-use crate::rehearse::run::{Halt, Run, text_of};
+use crate::rehearse::report::{FORMAT_VERSION, KILL_NINE, Load, Report};
+use crate::rehearse::run::{Halt, Run, Step, text_of};
 use crate::rehearse::workload::{Account, Workload};
 use crate::verdict::conclusion::Conclusion;
 
@@ -34,7 +35,7 @@ use crate::verdict::conclusion::Conclusion;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many nodes: [`NODES_MIN`] to [`NODES_MAX`].
-    pub nodes: usize,
+    pub nodes: u8,
     /// Casts a second, of all nodes together: 1 to [`RATE_MAX`].
     pub rate: u32,
     /// Whether a run that does not reach that rate proves nothing. Otherwise it is as much as the machine gives.
@@ -55,6 +56,8 @@ pub struct Options {
     pub keep: Option<PathBuf>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
+    /// Shows no progress.
+    pub quiet: bool,
     /// The command line that repeats the run, for the report.
     pub command: String,
 }
@@ -105,9 +108,11 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
     Ok(())
 }
 
-/// Rehearses `options` with the clients of `workload`, has the ledgers judged by `judge`, and shows it on `progress`.
+/// Rehearses `options` with the clients of `workload`, has the ledgers judged by `judge`, and shows itself on
+/// standard error.
 ///
-/// Takes about 1.5 s a restart besides the dwell, and ends by itself after [`time_limit`]. SIGINT, SIGTERM and SIGHUP
+/// Takes about 1.5 s a restart besides the dwell, and ends by itself after three times as long as it should, or
+/// five minutes. SIGINT, SIGTERM and SIGHUP
 /// end it early, with a report. Cancelling it kills the nodes.
 ///
 /// # Errors
@@ -116,8 +121,8 @@ pub async fn rehearse(
     options: &Options,
     workload: Option<&dyn Workload>,
     judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
-    progress: Progress,
 ) -> Result<Report, RehearsalError> {
+    let progress = Progress::new(options.quiet);
     let mut signals = Signals::new().map_err(environment("listen for signals"))?;
     let directory = match &options.keep {
         Some(path) => {
@@ -126,22 +131,23 @@ pub async fn rehearse(
         None => Directory::temporary().map_err(environment("make a temporary directory"))?,
     };
     let setup = options.setup(directory.path());
-    progress.note(&format!("seed {}; the same again: {}", options.seed, options.command));
+    progress.note(&format!("seed {}; rerun: {}", options.seed, options.command));
     prepare_identities(directory.path(), &setup.names())?;
     progress.note(&format!("development certificates made in {}", directory.path().display()));
-    let plan = plan(&options.train, options.nodes, options.seed, options.kill_share);
-    let (begun, limit) = (Instant::now(), time_limit(&plan, options.dwell));
+    let plan = rolling(&options.train, options.nodes, options.seed, options.kill_share);
+    let steps = Step::of(&plan);
+    let (begun, limit) = (Instant::now(), time_limit(&steps, options.dwell));
     let cluster = Cluster::new(setup)?;
     let clients = match workload {
         Some(workload) => Some(workload.clients(cluster.addresses(), options.seed).await),
         None => None,
     };
-    let mut run = Run::new(cluster, clients, progress, options.dwell);
+    let mut run = Run::new(plan.clone(), cluster, clients, progress, options.dwell);
     let stretched_us = run.cluster.stretched_us();
     let mut halt = tokio::select! {
         biased;
         halt = cut_short(&mut signals, begun, limit, &stretched_us) => Some(halt),
-        ended = run.steps(&plan) => ended.err(),
+        ended = run.steps(&steps) => ended.err(),
     };
     if let Some(halt) = &halt {
         run.break_off(halt);
@@ -153,7 +159,7 @@ pub async fn rehearse(
         let judged = tokio::select! {
             biased;
             halt = cut_short(&mut signals, begun, limit, &stretched_us) => Err(halt),
-            judged = run.judged(&plan, judge) => judged,
+            judged = run.judged(plan, judge) => judged,
         };
         match judged {
             Ok(judged) => judgement = Some(judged),
@@ -162,7 +168,7 @@ pub async fn rehearse(
     }
     run.progress.clear();
     let interrupted = matches!(halt, Some(Halt::Interrupted { .. }));
-    let report = run.report(options, begun.elapsed(), plan.len(), halt.as_ref(), judgement);
+    let report = run.report(options, begun.elapsed(), steps.len(), halt.as_ref(), judgement);
     if report.verdict != Conclusion::Safe && !interrupted {
         run.progress.note(&format!("logs and ledgers: {}", directory.keep().display()));
     }
@@ -189,22 +195,22 @@ async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration, stret
     }
 }
 
-/// How long a run of this plan may take, its judgement included: [`SLACK`] times what it should, and 5 minutes at
+/// How long a run of these steps may take, its judgement included: [`SLACK`] times what it should, and 5 minutes at
 /// least.
-pub fn time_limit(plan: &[Step], dwell: Duration) -> Duration {
+fn time_limit(steps: &[Step], dwell: Duration) -> Duration {
     let estimate = |step: &Step| match step {
-        Step::StartAll { .. } | Step::Restart { .. } => Duration::from_secs(3) + dwell,
-        Step::Ceiling { .. } => Duration::from_secs(1) + dwell,
-        Step::AwaitPhase { .. } | Step::Settle => Duration::from_secs(1),
+        Step::Start | Step::Do(Op::Upgrade { .. } | Op::RollBack { .. }) => Duration::from_secs(3) + dwell,
+        Step::Do(Op::Lower { .. } | Op::Raise { .. }) => Duration::from_secs(1) + dwell,
+        Step::Do(_) => Duration::from_secs(1),
         Step::Finish => Duration::from_secs(10),
     };
-    (plan.iter().map(estimate).sum::<Duration>() * SLACK).max(TIME_LIMIT_MIN)
+    (steps.iter().map(estimate).sum::<Duration>() * SLACK).max(TIME_LIMIT_MIN)
 }
 
 impl Options {
     fn setup(&self, dir: &Path) -> Setup {
         Setup {
-            nodes: self.nodes,
+            nodes: self.nodes.into(),
             dir: dir.to_owned(),
             program: self.program.clone(),
             programs: self.programs.clone(),
@@ -219,11 +225,11 @@ impl Run {
     /// Has the ledgers read and judged outside the runtime, since both take their time.
     async fn judged(
         &self,
-        plan: &[Step],
+        plan: Plan,
         judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
     ) -> Result<Judgement, Halt> {
-        let (lives, rows, plan) = (self.cluster.lives().to_vec(), self.rows.clone(), plan.to_vec());
-        self.progress.note(&format!("judging by the ledgers of {} processes", lives.len()));
+        let (lives, rows) = (self.cluster.lives().to_vec(), self.rows.clone());
+        self.progress.note(&format!("judging the ledgers of {} processes", lives.len()));
         let judging = tokio::task::spawn_blocking(move || judge(&gather(&lives, &rows, &plan)));
         judging.await.map_err(|error| Halt::Judge { error: error.to_string() })
     }
@@ -239,7 +245,7 @@ impl Run {
         let steps_say = halt.map_or(Conclusion::Safe, |halt| halt.conclusion(self.upgrading));
         let ledgers_say = judgement.as_ref().map_or(Conclusion::CouldNotTell, |judged| (&judged.verdict).into());
         let steps = std::mem::take(&mut self.rows);
-        let kills = steps.iter().filter(|row| row.how == Stop::Kill.to_string()).count();
+        let kills = steps.iter().filter(|row| row.how == KILL_NINE).count();
         let account = self.clients.as_ref().map(|clients| clients.account(kills));
         let clients_say = account.as_ref().map_or(Conclusion::Safe, Account::conclusion);
         let load = Load::new(options, &self.cluster.totals());
@@ -249,7 +255,7 @@ impl Run {
             format_version: FORMAT_VERSION,
             command: options.command.clone(),
             seed: options.seed,
-            nodes: options.nodes,
+            nodes: options.nodes.into(),
             load,
             train: options.train.clone(),
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
@@ -283,7 +289,8 @@ impl Halt {
             Self::Cluster(ClusterError::Ended { .. }) => upgrading,
             // What did not end is in the ledgers, and the judge names it.
             Self::NotSettled { .. } => false,
-            Self::Cluster(_) | Self::Interrupted { .. } | Self::TooLong { .. } | Self::Judge { .. } => false,
+            Self::Cluster(_) | Self::Impossible { .. } => false,
+            Self::Interrupted { .. } | Self::TooLong { .. } | Self::Judge { .. } => false,
         };
         if breach { Conclusion::Unsafe } else { Conclusion::CouldNotTell }
     }
@@ -295,10 +302,10 @@ impl Halt {
 }
 
 /// The fewest nodes of a rehearsal: one has nobody to cast to.
-pub const NODES_MIN: usize = 2;
+pub const NODES_MIN: u8 = 2;
 
 /// The most nodes of a rehearsal.
-pub const NODES_MAX: usize = 32;
+pub const NODES_MAX: u8 = 32;
 
 /// How many casts a second a run aims at that is not told how many, of all nodes together.
 pub const RATE_DEFAULT: u32 = 6_000;
@@ -307,23 +314,25 @@ pub const RATE_DEFAULT: u32 = 6_000;
 pub const RATE_MAX: u32 = 200_000;
 
 /// How many times as long as it should a run may take.
-pub const SLACK: u32 = 3;
+const SLACK: u32 = 3;
 
 /// The least time limit of a run.
-pub const TIME_LIMIT_MIN: Duration = Duration::from_secs(300);
+const TIME_LIMIT_MIN: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::train::DEFAULT;
 
     #[test]
     fn a_longer_plan_may_take_longer_and_each_at_least_five_minutes() {
-        let limit = |text: &str, dwell| time_limit(&plan(&text.parse().expect("a train"), 5, 1, 0.4), dwell);
+        let limit = |text: &str, dwell| {
+            let plan = rolling(&text.parse().expect("a train"), 5, 1, 0.4);
+            time_limit(&Step::of(&plan), dwell)
+        };
         assert_eq!(limit("1.0,1.1", Duration::ZERO), TIME_LIMIT_MIN);
-        let usual = limit(DEFAULT, Duration::from_secs(1));
+        let usual = limit("1.0,1.1,1.2,2.0", Duration::from_secs(1));
         assert!(usual > TIME_LIMIT_MIN && usual < Duration::from_secs(600), "{usual:?}");
-        assert!(limit(DEFAULT, Duration::from_secs(600)) > Duration::from_secs(3 * 25 * 600));
+        assert!(limit("1.0,1.1,1.2,2.0", Duration::from_secs(600)) > Duration::from_secs(3 * 25 * 600));
     }
 
     #[tokio::test]

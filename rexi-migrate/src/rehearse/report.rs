@@ -136,6 +136,9 @@ impl StepRow {
     }
 }
 
+/// How a step stops a node with SIGKILL.
+pub(crate) const KILL_NINE: &str = "kill -9";
+
 /// Version of the JSON report. Raised where a field changes its meaning or goes.
 pub const FORMAT_VERSION: u32 = 1;
 

@@ -1,21 +1,23 @@
-//! Does the steps of a rehearsal: tells the nodes, waits until they are where the plan wants them, and writes the rows.
+//! Does a plan on real processes: tells the nodes, waits until they are where the plan wants them, and writes the rows.
 //!
 //! In: a plan and a [`Cluster`]. Out: a row for each step that began, and what ended the run early, if anything did.
-//! What the end of a run means for its verdict is left to `rehearse.rs`.
+//! The steps are the plan's operations, between the start and the end of the cluster. A load runs alongside, and on for
+//! a while after most. What the end of a run means for its verdict is left to `rehearsal.rs`.
 
 use std::time::Duration;
 
-use rexi_proto::Phase;
+use rexi_proto::{Phase, Profile};
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::history::ledger::now_us;
-use crate::plan::train::{Release, Step, Stop};
+use crate::plan::train::Place;
+use crate::plan::{Leave, Op, Plan, Whom};
 use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
 use crate::rehearse::control::Command;
 use crate::rehearse::pace::Allowance;
 use crate::rehearse::progress::Progress;
-use crate::rehearse::report::StepRow;
+use crate::rehearse::report::{KILL_NINE, StepRow};
 use crate::rehearse::workload::Clients;
 use crate::screen::per_second;
 
@@ -26,18 +28,43 @@ pub(crate) enum Halt {
     Cluster(#[from] ClusterError),
     #[error("{node} refused the ceiling {ceiling}: {error}")]
     CeilingRefused { node: String, ceiling: String, error: String },
+    #[error("a rehearsal cannot do {op:?}")]
+    Impossible { op: String },
     #[error("the cluster did not come to rest: {who}")]
     NotSettled { who: String },
     #[error("interrupted by {signal}")]
     Interrupted { signal: &'static str },
-    #[error("the run was not over within {} s, several times what its plan should take", limit.as_secs())]
+    #[error("the run took more than {} s, several times what its plan should take", limit.as_secs())]
     TooLong { limit: Duration },
     #[error("the judge failed: {error}")]
     Judge { error: String },
 }
 
+/// What a run does, one after the other, with a row for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Every node starts as the plan's first release, and the load with them.
+    Start,
+    /// An operation of the plan.
+    Do(Op),
+    /// The load stops, what is under way ends, every node leaves.
+    Finish,
+}
+
+impl Step {
+    /// The steps of a plan.
+    pub(crate) fn of(plan: &Plan) -> Vec<Self> {
+        let ops = plan.ops.iter().copied().map(Self::Do);
+        std::iter::once(Self::Start).chain(ops).chain([Self::Finish]).collect()
+    }
+}
+
 /// A run under way.
 pub(crate) struct Run {
+    /// What it does.
+    plan: Plan,
+    /// What each node runs, or ran last.
+    at: Vec<Place>,
     /// The nodes.
     pub(crate) cluster: Cluster,
     /// The clients of the service that is rehearsed, if one is.
@@ -55,12 +82,14 @@ pub(crate) struct Run {
 impl Run {
     /// A run that has not begun.
     pub(crate) fn new(
+        plan: Plan,
         cluster: Cluster,
         clients: Option<Box<dyn Clients>>,
         progress: Progress,
         dwell: Duration,
     ) -> Self {
-        Self { cluster, clients, progress, dwell, rows: Vec::new(), upgrading: false }
+        let at = vec![plan.first(); plan.nodes.into()];
+        Self { plan, at, cluster, clients, progress, dwell, rows: Vec::new(), upgrading: false }
     }
 
     /// The step under way was broken off from outside.
@@ -73,12 +102,12 @@ impl Run {
 
     /// Does all steps, one after the other. Where it is cancelled, the step under way has to be broken off.
     pub(crate) async fn steps(&mut self, steps: &[Step]) -> Result<(), Halt> {
-        for step in steps {
+        for &step in steps {
             let before = self.cluster.totals();
             self.rows.push(self.row(step, before.in_flight));
             let row = self.rows.len() - 1;
-            self.progress.begin(&self.rows[row], steps.len());
-            self.upgrading |= matches!(step, Step::Restart { .. } | Step::Ceiling { .. });
+            self.progress.begin(&self.rows[row], steps.len(), &self.cluster);
+            self.upgrading |= matches!(step, Step::Do(op) if op.is_step());
             let begun = Instant::now();
             let done = self.step(step).await;
             let casts = self.cluster.totals().casts.saturating_sub(before.casts);
@@ -96,21 +125,45 @@ impl Run {
     }
 
     /// Does a step; tells how long the nodes took to be where it wants them, where that can be said.
-    async fn step(&mut self, step: &Step) -> Result<Option<Duration>, Halt> {
+    async fn step(&mut self, step: Step) -> Result<Option<Duration>, Halt> {
         match step {
-            Step::StartAll { release } => self.start_all(release).await.map(Some),
-            Step::Restart { node, to, how, .. } => self.restart(*node, to, *how).await.map(Some),
-            Step::AwaitPhase { phase } => self.reach(*phase).await.map(Some),
-            Step::Ceiling { ceiling, reach } => self.flip(*ceiling, *reach).await.map(Some),
-            Step::Settle => self.settle().await.map(Some),
+            Step::Start => self.start_all().await.map(Some),
+            Step::Do(op) => self.act(op).await.map(Some),
             Step::Finish => self.finish().await.map(|()| None),
         }
     }
 
-    async fn start_all(&mut self, release: &Release) -> Result<Duration, Halt> {
+    async fn act(&mut self, op: Op) -> Result<Duration, Halt> {
+        if let Some(Restart { node, to, how }) = self.restart_by(op) {
+            return self.restart(node, to, how).await;
+        }
+        let (lowest, highest) = (self.profile().lowest(), self.profile().highest());
+        match op {
+            Op::Await => self.reach(highest).await,
+            Op::Lower { node: Whom::All } => self.flip(Some(lowest), lowest).await,
+            Op::Raise { node: Whom::All } => self.flip(None, highest).await,
+            Op::Settle => self.settle().await,
+            _ => Err(Halt::Impossible { op: op.to_string() }),
+        }
+    }
+
+    /// What an operation restarts, if it does; a release that the train does not have is none.
+    fn restart_by(&self, op: Op) -> Option<Restart> {
+        let (Op::Upgrade { node, how } | Op::RollBack { node, how }) = op else { return None };
+        let node = usize::from(node);
+        let to = op.moves(*self.at.get(node)?).filter(|&to| to <= self.plan.train.last())?;
+        Some(Restart { node, to, how })
+    }
+
+    /// What the nodes may do: all run the same release wherever a plan waits for a phase or flips it.
+    fn profile(&self) -> &Profile {
+        self.plan.train.profile(self.at[0])
+    }
+
+    async fn start_all(&mut self) -> Result<Duration, Halt> {
         let begun = Instant::now();
-        for node in 0..self.cluster.states().count() {
-            self.cluster.start(node, release)?;
+        for (node, &at) in self.at.iter().enumerate() {
+            self.cluster.start(node, &self.plan.train.release(at))?;
         }
         self.all("ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();
@@ -126,16 +179,17 @@ impl Run {
         Ok(())
     }
 
-    async fn restart(&mut self, node: usize, to: &Release, how: Stop) -> Result<Duration, Halt> {
+    async fn restart(&mut self, node: usize, to: Place, how: Leave) -> Result<Duration, Halt> {
         match how {
-            Stop::Kill => self.cluster.kill(node).await?,
-            Stop::Drain => {
+            Leave::Kill => self.cluster.kill(node).await?,
+            Leave::Drain => {
                 self.cluster.tell(node, &drain()).await?;
                 self.one(node, "drained", DRAIN_LIMIT, |state| !state.running).await?;
             }
         }
         let begun = Instant::now();
-        self.cluster.start(node, to)?;
+        self.cluster.start(node, &self.plan.train.release(to))?;
+        self.at[node] = to;
         self.one(node, "ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();
         self.cluster.tell(node, &Command::Load { on: true }).await?;
@@ -152,7 +206,7 @@ impl Run {
     async fn flip(&mut self, ceiling: Option<Phase>, reach: Phase) -> Result<Duration, Halt> {
         let begun = Instant::now();
         self.cluster.tell_all(&Command::Ceiling { phase: ceiling }).await?;
-        self.all("done with the ceiling", PHASE_LIMIT, |state| state.ceiling.is_some()).await?;
+        self.all("finished with the ceiling", PHASE_LIMIT, |state| state.ceiling.is_some()).await?;
         for (node, state) in self.cluster.states().enumerate() {
             if let Some(Err(error)) = &state.ceiling {
                 let ceiling = ceiling.map_or_else(|| "none".to_owned(), |phase| phase.to_string());
@@ -206,9 +260,9 @@ impl Run {
             let name = self.cluster.name(node);
             match state.quiet {
                 Some((0, 0)) if state.stats.timed_out == 0 => None,
-                Some((0, 0)) => Some(format!("{name} heard nothing of {} calls", state.stats.timed_out)),
+                Some((0, 0)) => Some(format!("{name} got no answer to {} calls", state.stats.timed_out)),
                 Some((calls, jobs)) => Some(format!("{name} still has {calls} calls and {jobs} jobs")),
-                None => Some(format!("{name} is not quiet within {} s", QUIET_LIMIT.as_secs())),
+                None => Some(format!("{name} was not quiet within {} s", QUIET_LIMIT.as_secs())),
             }
         };
         Ok(self.cluster.states().enumerate().filter_map(restless).collect())
@@ -258,24 +312,28 @@ impl Run {
         Err(self.cluster.timed_out(goal, limit, begun.elapsed(), |who, _| who == node).into())
     }
 
-    fn row(&self, step: &Step, in_flight: u64) -> StepRow {
-        let (node, from, to, how) = match step {
-            Step::StartAll { release } => (None, None, Some(release.clone()), "start".to_owned()),
-            Step::Restart { node, from, to, how } => {
-                (Some(*node), Some(from.clone()), Some(to.clone()), how.to_string())
-            }
-            Step::AwaitPhase { phase } => (None, None, None, format!("await {phase}")),
-            Step::Ceiling { ceiling: Some(phase), .. } => (None, None, None, format!("ceiling {phase}")),
-            Step::Ceiling { ceiling: None, .. } => (None, None, None, "ceiling none".to_owned()),
-            Step::Settle => (None, None, None, "settle".to_owned()),
-            Step::Finish => (None, None, None, "quiesce, drain".to_owned()),
+    fn row(&self, step: Step, in_flight: u64) -> StepRow {
+        let how = match step {
+            Step::Start => "start".to_owned(),
+            Step::Do(Op::Upgrade { how, .. } | Op::RollBack { how, .. }) => match how {
+                Leave::Drain => "drain".to_owned(),
+                Leave::Kill => KILL_NINE.to_owned(),
+            },
+            Step::Do(Op::Await) => format!("await {}", self.profile().highest()),
+            Step::Do(Op::Lower { .. }) => format!("ceiling {}", self.profile().lowest()),
+            Step::Do(Op::Raise { .. }) => "ceiling none".to_owned(),
+            Step::Do(op) => op.to_string(),
+            Step::Finish => "quiesce, drain".to_owned(),
         };
+        let restart = if let Step::Do(op) = step { self.restart_by(op) } else { None };
+        let release = |place| self.plan.train.release(place);
+        let starts = (step == Step::Start).then(|| self.plan.first());
         let started_us = now_us();
         StepRow {
             number: self.rows.len() + 1,
-            node: node.map_or("all", |node| self.cluster.name(node)).to_owned(),
-            from,
-            to,
+            node: restart.as_ref().map_or("all", |restart| self.cluster.name(restart.node)).to_owned(),
+            from: restart.as_ref().map(|restart| release(self.at[restart.node])),
+            to: restart.as_ref().map(|restart| restart.to).or(starts).map(release),
             how,
             started_us,
             ended_us: started_us,
@@ -285,6 +343,13 @@ impl Run {
             error: None,
         }
     }
+}
+
+/// A node that is stopped and starts as another release.
+struct Restart {
+    node: usize,
+    to: Place,
+    how: Leave,
 }
 
 fn drain() -> Command {

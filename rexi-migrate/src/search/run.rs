@@ -5,11 +5,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::fingerprint::Fingerprint;
 use super::model::{Bound, Broken, End, Model, Options, Outcome, Path, Tally};
 use super::seen::{STATES_MAX, Seen};
+use crate::screen::{Screen, per_second};
 
 /// Searches `model` within the bounds; `progress` is told the counts after each batch.
 ///
@@ -35,6 +36,26 @@ pub fn search<M: Model>(model: &M, options: &Options, progress: &mut dyn FnMut(&
         kept_bytes: run.seen.kept_bytes() + (run.edges.capacity() * 8 + run.goals.capacity()) as u64,
         elapsed: run.started.elapsed(),
     }
+}
+
+/// Searches `model`, called `what`. Shows that on standard error once it takes longer than two seconds, unless `quiet`.
+///
+/// # Panics
+/// As [`search`].
+pub fn search_shown<M: Model>(model: &M, what: &str, options: &Options, quiet: bool) -> Outcome<M> {
+    let (mut screen, begun) = (Screen::late(quiet), Instant::now());
+    search(model, options, &mut |tally| screen.show(None, || told(what, options, tally, begun.elapsed())))
+}
+
+/// How far a search is. How many states there are nobody knows before the end, so what is left is what the bounds of
+/// time and states leave at most.
+pub(super) fn told(what: &str, options: &Options, tally: &Tally, elapsed: Duration) -> String {
+    let Tally { states, open, depth, .. } = tally;
+    let rate = per_second(*states, elapsed).max(1);
+    let by_states = Duration::from_secs(options.states_max.saturating_sub(*states) / rate);
+    let by_time = options.time_max.map_or(Duration::MAX, |time| time.saturating_sub(elapsed));
+    let (left, elapsed) = (by_states.min(by_time).as_secs(), elapsed.as_secs());
+    format!("{what}: {states} states, {rate}/s, {open} open, depth {depth}, {elapsed} s, at most {left} s left")
 }
 
 struct Run<'a, M: Model> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Bound, Broken, End, Fingerprint, Model, Options, Outcome, search};
+use super::{Bound, Broken, End, Fingerprint, Model, Options, Outcome, Tally, search};
 use crate::verdict::invariant::Invariant;
 
 /// Counters that go up to a bound, one at a time; interchangeable if so wished.
@@ -157,4 +157,13 @@ fn a_state_from_which_the_goal_is_out_of_reach_is_found() {
     assert!(path.steps.is_empty(), "a counter cannot get past 2, so all is lost from the start");
     let outcome = Counters { trap: Some(2), ..Counters::new(3, 4) }.run(&threads(2));
     assert!(matches!(outcome.end, End::Exhausted), "nobody asked");
+}
+
+#[test]
+fn the_line_tells_the_rate_and_what_the_bounds_leave_at_most() {
+    let options = Options { states_max: 3_000, time_max: Some(Duration::from_secs(60)), ..Options::default() };
+    let tally = Tally { states: 1_000, transitions: 5_000, depth: 7, open: 12, met: Vec::new() };
+    let told = |seconds| super::run::told("jobs", &options, &tally, Duration::from_secs(seconds));
+    assert_eq!(told(10), "jobs: 1000 states, 100/s, 12 open, depth 7, 10 s, at most 20 s left");
+    assert!(told(55).ends_with("at most 5 s left"), "{}", told(55));
 }

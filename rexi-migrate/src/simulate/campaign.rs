@@ -16,12 +16,12 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::outcome::Outcome;
-use super::plan::Plan;
 use super::run::Simulation;
-use super::shrink::shrink;
-use super::strategy::Upgrades;
 use super::verdict::Rule;
 use super::witness::REQUIRED;
+use crate::plan::Plan;
+use crate::plan::Upgrades;
+use crate::plan::shrink;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{self, Figure, Level, LevelReport};
 
@@ -207,7 +207,7 @@ impl Campaign {
             }
         };
         let Some(rule) = outcome.breaches.first().map(|breach| breach.rule) else {
-            let differs = self.differs(&found, &outcome).or(Some("it failed once, and not again".to_owned()));
+            let differs = self.differs(&found, &outcome).or(Some("it failed once, but not again".to_owned()));
             return Failure { number, found, outcome, differs, panicked: None };
         };
         let shrunk = self.shrink(number, &mut |plan| self.try_run(plan).is_ok_and(|outcome| outcome.breaks(rule)));
@@ -316,7 +316,7 @@ impl Tally {
         figure("calls", self.calls as f64, "");
         figure("virtual time", self.passed.as_secs_f64().round(), "s");
         if twice {
-            figure("scenarios that were the same when played again", self.repeated as f64, "");
+            figure("scenarios that were the same the second time", self.repeated as f64, "");
         }
         let required = REQUIRED.iter().map(|&what| (what, self.met.get(what).copied().unwrap_or(0), least));
         let others = self.met.iter().filter(|(what, _)| !REQUIRED.contains(what));
@@ -331,10 +331,10 @@ impl Failure {
         let Self { number, found, outcome, differs, panicked } = self;
         if let Some(text) = panicked {
             let again = again(&outcome.plan);
-            report.doubts.push(format!("scenario {number} panicked: {text}; again: {again}"));
+            report.doubts.push(format!("scenario {number} panicked: {text}; rerun: {again}"));
         }
         if let Some(differs) = differs {
-            report.doubts.push(format!("scenario {number} is not the same twice: {differs}; again: {}", again(found)));
+            report.doubts.push(format!("scenario {number} is not the same twice: {differs}; rerun: {}", again(found)));
         }
         tell_breaches(report, outcome, again);
     }
@@ -348,7 +348,7 @@ fn tell_breaches(report: &mut LevelReport, outcome: &Outcome, again: &impl Fn(&P
             Rule::Listed(invariant) => invariant,
             Rule::Own => {
                 let what = &breach.what;
-                report.doubts.push(format!("{}: {what}; again: {}", breach.rule, again(&outcome.plan)));
+                report.doubts.push(format!("{}: {what}; rerun: {}", breach.rule, again(&outcome.plan)));
                 continue;
             }
         };

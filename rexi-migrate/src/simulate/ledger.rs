@@ -10,8 +10,9 @@ use std::time::Duration;
 use rexi_proto::{Phase, ServerAddress};
 use tokio::time::Instant;
 
-use super::op::{Op, Work};
 use crate::history::ledger::{Ending, Outcome};
+use crate::plan::train::Place;
+use crate::plan::{Op, Work};
 
 /// One life of a node, counted over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,8 +22,7 @@ pub(super) struct Life(pub(super) usize);
 #[derive(Clone, Debug)]
 pub(super) struct LifeRecord {
     pub(super) node: usize,
-    /// Its place in the train.
-    pub(super) release: usize,
+    pub(super) release: Place,
     pub(super) began: Duration,
     pub(super) ended: Option<(Duration, LifeEnd)>,
     /// Its phases, each from when on.
@@ -85,8 +85,8 @@ pub enum Event {
     Started {
         /// Which.
         node: usize,
-        /// As which release: its place in the train.
-        release: usize,
+        /// As which release.
+        release: Place,
     },
     /// A node's life ended.
     Ended {
@@ -203,7 +203,7 @@ impl Ledger {
         self.lock().events.push((now, event));
     }
 
-    pub(super) fn begin_life(&self, node: usize, release: usize) -> Life {
+    pub(super) fn begin_life(&self, node: usize, release: Place) -> Life {
         let began = self.now();
         let mut state = self.lock();
         state.lives.push(LifeRecord { node, release, began, ended: None, phases: Vec::new() });

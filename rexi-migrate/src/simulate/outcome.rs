@@ -5,8 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ledger::{CallNumber, Event, LifeEnd};
-use super::plan::Plan;
 use super::verdict::{Breach, Rule};
+use crate::name::node_name;
+use crate::plan::Plan;
 use crate::verdict::trace::{self, Place, Trace};
 
 /// The end of a scenario.
@@ -87,10 +88,9 @@ impl Outcome {
 
     /// What happened, as a sequence diagram's events; the event at which the first breach shows is marked.
     pub fn trace(&self) -> Trace {
-        let train = Plan::train();
-        let lanes = (0..self.plan.nodes).map(|node| format!("n{}", node + 1)).collect();
+        let lanes = (0..self.plan.nodes).map(node_name).collect();
         let events = self.events.iter().take_while(|(_, event)| *event != Event::Probing || self.failed_late());
-        let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, &train, self)?.at(*at))).collect();
+        let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, self)?.at(*at))).collect();
         if let Some(breach) = self.breaches.first() {
             let place = breach.call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
             let event = trace::Event::new(place, format!("{}: {}", breach.rule, breach.what)).at(breach.at).breach();
@@ -124,16 +124,18 @@ const SETTLING: &str = "the plan is over: links are healed, ceilings lifted, nod
 
 fn first_difference<T: PartialEq + fmt::Debug>(one: &[T], other: &[T]) -> Option<String> {
     let at = (0..one.len().max(other.len())).find(|&at| one.get(at) != other.get(at))?;
-    Some(format!("{} is {:?} in the one and {:?} in the other", at + 1, one.get(at), other.get(at)))
+    Some(format!("{} is {:?} in one and {:?} in the other", at + 1, one.get(at), other.get(at)))
 }
 
 /// An event as a line of the trace; `None` for those that a reader can do without.
-fn tell(event: &Event, train: &[crate::plan::train::Release], of: &Outcome) -> Option<trace::Event> {
+fn tell(event: &Event, of: &Outcome) -> Option<trace::Event> {
     let line = |place, what: String| Some(trace::Event::new(place, what));
     match event {
         Event::Did(op) => line(Place::Everywhere, op.to_string()),
         Event::Skipped(_) => None,
-        Event::Started { node, release } => line(Place::At(*node), format!("starts as {}", train[*release])),
+        Event::Started { node, release } => {
+            line(Place::At(*node), format!("starts as {}", of.plan.train.release(*release)))
+        }
         Event::Ended { node, how: LifeEnd::Crashed } => line(Place::At(*node), "crashes".to_owned()),
         Event::Ended { node, how: LifeEnd::Left } => line(Place::At(*node), "has left".to_owned()),
         Event::Cast { call, from, to: Some(to), work, phase } => {
@@ -158,7 +160,7 @@ fn tell(event: &Event, train: &[crate::plan::train::Release], of: &Outcome) -> O
         Event::Phase { node, phase } => line(Place::At(*node), format!("is at {phase} now")),
         Event::Healed => None,
         Event::Settling => line(Place::Everywhere, SETTLING.to_owned()),
-        Event::Probing => line(Place::Everywhere, "everybody casts to everybody".to_owned()),
+        Event::Probing => line(Place::Everywhere, "every node casts to every node".to_owned()),
     }
 }
 

@@ -9,13 +9,13 @@ use rexi_server::{Node, NodeBuilder, NodeName};
 
 use super::actions::Actions;
 use super::ledger::Ledger;
-use super::op::Op;
 use super::outcome::{Datagram, Outcome};
-use super::plan::{NODES, Plan};
-use super::settle::settle;
 use super::verdict::{Breach, Rule, judge};
 use super::world::World;
-use super::{plaintext, seeded_tls, witness};
+use super::{plaintext, seeded_tls, settle, witness};
+use crate::name::node_name;
+use crate::plan::Op;
+use crate::plan::{NODES, Plan};
 
 /// How connections are secured in a simulation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +30,13 @@ pub enum Tls {
 /// How plans are run, and what a test adds: its functions, its actions, its invariant. Cheap to clone.
 ///
 /// ```
-/// use rexi_migrate::simulate::{Plan, Simulation};
+/// use rexi_migrate::plan::Plan;
+/// use rexi_migrate::simulate::Simulation;
 ///
 /// let plan: Plan = "nodes 3 start 1.2 seed 7; cast n1 n2 hold 1; pass 20; lower all; pass 5; kill 0".parse()?;
 /// let outcome = Simulation::new().run(&plan);
 /// assert!(outcome.is_safe(), "{outcome}");
-/// # Ok::<(), rexi_migrate::simulate::PlanError>(())
+/// # Ok::<(), rexi_migrate::plan::PlanError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Simulation {
@@ -129,19 +130,22 @@ impl Simulation {
         let ledger = Arc::new(Ledger::new());
         let datagrams = self.record.then(|| watch(&cluster, members, &ledger));
         let names = members.names().cloned().collect();
-        let world = World::new(cluster, Arc::clone(&ledger), names, self.actions.clone());
+        let world = World::new(cluster, Arc::clone(&ledger), names, plan.train.clone(), self.actions.clone());
         for node in 0..usize::from(plan.nodes) {
             world.start(node, plan.first());
         }
         world.cluster.ready().await;
         for &op in &plan.ops {
             world.apply(op);
-            if let Op::Pass { ms } = op {
-                tokio::time::sleep(Duration::from_millis(ms.into())).await;
+            match op {
+                Op::Pass { ms } => tokio::time::sleep(Duration::from_millis(ms.into())).await,
+                Op::Await => settle::risen(&world).await,
+                Op::Settle => settle::rest(&world).await,
+                _ => {}
             }
             world.inspect();
         }
-        let settled = settle(&world).await;
+        let settled = settle::settle(&world).await;
         let own = match &self.actions.check {
             Some(check) => check(Arc::clone(&world.cluster)).await.err(),
             None => None,
@@ -195,8 +199,8 @@ fn hash(bytes: &[u8]) -> u64 {
 /// The members of clusters of this many nodes, made once a process.
 fn members(nodes: u8) -> &'static TestMembers {
     static MEMBERS: [OnceLock<TestMembers>; *NODES.end() as usize + 1] = [const { OnceLock::new() }; _];
-    assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, and not {nodes}", NODES.start(), NODES.end());
-    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    assert!(NODES.contains(&nodes), "a scenario has {} to {} nodes, not {nodes}", NODES.start(), NODES.end());
+    let names: Vec<String> = (0..nodes).map(node_name).collect();
     MEMBERS[usize::from(nodes)].get_or_init(|| TestMembers::new(names.iter().map(String::as_str)))
 }
 

@@ -11,8 +11,8 @@ use rexi_proto::CallRef;
 use rexi_server::{Answer, Bytes, Context, Event, ExitReason, Mailbox, Node, NodeName, Request, calls::MailboxHandle};
 
 use super::ledger::{CallNumber, Ledger, Life};
-use super::op::Work;
 use crate::history::ledger::{Ending, Outcome};
+use crate::plan::Work;
 
 /// What a call asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use rexi_server::{Node, PeerPresence};
 use tokio::time::Instant;
 
 use super::ledger::{CallNumber, Event};
-use super::op::Work;
 use super::seen::Settled;
 use super::world::World;
 use crate::history::ledger::Outcome;
+use crate::plan::Work;
+use crate::plan::train::Place;
 
 /// Brings the cluster to rest.
 pub(super) async fn settle(world: &Arc<World>) -> Settled {
@@ -45,13 +46,23 @@ pub(super) async fn settle(world: &Arc<World>) -> Settled {
     settled
 }
 
+/// Waits until every node has its release, and is in the highest phase that nothing stands in the way of.
+pub(super) async fn risen(world: &World) {
+    wait_until(world, BOUND, || !world.any_leaving() && held(world).is_empty()).await;
+}
+
+/// Waits until everything is over, except for what waits for its kill.
+pub(super) async fn rest(world: &World) {
+    wait_until(world, BOUND, || calls_are_over(world)).await;
+}
+
 /// Starts every node that does not run. One that is more than one release behind is brought that near: no handshake may
 /// ever succeed otherwise.
 fn start_all(world: &Arc<World>) {
     let releases = world.releases();
-    let newest = releases.iter().copied().max().unwrap_or(0);
+    let newest = releases.iter().max().map_or(0, |newest| newest.0);
     for (number, release) in releases.into_iter().enumerate() {
-        let least = newest.saturating_sub(1);
+        let least = Place(newest.saturating_sub(1));
         if release < least {
             world.crash(number);
         }
@@ -84,7 +95,7 @@ pub(super) fn apart(world: &World) -> Vec<(usize, usize)> {
     for (number, node, release) in &running {
         let status = node.status();
         for (other, peer, theirs) in &running {
-            let legal = release.abs_diff(*theirs) <= 1;
+            let legal = release.is_near(*theirs);
             let sees = |seen: &rexi_server::status::PeerStatus| {
                 let current = seen.incarnation == Some(peer.incarnation());
                 seen.name == *peer.name() && current && seen.presence == PeerPresence::Connected
@@ -104,12 +115,12 @@ pub(super) fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
         let mut others = running.iter().filter(|(number, ..)| *number != of);
         others.all(|(.., release)| world.profile(*release).hosts().contains(phase.cast_target()))
     };
-    let expected = |number: usize, release: usize| {
+    let expected = |number: usize, release: Place| {
         let (lowest, highest) = (world.profile(release).lowest(), world.profile(release).highest());
         let reachable = |phase: &&Phase| (lowest..=highest).contains(*phase) && hosted(number, **phase);
         Phase::ALL.iter().rev().find(reachable).copied().unwrap_or(lowest)
     };
-    let row = |(number, node, release): &(usize, Node, usize)| {
+    let row = |(number, node, release): &(usize, Node, Place)| {
         let (phase, expected) = (node.rollout().phase(), expected(*number, *release));
         (phase != expected).then_some((*number, phase, expected))
     };
@@ -122,7 +133,7 @@ async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
     world.ledger.note(Event::Probing);
     let running = world.running();
     let pairs = running.iter().flat_map(|(from, _, release)| {
-        let near = running.iter().filter(move |(_, _, theirs)| release.abs_diff(*theirs) <= 1);
+        let near = running.iter().filter(move |(_, _, theirs)| release.is_near(*theirs));
         near.map(move |(to, ..)| (*from, *to))
     });
     let mut pairs: Vec<(usize, usize)> = pairs.collect();

@@ -31,7 +31,7 @@ fn last_apart(profiles: &[Profile], one: &LifeRecord, other: &LifeRecord, until:
     if from > to {
         return None;
     }
-    if one.release.abs_diff(other.release) > 1 {
+    if !one.release.is_near(other.release) {
         return Some(to);
     }
     // A phase holds until the next; moments at which one changes cut time into stretches.
@@ -40,7 +40,8 @@ fn last_apart(profiles: &[Profile], one: &LifeRecord, other: &LifeRecord, until:
     cuts.sort();
     let apart = |at: Duration| {
         let sends = |sender: &LifeRecord, receiver: &LifeRecord| {
-            phase_at(sender, at).is_none_or(|phase| profiles[receiver.release].hosts().contains(phase.cast_target()))
+            phase_at(sender, at)
+                .is_none_or(|phase| profiles[receiver.release.index()].hosts().contains(phase.cast_target()))
         };
         !sends(one, other) || !sends(other, one)
     };

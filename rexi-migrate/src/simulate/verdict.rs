@@ -8,11 +8,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ledger::{CallNumber, CallRecord, State};
-use super::op::Work;
 use super::seen::{Settled, Tally};
 use super::service::ITEMS;
 use super::skew::may_refuse;
 use crate::history::ledger::{Ending, Outcome};
+use crate::plan::Work;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::oracle::oracles;
 
@@ -76,7 +76,7 @@ oracles! {
 
 /// Names of nodes, as breaches use them.
 fn node(number: usize) -> String {
-    format!("n{}", number + 1)
+    crate::name::node_name(number)
 }
 
 /// Everything that is wrong, in the order of the calls.

@@ -50,7 +50,7 @@ pub(super) const REQUIRED: [&str; 5] =
     [KILL_ACROSS_SWITCH, STREAM_OVER_SWITCH, BUFFERED_OVER_RELEASE, "restarts with jobs in flight", "rollbacks"];
 
 const KILL_ACROSS_SWITCH: &str = "kills across the switch";
-const STREAM_OVER_SWITCH: &str = "streams open over the switch";
+const STREAM_OVER_SWITCH: &str = "streams open across the switch";
 const BUFFERED_OVER_RELEASE: &str = "casts that waited while their target changed release";
 
 #[cfg(test)]

@@ -12,16 +12,17 @@ use tokio::task::AbortHandle;
 
 use super::actions::Actions;
 use super::ledger::{Event, Ledger, Life, LifeEnd};
-use super::op::{Leave, Op, Whom};
 use super::seen::Tally;
 use super::service::{Caller, FUNCTION, carry_out};
+use crate::plan::train::{Place, Train};
+use crate::plan::{Leave, Op, Whom};
 
 /// The cluster, and what is known of each of its nodes.
 pub(super) struct World {
     pub(super) cluster: Arc<TestCluster>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) names: Vec<NodeName>,
-    profiles: Vec<Profile>,
+    train: Train,
     actions: Actions,
     nodes: Mutex<Vec<Member>>,
     /// What is counted on the way.
@@ -29,10 +30,9 @@ pub(super) struct World {
 }
 
 /// A node of the cluster, whether or not it runs.
-#[derive(Default)]
 struct Member {
-    /// Its place in the train, of the last start.
-    release: usize,
+    /// That of the last start.
+    release: Place,
     running: Option<Running>,
     /// The start that is being prepared, for the definition of the node to find.
     next: Option<Life>,
@@ -44,15 +44,21 @@ struct Running {
     caller: Caller,
     tasks: Vec<AbortHandle>,
     /// It is leaving, and starts as this release then, if as any.
-    leaving: Option<Option<usize>>,
+    leaving: Option<Option<Place>>,
 }
 
 impl World {
-    pub(super) fn new(cluster: TestCluster, ledger: Arc<Ledger>, names: Vec<NodeName>, actions: Actions) -> Arc<Self> {
-        let nodes = Mutex::new(names.iter().map(|_| Member::default()).collect());
-        let profiles = Profile::train().into();
+    pub(super) fn new(
+        cluster: TestCluster,
+        ledger: Arc<Ledger>,
+        names: Vec<NodeName>,
+        train: Train,
+        actions: Actions,
+    ) -> Arc<Self> {
+        let member = || Member { release: Place(0), running: None, next: None };
+        let nodes = Mutex::new(names.iter().map(|_| member()).collect());
         let cluster = Arc::new(cluster);
-        let world = Arc::new(Self { cluster, ledger, names, profiles, actions, nodes, tally: Mutex::default() });
+        let world = Arc::new(Self { cluster, ledger, names, train, actions, nodes, tally: Mutex::default() });
         for (number, name) in world.names.iter().enumerate() {
             let of = Arc::downgrade(&world);
             world.cluster.define(name.as_str(), move |builder| match of.upgrade() {
@@ -91,9 +97,8 @@ impl World {
             Op::KillAll { node } => self.with_caller(node, Caller::kill_all),
             Op::Gather { from } => self.gather(from),
             Op::Act { node, number } => self.act(node, number),
-            Op::Pass { .. } => true,
-            Op::Upgrade { node, how } => self.step(node, how, |release| release.checked_add(1)),
-            Op::RollBack { node, how } => self.step(node, how, |release| release.checked_sub(1)),
+            Op::Pass { .. } | Op::Await | Op::Settle => true,
+            Op::Upgrade { node, how } | Op::RollBack { node, how } => self.step(node, how, op),
             Op::Force { node, release } => self.force(node, release),
             Op::Lower { node } => self.set_ceiling(node, true),
             Op::Raise { node } => self.set_ceiling(node, false),
@@ -151,14 +156,14 @@ impl World {
     }
 
     /// Starts a node, unless it runs.
-    pub(super) fn start(self: &Arc<Self>, number: usize, release: usize) -> bool {
+    pub(super) fn start(self: &Arc<Self>, number: usize, release: Place) -> bool {
         if self.lock()[number].running.is_some() {
             return false;
         }
         let life = self.ledger.begin_life(number, release);
         self.lock()[number].next = Some(life);
-        let started = self.cluster.start(self.names[number].as_str(), &self.profiles[release]);
-        let node = started.unwrap_or_else(|error| panic!("{} does not start: {error}", self.names[number]));
+        let started = self.cluster.start(self.names[number].as_str(), self.train.profile(release));
+        let node = started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number]));
         self.ledger.first_phase(life, node.rollout().phase());
         let (caller, run) = Caller::new(node.clone(), life, Arc::clone(&self.ledger));
         let tasks = vec![tokio::spawn(run).abort_handle()];
@@ -198,7 +203,7 @@ impl World {
     }
 
     /// Lets a node leave in good order, and start as `then`, if as any.
-    fn leave(self: &Arc<Self>, number: usize, then: Option<usize>) -> bool {
+    fn leave(self: &Arc<Self>, number: usize, then: Option<Place>) -> bool {
         let (life, node) = {
             let mut nodes = self.lock();
             let Some(running) = nodes[number].running.as_mut().filter(|running| running.leaving.is_none()) else {
@@ -223,16 +228,17 @@ impl World {
     }
 
     /// One release on or back, where no other node is further than one release from that.
-    fn step(self: &Arc<Self>, node: u8, how: Leave, to: impl Fn(usize) -> Option<usize>) -> bool {
+    fn step(self: &Arc<Self>, node: u8, how: Leave, op: Op) -> bool {
         let number = self.number(node);
         let (from, running, others) = {
             let nodes = self.lock();
-            let others: Vec<usize> = nodes.iter().enumerate().filter(|(n, _)| *n != number).map(next).collect();
+            let others: Vec<Place> = nodes.iter().enumerate().filter(|(n, _)| *n != number).map(next).collect();
             let member = &nodes[number];
             (member.release, member.running.as_ref().is_some_and(|running| running.leaving.is_none()), others)
         };
-        let Some(to) = to(from).filter(|&to| running && to < self.profiles.len()) else { return false };
-        if others.iter().any(|other| other.abs_diff(to) > 1) {
+        let to = op.moves(from).filter(|&to| running && to <= self.train.last());
+        let Some(to) = to else { return false };
+        if !others.iter().all(|&other| other.is_near(to)) {
             return false;
         }
         if to < from {
@@ -241,15 +247,15 @@ impl World {
         self.restart(number, how, to)
     }
 
-    fn restart(self: &Arc<Self>, number: usize, how: Leave, to: usize) -> bool {
+    fn restart(self: &Arc<Self>, number: usize, how: Leave, to: Place) -> bool {
         match how {
             Leave::Kill => self.crash(number) && self.start(number, to),
             Leave::Drain => self.leave(number, Some(to)),
         }
     }
 
-    fn force(self: &Arc<Self>, node: u8, release: u8) -> bool {
-        let (number, release) = (self.number(node), usize::from(release) % self.profiles.len());
+    fn force(self: &Arc<Self>, node: u8, release: Place) -> bool {
+        let (number, release) = (self.number(node), Place(release.0 % (self.train.last().0 + 1)));
         if self.lock()[number].release == release {
             return false;
         }
@@ -263,7 +269,7 @@ impl World {
             if whom != Whom::All && !matches!(whom, Whom::One(one) if self.number(one) == number) {
                 continue;
             }
-            let profile = &self.profiles[release];
+            let profile = self.train.profile(release);
             let ceiling = lower.then(|| profile.lowest());
             let set = profile.lowest() < profile.highest() && node.rollout().set_ceiling(ceiling).is_ok();
             any |= set;
@@ -344,7 +350,7 @@ impl World {
     }
 
     /// The nodes that run, each with its release.
-    pub(super) fn running(&self) -> Vec<(usize, Node, usize)> {
+    pub(super) fn running(&self) -> Vec<(usize, Node, Place)> {
         let nodes = self.lock();
         let running = |(number, member): (usize, &Member)| {
             member.running.as_ref().map(|running| (number, running.node.clone(), member.release))
@@ -358,12 +364,12 @@ impl World {
     }
 
     /// The releases that the nodes run, or ran last.
-    pub(super) fn releases(&self) -> Vec<usize> {
+    pub(super) fn releases(&self) -> Vec<Place> {
         self.lock().iter().map(|member| member.release).collect()
     }
 
-    pub(super) fn profile(&self, release: usize) -> &Profile {
-        &self.profiles[release]
+    pub(super) fn profile(&self, release: Place) -> &Profile {
+        self.train.profile(release)
     }
 
     /// Looks at what must hold at any time.
@@ -374,7 +380,7 @@ impl World {
         tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
         for (number, node, release) in &running {
             let status = node.status();
-            let (profile, phase) = (&self.profiles[*release], status.rollout.phase);
+            let (profile, phase) = (self.profile(*release), status.rollout.phase);
             if !(profile.lowest()..=profile.highest()).contains(&phase) {
                 tally.out_of_bounds.push((now, *number, phase));
             }
@@ -385,10 +391,10 @@ impl World {
                 if !seen.is_some_and(connected) || !theirs_of_us().as_ref().is_some_and(connected) {
                     continue;
                 }
-                if release.abs_diff(*theirs) > 1 && number < other {
+                if !release.is_near(*theirs) && number < other {
                     tally.skewed.push((now, *number, *other));
                 }
-                if !self.profiles[*theirs].hosts().contains(phase.cast_target()) {
+                if !self.profile(*theirs).hosts().contains(phase.cast_target()) {
                     tally.unhosted.push((now, *number, *other));
                 }
             }
@@ -419,7 +425,7 @@ impl Running {
 }
 
 /// The release that a node runs next, as far as is known: where it is leaving to, or where it stands.
-fn next((_, member): (usize, &Member)) -> usize {
+fn next((_, member): (usize, &Member)) -> Place {
     let leaving = member.running.as_ref().and_then(|running| running.leaving.flatten());
     leaving.unwrap_or(member.release)
 }

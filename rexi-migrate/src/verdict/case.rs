@@ -108,23 +108,23 @@ impl Witness {
             Self::BufferedOverRelease => "cast that waited while its target changed release",
             Self::SingletonJob => "job on the singleton",
             Self::PerNodeJob => "job on a per-node server",
-            Self::FailureServed => "failure that came as asked",
+            Self::FailureServed => "failure returned as asked",
             Self::BulkServed => "large body served",
             Self::HoldKilled => "running job ended by a kill",
             Self::CallerGone => "job whose caller's process ended first",
-            Self::MonitorFired => "monitor that fired after an end",
+            Self::MonitorFired => "monitor that fired after a process ended",
             Self::PhaseRaised => "phase raised at run time",
             Self::PhaseLowered => "phase lowered at run time",
-            Self::StreamServed => "stream that came whole",
-            Self::StreamOverRestart => "stream open over a restart",
-            Self::StreamOverSwitch => "stream open over the switch",
+            Self::StreamServed => "stream delivered in full",
+            Self::StreamOverRestart => "stream open across a restart",
+            Self::StreamOverSwitch => "stream open across the switch",
             Self::StreamWindowFull => "stream whose window was full",
             Self::StreamCancelled => "stream cancelled by its caller",
-            Self::StreamKilled => "stream killed in its middle",
-            Self::LargeItem => "stream with an item beside the lane",
+            Self::StreamKilled => "stream killed midway",
+            Self::LargeItem => "stream with a bulk item",
             Self::QuestionAnswered => "question answered",
-            Self::QuestionOverSwitch => "question answered over the switch",
-            Self::QuorumOverDown => "quorum reached over a node that was down",
+            Self::QuestionOverSwitch => "question answered across the switch",
+            Self::QuorumOverDown => "quorum reached with a node down",
         }
     }
 
@@ -140,23 +140,23 @@ impl Witness {
             Self::BufferedOverRelease => "casts that waited while their target changed release",
             Self::SingletonJob => "jobs on the singleton",
             Self::PerNodeJob => "jobs on a per-node server",
-            Self::FailureServed => "failures that came as asked",
+            Self::FailureServed => "failures returned as asked",
             Self::BulkServed => "large bodies served",
             Self::HoldKilled => "running jobs ended by a kill",
             Self::CallerGone => "jobs whose caller's process ended first",
-            Self::MonitorFired => "monitors that fired after an end",
+            Self::MonitorFired => "monitors that fired after a process ended",
             Self::PhaseRaised => "phases raised at run time",
             Self::PhaseLowered => "phases lowered at run time",
-            Self::StreamServed => "streams that came whole",
-            Self::StreamOverRestart => "streams open over a restart",
-            Self::StreamOverSwitch => "streams open over the switch",
+            Self::StreamServed => "streams delivered in full",
+            Self::StreamOverRestart => "streams open across a restart",
+            Self::StreamOverSwitch => "streams open across the switch",
             Self::StreamWindowFull => "streams whose window was full",
             Self::StreamCancelled => "streams cancelled by their caller",
-            Self::StreamKilled => "streams killed in their middle",
-            Self::LargeItem => "streams with an item beside the lane",
+            Self::StreamKilled => "streams killed midway",
+            Self::LargeItem => "streams with a bulk item",
             Self::QuestionAnswered => "questions answered",
-            Self::QuestionOverSwitch => "questions answered over the switch",
-            Self::QuorumOverDown => "quorums reached over a node that was down",
+            Self::QuestionOverSwitch => "questions answered across the switch",
+            Self::QuorumOverDown => "quorums reached with a node down",
         }
     }
 }
@@ -211,6 +211,6 @@ impl WitnessCount {
     pub(crate) fn doubt(&self) -> Option<String> {
         let Self { witness, count, required } = *self;
         let what = witness.words(count);
-        (count < required).then(|| format!("the run had {count} {what}, and needs {required}"))
+        (count < required).then(|| format!("the run had {count} {what}, but needs {required}"))
     }
 }

@@ -122,7 +122,7 @@ impl Figure {
 impl LevelReport {
     /// One that was not run at all, with the reason.
     pub fn not_run(level: Level, why: String, command: &str) -> Self {
-        let mut report = Self::new(level, "nothing: it was not run", command);
+        let mut report = Self::new(level, "nothing, since it was not run", command);
         report.doubts.push(why);
         report.concluded(Duration::ZERO)
     }
@@ -148,7 +148,7 @@ impl LevelReport {
     pub fn concluded(mut self, elapsed: Duration) -> Self {
         self.elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
         for Met { what, count, required } in self.witnesses.iter().filter(|met| met.count < met.required) {
-            self.doubts.push(format!("met {count} {what}, and needs {required}"));
+            self.doubts.push(format!("met {count} {what}, but needs {required}"));
         }
         self.verdict = match (self.breaches.is_empty(), self.doubts.is_empty()) {
             (false, _) => Conclusion::Unsafe,
@@ -175,12 +175,13 @@ impl LevelReport {
             writeln!(out, "  met {count} {what}{needed}")?;
         }
         for breach in &self.breaches {
-            writeln!(out, "\n{}: {} ({} times)", breach.invariant, breach.what, breach.count)?;
+            let times = if breach.count == 1 { "once".to_owned() } else { format!("{} times", breach.count) };
+            writeln!(out, "\n{}: {} ({times})", breach.invariant, breach.what)?;
             writeln!(out, "  {}", breach.invariant.sentence())?;
             if let Some(trace) = &breach.trace {
                 write!(out, "{trace}")?;
             }
-            writeln!(out, "  again: {}", breach.command)?;
+            writeln!(out, "  rerun: {}", breach.command)?;
         }
         for doubt in &self.doubts {
             writeln!(out, "doubt: {doubt}")?;
@@ -190,7 +191,7 @@ impl LevelReport {
             Conclusion::CouldNotTell => "COULD NOT TELL",
             Conclusion::Unsafe => "UNSAFE",
         };
-        writeln!(out, "{verdict} in {:.1} s; again: {}", self.elapsed_ms as f64 / 1e3, self.command)
+        writeln!(out, "{verdict} in {:.1} s; rerun: {}", self.elapsed_ms as f64 / 1e3, self.command)
     }
 }
 
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!((safe.verdict, safe.elapsed_ms), (Conclusion::Safe, 2_000));
         let vacuous = LevelReport { witnesses: vec![met(0)], ..report() }.concluded(Duration::ZERO);
         assert_eq!(vacuous.verdict, Conclusion::CouldNotTell);
-        assert!(vacuous.to_text().contains("doubt: met 0 kills across the switch, and needs 1"));
+        assert!(vacuous.to_text().contains("doubt: met 0 kills across the switch, but needs 1"));
     }
 
     #[test]
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(found.verdict, Conclusion::Unsafe);
         let text = found.to_text();
         assert!(text.contains("S3: a killed job ran on (2 times)"), "{text}");
-        assert!(text.contains("again: rexi-migrate check --mutant kill-follows-phase"), "{text}");
+        assert!(text.contains("rerun: rexi-migrate check --mutant kill-follows-phase"), "{text}");
         assert_eq!(Figure::new("states", 12.0, "").to_string(), "states: 12");
         assert_eq!(Figure::new("rate", 1.5, "states/s").to_string(), "rate: 1.50 states/s");
     }

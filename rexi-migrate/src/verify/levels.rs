@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::show::Show;
 use crate::check::{self, CheckOptions, suite};
-use crate::plan::train::DEFAULT;
+use crate::plan::train::Train;
 use crate::search::Options;
 use crate::simulate::{Budget, Campaign};
 use crate::verdict::level::{Level, LevelReport};
@@ -20,7 +20,7 @@ pub(super) fn wire(seed: u64) -> LevelReport {
 
 /// L1: the default suite, up to the share.
 pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
-    let train = DEFAULT.parse().expect("the default train");
+    let train = Train::default();
     let none = rexi_proto::Mutants::default();
     let options = CheckOptions {
         hellos: check::hellos::bounds(3, &train, none),
@@ -28,9 +28,10 @@ pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
         search: Options { time_max: Some(given), ..Options::default() },
         vectors: true,
         orders: true,
-        quiet: show.is_quiet(),
+        quiet: show.quiet,
         command: "rexi-migrate check".to_owned(),
     };
+    show.clear();
     check::check(&options)
 }
 
@@ -39,7 +40,7 @@ pub(super) fn simulate(given: Duration, seed: u64, show: &mut Show) -> LevelRepo
     let threads = available_parallelism().map_or(1, usize::from);
     let campaign = Campaign { budget: Budget::Time(given), threads, ..Campaign::new(seed) };
     let tally = campaign.run(|tally| {
-        show.tick(|_| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));
+        show.tick(|| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));
     });
     // As many again, and not as long again: that is the same again.
     let command = format!("rexi-migrate simulate --seed {seed} --scenarios {}", tally.scenarios.max(1));

@@ -10,7 +10,7 @@ use rexi_proto::{Phase, Profile, ServerAddress, Servers};
 use serde::Serialize;
 
 use crate::check::{orders, release_name, vectors};
-use crate::plan::train::Release;
+use crate::plan::train::{Place, Release, Train};
 use crate::rehearse::report::{Report, StepRow};
 use crate::verdict::level::{Level, LevelReport};
 
@@ -83,10 +83,11 @@ pub struct Checked {
 
 /// The releases, oldest first.
 pub(super) fn train() -> Vec<Stop> {
-    Profile::train().iter().map(stop).collect()
+    let train = Train::default();
+    train.places().map(|place| stop(&train.release(place), train.profile(place))).collect()
 }
 
-fn stop(profile: &Profile) -> Stop {
+fn stop(release: &Release, profile: &Profile) -> Stop {
     let phases = PHASES.into_iter().filter(|&phase| profile.allows(phase));
     let target = |phase: Phase| Target {
         phase: phase.to_string(),
@@ -94,7 +95,7 @@ fn stop(profile: &Profile) -> Stop {
         kills: servers(phase.kill_targets()),
     };
     Stop {
-        release: format!("{}.{}", profile.release().major, profile.release().minor),
+        release: release.to_string(),
         hosts: servers(profile.hosts()),
         phases: phases.map(target).collect(),
         speaks: profile.wire().to_string(),
@@ -231,7 +232,7 @@ fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
 }
 
 fn place(release: &Release) -> Option<usize> {
-    Profile::train().iter().position(|profile| profile.release() == release.version())
+    Train::default().place(release).map(Place::index)
 }
 
 /// Nodes of a vector, as in `check --vectors`.

@@ -41,7 +41,7 @@ mod tried {
                 untried.push(subject.name.clone());
                 continue;
             }
-            show.tick(|_| format!("{} of {}: {}", number + 1, all.len(), subject.name));
+            show.tick(|| format!("{} of {}: {}", number + 1, all.len(), subject.name));
             match tried(subject, &budget) {
                 Some(one) => hunted.push(one),
                 None => untried.push(subject.name.clone()),
@@ -85,11 +85,11 @@ mod tried {
     }
 
     fn doubts(tried: &Tried, all: usize) -> Vec<String> {
-        let mut doubts: Vec<String> = tried.alive().map(|name| format!("{name} is alive: nobody noticed it")).collect();
+        let mut doubts: Vec<String> =
+            tried.alive().map(|name| format!("{name} is alive: no level noticed it")).collect();
         if !tried.untried.is_empty() {
             let untried = tried.untried.len();
-            doubts
-                .push(format!("cut short: {untried} of {all} variants were not tried, or not for as long as it takes"));
+            doubts.push(format!("cut short: {untried} of {all} variants were not tried, or not for long enough"));
         }
         let Tried { states_max, scenarios, .. } = tried;
         if *states_max < STATES || *scenarios < SCENARIOS {

@@ -71,7 +71,7 @@ pub struct Ruled {
 pub(super) fn plans(show: &mut Show) -> Vec<Plan> {
     let synthesized = server_per_node().name;
     let one = |migration: &Migration| {
-        show.tick(|_| migration.name.clone());
+        show.tick(|| migration.name.clone());
         plan(migration, migration.name == synthesized)
     };
     known().iter().map(one).collect()
@@ -118,7 +118,7 @@ fn synthesis(migration: &Migration) -> Option<Synthesized> {
 
 /// What a release does, in a line.
 fn behaviour(migration: &Migration, behaviour: &Behaviour) -> String {
-    let memory = if behaviour.remembers { "; kills where it cast, too" } else { "" };
+    let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
     let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
     format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)
 }

@@ -7,9 +7,8 @@ use super::budget::REHEARSAL_MIN;
 use super::show::Show;
 use super::verification::Options;
 use crate::history::judge::{Example, Finding, Judgement, judge};
-use crate::plan::train::DEFAULT;
+use crate::plan::train::Train;
 use crate::rehearse;
-use crate::rehearse::progress::Progress;
 use crate::rehearse::report::Report;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
@@ -27,7 +26,7 @@ pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (
     }
     let size = if given < FULL_MIN { Size::SMALL } else { Size::FULL };
     show.clear();
-    let ended = match block_on(&size.options(program, options.seed), show) {
+    let ended = match block_on(&size.options(program, options)) {
         Ok(report) => report,
         Err(why) => return none(format!("it could not begin: {why}")),
     };
@@ -40,11 +39,10 @@ pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (
     (level, Some(ended))
 }
 
-fn block_on(options: &rehearse::Options, show: &Show) -> Result<Report, String> {
-    let progress = if show.is_quiet() { Progress::quiet() } else { Progress::new() };
+fn block_on(options: &rehearse::Options) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(rehearse::rehearse(options, None, judge, progress));
+    let ended = runtime.block_on(rehearse::rehearse(options, None, judge));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     ended.map_err(|error| error.to_string())
@@ -52,7 +50,7 @@ fn block_on(options: &rehearse::Options, show: &Show) -> Result<Report, String> 
 
 /// How large a rehearsal is.
 struct Size {
-    nodes: usize,
+    nodes: u8,
     rate: u32,
     dwell_ms: u64,
 }
@@ -63,20 +61,22 @@ impl Size {
     /// What has every case in it still.
     const SMALL: Self = Self { nodes: 3, rate: 2_000, dwell_ms: 400 };
 
-    fn options(&self, program: &Path, seed: u64) -> rehearse::Options {
+    fn options(&self, program: &Path, of: &Options) -> rehearse::Options {
+        let seed = of.seed;
         let &Self { nodes, rate, dwell_ms } = self;
         rehearse::Options {
             nodes,
             rate,
             rate_is_due: false,
             seed,
-            train: DEFAULT.parse().expect("the default train"),
+            train: Train::default(),
             kill_share: 0.4,
             dwell: Duration::from_millis(dwell_ms),
             program: program.to_owned(),
             programs: std::collections::BTreeMap::new(),
             keep: None,
             node_args: Vec::new(),
+            quiet: of.quiet,
             command: format!("rexi-migrate rehearse --nodes {nodes} --rate {rate} --seed {seed} --dwell-ms {dwell_ms}"),
         }
     }
@@ -114,7 +114,7 @@ pub(super) fn level(report: &Report) -> LevelReport {
             ("items of streams", counts.items, ""),
             ("questions answered", counts.questions, ""),
             ("gathers", counts.gathers, ""),
-            ("longest that a job ran on", counts.orphan_max_us.div_ceil(1_000), "ms"),
+            ("longest time that a job ran on", counts.orphan_max_us.div_ceil(1_000), "ms"),
         ] {
             figure(name, value, unit);
         }

@@ -27,7 +27,7 @@ fn tried(doubts: &[&str]) -> Mutation {
 }
 
 /// Searched once, since that takes long.
-static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| plans::plans(&mut Show::quiet()));
+static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| plans::plans(&mut Show::new(true)));
 
 #[test]
 fn the_verdict_is_the_worst_of_all_parts() {

@@ -34,7 +34,7 @@ impl Verification {
             }
         }
         let seconds = self.elapsed_ms as f64 / 1e3;
-        writeln!(out, "{} in {seconds:.1} s; again: {}", self.verdict.words(), self.command)
+        writeln!(out, "{} in {seconds:.1} s; rerun: {}", self.verdict.words(), self.command)
     }
 }
 

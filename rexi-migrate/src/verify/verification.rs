@@ -22,6 +22,8 @@ pub struct Options {
     pub seed: u64,
     /// The executable of the nodes that rehearse; none to leave the rehearsal out.
     pub program: Option<PathBuf>,
+    /// Shows no progress.
+    pub quiet: bool,
     /// The command line that does it again.
     pub command: String,
 }

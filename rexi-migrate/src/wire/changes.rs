@@ -37,7 +37,7 @@ pub(super) fn edits(old: &Layout, new: &Layout) -> Vec<Edit> {
         let (kind, what) = if new.payload {
             (ChangeKind::PayloadCame, "a payload follows")
         } else {
-            (ChangeKind::PayloadGone, "no payload follows any more")
+            (ChangeKind::PayloadGone, "a payload no longer follows")
         };
         let alone = Layout { payload: new.payload, ..old.clone() };
         edits.push(Edit { kind, place: String::new(), what: what.to_owned(), alone });
@@ -127,7 +127,7 @@ fn named(old: &Named, new: &Named, what: &str, place: &str, rebuild: &dyn Fn(Nam
     // The list itself changed. What has kept its name keeps its old type here, and is looked at by itself below.
     let (Parts::Fields(_), Parts::Fields(changed)) = (&old.parts, &new.parts) else {
         let what = format!(
-            "{what}s of {} built otherwise: {} parts instead of {}",
+            "{what}s of {} built differently: {} parts instead of {}",
             new.name,
             new_types.len(),
             old_types.len()

@@ -118,7 +118,7 @@ impl Direction {
                 (Effect::Refused, what, Some(b))
             }
             (_, None, None, Some(b), _) => {
-                (Effect::WhenSent, format!("{} {}; all else is read as it is", sent(&b), got(&b)), Some(b))
+                (Effect::WhenSent, format!("{} {}; everything else is read as it is", sent(&b), got(&b)), Some(b))
             }
             (Carrier::Frame, None, None, None, Some(_)) => {
                 (Effect::Safe, "the same bytes under other names".to_owned(), None)
@@ -203,7 +203,7 @@ impl Diff {
             changes.extend(function(name, old.functions.get(name), new.functions.get(name)));
         }
         if changes.is_empty() && old != new {
-            let unknown = || Direction::plain(Effect::Refused, "not known, so taken for a break");
+            let unknown = || Direction::plain(Effect::Refused, "unknown, so treated as a break");
             let what = "the locks differ, and no change was found";
             changes.push(Change::of_rows(ChangeKind::Unnamed, "lock".to_owned(), what, [unknown(), unknown()]));
         }
@@ -359,7 +359,7 @@ fn frame(version: &str, number: u8, old: Option<&FrameLock>, new: Option<&FrameL
                 let (kind, what) = if new.emitted {
                     (ChangeKind::FrameSent, "is sent now")
                 } else {
-                    (ChangeKind::FrameSilent, "is not sent any more, and understood")
+                    (ChangeKind::FrameSilent, "is no longer sent, but still understood")
                 };
                 let ways = [nothing(), Direction::plain(Effect::Safe, "understood")];
                 changes.push(Change::of_rows(kind, place(old), what, ways));
@@ -399,7 +399,7 @@ fn function(name: &str, old: Option<&FunctionLock>, new: Option<&FunctionLock>) 
     let (roots, now) = (old.roots(), new.roots());
     if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {
         let ways = [(); 2].map(|()| Direction::plain(Effect::Refused, "one answers with a value, the other a stream"));
-        let what = "answers otherwise".to_owned();
+        let what = "answers differently".to_owned();
         changes.push(Change::new(ChangeKind::FunctionAnswers, place, what, Carrier::Typed, ways));
         return changes;
     }

@@ -80,7 +80,7 @@ pub enum LockError {
         source: std::io::Error,
     },
     /// The file is not a lock. The caller is at fault.
-    #[error("{path} is no lock: {reason}")]
+    #[error("{path} is not a lock: {reason}")]
     Malformed {
         /// The file.
         path: String,

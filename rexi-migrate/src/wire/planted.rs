@@ -93,7 +93,7 @@ fn layout(lock: &mut Lock, kind: Kind) -> &mut Layout {
 fn fields(lock: &mut Lock, kind: Kind) -> &mut Vec<Field> {
     match layout(lock, kind).headers.last_mut() {
         Some(Type::Struct(Named { parts: Parts::Fields(fields), .. })) => fields,
-        other => panic!("a {kind:?} is no struct with fields: {other:?}"),
+        other => panic!("a {kind:?} is not a struct with fields: {other:?}"),
     }
 }
 

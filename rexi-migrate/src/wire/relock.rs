@@ -43,7 +43,7 @@ impl FromStr for Unshipped {
         let version = |part: &str| part.strip_prefix('v').is_some_and(|number| number.parse::<u16>().is_ok());
         match parts.iter().find(|part| !version(part) && ![ALL, HELLO, FUNCTIONS].contains(&part.as_str())) {
             Some(part) => {
-                Err(format!("{part:?} is nothing that is locked: use v1 and the like, {HELLO}, {FUNCTIONS}, {ALL}"))
+                Err(format!("{part:?} is not a part of the lock: use v1 and the like, {HELLO}, {FUNCTIONS}, {ALL}"))
             }
             None => Ok(Self(parts)),
         }
@@ -136,7 +136,7 @@ fn broken(old: &FunctionLock, new: Option<&FunctionLock>) -> Option<(Frozen, &'s
     }
     let (roots, now) = (old.roots(), new.roots());
     if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {
-        return Some((Frozen::FunctionAnswers, "it answers otherwise"));
+        return Some((Frozen::FunctionAnswers, "it answers differently"));
     }
     let changes = roots.iter().zip(&now).flat_map(|((what, old), (_, new))| compare(what, Carrier::Typed, old, new));
     let breaks =

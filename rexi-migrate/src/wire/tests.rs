@@ -111,7 +111,7 @@ fn what_is_locked_is_frozen_unless_no_release_has_it() {
     let unshipped: Unshipped = "v3".parse().expect("a version");
     assert_eq!(changed.may_replace(&lock(), &unshipped), Ok(()));
     let wrong = "v3,v9x".parse::<Unshipped>().expect_err("no part").to_string();
-    assert!(wrong.contains("\"v9x\" is nothing that is locked"), "{wrong}");
+    assert!(wrong.contains("\"v9x\" is not a part of the lock"), "{wrong}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_services_functions_are_locked_by_structure_and_their_shape_turns_misreading
 #[test]
 fn files_that_are_no_locks_are_named_with_what_is_wrong() {
     for (text, says) in [
-        ("", "x.json is no lock: EOF"),
+        ("", "x.json is not a lock: EOF"),
         ("{}", "it has no format_version"),
         (r#"{"format_version": 99}"#, "a newer one wrote it: use that"),
         (r#"{"format_version": 0}"#, "write it again"),

@@ -230,32 +230,32 @@ impl Serialize for Typed<'_> {
                     (_, n) => each!(to.serialize_tuple_variant(of, *index, name, n)?, serialize_field, parts),
                 }
             }
-            (r#type, value) => Err(S::Error::custom(format!("{value:?} is no {type}"))),
+            (r#type, value) => Err(S::Error::custom(format!("{value:?} is not a {type}"))),
         }
     }
 }
 
 fn unsigned<S: Serializer>(r#type: &Type, value: u128, to: S) -> Result<S::Ok, S::Error> {
-    let out = |_| S::Error::custom(format!("{value} is no {type}"));
+    let out = |_| S::Error::custom(format!("{value} is not a {type}"));
     match r#type {
         Type::U8 => to.serialize_u8(value.try_into().map_err(out)?),
         Type::U16 => to.serialize_u16(value.try_into().map_err(out)?),
         Type::U32 => to.serialize_u32(value.try_into().map_err(out)?),
         Type::U64 => to.serialize_u64(value.try_into().map_err(out)?),
         Type::U128 => to.serialize_u128(value),
-        r#type => Err(S::Error::custom(format!("{value} is no {type}"))),
+        r#type => Err(S::Error::custom(format!("{value} is not a {type}"))),
     }
 }
 
 fn signed<S: Serializer>(r#type: &Type, value: i128, to: S) -> Result<S::Ok, S::Error> {
-    let out = |_| S::Error::custom(format!("{value} is no {type}"));
+    let out = |_| S::Error::custom(format!("{value} is not a {type}"));
     match r#type {
         Type::I8 => to.serialize_i8(value.try_into().map_err(out)?),
         Type::I16 => to.serialize_i16(value.try_into().map_err(out)?),
         Type::I32 => to.serialize_i32(value.try_into().map_err(out)?),
         Type::I64 => to.serialize_i64(value.try_into().map_err(out)?),
         Type::I128 => to.serialize_i128(value),
-        r#type => Err(S::Error::custom(format!("{value} is no {type}"))),
+        r#type => Err(S::Error::custom(format!("{value} is not a {type}"))),
     }
 }
 

@@ -24,6 +24,7 @@ use rexi_server::{Answer, Event, Mailbox, Node, Request};
 use tokio::time::Instant;
 
 use crate::history::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNumber, NodeIndex, Outcome, Work};
+use crate::name::node_number;
 use crate::workload::work::{FUNCTION, Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};
@@ -444,8 +445,7 @@ impl Load {
 
 /// The place of node `n3` in the cluster is 2.
 pub(crate) fn index_of(name: &NodeName) -> Option<NodeIndex> {
-    let number: u16 = name.as_str().strip_prefix('n')?.parse().ok()?;
-    number.checked_sub(1).map(NodeIndex)
+    node_number(name.as_str()).and_then(|node| node.try_into().ok()).map(NodeIndex)
 }
 
 /// The ledger's code of a monitor's reason.

@@ -17,7 +17,7 @@ pub(crate) use order::{Order, Part, index_in, outcome_of};
 
 /// The function that a node registers: carries out an order, and records both of its ends.
 pub(crate) async fn carry_out(ledger: Arc<LedgerWriter>, job: Context, argument: Bytes) -> Result<Value, String> {
-    let order = Order::decode(&argument).ok_or("this is no order")?;
+    let order = Order::decode(&argument).ok_or("this is not an order")?;
     let started = Entry::Started { id: order.id, server: job.server(), work: order.work };
     if order.pause.is_zero() && matches!(order.work, Work::Reply | Work::Bulk | Work::Fail) {
         return at_once(&ledger, started, &order, &argument);

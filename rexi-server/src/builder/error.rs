@@ -51,7 +51,9 @@ pub enum StartError {
     #[error("{0} is named twice among the node and its peers; names must differ")]
     PeerTwice(NodeName),
     /// There are more members than may be.
-    #[error("{members} members, the node itself among them, where {max} may be; are they all of this cluster?")]
+    #[error(
+        "{members} members, counting the node itself, but at most {max} are allowed; are they all of this cluster?"
+    )]
     TooManyMembers {
         /// Members given.
         members: usize,

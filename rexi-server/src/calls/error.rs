@@ -12,7 +12,7 @@ use crate::typed::PayloadError;
 #[non_exhaustive]
 pub enum SendError {
     /// The peer is not among the node's members.
-    #[error("{peer} is no member of this cluster; members are {members}")]
+    #[error("{peer} is not a member of this cluster; members are {members}")]
     NotAMember {
         /// The name given.
         peer: NodeName,
@@ -20,10 +20,10 @@ pub enum SendError {
         members: String,
     },
     /// The mailbox that was to receive its answers has been dropped.
-    #[error("the mailbox is gone, so nobody would hear what becomes of the call")]
+    #[error("the mailbox is gone, so no one would learn what becomes of the call")]
     MailboxGone,
     /// The time limit has passed before the peer was there and took frames. Try again later, or elsewhere.
-    #[error("{0} was not there, or did not keep up, until the time limit had passed; nothing was sent")]
+    #[error("{0} was away or too slow until the time limit had passed; nothing was sent")]
     NoRoom(NodeName),
     /// The request is out of bounds.
     #[error(transparent)]
@@ -94,7 +94,7 @@ pub enum CallError {
     },
     /// The typed function's reply is not of the type that it is taken for here. The function ran; trying again does not
     /// help.
-    #[error("the reply of {function} is not what it is taken for: {problem}")]
+    #[error("the reply of {function} is not of the expected type: {problem}")]
     WrongReply {
         /// The function.
         function: Arc<str>,
@@ -122,7 +122,7 @@ pub enum CallError {
     Dropped,
     /// Our own buffers for all nodes were full, and that node's share of them above its floor. It did not run; try
     /// another node, or later.
-    #[error("dropped, since the buffers for all nodes are full together")]
+    #[error("dropped, since the buffers for all nodes together are full")]
     DroppedInAll,
     /// The argument is larger than that node takes. It did not run.
     #[error("the argument is larger than that node takes")]

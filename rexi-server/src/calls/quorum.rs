@@ -267,7 +267,9 @@ impl<E: fmt::Display> fmt::Display for VoteError<E> {
 impl<E: fmt::Display> fmt::Display for QuorumError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Needed { needed, of } => write!(f, "{needed} of {of} nodes are no quorum: ask for 1 to all of them"),
+            Self::Needed { needed, of } => {
+                write!(f, "{needed} of {of} nodes are not a quorum: ask for 1 to all of them")
+            }
             Self::Twice(peer) => write!(f, "{peer} is named twice, and would be counted twice"),
             Self::Send(error) => error.fmt(f),
             Self::TooFew { needed, voted, of, failed, timed_out } => {

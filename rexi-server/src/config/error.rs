@@ -77,7 +77,7 @@ pub enum ConfigError {
         found: &'static str,
     },
     /// A text is not a number, or not one that the key can hold.
-    #[error("{place}: {key} = {value} is no number that the key can hold; give a whole one, from 0 on")]
+    #[error("{place}: {key} = {value} is not a number that the key can hold; give a whole number from 0 up")]
     BadNumber {
         /// Where.
         place: Place,
@@ -87,7 +87,9 @@ pub enum ConfigError {
         value: String,
     },
     /// An entry of a list of names and values is not a name and a value.
-    #[error("{place}: {key}: {value:?} is no entry; give name=value for each, joined by commas, the value {wanted}")]
+    #[error(
+        "{place}: {key}: {value:?} is not an entry; give name=value for each, separated by commas, the value {wanted}"
+    )]
     BadList {
         /// Where.
         place: Place,

@@ -378,7 +378,11 @@ fn the_environment_alone_makes_a_node() {
     assert_eq!(by_env.identity_files().expect("files").key, Path::new("/pki/n1.key"));
     for (variable, value, part) in [
         ("REXI_LIMITS_JOBS_MAX", "many", "environment: REXI_LIMITS_JOBS_MAX = many is no number"),
-        ("REXI_PEERS", "n2", "environment: REXI_PEERS: \"n2\" is no entry; give name=value for each, joined by commas"),
+        (
+            "REXI_PEERS",
+            "n2",
+            "environment: REXI_PEERS: \"n2\" is not an entry; give name=value for each, separated by commas",
+        ),
         ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\" is not an IP address and port"),
     ] {
         assert_contains(&by_env.clone().apply_env(env(&[(variable, value)])).expect_err("refused"), &[part]);

@@ -433,7 +433,7 @@ impl std::fmt::Debug for Member {
 }
 
 /// Why a member that has left is let go.
-pub(crate) const LEFT: &str = "it is no member of this cluster any more";
+pub(crate) const LEFT: &str = "it is no longer a member of this cluster";
 
 /// How long a handshake may take, from the first datagram to the welcome, where it is accepted; where it is dialed, how
 /// long TLS may take, and the hellos behind it.

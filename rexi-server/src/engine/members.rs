@@ -25,7 +25,7 @@ pub enum MemberError {
     #[error("{0} is a member already")]
     AlreadyAMember(NodeName),
     /// No member has this name.
-    #[error("{0} is no member")]
+    #[error("{0} is not a member")]
     NotAMember(NodeName),
     /// The name is the node's own, which is a member for as long as it runs.
     #[error("the node itself is always a member; stop it with Node::shutdown, and remove it on the other nodes")]

@@ -256,7 +256,7 @@ impl Shared {
     pub(crate) fn warn_of_strangers(&self, list: &AllowList) {
         let node = &self.name;
         for peer in list.peers().filter(|&peer| self.member(peer).is_none()) {
-            tracing::warn!(%node, %peer, "the allow-list names a peer that is no member");
+            tracing::warn!(%node, %peer, "the allow-list names a peer that is not a member");
         }
         for function in list.functions().into_iter().filter(|&function| self.registry.find(function).is_none()) {
             tracing::warn!(%node, %function, "the allow-list names a function that this node does not have");

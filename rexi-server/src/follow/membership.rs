@@ -239,10 +239,10 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Source, mut named: BTree
 fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList) -> Result<(), String> {
     let others = || list.iter().filter(|(name, _)| **name != shared.name);
     if others().next().is_none() && !named.is_empty() {
-        return Err("it names no other member, where it did before; the last ones are kept".to_owned());
+        return Err("it names no other member, though it did before; the last ones are kept".to_owned());
     }
     if list.len() > MEMBERS_MAX {
-        return Err(format!("it names {} members, where a node may have {MEMBERS_MAX}", list.len()));
+        return Err(format!("it names {} members, but a node may have {MEMBERS_MAX} at most", list.len()));
     }
     let (mut problems, mut all_joined) = (Vec::new(), true);
     // Before others join: there may be no room for them else.

@@ -60,7 +60,7 @@ pub enum DevCertsError {
         key: PathBuf,
     },
     /// A key file holds no Ed25519 key that this module could have written.
-    #[error("development certificates: {} is no Ed25519 key: {reason}; delete it to make a new one", path.display())]
+    #[error("development certificates: {} is not an Ed25519 key: {reason}; delete it to get a new one", path.display())]
     BadKey {
         /// The key file.
         path: PathBuf,
@@ -117,7 +117,7 @@ impl DevAuthority {
         } else {
             publish(&cert_path, &authority.ca_pem)?;
         }
-        warn!(dir = %dir.display(), "development certificates in use: whoever reads ca.key can pass for any node");
+        warn!(dir = %dir.display(), "development certificates in use: anyone who reads ca.key can pose as any node");
         Ok(authority)
     }
 
@@ -385,7 +385,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("ca.key"), "garbage").expect("written");
         let error = DevAuthority::open_or_create(dir.path()).expect_err("refused").to_string();
-        assert!(error.contains("ca.key is no Ed25519 key"), "{error}");
+        assert!(error.contains("ca.key is not an Ed25519 key"), "{error}");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Doorman {
 fn oddity(datagram: &[u8]) -> Option<&'static str> {
     match datagram {
         [] => Some("it is empty"),
-        [first, ..] if first & LONG_HEADER == 0 => Some("it is no QUIC handshake, and there is no connection it is of"),
+        [first, ..] if first & LONG_HEADER == 0 => Some("it is not a QUIC handshake, and belongs to no connection"),
         [_, 0, 0, 0, 1, ..] if datagram.len() < INITIAL_BYTES_MIN => Some("it is too short for a QUIC handshake"),
         [_, 0, 0, 0, 0 | 1, ..] => None,
         _ => Some("its QUIC version is not 1"),

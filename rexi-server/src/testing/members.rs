@@ -67,7 +67,7 @@ impl TestMembers {
     pub(super) fn find(&self, name: &str) -> &Member {
         self.all.iter().find(|member| member.name.as_str() == name).unwrap_or_else(|| {
             let members: Vec<_> = self.names().map(NodeName::as_str).collect();
-            panic!("{name:?} is no member of this test cluster; members are {}", members.join(", "))
+            panic!("{name:?} is not a member of this test cluster; members are {}", members.join(", "))
         })
     }
 }

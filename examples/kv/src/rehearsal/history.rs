@@ -178,7 +178,7 @@ impl History {
                 let body = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
                 self.breach(
                     Breach::NeverWritten,
-                    format!("{key} was read as {body:?} of {version}, which nobody wrote"),
+                    format!("{key} was read as {body:?} of {version}, which no client wrote"),
                 );
             }
         }

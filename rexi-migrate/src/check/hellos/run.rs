@@ -4,7 +4,7 @@ use super::bounds::Bounds;
 use super::model::Hellos;
 use super::tell::trace;
 use super::witness::{CASES, OF_THREE};
-use crate::search::{Bar, End, Options, Outcome, search};
+use crate::search::{End, Options, Outcome, search_shown};
 use crate::verdict::level::{Breach, Figure, LevelReport, Met};
 
 /// Searches within these bounds and adds the outcome to the report.
@@ -14,9 +14,7 @@ pub(crate) fn report(
     (quiet, command): (bool, &str),
     report: &mut LevelReport,
 ) -> Outcome<Hellos> {
-    let mut bar = Bar::new(&bounds.name, options, quiet);
-    let outcome = search(&Hellos::new(bounds.clone()), options, &mut |tally| bar.show(tally));
-    drop(bar);
+    let outcome = search_shown(&Hellos::new(bounds.clone()), &bounds.name, options, quiet);
     let states = format!("states of \"{}\" ({})", bounds.name, bounds.describe());
     report.figures.push(Figure::new(states, outcome.tally.states as f64, ""));
     match &outcome.end {

@@ -54,21 +54,21 @@ findings! {
     Orphan = "orphan" breaks L2,
         "jobs of callers that are gone ran on: they ended late or never, on a process that lived on";
     /// A job that waits for its kill was ended before it, or without one, though both its ends lived on.
-    EndedUnkilled = "ended_unkilled" breaks S4, "jobs were ended that nobody had killed: a kill hit another job";
+    EndedUnkilled = "ended_unkilled" breaks S4, "jobs ended that no caller had killed: a kill hit the wrong job";
     /// A reply has another value than its request determines.
-    WrongReply = "wrong_reply" breaks S8, "replies have another value than their request determines";
+    WrongReply = "wrong_reply" breaks S8, "replies have another value than the request determines";
     /// An answer does not fit what the call asked for.
     UnfitAnswer = "unfit_answer" breaks S8, "answers do not fit what was asked for";
     /// An exit came that the call did not ask for.
     UnaskedExit = "unasked_exit" breaks S1, "calls ended in an exit that they did not ask for";
     /// The answer says another thing than the end of the job.
-    AnswerUnlikeJob = "answer_unlike_job" breaks S8, "answers say another thing than the end of their job";
+    AnswerUnlikeJob = "answer_unlike_job" breaks S8, "answers do not agree with the end of their job";
     /// A job ran on another node, or does other work, than its call says.
     JobUnlikeCall = "job_unlike_call" breaks S8, "jobs ran on another node, or did other work, than their call says";
     /// An answer came that only a job can give, and no ledger has the job.
     ReplyWithoutJob = "reply_without_job" breaks S8, "answers came that only a job can give, and no such job ran";
     /// A job ran that nobody called for.
-    JobWithoutCall = "job_without_call" breaks S8, "jobs ran that nobody called for";
+    JobWithoutCall = "job_without_call" breaks S8, "jobs ran that no call asked for";
     /// A call was answered more than once.
     AnsweredTwice = "answered_twice" breaks S1, "calls were answered more than once";
     /// A node that took a connection had no server for the peer.
@@ -84,13 +84,13 @@ findings! {
     /// An item of a stream came more than once.
     ItemTwice = "item_twice" breaks S5, "streams had an item more than once";
     /// An item of a stream came behind a later one.
-    ItemReordered = "item_reordered" breaks S5, "streams had an item behind a later one";
+    ItemReordered = "item_reordered" breaks S5, "streams had an item after a later one";
     /// An item is not what the request determines.
     WrongItem = "wrong_item" breaks S5, "streams had an item that is not what their request determines";
     /// An item came that no job had sent.
     ItemUnsent = "item_unsent" breaks S5, "streams had an item that their job had not sent";
     /// An item came behind the end of its stream, or after the stream was cancelled.
-    ItemAfterEnd = "item_after_end" breaks S5, "streams went on behind their end";
+    ItemAfterEnd = "item_after_end" breaks S5, "streams went on after their end";
     /// A stream ended as if it were whole, with items missing.
     StreamShort = "stream_short" breaks S5, "streams ended as if they were whole, with items missing";
     /// A job went on without its caller's acknowledgement: it got that of another stream.
@@ -98,7 +98,7 @@ findings! {
     /// A caller heard a question that its job had not asked.
     QuestionAstray = "question_astray" breaks S5, "calls heard a question that their job had not asked";
     /// A job heard a response that its caller had not given to it.
-    ResponseAstray = "response_astray" breaks S5, "jobs heard a response that their caller had not given to them";
+    ResponseAstray = "response_astray" breaks S5, "jobs heard a response that their caller had not given them";
     /// The caller of a stream was told nothing of its end.
     StreamSilent = "stream_silent" breaks L1, "streams ended in silence: their caller was told nothing";
     /// A gather did not end by its limit.

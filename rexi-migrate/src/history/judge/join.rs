@@ -241,13 +241,15 @@ impl<'a> Joined<'a> {
         }
         let wrote = |entry| ledger.records.iter().any(|r| r.entry == entry);
         if matches!(record.end, ProcessEnd::Drained { .. }) && !wrote(Entry::Drained) {
-            self.doubts.push(format!("{name} was drained, and never wrote that it had drained"));
+            self.doubts.push(format!("{name} was drained, but never wrote that it had drained"));
         }
         if ledger.torn && !process.died() {
-            self.doubts.push(format!("the ledger of {name} ends in a torn record, though nothing killed it"));
+            self.doubts.push(format!("the ledger of {name} ends in a torn record, though it was not killed"));
         }
         if !process.died() && !wrote(Entry::Quiet) {
-            self.doubts.push(format!("{name} never wrote that it was quiet: it may have been judged while it worked"));
+            self.doubts.push(format!(
+                "{name} never wrote that it was quiet: it may have been judged while it was still at work"
+            ));
         }
         let (calls, stray_answers) = calls_of(index, &ledger.records);
         let (jobs, stray_ends) = jobs_of(index, &ledger.records);
@@ -303,7 +305,7 @@ impl<'a> Joined<'a> {
         let (talks, strays) = talks(self);
         for (process, strays) in self.processes.iter().zip(strays).filter(|(_, strays)| *strays > 0) {
             let name = self.name(process);
-            let what = "words to calls that it never made";
+            let what = "messages for calls that it never made";
             self.doubts.push(format!("the ledger of {name} contradicts itself: {strays} {what}"));
         }
         for (&call, talk) in &talks {
@@ -375,7 +377,7 @@ impl ProcessEnd {
 
 /// A node's name by its place in the cluster, for where no ledger tells it.
 pub(super) fn node_name(node: NodeIndex) -> String {
-    format!("n{}", u32::from(node.0) + 1)
+    crate::name::node_name(node.0)
 }
 
 /// The calls of one ledger, by number, and how many records name no call.

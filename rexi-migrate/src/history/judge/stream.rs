@@ -21,7 +21,7 @@ pub(super) fn find(joined: &Joined<'_>, found: &mut Findings) {
             }
         };
         add(FindingKind::ItemTwice, order.twice.map(|item| format!("item {item} came twice")));
-        add(FindingKind::ItemReordered, order.late.map(|item| format!("item {item} came behind a later one")));
+        add(FindingKind::ItemReordered, order.late.map(|item| format!("item {item} came after a later one")));
         add(FindingKind::ItemGap, order.missing.map(|item| format!("item {item} did not come, and a later one did")));
         let wrong = talk.received.iter().find(|item| item.content == Content::Wrong);
         add(FindingKind::WrongItem, wrong.map(|item| format!("as item {}", item.index)));

@@ -34,8 +34,8 @@ pub enum Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Check => f.write_str("its check does not fit its bytes"),
-            Self::Kind(kind) => write!(f, "{kind} is no kind of record"),
+            Self::Check => f.write_str("its checksum does not match its bytes"),
+            Self::Kind(kind) => write!(f, "{kind} is not a kind of record"),
             Self::Code(code) => write!(f, "a field has the undefined code {code}"),
             Self::Spare => f.write_str("a field that its kind does not have is not zero"),
         }

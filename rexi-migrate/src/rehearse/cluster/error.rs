@@ -32,7 +32,7 @@ pub enum ClusterError {
         source: io::Error,
     },
     /// A node does not take commands.
-    #[error("{node} takes no command")]
+    #[error("{node} does not read its commands")]
     Deaf {
         /// The node.
         node: String,
@@ -116,13 +116,8 @@ pub enum ClusterError {
 /// What ended a process that did not end by its own doing. No code of a node sends itself one of these signals: what
 /// goes wrong in it ends by others, or with a status.
 pub(super) fn from_outside(status: ExitStatus) -> Option<String> {
-    const SIGNALS: [(i32, &str); 5] = [
-        (1, "SIGHUP"),
-        (2, "SIGINT"),
-        (3, "SIGQUIT"),
-        (9, "SIGKILL, as a machine sends that is out of memory"),
-        (15, "SIGTERM"),
-    ];
+    const SIGNALS: [(i32, &str); 5] =
+        [(1, "SIGHUP"), (2, "SIGINT"), (3, "SIGQUIT"), (9, "SIGKILL, as sent when memory runs out"), (15, "SIGTERM")];
     if status.code() == Some(LEDGER_FAILED) {
         return Some("it could not write its ledger".to_owned());
     }

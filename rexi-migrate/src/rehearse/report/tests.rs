@@ -97,12 +97,13 @@ fn the_text_says_what_was_done_and_what_it_proves() {
             "61 ┆    37 ┆      59 │",
             "1,500 ┆ reached",
             "3 ┆ timed_out",
-            "0 of 1,200 streams broken, with 9,000 items; 0 astray of 1 question; 1,500 of 1,503 gathers reached their \
+            "0 of 1,200 streams (9,000 items) broken; 0 of 1 question astray; 1,500 of 1,503 gathers reached their \
              quorum, 0 late or contradicted.\n",
             "SAFE: 0 lost, 0 executed twice, 0 orphans in 1,013,086 casts by 4 processes; 2 kill -9s\n",
             "31 ┆        ┆ large bodies served",
-            "\nOf the casts 99.9 % were answered, 0.0 % told (0.0 % refused by a draining node), 0.1 % killed.\n",
-            "5,525 casts/s while the load was on, of 6,000 that it aimed at. Seed 9; the same again: rexi-migrate \
+            "\nOf the casts, 99.9 % were answered, 0.0 % told that they were not served (0.0 % refused by a draining \
+             node), 0.1 % killed.\n",
+            "5,525 of 6,000 casts/s while the load was on. Seed 9; rerun: rexi-migrate \
              rehearse --seed 9",
         ],
     );
@@ -115,7 +116,7 @@ fn a_run_that_was_stopped_says_where_and_why_and_what_its_ledgers_hold() {
     report.stopped = Some("1.2 may not meet 1.0".into());
     (report.verdict, report.exit_code, report.steps_planned) = (Conclusion::Unsafe, 1, 30);
     let text = report.to_text();
-    let lines = "UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nSo far as the ledgers go: 0 lost";
+    let lines = "UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nAs far as the ledgers go: 0 lost";
     assert_has(&text, &[lines, "kill -9 FAILED"]);
     assert!(!text.contains("processes; 2 kill -9s"), "{text}");
     report.judgement = None;
@@ -142,10 +143,10 @@ fn a_rate_that_was_asked_for_and_not_reached_is_a_doubt_with_both_figures() {
 fn zeroes_without_enough_evidence_are_not_shown_as_a_finding() {
     let mut report = report();
     report.verdict = Conclusion::CouldNotTell;
-    judged(&mut report).doubts = vec!["the run had 0 rollbacks, and needs 1".into()];
-    judged(&mut report).verdict = Verdict::CouldNotTell(vec!["the run had 0 rollbacks, and needs 1".into()]);
+    judged(&mut report).doubts = vec!["the run had 0 rollbacks, but needs 1".into()];
+    judged(&mut report).verdict = Verdict::CouldNotTell(vec!["the run had 0 rollbacks, but needs 1".into()]);
     let text = report.to_text();
-    assert_has(&text, &["COULD NOT TELL\nSo far as the ledgers go: 0 lost", "  - doubt: the run had 0 rollbacks"]);
+    assert_has(&text, &["COULD NOT TELL\nAs far as the ledgers go: 0 lost", "  - doubt: the run had 0 rollbacks"]);
     judged(&mut report).counts = Counts::default();
     let text = report.to_text();
     assert!(!text.contains("0 lost") && !text.contains('%'), "{text}");
@@ -192,7 +193,8 @@ fn the_shares_say_how_many_casts_draining_nodes_refused_and_one_of_anything_is_s
     judged.counts = Counts { processes: 1, casts: 1_000, answered: 850, told: 100, killed: 50, ..Counts::default() };
     judged.outcomes = [(Outcome::Reply, 850), (Outcome::Down, 1), (Outcome::Draining, 99)].into();
     judged.witnesses = vec![WitnessCount { witness: Witness::RestartInFlight, count: 1, required: 1 }];
-    let shares = "Of the casts 85.0 % were answered, 10.0 % told (9.9 % refused by a draining node), 5.0 % killed.";
+    let shares = "Of the casts, 85.0 % were answered, 10.0 % told that they were not served (9.9 % refused by a \
+                  draining node), 5.0 % killed.";
     assert_has(&report.to_text(), &[shares, "in 1,000 casts by 1 process; 1 restart with jobs in flight\n"]);
 }
 

@@ -64,7 +64,7 @@ impl Report {
             // Zeroes mean nothing where the evidence does not suffice.
             let so_far = self.stopped.is_some() || self.verdict == Conclusion::CouldNotTell;
             match sums {
-                Some(sums) if so_far => _ = write!(text, "\nSo far as the ledgers go: {sums}"),
+                Some(sums) if so_far => _ = write!(text, "\nAs far as the ledgers go: {sums}"),
                 Some(sums) => _ = write!(text, ": {sums}"),
                 None => {}
             }
@@ -79,7 +79,8 @@ impl Report {
             if judged.counts.casts > 0 {
                 let _ = write!(text, "\n{}\n{}", shares(judged), talk(judged));
             }
-            let _ = write!(text, "\nThe longest that a job ran on after its kill or its caller's death: {ran_on} ms.");
+            let _ =
+                write!(text, "\nThe longest time that a job ran on after its kill or its caller's death: {ran_on} ms.");
         }
         // A load that no longer hears anything makes no casts: that is not the machine's fault.
         if let Some(doubt) = self.load.doubt().filter(|_| self.verdict != Conclusion::Unsafe) {
@@ -90,14 +91,14 @@ impl Report {
         }
         let (reached, asked) = (grouped(self.load.reached()), grouped(self.load.rate.into()));
         let rate = if self.load.asked > 0 {
-            format!(", {reached} casts/s while the load was on, of {asked} that it aimed at")
+            format!(", {reached} of {asked} casts/s while the load was on")
         } else {
             String::new()
         };
         let seconds = self.elapsed_ms / 1000;
         let _ = write!(
             text,
-            "\nRestarts by kill -9: {}; {seconds} s{rate}. Seed {}; the same again: {}",
+            "\nRestarts by kill -9: {}; {seconds} s{rate}. Seed {}; rerun: {}",
             self.kills, self.seed, self.command
         );
         text
@@ -215,7 +216,7 @@ fn shares(judged: &Judgement) -> String {
     let refused = judged.outcomes.get(&Outcome::Draining).copied().unwrap_or(0);
     let share = |count: u64| format!("{:.1} %", count as f64 * 100.0 / counts.casts as f64);
     format!(
-        "Of the casts {} were answered, {} told ({} refused by a draining node), {} killed.",
+        "Of the casts, {} were answered, {} told that they were not served ({} refused by a draining node), {} killed.",
         share(counts.answered),
         share(counts.told),
         share(refused),
@@ -228,7 +229,7 @@ fn talk(judged: &Judgement) -> String {
     let counts = &judged.counts;
     let astray = counts.questions_astray;
     format!(
-        "{} of {} broken, with {}; {} astray of {}; {} of {} reached their quorum, {} late or contradicted.",
+        "{} of {} ({}) broken; {} of {} astray; {} of {} reached their quorum, {} late or contradicted.",
         grouped(counts.streams_broken),
         counted(counts.streams, "stream", "streams"),
         counted(counts.items, "item", "items"),

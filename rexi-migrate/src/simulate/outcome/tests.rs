@@ -2,9 +2,9 @@
 
 use rexi_proto::{Phase, ServerAddress};
 
-use super::super::op::{Op, Work};
 use super::*;
 use crate::history::ledger::{Ending, Outcome as Answer};
+use crate::plan::{Op, Work, train};
 use crate::verdict::invariant::Invariant;
 
 fn at(seconds: u64) -> Duration {
@@ -56,13 +56,13 @@ fn two_outcomes_differ_at_their_first_event_or_else_at_their_first_datagram_that
     let first = run(&[healed.clone(), settling.clone()], &[10, 20]);
     let differs = |events: &[Event], datagrams: &[usize]| first.differs(&run(events, datagrams)).unwrap_or_default();
     assert_eq!(differs(&[healed.clone(), settling.clone()], &[10, 20]), "");
-    let text = "event 2 is Some((2s, Settling)) in the one and Some((2s, Probing)) in the other";
+    let text = "event 2 is Some((2s, Settling)) in one and Some((2s, Probing)) in the other";
     assert_eq!(differs(&[healed.clone(), probing.clone()], &[30]), text);
-    assert!(differs(std::slice::from_ref(&healed), &[10, 20]).ends_with("in the one and None in the other"));
+    assert!(differs(std::slice::from_ref(&healed), &[10, 20]).ends_with("in one and None in the other"));
     assert!(differs(&[healed.clone(), settling.clone(), probing], &[10, 20]).starts_with("event 3 is None"));
     let text = differs(&[healed.clone(), settling.clone()], &[10, 21]);
     assert!(text.starts_with("datagram 2 is") && text.contains("bytes: 20") && text.contains("bytes: 21"), "{text}");
-    assert!(differs(&[healed, settling], &[10]).ends_with("in the one and None in the other"));
+    assert!(differs(&[healed, settling], &[10]).ends_with("in one and None in the other"));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
     let (op, how) = (Op::Pass { ms: 5 }, Ending::Dropped);
     let told: [(Event, Place, &str); 15] = [
         (Event::Did(op), Place::Everywhere, "pass 5"),
-        (Event::Started { node, release: 2 }, Place::At(1), "starts as 1.2"),
+        (Event::Started { node, release: train::Place(2) }, Place::At(1), "starts as 1.2"),
         (Event::Ended { node, how: LifeEnd::Crashed }, Place::At(1), "crashes"),
         (Event::Ended { node, how: LifeEnd::Left }, Place::At(1), "has left"),
         (cast(0, 0, Some(2)), Place::Between(0, 2), "call 1: cast, reply (switch)"),
@@ -84,21 +84,20 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
         (Event::Item { call, by: 2, number: 7 }, Place::At(2), "call 1: item 7"),
         (Event::Phase { node, phase: Phase::Remove }, Place::At(1), "is at remove now"),
         (Event::Settling, Place::Everywhere, SETTLING),
-        (Event::Probing, Place::Everywhere, "everybody casts to everybody"),
+        (Event::Probing, Place::Everywhere, "every node casts to every node"),
     ];
-    let train = Plan::train();
     for (event, place, what) in told {
-        assert_eq!(tell(&event, &train, &of([])), Some(trace::Event::new(place, what)));
+        assert_eq!(tell(&event, &of([])), Some(trace::Event::new(place, what)));
     }
     for event in [Event::Skipped(op), Event::Healed] {
-        assert_eq!(tell(&event, &train, &of([])), None);
+        assert_eq!(tell(&event, &of([])), None);
     }
 }
 
 #[test]
 fn a_kill_goes_to_where_its_own_call_was_cast() {
     let run = of([cast(0, 0, Some(1)), cast(1, 0, Some(2)), cast(2, 0, Some(0)), cast(3, 0, None)]);
-    let place = |call| tell(&killed(call, 0), &Plan::train(), &run).map(|event| event.place);
+    let place = |call| tell(&killed(call, 0), &run).map(|event| event.place);
     let places = [Place::Between(0, 1), Place::Between(0, 2), Place::At(0), Place::At(0)];
     assert_eq!([0, 1, 2, 3].map(place), places.map(Some));
 }

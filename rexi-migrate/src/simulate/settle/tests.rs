@@ -8,15 +8,16 @@ use rexi_server::testing::{TestCluster, TestMembers};
 
 use super::super::actions::Actions;
 use super::super::ledger::{Ledger, Life, LifeEnd};
-use super::super::op::{Op, Whom};
 use super::*;
 use crate::history::ledger::Ending;
+use crate::plan::train::Train;
+use crate::plan::{Op, Whom};
 
 /// A cluster of this many nodes, none of which runs.
 fn world(nodes: usize) -> Arc<World> {
     let members = TestMembers::new(["n1", "n2", "n3"].into_iter().take(nodes));
     let names = members.names().cloned().collect();
-    World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Actions::default())
+    World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Train::default(), Actions::default())
 }
 
 /// The same, with all nodes running 1.2 and connected.
@@ -29,8 +30,8 @@ async fn running(nodes: usize) -> Arc<World> {
     world
 }
 
-fn releases(world: &World) -> Vec<(usize, usize)> {
-    world.running().into_iter().map(|(number, _, release)| (number, release)).collect()
+fn releases(world: &World) -> Vec<(usize, u8)> {
+    world.running().into_iter().map(|(number, _, release)| (number, release.0)).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +47,7 @@ async fn every_node_runs_in_the_end_one_release_behind_the_newest_at_most() {
         (1, false, 2, 2),
     ] {
         let world = world(2);
-        assert!(world.start(0, 3) && world.start(1, second));
+        assert!(world.start(0, Place(3)) && world.start(1, Place(second)));
         if !runs {
             assert!(world.crash(1));
         }
@@ -160,7 +161,7 @@ async fn a_cluster_comes_to_rest_healed_with_all_nodes_running_nothing_open_and_
     world.apply(Op::Lower { node: Whom::One(1) });
     let settled = settle(&world).await;
     assert!(settled.apart.is_empty() && settled.held.is_empty() && settled.silent.is_empty(), "{settled:?}");
-    assert_eq!(releases(&world), [0, 1, 2].map(|node| (node, SWITCHED)));
+    assert_eq!(releases(&world), [0, 1, 2].map(|node| (node, SWITCHED.0)));
     let state = world.ledger.lock();
     assert_eq!((state.open, state.running), (0, 0));
     let held = &state.calls[held.0];
@@ -188,4 +189,4 @@ async fn what_waits_for_its_kill_and_runs_no_more_was_left_in_silence() {
 }
 
 /// The place of 1.2 in the train.
-const SWITCHED: usize = 2;
+const SWITCHED: Place = Place(2);

@@ -4,6 +4,7 @@ use rexi_proto::{Phase, ServerAddress};
 
 use super::super::ledger::{JobRecord, Life, LifeEnd, LifeRecord};
 use super::*;
+use crate::plan::train::Place;
 
 /// What a scenario has left behind.
 #[derive(Default)]
@@ -31,7 +32,7 @@ fn at(seconds: u64) -> Duration {
 
 fn life(node: usize) -> LifeRecord {
     let phases = vec![(Duration::ZERO, Phase::Switch)];
-    LifeRecord { node, release: 2, began: Duration::ZERO, ended: None, phases }
+    LifeRecord { node, release: Place(2), began: Duration::ZERO, ended: None, phases }
 }
 
 fn job(on: usize, ended: Option<Ending>) -> JobRecord {
@@ -156,7 +157,7 @@ fn what_is_as_it_should_be_is_no_breach() {
         Sound("two releases too far apart refuse each other", |scene| {
             scene.call().answer = Some((at(4), Outcome::Incompatible));
             scene.call().jobs.clear();
-            scene.state.lives[1].release = 0;
+            scene.state.lives[1].release = Place(0);
         }),
         Sound("a call to all runs once on each node", |scene| {
             scene.call().to = None;
@@ -202,7 +203,7 @@ fn a_refusal_is_in_order_until_the_next_handshake_could_have_come_through() {
         let mut scene = sound();
         scene.call().answer = Some((at(seconds), Outcome::Incompatible));
         scene.call().jobs.clear();
-        (scene.state.lives[1].release, scene.state.lives[1].ended) = (0, Some((at(4), LifeEnd::Crashed)));
+        (scene.state.lives[1].release, scene.state.lives[1].ended) = (Place(0), Some((at(4), LifeEnd::Crashed)));
         scene.state.lives.push(LifeRecord { began: at(5), ..life(1) });
         scene.judge(Oracles::ALL).into_iter().map(|breach| breach.rule).collect::<Vec<_>>()
     };

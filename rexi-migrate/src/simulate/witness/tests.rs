@@ -5,8 +5,9 @@ use std::time::Duration;
 use rexi_proto::ServerAddress;
 
 use super::super::ledger::{JobRecord, Life, LifeEnd, LifeRecord};
-use super::super::op::Work;
 use super::*;
+use crate::plan::Work;
+use crate::plan::train::Place;
 
 /// A case, a scenario that meets it, and one that does not.
 struct Row(&'static str, fn(&mut State), fn(&mut State));
@@ -15,8 +16,8 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn life(node: usize, release: usize, began: Duration) -> LifeRecord {
-    LifeRecord { node, release, began, ended: None, phases: vec![(began, Phase::Switch)] }
+fn life(node: usize, release: u8, began: Duration) -> LifeRecord {
+    LifeRecord { node, release: Place(release), began, ended: None, phases: vec![(began, Phase::Switch)] }
 }
 
 /// Two nodes, and a call of the first to the second, which has run there and waits for its answer.
@@ -45,7 +46,7 @@ fn killed(state: &mut State, phase: Phase, ran: bool) {
 }
 
 /// The second node starts again, and the job runs there.
-fn restarted(state: &mut State, release: usize, began: Duration) {
+fn restarted(state: &mut State, release: u8, began: Duration) {
     state.lives[1].ended = Some((began, LifeEnd::Crashed));
     state.lives.push(life(1, release, began));
     state.calls[0].jobs[0].on = Life(2);

@@ -15,7 +15,8 @@ const MEMBERS: [&str; 2] = ["n1", "n2"];
 async fn world() -> Arc<World> {
     let members = TestMembers::new(MEMBERS);
     let names = members.names().cloned().collect();
-    let world = World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Actions::default());
+    let world =
+        World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Train::default(), Actions::default());
     for node in 0..MEMBERS.len() {
         assert!(world.start(node, SWITCHED));
     }
@@ -28,7 +29,7 @@ async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-fn believe(world: &World, release: usize) {
+fn believe(world: &World, release: Place) {
     world.lock()[0].release = release;
 }
 
@@ -46,7 +47,7 @@ async fn all_that_is_well_is_not_collected() {
 #[tokio::test(start_paused = true)]
 async fn connected_nodes_two_releases_apart_are_collected_and_so_is_what_the_older_does_not_host_or_allow() {
     let world = world().await;
-    believe(&world, 0);
+    believe(&world, Place(0));
     world.inspect();
     let tally = world.tally();
     let now = world.ledger.now();
@@ -59,7 +60,7 @@ async fn connected_nodes_two_releases_apart_are_collected_and_so_is_what_the_old
 #[tokio::test(start_paused = true)]
 async fn neighbours_that_run_side_by_side_are_mixed_and_not_skewed() {
     let world = world().await;
-    believe(&world, SWITCHED - 1);
+    believe(&world, BEFORE);
     world.inspect();
     let tally = world.tally();
     assert!(tally.mixed && tally.skewed.is_empty(), "{tally:?}");
@@ -71,7 +72,7 @@ async fn nodes_that_do_not_see_each_other_are_apart_unless_they_must_not() {
     world.cluster.cut(MEMBERS[0], MEMBERS[1]);
     pass(20).await;
     assert_eq!(apart(&world), [(0, 1), (1, 0)]);
-    believe(&world, 0);
+    believe(&world, Place(0));
     assert_eq!(apart(&world), [], "two releases apart they may not connect");
     believe(&world, SWITCHED);
     world.heal();
@@ -92,10 +93,13 @@ async fn a_node_below_the_phase_that_it_may_have_is_held() {
     assert_eq!(held(&world), []);
     // What a neighbour does not host is not expected.
     world.crash(1);
-    world.start(1, SWITCHED - 1);
+    world.start(1, BEFORE);
     world.cluster.ready().await;
     assert_eq!(held(&world), []);
 }
 
 /// The place of 1.2 in the train.
-const SWITCHED: usize = 2;
+const SWITCHED: Place = Place(2);
+
+/// That of 1.1.
+const BEFORE: Place = Place(1);

@@ -137,7 +137,8 @@ impl DnsMembership {
         for SRV { target, port, .. } in records {
             let label = target.iter().next().map(|label| String::from_utf8_lossy(label).to_lowercase());
             let label = label.ok_or_else(|| error("they say that there is no such service".to_owned()))?;
-            let node = NodeName::new(label).map_err(|e| error(format!("{target} begins with no node's name: {e}")))?;
+            let node =
+                NodeName::new(label).map_err(|e| error(format!("{target} does not begin with a node's name: {e}")))?;
             if *port == 0 {
                 return Err(error(format!("{target} has the port 0")));
             }

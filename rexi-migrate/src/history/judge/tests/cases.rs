@@ -62,7 +62,7 @@ const TOLD: &[(FindingKind, &str)] = &[
     (
         FindingKind::ItemReordered,
         "0.10.1 stream n0 1.2.0 > n1 1.1.0 [per node] 100 [105] 190 - 200 stream_done; \
-         item 1 came behind a later one",
+         item 1 came after a later one",
     ),
     (FindingKind::WrongItem, "0.10.1 stream n0 1.2.0 > n1 1.1.0 [per node] 100 [105] 190 - 200 stream_done; as item 1"),
     (FindingKind::ItemUnsent, "0.10.1 stream n0 1.2.0 > n1 1.1.0 [per node] 100 [105] 190 - 200 down; item 1"),

@@ -90,7 +90,7 @@ fn a_required_case_that_never_occurred_leaves_a_run_untold() {
     evidence.required = Requirement::non_vacuity();
     let doubts = doubts(&evidence);
     assert_eq!(doubts.lines().count(), 9);
-    assert!(doubts.contains("the run had 0 kills across the switch, and needs 1"), "{doubts}");
+    assert!(doubts.contains("the run had 0 kills across the switch, but needs 1"), "{doubts}");
     evidence.required = vec![Requirement::once(Witness::PerNodeJob)];
     assert_eq!(judge(&evidence).verdict, Verdict::Safe);
     evidence.required = vec![Requirement { witness: Witness::PerNodeJob, at_least: 2 }];

@@ -165,7 +165,7 @@ fn a_stream_that_says_it_is_done_has_a_job_that_is() {
 fn words_to_a_call_that_was_never_made_are_a_doubt() {
     let (caller, worker) = served(Work::Reply);
     let judgement = judge(&run([caller.item_received(140, 8, 0).live(), worker.live()]));
-    assert!(judgement.doubts[0].contains("1 words to calls that it never made"), "{:?}", judgement.doubts);
+    assert!(judgement.doubts[0].contains("1 messages for calls that it never made"), "{:?}", judgement.doubts);
 }
 
 #[test]

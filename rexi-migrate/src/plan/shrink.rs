@@ -4,7 +4,7 @@
 //! the operations alone, which may be any list, and ends where no single change is left that still fails.
 
 use super::op::Op;
-use super::plan::{NODES, Plan};
+use super::scenario::{NODES, Plan};
 
 /// The shortest plan that can be reached from this one by single changes, each of which still fails. The seed stays.
 ///

@@ -10,15 +10,17 @@ use thiserror::Error;
 
 use super::op::Op;
 use super::text::number;
-use crate::plan::train::{DEFAULT, Release};
+use super::train::{Place, Train};
 
 /// What happens in one scenario.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// How many nodes, within [`NODES`].
+    /// The releases that there are.
+    pub train: Train,
+    /// How many nodes; within [`NODES`] where the plan is simulated.
     pub nodes: u8,
-    /// The release that all start as: its place in the default train.
-    pub start: u8,
+    /// The release that all start as; the last one where the train ends before.
+    pub start: Place,
     /// The seed of the network, of QUIC's numbers and keys, and of TLS.
     pub seed: u64,
     /// What happens, in order.
@@ -35,24 +37,19 @@ pub struct PlanError {
     pub reason: String,
 }
 
-/// How many nodes a scenario may have.
+/// How many nodes a simulation may have.
 pub const NODES: RangeInclusive<u8> = 2..=5;
 
 impl Plan {
-    /// The releases of the train, oldest first.
-    pub fn train() -> Vec<Release> {
-        DEFAULT.split(',').map(|release| release.parse().expect("the default train has releases")).collect()
-    }
-
     /// The release that all start as.
-    pub(super) fn first(&self) -> usize {
-        usize::from(self.start).min(Self::train().len() - 1)
+    pub(crate) fn first(&self) -> Place {
+        self.start.min(self.train.last())
     }
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "nodes {} start {} seed {}", self.nodes, Self::train()[self.first()], self.seed)?;
+        write!(f, "nodes {} start {} seed {}", self.nodes, self.train.release(self.first()), self.seed)?;
         self.ops.iter().try_for_each(|op| write!(f, "; {op}"))
     }
 }
@@ -80,10 +77,9 @@ impl FromStr for Plan {
         if !NODES.contains(&nodes) {
             return Err(of(format!("a scenario has {} to {} nodes", NODES.start(), NODES.end())));
         }
-        let place = Self::train().iter().position(|release| release.to_string() == start);
-        let place = place.and_then(|place| u8::try_from(place).ok());
-        let start = place.ok_or_else(|| of(format!("{start:?} is none of {DEFAULT}")))?;
+        let train = Train::default();
+        let start = train.find(start).map_err(|error| of(error.to_string()))?;
         let ops = parts.filter(|part| !part.is_empty()).map(|part| part.parse().map_err(|reason| error(part, reason)));
-        Ok(Self { nodes, start, seed: number(seed).map_err(of)?, ops: ops.collect::<Result<_, _>>()? })
+        Ok(Self { train, nodes, start, seed: number(seed).map_err(of)?, ops: ops.collect::<Result<_, _>>()? })
     }
 }

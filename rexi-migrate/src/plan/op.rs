@@ -8,6 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::text::{number, whom};
+use super::train::Place;
+use crate::name::node_name;
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub enum Op {
         /// Who asks.
         from: u8,
     },
-    /// A node does something of the test's own: see [`Simulation::act`](super::Simulation::act).
+    /// A node does something of the test's own: see `Simulation::act`.
     Act {
         /// Which node.
         node: u8,
@@ -70,8 +72,8 @@ pub enum Op {
     Force {
         /// Which node.
         node: u8,
-        /// The release: its place in the train.
-        release: u8,
+        /// The release; its place counts modulo the length of the train.
+        release: Place,
     },
     /// The operator lowers the ceiling to the lowest phase that the release allows, while jobs run.
     Lower {
@@ -150,6 +152,11 @@ pub enum Op {
         /// How long, in milliseconds.
         ms: u16,
     },
+    /// Every node that runs rises by itself to the highest phase that its release and the others allow.
+    Await,
+    /// Every call and job ends that does not wait for its kill. What was lost or orphaned shows here, before the next
+    /// restart takes the evidence along.
+    Settle,
     /// A node's wall clock is set.
     Clock {
         /// Which node.
@@ -188,7 +195,7 @@ macro_rules! words {
             fn from_str(text: &str) -> Result<Self, String> {
                 let found = Self::ALL.iter().copied().find(|one| one.word() == text);
                 let known = || Self::ALL.iter().map(|one| one.word()).collect::<Vec<_>>().join(", ");
-                found.ok_or_else(|| format!("{text:?} is none of {}", known()))
+                found.ok_or_else(|| format!("{text:?} is not one of {}", known()))
             }
         }
     };
@@ -228,7 +235,7 @@ words! {
 
 impl Work {
     /// Whether the job runs until it is killed.
-    pub(super) fn waits_for_kill(self) -> bool {
+    pub(crate) fn waits_for_kill(self) -> bool {
         matches!(self, Self::Hold | Self::Large)
     }
 }
@@ -246,7 +253,7 @@ impl fmt::Display for Whom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("all"),
-            Self::One(node) => write!(f, "n{}", u16::from(*node) + 1),
+            Self::One(node) => f.write_str(&node_name(*node)),
         }
     }
 }
@@ -263,7 +270,7 @@ impl fmt::Display for Op {
             Self::Pass { ms } => write!(f, "pass {ms}"),
             Self::Upgrade { node, how } => write!(f, "upgrade {} {how}", n(node)),
             Self::RollBack { node, how } => write!(f, "back {} {how}", n(node)),
-            Self::Force { node, release } => write!(f, "force {} {release}", n(node)),
+            Self::Force { node, release } => write!(f, "force {} {}", n(node), release.0),
             Self::Lower { node } => write!(f, "lower {node}"),
             Self::Raise { node } => write!(f, "raise {node}"),
             Self::Crash { node } => write!(f, "crash {}", n(node)),
@@ -276,6 +283,8 @@ impl fmt::Display for Op {
             Self::Twice { one, other, percent } => write!(f, "twice {} {} {percent}", n(one), n(other)),
             Self::Reorder { one, other, ms } => write!(f, "reorder {} {} {ms}", n(one), n(other)),
             Self::Slow { one, other, ms } => write!(f, "slow {} {} {ms}", n(one), n(other)),
+            Self::Await => f.write_str("await"),
+            Self::Settle => f.write_str("settle"),
             Self::Clock { node, seconds } => write!(f, "clock {} {seconds}", n(node)),
         }
     }
@@ -288,7 +297,7 @@ impl FromStr for Op {
         let words: Vec<&str> = text.split_whitespace().collect();
         let n = |text: &str| match whom(text)? {
             Whom::One(node) => Ok(node),
-            Whom::All => Err("one node is meant here, such as n1".to_owned()),
+            Whom::All => Err("use one node here, such as n1".to_owned()),
         };
         Ok(match words[..] {
             ["cast", from, to, work, count] => {
@@ -301,7 +310,7 @@ impl FromStr for Op {
             ["pass", ms] => Self::Pass { ms: number(ms)? },
             ["upgrade", node, how] => Self::Upgrade { node: n(node)?, how: how.parse()? },
             ["back", node, how] => Self::RollBack { node: n(node)?, how: how.parse()? },
-            ["force", node, release] => Self::Force { node: n(node)?, release: number(release)? },
+            ["force", node, release] => Self::Force { node: n(node)?, release: Place(number(release)?) },
             ["lower", node] => Self::Lower { node: whom(node)? },
             ["raise", node] => Self::Raise { node: whom(node)? },
             ["crash", node] => Self::Crash { node: n(node)? },
@@ -314,8 +323,10 @@ impl FromStr for Op {
             ["twice", one, other, percent] => Self::Twice { one: n(one)?, other: n(other)?, percent: number(percent)? },
             ["reorder", one, other, ms] => Self::Reorder { one: n(one)?, other: n(other)?, ms: number(ms)? },
             ["slow", one, other, ms] => Self::Slow { one: n(one)?, other: n(other)?, ms: number(ms)? },
+            ["await"] => Self::Await,
+            ["settle"] => Self::Settle,
             ["clock", node, seconds] => Self::Clock { node: n(node)?, seconds: number(seconds)? },
-            _ => return Err(format!("{text:?} is no operation, such as \"cast n1 n2 hold 1\" or \"pass 20\"")),
+            _ => return Err(format!("{text:?} is not an operation, such as \"cast n1 n2 hold 1\" or \"pass 20\"")),
         })
     }
 }
@@ -329,8 +340,26 @@ impl Op {
         )
     }
 
+    /// How a node stops that the operation starts again as a neighbouring release.
+    pub fn stops(self) -> Option<Leave> {
+        match self {
+            Self::Upgrade { how, .. } | Self::RollBack { how, .. } => Some(how),
+            _ => None,
+        }
+    }
+
+    /// What a node runs after the operation that moves it from this release; the train may end before.
+    pub fn moves(self, from: Place) -> Option<Place> {
+        let to = match self {
+            Self::Upgrade { .. } => from.0.checked_add(1),
+            Self::RollBack { .. } => from.0.checked_sub(1),
+            _ => None,
+        };
+        to.map(Place)
+    }
+
     /// The same operation on the nodes that the numbers stand for in a cluster of this size.
-    pub(super) fn within(self, nodes: u8) -> Self {
+    pub(crate) fn within(self, nodes: u8) -> Self {
         let n = |node: u8| node % nodes.max(1);
         let whom = |whom| match whom {
             Whom::One(node) => Whom::One(n(node)),
@@ -356,7 +385,7 @@ impl Op {
             Self::Reorder { one, other, ms } => Self::Reorder { one: n(one), other: n(other), ms },
             Self::Slow { one, other, ms } => Self::Slow { one: n(one), other: n(other), ms },
             Self::Clock { node, seconds } => Self::Clock { node: n(node), seconds },
-            Self::Kill { .. } | Self::Pass { .. } | Self::Heal => self,
+            Self::Kill { .. } | Self::Pass { .. } | Self::Heal | Self::Await | Self::Settle => self,
         }
     }
 
@@ -374,7 +403,7 @@ impl Op {
     }
 
     /// Simpler operations to try in this one's place, the simplest first.
-    pub(super) fn simpler(self) -> Vec<Self> {
+    pub(crate) fn simpler(self) -> Vec<Self> {
         let halves = |n: u16, least: u16| {
             let mut tried: Vec<u16> = [least, n / 8, n / 2, n.saturating_sub(1)].into();
             tried.retain(|&m| m < n && m >= least);
