@@ -19,6 +19,7 @@ mod drain;
 mod endings;
 mod ends;
 mod failures;
+mod fuzz;
 mod gather;
 mod handshakes;
 mod mailbox;

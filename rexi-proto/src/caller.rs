@@ -16,7 +16,8 @@ use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm, Sent};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{Phase, ServerAddress};
 
-/// What a caller hears of its call. Every call hears at least one that [is last](Answer::is_last), unless it is killed.
+/// What a caller is told of its call. Every call gets at least one that [is last](Answer::is_last), unless it
+/// is killed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Answer {

@@ -23,7 +23,7 @@ pub enum CloseCode {
     BadFrame = 0x103,
     /// Another connection to the same peer is in use.
     Replaced = 0x104,
-    /// The certificate does not name the node that the handshake names, or the node is no member.
+    /// The certificate does not name the node that the handshake names, or the node is not a member.
     NotTrusted = 0x105,
     /// The peer did not read for longer than the write deadline.
     TooSlow = 0x106,
@@ -69,7 +69,7 @@ pub enum DecodeError {
         /// Bytes allowed.
         max: u32,
     },
-    /// The bytes are no message of the kind that the frame names.
+    /// The bytes are not a message of the kind that the frame names.
     #[error("a frame of kind {kind} does not hold what that kind must: {reason}")]
     Malformed {
         /// The frame's first byte.

@@ -317,7 +317,7 @@ impl Guards {
         !self.lacks(Mutant::UnknownIsReady)
     }
 
-    /// A peer's state hears of each later phase of its node.
+    /// A peer's state is told of each later phase of its node.
     pub(crate) fn hears_phase(self, epoch: u64, known: u64) -> bool {
         epoch > known && !self.lacks(Mutant::PhaseUnheard)
     }

@@ -83,7 +83,8 @@ pub enum Refusal {
         /// The other.
         second: Party,
     },
-    /// One sends to a server that the other does not run. Final if the sender cannot be raised, else to be tried again.
+    /// One sends to a server that the other does not run. Final if the sender cannot be raised, otherwise try
+    /// again.
     #[error(
         "server not hosted: {sender} is in phase {phase} and sends to the {server}, which {receiver} does not run{}",
         if *can_be_raised { "; it may be raised" } else { "" }
@@ -209,7 +210,7 @@ impl Hello {
     /// Reads a hello out of the first frame of a connection, its length prefix taken off.
     ///
     /// # Errors
-    /// [`DecodeError`] where the frame is no canonical hello, or says what no node can be.
+    /// [`DecodeError`] where the frame is not a canonical hello, or describes a node that cannot be.
     pub fn decode(frame: &[u8]) -> Result<Self, DecodeError> {
         let kind = Kind::Hello as u8;
         let malformed = |reason: String| DecodeError::Malformed { kind, reason };

@@ -243,7 +243,7 @@ impl Link {
         shrink(pool, Total::BufferedBytes, &mut self.waiting_bytes, gone);
     }
 
-    /// Forgets what was encoded for a connection that is no more.
+    /// Forgets what was encoded for a connection that is gone.
     pub(crate) fn forget_unwritten(&mut self) {
         if self.guards.unwritten_ends_with_connection() {
             self.unwritten.clear();

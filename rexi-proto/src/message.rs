@@ -88,7 +88,7 @@ pub struct Cast<B = Body> {
     pub call: CallRef,
     /// The function's registered name.
     pub function: Arc<str>,
-    /// Time that remains until nobody waits any more; on the wire in whole milliseconds, rounded up.
+    /// Time left until its caller no longer waits; on the wire in whole milliseconds, rounded up.
     pub time_left: Option<Duration>,
     /// The caller's id of the wider request this belongs to; 0 for none (R2 of docs/rexi.md).
     pub nonce: u64,

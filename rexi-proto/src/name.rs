@@ -18,7 +18,7 @@ use thiserror::Error;
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(Arc<str>);
 
-/// Why a text is no node name. The caller is at fault; nothing changed.
+/// Why a text is not a node name. The caller is at fault; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{name:?} is not a node name: use 1 to 253 bytes of labels of a-z, 0-9 and '-', joined by '.', none empty, over 63 \

@@ -1,9 +1,9 @@
 //! What a node's peers may hold together: a floor for each that nobody else can take, and one pool for all beyond.
 //!
 //! Half of each total is shared out evenly as floors; the other half is the [`Pool`], first come, first served. So the
-//! sum never passes the total, a peer that holds little never hears of another's greed, and a single busy one is not
-//! held to an even share of a node that is idle else. Only who holds more than its floor asks the pool, so what is
-//! shared between locks is not touched on the usual path. A shell's pool is a few counters; the checker's is a value.
+//! sum never passes the total, a peer that holds little never notices another's greed, and a single busy one is not
+//! held to an even share of an otherwise idle node. Only a peer above its floor asks the pool, so what is shared
+//! between locks is not touched on the usual path. A shell's pool is a few counters; the checker's is a value.
 
 use std::fmt;
 

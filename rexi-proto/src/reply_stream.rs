@@ -60,7 +60,7 @@ pub struct StreamTimeouts {
     pub init_stream: u64,
     /// Streams that ended since their items were not acknowledged in time.
     pub stream: u64,
-    /// Waits for an acknowledgement that were in vain; in the original's terms one for each of those.
+    /// Waits for an acknowledgement that did not come in time; the original counts one for each of those.
     pub wait_for_ack: u64,
 }
 

@@ -28,7 +28,7 @@ pub struct Rollout {
     source: Option<Phase>,
     phase: Phase,
     epoch: u64,
-    /// Whether the phase stays as it is, whoever says what.
+    /// Whether the phase stays as it is, whatever members and operators say.
     held: bool,
     /// Whether it is known who the members are.
     listed: bool,
@@ -213,7 +213,7 @@ impl Rollout {
     }
 
     /// Takes a member's hello, given the one that we sent it. What it says of itself counts as announced even where the
-    /// two may not speak: after a failure of all nodes in mid-upgrade, nobody could be raised otherwise.
+    /// two may not speak: after a failure of all nodes in mid-upgrade, no node could be raised otherwise.
     ///
     /// # Errors
     /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member or stale.
@@ -285,7 +285,7 @@ impl Rollout {
     }
 
     /// Puts the node into `phase` and keeps it there, whatever the members say. For tests: the handshake still refuses
-    /// who must not be spoken to, but nothing waits for anybody.
+    /// a node that must not be spoken to, but nothing waits for the members.
     ///
     /// # Errors
     /// [`PhaseError::NotAllowed`].
@@ -364,8 +364,8 @@ impl Rollout {
         PhaseError::NotAllowed { wanted, release: self.profile.release().clone(), lowest, highest }
     }
 
-    /// Moves the phase to the highest that nobody stands in the way of. Lowering was checked when it was asked for, and
-    /// a member that removes the singleton later is kept out by the handshake.
+    /// Moves the phase to the highest that no member stands in the way of. Lowering was checked when it was asked for,
+    /// and a member that removes the singleton later is kept out by the handshake.
     fn settle(&mut self) {
         if self.held {
             return;

@@ -1,4 +1,4 @@
-//! Shows the frozen layouts, type by type, to whoever writes down what the wire is (feature `schema`).
+//! Shows the frozen layouts, type by type, to a tool that writes down what the wire is (feature `schema`).
 //!
 //! A build without the feature has none of this. With it the layouts stay private all the same: a visitor is handed
 //! each as a type parameter, and can ask of it no more than what serde says. So the core needs no tracer among its

@@ -73,7 +73,7 @@ pub struct JobKey {
 pub enum JobOutput {
     /// Start a worker for it.
     Spawn(JobKey, Cast<Bytes>),
-    /// Abort its worker; nothing is to be heard of it.
+    /// Abort its worker, which ends without an answer.
     Abort(JobKey),
     /// Let its worker ask again: what it waits for may be there.
     Wake(JobKey),
@@ -244,7 +244,7 @@ impl<P: Pool> Server<P> {
         self.answer(job.caller, message);
     }
 
-    /// Ends one job because its caller can no longer hear of it.
+    /// Ends one job whose caller can no longer be told.
     pub fn abandon(&mut self, caller: Caller, call: CallRef) {
         if let Some(job) = self.remove(caller, call) {
             self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));

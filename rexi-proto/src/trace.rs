@@ -18,7 +18,7 @@ pub struct Trace {
     pub flags: u8,
 }
 
-/// A text that is no `traceparent`. Whoever wrote it is at fault; such a header is to be passed over.
+/// A text that is not a `traceparent`. Its author is at fault; such a header is to be passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no traceparent: it is version-trace-span-flags in lower-case hex of 2, 32, 16 and 2 digits, ids not zero")]
 pub struct TraceError;

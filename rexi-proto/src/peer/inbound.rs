@@ -154,7 +154,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn handle_cast(&mut self, now: Duration, server: ServerAddress, mut cast: Cast) {
         if cast.function.len() > self.config.limits.function_bytes_max {
-            // No function of this node has so long a name, and none is kept.
+            // No function of this node has a name that long, and the name is not kept.
             return self.data(now, Message::NoSuchFunction(cast.call));
         }
         match cast.body {
@@ -190,7 +190,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// A job asks for a stream. One that asks again did not hear the answer.
+    /// A job asks for a stream. One that asks again did not get the answer.
     fn handle_stream_init(&mut self, call: CallRef) {
         if self.calls.awaits(call) && !self.calls.note_asked(call) {
             return self.say_of_stream(call);

@@ -51,7 +51,7 @@ pub enum Output<M> {
     Unsupported(u8),
     /// The peer has come or gone, or is given up: the life that was connected before, and the one that is now.
     Presence(Option<Incarnation>, Option<Incarnation>),
-    /// Close the connection, with this reason in words. The state has let go of it, or does so when it hears that it is
+    /// Close the connection, with this reason in words. The state has let go of it, or does so once told that it is
     /// lost: a shell reports the end of every connection.
     Close(CloseCode, String),
     /// Let the writer take what is encoded: there is more of it.
@@ -284,8 +284,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// This node has stopped, or the peer is no member any more: whoever still waits for it is told, and so is whoever
-    /// asks later. It must not be connected again.
+    /// This node has stopped, or the peer is no longer a member: those who still wait for it are told, and so are those
+    /// who ask later. It must not be connected again.
     pub fn stop(&mut self) {
         self.drop_connection();
         self.give_up(&Answer::Down(DownReason::NoConnect), DownReason::NoConnection);
@@ -383,7 +383,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Forgets what only tells of the past, so that a search does not take states apart for it: counts, the numbers of
     /// earlier connections, which hello began the session, and in the per-node server what [`Server::forget_past`]
-    /// says. Whoever calls this must hold no number of an earlier connection; the one in use is to be asked for anew.
+    /// says. The caller must hold no number of an earlier connection; the one in use is to be asked for anew.
     pub fn forget_past(&mut self, may_come: impl Fn(CallRef) -> bool) {
         self.connection = ConnectionId::default();
         (self.unknown_frames, self.stray_answers) = (0, 0);
@@ -426,8 +426,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.incarnation = None;
     }
 
-    /// Ends every call. What was sent may have run and hears `reason`; only of the rest, which hears `unsent`, can it
-    /// be said that it did not.
+    /// Ends every call. One that was sent may have run and is told `reason`; only of the rest, which are told
+    /// `unsent`, is it known that they did not.
     fn give_up(&mut self, unsent: &Answer, reason: DownReason) {
         self.calls.end_all(true, &Answer::Down(reason), &mut to_mailbox(&mut self.outputs));
         self.calls.end_all(false, unsent, &mut to_mailbox(&mut self.outputs));

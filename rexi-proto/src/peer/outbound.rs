@@ -21,10 +21,10 @@ use crate::pool::Pool;
 use crate::server::{Caller, Request, Server};
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
-    /// Casts. Never waits; what becomes of it, `mailbox` hears.
+    /// Casts. Never waits; `mailbox` is told what becomes of it.
     ///
     /// # Errors
-    /// [`CastError`] where it was not accepted; nothing is heard of it then.
+    /// [`CastError`] where it was not accepted; there is no answer to it then.
     pub fn cast(&mut self, now: Duration, cast: Cast<Bytes>, mailbox: M) -> Result<(), CastError> {
         let call = cast.call;
         self.check_cast(&cast)?;
@@ -60,7 +60,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// Watches the server that casts go to now. If the peer is not connected, the mailbox hears so at once.
+    /// Watches the server that casts go to now. If the peer is not connected, the mailbox is told so at once.
     pub fn monitor(&mut self, monitor: MonitorRef, mailbox: M) {
         if self.link.session().is_none() {
             self.outputs.push_back(Output::MonitorDown(mailbox, monitor, DownReason::NoConnect));
@@ -378,7 +378,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.calls.mark_sent(cast.call, target).then_some(Message::Cast(target, cast))
     }
 
-    /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, talks to nobody.
+    /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, has no one to answer.
     fn reply_dropped(&mut self, call: CallRef, reason: ExitReason) {
         self.abandon_jobs_of(call);
         self.control(Message::Exit(Exit { call, replies: 0, function: "".into(), reason }));

@@ -20,7 +20,7 @@ impl<P: Pool + Clone> Server<P> {
     }
 
     /// Forgets what only tells of the past, so that a search does not take states apart for it: counts, job numbers
-    /// once no job runs, and kills of calls whose cast can no longer come, as `may_come` says. Whoever calls this must
+    /// once no job runs, and kills of calls whose cast can no longer come, as `may_come` says. The caller must
     /// hold no number of a job that is over.
     pub fn forget_past(&mut self, may_come: impl Fn(Caller, CallRef) -> bool) {
         self.timeouts = StreamTimeouts::default();

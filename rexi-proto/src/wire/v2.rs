@@ -1,5 +1,5 @@
 //! Wire v2, frozen: the layouts of release 1.1. A message that is for a server opens with that server's address;
-//! batched kills and "no such server" are new. All else is as in v1.
+//! batched kills and "no such server" are new. Everything else is as in v1.
 
 use serde::{Deserialize, Serialize};
 

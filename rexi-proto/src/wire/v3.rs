@@ -1,5 +1,5 @@
 //! Wire v3, frozen: the layouts of release 2.0. There is no singleton any more, so the address of v2 is gone, and with
-//! it "no such server". All else is as in v2.
+//! it "no such server". Everything else is as in v2.
 
 use super::v2;
 use super::{FrameReader, FrameWriter};

@@ -42,7 +42,7 @@ pub(super) struct Reply {
     pub(super) bulk: Option<Bulk>,
 }
 
-/// Any reply, in one frame that says its form. Nobody writes it yet.
+/// Any reply, in one frame that says its form. No release writes it yet.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TaggedReply {
     pub(super) call: u64,

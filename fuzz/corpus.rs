@@ -1,0 +1,25 @@
+//! Writes what each fuzz target begins with into the folder that `cargo fuzz` takes it from, which is not checked in.
+
+#[allow(dead_code, reason = "the checks are for the targets")]
+#[path = "checks/hello.rs"]
+mod hello;
+#[allow(dead_code, reason = "the checks are for the targets")]
+#[path = "checks/lane.rs"]
+mod lane;
+#[allow(dead_code, reason = "the checks are for the targets")]
+#[path = "checks/payload.rs"]
+mod payload;
+
+use std::path::Path;
+use std::{fs, io};
+
+fn main() -> io::Result<()> {
+    for (target, seeds) in [("hello", hello::seeds()), ("lane", lane::seeds()), ("payload", payload::seeds())] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+        fs::create_dir_all(&folder)?;
+        for (number, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number:03}")), seed)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The fuzz target of `checks/lane.rs`.
+
+#![no_main]
+
+#[allow(dead_code, reason = "the seeds are for others")]
+#[path = "../checks/lane.rs"]
+mod lane;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| lane::check(bytes));
