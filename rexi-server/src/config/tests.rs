@@ -330,8 +330,8 @@ fn limits_are_numbers_and_agree_with_each_other() {
     assert_eq!(set.limits(), &expected);
     refused(&limits("jobs_max = \"10\""), &["node.toml:4: `limits.jobs_max` must be a whole number", "string"]);
     refused(&limits("jobs_max = 0x10"), &["`limits.jobs_max` must be a whole number in decimal digits"]);
-    refused(&limits("jobs_max = -1"), &["node.toml:4: limits.jobs_max = -1 is no number that the key can hold"]);
-    refused(&limits("stream_window = 4294967296"), &["limits.stream_window = 4294967296 is no number"]);
+    refused(&limits("jobs_max = -1"), &["node.toml:4: limits.jobs_max = -1 is not a number that the key can hold"]);
+    refused(&limits("stream_window = 4294967296"), &["limits.stream_window = 4294967296 is not a number"]);
     let apart = refused(&limits("jobs_max = 2\njobs_total_max = 1"), &["limits: jobs_max (2) needs jobs_total_max"]);
     assert!(matches!(apart, ConfigError::Limits { .. }));
 }
@@ -377,7 +377,7 @@ fn the_environment_alone_makes_a_node() {
     assert_eq!((by_env.limits().jobs_max, by_env.peers().count()), (10, 1));
     assert_eq!(by_env.identity_files().expect("files").key, Path::new("/pki/n1.key"));
     for (variable, value, part) in [
-        ("REXI_LIMITS_JOBS_MAX", "many", "environment: REXI_LIMITS_JOBS_MAX = many is no number"),
+        ("REXI_LIMITS_JOBS_MAX", "many", "environment: REXI_LIMITS_JOBS_MAX = many is not a number"),
         (
             "REXI_PEERS",
             "n2",
