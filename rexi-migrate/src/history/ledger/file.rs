@@ -14,9 +14,10 @@ use rexi_proto::{Incarnation, NodeName};
 use semver::Version;
 use thiserror::Error;
 
+use super::clock::now_us;
+use super::entry::{Entry, NodeIndex, Record};
 use super::memory::Memory;
 use super::record::{Damage, RECORD_BYTES, check};
-use super::{Entry, NodeIndex, Record, now_us};
 
 /// Whose ledger a file is: one life of one node, as one process of one release.
 #[derive(Clone, Debug, PartialEq, Eq)]

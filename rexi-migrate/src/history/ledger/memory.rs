@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Entry, Record};
+use super::entry::{Entry, Record};
 
 /// The records of one life.
 pub struct Memory {

@@ -9,7 +9,7 @@ use std::fmt;
 
 use rexi_proto::{Incarnation, Phase, ServerAddress};
 
-use super::{
+use super::entry::{
     CallId, CallNumber, Content, Ending, Entry, GatherEnd, GatherForm, MonitorNumber, NodeIndex, NodeSet, Outcome,
     Record, Work,
 };
