@@ -12,7 +12,9 @@ use crate::engine::shared::Shared;
 /// Runs for as long as the node lives.
 pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
     let mut out = BytesMut::new();
-    loop {
+    // A stop wakes this task once more before it is dropped. It must not connect again, or what is asked of a node that
+    // has stopped would wait for an answer.
+    while !shared.has_stopped() {
         let id = attach(&shared, &member);
         while member.is_connected() {
             pass(&member, id, &mut out);
