@@ -88,7 +88,7 @@ async fn a_node_that_leaves_ends_calls_jobs_and_monitors_and_nothing_of_the_othe
         assert!(tokio::time::timeout(Duration::from_secs(1), other.next()).await.is_err(), "it runs on");
         assert_eq!(n2.status().jobs, 1);
         let said = peer(&n3, "n1").last_error.expect("its handshakes are refused");
-        assert!(said.contains("no member"), "{said}");
+        assert!(said.contains("not a member"), "{said}");
         assert_eq!(n1.remove_member(&name("n3")), Err(MemberError::NotAMember(name("n3"))));
         assert_eq!(n1.remove_member(&name("n1")), Err(MemberError::Itself));
     }

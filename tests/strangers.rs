@@ -89,7 +89,7 @@ async fn garbage_datagrams_are_logged_with_their_address_and_dropped() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port on loopback");
     let address = format!("address={}", socket.local_addr().expect("an address"));
     socket.send_to(b"GET / HTTP/1.1\r\n\r\n", scene.cluster.address("n1")).expect("sent");
-    println!("{}", scene.log.line(&[&address, "dropped a datagram", "no QUIC handshake"]).await);
+    println!("{}", scene.log.line(&[&address, "dropped a datagram", "not a QUIC handshake"]).await);
     scene.traffic.more(20).await;
     for i in 0..2_000_u32 {
         // From one byte to more than a packet, with every first byte there is.

@@ -118,7 +118,7 @@ pub enum HandshakeError {
     #[error(transparent)]
     Refused(Box<Refusal>),
     /// The node is not among the members.
-    #[error("{0} is no member of this cluster; add it to the peers of this node")]
+    #[error("{0} is not a member of this cluster; add it to the peers of this node")]
     NotAMember(NodeName),
     /// A later life of that node has been met already.
     #[error(
