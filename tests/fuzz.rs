@@ -4,8 +4,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+// Two checks read the golden bytes, each as a file that the fuzzer builds alone.
+#[allow(clippy::duplicate_mod)]
 #[path = "../fuzz/checks/hello.rs"]
 mod hello;
+#[allow(clippy::duplicate_mod)]
 #[path = "../fuzz/checks/lane.rs"]
 mod lane;
 #[path = "../fuzz/checks/payload.rs"]

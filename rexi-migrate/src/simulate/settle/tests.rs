@@ -130,7 +130,7 @@ const ASKED: [Asked; 15] = [
         },
         false,
     ),
-    Asked("a monitor of a life that goes on", |l| watch(l), true),
+    Asked("a monitor of a life that goes on", watch, true),
     Asked(
         "a monitor that has not fired, though what it watches is over",
         |l| {
