@@ -47,6 +47,7 @@ declare! {
     MonitorSilent L1,
     @steps
     PhaseWithoutTransition S12,
+    LoweredToRemoved S12,
     RequestToNoSingleton S13,
     KindUnknownToPeer S9,
     KindNotOfVersion S9,

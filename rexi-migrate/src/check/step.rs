@@ -203,8 +203,11 @@ impl<'a> Stepper<'a> {
     fn lower(&mut self, index: usize) {
         let lowest = self.state.nodes[index].profile().lowest();
         let busy = self.state.notes.calls.iter().any(|call| call.by == index && !call.over && call.runs);
+        let others = self.state.nodes[index].members().filter(|&member| self.state.is_connected(index, member));
+        let connected: Vec<_> = others.map(|member| (member, self.state.nodes[member].profile().hosts())).collect();
+        let (node, notes) = self.with_notes(index);
         // A refusal is an answer too, and changes nothing.
-        if self.node(index).set_ceiling(Some(lowest)).is_ok() {
+        if node.lower(NOW, lowest, &connected, notes).is_ok() {
             self.state.used.flips += 1;
             if busy {
                 self.saw(Case::FlipWithJobs);

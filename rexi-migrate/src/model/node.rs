@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use rexi_proto::{
     BulkId, Caller, CloseCode, DownReason, Hello, Incarnation, JobKey, JobOutput, Limits, Mutants, NodeName, Output,
     Peer, PeerConfig, PeerId, Phase, PhaseError, Pool, Presence, Profile, Request, Rollout, Server, ServerAddress,
-    ServerOutput, Unlimited, WireVersion,
+    ServerOutput, Servers, Unlimited, WireVersion,
 };
 
 use super::case::Case;
@@ -279,6 +279,39 @@ impl<P: Pool + Clone> Node<P> {
         self.rollout_mut().set_ceiling(ceiling)?;
         self.ceiling = ceiling;
         Ok(())
+    }
+
+    /// Its operator lowers it, and its peers are told. `connected` are the members that it is connected to, and what
+    /// each runs.
+    ///
+    /// # Errors
+    /// Those of [`set_ceiling`](Self::set_ceiling).
+    pub fn lower(
+        &mut self,
+        now: Duration,
+        ceiling: Phase,
+        connected: &[(usize, Servers)],
+        notes: &mut Observer,
+    ) -> Result<(), PhaseError> {
+        let before = self.rollout.phase();
+        let set = self.set_ceiling(Some(ceiling));
+        self.tell_phase(now, notes);
+        if matches!(set, Err(PhaseError::Blocked { .. })) {
+            notes.saw(Case::LoweringRefused);
+        }
+        let (phase, name_of) = (self.rollout.phase(), || name(self.index));
+        if set.is_ok() && phase > ceiling {
+            notes.breaks(
+                Rule::CeilingPassed,
+                format!("{} has taken the ceiling {ceiling} and is at {phase}", name_of()),
+            );
+        }
+        let removed = connected.iter().find(|(_, hosts)| phase < before && !hosts.contains(phase.cast_target()));
+        if let Some(&(member, _)) = removed {
+            let what = format!("{} was lowered to {phase}, which {} has removed", name_of(), name(member));
+            notes.breaks(Rule::LoweredToRemoved, what);
+        }
+        set
     }
 
     /// Its operator lets it rise as high as it can.

@@ -374,28 +374,12 @@ impl<P: Pool + Clone> World<P> {
     /// The operator of a node sets a ceiling.
     ///
     /// # Errors
-    /// Those of [`Node::set_ceiling`].
+    /// Those of [`Node::lower`].
     pub fn lower(&mut self, index: usize, ceiling: Phase) -> Result<(), PhaseError> {
-        let (before, now) = (self.nodes[index].rollout.phase(), self.local(index));
-        let node = Arc::make_mut(&mut self.nodes[index]);
-        let set = node.set_ceiling(Some(ceiling));
-        node.tell_phase(now, &mut self.notes);
-        if matches!(set, Err(PhaseError::Blocked { .. })) {
-            self.notes.saw(Case::LoweringRefused);
-        }
-        let after = self.nodes[index].rollout.phase();
-        if set.is_ok() && after > ceiling {
-            let what = format!("{} has taken the ceiling {ceiling} and is at {after}", name(index));
-            self.notes.breaks(Rule::CeilingPassed, what);
-        }
-        let removed = |&member: &usize| {
-            let hosts = self.nodes[member].profile().hosts();
-            self.is_connected(index, member) && !hosts.contains(after.cast_target())
-        };
-        if let Some(member) = self.nodes[index].members().find(removed).filter(|_| after < before) {
-            let what = format!("{} was lowered to {after}, which {} has removed", name(index), name(member));
-            self.notes.breaks(Rule::LoweredToRemoved, what);
-        }
+        let others = self.nodes[index].members().filter(|&member| self.is_connected(index, member));
+        let connected: Vec<_> = others.map(|member| (member, self.nodes[member].profile().hosts())).collect();
+        let now = self.local(index);
+        let set = Arc::make_mut(&mut self.nodes[index]).lower(now, ceiling, &connected, &mut self.notes);
         self.drain(index);
         set
     }

@@ -15,6 +15,7 @@ declare! {
     RaisedUnready S6,
     HoldoutLeftBehind S13,
     PhaseWithoutTransition S12,
+    LoweredToRemoved S12,
     ClosedOnSoundPeer S8,
     NotLowered L5,
     CeilingStays L5,

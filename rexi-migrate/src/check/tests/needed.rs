@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rexi_proto::{
     Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, JobOutput, Limits,
-    MonitorRef, Output, Phase, Profile, Request, Rollout,
+    MonitorRef, Output, Phase, Profile, Request, Rollout, Servers,
 };
 
 use super::super::judge::judge;
@@ -201,6 +201,15 @@ fn of_node(oracle: Oracle) -> Planted {
             assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
             *stepper.node(0).rollout_mut() = other;
             stepper.drain(0);
+        },
+        Oracle::LoweredToRemoved => |stepper| {
+            // A node that rightly goes back to the singleton, which a member has removed without a word.
+            let mut node = Node::start(0, 2, Incarnation(9), &stepper.cluster.build);
+            let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
+            node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
+            let notes = &mut stepper.state.notes;
+            node.tell_phase(NOW, notes);
+            node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
         },
         Oracle::RequestToNoSingleton => |stepper| {
             wants(stepper, 1, Output::Singleton(key(0, 1).caller, Request::Forget));

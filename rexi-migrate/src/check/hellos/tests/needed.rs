@@ -1,7 +1,8 @@
 //! For each oracle of the search of hellos, a state or a step that breaks what it asks, and nothing else.
 
-use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout};
+use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout, Servers};
 
+use super::super::super::state::NOW;
 use super::super::action::Action;
 use super::super::judge::judge;
 use super::super::oracle::{Oracle, Oracles};
@@ -89,6 +90,16 @@ fn planted(oracle: Oracle) -> Planted {
             assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
             *stepper.state.world.node(0).rollout_mut() = other;
             stepper.state.world.drain(0);
+        }),
+        Oracle::LoweredToRemoved => Planted::Step(|stepper| {
+            // A node that rightly goes back to the singleton, which a member has removed without a word.
+            let mut node = stepper.model.node(0, 2, Incarnation(9));
+            let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
+            node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
+            node.seen[1].hello = Some((Incarnation(1), 0, 2));
+            let notes = &mut stepper.state.world.notes;
+            node.tell_phase(NOW, notes);
+            node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
         }),
         Oracle::ClosedOnSoundPeer => Planted::Step(|stepper| {
             let output = Output::Close(CloseCode::BadFrame, "for nothing".to_owned());
