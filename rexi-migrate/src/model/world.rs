@@ -317,13 +317,18 @@ impl<P: Pool + Clone> World<P> {
 
     /// An end is gone. What it has sent may still be read.
     pub fn close_end(&mut self, at: usize, side: usize) {
+        self.part(at, side, Parting::Lost);
+    }
+
+    /// An end is gone in that way.
+    fn part(&mut self, at: usize, side: usize, parting: Parting) {
         let [one, other] = self.wires[at].between;
         self.lose(one, other);
         let wire = self.wire(at);
         wire.ends[side].stage = Stage::Closed;
         wire.ends[side].way.clear();
         if !wire.cut {
-            wire.ends[1 - side].parting = Some(Parting::Lost);
+            wire.ends[1 - side].parting = Some(parting);
         }
     }
 
@@ -346,11 +351,7 @@ impl<P: Pool + Clone> World<P> {
             for side in 0..2 {
                 let wire = &self.wires[at];
                 if wire.of(side).0 == index && wire.ends[side].is_open() {
-                    self.close_end(at, side);
-                    let wire = self.wire(at);
-                    if !wire.cut {
-                        wire.ends[1 - side].parting = Some(parting);
-                    }
+                    self.part(at, side, parting);
                 }
             }
         }
