@@ -80,12 +80,13 @@ pub struct Counts {
 }
 
 pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
+    let silent = monitor::silent(joined);
     let mut counts = Counts {
         processes: joined.processes.len() as u64,
         records: joined.processes.iter().map(|p| p.records.len() as u64).sum(),
         casts: joined.calls.len() as u64,
         jobs: joined.jobs.len() as u64,
-        monitors_silent: monitor::silent(joined).len() as u64,
+        monitors_silent: silent.len() as u64,
         streams: joined.calls.iter().filter(|call| call.started).count() as u64,
         items: joined.talks.values().map(|talk| talk.received.len() as u64).sum(),
         questions: joined.talks.values().map(|talk| talk.heard.len() as u64).sum(),
@@ -104,7 +105,7 @@ pub(super) fn count(joined: &Joined<'_>) -> (Counts, Vec<Finding>) {
     }
     count_strays(joined, &mut found);
     monitor::find_unserved(joined, &mut found);
-    monitor::find_silent(joined, &mut found);
+    monitor::find_silent(joined, silent, &mut found);
     stream::find(joined, &mut found);
     question::find(joined, &mut found);
     gather::find(joined, &mut found);

@@ -30,23 +30,25 @@ pub(super) fn find_unserved(joined: &Joined<'_>, found: &mut Findings) {
     }
 }
 
-/// Monitors that outlived a process of the node they watch by [`SILENCE`] and did not fire. That is a finding where the
-/// time is virtual, and a doubt on machines, which may be slow.
-pub(super) fn find_silent(joined: &Joined<'_>, found: &mut Findings) {
-    for note in silent(joined).into_iter().filter(|_| joined.simulated) {
+/// What is silent is a finding where the time is virtual, and a doubt on machines, which may be slow.
+pub(super) fn find_silent(joined: &Joined<'_>, silent: Vec<String>, found: &mut Findings) {
+    for note in silent.into_iter().filter(|_| joined.simulated) {
         found.add(FindingKind::MonitorSilent, || Example { note: Some(note), ..Example::default() });
     }
 }
 
 pub(super) fn silence(joined: &Joined<'_>) -> Option<String> {
+    if joined.simulated {
+        return None;
+    }
     let silent = silent(joined);
-    let first = silent.first().filter(|_| !joined.simulated)?;
+    let first = silent.first()?;
     let (count, seconds) = (silent.len(), SILENCE.as_secs());
     let monitors = if count == 1 { "monitor" } else { "monitors" };
     Some(format!("{count} {monitors} stayed silent for {seconds} s after the watched process had ended: {first}"))
 }
 
-/// Each of them in words.
+/// Monitors that outlived a process of the node they watch by [`SILENCE`] and did not fire, each in words.
 pub(super) fn silent(joined: &Joined<'_>) -> Vec<String> {
     let mut silent = Vec::new();
     let limit_us = u64::try_from(SILENCE.as_micros()).unwrap_or(u64::MAX);
