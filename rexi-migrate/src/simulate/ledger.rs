@@ -107,9 +107,9 @@ struct Clock {
 impl Clock {
     fn now_us(&self) -> u64 {
         let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let last_us =
-            self.last_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now_us.max(last + 1)));
-        now_us.max(last_us.map_or(0, |last| last + 1))
+        let next = |last_us: u64| now_us.max(last_us + 1);
+        let last_us = self.last_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        next(last_us.expect("there is always a next"))
     }
 }
 
@@ -225,14 +225,10 @@ impl State {
 
     /// Whether a monitor has not fired, though the life that it watches is over.
     pub(super) fn is_overdue(&mut self) -> bool {
-        let ended = |node: usize| {
-            let of_node = self.lives.iter().filter(move |life| life.node == node && life.over);
-            of_node.filter_map(|life| life.end.at_us()).max()
-        };
-        let ended: Vec<_> = (0..=self.lives.len()).map(ended).collect();
-        self.open()
-            .monitors()
-            .any(|(on, since_us)| ended.get(on).copied().flatten().is_some_and(|at_us| at_us > since_us))
+        self.open.read(&self.lives);
+        let ended = |life: &LifeRecord| life.end.at_us().filter(|_| life.over);
+        let has_ended = |on, since_us| self.lives.iter().any(|life| life.node == on && ended(life) > Some(since_us));
+        self.open.monitors().any(|(on, since_us)| has_ended(on, since_us))
     }
 
     /// How a call ended, if it has.
