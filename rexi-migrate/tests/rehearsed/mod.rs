@@ -23,15 +23,18 @@ pub(crate) fn rehearse(program: &str, args: &[&str]) -> (Option<i32>, String, Va
 /// As [`rehearse`], at so many casts a second or at as many as this machine reaches: if it is too slow for the rate,
 /// half of it is asked for over twice the dwell. What the run has to show stays the same.
 pub(crate) fn rehearse_at(program: &str, rate: u32, dwell_ms: u32, args: &[&str]) -> (Option<i32>, String, Value) {
-    let halves = [1, 2, 4, 8];
-    for part in halves {
+    let mut part = 1;
+    loop {
         let (rate, dwell_ms) = ((rate / part).to_string(), (dwell_ms * part).to_string());
         let (code, text, report) = rehearse(program, &[&["--rate", &rate, "--dwell-ms", &dwell_ms], args].concat());
         let is_too_slow = code == Some(3) && text.contains("the machine is too slow for this rate");
-        if !is_too_slow || Some(&part) == halves.last() {
+        if !is_too_slow || part == PART_MAX {
             return (code, text, report);
         }
         eprintln!("this machine is too slow for {rate} casts/s: half of that is asked for");
+        part *= 2;
     }
-    unreachable!("the last part is given back whatever came of it")
 }
+
+/// The least that is asked for, as a part of the rate.
+const PART_MAX: u32 = 8;
