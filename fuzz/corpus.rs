@@ -1,5 +1,8 @@
 //! Writes what each fuzz target begins with into the folder that `cargo fuzz` takes it from, which is not checked in.
 
+#[allow(dead_code, reason = "what is refused begins nothing")]
+#[path = "../rexi-proto/tests/wire_golden/golden.rs"]
+mod golden;
 #[allow(dead_code, reason = "the checks are for the targets")]
 #[path = "checks/hello.rs"]
 mod hello;

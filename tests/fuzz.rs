@@ -4,11 +4,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-// Two checks read the golden bytes, each as a file that the fuzzer builds alone.
-#[allow(clippy::duplicate_mod)]
+#[allow(dead_code, reason = "what is refused begins nothing")]
+#[path = "../rexi-proto/tests/wire_golden/golden.rs"]
+mod golden;
 #[path = "../fuzz/checks/hello.rs"]
 mod hello;
-#[allow(clippy::duplicate_mod)]
 #[path = "../fuzz/checks/lane.rs"]
 mod lane;
 #[path = "../fuzz/checks/payload.rs"]

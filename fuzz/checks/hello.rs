@@ -6,9 +6,7 @@
 use bytes::BytesMut;
 use rexi_proto::{HELLO_BYTES_MAX, Hello, LENGTH_BYTES};
 
-#[allow(dead_code, reason = "each check needs a part of it")]
-#[path = "../../rexi-proto/tests/wire_golden/golden.rs"]
-mod golden;
+use super::golden;
 
 /// Panics where a rule is broken.
 pub(crate) fn check(bytes: &[u8]) {
@@ -28,8 +26,7 @@ pub(crate) fn check(bytes: &[u8]) {
 
 /// What a fuzzer begins with: the golden hello, and that of a later release.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    let digits: Vec<u32> = golden::HELLO.concat().chars().filter_map(|c| c.to_digit(16)).collect();
-    let frame: Vec<u8> = digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect();
+    let frame = golden::unhex(&golden::HELLO.concat());
     let hello = frame[LENGTH_BYTES..].to_vec();
     let (_, known) = hello.split_last().expect("it is not empty");
     let later = [known, &[2, 9, 1, 0xff, 200, 1, 0]].concat();

@@ -12,9 +12,7 @@ use rexi_proto::{
     decode, emitted, encode,
 };
 
-#[allow(dead_code, reason = "each check needs a part of it")]
-#[path = "../../rexi-proto/tests/wire_golden/golden.rs"]
-mod golden;
+use super::golden;
 
 /// Panics where a rule is broken.
 pub(crate) fn check(bytes: &[u8]) {
@@ -116,16 +114,11 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 fn seeds_of(version: WireVersion, number: u8) -> Vec<Vec<u8>> {
     let prefix = format!("{version} ");
     let golden = golden::GOLDEN.iter().filter(|(name, _)| name.starts_with(&prefix));
-    let frames: Vec<Vec<u8>> = golden.map(|(_, hex)| unhex(hex)).collect();
+    let frames: Vec<Vec<u8>> = golden.map(|(_, hex)| golden::unhex(hex)).collect();
     let how = |portion_bytes: u8| number + 3 * (portion_bytes - 1);
     let mut seeds: Vec<_> = frames.iter().map(|frame| [&[how(80)][..], frame].concat()).collect();
     seeds.push([vec![how(1)], frames.concat()].concat());
     seeds
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
-    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
 }
 
 const VERSIONS: [WireVersion; 3] = [WireVersion::V1, WireVersion::V2, WireVersion::V3];

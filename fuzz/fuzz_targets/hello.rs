@@ -3,6 +3,9 @@
 #![no_main]
 
 #[allow(dead_code, reason = "the seeds are for others")]
+#[path = "../../rexi-proto/tests/wire_golden/golden.rs"]
+mod golden;
+#[allow(dead_code, reason = "the seeds are for others")]
 #[path = "../checks/hello.rs"]
 mod hello;
 

@@ -240,3 +240,9 @@ pub(crate) const REFUSED: &[&str] = &[
     "v3 response-bulk singleton: no address",
     "v3 no-such-server per-node: not emitted",
 ];
+
+/// The bytes that a text of hexadecimal digits stands for.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
+    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
+}
