@@ -51,7 +51,7 @@ pub struct Hunt {
 
 #[derive(Clone, Debug)]
 enum What {
-    Wire(wire::Planted),
+    Wire(wire::PlantedBreak),
     Core { on: Mutants, cover: Option<Covered> },
 }
 
@@ -83,7 +83,7 @@ const PAIRS: [&str; 4] = [
 ];
 
 impl Hunt {
-    fn of_wire(planted: wire::Planted) -> Self {
+    fn of_wire(planted: wire::PlantedBreak) -> Self {
         Self {
             name: planted.what.to_owned(),
             ids: vec![planted.id.to_owned()],
@@ -157,7 +157,7 @@ fn levels(mutants: Mutants, budget: &Budget) -> Vec<Tried> {
     budget.levels.iter().map(one).collect()
 }
 
-fn of_wire(planted: &wire::Planted) -> Tried {
+fn of_wire(planted: &wire::PlantedBreak) -> Tried {
     let found = planted.breaks.map(|invariant| Found {
         invariant: Some(invariant),
         what: planted.said.clone(),
@@ -269,6 +269,8 @@ fn scopes(mutants: Mutants) -> Vec<Scope> {
     };
     let mut scopes = suite(2, 1, &train, mutants);
     scopes.extend([careless(2, 1), careless(3, 0)]);
+    // What only an old version of the wire lacks, and takes two calls: to kill both at once.
+    scopes.push(Scope { nodes: 2, jobs: 2, train: vec![0], mutants, ..Scope::new("two jobs of the first release") });
     scopes.push(Scope { nodes: 3, jobs: 0, rollbacks: 1, flips: 1, mutants, ..Scope::new("three nodes, to and fro") });
     scopes
 }
