@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_server::{Answer, Bytes, CallError, Context, ExitReason, JobOver, NodeBuilder, Request, ServerAddress, Trace};
+use rexi_server::{
+    Answer, Bytes, CallError, Context, ExitReason, JobOver, NodeBuilder, Request, ServerAddress, TraceContext,
+};
 use rexi_tests::{Cluster, Held, MODES, idle, in_every_mode, name, peer, until, within};
 use tokio::sync::Notify;
 
@@ -65,7 +67,7 @@ async fn a_cast_carries_function_argument_caller_reference_nonce_trace_and_time_
     in_every_mode(async |mode| {
         let (n1, n2) = mode.pair(|node| node.function("describe", describe)).await;
         let life = n1.incarnation();
-        let trace = Trace { trace_id: u128::MAX - 1, span_id: u64::MAX - 2, flags: 1 };
+        let trace = TraceContext { trace_id: u128::MAX - 1, span_id: u64::MAX - 2, flags: 1 };
         for target in [&n2, &n1] {
             let limit = Duration::from_secs(9);
             let request = Request::new("describe", "x").nonce(u64::MAX).trace(trace).time_limit(limit);

@@ -20,6 +20,8 @@ mod features;
 mod front_door;
 #[path = "tidy/map.rs"]
 mod map;
+#[path = "tidy/names.rs"]
+mod names;
 #[path = "tidy/pages.rs"]
 mod pages;
 #[path = "tidy/rooms.rs"]
@@ -70,6 +72,11 @@ fn every_to_do_names_a_release_still_to_come() {
 #[test]
 fn an_alias_names_a_closure_a_future_or_a_tuple() {
     judge("alias", &workspace(), aliases);
+}
+
+#[test]
+fn no_two_crates_have_a_type_of_the_same_name() {
+    report("name", &names::judge(&workspace()));
 }
 
 #[test]

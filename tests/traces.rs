@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-use rexi_server::{Bytes, CallError, Context, Node, Request, Trace};
+use rexi_server::{Bytes, CallError, Context, Node, Request, TraceContext};
 use rexi_tests::{MODES, in_every_mode, name, within};
 use serde_json::{Value, json};
 use tracing::Instrument;
@@ -106,7 +106,7 @@ async fn a_trace_that_is_given_goes_before_the_current_one() {
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
     let told = |job: Context, _| async move { Ok::<_, String>(Bytes::from(format!("{:?}", job.trace()))) };
     let (n1, _n2) = MODES[3].pair(move |node| node.function("trace", told)).await;
-    let given: Trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("a traceparent");
+    let given: TraceContext = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().expect("a traceparent");
     let n2 = name("n2");
     let call = n1.call(&n2, Request::new("trace", "").trace(given));
     let said = within("the trace", call.instrument(tracing::info_span!("request"))).await;

@@ -17,9 +17,9 @@ mod world;
 
 pub use case::{Case, Cases};
 pub use network::{Way, frames, kind, over_the_wire};
-pub use node::{Build, Close, Job, Node, PEER, Seen, Written, member_id, name};
-pub use observer::{Breach, Call, Monitor, Observer, payload};
+pub use node::{Build, Close, Job, NodeModel, PEER, Seen, Written, member_id, name};
+pub use observer::{Breach, CallRecord, Monitor, Observer, payload};
 pub use rule::Rule;
-pub use wire::{End, Parting, Planted, Stage, Wire};
+pub use wire::{End, Parting, PlantedFrames, Stage, Wire};
 pub use work::{Deed, Word};
 pub use world::{Late, World};

@@ -11,4 +11,4 @@ mod score;
 pub use catalogue::{BUGS, Entry, How, MUTANTS};
 #[cfg(feature = "mutants")]
 pub use hunt::{Budget, Hunt, hunt, hunts};
-pub use score::{Cover, Fate, Found, Hunted, Row, Score, Tried};
+pub use score::{Cover, Fate, Found, Hunted, Score, ScoreRow, Tried};

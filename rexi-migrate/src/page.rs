@@ -9,7 +9,7 @@ mod words;
 
 use askama::Template;
 
-use crate::mutation::{Fate, Found, Hunted, Row, Score};
+use crate::mutation::{Fate, Found, Hunted, Score, ScoreRow};
 use crate::rehearse::report::Report;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
@@ -145,7 +145,7 @@ impl Page<'_> {
         }
     }
 
-    fn fates(&self, rows: &[Row]) -> Vec<(&'static str, usize)> {
+    fn fates(&self, rows: &[ScoreRow]) -> Vec<(&'static str, usize)> {
         let not_tried = rows.iter().filter(|row| not_tried(row)).count();
         let count = |fate| Score::count(rows, fate);
         vec![
@@ -157,7 +157,7 @@ impl Page<'_> {
         ]
     }
 
-    fn fate(&self, row: &Row) -> &'static str {
+    fn fate(&self, row: &ScoreRow) -> &'static str {
         if not_tried(row) { "not tried" } else { self.fate_word(&row.fate) }
     }
 
@@ -171,7 +171,7 @@ impl Page<'_> {
     }
 
     /// The class of a fate: alive is the one to look at.
-    fn fate_class(&self, row: &Row) -> &'static str {
+    fn fate_class(&self, row: &ScoreRow) -> &'static str {
         match row.fate {
             Fate::Alive => "doubt",
             _ => "calm",
@@ -179,7 +179,7 @@ impl Page<'_> {
     }
 
     /// The variants that stand for a row.
-    fn standing<'a>(&self, tried: &'a Tried, row: &Row) -> Vec<&'a Hunted> {
+    fn standing<'a>(&self, tried: &'a Tried, row: &ScoreRow) -> Vec<&'a Hunted> {
         let stands = |hunted: &&Hunted| row.planted.contains(&hunted.name);
         tried.score.hunted.iter().filter(stands).collect()
     }
@@ -238,6 +238,6 @@ impl Page<'_> {
 }
 
 /// A row of the list whose variants there was no time for.
-fn not_tried(row: &Row) -> bool {
+fn not_tried(row: &ScoreRow) -> bool {
     row.fate == Fate::Alive && row.planted.is_empty()
 }

@@ -23,8 +23,8 @@ mod campaign;
 #[cfg(feature = "mutants")]
 pub(crate) use campaign::panic_text;
 pub use campaign::{Budget, Campaign, Tally};
-pub use ledger::{Event, LifeEnd};
-pub use outcome::{Datagram, Outcome};
+pub use ledger::{LifeEnd, ScenarioEvent};
+pub use outcome::{Outcome, SentDatagram};
 pub use run::{Simulation, Tls};
 
 /// The guide's example is compiled and run.

@@ -24,7 +24,7 @@ use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::LevelReport;
 
 pub use budget::{BUDGET, Part, REHEARSAL_MIN, Share};
-pub use mixes::{Checked, Mix, Mixes, Server, Stop, Target};
+pub use mixes::{Checked, Mix, Mixes, ServerKind, Stop, Target};
 pub use plans::{Plan, Ruled, Synthesized};
 pub use verification::{FORMAT_VERSION, Mutation, Options, Tried, Verification};
 

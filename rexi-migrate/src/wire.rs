@@ -25,12 +25,12 @@ mod planted;
 mod report;
 
 pub use diff::{Carrier, Change, Diff, Direction, Effect, compare};
-pub use functions::{Answer, FunctionLock};
+pub use functions::{AnswerType, FunctionLock};
 pub use kind::ChangeKind;
 pub use lock::{FrameLock, LOCK_BYTES_MAX, LOCK_FORMAT_VERSION, Lock, LockError, RowLock};
 pub use matrix::{Cell, Matrix, Wrong, matrix};
 #[cfg(any(test, feature = "mutants"))]
-pub use planted::{Planted, mutants};
+pub use planted::{PlantedBreak, mutants};
 pub use relock::{Refused, Unshipped};
 pub use report::{GENERATED, LOCKED, report};
 pub use schema::{Enum, Field, Layout, Named, Parts, Type};

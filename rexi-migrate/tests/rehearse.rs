@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rexi_migrate::history::evidence::{Evidence, ProcessEnd, StepWindow};
 use rexi_migrate::history::judge::{Counts, Judgement, StepRow, Verdict};
-use rexi_migrate::plan::train::Release;
+use rexi_migrate::plan::train::TrainRelease;
 use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::rehearse::control::Command;
 use rexi_migrate::rehearse::pace::Allowance;
@@ -64,7 +64,7 @@ impl Fakes {
         }
     }
 
-    fn programs(&self, behaviours: &[(&str, &str)]) -> BTreeMap<Release, PathBuf> {
+    fn programs(&self, behaviours: &[(&str, &str)]) -> BTreeMap<TrainRelease, PathBuf> {
         behaviours.iter().map(|(of, behaviour)| (release(of), self.program(behaviour))).collect()
     }
 
@@ -97,7 +97,7 @@ impl Fakes {
     }
 }
 
-fn release(text: &str) -> Release {
+fn release(text: &str) -> TrainRelease {
     text.parse().expect("a release")
 }
 

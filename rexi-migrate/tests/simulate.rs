@@ -8,7 +8,7 @@ use proptest::test_runner::RngSeed;
 use rexi_migrate::history::ledger::Entry;
 use rexi_migrate::plan::train::{Place, Train};
 use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
-use rexi_migrate::simulate::{Budget, Campaign, Event, Simulation, Tls};
+use rexi_migrate::simulate::{Budget, Campaign, ScenarioEvent, Simulation, Tls};
 use rexi_migrate::verdict::case::Witness;
 use rexi_migrate::verdict::conclusion::Conclusion;
 use rexi_proto::Phase;
@@ -192,17 +192,17 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
     assert_eq!(plan(&rehearsal.to_string()), rehearsal);
     let outcome = Simulation::new().run(&rehearsal);
     assert!(outcome.is_safe(), "{outcome}");
-    assert!(!outcome.events.iter().any(|(_, event)| matches!(event, Event::Skipped(_))), "{outcome}");
-    let starts = outcome.events.iter().filter(|(_, event)| matches!(event, Event::Started { .. })).count();
+    assert!(!outcome.events.iter().any(|(_, event)| matches!(event, ScenarioEvent::Skipped(_))), "{outcome}");
+    let starts = outcome.events.iter().filter(|(_, event)| matches!(event, ScenarioEvent::Started { .. })).count();
     assert_eq!(starts, 3 * 6, "1.0, 1.1, 1.2, 1.1, 1.2 and 2.0");
     // Where every node stands when its leg, or the flips, are over.
     let mut at = [(Place(0), Phase::Singleton); 3];
     let mut reached = Vec::new();
     for (_, event) in &outcome.events {
         match event {
-            Event::Started { node, release } => at[*node] = (*release, train.profile(*release).lowest()),
-            Event::Recorded { node, entry: Entry::PhaseChanged { phase } } => at[*node].1 = *phase,
-            Event::Did(Op::Settle) => reached.push(at),
+            ScenarioEvent::Started { node, release } => at[*node] = (*release, train.profile(*release).lowest()),
+            ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { phase } } => at[*node].1 = *phase,
+            ScenarioEvent::Did(Op::Settle) => reached.push(at),
             _ => {}
         }
     }

@@ -95,7 +95,7 @@ fn the_json_says_the_same(verification: &Verification) {
 fn what_is_hostile_stays_text(mut verification: Verification) {
     const HOSTILE: &str = "</style><script>alert('&\"')</script><!--";
     let trace =
-        Trace { lanes: vec![HOSTILE.to_owned()], events: vec![trace::Event::new(Place::At(0), HOSTILE).breach()] };
+        Trace { lanes: vec![HOSTILE.to_owned()], events: vec![trace::TraceEvent::new(Place::At(0), HOSTILE).breach()] };
     let before = parsed(&page::render(&verification).expect("a page")).0;
     let breach = Breach {
         invariant: Invariant::S3,

@@ -53,7 +53,9 @@ pub use guards::{decode_by, encode_by};
 pub use hello::{Agreement, Hello, Party, Refusal, verdict};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
-pub use message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent, Trace};
+pub use message::{
+    Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent, TraceContext,
+};
 pub use mutant::{Mutant, Mutants, Planted};
 pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError, PeerId};
 pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
@@ -64,7 +66,7 @@ pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
 #[cfg(feature = "schema")]
 pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
-pub use server::{Caller, Ending, ItemStep, JobKey, JobOutput, QuestionStep, Request, Server, ServerOutput};
-pub use trace::TraceError;
+pub use server::{Caller, ItemStep, JobEnding, JobKey, JobOutput, QuestionStep, Server, ServerOutput, ServerRequest};
+pub use trace::TraceContextError;
 pub use version::{VersionRange, WireVersion};
 pub use wire::{LENGTH_BYTES, decode, encode};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{Phase, ServerAddress};
-pub use crate::trace::Trace;
+pub use crate::trace::TraceContext;
 
 /// What one node says to another on the ordered lane.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,7 +93,7 @@ pub struct Cast<B = Body> {
     /// The caller's id of the wider request this belongs to; 0 for none (R2 of docs/rexi.md).
     pub nonce: u64,
     /// W3C trace context. Apart, since most casts have none and all are moved from queue to queue.
-    pub trace: Option<Box<Trace>>,
+    pub trace: Option<Box<TraceContext>>,
     /// The encoded argument.
     pub body: B,
 }

@@ -36,7 +36,7 @@ pub struct Caller {
 
 /// What a peer asks of a server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Request {
+pub enum ServerRequest {
     /// Run a function.
     Cast(Cast<Bytes>),
     /// End these calls' jobs, silently.
@@ -90,7 +90,7 @@ pub enum ServerOutput {
 
 /// How a worker came to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Ending {
+pub enum JobEnding {
     /// With a last reply.
     Reply(Bytes),
     /// Without one.
@@ -188,21 +188,21 @@ impl<P: Pool> Server<P> {
     }
 
     /// Takes a peer's request.
-    pub fn handle_request(&mut self, caller: Caller, request: Request) {
+    pub fn handle_request(&mut self, caller: Caller, request: ServerRequest) {
         match request {
-            Request::Cast(cast) => self.handle_cast(caller, cast),
-            Request::Kill(calls) => calls.into_iter().for_each(|call| self.handle_kill(caller, call)),
-            Request::Resume(calls) => self.handle_resume(caller, &calls),
-            Request::Monitor(monitor) => match self.ended {
+            ServerRequest::Cast(cast) => self.handle_cast(caller, cast),
+            ServerRequest::Kill(calls) => calls.into_iter().for_each(|call| self.handle_kill(caller, call)),
+            ServerRequest::Resume(calls) => self.handle_resume(caller, &calls),
+            ServerRequest::Monitor(monitor) => match self.ended {
                 Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
                 None => self.handle_monitor(caller, monitor),
             },
-            Request::Stream(call, signal) => self.handle_signal(caller, call, signal),
-            Request::Response(call, number, body) => self.handle_response(caller, call, number, body),
-            Request::Demonitor(monitor) => {
+            ServerRequest::Stream(call, signal) => self.handle_signal(caller, call, signal),
+            ServerRequest::Response(call, number, body) => self.handle_response(caller, call, number, body),
+            ServerRequest::Demonitor(monitor) => {
                 self.monitors.remove(&(caller, monitor));
             }
-            Request::Forget => {
+            ServerRequest::Forget => {
                 if self.guards.callers_end_ends_jobs() {
                     self.forget(caller);
                 }
@@ -226,7 +226,7 @@ impl<P: Pool> Server<P> {
     }
 
     /// Takes a worker's end. The end of a job that was killed before is silent.
-    pub fn handle_end(&mut self, job: JobKey, ending: Ending) {
+    pub fn handle_end(&mut self, job: JobKey, ending: JobEnding) {
         if self.running(job).is_none() {
             return;
         }
@@ -234,12 +234,12 @@ impl<P: Pool> Server<P> {
         let (call, payload_bytes_max) = (job.call, self.limits.payload_bytes_max as usize);
         let exit = |reason| Message::Exit(Exit { call, replies, function, reason });
         let message = match ending {
-            Ending::Reply(body) if body.len() > payload_bytes_max => exit(ExitReason::ReplyTooLarge),
-            Ending::Reply(body) => {
+            JobEnding::Reply(body) if body.len() > payload_bytes_max => exit(ExitReason::ReplyTooLarge),
+            JobEnding::Reply(body) => {
                 Message::Reply(Reply { call, number: replies, form: ReplyForm::Last, body: Body::Inline(body) })
             }
-            Ending::Exit(reason) => exit(reason),
-            Ending::NoSuchFunction => Message::NoSuchFunction(call),
+            JobEnding::Exit(reason) => exit(reason),
+            JobEnding::NoSuchFunction => Message::NoSuchFunction(call),
         };
         self.answer(job.caller, message);
     }
@@ -328,7 +328,7 @@ impl<P: Pool> Server<P> {
 
     /// Ends a job whose worker does not know of it yet.
     fn end_job(&mut self, job: JobKey, reason: ExitReason) {
-        self.handle_end(job, Ending::Exit(reason));
+        self.handle_end(job, JobEnding::Exit(reason));
         self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(job)));
     }
 

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// A caller's place in a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Trace {
+pub struct TraceContext {
     /// Trace id.
     pub trace_id: u128,
     /// The caller's span id.
@@ -21,38 +21,38 @@ pub struct Trace {
 /// A text that is not a `traceparent`. Its author is at fault; such a header is to be passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no traceparent: it is version-trace-span-flags in lower-case hex of 2, 32, 16 and 2 digits, ids not zero")]
-pub struct TraceError;
+pub struct TraceContextError;
 
-impl fmt::Display for Trace {
+impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
     }
 }
 
-impl FromStr for Trace {
-    type Err = TraceError;
+impl FromStr for TraceContext {
+    type Err = TraceContextError;
 
     /// Reads the header's text. Of a version that is not known yet, the four fields of version 0 are read.
-    fn from_str(text: &str) -> Result<Self, TraceError> {
+    fn from_str(text: &str) -> Result<Self, TraceContextError> {
         let mut fields = text.trim().split('-');
-        let mut field = |digits| hex(fields.next().ok_or(TraceError)?, digits);
+        let mut field = |digits| hex(fields.next().ok_or(TraceContextError)?, digits);
         let version = field(2)?;
         let (trace_id, span_id, flags) = (field(32)?, field(16)?, field(2)?);
         let extended = fields.next().is_some();
         if version == 0xff || version == 0 && extended || trace_id == 0 || span_id == 0 {
-            return Err(TraceError);
+            return Err(TraceContextError);
         }
         Ok(Self { trace_id, span_id: span_id as u64, flags: flags as u8 })
     }
 }
 
 /// Reads a field of so many lower-case digits, 32 at most.
-fn hex(field: &str, digits: usize) -> Result<u128, TraceError> {
+fn hex(field: &str, digits: usize) -> Result<u128, TraceContextError> {
     let lower = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     if field.len() != digits || !field.chars().all(lower) {
-        return Err(TraceError);
+        return Err(TraceContextError);
     }
-    u128::from_str_radix(field, 16).map_err(|_| TraceError)
+    u128::from_str_radix(field, 16).map_err(|_| TraceContextError)
 }
 
 #[cfg(test)]
@@ -62,14 +62,15 @@ mod tests {
     #[test]
     fn a_header_is_read_and_written() {
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        let trace = Trace { trace_id: 0x4bf92f3577b34da6a3ce929d0e0e4736, span_id: 0x00f067aa0ba902b7, flags: 1 };
+        let trace =
+            TraceContext { trace_id: 0x4bf92f3577b34da6a3ce929d0e0e4736, span_id: 0x00f067aa0ba902b7, flags: 1 };
         assert_eq!((text.parse(), trace.to_string()), (Ok(trace), text.to_owned()));
     }
 
     #[test]
     fn a_later_version_may_have_more_fields() {
         let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-is-this";
-        assert!(later.parse::<Trace>().is_ok());
+        assert!(later.parse::<TraceContext>().is_ok());
     }
 
     #[test]
@@ -87,7 +88,7 @@ mod tests {
             format!("00-{}é-00f067aa0ba902b7-01", "a".repeat(30)),
         ];
         for case in cases {
-            assert_eq!(case.parse::<Trace>(), Err(TraceError), "{case:?}");
+            assert_eq!(case.parse::<TraceContext>(), Err(TraceContextError), "{case:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use rexi_proto::{
     Body, BulkId, CallRef, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, FrameBuffer, Hello,
     Incarnation, Kind, LENGTH_BYTES, Limits, Message, MonitorRef, Mutants, NodeName, Peer, PeerConfig, PeerId, Phase,
-    Reply, ReplyForm, Response, Sent, ServerAddress, Servers, Session, Trace, VersionRange, WireVersion, decode,
+    Reply, ReplyForm, Response, Sent, ServerAddress, Servers, Session, TraceContext, VersionRange, WireVersion, decode,
     encode,
 };
 
@@ -40,7 +40,7 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         function: "db.fold".into(),
         time_left: Some(Duration::from_millis(1_500)),
         nonce: u64::MAX,
-        trace: Some(Box::new(Trace { trace_id: 1 << 63 | 5, span_id: 129, flags: 1 })),
+        trace: Some(Box::new(TraceContext { trace_id: 1 << 63 | 5, span_id: 129, flags: 1 })),
         body: Body::Bulk(BulkId(7), 40_000),
     };
     let reply = |number, form, body| Message::Reply(Reply { call: CallRef(300), number, form, body });
@@ -330,7 +330,7 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
         ]
     };
     let trace = (any::<u128>(), any::<u64>(), any::<u8>());
-    let trace = trace.prop_map(|(trace_id, span_id, flags)| Box::new(Trace { trace_id, span_id, flags }));
+    let trace = trace.prop_map(|(trace_id, span_id, flags)| Box::new(TraceContext { trace_id, span_id, flags }));
     let time = any::<u32>().prop_map(|ms| Duration::from_millis(ms.into()));
     let cast = (call.clone(), ".{0,20}", option::of(time), any::<u64>(), option::of(trace), body()).prop_map(
         |(call, function, time_left, nonce, trace, body)| Cast {

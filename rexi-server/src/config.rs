@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use rexi_proto::{Limits, NodeName, Phase, Profile};
 
 use self::document::{Document, Given, environment};
-pub use self::error::{ConfigError, Place};
+pub use self::error::{ConfigError, ConfigPlace};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
 use crate::engine::AllowList;
@@ -221,7 +221,7 @@ impl Config {
         let Some(path) = &self.phase_file else { return Ok(None) };
         let text = read_text(path, PHASE_FILE_BYTES_MAX).map_err(unreadable(path))?;
         let value = text.trim().to_owned();
-        let place = Place { origin: path.display().to_string(), line: None };
+        let place = ConfigPlace { origin: path.display().to_string(), line: None };
         Given { key: "phase".to_owned(), value, place }.phase(&self.profile).map(Some)
     }
 
@@ -267,7 +267,7 @@ impl Config {
     }
 
     /// A node that is to dial its own address would take itself for another member.
-    fn refuse_own_address(&self, place: &Place) -> Result<(), ConfigError> {
+    fn refuse_own_address(&self, place: &ConfigPlace) -> Result<(), ConfigError> {
         match self.peers().find(|&(_, address)| address == self.listen) {
             None => Ok(()),
             Some((peer, address)) => Err(ConfigError::DuplicateAddress {
@@ -319,7 +319,7 @@ fn limits(document: &Document<'_>, origin: &str) -> Result<Limits, ConfigError> 
             set_limit(&mut limits, known.key, &given)?;
         }
     }
-    let place = Place { origin: origin.to_owned(), line: None };
+    let place = ConfigPlace { origin: origin.to_owned(), line: None };
     limits.check().map_err(|reason| ConfigError::Limits { place, reason })?;
     Ok(limits)
 }

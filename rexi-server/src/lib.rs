@@ -78,7 +78,7 @@ pub use rexi_proto as proto;
 pub use rexi_proto::Mutants;
 pub use rexi_proto::{
     Answer, CallRef, CastError, DownReason, ExitReason, Incarnation, LimitingFactor, Limits, NodeName, Phase, Profile,
-    Release, ServerAddress, Trace,
+    Release, ServerAddress, TraceContext,
 };
 pub use semver::Version;
 pub use tokio_util::sync::CancellationToken;

@@ -3,7 +3,7 @@
 use super::model::Cluster;
 use super::scope::{Handshake, Notice, Operator, Scope, Stops};
 use super::state::{Printed, Stage, State, pair};
-use crate::model::Call;
+use crate::model::CallRecord;
 
 /// One thing that happens. Nodes are numbered from 0, calls by their place in the observer's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,7 +147,7 @@ impl Cluster {
                 if call.unacked > 0 {
                     actions.push(Action::Ack(index));
                 }
-                let same = |other: &&Call| other.is_open() && (other.by, other.to) == (call.by, call.to);
+                let same = |other: &&CallRecord| other.is_open() && (other.by, other.to) == (call.by, call.to);
                 let first = state.notes.calls.iter().position(|other| same(&other)) == Some(index);
                 if first && state.notes.calls.iter().filter(same).count() > 1 {
                     actions.push(Action::KillAll(call.by, call.to));

@@ -7,7 +7,7 @@ use rexi_proto::{Presence, ServerAddress};
 
 use super::oracle::{Oracle, Oracles};
 use super::state::State;
-use crate::model::{Call, name};
+use crate::model::{CallRecord, name};
 use crate::search::Broken;
 
 /// Asks these oracles.
@@ -64,7 +64,7 @@ impl Judge<'_> {
         Ok(())
     }
 
-    fn call(&self, at: usize, call: &Call) -> Result<(), Broken> {
+    fn call(&self, at: usize, call: &CallRecord) -> Result<(), Broken> {
         let state = self.state;
         let (job, orphan) = (state.job_of(at), call.orphan);
         let nobody = orphan || call.answered;

@@ -13,7 +13,7 @@ use super::state::{Pair, Printed, Stage, State, Used};
 use super::step::Stepper;
 use super::turns::{Turns, print_pair};
 use super::witness::{CASES, SENTENCES, met};
-use crate::model::{Build, Node, Observer, Way};
+use crate::model::{Build, NodeModel, Observer, Way};
 use crate::search::{Broken, Fingerprint, Model};
 
 /// All clusters that a scope admits.
@@ -57,7 +57,7 @@ impl Cluster {
     }
 
     /// The place of a node's release in the scope's train.
-    pub(super) fn place_of(&self, node: &Node) -> usize {
+    pub(super) fn place_of(&self, node: &NodeModel) -> usize {
         let place = self.scope.train.iter().position(|&release| release == node.release);
         place.expect("nodes run releases of the train")
     }
@@ -65,7 +65,7 @@ impl Cluster {
     fn begin(&self) -> State {
         let mut notes = Observer::default();
         let nodes = self.start.iter().enumerate().map(|(index, &at)| {
-            let mut node = Printed::new(Node::start(index, self.scope.train[at], Incarnation(1), &self.build));
+            let mut node = Printed::new(NodeModel::start(index, self.scope.train[at], Incarnation(1), &self.build));
             notes.started(index, node.release);
             node.node.forget_touched();
             self.print_all(&mut node);

@@ -9,7 +9,7 @@ use super::action::{Stop, Straggler};
 use super::scope::{Notice, Operator};
 use super::state::{Late, NOW, Stage, pair};
 use super::step::Stepper;
-use crate::model::{Case, Node, Rule, Way, frames, name, over_the_wire};
+use crate::model::{Case, NodeModel, Rule, Way, frames, name, over_the_wire};
 
 impl Stepper<'_> {
     /// The first frame on its way arrives.
@@ -170,7 +170,7 @@ impl Stepper<'_> {
             self.pair(member, index).late[side].clear();
         }
         self.state.notes.buried(index, Incarnation(life.0 - 1));
-        self.place(Node::start(index, self.cluster.scope().train[to], life, &self.cluster.build));
+        self.place(NodeModel::start(index, self.cluster.scope().train[to], life, &self.cluster.build));
         if self.hear_at_once() {
             others().for_each(|member| self.disconnect(member, index));
         }

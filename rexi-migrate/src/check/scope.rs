@@ -129,7 +129,7 @@ impl Scope {
     #[must_use]
     pub fn with_train(self, train: &Train) -> Self {
         let known = Profile::train();
-        let place = |release: &crate::plan::train::Release| {
+        let place = |release: &crate::plan::train::TrainRelease| {
             let place = known.iter().position(|profile| profile.release() == release.version());
             place.expect("a release of a train is a known one")
         };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rexi_proto::{BulkId, Hello};
 
-use crate::model::{Job, Node, Observer, Way, frames, kind, member_id};
+use crate::model::{Job, NodeModel, Observer, Way, frames, kind, member_id};
 use crate::search::{Broken, Fingerprint};
 
 /// A cluster.
@@ -30,16 +30,16 @@ pub struct State {
 /// A node with what it is known by. Only a step changes it, which then prints it anew.
 #[derive(Clone, Debug)]
 pub(super) struct Printed {
-    pub(super) node: Node,
+    pub(super) node: NodeModel,
     /// Members that it believes to send to the singleton, a bit each.
     pub(super) holdouts: u8,
     pub(super) prints: NodePrints,
 }
 
 impl Deref for Printed {
-    type Target = Node;
+    type Target = NodeModel;
 
-    fn deref(&self) -> &Node {
+    fn deref(&self) -> &NodeModel {
         &self.node
     }
 }
@@ -107,7 +107,7 @@ pub(super) fn pair(a: usize, b: usize) -> (usize, usize) {
 
 impl Printed {
     /// A node that nobody has printed yet.
-    pub(super) fn new(node: Node) -> Self {
+    pub(super) fn new(node: NodeModel) -> Self {
         let peers = vec![Fingerprint::default(); node.peers.len()];
         Self { holdouts: 0, prints: NodePrints { peers, ..NodePrints::default() }, node }
     }

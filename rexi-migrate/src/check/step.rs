@@ -12,7 +12,7 @@ use super::action::Action;
 use super::model::Cluster;
 use super::state::{NOW, Pair, Printed, Stage, State, pair};
 use super::turns::print_pair;
-use crate::model::{Call, Case, Cases, Deed, Node, Observer, Rule, Word};
+use crate::model::{CallRecord, Case, Cases, Deed, NodeModel, Observer, Rule, Word};
 use crate::search::Fingerprint;
 
 /// A state on its way to the next.
@@ -36,7 +36,7 @@ impl<'a> Stepper<'a> {
             Action::Cast(from, to, stream) => self.cast(from, to, stream),
             Action::Kill(call) => self.kill(&[call]),
             Action::KillAll(from, to) => {
-                let of_both = |call: &Call| call.is_open() && (call.by, call.to) == (from, to);
+                let of_both = |call: &CallRecord| call.is_open() && (call.by, call.to) == (from, to);
                 let calls = self.state.notes.calls.iter().enumerate().filter(|(_, call)| of_both(call));
                 let calls: Vec<usize> = calls.map(|(at, _)| at).collect();
                 self.kill(&calls);
@@ -61,7 +61,7 @@ impl<'a> Stepper<'a> {
             Action::Notice(at, of) => self.disconnect(at, of),
             Action::Restart(node, to, stop) => self.restart(node, to, stop),
             Action::Lower(node) => self.lower(node),
-            Action::Lift(node) => self.at(node, Node::lift),
+            Action::Lift(node) => self.at(node, NodeModel::lift),
             Action::Expire(at, of) => self.expire(at, of),
             Action::Payload(from, to, number) => self.deliver_payload(from, to, number),
             Action::Straggle(at, of, straggler) => self.straggle(at, of, straggler),
@@ -108,24 +108,24 @@ impl<'a> Stepper<'a> {
         self.state
     }
 
-    pub(super) fn node(&mut self, index: usize) -> &mut Node {
+    pub(super) fn node(&mut self, index: usize) -> &mut NodeModel {
         self.with_notes(index).0
     }
 
-    fn with_notes(&mut self, index: usize) -> (&mut Node, &mut Observer) {
+    fn with_notes(&mut self, index: usize) -> (&mut NodeModel, &mut Observer) {
         self.nodes |= 1 << index;
         (&mut Arc::make_mut(&mut self.state.nodes[index]).node, &mut self.state.notes)
     }
 
     /// Something is done at a node in the observer's sight, and then all that follows.
-    pub(super) fn at(&mut self, index: usize, act: impl FnOnce(&mut Node, &mut Observer)) {
+    pub(super) fn at(&mut self, index: usize, act: impl FnOnce(&mut NodeModel, &mut Observer)) {
         let (node, notes) = self.with_notes(index);
         act(node, notes);
         self.drain(index);
     }
 
     /// Puts a node that has just started into its place.
-    pub(super) fn place(&mut self, node: Node) {
+    pub(super) fn place(&mut self, node: NodeModel) {
         self.state.notes.started(node.index, node.release);
         self.nodes |= 1 << node.index;
         let index = node.index;
@@ -174,7 +174,7 @@ impl<'a> Stepper<'a> {
     /// A caller kills these calls, which all go to the same node.
     pub(super) fn kill(&mut self, calls: &[usize]) {
         let Some(&first) = calls.first() else { return };
-        let Call { by, to, .. } = self.state.notes.calls[first];
+        let CallRecord { by, to, .. } = self.state.notes.calls[first];
         self.at(by, |node, notes| node.kill(to, calls, notes));
     }
 
@@ -231,7 +231,7 @@ impl<'a> Stepper<'a> {
     fn collect(&mut self) {
         for at in 0..self.state.notes.calls.len() {
             if self.is_past(at) {
-                self.state.notes.calls[at] = Call::OVER;
+                self.state.notes.calls[at] = CallRecord::OVER;
             }
         }
         let calls = &mut self.state.notes.calls;

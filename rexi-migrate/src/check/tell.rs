@@ -1,6 +1,6 @@
 //! A path through the cluster's states as a trace that a reader can follow: who did what, what arrived, who changed.
 
-use rexi_proto::{LENGTH_BYTES, Message, Presence, Request, decode};
+use rexi_proto::{LENGTH_BYTES, Message, Presence, ServerRequest, decode};
 
 use super::action::{Action, Stop, Straggler};
 use super::model::Cluster;
@@ -8,7 +8,7 @@ use super::scope::{Scope, release_name};
 use super::state::State;
 use crate::model::{Job, frames, name};
 use crate::search::{Broken, Path};
-use crate::verdict::trace::{Event, Place, Trace};
+use crate::verdict::trace::{Place, Trace, TraceEvent};
 
 /// The trace of a path, and of what breaks at its end if something does.
 pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Trace {
@@ -16,7 +16,7 @@ pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Tr
     let mut trace = Trace { lanes: lanes.collect(), events: Vec::new() };
     for (index, node) in path.start.nodes.iter().enumerate() {
         let what = format!("starts as {}, at {}", release_name(node.release), node.rollout.phase());
-        trace.events.push(Event::new(Place::At(index), what));
+        trace.events.push(TraceEvent::new(Place::At(index), what));
     }
     let mut before = &path.start;
     for (action, after) in &path.steps {
@@ -25,12 +25,14 @@ pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Tr
         before = after;
     }
     if let Some(broken) = broken {
-        trace.events.push(Event::new(Place::Everywhere, format!("{}: {}", broken.invariant, broken.what)).breach());
+        trace
+            .events
+            .push(TraceEvent::new(Place::Everywhere, format!("{}: {}", broken.invariant, broken.what)).breach());
     }
     trace
 }
 
-fn event(scope: &Scope, state: &State, action: Action) -> Event {
+fn event(scope: &Scope, state: &State, action: Action) -> TraceEvent {
     let call = |at: usize| &state.notes.calls[at];
     let at_job = |at: usize| Place::At(call(at).to);
     let (place, what) = match action {
@@ -72,7 +74,7 @@ fn event(scope: &Scope, state: &State, action: Action) -> Event {
             (Place::Between(of, at), format!("{what} of an earlier connection comes late"))
         }
     };
-    Event::new(place, what)
+    TraceEvent::new(place, what)
 }
 
 /// The first frame of a lane in words.
@@ -103,29 +105,29 @@ fn first_on_lane(state: &State, from: usize, to: usize) -> String {
 fn first_in_queue(state: &State, node: usize) -> String {
     let Some((caller, request)) = state.nodes[node].queue.front() else { return "the queue is empty".to_owned() };
     let what = match request {
-        Request::Cast(_) => "a cast",
-        Request::Kill(_) => "a kill",
-        Request::Resume(_) => "a resume",
-        Request::Stream(..) => "a word on a stream",
-        Request::Monitor(_) => "a monitor",
-        Request::Forget => "the end of an earlier life",
+        ServerRequest::Cast(_) => "a cast",
+        ServerRequest::Kill(_) => "a kill",
+        ServerRequest::Resume(_) => "a resume",
+        ServerRequest::Stream(..) => "a word on a stream",
+        ServerRequest::Monitor(_) => "a monitor",
+        ServerRequest::Forget => "the end of an earlier life",
         _ => "a request",
     };
     format!("the singleton takes {what} of {} off its queue", name(caller.peer.0 as usize))
 }
 
 /// What a step has changed that is not said by its name: phases and workers.
-fn changes(before: &State, after: &State, events: &mut Vec<Event>) {
+fn changes(before: &State, after: &State, events: &mut Vec<TraceEvent>) {
     for (index, (old, new)) in before.nodes.iter().zip(&after.nodes).enumerate() {
         if old.life == new.life && old.rollout.phase() != new.rollout.phase() {
-            events.push(Event::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
+            events.push(TraceEvent::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
         }
         for job in new.jobs.iter().filter(|job| !old.jobs.iter().any(|other| other.call == job.call)) {
-            events.push(Event::new(Place::At(index), format!("the {} runs call {}", job.key.server, job.call)));
+            events.push(TraceEvent::new(Place::At(index), format!("the {} runs call {}", job.key.server, job.call)));
         }
         let over = |job: &&Job| !new.jobs.iter().any(|other| other.call == job.call);
         for job in old.jobs.iter().filter(over).filter(|_| old.life == new.life) {
-            events.push(Event::new(Place::At(index), format!("the job of call {} is gone", job.call)));
+            events.push(TraceEvent::new(Place::At(index), format!("the job of call {} is gone", job.call)));
         }
     }
 }

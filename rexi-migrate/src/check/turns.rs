@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rexi_proto::{Caller, Hello, NodeName, PeerId};
 
 use super::state::{Pair, Printed, Stage, State, pair};
-use crate::model::{Call, Job, Monitor, member_id, name};
+use crate::model::{CallRecord, Job, Monitor, member_id, name};
 use crate::search::{Fingerprint, Recorder};
 
 /// All turns of the names of this many nodes; the first leaves them as they are.
@@ -116,7 +116,7 @@ impl Turns {
         }
         for call in &state.notes.calls {
             let (by, to) = if call.over { (0, 0) } else { (turn.to[call.by], turn.to[call.to]) };
-            Call { by, to, ..call.clone() }.hash(into);
+            CallRecord { by, to, ..call.clone() }.hash(into);
         }
         for watch in &state.notes.monitors {
             let (by, to) = (turn.to[watch.by], turn.to[watch.to]);

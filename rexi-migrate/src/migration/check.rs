@@ -5,7 +5,7 @@ use super::mix::{Action, Job, Mix, NODES};
 use crate::name::node_name;
 use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
 use crate::verdict::invariant::Invariant;
-use crate::verdict::trace::{Event, Place, Trace};
+use crate::verdict::trace::{Place, Trace, TraceEvent};
 
 /// What the search of one migration has shown.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +108,7 @@ fn met(before: &Mix, action: Action) -> u64 {
 }
 
 fn trace(migration: &Migration, path: &Path<Mixes<'_>>) -> Trace {
-    let mut events = vec![Event::new(Place::Everywhere, format!("all run {}", migration.releases[0].name))];
+    let mut events = vec![TraceEvent::new(Place::Everywhere, format!("all run {}", migration.releases[0].name))];
     let mut before = &path.start.mix;
     for (action, after) in &path.steps {
         events.push(before.event(migration, *action));
@@ -116,7 +116,7 @@ fn trace(migration: &Migration, path: &Path<Mixes<'_>>) -> Trace {
     }
     if let Some(broken) = before.broken {
         let place = before.call.as_ref().map_or(Place::Everywhere, |call| Place::At(call.callee));
-        events.push(Event::new(place, broken.sentence(migration)).breach());
+        events.push(TraceEvent::new(place, broken.sentence(migration)).breach());
     }
     let lane = |node: usize| format!("{} {}", node_name(node), migration.releases[before.at[node]].name);
     Trace { lanes: (0..NODES).map(lane).collect(), events }

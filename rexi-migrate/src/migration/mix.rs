@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use super::data::{Forms, Migration, Role, Unknown};
 use crate::verdict::invariant::Invariant;
-use crate::verdict::trace::{Event, Place};
+use crate::verdict::trace::{Place, TraceEvent};
 
 /// Nodes of the cluster. Of 123 real failures of upgrades (SOSP'21), all could be reproduced with three or fewer.
 pub(super) const NODES: usize = 3;
@@ -215,7 +215,7 @@ impl Mix {
     }
 
     /// The action in the words of a trace, as it is taken from this state.
-    pub(super) fn event(&self, migration: &Migration, action: Action) -> Event {
+    pub(super) fn event(&self, migration: &Migration, action: Action) -> TraceEvent {
         let name = |release: usize| migration.releases[release].name.as_str();
         let first = |queue: &VecDeque<usize>| queue.front().map_or("", |&form| migration.forms[form].name.as_str());
         let parties = self.call.as_ref().map(|call| (call.caller, call.callee));
@@ -223,30 +223,31 @@ impl Mix {
         match action {
             Action::Cast { caller, callee } => {
                 let forms = migration.names(migration.emitted(self.at[caller], Role::Start));
-                Event::new(Place::At(caller), format!("sends {forms} for n{}", callee + 1))
+                TraceEvent::new(Place::At(caller), format!("sends {forms} for n{}", callee + 1))
             }
             Action::Deliver => {
                 let form = self.call.as_ref().map_or("", |call| first(&call.forth));
-                Event::new(Place::Between(caller, callee), form)
+                TraceEvent::new(Place::Between(caller, callee), form)
             }
             Action::Return => {
                 let form = self.call.as_ref().map_or("", |call| first(&call.back));
-                Event::new(Place::Between(callee, caller), form)
+                TraceEvent::new(Place::Between(callee, caller), form)
             }
             Action::Kill => {
                 let forms = self.call.as_ref().map_or(Forms::NONE, |call| call.kills(migration, self.at[caller]));
-                Event::new(Place::At(caller), format!("kills the call: sends {}", migration.names(forms)))
+                TraceEvent::new(Place::At(caller), format!("kills the call: sends {}", migration.names(forms)))
             }
             Action::Answer => {
                 let forms = migration.names(migration.emitted(self.at[callee], Role::Answer));
-                Event::new(Place::At(callee), format!("the job ends: sends {forms}"))
+                TraceEvent::new(Place::At(callee), format!("the job ends: sends {forms}"))
             }
             Action::Restart { node, to } => {
-                Event::new(Place::At(node), format!("restarts: {} to {}", name(self.at[node]), name(to)))
+                TraceEvent::new(Place::At(node), format!("restarts: {} to {}", name(self.at[node]), name(to)))
             }
-            Action::Flip { node, to } => {
-                Event::new(Place::At(node), format!("changes at run time: {} to {}", name(self.at[node]), name(to)))
-            }
+            Action::Flip { node, to } => TraceEvent::new(
+                Place::At(node),
+                format!("changes at run time: {} to {}", name(self.at[node]), name(to)),
+            ),
         }
     }
 }

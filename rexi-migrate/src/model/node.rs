@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
     BulkId, Caller, CloseCode, DownReason, Hello, Incarnation, JobKey, JobOutput, Limits, Mutants, NodeName, Output,
-    Peer, PeerConfig, PeerId, Phase, PhaseError, Pool, Presence, Profile, Request, Rollout, Server, ServerAddress,
-    ServerOutput, Servers, Unlimited, WireVersion,
+    Peer, PeerConfig, PeerId, Phase, PhaseError, Pool, Presence, Profile, Rollout, Server, ServerAddress, ServerOutput,
+    ServerRequest, Servers, Unlimited, WireVersion,
 };
 
 use super::case::Case;
@@ -24,7 +24,7 @@ use crate::name::node_name;
 
 /// One node.
 #[derive(Clone, Debug)]
-pub struct Node<P: Pool = Unlimited> {
+pub struct NodeModel<P: Pool = Unlimited> {
     /// Its number among all.
     pub index: usize,
     /// The place of its release in [`Profile::train`].
@@ -44,7 +44,7 @@ pub struct Node<P: Pool = Unlimited> {
     /// Where its release has one.
     pub singleton: Option<Arc<Server<P>>>,
     /// What its singleton has yet to take.
-    pub queue: VecDeque<(Caller, Request)>,
+    pub queue: VecDeque<(Caller, ServerRequest)>,
     /// By node; none for itself.
     pub peers: Vec<Option<Arc<Peer<u16, P>>>>,
     /// What runs.
@@ -127,7 +127,7 @@ pub struct Written {
     pub bulk: Vec<(BulkId, Bytes)>,
 }
 
-impl<P: Pool + Clone> Node<P> {
+impl<P: Pool + Clone> NodeModel<P> {
     /// A node that has just started.
     pub fn start(index: usize, release: usize, life: Incarnation, build: &Build<P>) -> Self {
         let Build { nodes, limits, pool, numbered, mutants } = build;

@@ -15,7 +15,7 @@ use super::rule::Rule;
 #[derive(Clone, Debug, Default)]
 pub struct Observer {
     /// Each in the place of its mailbox, which is what a node is given.
-    pub calls: Vec<Call>,
+    pub calls: Vec<CallRecord>,
     /// Each in the place of its mailbox.
     pub monitors: Vec<Monitor>,
     /// The place of each node's release in [`Profile::train`](rexi_proto::Profile::train); of one that is down, as it
@@ -39,9 +39,9 @@ pub struct Breach {
 }
 
 /// The record of one cast; its place is its mailbox and stands in its payloads. One that is over and of which nothing
-/// is left anywhere may be [`Call::OVER`], and then its place is used again.
+/// is left anywhere may be [`CallRecord::OVER`], and then its place is used again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Call {
+pub struct CallRecord {
     /// Nothing is left of it.
     pub over: bool,
     /// Who has cast it.
@@ -107,7 +107,7 @@ pub struct Monitor {
     pub downs: u8,
 }
 
-impl Call {
+impl CallRecord {
     /// What is in the place of a call of which nothing is left.
     pub const OVER: Self = Self {
         over: true,
@@ -185,7 +185,7 @@ impl Observer {
     }
 
     /// Takes down a call, and gives its place.
-    pub(super) fn take_down(&mut self, call: Call) -> usize {
+    pub(super) fn take_down(&mut self, call: CallRecord) -> usize {
         match self.calls.iter().position(|call| call.over) {
             Some(at) => {
                 self.calls[at] = call;
@@ -200,7 +200,7 @@ impl Observer {
 
     /// The least number that no call of this life bears: those of two nodes, or of two lives, may be the same.
     pub(super) fn free_ref(&self, node: usize, life: Incarnation) -> CallRef {
-        let own = |call: &&Call| !call.over && (call.by, call.life) == (node, life);
+        let own = |call: &&CallRecord| !call.over && (call.by, call.life) == (node, life);
         let taken: Vec<CallRef> = self.calls.iter().filter(own).map(|call| call.call).collect();
         (0..).map(CallRef).find(|call| !taken.contains(call)).expect("there are few calls")
     }

@@ -26,7 +26,7 @@ pub struct End {
     /// How the other end has let go, where this one has yet to learn of it.
     pub parting: Option<Parting>,
     /// What was put on the way beside the protocol's own frames.
-    pub planted: Planted,
+    pub planted: PlantedFrames,
 }
 
 /// How far an end has come.
@@ -54,7 +54,7 @@ pub enum Parting {
 
 /// Frames that no node sends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Planted {
+pub struct PlantedFrames {
     /// Of an unknown kind.
     pub unknown: u64,
     /// How many of those its node has counted.
@@ -67,7 +67,7 @@ impl End {
     /// An end that has just been opened.
     pub fn opening(ours: Hello, theirs: Hello, holdouts: Vec<(usize, Incarnation)>) -> Self {
         let stage = Stage::Opening(Box::new([ours, theirs]), holdouts);
-        Self { stage, way: Way::default(), parting: None, planted: Planted::default() }
+        Self { stage, way: Way::default(), parting: None, planted: PlantedFrames::default() }
     }
 
     /// Whether it is not gone.

@@ -4,11 +4,11 @@
 
 use std::time::Duration;
 
-use rexi_proto::{Cast, Ending, Incarnation, ItemStep, MonitorRef, Pool, Presence};
+use rexi_proto::{Cast, Incarnation, ItemStep, JobEnding, MonitorRef, Pool, Presence};
 
 use super::case::Case;
-use super::node::{Job, Node, name};
-use super::observer::{Call, Monitor, Observer, payload};
+use super::node::{Job, NodeModel, name};
+use super::observer::{CallRecord, Monitor, Observer, payload};
 use super::rule::Rule;
 
 /// What a caller says to its job.
@@ -37,7 +37,7 @@ pub enum Deed {
     Ping,
 }
 
-impl Call {
+impl CallRecord {
     /// Whether its caller has a reason to say that.
     pub fn wants(&self, word: Word) -> bool {
         match word {
@@ -48,13 +48,14 @@ impl Call {
     }
 }
 
-impl<P: Pool + Clone> Node<P> {
+impl<P: Pool + Clone> NodeModel<P> {
     /// Casts to a member, so many bytes at least; whether the job is to send a stream.
     pub fn cast(&mut self, now: Duration, to: usize, (bytes, stream): (usize, bool), notes: &mut Observer) {
         let (by, life) = (self.index, self.life);
         let call = notes.free_ref(by, life);
         let buffered_for = (!self.is_up(to)).then(|| notes.releases[to]);
-        let mailbox = notes.take_down(Call { over: false, by, life, to, call, stream, buffered_for, ..Call::OVER });
+        let mailbox =
+            notes.take_down(CallRecord { over: false, by, life, to, call, stream, buffered_for, ..CallRecord::OVER });
         let body = payload(mailbox, 0, bytes);
         let cast = Cast { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
         let place = u16::try_from(mailbox).expect("there are few calls");
@@ -146,10 +147,10 @@ impl<P: Pool + Clone> Node<P> {
     pub fn end(&mut self, job: Job, how: Result<usize, rexi_proto::ExitReason>, notes: &mut Observer) {
         let call = &mut notes.calls[job.call];
         let ending = match how {
-            Ok(bytes) => Ending::Reply(payload(job.call, call.sent, bytes)),
-            Err(reason) => Ending::Exit(reason),
+            Ok(bytes) => JobEnding::Reply(payload(job.call, call.sent, bytes)),
+            Err(reason) => JobEnding::Exit(reason),
         };
-        call.sent += u16::from(matches!(ending, Ending::Reply(_)));
+        call.sent += u16::from(matches!(ending, JobEnding::Reply(_)));
         call.runs = false;
         self.jobs.retain(|other| other.call != job.call);
         self.with_server(job.member, job.key, |server| server.handle_end(job.key, ending));

@@ -14,7 +14,7 @@ use rexi_proto::{
 
 use super::case::Case;
 use super::network::{UNKNOWN_KIND, Way, over_the_wire, planted};
-use super::node::{Node, name};
+use super::node::{NodeModel, name};
 use super::observer::Observer;
 use super::rule::Rule;
 use super::wire::{End, Parting, Stage, Wire};
@@ -23,7 +23,7 @@ use super::wire::{End, Parting, Stage, Wire};
 #[derive(Clone, Debug)]
 pub struct World<P: Pool = Unlimited> {
     /// Each shared with other copies of the world until it is touched.
-    pub nodes: Vec<Arc<Node<P>>>,
+    pub nodes: Vec<Arc<NodeModel<P>>>,
     /// Every connection.
     pub wires: Vec<Arc<Wire>>,
     /// What was noted of all that happened.
@@ -43,7 +43,7 @@ pub struct Late {
 
 impl<P: Pool + Clone> World<P> {
     /// Nodes that have just started, and know nobody.
-    pub fn new(nodes: Vec<Node<P>>, eager: bool) -> Self {
+    pub fn new(nodes: Vec<NodeModel<P>>, eager: bool) -> Self {
         let (wires, now) = (Vec::new(), Duration::ZERO);
         let placed = nodes.iter().cloned().map(Arc::new).collect();
         let mut world = Self { nodes: placed, wires, notes: Observer::default(), now, eager };
@@ -52,7 +52,7 @@ impl<P: Pool + Clone> World<P> {
     }
 
     /// Puts a node that has just started into its place.
-    pub fn place(&mut self, mut node: Node<P>) {
+    pub fn place(&mut self, mut node: NodeModel<P>) {
         node.started = self.now;
         self.notes.started(node.index, node.release);
         node.judge_raise(node.profile().lowest(), &mut self.notes);
@@ -61,7 +61,7 @@ impl<P: Pool + Clone> World<P> {
     }
 
     /// A node, to be changed.
-    pub fn node(&mut self, index: usize) -> &mut Node<P> {
+    pub fn node(&mut self, index: usize) -> &mut NodeModel<P> {
         Arc::make_mut(&mut self.nodes[index])
     }
 
@@ -93,7 +93,7 @@ impl<P: Pool + Clone> World<P> {
     }
 
     /// Something is done at a node in the observer's sight, and then all that follows.
-    pub fn at(&mut self, index: usize, act: impl FnOnce(&mut Node<P>, Duration, &mut Observer)) {
+    pub fn at(&mut self, index: usize, act: impl FnOnce(&mut NodeModel<P>, Duration, &mut Observer)) {
         let now = self.local(index);
         act(Arc::make_mut(&mut self.nodes[index]), now, &mut self.notes);
         self.drain(index);
@@ -375,7 +375,7 @@ impl<P: Pool + Clone> World<P> {
     /// The operator of a node sets a ceiling.
     ///
     /// # Errors
-    /// Those of [`Node::lower`].
+    /// Those of [`NodeModel::lower`].
     pub fn lower(&mut self, index: usize, ceiling: Phase) -> Result<(), PhaseError> {
         let others = self.nodes[index].members().filter(|&member| self.is_connected(index, member));
         let connected: Vec<_> = others.map(|member| (member, self.nodes[member].profile().hosts())).collect();
@@ -428,12 +428,12 @@ impl<P: Pool + Clone> World<P> {
     /// them and nothing is on its way.
     fn known_holdouts(&self, witness: usize) -> Vec<(usize, Incarnation)> {
         let named = self.nodes[witness].hello().holdouts;
-        let told = |node: &Node<P>| {
+        let told = |node: &NodeModel<P>| {
             self.is_connected(witness, node.index)
                 && self.is_quiet(witness, node.index)
                 && !node.peer(witness).wants_write()
         };
-        let known = |node: &&Arc<Node<P>>| {
+        let known = |node: &&Arc<NodeModel<P>>| {
             node.index != witness
                 && !node.down
                 && node.needs_singleton()

@@ -82,7 +82,7 @@ pub enum Fate {
 
 /// An id of the catalogue, and what became of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct ScoreRow {
     /// The id.
     pub id: String,
     /// What goes wrong.
@@ -103,9 +103,9 @@ pub struct Score {
     /// The broken variants.
     pub hunted: Vec<Hunted>,
     /// The mutants, M1 to M51.
-    pub mutants: Vec<Row>,
+    pub mutants: Vec<ScoreRow>,
     /// The historical bugs, G1 to G18.
-    pub bugs: Vec<Row>,
+    pub bugs: Vec<ScoreRow>,
     /// The command that does it again.
     pub command: String,
     /// How long it took, in milliseconds.
@@ -134,13 +134,13 @@ impl Score {
     /// The score of these variants over all ids of the catalogue. An id whose variants were not tried counts as alive.
     pub fn new(hunted: Vec<Hunted>, command: impl Into<String>, elapsed: Duration) -> Self {
         let elapsed_ms = elapsed.as_millis().try_into().unwrap_or(u64::MAX);
-        let rows = |entries: &[Entry]| entries.iter().map(|entry| Row::of(entry, &hunted)).collect();
+        let rows = |entries: &[Entry]| entries.iter().map(|entry| ScoreRow::of(entry, &hunted)).collect();
         let (mutants, bugs) = (rows(&MUTANTS), rows(&BUGS));
         Self { hunted, mutants, bugs, command: command.into(), elapsed_ms }
     }
 
     /// How many of the rows had this fate.
-    pub fn count(rows: &[Row], fate: Fate) -> usize {
+    pub fn count(rows: &[ScoreRow], fate: Fate) -> usize {
         rows.iter().filter(|row| row.fate == fate).count()
     }
 
@@ -233,7 +233,7 @@ impl Hunted {
     }
 }
 
-impl Row {
+impl ScoreRow {
     fn of(entry: &Entry, hunted: &[Hunted]) -> Self {
         let id = entry.wire_id();
         let standing = hunted.iter().filter(|hunted| hunted.ids.iter().any(|of| of == id || of == entry.id));

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::verdict::level::Level;
 use crate::verdict::trace::escape;
-use crate::verify::{Mix, Mixes, Server, Stop};
+use crate::verify::{Mix, Mixes, ServerKind, Stop};
 
 /// The picture, as an `<svg>` element.
 pub(super) fn svg(train: &[Stop], mixes: &Mixes) -> String {
@@ -50,7 +50,7 @@ fn draw_stop(svg: &mut String, x: usize, stop: &Stop) {
     let text =
         |svg: &mut String, row: usize, what: &str| label_at(svg, x + 12, TOP + 24 + row * 28, "start", what, false);
     put(svg, format_args!(r#"<text x="{}" y="{}" class="big">{}</text>"#, x + 12, TOP + 25, escape(&stop.release)));
-    for (row, server) in [Server::Singleton, Server::PerNode].into_iter().enumerate() {
+    for (row, server) in [ServerKind::Singleton, ServerKind::PerNode].into_iter().enumerate() {
         let there = stop.hosts.contains(&server);
         let y = TOP + 24 + (row + 1) * 28;
         let dash = if there { "" } else { r#" stroke-dasharray="3 4" stroke-opacity=".4""# };
@@ -96,10 +96,10 @@ fn draw_mix(svg: &mut String, y: usize, mix: &Mix) {
     label_at(svg, from.midpoint(to), y + 22, "middle", &marks, false);
 }
 
-const fn name(server: Server) -> &'static str {
+const fn name(server: ServerKind) -> &'static str {
     match server {
-        Server::Singleton => "singleton",
-        Server::PerNode => "per-node server",
+        ServerKind::Singleton => "singleton",
+        ServerKind::PerNode => "per-node server",
     }
 }
 

@@ -15,23 +15,23 @@ use thiserror::Error;
 /// A release by its version, written `1.1` or `1.1.3`. Ordered by version.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Release(Version);
+pub struct TrainRelease(Version);
 
-impl Release {
+impl TrainRelease {
     /// The release's version.
     pub fn version(&self) -> &Version {
         &self.0
     }
 }
 
-impl fmt::Display for Release {
+impl fmt::Display for TrainRelease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Version { major, minor, .. } = self.0;
         if self.0 == Version::new(major, minor, 0) { write!(f, "{major}.{minor}") } else { self.0.fmt(f) }
     }
 }
 
-impl FromStr for Release {
+impl FromStr for TrainRelease {
     type Err = TrainError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -40,7 +40,7 @@ impl FromStr for Release {
     }
 }
 
-impl TryFrom<String> for Release {
+impl TryFrom<String> for TrainRelease {
     type Error = TrainError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -48,8 +48,8 @@ impl TryFrom<String> for Release {
     }
 }
 
-impl From<Release> for String {
-    fn from(release: Release) -> Self {
+impl From<TrainRelease> for String {
+    fn from(release: TrainRelease) -> Self {
         release.to_string()
     }
 }
@@ -129,17 +129,17 @@ impl Train {
     ///
     /// # Panics
     /// As [`Train::profile`].
-    pub fn release(&self, place: Place) -> Release {
-        Release(self.profile(place).release().clone())
+    pub fn release(&self, place: Place) -> TrainRelease {
+        TrainRelease(self.profile(place).release().clone())
     }
 
     /// The releases, in order.
-    pub fn releases(&self) -> Vec<Release> {
+    pub fn releases(&self) -> Vec<TrainRelease> {
         self.places().map(|place| self.release(place)).collect()
     }
 
     /// Where a release stands first.
-    pub fn place(&self, release: &Release) -> Option<Place> {
+    pub fn place(&self, release: &TrainRelease) -> Option<Place> {
         self.places().find(|&place| self.profile(place).release() == release.version())
     }
 
@@ -190,7 +190,7 @@ impl FromStr for Train {
 
 impl fmt::Display for Train {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let releases: Vec<String> = self.releases().iter().map(Release::to_string).collect();
+        let releases: Vec<String> = self.releases().iter().map(TrainRelease::to_string).collect();
         f.write_str(&releases.join(","))
     }
 }

@@ -21,8 +21,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::history::ledger::{NodeIndex, now_us};
-use crate::plan::train::Release;
-use crate::rehearse::control::{Command, Event, Stats, encode};
+use crate::plan::train::TrainRelease;
+use crate::rehearse::control::{Command, NodeEvent, Stats, encode};
 use crate::rehearse::host::free_addresses;
 use crate::rehearse::pace::{Allowance, LOOK_INTERVAL};
 use crate::rehearse::process::{Notice, Process, Setup, Start};
@@ -32,13 +32,13 @@ pub use error::ClusterError;
 
 /// One process of a node, from its start to its end: whose ledger that is.
 #[derive(Clone, Debug, Serialize)]
-pub struct Life {
+pub struct ProcessLife {
     /// The node.
     pub node: String,
     /// The node's place in the cluster.
     pub index: NodeIndex,
     /// The release it ran.
-    pub release: Release,
+    pub release: TrainRelease,
     /// The file it wrote its ledger to.
     pub ledger: PathBuf,
     /// Its incarnation, once it was ready.
@@ -68,7 +68,7 @@ pub enum Ending {
 #[derive(Clone, Debug, Default)]
 pub struct NodeState {
     /// The release that it runs, or ran last.
-    pub release: Option<Release>,
+    pub release: Option<TrainRelease>,
     /// Whether the process runs.
     pub running: bool,
     /// Whether it said that it is connected with every member.
@@ -93,7 +93,7 @@ pub struct Cluster {
     setup: Setup,
     addresses: Vec<SocketAddr>,
     nodes: Vec<Node>,
-    lives: Vec<Life>,
+    lives: Vec<ProcessLife>,
     past: Stats,
     heard: mpsc::Receiver<Notice>,
     say: mpsc::Sender<Notice>,
@@ -143,7 +143,7 @@ impl Cluster {
     }
 
     /// Every process started so far, in the order of their starts.
-    pub fn lives(&self) -> &[Life] {
+    pub fn lives(&self) -> &[ProcessLife] {
         &self.lives
     }
 
@@ -163,7 +163,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::Start`] where its program cannot be run.
-    pub fn start(&mut self, node: usize, release: &Release) -> Result<(), ClusterError> {
+    pub fn start(&mut self, node: usize, release: &TrainRelease) -> Result<(), ClusterError> {
         let (life, name) = (self.lives.len(), self.nodes[node].name.clone());
         let start = Start { node, life, release, addresses: &self.addresses };
         let process = self.setup.spawn(&start, self.say.clone()).map_err(|source| {
@@ -173,7 +173,7 @@ impl Cluster {
         self.nodes[node].process = Some(process);
         let ledger = self.setup.ledger(node, life);
         let index = NodeIndex(node.try_into().expect("a cluster has few nodes"));
-        self.lives.push(Life {
+        self.lives.push(ProcessLife {
             node: name,
             index,
             release: release.clone(),
@@ -314,12 +314,12 @@ impl Cluster {
         }
     }
 
-    fn hear(&mut self, node: usize, life: usize, event: Event) -> Result<(), ClusterError> {
+    fn hear(&mut self, node: usize, life: usize, event: NodeEvent) -> Result<(), ClusterError> {
         let Node { name, state, .. } = &mut self.nodes[node];
         let name = name.clone();
         let release = self.lives[life].release.clone();
         match event {
-            Event::Ready { incarnation, release: running, phase } => {
+            NodeEvent::Ready { incarnation, release: running, phase } => {
                 if running != release {
                     let error = format!("it runs release {running}");
                     return Err(ClusterError::Failed { node: name, release, error, was_ready: false });
@@ -327,25 +327,25 @@ impl Cluster {
                 (state.ready, state.phase) = (true, Some(phase));
                 self.lives[life].incarnation = Some(incarnation);
             }
-            Event::Stats(stats) => {
+            NodeEvent::Stats(stats) => {
                 state.phase = stats.phase.or(state.phase);
                 state.stats = stats;
             }
-            Event::PhaseChanged { phase } => state.phase = Some(phase),
-            Event::CeilingSet { ok, error } => {
+            NodeEvent::PhaseChanged { phase } => state.phase = Some(phase),
+            NodeEvent::CeilingSet { ok, error } => {
                 let why = || error.unwrap_or_else(|| "no reason given".to_owned());
                 state.ceiling = Some(if ok { Ok(()) } else { Err(why()) });
             }
-            Event::Refused { peer, error, permanent: true } => {
+            NodeEvent::Refused { peer, error, permanent: true } => {
                 state.refusal = Some((peer.clone(), error.clone()));
                 let other = self.nodes.iter().find(|node| node.name == peer);
                 let peer = peer + &of_release(other.and_then(|node| node.state.release.as_ref()));
                 return Err(ClusterError::Refused { node: name, release, peer, error });
             }
-            Event::Refused { peer, error, permanent: false } => state.refusal = Some((peer, error)),
-            Event::Quiet { in_flight, jobs } => state.quiet = Some((in_flight, jobs)),
-            Event::Drained => state.drained = true,
-            Event::Failed { error } => {
+            NodeEvent::Refused { peer, error, permanent: false } => state.refusal = Some((peer, error)),
+            NodeEvent::Quiet { in_flight, jobs } => state.quiet = Some((in_flight, jobs)),
+            NodeEvent::Drained => state.drained = true,
+            NodeEvent::Failed { error } => {
                 let was_ready = self.lives[life].incarnation.is_some();
                 return Err(ClusterError::Failed { node: name, release, error, was_ready });
             }
@@ -444,7 +444,7 @@ impl Node {
     }
 }
 
-fn of_release(release: Option<&Release>) -> String {
+fn of_release(release: Option<&TrainRelease>) -> String {
     release.map_or_else(String::new, |release| format!(" of release {release}"))
 }
 

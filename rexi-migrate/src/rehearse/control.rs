@@ -1,6 +1,6 @@
 //! The line protocol between the rehearsal and its node processes: one JSON object a line, both directions.
 //!
-//! The parent writes [`Command`]s to a node's standard input, the node writes [`Event`]s to its standard output; its
+//! The parent writes [`Command`]s to a node's standard input, the node writes [`NodeEvent`]s to its standard output; its
 //! standard error is its log. A node whose standard input ends exits at once, so that no node outlives the rehearsal.
 //! What either side does on a message is in `cluster.rs` and `node.rs`.
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-use crate::plan::train::Release;
+use crate::plan::train::TrainRelease;
 
 /// What the rehearsal tells a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,30 +21,30 @@ pub enum Command {
         /// Whether to make casts.
         on: bool,
     },
-    /// The operator's ceiling of the phase; `null` lifts it. Answered by [`Event::CeilingSet`].
+    /// The operator's ceiling of the phase; `null` lifts it. Answered by [`NodeEvent::CeilingSet`].
     Ceiling {
         /// The ceiling.
         phase: Option<Phase>,
     },
-    /// Take no more work, end what is under way within the deadline, answer [`Event::Drained`], exit with status 0.
+    /// Take no more work, end what is under way within the deadline, answer [`NodeEvent::Drained`], exit with status 0.
     Drain {
         /// In milliseconds, from now.
         deadline_ms: u64,
     },
-    /// Stop the load and, once own calls and jobs have ended, answer [`Event::Quiet`].
+    /// Stop the load and, once own calls and jobs have ended, answer [`NodeEvent::Quiet`].
     Quiesce,
 }
 
 /// What a node tells the rehearsal. Fields that it does not know are ignored, since a node may be another build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum NodeEvent {
     /// Connected, in legal skew, with every member. Once in a process's life.
     Ready {
         /// The process's incarnation, in microseconds since 1970.
         incarnation: u64,
         /// The release it runs.
-        release: Release,
+        release: TrainRelease,
         /// The phase it is in.
         phase: Phase,
     },
@@ -205,17 +205,17 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 mod tests {
     use super::*;
 
-    fn events() -> Vec<Event> {
-        let release: Release = "1.2".parse().expect("a release");
+    fn events() -> Vec<NodeEvent> {
+        let release: TrainRelease = "1.2".parse().expect("a release");
         vec![
-            Event::Ready { incarnation: 1_700_000_000_000_000, release, phase: Phase::Switch },
-            Event::Stats(Stats { casts: 5, phase: Some(Phase::Introduce), ..Stats::default() }),
-            Event::PhaseChanged { phase: Phase::Remove },
-            Event::CeilingSet { ok: false, error: Some("n2 is at introduce".into()) },
-            Event::Refused { peer: "n1".into(), error: "1.2 may not\nmeet 1.0".into(), permanent: true },
-            Event::Quiet { in_flight: 0, jobs: 3 },
-            Event::Drained,
-            Event::Failed { error: "no socket".into() },
+            NodeEvent::Ready { incarnation: 1_700_000_000_000_000, release, phase: Phase::Switch },
+            NodeEvent::Stats(Stats { casts: 5, phase: Some(Phase::Introduce), ..Stats::default() }),
+            NodeEvent::PhaseChanged { phase: Phase::Remove },
+            NodeEvent::CeilingSet { ok: false, error: Some("n2 is at introduce".into()) },
+            NodeEvent::Refused { peer: "n1".into(), error: "1.2 may not\nmeet 1.0".into(), permanent: true },
+            NodeEvent::Quiet { in_flight: 0, jobs: 3 },
+            NodeEvent::Drained,
+            NodeEvent::Failed { error: "no socket".into() },
         ]
     }
 
@@ -240,7 +240,7 @@ mod tests {
         for event in events() {
             assert_eq!(reader.next().await.expect("a message"), Some(event));
         }
-        assert!(reader.next::<Event>().await.expect("the end").is_none());
+        assert!(reader.next::<NodeEvent>().await.expect("the end").is_none());
     }
 
     #[test]
@@ -261,19 +261,19 @@ mod tests {
         let padded = |bytes: usize| format!("{{\"event\":\"drained\"}}{}\n", " ".repeat(bytes - 20));
         assert_eq!(padded(100).len(), 100);
         let at_bound = padded(LINE_BYTES_MAX);
-        assert_eq!(LineReader::new(at_bound.as_bytes()).next().await.expect("read"), Some(Event::Drained));
+        assert_eq!(LineReader::new(at_bound.as_bytes()).next().await.expect("read"), Some(NodeEvent::Drained));
         let above = padded(LINE_BYTES_MAX + 1);
-        let refused = LineReader::new(above.as_bytes()).next::<Event>().await;
+        let refused = LineReader::new(above.as_bytes()).next::<NodeEvent>().await;
         assert!(matches!(refused, Err(ControlError::TooLong)), "{refused:?}");
     }
 
     #[tokio::test]
     async fn what_is_no_message_is_refused_and_half_a_line_is_the_end() {
         for line in ["hello\n", "{\"event\":\"nothing\"}\n", "{\"event\":\"phase_changed\",\"phase\":\"x\"}\n", "\n"] {
-            let refused = LineReader::new(line.as_bytes()).next::<Event>().await;
+            let refused = LineReader::new(line.as_bytes()).next::<NodeEvent>().await;
             assert!(matches!(refused, Err(ControlError::NotAMessage { .. })), "{line:?}: {refused:?}");
         }
-        let half = LineReader::new(&b"{\"event\":\"dra"[..]).next::<Event>().await;
+        let half = LineReader::new(&b"{\"event\":\"dra"[..]).next::<NodeEvent>().await;
         assert!(matches!(half, Ok(None)), "{half:?}");
     }
 }

@@ -10,14 +10,14 @@ use rexi_proto::Limits;
 
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord, StepWindow};
 use crate::history::ledger::LedgerReader;
-use crate::plan::train::Release;
+use crate::plan::train::TrainRelease;
 use crate::plan::{Leave, Op, Plan};
-use crate::rehearse::cluster::{Ending, Life};
+use crate::rehearse::cluster::{Ending, ProcessLife};
 use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
 
 /// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
-pub fn gather(lives: &[Life], rows: &[StepRow], plan: &Plan) -> Evidence {
+pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence {
     Evidence {
         processes: lives.iter().map(process).collect(),
         steps: windows(rows),
@@ -28,7 +28,7 @@ pub fn gather(lives: &[Life], rows: &[StepRow], plan: &Plan) -> Evidence {
     }
 }
 
-fn process(life: &Life) -> ProcessRecord {
+fn process(life: &ProcessLife) -> ProcessRecord {
     let at_us = life.stopped_us.unwrap_or(u64::MAX);
     let end = match life.ended {
         Some(Ending::Killed | Ending::FromOutside) => ProcessEnd::KilledNine { at_us },
@@ -62,7 +62,7 @@ fn can_produce(plan: &Plan, witness: Witness) -> bool {
     let restarts = stops(Leave::Kill) + stops(Leave::Drain) > 0;
     let any = |is: fn(&Op) -> bool| plan.ops.iter().any(is);
     // Every node goes from each release of the train to the next.
-    let neighbours = |are: fn(&[Release]) -> bool| restarts && plan.train.releases().windows(2).any(are);
+    let neighbours = |are: fn(&[TrainRelease]) -> bool| restarts && plan.train.releases().windows(2).any(are);
     match witness {
         Witness::KillNine => stops(Leave::Kill) > 0,
         Witness::Rollback => any(|op| matches!(op, Op::RollBack { .. })) || neighbours(|two| two[1] < two[0]),
@@ -171,8 +171,8 @@ mod tests {
         }
     }
 
-    fn life(dir: &Path, index: u16, ended: Option<Ending>) -> Life {
-        Life {
+    fn life(dir: &Path, index: u16, ended: Option<Ending>) -> ProcessLife {
+        ProcessLife {
             node: node_name(index),
             index: NodeIndex(index),
             release: "1.1".parse().expect("a release"),

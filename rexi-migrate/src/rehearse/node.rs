@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
-use crate::plan::train::{Release, Train};
-use crate::rehearse::control::{Command, Event, LineReader, Stats, encode};
+use crate::plan::train::{Train, TrainRelease};
+use crate::rehearse::control::{Command, LineReader, NodeEvent, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
 use crate::workload::away;
@@ -38,7 +38,7 @@ pub struct NodeArgs {
     pub name: String,
     /// The release it runs.
     #[arg(long)]
-    pub release: Release,
+    pub release: TrainRelease,
     /// Where it listens.
     #[arg(long)]
     pub listen: SocketAddr,
@@ -77,7 +77,7 @@ pub fn run(args: NodeArgs, workload: Option<&dyn Workload>) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&Event::Failed { error });
+            say(&NodeEvent::Failed { error });
             ExitCode::FAILURE
         }
     }
@@ -200,7 +200,7 @@ struct Child {
     service: Option<Service>,
     ledger: Arc<LedgerWriter>,
     beats: Beats,
-    release: Release,
+    release: TrainRelease,
     members: MemberEvents,
     phase: watch::Receiver<Phase>,
     /// The refusal last said of each peer.
@@ -235,7 +235,7 @@ impl Child {
                 Next::Command(Command::Load { on }) => self.load.set_on(on).await.map_err(|e| e.to_string())?,
                 Next::Command(Command::Ceiling { phase }) => {
                     let set = self.node.rollout().set_ceiling(phase);
-                    say(&Event::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
+                    say(&NodeEvent::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
                 }
                 Next::Command(Command::Quiesce) => self.quiesce(&mut commands, &mut ready).await?,
                 Next::Command(Command::Drain { deadline_ms }) => {
@@ -268,7 +268,7 @@ impl Child {
                 _ = self.phase.changed() => {
                     let phase = *self.phase.borrow_and_update();
                     record(&self.ledger, &[Entry::PhaseChanged { phase }]);
-                    say(&Event::PhaseChanged { phase });
+                    say(&NodeEvent::PhaseChanged { phase });
                 }
                 _ = ticks.tick(), if goal.is_some() => {
                     if goal.is_some_and(|goal| self.is_reached(goal)) || started.elapsed() > REST_LIMIT {
@@ -282,7 +282,7 @@ impl Child {
                 () = node.ready(), if !*ready => {
                     *ready = true;
                     let (incarnation, phase) = (self.node.incarnation().0, *self.phase.borrow());
-                    say(&Event::Ready { incarnation, release: self.release.clone(), phase });
+                    say(&NodeEvent::Ready { incarnation, release: self.release.clone(), phase });
                 }
             }
         }
@@ -305,7 +305,7 @@ impl Child {
         }
         // So that the figures of a cluster at rest are those of its rest.
         self.say_stats();
-        say(&Event::Quiet { in_flight, jobs });
+        say(&NodeEvent::Quiet { in_flight, jobs });
         Ok(())
     }
 
@@ -331,14 +331,14 @@ impl Child {
         node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
         drop(beats);
         record(&ledger, &[Entry::Drained]);
-        say(&Event::Drained);
+        say(&NodeEvent::Drained);
         Ok(())
     }
 
     fn say_stats(&self) {
         let status = self.node.status();
         let counts = self.load.counts();
-        say(&Event::Stats(Stats {
+        say(&NodeEvent::Stats(Stats {
             asked: counts.asked,
             casts: counts.casts,
             answered: counts.answered,
@@ -360,7 +360,7 @@ impl Child {
             let error = refusal.to_string();
             if self.said.get(&peer.name) != Some(&error) {
                 let (peer, permanent) = (peer.name.to_string(), refusal.is_final());
-                say(&Event::Refused { peer, error: error.clone(), permanent });
+                say(&NodeEvent::Refused { peer, error: error.clone(), permanent });
             }
             self.said.insert(peer.name, error);
         }
@@ -373,7 +373,7 @@ fn missing(peers: &[PeerStatus]) -> Vec<String> {
     missing.map(|peer| peer.name.to_string()).collect()
 }
 
-fn say(event: &Event) {
+fn say(event: &NodeEvent) {
     use std::io::Write;
     // Fails where the rehearsal is gone, which standard input tells as well.
     let _ = std::io::stdout().write_all(encode(event).as_bytes());

@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::history::ledger::offset_us;
 use crate::name::node_name;
-use crate::plan::train::Release;
-use crate::rehearse::control::{ControlError, Event, LineReader};
+use crate::plan::train::TrainRelease;
+use crate::rehearse::control::{ControlError, LineReader, NodeEvent};
 
 /// How the node processes are started.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Setup {
     /// What runs a node of a release that `programs` does not name.
     pub program: PathBuf,
     /// What runs a node of these releases.
-    pub programs: BTreeMap<Release, PathBuf>,
+    pub programs: BTreeMap<TrainRelease, PathBuf>,
     /// Casts a second, of all nodes together.
     pub rate: u32,
     /// Seed of the load.
@@ -47,7 +47,7 @@ pub(crate) struct Start<'a> {
     /// The number of the process, from 0 over all nodes.
     pub(crate) life: usize,
     /// The release to run.
-    pub(crate) release: &'a Release,
+    pub(crate) release: &'a TrainRelease,
     /// The address of every node, in the order of their numbers.
     pub(crate) addresses: &'a [SocketAddr],
 }
@@ -71,7 +71,7 @@ pub(crate) struct Notice {
     /// The process's.
     pub(crate) life: usize,
     /// What it said.
-    pub(crate) said: Result<Option<Event>, ControlError>,
+    pub(crate) said: Result<Option<NodeEvent>, ControlError>,
 }
 
 impl Setup {
@@ -81,7 +81,7 @@ impl Setup {
     }
 
     /// What runs a node of this release.
-    pub fn program(&self, release: &Release) -> &Path {
+    pub fn program(&self, release: &TrainRelease) -> &Path {
         self.programs.get(release).unwrap_or(&self.program)
     }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::history::evidence::Evidence;
 use crate::history::judge::Judgement;
-use crate::plan::train::{Release, Train};
+use crate::plan::train::{Train, TrainRelease};
 use crate::plan::{Op, Plan, rolling};
 use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
@@ -51,7 +51,7 @@ pub struct Options {
     /// The executable of a node.
     pub program: PathBuf,
     /// Other executables, by release.
-    pub programs: BTreeMap<Release, PathBuf>,
+    pub programs: BTreeMap<TrainRelease, PathBuf>,
     /// Where logs and ledgers are put and stay; otherwise in a temporary directory that stays only after a failure.
     pub keep: Option<PathBuf>,
     /// Further arguments of every node.

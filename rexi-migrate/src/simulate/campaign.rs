@@ -69,13 +69,13 @@ pub struct Tally {
     /// Scenarios that were played again and were the same.
     pub repeated: u64,
     /// The first scenario that failed, shrunk.
-    pub failure: Option<Failure>,
+    pub failure: Option<FailedScenario>,
 }
 
 /// A scenario that failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Failure {
+pub struct FailedScenario {
     /// Its number, from 0.
     pub number: u64,
     /// Its plan as it was found.
@@ -193,25 +193,25 @@ impl Campaign {
     }
 
     /// Plays a scenario that has failed again, and shrinks it.
-    fn failure(&self, number: u64) -> Failure {
+    fn failure(&self, number: u64) -> FailedScenario {
         let found = self.plan(number);
         let outcome = match self.try_run(&found) {
             Ok(outcome) => outcome,
             // Not shrunk: one panic too many, while another unwinds, would end the process.
             Err(text) => {
                 let outcome = Outcome::none(found.clone());
-                return Failure { number, found, outcome, differs: None, panicked: Some(text) };
+                return FailedScenario { number, found, outcome, differs: None, panicked: Some(text) };
             }
         };
         let broken = outcome.breaches.first().map(|breach| breach.invariant);
         if outcome.is_safe() {
             let differs = self.differs(&found, &outcome).or(Some("it failed once, but not again".to_owned()));
-            return Failure { number, found, outcome, differs, panicked: None };
+            return FailedScenario { number, found, outcome, differs, panicked: None };
         }
         let as_before = |outcome: Outcome| broken.map_or(outcome.own.is_some(), |broken| outcome.breaks(broken));
         let shrunk = self.shrink(number, &mut |plan| self.try_run(plan).is_ok_and(as_before));
         let outcome = self.try_run(&shrunk).unwrap_or(outcome);
-        Failure { number, found, outcome, differs: None, panicked: None }
+        FailedScenario { number, found, outcome, differs: None, panicked: None }
     }
 
     fn shrink(&self, number: u64, fails: &mut dyn FnMut(&Plan) -> bool) -> Plan {
@@ -333,7 +333,7 @@ impl Tally {
     }
 }
 
-impl Failure {
+impl FailedScenario {
     fn tell(&self, report: &mut LevelReport, again: &impl Fn(&Plan) -> String) {
         let Self { number, found, outcome, differs, panicked } = self;
         if let Some(text) = panicked {

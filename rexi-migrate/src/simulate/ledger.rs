@@ -48,7 +48,7 @@ pub enum LifeEnd {
 /// One thing that happened, by itself comparable with the same of another run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum ScenarioEvent {
     /// An operation of the plan was done.
     Did(Op),
     /// An operation made no sense where the cluster stood.
@@ -94,7 +94,7 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) lives: Vec<LifeRecord>,
-    notes: Vec<(u64, Event)>,
+    notes: Vec<(u64, ScenarioEvent)>,
     open: Open,
 }
 
@@ -133,12 +133,12 @@ impl Ledger {
         self.state.lock().expect("nothing panics while it holds the ledgers")
     }
 
-    pub(super) fn note(&self, event: Event) {
+    pub(super) fn note(&self, event: ScenarioEvent) {
         self.note_at(self.now_us(), event);
     }
 
     /// Notes what began at a time before now.
-    pub(super) fn note_at(&self, at_us: u64, event: Event) {
+    pub(super) fn note_at(&self, at_us: u64, event: ScenarioEvent) {
         self.lock().notes.push((at_us, event));
     }
 
@@ -149,7 +149,7 @@ impl Ledger {
         let life = LifeRecord { node, release, incarnation, began_us, end, over: false, ledger: Arc::clone(&ledger) };
         let mut state = self.lock();
         state.lives.push(life);
-        state.notes.push((began_us, Event::Started { node, release }));
+        state.notes.push((began_us, ScenarioEvent::Started { node, release }));
         (Life(state.lives.len() - 1), ledger)
     }
 
@@ -175,15 +175,15 @@ impl Ledger {
         }
         life.over = true;
         life.memory().close();
-        notes.push((at_us, Event::Ended { node: life.node, how }));
+        notes.push((at_us, ScenarioEvent::Ended { node: life.node, how }));
     }
 
     /// All that happened, in order.
-    pub(super) fn events(&self) -> Vec<(Duration, Event)> {
+    pub(super) fn events(&self) -> Vec<(Duration, ScenarioEvent)> {
         let state = self.lock();
         let mut events = state.notes.clone();
         for life in &state.lives {
-            let of = |record: &Record| (record.at_us, Event::Recorded { node: life.node, entry: record.entry });
+            let of = |record: &Record| (record.at_us, ScenarioEvent::Recorded { node: life.node, entry: record.entry });
             life.memory().read(0, |records| events.extend(records.iter().map(of)));
         }
         events.sort_by_key(|(at_us, _)| *at_us);

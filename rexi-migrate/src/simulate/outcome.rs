@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::ledger::{Event, LifeEnd};
+use super::ledger::{LifeEnd, ScenarioEvent};
 use crate::history::ledger::{CallNumber, Entry};
 use crate::name::node_name;
 use crate::plan::Plan;
@@ -36,9 +36,9 @@ pub struct Outcome {
     /// Time that it took.
     pub took: Duration,
     /// All that happened, in order, each with its time.
-    pub events: Vec<(Duration, Event)>,
+    pub events: Vec<(Duration, ScenarioEvent)>,
     /// Every datagram, in the order in which they were sent, if they were recorded.
-    pub datagrams: Vec<Datagram>,
+    pub datagrams: Vec<SentDatagram>,
 }
 
 /// When something was seen to be wrong, and with which call.
@@ -51,7 +51,7 @@ pub(super) struct Shows {
 /// A datagram as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Datagram {
+pub struct SentDatagram {
     /// When, since the scenario began.
     pub at: Duration,
     /// The sender.
@@ -105,13 +105,13 @@ impl Outcome {
     /// What happened, as a sequence diagram's events; the event at which the first breach shows is marked.
     pub fn trace(&self) -> Trace {
         let lanes = (0..self.plan.nodes).map(node_name).collect();
-        let events = self.events.iter().take_while(|(_, event)| *event != Event::Probing || self.failed_late());
+        let events = self.events.iter().take_while(|(_, event)| *event != ScenarioEvent::Probing || self.failed_late());
         let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, self)?.at(*at))).collect();
         if let Some(what) = self.told().next() {
             let Shows { at, call } = self.shows;
             let place = call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
-            let behind = events.partition_point(|event: &trace::Event| event.at <= Some(at));
-            events.insert(behind, trace::Event::new(place, what).at(at).breach());
+            let behind = events.partition_point(|event: &trace::TraceEvent| event.at <= Some(at));
+            events.insert(behind, trace::TraceEvent::new(place, what).at(at).breach());
         }
         Trace { lanes, events }
     }
@@ -124,11 +124,11 @@ impl Outcome {
 
     /// Whether the first breach is of a call that was made at the very end, to see that all is well.
     fn failed_late(&self) -> bool {
-        let probing = self.events.iter().position(|(_, event)| *event == Event::Probing);
+        let probing = self.events.iter().position(|(_, event)| *event == ScenarioEvent::Probing);
         let late = probing.map_or(&[][..], |at| &self.events[at..]);
         let call = self.shows.call;
-        let casts = |event: &Event| match event {
-            Event::Recorded { entry: Entry::Cast { call: of, .. }, .. } => Some(*of) == call,
+        let casts = |event: &ScenarioEvent| match event {
+            ScenarioEvent::Recorded { entry: Entry::Cast { call: of, .. }, .. } => Some(*of) == call,
             _ => false,
         };
         call.is_some() && late.iter().any(|(_, event)| casts(event))
@@ -136,9 +136,13 @@ impl Outcome {
 
     /// Where a call's job ran last, or where it was cast.
     fn place_of(&self, call: CallNumber) -> Option<Place> {
-        let place = |event: &Event| match *event {
-            Event::Recorded { node, entry: Entry::Started { id, .. } } if id.call == call => Some(Place::At(node)),
-            Event::Recorded { node, entry: Entry::Cast { call: of, .. } } if of == call => Some(Place::At(node)),
+        let place = |event: &ScenarioEvent| match *event {
+            ScenarioEvent::Recorded { node, entry: Entry::Started { id, .. } } if id.call == call => {
+                Some(Place::At(node))
+            }
+            ScenarioEvent::Recorded { node, entry: Entry::Cast { call: of, .. } } if of == call => {
+                Some(Place::At(node))
+            }
             _ => None,
         };
         self.events.iter().rev().find_map(|(_, event)| place(event))
@@ -153,36 +157,38 @@ fn first_difference<T: PartialEq + fmt::Debug>(one: &[T], other: &[T]) -> Option
 }
 
 /// An event as a line of the trace; `None` for those that a reader can do without.
-fn tell(event: &Event, of: &Outcome) -> Option<trace::Event> {
-    let line = |place, what: String| Some(trace::Event::new(place, what));
+fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<trace::TraceEvent> {
+    let line = |place, what: String| Some(trace::TraceEvent::new(place, what));
     match event {
-        Event::Did(op) => line(Place::Everywhere, op.to_string()),
-        Event::Skipped(_) => None,
-        Event::Started { node, release } => {
+        ScenarioEvent::Did(op) => line(Place::Everywhere, op.to_string()),
+        ScenarioEvent::Skipped(_) => None,
+        ScenarioEvent::Started { node, release } => {
             line(Place::At(*node), format!("starts as {}", of.plan.train.release(*release)))
         }
-        Event::Ended { node, how: LifeEnd::Crashed } => line(Place::At(*node), "crashes".to_owned()),
-        Event::Ended { node, how: LifeEnd::Left } => line(Place::At(*node), "has left".to_owned()),
-        Event::Recorded { node, entry } => tell_entry(*node, entry, of),
-        Event::Healed => None,
-        Event::Settling => line(Place::Everywhere, SETTLING.to_owned()),
-        Event::Probing => line(Place::Everywhere, "every node casts to every node".to_owned()),
+        ScenarioEvent::Ended { node, how: LifeEnd::Crashed } => line(Place::At(*node), "crashes".to_owned()),
+        ScenarioEvent::Ended { node, how: LifeEnd::Left } => line(Place::At(*node), "has left".to_owned()),
+        ScenarioEvent::Recorded { node, entry } => tell_entry(*node, entry, of),
+        ScenarioEvent::Healed => None,
+        ScenarioEvent::Settling => line(Place::Everywhere, SETTLING.to_owned()),
+        ScenarioEvent::Probing => line(Place::Everywhere, "every node casts to every node".to_owned()),
     }
 }
 
 /// A record as a line of the trace.
-fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<trace::Event> {
-    let here = |what: String| Some(trace::Event::new(Place::At(node), what));
+fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<trace::TraceEvent> {
+    let here = |what: String| Some(trace::TraceEvent::new(Place::At(node), what));
     let towards = |to: usize, what: String| {
         let place = if node == to { Place::At(node) } else { Place::Between(node, to) };
-        Some(trace::Event::new(place, what))
+        Some(trace::TraceEvent::new(place, what))
     };
     match *entry {
         Entry::Cast { call, to, work, phase } => towards(to.0.into(), format!("{call}: cast, {work} ({phase})")),
         Entry::Answered { call, outcome } => here(format!("{call}: {outcome}")),
         Entry::Killed { call, phase } => {
             let to = of.events.iter().find_map(|(_, event)| match event {
-                Event::Recorded { entry: Entry::Cast { call: of, to, .. }, .. } if *of == call => Some(to.0.into()),
+                ScenarioEvent::Recorded { entry: Entry::Cast { call: of, to, .. }, .. } if *of == call => {
+                    Some(to.0.into())
+                }
                 _ => None,
             });
             towards(to.unwrap_or(node), format!("{call}: kill ({phase})"))

@@ -9,7 +9,7 @@ use rexi_server::{Node, NodeBuilder, NodeName};
 
 use super::actions::Actions;
 use super::ledger::Ledger;
-use super::outcome::{Datagram, Outcome, Shows};
+use super::outcome::{Outcome, SentDatagram, Shows};
 use super::verdict::Scenario;
 use super::world::World;
 use super::{plaintext, seeded_tls, settle};
@@ -183,7 +183,7 @@ impl Simulation {
 }
 
 /// Notes each datagram.
-fn watch(cluster: &TestCluster, members: &'static TestMembers, ledger: &Arc<Ledger>) -> Arc<Mutex<Vec<Datagram>>> {
+fn watch(cluster: &TestCluster, members: &'static TestMembers, ledger: &Arc<Ledger>) -> Arc<Mutex<Vec<SentDatagram>>> {
     let all = Arc::new(Mutex::new(Vec::new()));
     let (into, ledger) = (Arc::clone(&all), Arc::clone(ledger));
     let number = |address| members.names().position(|name| Some(name) == members.at(address));
@@ -191,12 +191,12 @@ fn watch(cluster: &TestCluster, members: &'static TestMembers, ledger: &Arc<Ledg
         let at = ledger.now();
         let (from, to) = (number(seen.from), number(seen.to));
         let arrives = seen.arrives.map(|arrives| at + (arrives - seen.at));
-        lock(&into).push(Datagram { at, from, to, bytes: seen.bytes.len(), hash: hash(seen.bytes), arrives });
+        lock(&into).push(SentDatagram { at, from, to, bytes: seen.bytes.len(), hash: hash(seen.bytes), arrives });
     });
     all
 }
 
-fn lock(all: &Mutex<Vec<Datagram>>) -> std::sync::MutexGuard<'_, Vec<Datagram>> {
+fn lock(all: &Mutex<Vec<SentDatagram>>) -> std::sync::MutexGuard<'_, Vec<SentDatagram>> {
     all.lock().expect("nothing panics while it holds the datagrams")
 }
 

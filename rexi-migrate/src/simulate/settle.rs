@@ -10,7 +10,7 @@ use rexi_proto::Phase;
 use rexi_server::{Node, PeerPresence};
 use tokio::time::Instant;
 
-use super::ledger::Event;
+use super::ledger::ScenarioEvent;
 use super::seen::Settled;
 use super::world::World;
 use crate::history::ledger::{CallNumber, Entry, Outcome};
@@ -21,7 +21,7 @@ use crate::workload::work::record;
 /// Brings the cluster to rest.
 pub(super) async fn settle(world: &Arc<World>) -> Settled {
     world.heal();
-    world.ledger.note(Event::Settling);
+    world.ledger.note(ScenarioEvent::Settling);
     wait_until(world, LEAVE_BOUND, || !world.any_leaving()).await;
     start_all(world);
     world.raise_all();
@@ -122,7 +122,7 @@ pub(super) fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
 /// Casts from each node to each within one release, and waits for the answers. A cast whose connection was dying since
 /// before the faults stopped is told so, and made again: for as long as such a death takes to be noticed.
 async fn probe(world: &Arc<World>) -> Vec<CallNumber> {
-    world.ledger.note(Event::Probing);
+    world.ledger.note(ScenarioEvent::Probing);
     let running = world.running();
     let pairs = running.iter().flat_map(|(from, _, release)| {
         let near = running.iter().filter(move |(_, _, theirs)| release.is_near(*theirs));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rexi_proto::Phase;
 
-use super::ledger::Event;
+use super::ledger::ScenarioEvent;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{Entry, NodeIndex};
 use crate::plan::train::{Place, Train};
@@ -30,12 +30,12 @@ struct Life {
 }
 
 impl<'a> Skew<'a> {
-    pub(super) fn of(evidence: &Evidence, events: &[(Duration, Event)], train: &'a Train) -> Self {
+    pub(super) fn of(evidence: &Evidence, events: &[(Duration, ScenarioEvent)], train: &'a Train) -> Self {
         let lives = evidence.processes.iter().filter_map(|process| Life::of(train, process)).collect();
-        let fault = |(at, event): &(Duration, Event)| {
+        let fault = |(at, event): &(Duration, ScenarioEvent)| {
             let worse = match event {
-                Event::Did(op) if op.is_fault() => true,
-                Event::Healed => false,
+                ScenarioEvent::Did(op) if op.is_fault() => true,
+                ScenarioEvent::Healed => false,
                 _ => return None,
             };
             Some((u64::try_from(at.as_micros()).unwrap_or(u64::MAX), worse))

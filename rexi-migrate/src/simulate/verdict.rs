@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::ledger::Event;
+use super::ledger::ScenarioEvent;
 use super::outcome::Shows;
 use super::seen::{Settled, Tally};
 use super::skew::Skew;
@@ -33,7 +33,7 @@ oracles! {
 /// A scenario that is over.
 pub(super) struct Scenario<'a> {
     pub(super) evidence: &'a Evidence,
-    pub(super) events: &'a [(Duration, Event)],
+    pub(super) events: &'a [(Duration, ScenarioEvent)],
     pub(super) tally: &'a Tally,
     pub(super) settled: &'a Settled,
     pub(super) train: &'a Train,

@@ -12,7 +12,7 @@ use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile};
 use tokio::task::AbortHandle;
 
 use super::actions::Actions;
-use super::ledger::{Event, Ledger, Life, LifeEnd};
+use super::ledger::{Ledger, Life, LifeEnd, ScenarioEvent};
 use super::life::Caller;
 use super::seen::Tally;
 use crate::history::ledger::{CallNumber, LedgerWriter};
@@ -91,7 +91,7 @@ impl World {
         // Before what it brings about.
         let at_us = self.ledger.now_us();
         let done = self.try_apply(op);
-        self.ledger.note_at(at_us, if done { Event::Did(op) } else { Event::Skipped(op) });
+        self.ledger.note_at(at_us, if done { ScenarioEvent::Did(op) } else { ScenarioEvent::Skipped(op) });
     }
 
     /// `false`: it makes no sense where the cluster stands.
@@ -128,7 +128,7 @@ impl World {
 
     pub(super) fn heal(&self) {
         self.cluster.heal_all();
-        self.ledger.note(Event::Healed);
+        self.ledger.note(ScenarioEvent::Healed);
     }
 
     /// Changes a link.

@@ -15,12 +15,12 @@ pub struct Trace {
     /// The nodes, from left to right, as the diagram heads them: a name and what else is worth saying of it.
     pub lanes: Vec<String>,
     /// What happened, first to last.
-    pub events: Vec<Event>,
+    pub events: Vec<TraceEvent>,
 }
 
 /// One event of a trace. Lanes are named by their place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Event {
+pub struct TraceEvent {
     /// When, since the start of the run; none where order is all that is known.
     pub at: Option<Duration>,
     /// Where.
@@ -45,7 +45,7 @@ pub enum Place {
     Everywhere,
 }
 
-impl Event {
+impl TraceEvent {
     /// An event without a time that breaks nothing.
     pub fn new(place: Place, what: impl Into<String>) -> Self {
         Self { at: None, place, what: what.into(), breach: false }
@@ -101,7 +101,7 @@ impl Trace {
         needed.max().unwrap_or(0).max(lanes) + RIGHT
     }
 
-    fn draw(&self, svg: &mut String, y: usize, width: usize, number: usize, event: &Event) {
+    fn draw(&self, svg: &mut String, y: usize, width: usize, number: usize, event: &TraceEvent) {
         let colour = if event.breach { r#" stroke="var(--breach, #b3261e)" stroke-width="2""# } else { "" };
         let time = event.at.map_or_else(|| number.to_string(), |at| format!("{number} · {}", seconds(at)));
         text(svg, 8, y + 4, "start", false, &time);
@@ -210,10 +210,10 @@ mod tests {
 
     fn trace() -> Trace {
         let events = vec![
-            Event::new(Place::Everywhere, "all start").at(Duration::ZERO),
-            Event::new(Place::Between(0, 1), "Cast <c1> to \"singleton\""),
-            Event::new(Place::Lost(1, 0), "Reply c1").at(Duration::from_millis(1_500)),
-            Event::new(Place::At(1), "c1 still runs").breach(),
+            TraceEvent::new(Place::Everywhere, "all start").at(Duration::ZERO),
+            TraceEvent::new(Place::Between(0, 1), "Cast <c1> to \"singleton\""),
+            TraceEvent::new(Place::Lost(1, 0), "Reply c1").at(Duration::from_millis(1_500)),
+            TraceEvent::new(Place::At(1), "c1 still runs").breach(),
         ];
         Trace { lanes: vec!["n1 1.1".to_owned(), "n2 1.2".to_owned()], events }
     }
@@ -243,7 +243,7 @@ mod tests {
     fn the_diagram_is_as_wide_as_its_longest_text() {
         let with = |place, letters: usize| {
             let lanes = vec!["n1".to_owned(), "n2".to_owned()];
-            Trace { lanes, events: vec![Event::new(place, "x".repeat(letters))] }.width()
+            Trace { lanes, events: vec![TraceEvent::new(place, "x".repeat(letters))] }.width()
         };
         let lanes = LEFT + 2 * LANE + RIGHT;
         for place in [Place::At(1), Place::Between(0, 1), Place::Lost(1, 0), Place::Everywhere] {

@@ -10,7 +10,7 @@ use rexi_proto::{Phase, Profile, ServerAddress, Servers};
 use serde::Serialize;
 
 use crate::check::{orders, release_name, vectors};
-use crate::plan::train::{Place, Release, Train};
+use crate::plan::train::{Place, Train, TrainRelease};
 use crate::rehearse::report::{Report, StepRow};
 use crate::verdict::level::{Level, LevelReport};
 
@@ -20,7 +20,7 @@ pub struct Stop {
     /// The release.
     pub release: String,
     /// The servers that it runs.
-    pub hosts: Vec<Server>,
+    pub hosts: Vec<ServerKind>,
     /// Its phases, lowest first, with what each casts to and kills.
     pub phases: Vec<Target>,
     /// The wire versions that it speaks, such as `v1..v2`.
@@ -30,7 +30,7 @@ pub struct Stop {
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Server {
+pub enum ServerKind {
     /// One for all nodes.
     Singleton,
     /// One for each remote node.
@@ -43,9 +43,9 @@ pub struct Target {
     /// The phase.
     pub phase: String,
     /// Where casts go.
-    pub casts: Server,
+    pub casts: ServerKind,
     /// Where kills go, besides the server of their cast.
-    pub kills: Vec<Server>,
+    pub kills: Vec<ServerKind>,
 }
 
 /// Which mixes are legal.
@@ -87,7 +87,7 @@ pub(super) fn train() -> Vec<Stop> {
     train.places().map(|place| stop(&train.release(place), train.profile(place))).collect()
 }
 
-fn stop(release: &Release, profile: &Profile) -> Stop {
+fn stop(release: &TrainRelease, profile: &Profile) -> Stop {
     let phases = PHASES.into_iter().filter(|&phase| profile.allows(phase));
     let target = |phase: Phase| Target {
         phase: phase.to_string(),
@@ -104,14 +104,14 @@ fn stop(release: &Release, profile: &Profile) -> Stop {
 
 const PHASES: [Phase; 4] = [Phase::Singleton, Phase::Introduce, Phase::Switch, Phase::Remove];
 
-fn servers(servers: Servers) -> Vec<Server> {
+fn servers(servers: Servers) -> Vec<ServerKind> {
     servers.iter().map(server).collect()
 }
 
-fn server(address: ServerAddress) -> Server {
+fn server(address: ServerAddress) -> ServerKind {
     match address {
-        ServerAddress::Singleton => Server::Singleton,
-        ServerAddress::PerNode => Server::PerNode,
+        ServerAddress::Singleton => ServerKind::Singleton,
+        ServerAddress::PerNode => ServerKind::PerNode,
     }
 }
 
@@ -231,7 +231,7 @@ fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
     loads
 }
 
-fn place(release: &Release) -> Option<usize> {
+fn place(release: &TrainRelease) -> Option<usize> {
     Train::default().place(release).map(Place::index)
 }
 
@@ -257,8 +257,8 @@ mod tests {
         let train = train();
         let hosts: Vec<usize> = train.iter().map(|stop| stop.hosts.len()).collect();
         assert_eq!(hosts, [1, 2, 2, 1]);
-        let flips: Vec<(&str, Server)> =
+        let flips: Vec<(&str, ServerKind)> =
             train[2].phases.iter().map(|target| (target.phase.as_str(), target.casts)).collect();
-        assert_eq!(flips, [("introduce", Server::Singleton), ("switch", Server::PerNode)]);
+        assert_eq!(flips, [("introduce", ServerKind::Singleton), ("switch", ServerKind::PerNode)]);
     }
 }

@@ -13,7 +13,7 @@ use crate::rehearse::report::Report;
 use crate::verdict::case::WitnessCount;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
-use crate::verdict::trace::{Event, Place, Trace};
+use crate::verdict::trace::{Place, Trace, TraceEvent};
 
 /// Rehearses, and tells it.
 pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (LevelReport, Option<Report>) {
@@ -155,11 +155,11 @@ fn trace(example: &Example, begun_us: u64) -> Trace {
     };
     let caller = lane(&example.caller, &example.caller_release, "caller");
     let target = lane(&example.target, &example.target_release, "node");
-    let mut events: Vec<(u64, Event)> = Vec::new();
+    let mut events: Vec<(u64, TraceEvent)> = Vec::new();
     let mut event = |at: Option<u64>, place: Place, what: String| {
         events.extend(at.map(|at| {
             let since = Duration::from_micros(at.saturating_sub(begun_us));
-            (at, Event::new(place, what).at(since))
+            (at, TraceEvent::new(place, what).at(since))
         }));
     };
     let work = example.work.map_or_else(String::new, |work| format!(" ({work})"));
@@ -173,9 +173,9 @@ fn trace(example: &Example, begun_us: u64) -> Trace {
     let answer = example.outcome.map_or_else(|| "is answered".to_owned(), |outcome| format!("hears: {outcome}"));
     event(example.answered_us, Place::At(0), answer);
     events.sort_by_key(|(at, _)| *at);
-    let mut events: Vec<Event> = events.into_iter().map(|(_, event)| event).collect();
+    let mut events: Vec<TraceEvent> = events.into_iter().map(|(_, event)| event).collect();
     if let Some(note) = &example.note {
-        events.push(Event::new(Place::Everywhere, note.clone()));
+        events.push(TraceEvent::new(Place::Everywhere, note.clone()));
     }
     if let Some(last) = events.pop() {
         events.push(last.breach());

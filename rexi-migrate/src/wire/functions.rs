@@ -25,7 +25,7 @@ pub struct FunctionLock {
     pub argument: Type,
     /// What it is answered with: a value, or the items of a stream.
     #[serde(flatten)]
-    pub answer: Answer,
+    pub answer: AnswerType,
     /// Its own error.
     pub error: Type,
 }
@@ -33,7 +33,7 @@ pub struct FunctionLock {
 /// How a function answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum AnswerType {
     /// With one value.
     Reply(Type),
     /// With a stream of items.
@@ -50,15 +50,15 @@ impl FunctionLock {
         };
         let argument = ("argument", Layout::of(self.argument.clone()));
         match &self.answer {
-            Answer::Reply(reply) => vec![argument, ("reply", result(reply.clone()))],
-            Answer::Items(item) => {
+            AnswerType::Reply(reply) => vec![argument, ("reply", result(reply.clone()))],
+            AnswerType::Items(item) => {
                 let end = result(Type::Option(Box::new(item.clone())));
                 vec![argument, ("item", Layout::of(item.clone())), ("end", end)]
             }
         }
     }
 
-    fn new(row: &FunctionRow, argument: Type, answer: Answer, error: Type) -> Self {
+    fn new(row: &FunctionRow, argument: Type, answer: AnswerType, error: Type) -> Self {
         Self {
             accepted_since: row.accepted_since.to_string(),
             emitted_since: row.emitted_since.to_string(),
@@ -92,7 +92,7 @@ impl Lock {
     /// # Errors
     /// [`LockError::NoSchema`] where one of its types cannot be told.
     pub fn function<F: Function>(mut self, _function: F) -> Result<Self, LockError> {
-        let answer = Answer::Reply(trace::<F::Reply>()?);
+        let answer = AnswerType::Reply(trace::<F::Reply>()?);
         let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
         self.functions.insert(F::NAME.to_owned(), lock);
         Ok(self)
@@ -103,7 +103,7 @@ impl Lock {
     /// # Errors
     /// As [`Lock::function`].
     pub fn stream_function<F: StreamFunction>(mut self, _function: F) -> Result<Self, LockError> {
-        let answer = Answer::Items(trace::<F::Item>()?);
+        let answer = AnswerType::Items(trace::<F::Item>()?);
         let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
         self.functions.insert(F::NAME.to_owned(), lock);
         Ok(self)

@@ -13,7 +13,7 @@ use crate::verdict::invariant::Invariant;
 
 /// A planted break, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planted {
+pub struct PlantedBreak {
     /// Its id in docs/safety.md.
     pub id: &'static str,
     /// What was changed.
@@ -30,7 +30,7 @@ pub struct Planted {
 ///
 /// # Errors
 /// [`LockError::NoSchema`].
-pub fn mutants() -> Result<Vec<Planted>, LockError> {
+pub fn mutants() -> Result<Vec<PlantedBreak>, LockError> {
     let lock = Lock::of_this_build()?;
     Ok(BREAKS.iter().map(|(id, what, plant)| planted(&lock, id, what, *plant)).collect())
 }
@@ -62,7 +62,7 @@ const BREAKS: [(&str, &str, Plant); 9] = [
     }),
 ];
 
-fn planted(lock: &Lock, id: &'static str, what: &'static str, plant: Plant) -> Planted {
+fn planted(lock: &Lock, id: &'static str, what: &'static str, plant: Plant) -> PlantedBreak {
     let mut changed = lock.clone();
     // M8 changes what it has planted before, so both locks have it.
     let mut before = lock.clone();
@@ -72,7 +72,7 @@ fn planted(lock: &Lock, id: &'static str, what: &'static str, plant: Plant) -> P
     plant(&mut changed);
     let diff = Diff::new(&before, &changed);
     let worst = diff.breaks().max_by_key(|change| change.effect());
-    Planted {
+    PlantedBreak {
         id,
         what,
         breaks: worst.and_then(|change| change.breaks),

@@ -28,7 +28,7 @@ fn versions(names: &[&str]) -> Lock {
 }
 
 /// A function of the first release.
-fn function(argument: Type, answer: Answer, error: Type) -> FunctionLock {
+fn function(argument: Type, answer: AnswerType, error: Type) -> FunctionLock {
     let first = || "1.0.0".to_owned();
     let (accepted_since, emitted_since) = (first(), first());
     FunctionLock { accepted_since, emitted_since, silent_since: None, retired_in: None, argument, answer, error }

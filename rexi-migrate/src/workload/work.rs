@@ -81,7 +81,7 @@ pub(crate) enum Value {
 }
 
 impl IntoEnding for Value {
-    fn into_ending(self) -> rexi_server::proto::Ending {
+    fn into_ending(self) -> rexi_server::proto::JobEnding {
         match self {
             Self::Reply(body) => body.into_ending(),
             Self::Nothing => ().into_ending(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rexi_migrate::model::{Call, Deed, Monitor, Word, name};
+use rexi_migrate::model::{CallRecord, Deed, Monitor, Word, name};
 use rexi_proto::QuestionStep;
 
 use super::{WINDOW, Walk, size};
@@ -163,7 +163,7 @@ impl Walk {
 
     /// Everything is healed, quiet and answered.
     fn judge_end(&mut self) {
-        if let Some(at) = self.world.notes.calls.iter().position(Call::is_open) {
+        if let Some(at) = self.world.notes.calls.iter().position(CallRecord::is_open) {
             self.violate("S1", &format!("call {at} ended in silence: {:?}", self.world.notes.calls[at]));
         }
         let blind = |set: &&Monitor| !set.stopped && set.downs == 0 && !set.orphan && set.gone;

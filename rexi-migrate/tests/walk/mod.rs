@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_migrate::model::{Build, Case, Deed, Job, Node, Parting, Seen as Learnt, Stage, Word, World, name};
+use rexi_migrate::model::{Build, Case, Deed, Job, NodeModel, Parting, Seen as Learnt, Stage, Word, World, name};
 use rexi_proto::{
     ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase, Pool, Profile, Total,
 };
@@ -397,13 +397,18 @@ impl Walk {
     }
 
     /// A node that has just started, with its pool.
-    fn started(&mut self, index: usize, nodes: usize, release: usize) -> (Node<SharedPool>, (SharedPool, NodePool)) {
+    fn started(
+        &mut self,
+        index: usize,
+        nodes: usize,
+        release: usize,
+    ) -> (NodeModel<SharedPool>, (SharedPool, NodePool)) {
         self.lives += 1;
         let limits = Arc::new(limits(index));
         let whole = NodePool::new(&limits, nodes, Profile::train()[release].hosts());
         let pool = SharedPool(Rc::new(RefCell::new(whole.clone())));
         let build = Build { nodes, limits, pool: pool.clone(), numbered: true, mutants: self.mutants };
-        let mut node = Node::start(index, release, Incarnation(self.lives), &build);
+        let mut node = NodeModel::start(index, release, Incarnation(self.lives), &build);
         node.seen = vec![Learnt::default(); nodes];
         (node, (pool, whole))
     }

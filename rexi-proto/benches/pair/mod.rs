@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    CallRef, Cast, Ending, Incarnation, JobOutput, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId, Phase,
-    Reply, ReplyForm, Session, WireVersion,
+    CallRef, Cast, Incarnation, JobEnding, JobOutput, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId,
+    Phase, Reply, ReplyForm, Session, WireVersion,
 };
 
 /// A caller and a callee at release 2.0.
@@ -42,7 +42,7 @@ impl Pair {
         carry(&mut self.caller, &mut self.callee, &mut self.there);
         while let Some(output) = self.callee.poll_output() {
             if let Output::Job(JobOutput::Spawn(job, cast)) = output {
-                self.callee.with_server(|server| server.handle_end(job, Ending::Reply(cast.body)));
+                self.callee.with_server(|server| server.handle_end(job, JobEnding::Reply(cast.body)));
             }
         }
         carry(&mut self.callee, &mut self.caller, &mut self.back);

@@ -16,7 +16,7 @@ use crate::name::CallRef;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
-use crate::server::Request;
+use crate::server::ServerRequest;
 use crate::wire;
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
@@ -99,12 +99,18 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             Message::Cast(server, cast) => self.handle_cast(now, server, cast),
             Message::Kill(server, call) => self.handle_kill(server, vec![call]),
             Message::KillAll(server, calls) => self.handle_kill(server, calls),
-            Message::Resume(server, calls) => self.request(server, Request::Resume(calls)),
-            Message::Monitor(server, monitor) => self.request(server, Request::Monitor(monitor)),
-            Message::Demonitor(server, monitor) => self.request(server, Request::Demonitor(monitor)),
-            Message::StreamStart(server, call) => self.request(server, Request::Stream(call, StreamSignal::Start)),
-            Message::StreamCancel(server, call) => self.request(server, Request::Stream(call, StreamSignal::Cancel)),
-            Message::Ack(server, call, total) => self.request(server, Request::Stream(call, StreamSignal::Ack(total))),
+            Message::Resume(server, calls) => self.request(server, ServerRequest::Resume(calls)),
+            Message::Monitor(server, monitor) => self.request(server, ServerRequest::Monitor(monitor)),
+            Message::Demonitor(server, monitor) => self.request(server, ServerRequest::Demonitor(monitor)),
+            Message::StreamStart(server, call) => {
+                self.request(server, ServerRequest::Stream(call, StreamSignal::Start))
+            }
+            Message::StreamCancel(server, call) => {
+                self.request(server, ServerRequest::Stream(call, StreamSignal::Cancel))
+            }
+            Message::Ack(server, call, total) => {
+                self.request(server, ServerRequest::Stream(call, StreamSignal::Ack(total)))
+            }
             Message::Response(server, response) => self.handle_response(now, server, response),
             Message::Reply(reply) => self.handle_reply_frame(now, reply),
             Message::StreamInit(call) => self.handle_stream_init(call),
@@ -160,7 +166,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         match cast.body {
             Body::Inline(ref mut bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.request(server, Request::Cast(cast.map_body(|_| bytes)));
+                self.request(server, ServerRequest::Cast(cast.map_body(|_| bytes)));
             }
             Body::Bulk(id, bytes) => self.hold(now, id, bytes, Incomplete::Cast(server, cast)),
         }
@@ -170,7 +176,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.guards().kill_ends_held_casts() {
             self.inbound.kill(server, &calls);
         }
-        self.request(server, Request::Kill(calls));
+        self.request(server, ServerRequest::Kill(calls));
     }
 
     fn handle_reply_frame(&mut self, now: Duration, reply: Reply) {
@@ -201,7 +207,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn handle_response(&mut self, now: Duration, server: ServerAddress, response: Response) {
         let Response { call, number, body } = response;
         match body {
-            Body::Inline(body) => self.request(server, Request::Response(call, number, body)),
+            Body::Inline(body) => self.request(server, ServerRequest::Response(call, number, body)),
             Body::Bulk(id, bytes) => self.hold(now, id, bytes, Incomplete::Response(server, call, number)),
         }
     }
@@ -240,10 +246,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         match joined {
             Ok(None) => {}
             Ok(Some((Incomplete::Cast(server, cast), body))) => {
-                self.request(server, Request::Cast(cast.map_body(|_| body)));
+                self.request(server, ServerRequest::Cast(cast.map_body(|_| body)));
             }
             Ok(Some((Incomplete::Response(server, call, number), body))) => {
-                self.request(server, Request::Response(call, number, body));
+                self.request(server, ServerRequest::Response(call, number, body));
             }
             Ok(Some((Incomplete::Reply(call), body))) => {
                 self.calls.complete(call, id, &body, &mut to_mailbox(&mut self.outputs));

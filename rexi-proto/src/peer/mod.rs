@@ -24,7 +24,7 @@ use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
 use crate::phase::{Phase, ServerAddress, Servers};
 use crate::pool::{Pool, Total, Unlimited};
 use crate::reply_stream::StreamTimeouts;
-use crate::server::{Caller, JobOutput, Request, Server, ServerOutput};
+use crate::server::{Caller, JobOutput, Server, ServerOutput, ServerRequest};
 
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,7 +37,7 @@ pub enum Output<M> {
     /// See to the worker of a job of the per-node server.
     Job(JobOutput),
     /// Hand this request to the node's singleton.
-    Singleton(Caller, Request),
+    Singleton(Caller, ServerRequest),
     /// Hand this answer to the mailbox.
     Deliver(M, CallRef, Answer),
     /// Tell the mailbox that what it monitors is down.
@@ -438,7 +438,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn forget_jobs(&mut self) {
         for server in self.config.hosts.iter() {
-            self.request(server, Request::Forget);
+            self.request(server, ServerRequest::Forget);
         }
     }
 
@@ -449,7 +449,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     /// Hands a request of the peer, in the life that is known, to one of this node's servers.
-    fn request(&mut self, server: ServerAddress, request: Request) {
+    fn request(&mut self, server: ServerAddress, request: ServerRequest) {
         let Some(incarnation) = self.incarnation else { return };
         let caller = self.guards().caller(self.id, incarnation, server);
         match server {

@@ -18,7 +18,7 @@ use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, 
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
-use crate::server::{Caller, Request, Server};
+use crate::server::{Caller, Server, ServerRequest};
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Casts. Never waits; `mailbox` is told what becomes of it.
@@ -391,7 +391,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         // and as many answers may be dropped in a row as a peer has calls.
         self.server.abandon(caller, call);
         if self.config.hosts.contains(ServerAddress::Singleton) {
-            self.outputs.push_back(Output::Singleton(caller, Request::Kill(vec![call])));
+            self.outputs.push_back(Output::Singleton(caller, ServerRequest::Kill(vec![call])));
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::hello::{Hello, verdict};
 use crate::message::{Body, BulkId, Cast, Exit, ExitReason, Reply, ReplyForm};
 use crate::name::NodeName;
 use crate::release::Profile;
-use crate::server::{Ending, JobKey};
+use crate::server::{JobEnding, JobKey};
 use crate::version::WireVersion;
 use crate::wire;
 
@@ -179,7 +179,7 @@ fn a_peer_that_comes_back_in_time_goes_on_where_it_was() {
     cast(&mut peer, SECOND, 5);
     disconnect(&mut peer, SECOND);
     cast(&mut peer, 2 * SECOND, 6);
-    peer.with_server(|server| server.handle_end(job, Ending::Reply(Bytes::new())));
+    peer.with_server(|server| server.handle_end(job, JobEnding::Reply(Bytes::new())));
     peer.handle_connected(3 * SECOND, session(WireVersion::V3));
     let kinds: Vec<_> = sent(&mut peer).iter().map(Message::kind).collect();
     assert_eq!(kinds, [crate::Kind::Resume, crate::Kind::Cast, crate::Kind::Reply], "the resume goes first");
@@ -280,7 +280,7 @@ fn casts_in_the_buffer_are_answered_when_their_peer_says_that_it_leaves_and_repl
         cast(&mut peer, SECOND, call);
     }
     peer.kill(&[CallRef(7)]);
-    peer.with_server(|server| server.handle_end(job, Ending::Reply(Bytes::new())));
+    peer.with_server(|server| server.handle_end(job, JobEnding::Reply(Bytes::new())));
     assert_eq!(peer.stats().buffered, 3, "the first was sent, and nothing behind it yet");
     receive(&mut peer, SECOND, &Message::Draining);
     assert_eq!(outputs(&mut peer), [Output::Deliver(6, CallRef(6), draining(6).1), Output::Draining]);

@@ -10,18 +10,18 @@ pub(crate) fn server(jobs_max: usize, tombstones_max: usize) -> Server {
     Server::new(ServerAddress::PerNode, &Limits { jobs_max, tombstones_max, ..Limits::default() })
 }
 
-pub(crate) fn cast(call: u64) -> Request {
+pub(crate) fn cast(call: u64) -> ServerRequest {
     let call = CallRef(call);
     let (function, body) = ("f".into(), Bytes::new());
-    Request::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
+    ServerRequest::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
-pub(crate) fn kill(calls: &[u64]) -> Request {
-    Request::Kill(calls.iter().map(|&call| CallRef(call)).collect())
+pub(crate) fn kill(calls: &[u64]) -> ServerRequest {
+    ServerRequest::Kill(calls.iter().map(|&call| CallRef(call)).collect())
 }
 
-pub(crate) fn resume(calls: &[u64]) -> Request {
-    Request::Resume(calls.iter().map(|&call| CallRef(call)).collect())
+pub(crate) fn resume(calls: &[u64]) -> ServerRequest {
+    ServerRequest::Resume(calls.iter().map(|&call| CallRef(call)).collect())
 }
 
 pub(crate) fn outputs(server: &mut Server) -> Vec<ServerOutput> {
@@ -38,7 +38,7 @@ pub(crate) fn spawn(server: &mut Server, call: u64) -> JobKey {
 }
 
 /// What the server says on a request.
-pub(crate) fn told(server: &mut Server, request: Request) -> Vec<Message> {
+pub(crate) fn told(server: &mut Server, request: ServerRequest) -> Vec<Message> {
     server.handle_request(CALLER, request);
     messages(server)
 }
@@ -65,7 +65,7 @@ fn a_killed_job_is_aborted_once_and_says_nothing() {
     server.handle_request(CALLER, kill(&[1]));
     assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job))]);
     server.handle_request(CALLER, kill(&[1]));
-    server.handle_end(job, Ending::Reply(Bytes::new()));
+    server.handle_end(job, JobEnding::Reply(Bytes::new()));
     assert!(!server.handle_reply(job, Bytes::new()) && !server.handle_ping(job));
     assert_eq!(outputs(&mut server), []);
     assert_eq!(server.jobs(), 0);
@@ -108,11 +108,11 @@ fn a_reference_in_use_is_refused_and_free_again_after_the_end() {
     let mut server = server(9, 9);
     let first = spawn(&mut server, 1);
     assert_eq!(told(&mut server, cast(1)), [exit(1, "f", ExitReason::DuplicateRef)]);
-    server.handle_end(first, Ending::Exit(ExitReason::Done));
+    server.handle_end(first, JobEnding::Exit(ExitReason::Done));
     assert_eq!(messages(&mut server), [exit(1, "f", ExitReason::Done)]);
     let second = spawn(&mut server, 1);
     assert_ne!(first, second);
-    server.handle_end(first, Ending::Exit(ExitReason::Done));
+    server.handle_end(first, JobEnding::Exit(ExitReason::Done));
     assert_eq!(outputs(&mut server), [], "the late end of another job");
     assert_eq!(server.jobs(), 1);
 }
@@ -128,7 +128,7 @@ fn as_many_jobs_run_for_a_peer_as_may_and_one_more_after_an_end() {
         matches!(outputs(&mut server)[..], [ServerOutput::Job(JobOutput::Spawn(..))]),
         "another peer has its own bound"
     );
-    server.handle_end(job, Ending::NoSuchFunction);
+    server.handle_end(job, JobEnding::NoSuchFunction);
     assert_eq!(messages(&mut server), [Message::NoSuchFunction(CallRef(1))]);
     spawn(&mut server, 3);
 }
@@ -151,7 +151,7 @@ fn replies_carry_how_many_came_before() {
     assert!(
         server.handle_reply(job, Bytes::new()) && server.handle_ping(job) && server.handle_reply(job, Bytes::new())
     );
-    server.handle_end(job, Ending::Reply(Bytes::new()));
+    server.handle_end(job, JobEnding::Reply(Bytes::new()));
     let numbers = messages(&mut server).into_iter().filter_map(|message| match message {
         Message::Reply(reply) => Some((reply.number, reply.form == ReplyForm::Last)),
         _ => None,
@@ -168,10 +168,10 @@ fn a_reply_at_the_limit_goes_out_and_one_byte_more_ends_the_job() {
     assert!(!server.handle_reply(job, exceeds.clone()));
     assert!(matches!(&messages(&mut server)[1], Message::Exit(exit) if exit.reason == ExitReason::ReplyTooLarge));
     let job = spawn(&mut server, 2);
-    server.handle_end(job, Ending::Reply(exceeds));
+    server.handle_end(job, JobEnding::Reply(exceeds));
     assert_eq!(messages(&mut server), [exit(2, "f", ExitReason::ReplyTooLarge)]);
     let job = spawn(&mut server, 3);
-    server.handle_end(job, Ending::Reply(fits));
+    server.handle_end(job, JobEnding::Reply(fits));
     assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.form == ReplyForm::Last));
 }
 
@@ -181,7 +181,7 @@ fn a_draining_server_refuses_casts_and_finishes_jobs() {
     let job = spawn(&mut server, 1);
     server.drain();
     assert_eq!(told(&mut server, cast(2)), [exit(2, "f", ExitReason::Draining)]);
-    server.handle_end(job, Ending::Reply(Bytes::new()));
+    server.handle_end(job, JobEnding::Reply(Bytes::new()));
     assert!(matches!(&messages(&mut server)[..], [Message::Reply(reply)] if reply.form == ReplyForm::Last));
 }
 
@@ -190,24 +190,24 @@ fn a_server_that_ends_tells_callers_and_monitors_once() {
     let mut server = server(9, 9);
     spawn(&mut server, 1);
     for monitor in [1, 2] {
-        server.handle_request(CALLER, Request::Monitor(MonitorRef(monitor)));
+        server.handle_request(CALLER, ServerRequest::Monitor(MonitorRef(monitor)));
     }
-    server.handle_request(CALLER, Request::Demonitor(MonitorRef(2)));
+    server.handle_request(CALLER, ServerRequest::Demonitor(MonitorRef(2)));
     server.end(DownReason::Shutdown);
     let down = |monitor| Message::Down(MonitorRef(monitor), DownReason::Shutdown);
     assert_eq!(messages(&mut server), [exit(1, "f", ExitReason::ServerEnded), down(1)]);
     server.end(DownReason::Shutdown);
     assert_eq!(outputs(&mut server), []);
-    assert_eq!(told(&mut server, Request::Monitor(MonitorRef(3))), [down(3)], "who comes late hears at once");
+    assert_eq!(told(&mut server, ServerRequest::Monitor(MonitorRef(3))), [down(3)], "who comes late hears at once");
     assert_eq!(told(&mut server, cast(4)), [exit(4, "f", ExitReason::Draining)]);
 }
 
 #[test]
 fn a_resume_replaces_what_is_watched() {
     let mut server = server(9, 9);
-    server.handle_request(CALLER, Request::Monitor(MonitorRef(1)));
+    server.handle_request(CALLER, ServerRequest::Monitor(MonitorRef(1)));
     server.handle_request(CALLER, resume(&[]));
-    server.handle_request(CALLER, Request::Monitor(MonitorRef(2)));
+    server.handle_request(CALLER, ServerRequest::Monitor(MonitorRef(2)));
     server.end(DownReason::Shutdown);
     assert_eq!(messages(&mut server), [Message::Down(MonitorRef(2), DownReason::Shutdown)]);
 }
@@ -216,9 +216,9 @@ fn a_resume_replaces_what_is_watched() {
 fn a_forgotten_peer_leaves_nothing() {
     let mut server = server(1, 9);
     let job = spawn(&mut server, 1);
-    server.handle_request(CALLER, Request::Monitor(MonitorRef(1)));
+    server.handle_request(CALLER, ServerRequest::Monitor(MonitorRef(1)));
     server.handle_request(CALLER, kill(&[2]));
-    server.handle_request(CALLER, Request::Forget);
+    server.handle_request(CALLER, ServerRequest::Forget);
     assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job))]);
     spawn(&mut server, 2);
     server.end(DownReason::Shutdown);
@@ -235,13 +235,13 @@ fn bounded_in_all() -> Server<NodePool> {
 
 const OTHER: Caller = Caller { peer: PeerId(2), incarnation: Incarnation(7) };
 
-fn sized(call: u64, bytes: usize) -> Request {
+fn sized(call: u64, bytes: usize) -> ServerRequest {
     let (call, function, body) = (CallRef(call), "f".into(), vec![0; bytes].into());
-    Request::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
+    ServerRequest::Cast(Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }
 
 /// Casts, and gives the job that runs, or why none does.
-fn asked(server: &mut Server<NodePool>, caller: Caller, request: Request) -> Result<JobKey, ExitReason> {
+fn asked(server: &mut Server<NodePool>, caller: Caller, request: ServerRequest) -> Result<JobKey, ExitReason> {
     server.handle_request(caller, request);
     match server.poll_output() {
         Some(ServerOutput::Job(JobOutput::Spawn(job, _))) => Ok(job),
@@ -258,13 +258,13 @@ fn a_greedy_peer_takes_the_pool_and_nobody_elses_floor() {
     assert_eq!(asked(&mut server, CALLER, cast(9)), Err(ExitReason::TooManyJobsInAll));
     let held = asked(&mut server, OTHER, cast(9)).expect("its floor is kept for it");
     assert_eq!(asked(&mut server, OTHER, cast(10)), Err(ExitReason::TooManyJobsInAll), "which is no more than that");
-    server.handle_end(jobs[0], Ending::Exit(ExitReason::Done));
+    server.handle_end(jobs[0], JobEnding::Exit(ExitReason::Done));
     server.poll_output();
     asked(&mut server, OTHER, cast(11)).expect("what one gives back another may take");
     assert_eq!(asked(&mut server, CALLER, cast(12)), Err(ExitReason::TooManyJobsInAll));
-    server.handle_request(CALLER, Request::Forget);
+    server.handle_request(CALLER, ServerRequest::Forget);
     server.handle_request(OTHER, kill(&[11]));
-    server.handle_end(held, Ending::Reply(Bytes::new()));
+    server.handle_end(held, JobEnding::Reply(Bytes::new()));
     assert_eq!((server.jobs(), &server.pool), (0, &whole), "however jobs end, their room comes back");
     assert_eq!(server.shares, BTreeMap::new());
 }

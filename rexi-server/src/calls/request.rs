@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{CallRef, Cast, FunctionRow, Release, Trace};
+use rexi_proto::{CallRef, Cast, FunctionRow, Release, TraceContext};
 
 use crate::calls::error::SendError;
 use crate::engine::trace;
@@ -20,7 +20,7 @@ pub struct Request {
     row: Option<FunctionRow>,
     time_limit: Option<Duration>,
     nonce: u64,
-    trace: Option<Box<Trace>>,
+    trace: Option<Box<TraceContext>>,
 }
 
 impl Request {
@@ -64,7 +64,7 @@ impl Request {
     /// The W3C trace context of the caller. Default: that of the current span, with the feature `opentelemetry`; none
     /// without it.
     #[must_use]
-    pub fn trace(mut self, trace: Trace) -> Self {
+    pub fn trace(mut self, trace: TraceContext) -> Self {
         self.trace = Some(Box::new(trace));
         self
     }

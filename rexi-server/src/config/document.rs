@@ -13,7 +13,7 @@ use semver::Version;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{ConfigError, Place};
+use super::error::{ConfigError, ConfigPlace};
 use super::keys::{CONFIG_KEYS, holds_names, keys_of, tables};
 
 /// A parsed text that has no unknown key.
@@ -29,7 +29,7 @@ pub(super) struct Given {
     /// With its table.
     pub(super) key: String,
     pub(super) value: String,
-    pub(super) place: Place,
+    pub(super) place: ConfigPlace,
 }
 
 struct Source<'a> {
@@ -244,12 +244,12 @@ impl Given {
 }
 
 impl Source<'_> {
-    fn place(&self, span: Option<Range<usize>>) -> Place {
+    fn place(&self, span: Option<Range<usize>>) -> ConfigPlace {
         let line = span.map(|span| {
             let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
             before.iter().filter(|&&byte| byte == b'\n').count() + 1
         });
-        Place { origin: self.origin.to_owned(), line }
+        ConfigPlace { origin: self.origin.to_owned(), line }
     }
 }
 
@@ -264,8 +264,8 @@ fn nearest_key(table: &str, key: &str) -> String {
     nearest.map(|(_, of, known)| dotted(of, known)).expect("each table has known keys")
 }
 
-pub(super) fn environment() -> Place {
-    Place { origin: "environment".to_owned(), line: None }
+pub(super) fn environment() -> ConfigPlace {
+    ConfigPlace { origin: "environment".to_owned(), line: None }
 }
 
 fn dotted(table: &str, key: &str) -> String {

@@ -12,7 +12,7 @@ use thiserror::Error;
 /// Where a value was given: a file and mostly a line, or the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Place {
+pub struct ConfigPlace {
     /// The file's path, or `environment`.
     pub origin: String,
     /// The line of the file, from 1.
@@ -38,7 +38,7 @@ pub enum ConfigError {
     #[error("{place}: not TOML: {reason}")]
     Syntax {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// What the parser said.
         reason: String,
     },
@@ -46,7 +46,7 @@ pub enum ConfigError {
     #[error("{place}: unknown key `{key}`; the nearest known key is `{nearest}`; allowed here: {}", allowed.join(", "))]
     UnknownKey {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// The known key that differs least from it, with its table.
@@ -58,7 +58,7 @@ pub enum ConfigError {
     #[error("{place}: no key `{key}`; set it to {wanted}")]
     MissingKey {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// What to set it to.
@@ -68,7 +68,7 @@ pub enum ConfigError {
     #[error("{place}: `{key}` must be {wanted}, not of type {found}")]
     WrongType {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// What it must be.
@@ -80,7 +80,7 @@ pub enum ConfigError {
     #[error("{place}: {key} = {value} is not a number that the key can hold; give a whole number from 0 up")]
     BadNumber {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// What was given.
@@ -92,7 +92,7 @@ pub enum ConfigError {
     )]
     BadList {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The variable.
         key: String,
         /// The entry.
@@ -104,7 +104,7 @@ pub enum ConfigError {
     #[error("{place}: limits: {reason}")]
     Limits {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// Which two.
         reason: LimitsError,
     },
@@ -112,7 +112,7 @@ pub enum ConfigError {
     #[error("{place}: `{key}`: {reason}")]
     BadName {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// What is wrong with it.
@@ -122,7 +122,7 @@ pub enum ConfigError {
     #[error("{place}: {key} = {value:?} is not {wanted}, such as \"127.0.0.1:4001\" or \"[::1]:4001\"")]
     BadAddress {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// What was given.
@@ -134,7 +134,7 @@ pub enum ConfigError {
     #[error("{place}: {first} and {second} have the same address, {address}; give each node its own")]
     DuplicateAddress {
         /// Where the second was found.
-        place: Place,
+        place: ConfigPlace,
         /// The address.
         address: SocketAddr,
         /// The one.
@@ -146,7 +146,7 @@ pub enum ConfigError {
     #[error("{place}: {key} = {value:?} is not a release; allowed: {}", releases())]
     UnknownRelease {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key.
         key: String,
         /// What was given.
@@ -156,7 +156,7 @@ pub enum ConfigError {
     #[error("{place}: {key} = {value:?} is not a phase; {}", allows(profile))]
     UnknownPhase {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// What was given.
@@ -168,7 +168,7 @@ pub enum ConfigError {
     #[error("{place}: {key} = \"{phase}\" is impossible; {}", allows(profile))]
     ImpossiblePhase {
         /// Where.
-        place: Place,
+        place: ConfigPlace,
         /// The key, with its table.
         key: String,
         /// The phase.
@@ -178,7 +178,7 @@ pub enum ConfigError {
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ConfigPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             Some(line) => write!(f, "{}:{line}", self.origin),

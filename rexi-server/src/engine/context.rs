@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::{
-    CallRef, Ending, ExitReason, Incarnation, ItemStep, JobKey, NodeName, QuestionStep, Server, ServerAddress, Trace,
+    CallRef, ExitReason, Incarnation, ItemStep, JobEnding, JobKey, NodeName, QuestionStep, Server, ServerAddress,
+    TraceContext,
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -55,7 +56,7 @@ pub struct Context {
     pub(crate) function: Arc<str>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) nonce: u64,
-    pub(crate) trace: Option<Box<Trace>>,
+    pub(crate) trace: Option<Box<TraceContext>>,
     pub(crate) stream_window: u32,
     pub(crate) stream_time_limit: Duration,
 }
@@ -115,7 +116,7 @@ impl Context {
     }
 
     /// The caller's W3C trace context.
-    pub fn trace(&self) -> Option<Trace> {
+    pub fn trace(&self) -> Option<TraceContext> {
         self.trace.as_deref().copied()
     }
 
@@ -195,7 +196,7 @@ impl Context {
     /// Ends the job with an error, and its worker at its next await.
     pub(crate) fn fail(&self, error: &str) {
         self.owner.serve(|server, jobs| {
-            server.handle_end(self.job, Ending::Exit(ExitReason::Failed(error.into())));
+            server.handle_end(self.job, JobEnding::Exit(ExitReason::Failed(error.into())));
             jobs.abort(self.job);
         });
     }

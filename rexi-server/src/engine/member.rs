@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    Answer, CloseCode, ConnectionId, Ending, Incarnation, JobKey, NodeName, Output, Peer, PeerId, Phase, Presence,
-    Refusal, Request, Server, Session,
+    Answer, CloseCode, ConnectionId, Incarnation, JobEnding, JobKey, NodeName, Output, Peer, PeerId, Phase, Presence,
+    Refusal, Server, ServerRequest, Session,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -246,7 +246,7 @@ impl Member {
     }
 
     /// A worker of the per-node server has ended.
-    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
+    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: JobEnding) {
         let shared = self.shared.upgrade();
         self.serve_in(shared.as_ref(), |server, jobs| {
             jobs.remove(job);
@@ -418,10 +418,10 @@ fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
 
 /// Whether a peer needs the singleton for this request. In `switch` a kill goes to both servers, and a resume goes to
 /// each with the calls that it has there: to the singleton, with none.
-fn needs_singleton(request: &Request) -> bool {
+fn needs_singleton(request: &ServerRequest) -> bool {
     match request {
-        Request::Kill(_) | Request::Forget => false,
-        Request::Resume(calls) => !calls.is_empty(),
+        ServerRequest::Kill(_) | ServerRequest::Forget => false,
+        ServerRequest::Resume(calls) => !calls.is_empty(),
         _ => true,
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, SharedString, Unit};
-use rexi_proto::{Ending, ExitReason, NodeName};
+use rexi_proto::{ExitReason, JobEnding, NodeName};
 
 /// A metric of every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,13 +113,13 @@ pub(crate) struct FunctionMetrics {
 const OUTCOMES: [&str; 7] = ["replied", "done", "failed", "panicked", "timed_out", "refused", "killed"];
 const KILLED: usize = 6;
 
-fn outcome_of(ending: &Ending) -> usize {
+fn outcome_of(ending: &JobEnding) -> usize {
     match ending {
-        Ending::Reply(_) => 0,
-        Ending::Exit(ExitReason::Done) => 1,
-        Ending::Exit(ExitReason::Failed(_)) => 2,
-        Ending::Exit(ExitReason::Panicked(_)) => 3,
-        Ending::Exit(ExitReason::TimePassed) => 4,
+        JobEnding::Reply(_) => 0,
+        JobEnding::Exit(ExitReason::Done) => 1,
+        JobEnding::Exit(ExitReason::Failed(_)) => 2,
+        JobEnding::Exit(ExitReason::Panicked(_)) => 3,
+        JobEnding::Exit(ExitReason::TimePassed) => 4,
         _ => 5,
     }
 }
@@ -136,7 +136,7 @@ impl FunctionMetrics {
         Self { duration, outcomes }
     }
 
-    pub(crate) fn ended(&self, ending: &Ending, after: Duration) {
+    pub(crate) fn ended(&self, ending: &JobEnding, after: Duration) {
         self.outcomes[outcome_of(ending)].increment(1);
         self.duration.record(after.as_secs_f64());
     }

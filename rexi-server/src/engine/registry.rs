@@ -7,36 +7,36 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rexi_proto::{Ending, ExitReason, FunctionRow, NodeName};
+use rexi_proto::{ExitReason, FunctionRow, JobEnding, NodeName};
 
 use crate::engine::context::Context;
 use crate::engine::metrics::FunctionMetrics;
 
-pub(crate) type Work = Pin<Box<dyn Future<Output = Ending> + Send>>;
+pub(crate) type Work = Pin<Box<dyn Future<Output = JobEnding> + Send>>;
 pub(crate) type Handler = Arc<dyn Fn(Context, Bytes) -> Work + Send + Sync>;
 
 /// What a function may return besides an error: a value for the caller, or nothing.
 pub trait IntoEnding {
     /// The job's end.
-    fn into_ending(self) -> Ending;
+    fn into_ending(self) -> JobEnding;
 }
 
 impl IntoEnding for Bytes {
-    fn into_ending(self) -> Ending {
-        Ending::Reply(self)
+    fn into_ending(self) -> JobEnding {
+        JobEnding::Reply(self)
     }
 }
 
 impl IntoEnding for Vec<u8> {
-    fn into_ending(self) -> Ending {
-        Ending::Reply(self.into())
+    fn into_ending(self) -> JobEnding {
+        JobEnding::Reply(self.into())
     }
 }
 
 /// The job ends without a (further) reply; its caller is told that it ended.
 impl IntoEnding for () {
-    fn into_ending(self) -> Ending {
-        Ending::Exit(ExitReason::Done)
+    fn into_ending(self) -> JobEnding {
+        JobEnding::Exit(ExitReason::Done)
     }
 }
 
@@ -55,7 +55,7 @@ where
         Box::pin(async move {
             match function(context, body).await {
                 Ok(value) => value.into_ending(),
-                Err(error) => Ending::Exit(ExitReason::Failed(error.to_string().into())),
+                Err(error) => JobEnding::Exit(ExitReason::Failed(error.to_string().into())),
             }
         })
     })

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use rexi_proto::{Caller, DownReason, Ending, JobKey, Request, Server, ServerOutput, StreamTimeouts, Total};
+use rexi_proto::{Caller, DownReason, JobEnding, JobKey, Server, ServerOutput, ServerRequest, StreamTimeouts, Total};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ pub(crate) struct Singleton {
 
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<(Caller, Request)>,
+    waiting: VecDeque<(Caller, ServerRequest)>,
     /// One was taken out and is not served yet.
     in_hand: bool,
 }
@@ -49,7 +49,7 @@ impl Singleton {
     }
 
     /// Puts a request at the end of the queue.
-    pub(crate) fn push(&self, caller: Caller, request: Request) {
+    pub(crate) fn push(&self, caller: Caller, request: ServerRequest) {
         self.queue().waiting.push_back((caller, request));
         self.filled.notify_one();
     }
@@ -93,7 +93,7 @@ impl Singleton {
         taken
     }
 
-    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: Ending) {
+    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: JobEnding) {
         self.serve(|server, jobs| {
             jobs.remove(job);
             server.handle_end(job, ending);
@@ -143,7 +143,7 @@ impl Singleton {
         self.queue.lock().expect("nothing panics while it holds the queue")
     }
 
-    fn pop(&self) -> Option<(Caller, Request)> {
+    fn pop(&self) -> Option<(Caller, ServerRequest)> {
         let mut queue = self.queue();
         let next = queue.waiting.pop_front();
         queue.in_hand = next.is_some();
@@ -212,7 +212,7 @@ mod tests {
         let call = CallRef(1);
         let (function, body) = ("any".into(), bytes::Bytes::from(vec![0; 1 << 20]));
         let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
-        singleton.push(caller, Request::Cast(cast));
+        singleton.push(caller, ServerRequest::Cast(cast));
         singleton.served().await;
         assert_eq!((singleton.queued(), singleton.jobs(), left()), (0, 0, before));
     }
@@ -232,10 +232,10 @@ mod tests {
         let singleton = Singleton::new(Weak::new(), server);
         let caller = Caller { peer: PeerId(1), incarnation: Incarnation(1) };
         for _ in 1..QUEUED_REQUESTS_MAX {
-            singleton.push(caller, Request::Forget);
+            singleton.push(caller, ServerRequest::Forget);
         }
         assert!(singleton.room().now_or_never().is_some(), "one less than may wait");
-        singleton.push(caller, Request::Forget);
+        singleton.push(caller, ServerRequest::Forget);
         let mut room = std::pin::pin!(singleton.room());
         assert!(room.as_mut().now_or_never().is_none());
         while singleton.queued() > QUEUED_REQUESTS_MAX / 2 {

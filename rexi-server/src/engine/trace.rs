@@ -2,11 +2,11 @@
 //! the job's span is joined to it. Without the feature `opentelemetry` a service carries it by hand, with
 //! [`Request::trace`](crate::Request::trace) and [`Context::trace`](crate::Context::trace).
 
-use rexi_proto::Trace;
+use rexi_proto::TraceContext;
 
 /// The place of the current span in its trace, if it has one.
 #[cfg(feature = "opentelemetry")]
-pub(crate) fn current() -> Option<Box<Trace>> {
+pub(crate) fn current() -> Option<Box<TraceContext>> {
     use opentelemetry::trace::TraceContextExt;
     use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -19,7 +19,7 @@ pub(crate) fn current() -> Option<Box<Trace>> {
     let span = context.span();
     let span = span.span_context();
     span.is_valid().then(|| {
-        Box::new(Trace {
+        Box::new(TraceContext {
             trace_id: u128::from_be_bytes(span.trace_id().to_bytes()),
             span_id: u64::from_be_bytes(span.span_id().to_bytes()),
             flags: span.trace_flags().to_u8(),
@@ -28,13 +28,13 @@ pub(crate) fn current() -> Option<Box<Trace>> {
 }
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) fn current() -> Option<Box<Trace>> {
+pub(crate) fn current() -> Option<Box<TraceContext>> {
     None
 }
 
 /// Makes a job's span the child of its caller's.
 #[cfg(feature = "opentelemetry")]
-pub(crate) fn join(span: &tracing::Span, trace: &Trace) {
+pub(crate) fn join(span: &tracing::Span, trace: &TraceContext) {
     use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
     use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -51,4 +51,4 @@ pub(crate) fn join(span: &tracing::Span, trace: &Trace) {
 }
 
 #[cfg(not(feature = "opentelemetry"))]
-pub(crate) fn join(_: &tracing::Span, _: &Trace) {}
+pub(crate) fn join(_: &tracing::Span, _: &TraceContext) {}

@@ -11,7 +11,7 @@ use std::task::{self, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{Cast, Ending, ExitReason, JobKey, JobOutput, Server};
+use rexi_proto::{Cast, ExitReason, JobEnding, JobKey, JobOutput, Server};
 use tokio::time::{Instant, Sleep};
 use tracing::Span;
 
@@ -64,7 +64,7 @@ impl Owner {
         }
     }
 
-    fn handle_end(&self, job: JobKey, ending: Ending) {
+    fn handle_end(&self, job: JobKey, ending: JobEnding) {
         match self {
             Self::PerNode(member) => member.finish(job, ending),
             Self::Singleton(singleton) => singleton.finish(job, ending),
@@ -98,7 +98,7 @@ pub(crate) fn handle_output(
     shared: &Shared,
     owner: impl FnOnce() -> Owner,
     started: &mut Vec<Worker>,
-) -> Result<(), (JobKey, Ending)> {
+) -> Result<(), (JobKey, JobEnding)> {
     match output {
         JobOutput::Spawn(..) if shared.has_stopped() => {}
         JobOutput::Spawn(job, cast) => {
@@ -133,15 +133,21 @@ pub(crate) fn start_all(shared: &Shared, workers: Vec<Worker>) {
 impl Worker {
     /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
     /// there is none. A caller that may not call it does not learn whether it exists.
-    fn prepare(jobs: &mut Jobs, shared: &Shared, owner: Owner, job: JobKey, cast: Cast<Bytes>) -> Result<Self, Ending> {
+    fn prepare(
+        jobs: &mut Jobs,
+        shared: &Shared,
+        owner: Owner,
+        job: JobKey,
+        cast: Cast<Bytes>,
+    ) -> Result<Self, JobEnding> {
         // What a member asked before it left may still have been in the singleton's queue. It gets no answer.
-        let caller = owner.caller(shared, job).ok_or(Ending::Exit(ExitReason::Killed))?;
+        let caller = owner.caller(shared, job).ok_or(JobEnding::Exit(ExitReason::Killed))?;
         let by = caller.name();
         if !shared.gate.admits(&shared.name, by, &cast.function) {
             caller.denied.fetch_add(1, Ordering::Relaxed);
-            return Err(Ending::Exit(ExitReason::NotAllowed));
+            return Err(JobEnding::Exit(ExitReason::NotAllowed));
         }
-        let registered = shared.registry.find(&cast.function).ok_or(Ending::NoSuchFunction)?;
+        let registered = shared.registry.find(&cast.function).ok_or(JobEnding::NoSuchFunction)?;
         let Cast { function: name, time_left, nonce, trace, body, .. } = cast;
         let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
         if let Some(trace) = &trace {
@@ -214,14 +220,14 @@ impl Future for Worker {
             Ok(polled) => ready!(polled),
             Err(panic) => {
                 let _ = panic::catch_unwind(AssertUnwindSafe(|| *work = None));
-                Ending::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
+                JobEnding::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
             }
         };
         let now = Instant::now();
         *ended = Some(now);
         metrics.ended(&ending, started.map_or(Duration::ZERO, |started| now - started));
         // Before its caller is told, since it may then ask for it.
-        if let Ending::Exit(reason) = &ending {
+        if let JobEnding::Exit(reason) = &ending {
             owner.note_failure(*job, function, reason);
         }
         owner.handle_end(*job, ending);
@@ -244,14 +250,14 @@ fn poll_within(
     deadline: Option<Instant>,
     timer: &mut Option<Pin<Box<Sleep>>>,
     cx: &mut task::Context<'_>,
-) -> Poll<Ending> {
+) -> Poll<JobEnding> {
     let Some(work) = work else { return Poll::Pending };
     if let Poll::Ready(ending) = work.as_mut().poll(cx) {
         return Poll::Ready(ending);
     }
     let Some(deadline) = deadline else { return Poll::Pending };
     let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-    timer.as_mut().poll(cx).map(|()| Ending::Exit(ExitReason::TimePassed))
+    timer.as_mut().poll(cx).map(|()| JobEnding::Exit(ExitReason::TimePassed))
 }
 
 /// How long the peer's next frames may wait for the first polls of the workers that came before them.

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rexi_proto::{Ending, ExitReason, NodeName};
+use rexi_proto::{ExitReason, JobEnding, NodeName};
 
 use crate::calls::{Call, CallError, Quorum, Request};
 use crate::engine::{Context, Running, registry};
@@ -57,16 +57,16 @@ where
 }
 
 /// A job's argument, or the end of a job that was sent something else. The payload is let go before the job runs.
-pub(super) fn argument<A: Payload>(body: Bytes) -> Result<A, Ending> {
+pub(super) fn argument<A: Payload>(body: Bytes) -> Result<A, JobEnding> {
     let decoded = typed::decode(&body);
     drop(body);
-    decoded.map_err(|problem| Ending::Exit(ExitReason::WrongType(problem.to_string().into())))
+    decoded.map_err(|problem| JobEnding::Exit(ExitReason::WrongType(problem.to_string().into())))
 }
 
 /// The end of a job with this value, which is its reply or its last item.
-pub(super) fn ending(value: &impl Payload, what: &str) -> Ending {
+pub(super) fn ending(value: &impl Payload, what: &str) -> JobEnding {
     match typed::encode(value) {
-        Ok(reply) => Ending::Reply(reply),
-        Err(problem) => Ending::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
+        Ok(reply) => JobEnding::Reply(reply),
+        Err(problem) => JobEnding::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
     }
 }

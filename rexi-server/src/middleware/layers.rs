@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{self, Poll};
 
 use bytes::Bytes;
-use rexi_proto::{Ending, ExitReason};
+use rexi_proto::{ExitReason, JobEnding};
 use tower::load_shed::error::Overloaded;
 use tower::util::{BoxCloneSyncService, MapErr};
 use tower::{BoxError, Layer, Service, ServiceExt};
@@ -65,21 +65,21 @@ impl fmt::Debug for JobRequest {
 /// the caller may try elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobError {
-    ending: Ending,
+    ending: JobEnding,
 }
 
 impl JobError {
     /// Ends the job with this reason. One that says that the function did not run is for a layer that has not called
     /// it: callers try again on its word.
     pub fn new(reason: ExitReason) -> Self {
-        Self { ending: Ending::Exit(reason) }
+        Self { ending: JobEnding::Exit(reason) }
     }
 
     /// The reason; `None` where the function says that there is no such function.
     pub fn reason(&self) -> Option<&ExitReason> {
         match &self.ending {
-            Ending::Exit(reason) => Some(reason),
-            Ending::Reply(_) | Ending::NoSuchFunction => None,
+            JobEnding::Exit(reason) => Some(reason),
+            JobEnding::Reply(_) | JobEnding::NoSuchFunction => None,
         }
     }
 }
@@ -132,8 +132,8 @@ impl Service<JobRequest> for Innermost {
         let work = function(context, argument);
         Box::pin(async move {
             match work.await {
-                Ending::Reply(reply) => Ok(Some(reply)),
-                Ending::Exit(ExitReason::Done) => Ok(None),
+                JobEnding::Reply(reply) => Ok(Some(reply)),
+                JobEnding::Exit(ExitReason::Done) => Ok(None),
                 ending => Err(JobError { ending }.into()),
             }
         })
@@ -209,18 +209,18 @@ fn layered(stack: Arc<JobService>, function: Handler) -> Handler {
         Box::pin(async move {
             let job = JobRequest { context, argument, function };
             match JobService::clone(&stack).oneshot(job).await {
-                Ok(Some(reply)) => Ending::Reply(reply),
-                Ok(None) => Ending::Exit(ExitReason::Done),
+                Ok(Some(reply)) => JobEnding::Reply(reply),
+                Ok(None) => JobEnding::Exit(ExitReason::Done),
                 Err(error) => ending_of(error),
             }
         })
     })
 }
 
-fn ending_of(error: BoxError) -> Ending {
+fn ending_of(error: BoxError) -> JobEnding {
     match error.downcast::<JobError>() {
         Ok(error) => error.ending,
-        Err(error) if error.is::<Overloaded>() => Ending::Exit(ExitReason::TooManyJobs),
-        Err(error) => Ending::Exit(ExitReason::Failed(error.to_string().into())),
+        Err(error) if error.is::<Overloaded>() => JobEnding::Exit(ExitReason::TooManyJobs),
+        Err(error) => JobEnding::Exit(ExitReason::Failed(error.to_string().into())),
     }
 }

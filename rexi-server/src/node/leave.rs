@@ -78,7 +78,7 @@ mod tests {
         let node = cluster.start("n1", &with_singleton).expect("it starts");
         let singleton = node.shared().singleton.clone().expect("its release has one");
         let (announcement, began) = (Announcement::made(&node.running), Instant::now());
-        singleton.push(Caller { peer: PeerId(7), incarnation: Incarnation(1) }, rexi_proto::Request::Forget);
+        singleton.push(Caller { peer: PeerId(7), incarnation: Incarnation(1) }, rexi_proto::ServerRequest::Forget);
         let mut heard = pin!(announcement.heard());
         assert!(heard.as_mut().now_or_never().is_none(), "the singleton has not had its turn");
         heard.await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bounds::WIRES_OF_A_PAIR_MAX;
 use super::model::Hellos;
 use super::state::State;
-use crate::model::{Node, Stage};
+use crate::model::{NodeModel, Stage};
 
 /// One thing that happens. Nodes are numbered from 0; a connection by its place among those that are open; its ends are
 /// 0 for the lower node and 1 for the higher.
@@ -72,7 +72,7 @@ impl Hellos {
         }
     }
 
-    fn of_node(&self, state: &State, index: usize, node: &Arc<Node>, actions: &mut Vec<Action>) {
+    fn of_node(&self, state: &State, index: usize, node: &Arc<NodeModel>, actions: &mut Vec<Action>) {
         let profile = node.rollout.profile();
         if node.ceiling.is_some() {
             actions.push(Action::Lift(index));

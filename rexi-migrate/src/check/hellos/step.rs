@@ -8,7 +8,7 @@ use rexi_proto::{Incarnation, PhaseError};
 use super::action::Action;
 use super::model::Hellos;
 use super::state::State;
-use crate::model::{Cases, Node, Parting, Rule, Stage, Wire, name};
+use crate::model::{Cases, NodeModel, Parting, Rule, Stage, Wire, name};
 
 /// A state on its way to the next.
 pub(super) struct Stepper<'a> {
@@ -98,8 +98,8 @@ impl<'a> Stepper<'a> {
 
 impl Hellos {
     /// A node that has just started. Nobody casts, so it has no use for a singleton.
-    pub(super) fn node(&self, index: usize, release: usize, life: Incarnation) -> Node {
-        let mut node = Node::start(index, release, life, &self.build);
+    pub(super) fn node(&self, index: usize, release: usize, life: Incarnation) -> NodeModel {
+        let mut node = NodeModel::start(index, release, life, &self.build);
         node.singleton = None;
         node.seen = vec![Default::default(); self.bounds.nodes];
         node

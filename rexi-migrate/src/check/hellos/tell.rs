@@ -8,7 +8,7 @@ use super::model::Hellos;
 use super::state::State;
 use crate::model::{Stage, Wire, frames, name};
 use crate::search::{Broken, Path};
-use crate::verdict::trace::{Event, Place, Trace};
+use crate::verdict::trace::{Place, Trace, TraceEvent};
 
 /// The trace of a path, and of what breaks at its end if something does.
 pub fn trace(path: &Path<Hellos>, broken: Option<&Broken>) -> Trace {
@@ -17,32 +17,34 @@ pub fn trace(path: &Path<Hellos>, broken: Option<&Broken>) -> Trace {
     for (index, node) in path.start.world.nodes.iter().enumerate() {
         let connected = if path.start.world.wires.is_empty() { "" } else { ", connected to all" };
         let what = format!("runs {}, at {}{connected}", release_name(node.release), node.rollout.phase());
-        trace.events.push(Event::new(Place::At(index), what));
+        trace.events.push(TraceEvent::new(Place::At(index), what));
     }
     let mut before = &path.start;
     for (action, after) in &path.steps {
         trace.events.push(event(before, *action));
         for (index, (old, new)) in before.world.nodes.iter().zip(&after.world.nodes).enumerate() {
             if old.life == new.life && old.rollout.phase() != new.rollout.phase() {
-                trace.events.push(Event::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
+                trace.events.push(TraceEvent::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
             }
             for member in (0..after.world.nodes.len()).filter(|&member| member != index && old.life == new.life) {
                 if old.is_up(member) && !new.is_up(member) {
                     trace
                         .events
-                        .push(Event::new(Place::At(index), format!("is no longer attached to {}", name(member))));
+                        .push(TraceEvent::new(Place::At(index), format!("is no longer attached to {}", name(member))));
                 }
             }
         }
         before = after;
     }
     if let Some(broken) = broken {
-        trace.events.push(Event::new(Place::Everywhere, format!("{}: {}", broken.invariant, broken.what)).breach());
+        trace
+            .events
+            .push(TraceEvent::new(Place::Everywhere, format!("{}: {}", broken.invariant, broken.what)).breach());
     }
     trace
 }
 
-fn event(state: &State, action: Action) -> Event {
+fn event(state: &State, action: Action) -> TraceEvent {
     let towards = |at: usize, side: usize| {
         let (index, member) = state.world.wires[at].of(side);
         Place::Between(member, index)
@@ -69,7 +71,7 @@ fn event(state: &State, action: Action) -> Event {
         Action::Lower(index) => (Place::At(index), "its operator lowers it to its lowest phase".to_owned()),
         Action::Lift(index) => (Place::At(index), "its operator lets it rise again".to_owned()),
     };
-    Event::new(place, what)
+    TraceEvent::new(place, what)
 }
 
 /// Which of two open connections it is, where there are two.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rexi_proto::{
     Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, JobOutput, Limits,
-    MonitorRef, Output, Phase, Profile, Request, Rollout, Servers,
+    MonitorRef, Output, Phase, Profile, Rollout, ServerRequest, Servers,
 };
 
 use super::super::judge::judge;
@@ -11,7 +11,7 @@ use super::super::oracle::{Oracle, Oracles};
 use super::super::state::NOW;
 use super::super::step::Stepper;
 use super::*;
-use crate::model::{Call, Job, Monitor, Node, PEER, Word, payload};
+use crate::model::{CallRecord, Job, Monitor, NodeModel, PEER, Word, payload};
 
 /// What breaks.
 enum Planted {
@@ -35,7 +35,7 @@ fn served(cluster: &Cluster) -> State {
     state
 }
 
-fn node(state: &mut State, index: usize) -> &mut Node {
+fn node(state: &mut State, index: usize) -> &mut NodeModel {
     &mut Arc::make_mut(&mut state.nodes[index]).node
 }
 
@@ -204,7 +204,7 @@ fn of_node(oracle: Oracle) -> Planted {
         },
         Oracle::LoweredToRemoved => |stepper| {
             // A node that rightly goes back to the singleton, which a member has removed without a word.
-            let mut node = Node::start(0, 2, Incarnation(9), &stepper.cluster.build);
+            let mut node = NodeModel::start(0, 2, Incarnation(9), &stepper.cluster.build);
             let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
             node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
             let notes = &mut stepper.state.notes;
@@ -212,7 +212,7 @@ fn of_node(oracle: Oracle) -> Planted {
             node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
         },
         Oracle::RequestToNoSingleton => |stepper| {
-            wants(stepper, 1, Output::Singleton(key(0, 1).caller, Request::Forget));
+            wants(stepper, 1, Output::Singleton(key(0, 1).caller, ServerRequest::Forget));
         },
         Oracle::KindUnknownToPeer => |stepper| wants(stepper, 0, Output::Unsupported(9)),
         Oracle::KindNotOfVersion => {
@@ -224,7 +224,7 @@ fn of_node(oracle: Oracle) -> Planted {
         Oracle::ClosedOnSoundPeer => |stepper| {
             wants(stepper, 0, Output::Close(CloseCode::ProtocolBroken, "for nothing".to_owned()));
         },
-        Oracle::CeilingStays => return Planted::Variant("ceiling-ignored", |stepper| stepper.at(0, Node::lift)),
+        Oracle::CeilingStays => return Planted::Variant("ceiling-ignored", |stepper| stepper.at(0, NodeModel::lift)),
         Oracle::HelloUnread => |stepper| {
             let ours = stepper.state.nodes[0].rollout.hello(Incarnation(1), &Limits::default());
             let holdouts = (0..100_000).map(name).collect();
@@ -233,7 +233,7 @@ fn of_node(oracle: Oracle) -> Planted {
         },
         Oracle::CastNotTaken => |stepper| {
             // The observer takes the number of a call for free that its peer knows to be open.
-            stepper.state.notes.calls[0] = Call::OVER;
+            stepper.state.notes.calls[0] = CallRecord::OVER;
             stepper.apply(Action::Cast(0, 1, false));
         },
         Oracle::StreamNotStarted => |stepper| stepper.say(0, Word::Start),

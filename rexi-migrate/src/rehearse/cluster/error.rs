@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::plan::train::Release;
+use crate::plan::train::TrainRelease;
 use crate::rehearse::control::ControlError;
 use crate::workload::work::LEDGER_FAILED;
 
@@ -55,7 +55,7 @@ pub enum ClusterError {
         /// The node.
         node: String,
         /// Its release.
-        release: Release,
+        release: TrainRelease,
         /// Its own words.
         error: String,
         /// Whether it had been ready before; if not, what failed may be its surroundings.
@@ -67,7 +67,7 @@ pub enum ClusterError {
         /// The node.
         node: String,
         /// Its release.
-        release: Release,
+        release: TrainRelease,
         /// Its exit status.
         status: String,
         /// The end of its log.
@@ -79,7 +79,7 @@ pub enum ClusterError {
         /// The node.
         node: String,
         /// Its release.
-        release: Release,
+        release: TrainRelease,
         /// What ended it.
         why: String,
     },
@@ -89,7 +89,7 @@ pub enum ClusterError {
         /// Who said so.
         node: String,
         /// Its release.
-        release: Release,
+        release: TrainRelease,
         /// The peer, with its release where it is a member.
         peer: String,
         /// The typed error's text.

@@ -124,19 +124,19 @@ async fn what_happens_at_once_has_an_order_over_all_lives_and_what_comes_after_a
     record(&lives[1].1, &[phase(Phase::Introduce), phase(Phase::Switch)]);
     let before_us = ledger.now_us();
     record(&lives[0].1, &[phase(Phase::Remove)]);
-    ledger.note_at(before_us, Event::Healed);
+    ledger.note_at(before_us, ScenarioEvent::Healed);
     ledger.end_life(lives[1].0, LifeEnd::Crashed);
     record(&lives[1].1, &[Entry::Quiet]);
-    let recorded = |node, phase| Event::Recorded { node, entry: Entry::PhaseChanged { phase } };
-    let events: Vec<Event> = ledger.events().into_iter().map(|(_, event)| event).collect();
+    let recorded = |node, phase| ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { phase } };
+    let events: Vec<ScenarioEvent> = ledger.events().into_iter().map(|(_, event)| event).collect();
     let expected = [
-        Event::Started { node: 0, release: Place(2) },
-        Event::Started { node: 1, release: Place(2) },
+        ScenarioEvent::Started { node: 0, release: Place(2) },
+        ScenarioEvent::Started { node: 1, release: Place(2) },
         recorded(1, Phase::Introduce),
         recorded(1, Phase::Switch),
-        Event::Healed,
+        ScenarioEvent::Healed,
         recorded(0, Phase::Remove),
-        Event::Ended { node: 1, how: LifeEnd::Crashed },
+        ScenarioEvent::Ended { node: 1, how: LifeEnd::Crashed },
     ];
     assert_eq!(events, expected);
 }

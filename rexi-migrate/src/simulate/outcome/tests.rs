@@ -14,7 +14,7 @@ fn at(seconds: u64) -> Duration {
 }
 
 /// A run in which this happened, one event a second.
-fn of(events: impl IntoIterator<Item = Event>) -> Outcome {
+fn of(events: impl IntoIterator<Item = ScenarioEvent>) -> Outcome {
     let plan = "nodes 3 start 1.1 seed 7".parse().expect("a plan");
     Outcome { events: (1..).map(at).zip(events).collect(), ..Outcome::none(plan) }
 }
@@ -25,11 +25,11 @@ fn broken(run: Outcome, seconds: u64, call: Option<u64>) -> Outcome {
     Outcome { breaches: breaches.into(), shows: Shows { at: at(seconds), call: call.map(CallNumber) }, ..run }
 }
 
-fn recorded(node: usize, entry: Entry) -> Event {
-    Event::Recorded { node, entry }
+fn recorded(node: usize, entry: Entry) -> ScenarioEvent {
+    ScenarioEvent::Recorded { node, entry }
 }
 
-fn cast(call: u64, from: usize, to: u16) -> Event {
+fn cast(call: u64, from: usize, to: u16) -> ScenarioEvent {
     let (call, to) = (CallNumber(call), NodeIndex(to));
     recorded(from, Entry::Cast { call, to, work: Work::Reply, phase: Phase::Switch })
 }
@@ -38,11 +38,11 @@ fn id(call: u64) -> CallId {
     CallId { caller: NodeIndex(0), incarnation: Incarnation(0), call: CallNumber(call) }
 }
 
-fn started(call: u64, on: usize) -> Event {
+fn started(call: u64, on: usize) -> ScenarioEvent {
     recorded(on, Entry::Started { id: id(call), server: ServerAddress::PerNode, work: Work::Reply })
 }
 
-fn killed(call: u64, by: usize) -> Event {
+fn killed(call: u64, by: usize) -> ScenarioEvent {
     recorded(by, Entry::Killed { call: CallNumber(call), phase: Phase::Introduce })
 }
 
@@ -58,14 +58,15 @@ fn an_outcome_is_safe_without_a_breach_and_breaks_the_invariants_of_those_it_has
 
 #[test]
 fn two_outcomes_differ_at_their_first_event_or_else_at_their_first_datagram_that_is_not_the_same() {
-    let datagram = |bytes| Datagram { at: at(1), from: Some(0), to: Some(1), bytes, hash: 1, arrives: None };
-    let run = |events: &[Event], datagrams: &[usize]| {
+    let datagram = |bytes| SentDatagram { at: at(1), from: Some(0), to: Some(1), bytes, hash: 1, arrives: None };
+    let run = |events: &[ScenarioEvent], datagrams: &[usize]| {
         let datagrams = datagrams.iter().copied().map(datagram).collect();
         Outcome { datagrams, ..of(events.iter().cloned()) }
     };
-    let [healed, settling, probing] = [Event::Healed, Event::Settling, Event::Probing];
+    let [healed, settling, probing] = [ScenarioEvent::Healed, ScenarioEvent::Settling, ScenarioEvent::Probing];
     let first = run(&[healed.clone(), settling.clone()], &[10, 20]);
-    let differs = |events: &[Event], datagrams: &[usize]| first.differs(&run(events, datagrams)).unwrap_or_default();
+    let differs =
+        |events: &[ScenarioEvent], datagrams: &[usize]| first.differs(&run(events, datagrams)).unwrap_or_default();
     assert_eq!(differs(&[healed.clone(), settling.clone()], &[10, 20]), "");
     let text = "event 2 is Some((2s, Settling)) in one and Some((2s, Probing)) in the other";
     assert_eq!(differs(&[healed.clone(), probing.clone()], &[30]), text);
@@ -82,11 +83,11 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
     let (op, how) = (Op::Pass { ms: 5 }, Ending::Dropped);
     let (content, members, votes) = (Content::Right, NodeSet::default(), NodeSet::default());
     let (form, limit_ms) = (GatherForm::Majority, 9);
-    let told: [(Event, Place, &str); 19] = [
-        (Event::Did(op), Place::Everywhere, "pass 5"),
-        (Event::Started { node, release: train::Place(2) }, Place::At(1), "starts as 1.2"),
-        (Event::Ended { node, how: LifeEnd::Crashed }, Place::At(1), "crashes"),
-        (Event::Ended { node, how: LifeEnd::Left }, Place::At(1), "has left"),
+    let told: [(ScenarioEvent, Place, &str); 19] = [
+        (ScenarioEvent::Did(op), Place::Everywhere, "pass 5"),
+        (ScenarioEvent::Started { node, release: train::Place(2) }, Place::At(1), "starts as 1.2"),
+        (ScenarioEvent::Ended { node, how: LifeEnd::Crashed }, Place::At(1), "crashes"),
+        (ScenarioEvent::Ended { node, how: LifeEnd::Left }, Place::At(1), "has left"),
         (cast(1, 0, 2), Place::Between(0, 2), "call 1: cast, reply (switch)"),
         (cast(1, 2, 2), Place::At(2), "call 1: cast, reply (switch)"),
         (recorded(2, Entry::Answered { call, outcome: Answer::Down }), Place::At(2), "call 1: down"),
@@ -108,13 +109,15 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
         (recorded(2, Entry::Responded { call, index: 0, content }), Place::At(2), "call 1: response to question 0"),
         (recorded(2, Entry::MonitorDown { monitor: MonitorNumber(3), reason: 1 }), Place::At(2), "monitor 3 fires"),
         (recorded(1, Entry::PhaseChanged { phase: Phase::Remove }), Place::At(1), "is at remove now"),
-        (Event::Settling, Place::Everywhere, SETTLING),
-        (Event::Probing, Place::Everywhere, "every node casts to every node"),
+        (ScenarioEvent::Settling, Place::Everywhere, SETTLING),
+        (ScenarioEvent::Probing, Place::Everywhere, "every node casts to every node"),
     ];
     for (event, place, what) in told {
-        assert_eq!(tell(&event, &of([])), Some(trace::Event::new(place, what)));
+        assert_eq!(tell(&event, &of([])), Some(trace::TraceEvent::new(place, what)));
     }
-    for event in [Event::Skipped(op), Event::Healed, recorded(2, Entry::ItemSent { id: id(1), index: 0 })] {
+    for event in
+        [ScenarioEvent::Skipped(op), ScenarioEvent::Healed, recorded(2, Entry::ItemSent { id: id(1), index: 0 })]
+    {
         assert_eq!(tell(&event, &of([])), None);
     }
 }
@@ -156,7 +159,7 @@ fn the_first_breach_stands_behind_all_that_was_no_later_and_where_its_call_ran_l
 
 #[test]
 fn what_comes_of_the_last_casts_is_told_only_where_one_of_them_failed() {
-    let mut run = of([cast(0, 0, 1), Event::Probing, cast(1, 0, 2)]);
+    let mut run = of([cast(0, 0, 1), ScenarioEvent::Probing, cast(1, 0, 2)]);
     let shown = |run: &Outcome| lines(run).into_iter().filter(|(.., breach)| !breach).count();
     assert_eq!(shown(&run), 1);
     for (call, count) in [(Some(0), 1), (Some(1), 3), (None, 1), (Some(9), 1)] {

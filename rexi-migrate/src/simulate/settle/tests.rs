@@ -196,7 +196,7 @@ async fn a_cluster_comes_to_rest_healed_with_all_nodes_running_nothing_open_and_
     assert!(world.ledger.lock().open().is_empty());
     let events = world.ledger.events();
     let recorded = |is: &dyn Fn(&Entry) -> bool| {
-        events.iter().filter(|(_, event)| matches!(event, Event::Recorded { entry, .. } if is(entry))).count()
+        events.iter().filter(|(_, event)| matches!(event, ScenarioEvent::Recorded { entry, .. } if is(entry))).count()
     };
     assert_eq!(recorded(&|entry| matches!(entry, Entry::Killed { call, .. } if *call == held)), 1);
     let ended = |entry: &Entry| matches!(entry, Entry::Ended { id, how: Ending::Dropped } if id.call == held);
@@ -205,15 +205,20 @@ async fn a_cluster_comes_to_rest_healed_with_all_nodes_running_nothing_open_and_
     let probed = settled.probes.iter().map(|&probe| {
         assert_eq!(world.ledger.lock().answer(probe), Some(Outcome::Reply), "{probe}");
         let cast = events.iter().find_map(|(_, event)| match event {
-            Event::Recorded { node, entry: Entry::Cast { call, to, .. } } if *call == probe => Some((*node, *to)),
+            ScenarioEvent::Recorded { node, entry: Entry::Cast { call, to, .. } } if *call == probe => {
+                Some((*node, *to))
+            }
             _ => None,
         });
         cast.expect("it was made")
     });
     let probed: BTreeSet<_> = probed.collect();
     assert_eq!((probed.len(), settled.probes.len()), (9, 9));
-    let noted = |event: &Event| events.iter().filter(|(_, noted)| noted == event).count();
-    assert_eq!([Event::Healed, Event::Settling, Event::Probing].map(|event| noted(&event)), [1, 1, 1]);
+    let noted = |event: &ScenarioEvent| events.iter().filter(|(_, noted)| noted == event).count();
+    assert_eq!(
+        [ScenarioEvent::Healed, ScenarioEvent::Settling, ScenarioEvent::Probing].map(|event| noted(&event)),
+        [1, 1, 1]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,8 +229,7 @@ async fn what_waits_for_its_kill_and_runs_no_more_was_left_in_silence() {
     let runs = world.caller(0).and_then(|caller| caller.cast(1, Asking::Hold)).expect("a member that runs");
     let settled = settle(&world).await;
     assert_eq!(settled.silent, [silent]);
-    let killed =
-        |event: &Event| matches!(event, Event::Recorded { entry: Entry::Killed { call, .. }, .. } if *call == runs);
+    let killed = |event: &ScenarioEvent| matches!(event, ScenarioEvent::Recorded { entry: Entry::Killed { call, .. }, .. } if *call == runs);
     assert!(world.ledger.events().iter().any(|(_, event)| killed(event)));
 }
 

@@ -19,7 +19,7 @@ use super::edit::{EditKind, edited, generate};
 use crate::verdict::conclusion::Conclusion;
 use crate::wire::changes::edits;
 use crate::wire::diff::{Carrier, Change, Diff, Direction, Effect};
-use crate::wire::functions::{Answer, FunctionLock};
+use crate::wire::functions::{AnswerType, FunctionLock};
 use crate::wire::kind::ChangeKind;
 use crate::wire::lock::{FrameLock, Lock};
 use crate::wire::same::same;
@@ -274,7 +274,7 @@ fn written_down(carrier: Carrier, layout: &Layout) -> Lock {
                 silent_since: None,
                 retired_in: None,
                 argument: layout.headers[0].clone(),
-                answer: Answer::Reply(Type::Unit),
+                answer: AnswerType::Reply(Type::Unit),
                 error: Type::Unit,
             };
             lock.functions.insert("get".to_owned(), function);

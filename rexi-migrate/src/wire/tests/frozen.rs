@@ -22,12 +22,12 @@ planted! {
     FunctionGone => [with(get()), Lock::empty()],
     FunctionRow => [with(get()), with(FunctionLock { emitted_since: "1.1.0".to_owned(), ..get() })],
     FunctionRetired => [with(retired("1.2.0")), with(retired("1.3.0"))],
-    FunctionAnswers => [with(get()), with(FunctionLock { answer: Answer::Items(Type::U32), ..get() })],
+    FunctionAnswers => [with(get()), with(FunctionLock { answer: AnswerType::Items(Type::U32), ..get() })],
     FunctionTypes => [with(get()), with(FunctionLock { argument: Type::I32, ..get() })],
 }
 
 fn get() -> FunctionLock {
-    function(Type::U32, Answer::Reply(Type::U32), Type::Unit)
+    function(Type::U32, AnswerType::Reply(Type::U32), Type::Unit)
 }
 
 fn retired(release: &str) -> FunctionLock {

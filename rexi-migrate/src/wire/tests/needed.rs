@@ -139,7 +139,7 @@ fn of_frames(kind: ChangeKind) -> Planted {
 
 fn of_functions(kind: ChangeKind) -> Planted {
     use Effect::{Refused, Safe};
-    let plain = function(Type::U32, Answer::Reply(Type::U32), Type::Unit);
+    let plain = function(Type::U32, AnswerType::Reply(Type::U32), Type::Unit);
     let with = |function: FunctionLock| Lock { functions: [("get".to_owned(), function)].into(), ..Lock::empty() };
     let (old, new, effects) = match kind {
         ChangeKind::FunctionCame => (Lock::empty(), with(plain), [Safe, Safe]),
@@ -149,7 +149,7 @@ fn of_functions(kind: ChangeKind) -> Planted {
             (with(plain), with(later), [Refused, Refused])
         }
         _ => {
-            let stream = function(Type::U32, Answer::Items(Type::U32), Type::Unit);
+            let stream = function(Type::U32, AnswerType::Items(Type::U32), Type::Unit);
             (with(plain), with(stream), [Refused, Refused])
         }
     };

@@ -81,14 +81,14 @@ fn is_said(old: &Type, new: &Type, kind: ChangeKind) {
 fn carried_by(old: &Type, new: &Type) -> Vec<[Lock; 2]> {
     let both = |with: &dyn Fn(&Type) -> Lock| [with(old), with(new)];
     let get = |function: FunctionLock| Lock { functions: [("get".to_owned(), function)].into(), ..Lock::empty() };
-    let (reply, unit) = (|of: &Type| Answer::Reply(of.clone()), || Type::Unit);
+    let (reply, unit) = (|of: &Type| AnswerType::Reply(of.clone()), || Type::Unit);
     vec![
         both(&|of| Lock { hello: Some(Layout::of(of.clone())), ..Lock::empty() }),
         both(&|of| framed(Layout::of(of.clone()))),
         both(&|of| framed(Layout { headers: vec![Type::U8, of.clone()], payload: true })),
         both(&|of| get(function(of.clone(), reply(&unit()), unit()))),
         both(&|of| get(function(unit(), reply(of), unit()))),
-        both(&|of| get(function(unit(), Answer::Items(of.clone()), unit()))),
+        both(&|of| get(function(unit(), AnswerType::Items(of.clone()), unit()))),
         both(&|of| get(function(unit(), reply(&unit()), of.clone()))),
     ]
 }
@@ -153,7 +153,7 @@ fn an_edit_at_any_place_of_the_lists_of_a_lock_is_found() {
         frames.extend(numbered().map(|(number, name)| (number, frame(name))));
     }
     whole.rows = numbered().map(|(number, name)| (number, row(name))).collect();
-    let get = function(Type::Unit, Answer::Reply(Type::Unit), Type::Unit);
+    let get = function(Type::Unit, AnswerType::Reply(Type::Unit), Type::Unit);
     whole.functions = names.map(|name| (name.to_owned(), get.clone())).into();
     for number in 1..=3 {
         for version in ["v1", "v2", "v3"] {
@@ -190,7 +190,7 @@ fn each_part_of_a_row_counts() {
     }
     let old = FunctionLock {
         silent_since: Some("1.1.0".to_owned()),
-        ..function(Type::Unit, Answer::Reply(Type::Unit), Type::Unit)
+        ..function(Type::Unit, AnswerType::Reply(Type::Unit), Type::Unit)
     };
     let edits: [fn(&mut FunctionLock); 5] = [
         |row| row.accepted_since = "0.9.0".to_owned(),
@@ -340,7 +340,7 @@ fn what_no_edit_tells_is_looked_at_as_a_whole() {
 
 #[test]
 fn locks_of_all_parts_at_once_tell_each() {
-    let get = function(Type::U32, Answer::Reply(Type::U32), Type::Unit);
+    let get = function(Type::U32, AnswerType::Reply(Type::U32), Type::Unit);
     let mut old = versions(&["v1"]);
     old.hello = Some(Layout::of(Type::U32));
     old.functions = BTreeMap::from([("get".to_owned(), get.clone())]);

@@ -59,14 +59,14 @@ fn what_is_for_the_singleton_is_handed_to_the_node() {
     let (call, monitor) = (CallRef(1), MonitorRef(2));
     let response = Response { call, number: 3, body: inline() };
     let cases = [
-        (Message::Kill(SINGLETON, call), Request::Kill(vec![call])),
-        (Message::Resume(SINGLETON, vec![call]), Request::Resume(vec![call])),
-        (Message::Monitor(SINGLETON, monitor), Request::Monitor(monitor)),
-        (Message::Demonitor(SINGLETON, monitor), Request::Demonitor(monitor)),
-        (Message::StreamStart(SINGLETON, call), Request::Stream(call, StreamSignal::Start)),
-        (Message::StreamCancel(SINGLETON, call), Request::Stream(call, StreamSignal::Cancel)),
-        (Message::Ack(SINGLETON, call, 4), Request::Stream(call, StreamSignal::Ack(4))),
-        (Message::Response(SINGLETON, response), Request::Response(call, 3, Bytes::from_static(b"x"))),
+        (Message::Kill(SINGLETON, call), ServerRequest::Kill(vec![call])),
+        (Message::Resume(SINGLETON, vec![call]), ServerRequest::Resume(vec![call])),
+        (Message::Monitor(SINGLETON, monitor), ServerRequest::Monitor(monitor)),
+        (Message::Demonitor(SINGLETON, monitor), ServerRequest::Demonitor(monitor)),
+        (Message::StreamStart(SINGLETON, call), ServerRequest::Stream(call, StreamSignal::Start)),
+        (Message::StreamCancel(SINGLETON, call), ServerRequest::Stream(call, StreamSignal::Cancel)),
+        (Message::Ack(SINGLETON, call, 4), ServerRequest::Stream(call, StreamSignal::Ack(4))),
+        (Message::Response(SINGLETON, response), ServerRequest::Response(call, 3, Bytes::from_static(b"x"))),
     ];
     for (message, request) in cases {
         receive(&mut peer, SECOND, &message);
@@ -145,7 +145,7 @@ fn a_killed_cast_does_not_start_when_its_payload_comes() {
         matches!(&out[0], Output::Job(JobOutput::Spawn(job, _)) if job.call == CallRef(2)),
         "another call: {out:?}"
     );
-    assert!(matches!(&out[1], Output::Singleton(_, Request::Cast(_))), "another server: {out:?}");
+    assert!(matches!(&out[1], Output::Singleton(_, ServerRequest::Cast(_))), "another server: {out:?}");
     assert_eq!((out.len(), sent(&mut peer)), (2, Vec::new()), "nothing is told of a call that was killed");
 }
 

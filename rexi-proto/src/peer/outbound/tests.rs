@@ -6,7 +6,7 @@ use crate::link::Session;
 use crate::name::Incarnation;
 use crate::peer::tests::*;
 use crate::phase::Phase;
-use crate::server::{Ending, JobKey, JobOutput};
+use crate::server::{JobEnding, JobKey, JobOutput};
 use crate::version::WireVersion;
 
 const PER_NODE: ServerAddress = ServerAddress::PerNode;
@@ -128,7 +128,7 @@ fn what_does_not_fit_a_short_frame_is_told_and_the_connection_goes_on() {
     assert_eq!(answers(&mut peer), [(1, Answer::TooLarge)]);
     let job = serve(&mut peer, 2);
     let reason = ExitReason::Failed("no".repeat(40).into());
-    peer.with_server(|server| server.handle_end(job, Ending::Exit(reason)));
+    peer.with_server(|server| server.handle_end(job, JobEnding::Exit(reason)));
     assert_eq!(sent(&mut peer), [exit(2, "", ExitReason::ReplyTooLarge)], "it ended, if not why");
     assert_eq!(outputs(&mut peer), []);
 }
@@ -165,11 +165,11 @@ fn what_the_buffer_drops_ends_the_jobs_of_both_servers() {
     let caller = Caller { peer: PEER, incarnation: LIFE };
     peer.answer(caller, reply(1, 0, false, inline()));
     peer.answer(caller, reply(2, 0, false, inline()));
-    assert_eq!(outputs(&mut peer), [Output::Singleton(caller, Request::Kill(vec![CallRef(1)]))]);
+    assert_eq!(outputs(&mut peer), [Output::Singleton(caller, ServerRequest::Kill(vec![CallRef(1)]))]);
     cast(&mut peer, SECOND, 5);
     peer.kill(&[CallRef(5)]);
     cast(&mut peer, SECOND, 6);
-    assert_eq!(outputs(&mut peer), [Output::Singleton(caller, Request::Kill(vec![CallRef(2)]))]);
+    assert_eq!(outputs(&mut peer), [Output::Singleton(caller, ServerRequest::Kill(vec![CallRef(2)]))]);
     assert_eq!(peer.stats().dropped, 3);
 }
 

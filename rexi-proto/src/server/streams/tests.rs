@@ -7,7 +7,7 @@ use crate::name::{Incarnation, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
 use crate::reply_stream::StreamTimeouts;
 use crate::server::tests::*;
-use crate::server::{Ending, Request};
+use crate::server::{JobEnding, ServerRequest};
 
 const WINDOW: Option<u32> = Some(5);
 
@@ -16,7 +16,7 @@ fn item() -> Bytes {
 }
 
 fn signal(server: &mut Server, signal: StreamSignal) -> Vec<ServerOutput> {
-    server.handle_request(CALLER, Request::Stream(CallRef(1), signal));
+    server.handle_request(CALLER, ServerRequest::Stream(CallRef(1), signal));
     outputs(server)
 }
 
@@ -130,9 +130,9 @@ fn a_word_of_the_caller_reaches_its_own_job_only() {
     let stranger = Caller { peer: PeerId(2), ..CALLER };
     let earlier = Caller { incarnation: Incarnation(6), ..CALLER };
     for caller in [stranger, earlier] {
-        server.handle_request(caller, Request::Stream(CallRef(1), StreamSignal::Ack(5)));
-        server.handle_request(caller, Request::Stream(CallRef(1), StreamSignal::Cancel));
-        server.handle_request(caller, Request::Response(CallRef(1), 0, item()));
+        server.handle_request(caller, ServerRequest::Stream(CallRef(1), StreamSignal::Ack(5)));
+        server.handle_request(caller, ServerRequest::Stream(CallRef(1), StreamSignal::Cancel));
+        server.handle_request(caller, ServerRequest::Response(CallRef(1), 0, item()));
     }
     assert_eq!(outputs(&mut server), []);
     assert_eq!(server.handle_item(job, &mut item(), WINDOW), ItemStep::Wait);
@@ -153,7 +153,7 @@ fn a_resume_says_again_what_its_caller_may_have_missed() {
     let question = server.handle_question(job, item()).expect("it runs");
     outputs(&mut server);
     assert_eq!(told(&mut server, resume(&[1])), [sent(2, Some(question))], "it waits");
-    server.handle_request(CALLER, Request::Response(CallRef(1), question, item()));
+    server.handle_request(CALLER, ServerRequest::Response(CallRef(1), question, item()));
     outputs(&mut server);
     assert_eq!(told(&mut server, resume(&[1])), [sent(2, None)], "it has its response, taken or not");
 }
@@ -165,15 +165,15 @@ fn a_question_waits_for_its_own_response() {
     let question = server.handle_question(job, item()).expect("it runs");
     let sent = Reply { call: CallRef(1), number: question, form: ReplyForm::Question, body: Body::Inline(item()) };
     assert_eq!(messages(&mut server), [Message::Reply(sent)]);
-    server.handle_request(CALLER, Request::Response(CallRef(1), question + 1, item()));
+    server.handle_request(CALLER, ServerRequest::Response(CallRef(1), question + 1, item()));
     assert_eq!(outputs(&mut server), [], "that was no question");
     assert_eq!(server.take_response(job, question), QuestionStep::Wait);
-    server.handle_request(CALLER, Request::Response(CallRef(1), question, "go".into()));
+    server.handle_request(CALLER, ServerRequest::Response(CallRef(1), question, "go".into()));
     assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Wake(job))]);
-    server.handle_request(CALLER, Request::Response(CallRef(1), question, "again".into()));
+    server.handle_request(CALLER, ServerRequest::Response(CallRef(1), question, "again".into()));
     assert_eq!(server.take_response(job, question + 1), QuestionStep::Wait, "it is another question's");
     assert_eq!(server.take_response(job, question), QuestionStep::Response("go".into()));
-    server.handle_request(CALLER, Request::Response(CallRef(1), question, "late".into()));
+    server.handle_request(CALLER, ServerRequest::Response(CallRef(1), question, "late".into()));
     assert_eq!(outputs(&mut server), []);
 }
 
@@ -187,7 +187,7 @@ fn streams_of_a_peer_are_bounded_and_make_room_when_they_end() {
     outputs(&mut server);
     assert_eq!(server.handle_item(jobs[2], &mut item(), WINDOW), ItemStep::Over);
     assert_eq!(messages(&mut server), [exit(3, "f", ExitReason::TooManyStreams)]);
-    server.handle_end(jobs[0], Ending::Exit(ExitReason::Done));
+    server.handle_end(jobs[0], JobEnding::Exit(ExitReason::Done));
     outputs(&mut server);
     let next = spawn(&mut server, 4);
     assert_eq!(server.handle_item(next, &mut item(), WINDOW), ItemStep::Wait);
@@ -198,13 +198,13 @@ fn bytes_of_arguments_are_bounded_and_make_room_when_jobs_end() {
     let limits = Limits { payload_bytes_max: 10, job_bytes_max: 10, ..Limits::default() };
     let mut server = Server::new(ServerAddress::PerNode, &limits);
     let sized = |call, bytes: usize| match cast(call) {
-        Request::Cast(cast) => Request::Cast(Cast { body: vec![0; bytes].into(), ..cast }),
+        ServerRequest::Cast(cast) => ServerRequest::Cast(Cast { body: vec![0; bytes].into(), ..cast }),
         other => other,
     };
     server.handle_request(CALLER, sized(1, 10));
     let [ServerOutput::Job(JobOutput::Spawn(job, _))] = outputs(&mut server)[..] else { panic!("no spawn") };
     assert_eq!(told(&mut server, sized(2, 1)), [exit(2, "f", ExitReason::TooManyBytes)]);
-    server.handle_end(job, Ending::Exit(ExitReason::Done));
+    server.handle_end(job, JobEnding::Exit(ExitReason::Done));
     outputs(&mut server);
     assert_eq!(told(&mut server, sized(3, 10)), []);
 }
@@ -213,10 +213,10 @@ fn bytes_of_arguments_are_bounded_and_make_room_when_jobs_end() {
 fn monitors_of_a_peer_are_bounded_and_make_room_when_they_go() {
     let mut server = Server::new(ServerAddress::PerNode, &Limits { monitors_max: 2, ..Limits::default() });
     for monitor in [1, 2] {
-        assert_eq!(told(&mut server, Request::Monitor(MonitorRef(monitor))), []);
+        assert_eq!(told(&mut server, ServerRequest::Monitor(MonitorRef(monitor))), []);
     }
     let down = Message::Down(MonitorRef(3), DownReason::TooManyMonitors);
-    assert_eq!(told(&mut server, Request::Monitor(MonitorRef(3))), [down]);
-    assert_eq!(told(&mut server, Request::Demonitor(MonitorRef(1))), []);
-    assert_eq!(told(&mut server, Request::Monitor(MonitorRef(3))), []);
+    assert_eq!(told(&mut server, ServerRequest::Monitor(MonitorRef(3))), [down]);
+    assert_eq!(told(&mut server, ServerRequest::Demonitor(MonitorRef(1))), []);
+    assert_eq!(told(&mut server, ServerRequest::Monitor(MonitorRef(3))), []);
 }

@@ -16,13 +16,13 @@ pub(super) struct Cast<'a> {
     pub(super) call: u64,
     pub(super) milliseconds_left: Option<u32>,
     pub(super) nonce: u64,
-    pub(super) trace: Option<Trace>,
+    pub(super) trace: Option<TraceContext>,
     pub(super) function: &'a str,
     pub(super) bulk: Option<Bulk>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Trace {
+pub(super) struct TraceContext {
     pub(super) trace_id: u128,
     pub(super) span_id: u64,
     pub(super) flags: u8,
@@ -152,7 +152,11 @@ impl<'a> From<&'a message::Cast> for Cast<'a> {
             call: cast.call.0,
             milliseconds_left: cast.time_left.map(milliseconds),
             nonce: cast.nonce,
-            trace: cast.trace.as_deref().map(|t| Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags }),
+            trace: cast.trace.as_deref().map(|t| TraceContext {
+                trace_id: t.trace_id,
+                span_id: t.span_id,
+                flags: t.flags,
+            }),
             function: &cast.function,
             bulk: Bulk::of(&cast.body),
         }
@@ -168,7 +172,7 @@ impl Cast<'_> {
             nonce: self.nonce,
             trace: self
                 .trace
-                .map(|t| Box::new(message::Trace { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags })),
+                .map(|t| Box::new(message::TraceContext { trace_id: t.trace_id, span_id: t.span_id, flags: t.flags })),
             body,
         }
     }

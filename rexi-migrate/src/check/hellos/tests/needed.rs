@@ -9,7 +9,7 @@ use super::super::oracle::{Oracle, Oracles};
 use super::super::state::State;
 use super::super::step::Stepper;
 use super::*;
-use crate::model::{Node, Stage, name};
+use crate::model::{NodeModel, Stage, name};
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 
@@ -35,7 +35,7 @@ fn attached(model: &Hellos) -> State {
     state
 }
 
-fn node(state: &mut State, index: usize) -> &mut Node {
+fn node(state: &mut State, index: usize) -> &mut NodeModel {
     state.world.node(index)
 }
 
