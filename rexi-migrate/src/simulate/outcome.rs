@@ -105,8 +105,13 @@ impl Outcome {
     /// What happened, as a sequence diagram's events; the event at which the first breach shows is marked.
     pub fn trace(&self) -> Trace {
         let lanes = (0..self.plan.nodes).map(node_name).collect();
-        let events = self.events.iter().take_while(|(_, event)| *event != ScenarioEvent::Probing || self.failed_late());
-        let mut events: Vec<_> = events.filter_map(|(at, event)| Some(tell(event, self)?.at(*at))).collect();
+        let (failed_late, mut probing) = (self.failed_late(), false);
+        // Of the calls at the very end, the one that failed is told alone.
+        let shown = self.events.iter().filter(|(_, event)| {
+            probing |= *event == ScenarioEvent::Probing;
+            !probing || failed_late && call_of(event).is_none_or(|call| Some(call) == self.shows.call)
+        });
+        let mut events: Vec<_> = shown.filter_map(|(at, event)| Some(tell(event, self)?.at(*at))).collect();
         if let Some(what) = self.told().next() {
             let Shows { at, call } = self.shows;
             let place = call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
@@ -127,11 +132,8 @@ impl Outcome {
         let probing = self.events.iter().position(|(_, event)| *event == ScenarioEvent::Probing);
         let late = probing.map_or(&[][..], |at| &self.events[at..]);
         let call = self.shows.call;
-        let casts = |event: &ScenarioEvent| match event {
-            ScenarioEvent::Recorded { entry: Entry::Cast { call: of, .. }, .. } => Some(*of) == call,
-            _ => false,
-        };
-        call.is_some() && late.iter().any(|(_, event)| casts(event))
+        let casts = |event: &ScenarioEvent| matches!(event, ScenarioEvent::Recorded { entry: Entry::Cast { .. }, .. });
+        call.is_some() && late.iter().any(|(_, event)| casts(event) && call_of(event) == call)
     }
 
     /// Where a call's job ran last, or where it was cast.
@@ -156,7 +158,22 @@ fn first_difference<T: PartialEq + fmt::Debug>(one: &[T], other: &[T]) -> Option
     Some(format!("{} is {:?} in one and {:?} in the other", at + 1, one.get(at), other.get(at)))
 }
 
-/// An event as a line of the trace; `None` for those that a reader can do without.
+/// The call that an event is of.
+fn call_of(event: &ScenarioEvent) -> Option<CallNumber> {
+    let ScenarioEvent::Recorded { entry, .. } = event else { return None };
+    match *entry {
+        Entry::Cast { call, .. }
+        | Entry::Answered { call, .. }
+        | Entry::Killed { call, .. }
+        | Entry::ItemReceived { call, .. }
+        | Entry::Responded { call, .. } => Some(call),
+        Entry::Started { id, .. } | Entry::Ended { id, .. } | Entry::Asked { id, .. } => Some(id.call),
+        _ => None,
+    }
+}
+
+/// An event as a line of the trace; `None` for those that a reader can do without, such as the monitors that every node
+/// sets anew each time that one has fired.
 fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<trace::TraceEvent> {
     let line = |place, what: String| Some(trace::TraceEvent::new(place, what));
     match event {
@@ -200,7 +217,6 @@ fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<trace::TraceEv
         Entry::GatherEnded { gather, how, .. } => here(format!("{gather}: {how}")),
         Entry::Asked { id, index } => here(format!("{} asks question {index}", id.call)),
         Entry::Responded { call, index, .. } => here(format!("{call}: response to question {index}")),
-        Entry::MonitorDown { monitor, .. } => here(format!("monitor {} fires", monitor.0)),
         Entry::PhaseChanged { phase } => here(format!("is at {phase} now")),
         _ => None,
     }

@@ -229,7 +229,10 @@ async fn what_waits_for_its_kill_and_runs_no_more_was_left_in_silence() {
     let runs = world.caller(0).and_then(|caller| caller.cast(1, Asking::Hold)).expect("a member that runs");
     let settled = settle(&world).await;
     assert_eq!(settled.silent, [silent]);
-    let killed = |event: &ScenarioEvent| matches!(event, ScenarioEvent::Recorded { entry: Entry::Killed { call, .. }, .. } if *call == runs);
+    let killed = |event: &ScenarioEvent| match event {
+        ScenarioEvent::Recorded { entry: Entry::Killed { call, .. }, .. } => *call == runs,
+        _ => false,
+    };
     assert!(world.ledger.events().iter().any(|(_, event)| killed(event)));
 }
 
