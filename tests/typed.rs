@@ -215,12 +215,12 @@ async fn a_node_serves_only_what_its_release_has() {
     };
     let compact = |number| cluster.builder("n1", release(number)).serve(Compact, |_, _| async { Ok(()) });
     let retired = refused(compact("2.0"));
-    for part in ["compact", "2.0.0", "retired in 2.0.0"] {
+    for part in ["compact", "2.0.0", "retired in 2.0)"] {
         assert!(retired.contains(part), "{retired}");
     }
     let early = cluster.builder("n1", release("1.1")).serve(Put, |_, _| async { Ok(()) });
     let early = refused(early);
-    for part in ["put", "1.1.0", "accepted since 1.2.0"] {
+    for part in ["put", "1.1.0", "accepted since 1.2,"] {
         assert!(early.contains(part), "{early}");
     }
     let n1 = compact("1.2").start().expect("1.2 has it still");

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rexi_migrate::history::evidence::{Evidence, ProcessEnd, StepWindow};
 use rexi_migrate::history::judge::{Counts, Judgement, StepRow, Verdict};
-use rexi_migrate::plan::train::TrainRelease;
 use rexi_migrate::rehearse::cluster::{Cluster, ClusterError, Ending};
 use rexi_migrate::rehearse::control::Command;
 use rexi_migrate::rehearse::pace::Allowance;
@@ -18,6 +17,7 @@ use rexi_migrate::rehearse::report::Report;
 use rexi_migrate::rehearse::{Options, rehearse};
 use rexi_migrate::verdict::case::{Requirement, Witness, WitnessCount};
 use rexi_migrate::verdict::conclusion::Conclusion;
+use rexi_proto::Release;
 use tempfile::TempDir;
 
 const WHOLE: &str = "1.0,1.1,1.2,2.0";
@@ -64,7 +64,7 @@ impl Fakes {
         }
     }
 
-    fn programs(&self, behaviours: &[(&str, &str)]) -> BTreeMap<TrainRelease, PathBuf> {
+    fn programs(&self, behaviours: &[(&str, &str)]) -> BTreeMap<Release, PathBuf> {
         behaviours.iter().map(|(of, behaviour)| (release(of), self.program(behaviour))).collect()
     }
 
@@ -97,7 +97,7 @@ impl Fakes {
     }
 }
 
-fn release(text: &str) -> TrainRelease {
+fn release(text: &str) -> Release {
     text.parse().expect("a release")
 }
 
@@ -244,7 +244,7 @@ async fn nodes_get_ready_drain_and_are_killed() {
     let fakes = Fakes::new();
     let mut cluster = fakes.cluster(2, &[]);
     for node in 0..2 {
-        cluster.start(node, &release("1.1")).expect("started");
+        cluster.start(node, release("1.1")).expect("started");
     }
     let ready = |cluster: &Cluster| cluster.states().all(|state| state.ready && state.stats.casts > 0);
     assert!(cluster.wait_until(LIMIT, ready).await.expect("undisturbed"));
@@ -256,7 +256,7 @@ async fn nodes_get_ready_drain_and_are_killed() {
     assert_eq!(endings, [Some(Ending::Drained), Some(Ending::Killed)]);
     assert_eq!((cluster.totals().casts, cluster.totals().in_flight), (10, 0));
     all_gone(&fakes, 2);
-    cluster.start(1, &release("1.2")).expect("started again");
+    cluster.start(1, release("1.2")).expect("started again");
     assert!(cluster.wait_until(LIMIT, |cluster| cluster.state(1).ready).await.expect("undisturbed"));
     drop(cluster);
     all_gone(&fakes, 3);
@@ -266,7 +266,7 @@ async fn nodes_get_ready_drain_and_are_killed() {
 async fn a_crash_just_before_its_kill_does_not_pass_for_the_kill() {
     let fakes = Fakes::new();
     let mut cluster = fakes.cluster(2, &[("1.1", "crashing")]);
-    cluster.start(0, &release("1.1")).expect("started");
+    cluster.start(0, release("1.1")).expect("started");
     eventually("it has crashed, and nobody has heard of it", || fakes.pids().iter().any(|pid| gone(pid)));
     let killed = cluster.kill(0).await;
     assert!(matches!(killed, Err(ClusterError::Ended { .. })), "{killed:?}");
@@ -277,7 +277,7 @@ async fn a_crash_just_before_its_kill_does_not_pass_for_the_kill() {
 async fn a_node_that_does_not_get_ready_is_named_with_what_holds_it() {
     let fakes = Fakes::new();
     let mut cluster = fakes.cluster(2, &[("1.2", "held")]);
-    cluster.start(0, &release("1.2")).expect("started");
+    cluster.start(0, release("1.2")).expect("started");
     let heard = |cluster: &Cluster| cluster.state(0).stats.limiting.is_some();
     assert!(cluster.wait_until(LIMIT, heard).await.expect("undisturbed"));
     let ready = cluster.wait_until(Duration::from_millis(1), |cluster| cluster.state(0).ready).await;
@@ -297,7 +297,7 @@ async fn only_what_more_time_would_not_change_blocks_a_node_that_is_late() {
     let fakes = Fakes::new();
     for (behaviour, expected) in [("refused-before", false), ("held-by-hello", true), ("held-unheard", false)] {
         let mut cluster = fakes.cluster(3, &[("1.2", behaviour)]);
-        cluster.start(0, &release("1.2")).expect("started");
+        cluster.start(0, release("1.2")).expect("started");
         let heard = |cluster: &Cluster| cluster.state(0).stats.limiting.is_some();
         assert!(cluster.wait_until(LIMIT, heard).await.expect("undisturbed"));
         let error = cluster.timed_out("ready", LIMIT, LIMIT, |node, _| node == 0);

@@ -7,13 +7,25 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use semver::Version;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
-/// A service's release as its rows name it: major, minor, patch. A pre-release or a build counts as its release, since
-/// it has the same code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A service's release as its rows and its train name it: major, minor, patch; written `1.2` or `1.2.3`. A pre-release
+/// or a build counts as its release, since it has the same code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Release(pub u64, pub u64, pub u64);
+
+/// A text that does not name a release.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{text:?} is not a release, such as 1.1 or 1.1.3")]
+pub struct ReleaseError {
+    /// What was given.
+    pub text: String,
+}
 
 impl Release {
     /// Reads `1`, `1.2` or `1.2.3`, so that a constant can be written as a text; what is left out is 0.
@@ -56,9 +68,41 @@ impl From<&Version> for Release {
     }
 }
 
+impl From<Release> for Version {
+    fn from(Release(major, minor, patch): Release) -> Self {
+        Self::new(major, minor, patch)
+    }
+}
+
 impl fmt::Display for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+        match *self {
+            Self(major, minor, 0) => write!(f, "{major}.{minor}"),
+            Self(major, minor, patch) => write!(f, "{major}.{minor}.{patch}"),
+        }
+    }
+}
+
+impl FromStr for Release {
+    type Err = ReleaseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let version = Version::parse(text).or_else(|_| Version::parse(&format!("{text}.0")));
+        version.map(|version| Self::from(&version)).map_err(|_| ReleaseError { text: text.to_owned() })
+    }
+}
+
+impl TryFrom<String> for Release {
+    type Error = ReleaseError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Release> for String {
+    fn from(release: Release) -> Self {
+        release.to_string()
     }
 }
 
@@ -141,14 +185,26 @@ mod tests {
         assert_eq!(at(Release(1, 2, 9)), (true, true));
         assert_eq!(at(Release(1, 3, 0)), (true, false));
         assert_eq!(at(Release(2, 0, 0)), (false, false));
-        let says = "f (accepted since 1.1.0, emitted since 1.2.0, silent since 1.3.0, retired in 2.0.0)";
+        let says = "f (accepted since 1.1, emitted since 1.2, silent since 1.3, retired in 2.0)";
         assert_eq!(row.to_string(), says);
     }
 
     #[test]
     fn a_row_says_its_life() {
-        assert_eq!(row(None).to_string(), "f (accepted since 1.1.0, emitted since 1.2.0, not retired)");
-        assert!(row(Some(Release(2, 0, 0))).to_string().ends_with("retired in 2.0.0)"));
+        assert_eq!(row(None).to_string(), "f (accepted since 1.1, emitted since 1.2, not retired)");
+        assert!(row(Some(Release(2, 0, 0))).to_string().ends_with("retired in 2.0)"));
+    }
+
+    #[test]
+    fn a_release_is_written_as_short_as_it_can_be_read() {
+        for (text, release) in [("1.2", Release(1, 2, 0)), ("1.2.3", Release(1, 2, 3)), ("0.0", Release(0, 0, 0))] {
+            assert_eq!((release.to_string().as_str(), text.parse()), (text, Ok(release)));
+        }
+        assert_eq!("1.2.3-rc.1+build".parse(), Ok(Release(1, 2, 3)));
+        for wrong in ["", "1", "1.", "v1.2", "1.2.3.4", "1.2-rc.1"] {
+            let refused = wrong.parse::<Release>().expect_err("refused").to_string();
+            assert_eq!(refused, format!("{wrong:?} is not a release, such as 1.1 or 1.1.3"));
+        }
     }
 
     #[test]

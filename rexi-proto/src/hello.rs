@@ -224,7 +224,7 @@ impl Hello {
         let name = |name: &str| NodeName::new(name).map_err(|e| malformed(e.to_string()));
         let phase = |code: u8| {
             let known = Phase::ALL.get(usize::from(code)).copied();
-            known.ok_or_else(|| malformed(format!("{code} is no phase")))
+            known.ok_or_else(|| malformed(format!("{code} is not a phase")))
         };
         let hello = Self {
             node: name(layout.node)?,

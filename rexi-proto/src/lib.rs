@@ -48,7 +48,7 @@ pub use caller::{Answer, CastError};
 pub use compat::{Kind, ROWS, Row, accepted, emitted};
 pub use error::{CloseCode, DecodeError, EncodeError};
 pub use frame::FrameBuffer;
-pub use function::{FunctionRow, Release};
+pub use function::{FunctionRow, Release, ReleaseError};
 pub use guards::{decode_by, encode_by};
 pub use hello::{Agreement, Hello, Party, Refusal, verdict};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};

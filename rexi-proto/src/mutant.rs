@@ -91,7 +91,7 @@ mutants! {
         breaks "S9 S1 L1"
         covered by "no release emits it (`compat.rs`)", with EarlyTaggedReply;
     ForgetIgnored "forget-ignored" "M12 M28 G10 G14"
-        "JobEnding the jobs of a caller's dead life is left to the caller."
+        "Ending the jobs of a caller's dead life is left to the caller."
         breaks "L2";
     OwnPhaseGate "own-phase-gate" "M13 G15"
         "A per-node server refuses what comes until its own node's phase casts there."

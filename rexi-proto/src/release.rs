@@ -53,7 +53,7 @@ pub enum ProfileError {
         highest: Phase,
     },
     /// The wire range is empty or names a version that these crates do not have.
-    #[error("release {release}: {wire} is no range of wire versions out of v1..v3")]
+    #[error("release {release}: {wire} is not a range of wire versions out of v1..v3")]
     WireRange {
         /// The release.
         release: Version,
@@ -191,8 +191,8 @@ mod tests {
         refused(long.map_err(|e| e.to_string()), "its text has 256 bytes");
         refused(new(Phase::Switch, Phase::Introduce, 2, 2), "above its highest");
         refused(new(Phase::Switch, Phase::Remove, 2, 2), "put them into two releases");
-        refused(new(Phase::Introduce, Phase::Switch, 3, 2), "no range");
-        refused(new(Phase::Introduce, Phase::Switch, 2, 4), "no range");
+        refused(new(Phase::Introduce, Phase::Switch, 3, 2), "not a range");
+        refused(new(Phase::Introduce, Phase::Switch, 2, 4), "not a range");
         refused(new(Phase::Introduce, Phase::Switch, 1, 2), "no address");
         refused(new(Phase::Introduce, Phase::Switch, 2, 3), "no address");
         refused(new(Phase::Remove, Phase::Remove, 1, 3), "no address");

@@ -87,7 +87,7 @@ impl Judge<'_> {
             format!("call {at} was killed, no kill is on its way, and its job runs at {}", name(node))
         })?;
         self.find(Oracle::RunsForNobody, nobody && !killed, || {
-            format!("the job of call {at} runs on at {} for nobody", name(node))
+            format!("the job of call {at} runs on at {}, and no caller waits for it", name(node))
         })?;
         let waits = job.waits && !killed && !nobody;
         self.find(Oracle::StreamWaitsForNothing, waits && call.asked && call.started && call.unacked == 0, || {

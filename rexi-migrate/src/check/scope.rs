@@ -3,7 +3,7 @@
 //! Every budget is for the whole run and not for a node, so that the space is finite; what is not budgeted may happen
 //! at any time. The defaults are those of `rexi-migrate check`.
 
-use rexi_proto::{Limits, Mutants, Profile};
+use rexi_proto::{Limits, Mutants, Profile, Release};
 
 use crate::plan::train::Train;
 
@@ -129,8 +129,8 @@ impl Scope {
     #[must_use]
     pub fn with_train(self, train: &Train) -> Self {
         let known = Profile::train();
-        let place = |release: &crate::plan::train::TrainRelease| {
-            let place = known.iter().position(|profile| profile.release() == release.version());
+        let place = |release: &Release| {
+            let place = known.iter().position(|profile| Release::from(profile.release()) == *release);
             place.expect("a release of a train is a known one")
         };
         Self { train: train.releases().iter().map(place).collect(), ..self }

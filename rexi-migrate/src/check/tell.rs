@@ -55,7 +55,7 @@ fn event(scope: &Scope, state: &State, action: Action) -> TraceEvent {
         Action::Accept(from, to) => (Place::Between(to, from), "takes the hello and answers".to_owned()),
         Action::Complete(from, to) => (Place::At(from), format!("takes the answer of {}", name(to))),
         Action::Cut(one, other) => (Place::Lost(one, other), "the connection breaks".to_owned()),
-        Action::Notice(at, of) => (Place::At(at), format!("hears that the connection to {} is gone", name(of))),
+        Action::Notice(at, of) => (Place::At(at), format!("learns that the connection to {} is gone", name(of))),
         Action::Restart(node, to, stop) => {
             let stop = if stop == Stop::Crash { "is killed" } else { "leaves in good order" };
             (Place::At(node), format!("{stop}, and starts as {}", release_name(scope.train[to])))

@@ -8,11 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::history::judge::judge;
-use crate::plan::train::{Train, TrainRelease};
+use crate::plan::train::Train;
 use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_proto::Release;
 
 use super::shared::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
 
@@ -40,7 +41,7 @@ pub struct RehearseArgs {
     dwell_ms: u64,
     /// Another executable for a release's nodes, such as 1.1=PATH. May be given once per release.
     #[arg(long = "release", value_name = "RELEASE=PATH", value_parser = parse_program)]
-    releases: Vec<(TrainRelease, PathBuf)>,
+    releases: Vec<(Release, PathBuf)>,
     /// Writes the report to a file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,7 +67,7 @@ fn parse_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "use a share from 0 to 1, such as 0.4".to_owned())
 }
 
-fn parse_program(text: &str) -> Result<(TrainRelease, PathBuf), String> {
+fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/rexi-migrate")?;
     let train = Train::default();
     let release = train.find(release).map(|place| train.release(place)).map_err(|error| error.to_string())?;

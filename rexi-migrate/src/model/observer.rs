@@ -210,7 +210,7 @@ impl Observer {
         let mailbox = usize::from(numbers(body).0);
         let (release, by_release) = (self.releases[at], self.releases[member]);
         let Some(call) = self.calls.get_mut(mailbox).filter(|call| !call.over) else {
-            self.breaks(Rule::JobOfNoCall, format!("{} runs a job that nobody asked for", name(at)));
+            self.breaks(Rule::JobOfNoCall, format!("{} runs a job that no call asked for", name(at)));
             return None;
         };
         let (twice, before) = (call.ran_at.replace(job.server).is_some(), call.buffered_for.take());

@@ -1,4 +1,4 @@
-//! A train: the releases that a cluster goes through, in order, each with its profile; and how a release is written.
+//! A train: the releases that a cluster goes through, in order, each with its profile.
 //!
 //! In: a text such as `1.0,1.1,1.2,2.0`. Out: profiles by their [`Place`]. Whether neighbours may run side by side is
 //! not checked here: the handshake has to refuse that, and a rehearsal of an illegal train must show that it does.
@@ -7,52 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rexi_proto::Profile;
-use semver::Version;
-use serde::{Deserialize, Serialize, Serializer};
+use rexi_proto::{Profile, Release};
+use serde::{Serialize, Serializer};
 use thiserror::Error;
-
-/// A release by its version, written `1.1` or `1.1.3`. Ordered by version.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TrainRelease(Version);
-
-impl TrainRelease {
-    /// The release's version.
-    pub fn version(&self) -> &Version {
-        &self.0
-    }
-}
-
-impl fmt::Display for TrainRelease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Version { major, minor, .. } = self.0;
-        if self.0 == Version::new(major, minor, 0) { write!(f, "{major}.{minor}") } else { self.0.fmt(f) }
-    }
-}
-
-impl FromStr for TrainRelease {
-    type Err = TrainError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let version = Version::parse(text).or_else(|_| Version::parse(&format!("{text}.0")));
-        version.map(Self).map_err(|_| TrainError::NoRelease { text: text.to_owned() })
-    }
-}
-
-impl TryFrom<String> for TrainRelease {
-    type Error = TrainError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<TrainRelease> for String {
-    fn from(release: TrainRelease) -> Self {
-        release.to_string()
-    }
-}
 
 /// A release by its place in a train, the first of which is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,12 +35,6 @@ pub struct Train(Arc<[Profile]>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// Not a version.
-    #[error("{text:?} is not a release, such as 1.1")]
-    NoRelease {
-        /// What was given.
-        text: String,
-    },
     /// No release of this number is known.
     #[error("{text:?} is not a known release: use one of {known}")]
     UnknownRelease {
@@ -129,18 +80,18 @@ impl Train {
     ///
     /// # Panics
     /// As [`Train::profile`].
-    pub fn release(&self, place: Place) -> TrainRelease {
-        TrainRelease(self.profile(place).release().clone())
+    pub fn release(&self, place: Place) -> Release {
+        self.profile(place).release().into()
     }
 
     /// The releases, in order.
-    pub fn releases(&self) -> Vec<TrainRelease> {
+    pub fn releases(&self) -> Vec<Release> {
         self.places().map(|place| self.release(place)).collect()
     }
 
     /// Where a release stands first.
-    pub fn place(&self, release: &TrainRelease) -> Option<Place> {
-        self.places().find(|&place| self.profile(place).release() == release.version())
+    pub fn place(&self, release: Release) -> Option<Place> {
+        self.places().find(|&place| self.release(place) == release)
     }
 
     /// The release that a text names.
@@ -148,7 +99,7 @@ impl Train {
     /// # Errors
     /// [`TrainError::UnknownRelease`] where the train does not have it.
     pub fn find(&self, text: &str) -> Result<Place, TrainError> {
-        let place = text.parse().ok().and_then(|release| self.place(&release));
+        let place = text.parse().ok().and_then(|release| self.place(release));
         place.ok_or_else(|| TrainError::UnknownRelease { text: text.to_owned(), known: self.known() })
     }
 
@@ -190,7 +141,7 @@ impl FromStr for Train {
 
 impl fmt::Display for Train {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let releases: Vec<String> = self.releases().iter().map(TrainRelease::to_string).collect();
+        let releases: Vec<String> = self.releases().iter().map(Release::to_string).collect();
         f.write_str(&releases.join(","))
     }
 }

@@ -21,12 +21,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::history::ledger::{NodeIndex, now_us};
-use crate::plan::train::TrainRelease;
 use crate::rehearse::control::{Command, NodeEvent, Stats, encode};
 use crate::rehearse::host::free_addresses;
 use crate::rehearse::pace::{Allowance, LOOK_INTERVAL};
 use crate::rehearse::process::{Notice, Process, Setup, Start};
 use error::from_outside;
+use rexi_proto::Release;
 
 pub use error::ClusterError;
 
@@ -38,7 +38,7 @@ pub struct ProcessLife {
     /// The node's place in the cluster.
     pub index: NodeIndex,
     /// The release it ran.
-    pub release: TrainRelease,
+    pub release: Release,
     /// The file it wrote its ledger to.
     pub ledger: PathBuf,
     /// Its incarnation, once it was ready.
@@ -68,7 +68,7 @@ pub enum Ending {
 #[derive(Clone, Debug, Default)]
 pub struct NodeState {
     /// The release that it runs, or ran last.
-    pub release: Option<TrainRelease>,
+    pub release: Option<Release>,
     /// Whether the process runs.
     pub running: bool,
     /// Whether it said that it is connected with every member.
@@ -163,7 +163,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::Start`] where its program cannot be run.
-    pub fn start(&mut self, node: usize, release: &TrainRelease) -> Result<(), ClusterError> {
+    pub fn start(&mut self, node: usize, release: Release) -> Result<(), ClusterError> {
         let (life, name) = (self.lives.len(), self.nodes[node].name.clone());
         let start = Start { node, life, release, addresses: &self.addresses };
         let process = self.setup.spawn(&start, self.say.clone()).map_err(|source| {
@@ -176,13 +176,13 @@ impl Cluster {
         self.lives.push(ProcessLife {
             node: name,
             index,
-            release: release.clone(),
+            release,
             ledger,
             incarnation: None,
             stopped_us: None,
             ended: None,
         });
-        self.nodes[node].state = NodeState { release: Some(release.clone()), running: true, ..NodeState::default() };
+        self.nodes[node].state = NodeState { release: Some(release), running: true, ..NodeState::default() };
         Ok(())
     }
 
@@ -317,7 +317,7 @@ impl Cluster {
     fn hear(&mut self, node: usize, life: usize, event: NodeEvent) -> Result<(), ClusterError> {
         let Node { name, state, .. } = &mut self.nodes[node];
         let name = name.clone();
-        let release = self.lives[life].release.clone();
+        let release = self.lives[life].release;
         match event {
             NodeEvent::Ready { incarnation, release: running, phase } => {
                 if running != release {
@@ -339,7 +339,7 @@ impl Cluster {
             NodeEvent::Refused { peer, error, permanent: true } => {
                 state.refusal = Some((peer.clone(), error.clone()));
                 let other = self.nodes.iter().find(|node| node.name == peer);
-                let peer = peer + &of_release(other.and_then(|node| node.state.release.as_ref()));
+                let peer = peer + &of_release(other.and_then(|node| node.state.release));
                 return Err(ClusterError::Refused { node: name, release, peer, error });
             }
             NodeEvent::Refused { peer, error, permanent: false } => state.refusal = Some((peer, error)),
@@ -379,7 +379,7 @@ impl Cluster {
             None => Ending::ByItself,
         };
         self.bury(node, process.life, ending);
-        let (name, release) = (self.nodes[node].name.clone(), self.lives[process.life].release.clone());
+        let (name, release) = (self.nodes[node].name.clone(), self.lives[process.life].release);
         match outside {
             _ if asked => Ok(()),
             Some(why) => Err(ClusterError::EndedFromOutside { node: name, release, why }),
@@ -428,7 +428,7 @@ impl Node {
     fn why_late(&self) -> String {
         let state = &self.state;
         let mut text = self.name.clone();
-        text += &of_release(state.release.as_ref());
+        text += &of_release(state.release);
         if let Some(phase) = state.phase {
             text += &format!(" is at {phase}");
         }
@@ -444,7 +444,7 @@ impl Node {
     }
 }
 
-fn of_release(release: Option<&TrainRelease>) -> String {
+fn of_release(release: Option<Release>) -> String {
     release.map_or_else(String::new, |release| format!(" of release {release}"))
 }
 

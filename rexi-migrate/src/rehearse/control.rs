@@ -1,7 +1,8 @@
 //! The line protocol between the rehearsal and its node processes: one JSON object a line, both directions.
 //!
-//! The parent writes [`Command`]s to a node's standard input, the node writes [`NodeEvent`]s to its standard output; its
-//! standard error is its log. A node whose standard input ends exits at once, so that no node outlives the rehearsal.
+//! The parent writes [`Command`]s to a node's standard input, the node writes [`NodeEvent`]s to its standard output,
+//! and its log to standard error. A node whose standard input ends exits at once, so that no node outlives the
+//! rehearsal.
 //! What either side does on a message is in `cluster.rs` and `node.rs`.
 
 use rexi_proto::Phase;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
-use crate::plan::train::TrainRelease;
+use rexi_proto::Release;
 
 /// What the rehearsal tells a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub enum NodeEvent {
         /// The process's incarnation, in microseconds since 1970.
         incarnation: u64,
         /// The release it runs.
-        release: TrainRelease,
+        release: Release,
         /// The phase it is in.
         phase: Phase,
     },
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     fn events() -> Vec<NodeEvent> {
-        let release: TrainRelease = "1.2".parse().expect("a release");
+        let release: Release = "1.2".parse().expect("a release");
         vec![
             NodeEvent::Ready { incarnation: 1_700_000_000_000_000, release, phase: Phase::Switch },
             NodeEvent::Stats(Stats { casts: 5, phase: Some(Phase::Introduce), ..Stats::default() }),

@@ -10,11 +10,11 @@ use rexi_proto::Limits;
 
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord, StepWindow};
 use crate::history::ledger::LedgerReader;
-use crate::plan::train::TrainRelease;
 use crate::plan::{Leave, Op, Plan};
 use crate::rehearse::cluster::{Ending, ProcessLife};
 use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
+use rexi_proto::Release;
 
 /// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
 pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence {
@@ -62,7 +62,7 @@ fn can_produce(plan: &Plan, witness: Witness) -> bool {
     let restarts = stops(Leave::Kill) + stops(Leave::Drain) > 0;
     let any = |is: fn(&Op) -> bool| plan.ops.iter().any(is);
     // Every node goes from each release of the train to the next.
-    let neighbours = |are: fn(&[TrainRelease]) -> bool| restarts && plan.train.releases().windows(2).any(are);
+    let neighbours = |are: fn(&[Release]) -> bool| restarts && plan.train.releases().windows(2).any(are);
     match witness {
         Witness::KillNine => stops(Leave::Kill) > 0,
         Witness::Rollback => any(|op| matches!(op, Op::RollBack { .. })) || neighbours(|two| two[1] < two[0]),

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
-use crate::plan::train::{Train, TrainRelease};
+use crate::plan::train::Train;
 use crate::rehearse::control::{Command, LineReader, NodeEvent, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
@@ -29,6 +29,7 @@ use crate::workload::away;
 use crate::workload::load::thread::LoadThread;
 use crate::workload::load::{Load, index_of};
 use crate::workload::work::{FUNCTION, carry_out, record};
+use rexi_proto::Release;
 
 /// What a node process is started with.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
@@ -38,7 +39,7 @@ pub struct NodeArgs {
     pub name: String,
     /// The release it runs.
     #[arg(long)]
-    pub release: TrainRelease,
+    pub release: Release,
     /// Where it listens.
     #[arg(long)]
     pub listen: SocketAddr,
@@ -86,7 +87,7 @@ pub fn run(args: NodeArgs, workload: Option<&dyn Workload>) -> ExitCode {
 async fn serve(args: NodeArgs, workload: Option<&dyn Workload>) -> Result<(), String> {
     let name = NodeName::new(&args.name).map_err(|e| e.to_string())?;
     let own = index_of(&name).ok_or_else(|| format!("{name} is not called n1, n2, n3, …"))?;
-    let version = args.release.version().clone();
+    let version = args.release.into();
     // The ledger names the node's incarnation, which it has only once it runs; its functions need the ledger before.
     let ledger = Arc::new(std::sync::OnceLock::new());
     let site = Site { name: name.clone(), listen: args.listen, dir: args.dir.clone() };
@@ -123,7 +124,7 @@ fn start(
 ) -> Result<Node, String> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
     let train = Train::default();
-    let place = train.place(&args.release).ok_or_else(|| format!("there is no release {}", args.release))?;
+    let place = train.place(args.release).ok_or_else(|| format!("there is no release {}", args.release))?;
     let mut builder = Node::builder(site.name.clone(), train.profile(place).clone(), identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);
@@ -200,7 +201,7 @@ struct Child {
     service: Option<Service>,
     ledger: Arc<LedgerWriter>,
     beats: Beats,
-    release: TrainRelease,
+    release: Release,
     members: MemberEvents,
     phase: watch::Receiver<Phase>,
     /// The refusal last said of each peer.
@@ -282,7 +283,7 @@ impl Child {
                 () = node.ready(), if !*ready => {
                     *ready = true;
                     let (incarnation, phase) = (self.node.incarnation().0, *self.phase.borrow());
-                    say(&NodeEvent::Ready { incarnation, release: self.release.clone(), phase });
+                    say(&NodeEvent::Ready { incarnation, release: self.release, phase });
                 }
             }
         }

@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::history::ledger::offset_us;
 use crate::name::node_name;
-use crate::plan::train::TrainRelease;
 use crate::rehearse::control::{ControlError, LineReader, NodeEvent};
+use rexi_proto::Release;
 
 /// How the node processes are started.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub struct Setup {
     /// What runs a node of a release that `programs` does not name.
     pub program: PathBuf,
     /// What runs a node of these releases.
-    pub programs: BTreeMap<TrainRelease, PathBuf>,
+    pub programs: BTreeMap<Release, PathBuf>,
     /// Casts a second, of all nodes together.
     pub rate: u32,
     /// Seed of the load.
@@ -47,7 +47,7 @@ pub(crate) struct Start<'a> {
     /// The number of the process, from 0 over all nodes.
     pub(crate) life: usize,
     /// The release to run.
-    pub(crate) release: &'a TrainRelease,
+    pub(crate) release: Release,
     /// The address of every node, in the order of their numbers.
     pub(crate) addresses: &'a [SocketAddr],
 }
@@ -81,8 +81,8 @@ impl Setup {
     }
 
     /// What runs a node of this release.
-    pub fn program(&self, release: &TrainRelease) -> &Path {
-        self.programs.get(release).unwrap_or(&self.program)
+    pub fn program(&self, release: Release) -> &Path {
+        self.programs.get(&release).unwrap_or(&self.program)
     }
 
     /// The file that a process of a node writes its ledger to.

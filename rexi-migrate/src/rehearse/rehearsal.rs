@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::history::evidence::Evidence;
 use crate::history::judge::Judgement;
-use crate::plan::train::{Train, TrainRelease};
+use crate::plan::train::Train;
 use crate::plan::{Op, Plan, rolling};
 use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
@@ -30,6 +30,7 @@ use crate::rehearse::report::{FORMAT_VERSION, KILL_NINE, Load, Report};
 use crate::rehearse::run::{Halt, Run, Step, text_of};
 use crate::rehearse::workload::{Account, Workload};
 use crate::verdict::conclusion::Conclusion;
+use rexi_proto::Release;
 
 /// What to rehearse, and how.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub struct Options {
     /// The executable of a node.
     pub program: PathBuf,
     /// Other executables, by release.
-    pub programs: BTreeMap<TrainRelease, PathBuf>,
+    pub programs: BTreeMap<Release, PathBuf>,
     /// Where logs and ledgers are put and stay; otherwise in a temporary directory that stays only after a failure.
     pub keep: Option<PathBuf>,
     /// Further arguments of every node.

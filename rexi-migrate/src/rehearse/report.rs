@@ -8,10 +8,11 @@ mod text;
 use serde::Serialize;
 
 use crate::history::judge::Judgement;
-use crate::plan::train::{Train, TrainRelease};
+use crate::plan::train::Train;
 use crate::rehearse::workload::Account;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
+use rexi_proto::Release;
 
 /// One step as it went.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,9 +22,9 @@ pub struct StepRow {
     /// The node, or "all".
     pub node: String,
     /// The release before; none at the start, or where the step changes no release.
-    pub from: Option<TrainRelease>,
+    pub from: Option<Release>,
     /// The release after.
-    pub to: Option<TrainRelease>,
+    pub to: Option<Release>,
     /// What was done: "start", "drain", "kill -9", "await switch", "ceiling introduce" and the like.
     pub how: String,
     /// When it began, in microseconds since 1970.
@@ -121,7 +122,7 @@ impl Report {
 impl StepRow {
     /// The releases as the table shows them: `1.0 -> 1.1`, one of them, or nothing.
     pub fn releases(&self) -> String {
-        let known: Vec<String> = [&self.from, &self.to].into_iter().flatten().map(TrainRelease::to_string).collect();
+        let known: Vec<String> = [&self.from, &self.to].into_iter().flatten().map(Release::to_string).collect();
         known.join(" -> ")
     }
 

@@ -163,7 +163,7 @@ impl Run {
     async fn start_all(&mut self) -> Result<Duration, Halt> {
         let begun = Instant::now();
         for (node, &at) in self.at.iter().enumerate() {
-            self.cluster.start(node, &self.plan.train.release(at))?;
+            self.cluster.start(node, self.plan.train.release(at))?;
         }
         self.all("ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();
@@ -188,7 +188,7 @@ impl Run {
             }
         }
         let begun = Instant::now();
-        self.cluster.start(node, &self.plan.train.release(to))?;
+        self.cluster.start(node, self.plan.train.release(to))?;
         self.at[node] = to;
         self.one(node, "ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();

@@ -10,9 +10,10 @@ use rexi_proto::{Phase, Profile, ServerAddress, Servers};
 use serde::Serialize;
 
 use crate::check::{orders, release_name, vectors};
-use crate::plan::train::{Place, Train, TrainRelease};
+use crate::plan::train::{Place, Train};
 use crate::rehearse::report::{Report, StepRow};
 use crate::verdict::level::{Level, LevelReport};
+use rexi_proto::Release;
 
 /// A release of the train, as the picture shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,10 +85,10 @@ pub struct Checked {
 /// The releases, oldest first.
 pub(super) fn train() -> Vec<Stop> {
     let train = Train::default();
-    train.places().map(|place| stop(&train.release(place), train.profile(place))).collect()
+    train.places().map(|place| stop(train.release(place), train.profile(place))).collect()
 }
 
-fn stop(release: &TrainRelease, profile: &Profile) -> Stop {
+fn stop(release: Release, profile: &Profile) -> Stop {
     let phases = PHASES.into_iter().filter(|&phase| profile.allows(phase));
     let target = |phase: Phase| Target {
         phase: phase.to_string(),
@@ -211,7 +212,7 @@ fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
     let mut loads: BTreeMap<BTreeSet<usize>, Load> = BTreeMap::new();
     for (index, row) in report.steps.iter().enumerate() {
         let StepRow { node, to, .. } = row;
-        if let Some(to) = to.as_ref().and_then(place) {
+        if let Some(to) = to.and_then(place) {
             if node == "all" {
                 first = Some(to);
             } else {
@@ -231,7 +232,7 @@ fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
     loads
 }
 
-fn place(release: &TrainRelease) -> Option<usize> {
+fn place(release: Release) -> Option<usize> {
     Train::default().place(release).map(Place::index)
 }
 

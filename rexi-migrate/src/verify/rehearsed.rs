@@ -170,7 +170,7 @@ fn trace(example: &Example, begun_us: u64) -> Trace {
     }
     event(example.killed_us, Place::At(0), "kills it".to_owned());
     event(example.ended_us, Place::At(1), "the job ends".to_owned());
-    let answer = example.outcome.map_or_else(|| "is answered".to_owned(), |outcome| format!("hears: {outcome}"));
+    let answer = example.outcome.map_or_else(|| "is answered".to_owned(), |outcome| format!("is told: {outcome}"));
     event(example.answered_us, Place::At(0), answer);
     events.sort_by_key(|(at, _)| *at);
     let mut events: Vec<TraceEvent> = events.into_iter().map(|(_, event)| event).collect();

@@ -103,13 +103,13 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             Message::Monitor(server, monitor) => self.request(server, ServerRequest::Monitor(monitor)),
             Message::Demonitor(server, monitor) => self.request(server, ServerRequest::Demonitor(monitor)),
             Message::StreamStart(server, call) => {
-                self.request(server, ServerRequest::Stream(call, StreamSignal::Start))
+                self.request(server, ServerRequest::Stream(call, StreamSignal::Start));
             }
             Message::StreamCancel(server, call) => {
-                self.request(server, ServerRequest::Stream(call, StreamSignal::Cancel))
+                self.request(server, ServerRequest::Stream(call, StreamSignal::Cancel));
             }
             Message::Ack(server, call, total) => {
-                self.request(server, ServerRequest::Stream(call, StreamSignal::Ack(total)))
+                self.request(server, ServerRequest::Stream(call, StreamSignal::Ack(total)));
             }
             Message::Response(server, response) => self.handle_response(now, server, response),
             Message::Reply(reply) => self.handle_reply_frame(now, reply),

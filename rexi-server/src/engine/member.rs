@@ -377,7 +377,9 @@ impl Member {
                     self.tell(shared, before, now);
                 }
                 Output::Close(code, reason) => self.handle_close(state, shared, code, &reason),
-                other => tracing::error!(node = %shared.name, peer = %self.name, ?other, "an output nobody handles"),
+                other => {
+                    tracing::error!(node = %shared.name, peer = %self.name, ?other, "an output that nothing handles");
+                }
             }
         }
         self.joined.wake();

@@ -46,7 +46,7 @@ impl Bounds {
 /// The searches of `check` for up to this many nodes: those whose start is a release of the train.
 pub fn bounds(nodes: usize, train: &Train, mutants: Mutants) -> Vec<Bounds> {
     let known = Profile::train();
-    let has = |&place: &usize| train.releases().iter().any(|release| release.version() == known[place].release());
+    let has = |&place: &usize| train.releases().iter().any(|&release| release == known[place].release().into());
     let of = |starts: &[usize]| -> Vec<usize> { starts.iter().copied().filter(has).collect() };
     let all = [
         Bounds {

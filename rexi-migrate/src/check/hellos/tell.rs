@@ -63,7 +63,7 @@ fn event(state: &State, action: Action) -> TraceEvent {
         }
         Action::Notice(at, side) => {
             let (index, member) = state.world.wires[at].of(side);
-            (Place::At(index), format!("hears that a connection to {} is gone{}", name(member), age(state, at)))
+            (Place::At(index), format!("learns that a connection to {} is gone{}", name(member), age(state, at)))
         }
         Action::Restart(index, release) => {
             (Place::At(index), format!("is killed, and starts as {}", release_name(release)))

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::plan::train::TrainRelease;
 use crate::rehearse::control::ControlError;
 use crate::workload::work::LEDGER_FAILED;
+use rexi_proto::Release;
 
 /// What no plan foresees. The node is at fault unless the variant says otherwise; the cluster still runs and has to be
 /// shut down.
@@ -55,7 +55,7 @@ pub enum ClusterError {
         /// The node.
         node: String,
         /// Its release.
-        release: TrainRelease,
+        release: Release,
         /// Its own words.
         error: String,
         /// Whether it had been ready before; if not, what failed may be its surroundings.
@@ -67,7 +67,7 @@ pub enum ClusterError {
         /// The node.
         node: String,
         /// Its release.
-        release: TrainRelease,
+        release: Release,
         /// Its exit status.
         status: String,
         /// The end of its log.
@@ -79,7 +79,7 @@ pub enum ClusterError {
         /// The node.
         node: String,
         /// Its release.
-        release: TrainRelease,
+        release: Release,
         /// What ended it.
         why: String,
     },
@@ -89,7 +89,7 @@ pub enum ClusterError {
         /// Who said so.
         node: String,
         /// Its release.
-        release: TrainRelease,
+        release: Release,
         /// The peer, with its release where it is a member.
         peer: String,
         /// The typed error's text.

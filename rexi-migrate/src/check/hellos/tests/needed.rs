@@ -91,16 +91,7 @@ fn planted(oracle: Oracle) -> Planted {
             *stepper.state.world.node(0).rollout_mut() = other;
             stepper.state.world.drain(0);
         }),
-        Oracle::LoweredToRemoved => Planted::Step(|stepper| {
-            // A node that rightly goes back to the singleton, which a member has removed without a word.
-            let mut node = stepper.model.node(0, 2, Incarnation(9));
-            let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
-            node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
-            node.seen[1].hello = Some((Incarnation(1), 0, 2));
-            let notes = &mut stepper.state.world.notes;
-            node.tell_phase(NOW, notes);
-            node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
-        }),
+        Oracle::LoweredToRemoved => Planted::Step(lower_to_removed),
         Oracle::ClosedOnSoundPeer => Planted::Step(|stepper| {
             let output = Output::Close(CloseCode::BadFrame, "for nothing".to_owned());
             stepper.state.world.at(0, |node, _, notes| {
@@ -137,6 +128,17 @@ fn planted(oracle: Oracle) -> Planted {
             world.hear(0, 0);
         }),
     }
+}
+
+/// A node that rightly goes back to the singleton, which a member has removed without a word.
+fn lower_to_removed(stepper: &mut Stepper<'_>) {
+    let mut node = stepper.model.node(0, 2, Incarnation(9));
+    let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
+    node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
+    node.seen[1].hello = Some((Incarnation(1), 0, 2));
+    let notes = &mut stepper.state.world.notes;
+    node.tell_phase(NOW, notes);
+    node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
 }
 
 /// What is found of a planted breach by these oracles.
