@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
@@ -144,7 +146,8 @@ fn verdict(full: bool) -> Conclusion {
 }
 
 impl HowArgs {
-    fn budget(&self) -> Result<Budget, (u8, Report)> {
+    /// What each of the variants that are tried side by side may look at.
+    fn budget(&self, side_by_side: usize) -> Result<Budget, (u8, Report)> {
         let program = std::env::current_exe()
             .into_diagnostic()
             .wrap_err("cannot find this executable")
@@ -155,6 +158,7 @@ impl HowArgs {
             scenarios: self.scenarios,
             program,
             levels: self.levels.clone(),
+            threads: threads().div_ceil(side_by_side),
             seed: self.seed,
         })
     }
@@ -163,24 +167,34 @@ impl HowArgs {
         if subjects.is_empty() {
             return Err((USAGE, miette!("no variant has that name")));
         }
-        let budget = self.budget()?;
-        let (mut screen, begun, all) = (Screen::new(self.quiet), Instant::now(), subjects.len());
+        // Two searches of a thread each are faster than one of two. A rehearsal has the machine to itself.
+        let alone = self.levels.contains(&Level::Rehearse);
+        let side_by_side = if alone { 1 } else { threads().min(subjects.len()) };
+        let budget = self.budget(side_by_side)?;
+        let (screen, begun, all) = (Mutex::new(Screen::new(self.quiet)), Instant::now(), subjects.len());
+        let hunted: Vec<OnceLock<Hunted>> = subjects.iter().map(|_| OnceLock::new()).collect();
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || {
+            while let Some((subject, hunted)) = take(&next, subjects, &hunted) {
+                let done_now = done.load(Ordering::Relaxed);
+                let share = done_now as f64 / all as f64;
+                let left = if done_now > 0 {
+                    format!(", about {:.0} s left", begun.elapsed().as_secs_f64() * (1.0 / share - 1.0))
+                } else {
+                    String::new()
+                };
+                let text = format!("{done_now} of {all} tried, now {}{left}", subject.name);
+                screen.lock().expect("nothing panics while it writes").say(Some(share), &text);
+                hunted.get_or_init(|| hunt(subject, &budget));
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        };
         // What a variant panics with is told in its row.
         let hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(|_| ()));
-        let hunted = subjects.iter().enumerate().map(|(done, subject)| {
-            let share = done as f64 / all as f64;
-            let left = if done > 0 {
-                format!(", about {:.0} s left", begun.elapsed().as_secs_f64() * (1.0 / share - 1.0))
-            } else {
-                String::new()
-            };
-            screen.say(Some(share), &format!("{} of {all}: {}{left}", done + 1, subject.name));
-            hunt(subject, &budget)
-        });
-        let hunted = hunted.collect();
+        std::thread::scope(|scope| (0..side_by_side).for_each(|_| drop(scope.spawn(work))));
         std::panic::set_hook(hook);
-        Ok(hunted)
+        Ok(hunted.into_iter().map(|hunted| hunted.into_inner().expect("each was taken")).collect())
     }
 }
 
@@ -194,6 +208,20 @@ impl MutantsArgs {
              --seed {seed}"
         )
     }
+}
+
+/// The next variant that nobody has taken, and the place of what is found.
+fn take<'a>(
+    next: &AtomicUsize,
+    subjects: &'a [Hunt],
+    hunted: &'a [OnceLock<Hunted>],
+) -> Option<(&'a Hunt, &'a OnceLock<Hunted>)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    subjects.get(at).zip(hunted.get(at))
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Generated frames of each kind and version.

@@ -34,6 +34,8 @@ pub struct Budget {
     pub program: PathBuf,
     /// The levels that try.
     pub levels: Vec<Level>,
+    /// L1 and L2: threads.
+    pub threads: usize,
     /// Seed of all of it.
     pub seed: u64,
 }
@@ -217,7 +219,8 @@ impl Looked {
         mutants: Mutants,
         trace: impl Fn(&Path<M>, Option<&Broken>) -> Trace,
     ) -> bool {
-        let options = Options { states_max: budget.states_max, reach_goal, ..Options::default() };
+        let options =
+            Options { states_max: budget.states_max, reach_goal, threads: budget.threads, ..Options::default() };
         let case = |broken: Option<Broken>, path: &Path<M>| Found {
             invariant: Some(broken.as_ref().map_or(Invariant::L4, |broken| broken.invariant)),
             what: broken.as_ref().map_or_else(
@@ -279,7 +282,8 @@ fn scopes(mutants: Mutants) -> Vec<Scope> {
 fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
     let scenarios = simulate::Budget::Scenarios(budget.scenarios);
     let simulation = Simulation::new().mutants(mutants);
-    let campaign = Campaign { simulation, budget: scenarios, ..Campaign::new(budget.seed) };
+    let threads = budget.threads;
+    let campaign = Campaign { simulation, budget: scenarios, threads, ..Campaign::new(budget.seed) };
     let tally = campaign.run(|_| ());
     let found = tally.failure.map(|failure| {
         let outcome = &failure.outcome;
