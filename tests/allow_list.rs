@@ -301,3 +301,22 @@ async fn who_is_turned_away_is_logged_once_a_second_and_counted_each_time() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_leaves_is_no_intruder() {
+    in_every_mode(async |mode| {
+        let of_a_service = |_: Context, _: Bytes| async { Ok::<_, String>(()) };
+        let build = move |node: NodeBuilder, of: &str| match of {
+            "n1" => node.function("rexi.of-a-service", of_a_service).allow_list(AllowList::new()),
+            _ => node,
+        };
+        let cluster = mode.cluster(["n1", "n2"], build).await;
+        let (n1, n2) = (cluster.node("n1"), cluster.node("n2"));
+        let denied = n2.call(&name("n1"), Request::new("rexi.of-a-service", "")).await;
+        assert_eq!(denied, Err(CallError::NotAllowed { function: "rexi.of-a-service".into() }));
+        assert_eq!(n1.status().denied_casts, 1);
+        assert_eq!(within("n2 to leave", n2.shutdown(Duration::from_secs(5))).await, 0);
+        assert_eq!(n1.status().denied_casts, 1, "the mark of a node that leaves is not counted");
+    })
+    .await;
+}

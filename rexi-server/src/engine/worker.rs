@@ -143,13 +143,20 @@ impl Worker {
         // What a member asked before it left may still have been in the singleton's queue. It gets no answer.
         let caller = owner.caller(shared, job).ok_or(JobEnding::Exit(ExitReason::Killed))?;
         let by = caller.name();
+        let registered = shared.registry.find(&cast.function);
+        // What nodes cast to each other by themselves is no intrusion, and is not a service's to allow.
+        if registered.is_none() && cast.function.starts_with(OWN_PREFIX) {
+            return Err(JobEnding::NoSuchFunction);
+        }
         if !shared.gate.admits(&shared.name, by, &cast.function) {
             caller.denied.fetch_add(1, Ordering::Relaxed);
             return Err(JobEnding::Exit(ExitReason::NotAllowed));
         }
-        let registered = shared.registry.find(&cast.function).ok_or(JobEnding::NoSuchFunction)?;
+        let registered = registered.ok_or(JobEnding::NoSuchFunction)?;
         let Cast { function: name, time_left, nonce, trace, body, .. } = cast;
-        let span = tracing::info_span!("job", node = %shared.name, peer = %by, function = %name, call = job.call.0);
+        // `otel.name` is what a view of traces calls it.
+        let (node, call) = (&shared.name, job.call.0);
+        let span = tracing::info_span!("job", otel.name = %name, %node, peer = %by, function = %name, call);
         if let Some(trace) = &trace {
             trace::join(&span, trace);
         }
@@ -259,6 +266,9 @@ fn poll_within(
     let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
     timer.as_mut().poll(cx).map(|()| JobEnding::Exit(ExitReason::TimePassed))
 }
+
+/// What the names of functions begin with that nodes cast to each other by themselves.
+const OWN_PREFIX: &str = "rexi.";
 
 /// How long the peer's next frames may wait for the first polls of the workers that came before them.
 const FIRST_POLLS_LIMIT: Duration = Duration::from_micros(500);
