@@ -87,8 +87,8 @@ async fn one_trace_spans_a_coordinator_and_workers_on_three_nodes() {
 
         let spans = read(file.path());
         let [request] = find(&spans, "request", "n1", "")[..] else { panic!("one request: {spans:#?}") };
-        let [relayed] = find(&spans, "job", "n2", "relay")[..] else { panic!("one relay: {spans:#?}") };
-        let echoes = find(&spans, "job", "n3", "echo");
+        let [relayed] = find(&spans, "relay", "n2", "relay")[..] else { panic!("one relay: {spans:#?}") };
+        let echoes = find(&spans, "echo", "n3", "echo");
         let of_trace: Vec<_> = echoes.iter().filter(|echo| echo["trace"] == request["trace"]).collect();
         assert_eq!((echoes.len(), of_trace.len()), (3, 2), "{spans:#?}");
         assert_eq!((&relayed["trace"], &relayed["parent"]), (&request["trace"], &request["span"]));
