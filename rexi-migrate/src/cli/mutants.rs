@@ -172,10 +172,10 @@ impl HowArgs {
         let side_by_side = if alone { 1 } else { threads().min(subjects.len()) };
         let budget = self.budget(side_by_side)?;
         let (screen, begun, all) = (Mutex::new(Screen::new(self.quiet)), Instant::now(), subjects.len());
-        let hunted: Vec<OnceLock<Hunted>> = subjects.iter().map(|_| OnceLock::new()).collect();
+        let hunts: Vec<_> = subjects.iter().map(|subject| (subject, OnceLock::new())).collect();
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let work = || {
-            while let Some((subject, hunted)) = take(&next, subjects, &hunted) {
+            while let Some((subject, hunted)) = hunts.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let done_now = done.load(Ordering::Relaxed);
                 let share = done_now as f64 / all as f64;
                 let left = if done_now > 0 {
@@ -194,7 +194,7 @@ impl HowArgs {
         std::panic::set_hook(Box::new(|_| ()));
         std::thread::scope(|scope| (0..side_by_side).for_each(|_| drop(scope.spawn(work))));
         std::panic::set_hook(hook);
-        Ok(hunted.into_iter().map(|hunted| hunted.into_inner().expect("each was taken")).collect())
+        Ok(hunts.into_iter().map(|(_, hunted)| hunted.into_inner().expect("each was taken")).collect())
     }
 }
 
@@ -208,16 +208,6 @@ impl MutantsArgs {
              --seed {seed}"
         )
     }
-}
-
-/// The next variant that nobody has taken, and the place of what is found.
-fn take<'a>(
-    next: &AtomicUsize,
-    subjects: &'a [Hunt],
-    hunted: &'a [OnceLock<Hunted>],
-) -> Option<(&'a Hunt, &'a OnceLock<Hunted>)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    subjects.get(at).zip(hunted.get(at))
 }
 
 fn threads() -> usize {

@@ -13,7 +13,7 @@ impl<P: Pool + Clone> NodeModel<P> {
     /// Its operator sets a ceiling, or lifts it.
     ///
     /// # Errors
-    /// Those of [`Rollout::set_ceiling`]; nothing has changed.
+    /// Those of [`Rollout::set_ceiling`](rexi_proto::Rollout::set_ceiling); nothing has changed.
     pub fn set_ceiling(&mut self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
         self.rollout_mut().set_ceiling(ceiling)?;
         self.ceiling = ceiling;
@@ -38,16 +38,13 @@ impl<P: Pool + Clone> NodeModel<P> {
         if matches!(set, Err(PhaseError::Blocked { .. })) {
             notes.saw(Case::LoweringRefused);
         }
-        let (phase, name_of) = (self.rollout.phase(), || name(self.index));
+        let (phase, own) = (self.rollout.phase(), name(self.index));
         if set.is_ok() && phase > ceiling {
-            notes.breaks(
-                Rule::CeilingPassed,
-                format!("{} has taken the ceiling {ceiling} and is at {phase}", name_of()),
-            );
+            notes.breaks(Rule::CeilingPassed, format!("{own} has taken the ceiling {ceiling} and is at {phase}"));
         }
         let removed = connected.iter().find(|(_, hosts)| phase < before && !hosts.contains(phase.cast_target()));
         if let Some(&(member, _)) = removed {
-            let what = format!("{} was lowered to {phase}, which {} has removed", name_of(), name(member));
+            let what = format!("{own} was lowered to {phase}, which {} has removed", name(member));
             notes.breaks(Rule::LoweredToRemoved, what);
         }
         set
