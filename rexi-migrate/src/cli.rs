@@ -3,6 +3,7 @@
 //! Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 
 mod shared;
+mod builds;
 mod check;
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::shared::exit_code;
+use self::shared::{USAGE, exit_code};
 use crate::rehearse::node::{self, NodeArgs};
 
 pub use rehearse::RehearseArgs;
@@ -51,7 +52,14 @@ enum Subcommands {
 
 /// Runs the command line that this process was given.
 pub fn main() -> ExitCode {
-    let ended = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match builds::of_another_build(&error, std::env::args().skip(1)) {
+            Some(report) => return exit_code(Err((USAGE, report))),
+            None => error.exit(),
+        },
+    };
+    let ended = match cli.command {
         Subcommands::Rehearse(args) => rehearse::run(args, None, &[]),
         Subcommands::Plan(args) => plan::run(&args),
         Subcommands::Wire(args) => wire::run(args),
