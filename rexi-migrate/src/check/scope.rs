@@ -175,9 +175,7 @@ impl Scope {
 
 /// A release of [`Profile::train`] as reports name it, such as `1.1`.
 pub fn release_name(place: usize) -> String {
-    let profiles = Profile::train();
-    let release = profiles[place].release();
-    format!("{}.{}", release.major, release.minor)
+    Release::from(Profile::train()[place].release()).to_string()
 }
 
 /// Fewest nodes of a search.

@@ -5,8 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use rexi_proto::{LimitsError, NodeName, NodeNameError, Phase, Profile};
-use semver::Version;
+use rexi_proto::{LimitsError, NodeName, NodeNameError, Phase, Profile, Release};
 use thiserror::Error;
 
 /// Where a value was given: a file and mostly a line, or the environment.
@@ -189,17 +188,9 @@ impl fmt::Display for ConfigPlace {
 
 fn allows(profile: &Profile) -> String {
     let phases: Vec<_> = Phase::ALL.into_iter().filter(|&p| profile.allows(p)).map(Phase::as_str).collect();
-    format!("release {} allows: {}", short(profile.release()), phases.join(", "))
+    format!("release {} allows: {}", Release::from(profile.release()), phases.join(", "))
 }
 
 fn releases() -> String {
-    Profile::train().each_ref().map(|p| short(p.release())).join(", ")
-}
-
-/// A release as configurations name it.
-fn short(release: &Version) -> String {
-    match release.patch {
-        0 => format!("{}.{}", release.major, release.minor),
-        _ => release.to_string(),
-    }
+    Profile::train().each_ref().map(|p| Release::from(p.release()).to_string()).join(", ")
 }
