@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::verdict::case::Witness;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::Breach;
-use crate::verdict::trace::{self, Place, Trace};
+use crate::verdict::trace::{Place, Trace, TraceEvent};
 
 /// The end of a scenario.
 #[derive(Clone, Debug)]
@@ -115,8 +115,8 @@ impl Outcome {
         if let Some(what) = self.told().next() {
             let Shows { at, call } = self.shows;
             let place = call.and_then(|call| self.place_of(call)).unwrap_or(Place::Everywhere);
-            let behind = events.partition_point(|event: &trace::TraceEvent| event.at <= Some(at));
-            events.insert(behind, trace::TraceEvent::new(place, what).at(at).breach());
+            let behind = events.partition_point(|event: &TraceEvent| event.at <= Some(at));
+            events.insert(behind, TraceEvent::new(place, what).at(at).breach());
         }
         Trace { lanes, events }
     }
@@ -139,10 +139,9 @@ impl Outcome {
     /// Where a call's job ran last, or where it was cast.
     fn place_of(&self, call: CallNumber) -> Option<Place> {
         let place = |event: &ScenarioEvent| match *event {
-            ScenarioEvent::Recorded { node, entry: Entry::Started { id, .. } } if id.call == call => {
-                Some(Place::At(node))
-            }
-            ScenarioEvent::Recorded { node, entry: Entry::Cast { call: of, .. } } if of == call => {
+            ScenarioEvent::Recorded { node, entry: Entry::Started { .. } | Entry::Cast { .. } }
+                if call_of(event) == Some(call) =>
+            {
                 Some(Place::At(node))
             }
             _ => None,
@@ -174,8 +173,8 @@ fn call_of(event: &ScenarioEvent) -> Option<CallNumber> {
 
 /// An event as a line of the trace; `None` for those that a reader can do without, such as the monitors that every node
 /// sets anew each time that one has fired.
-fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<trace::TraceEvent> {
-    let line = |place, what: String| Some(trace::TraceEvent::new(place, what));
+fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<TraceEvent> {
+    let line = |place, what: String| Some(TraceEvent::new(place, what));
     match event {
         ScenarioEvent::Did(op) => line(Place::Everywhere, op.to_string()),
         ScenarioEvent::Skipped(_) => None,
@@ -192,11 +191,11 @@ fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<trace::TraceEvent> {
 }
 
 /// A record as a line of the trace.
-fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<trace::TraceEvent> {
-    let here = |what: String| Some(trace::TraceEvent::new(Place::At(node), what));
+fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<TraceEvent> {
+    let here = |what: String| Some(TraceEvent::new(Place::At(node), what));
     let towards = |to: usize, what: String| {
         let place = if node == to { Place::At(node) } else { Place::Between(node, to) };
-        Some(trace::TraceEvent::new(place, what))
+        Some(TraceEvent::new(place, what))
     };
     match *entry {
         Entry::Cast { call, to, work, phase } => towards(to.0.into(), format!("{call}: cast, {work} ({phase})")),

@@ -112,7 +112,7 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
         (ScenarioEvent::Probing, Place::Everywhere, "every node casts to every node"),
     ];
     for (event, place, what) in told {
-        assert_eq!(tell(&event, &of([])), Some(trace::TraceEvent::new(place, what)));
+        assert_eq!(tell(&event, &of([])), Some(TraceEvent::new(place, what)));
     }
     let fired = Entry::MonitorDown { monitor: MonitorNumber(3), reason: 1 };
     let sent = Entry::ItemSent { id: id(1), index: 0 };
