@@ -207,8 +207,7 @@ async fn a_list_given_at_the_start_holds_from_the_first_cast_on_and_can_be_lifte
         assert!(call(&n1, "kv.get").await.is_ok() && call(&n1, "kv.put").await.is_ok());
         assert_eq!(call(&n1, "large").await, denied("large"));
         assert_eq!(call(&n2, "kv.get").await, denied("kv.get"));
-        // Who may not call it does not hear whether it is there.
-        assert_eq!(call(&n2, "nobody has it").await, denied("nobody has it"));
+        assert_eq!(call(&n2, "nobody has it").await, Err(CallError::NoSuchFunction), "the hello lists what there is");
         assert!(call(&n0, "large").await.is_ok(), "the node itself is not named");
         assert!(n2.call(&name("n1"), Request::new("echo", "")).await.is_ok(), "n1 has no list");
         assert_eq!(starts.all(), 3);

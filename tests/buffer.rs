@@ -108,7 +108,7 @@ async fn a_slow_link_sends_what_waits_while_more_is_cast() {
         let witness = Witness::default();
         let seen = witness.clone();
         // So few bytes for the writer that nearly all goes through the buffer.
-        let limits = Limits { unwritten_bytes_max: 1_024, ..Limits::default() };
+        let limits = Limits { unwritten_bytes_max: 512, ..Limits::default() };
         let build = move |node: NodeBuilder, _: &str| seen.on(node.limits(limits.clone()));
         let cluster = mode.cluster(["n1", "n2"], build).await;
         let n1 = cluster.node("n1");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rexi_server::{
     Bytes, Config, ConfigError, Context, DevAuthority, LimitingFactor, Node, NodeBuilder, Phase, Request, StartError,
 };
-use rexi_tests::{Cluster, name, within};
+use rexi_tests::{Cluster, name, train, within};
 
 /// Writes a node's certificate and key and its configuration, and gives the configuration's path.
 fn write(dir: &Path, of: &str, cluster: &Cluster, rest: &str) -> PathBuf {
@@ -26,7 +26,7 @@ fn write(dir: &Path, of: &str, cluster: &Cluster, rest: &str) -> PathBuf {
 }
 
 fn start(path: &Path) -> Node {
-    let config = Config::from_file(path).expect("a good configuration");
+    let config = Config::from_file(path, &train()).expect("a good configuration");
     let builder = NodeBuilder::from_config(&config).expect("a good identity");
     let echo = |_: Context, argument: Bytes| async move { Ok::<_, String>(argument) };
     builder.function("echo", echo).start().expect("a node that is configured well starts")
@@ -57,7 +57,8 @@ async fn nodes_start_from_files_and_call_each_other() {
 
 #[test]
 fn a_configuration_without_an_identity_says_what_to_do() {
-    let config = Config::from_toml("name = \"n1\"\nlisten = \"127.0.0.1:0\"", "n1.toml").expect("a configuration");
+    let text = "name = \"n1\"\nlisten = \"127.0.0.1:0\"\nrelease = \"2.0\"";
+    let config = Config::from_toml(text, "n1.toml", &train()).expect("a configuration");
     let error = NodeBuilder::from_config(&config).expect_err("nobody to be");
     assert!(matches!(error, StartError::NoIdentity(_)), "{error:?}");
     let text = error.to_string();
@@ -75,7 +76,7 @@ fn an_identity_that_is_not_the_nodes_is_refused() {
     for file in ["pem", "key"] {
         fs::copy(dir.path().join(format!("n2.{file}")), dir.path().join(format!("n1.{file}"))).expect("copied");
     }
-    let config = Config::from_file(&path).expect("the text is good");
+    let config = Config::from_file(&path, &train()).expect("the text is good");
     let error = NodeBuilder::from_config(&config).expect_err("n2's certificate");
     let text = error.to_string();
     assert!(
@@ -92,7 +93,7 @@ fn an_unknown_key_is_refused_with_what_is_allowed() {
     let cluster = Cluster::new(["n1", "n2"]);
     let dir = tempfile::tempdir().expect("a directory");
     let path = write(dir.path(), "n1", &cluster, "[rollout]\ncieling = \"introduce\"\n");
-    let error = Config::from_file(&path).expect_err("a misspelt key");
+    let error = Config::from_file(&path, &train()).expect_err("a misspelt key");
     assert!(matches!(error, ConfigError::UnknownKey { .. }), "{error:?}");
     let text = error.to_string();
     println!("{}", text.replace(&dir.path().display().to_string(), "DIR"));
@@ -107,10 +108,10 @@ fn an_impossible_phase_is_refused_with_what_is_allowed() {
     let dir = tempfile::tempdir().expect("a directory");
     for (phase, parts) in [
         ("remove", ["rollout.ceiling = \"remove\"", "is impossible"]),
-        ("swicth", ["rollout.ceiling = \"swicth\"", "is not a phase"]),
+        ("swicth", ["rollout.ceiling: \"swicth\"", "is not a phase"]),
     ] {
         let path = write(dir.path(), "n1", &cluster, &format!("[rollout]\nceiling = \"{phase}\"\n"));
-        let text = Config::from_file(&path).expect_err("impossible").to_string();
+        let text = Config::from_file(&path, &train()).expect_err("impossible").to_string();
         println!("{}", text.replace(&dir.path().display().to_string(), "DIR"));
         for part in parts.into_iter().chain(["n1.toml:15", "release 1.2 allows: introduce, switch"]) {
             assert!(text.contains(part), "{text}");

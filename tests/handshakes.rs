@@ -12,8 +12,8 @@ use rexi_proto::{CloseCode, HELLO_BYTES_MAX, Hello};
 use rexi_server::testing::TestCluster;
 use rexi_server::{Node, PeerPresence};
 use rexi_tests::{
-    ALPN, Cluster, Forge, Impostor, Lane, Log, Stranger, cast_of_witness, encoded, functions, hello, name, pass, peer,
-    release, until, within,
+    ALPN, Cluster, Forge, Impostor, Lane, Log, Stranger, cast_of_witness, encoded, functions, hello, hello_of, name,
+    pass, peer, release, until, within,
 };
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
@@ -149,15 +149,7 @@ async fn who_takes_long_for_tls_has_only_the_rest_of_3_s_for_its_hello() {
 
 #[tokio::test(start_paused = true)]
 async fn who_is_refused_has_a_second_to_read_why_and_may_go_before() {
-    let [old, ..] = rexi_server::Profile::train();
-    let of_old = Hello {
-        release: old.release().clone(),
-        wire: old.wire(),
-        phase: old.highest(),
-        ceiling: old.highest(),
-        hosts: old.hosts(),
-        ..hello("n3")
-    };
+    let of_old = hello_of("n3", &release("1.0"));
     let scene = Scene::of("2.0");
     for stays in [true, false] {
         let (stranger, began) = (scene.stranger(), Instant::now());
@@ -165,7 +157,7 @@ async fn who_is_refused_has_a_second_to_read_why_and_may_go_before() {
         assert_eq!(Hello::decode(&lane.frame().await).expect("the hello, so that it knows why").node, name("n1"));
         if stays {
             let (closed, reason) = lane.closed().await;
-            assert!(closed == code(CloseCode::Refused) && reason.contains("no common wire version"), "{reason}");
+            assert!(closed == code(CloseCode::Refused) && reason.contains("more than one release apart"), "{reason}");
         } else {
             lane.connection.close(7_u32.into(), b"understood");
         }
@@ -182,9 +174,9 @@ fn padded(bytes: usize) -> Vec<u8> {
     let hello = encoded(&hello("n3"));
     // Without the length before it, and the empty list of extensions at its end.
     let mut frame = hello[4..hello.len() - 1].to_vec();
-    // One extension: its number, the varint of its length in two bytes, and this many bytes.
-    let padding = bytes - frame.len() - 1 - 2 - 2;
-    let varint = [padding as u8 | 0x80, (padding >> 7) as u8];
+    // One extension: its number, the varint of its length in three bytes, and this many bytes.
+    let padding = bytes - frame.len() - 1 - 2 - 3;
+    let varint = [padding as u8 | 0x80, (padding >> 7) as u8 | 0x80, (padding >> 14) as u8];
     frame.extend([1, 0xff, 0x01].into_iter().chain(varint));
     frame.resize(bytes, 7);
     let length = u32::try_from(bytes).expect("it is short");
@@ -192,7 +184,7 @@ fn padded(bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hello_of_16_kib_is_taken_and_one_byte_more_is_refused_by_its_length() {
+async fn a_hello_of_64_kib_is_taken_and_one_byte_more_is_refused_by_its_length() {
     let most = HELLO_BYTES_MAX as usize;
     let scene = Scene::of("2.0");
     let mut lane = scene.says(&padded(most)).await;
@@ -203,7 +195,7 @@ async fn a_hello_of_16_kib_is_taken_and_one_byte_more_is_refused_by_its_length()
     let lane = scene.says(&padded(most + 1)[..4]).await;
     let (closed, reason) = lane.closed().await;
     assert_eq!(closed, code(CloseCode::BadHandshake));
-    assert!(reason.contains("claims 16385 bytes, allowed are 1 to 16384"), "{reason}");
+    assert!(reason.contains("claims 65537 bytes, allowed are 1 to 65536"), "{reason}");
     scene.serves_on().await;
 }
 

@@ -3,14 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use rexi_proto::Hello;
 use rexi_server::{
     AllowList, DevAuthority, PeerPresence, Request, ServerAddress, admin,
     metrics::{METRICS, MetricKind},
 };
 use rexi_tests::{
-    ALPN, Cluster, Exposition, Forge, Impostor, MODES, Stranger, encoded, hello, idle, in_every_mode, name, pass, peer,
-    release, until, within,
+    ALPN, Cluster, Exposition, Forge, Impostor, MODES, Stranger, encoded, hello, hello_of, idle, in_every_mode, name,
+    pass, peer, release, until, within,
 };
 use tokio::time::Instant;
 
@@ -68,7 +67,8 @@ async fn jobs_are_counted_by_function_and_outcome_in_every_mode() {
         let to_singleton = scrape.value("rexi_singleton_requests_total{node=\"n2\",peer=\"n1\"}");
         // Not one, once casts go elsewhere: this is what says that the singleton may go. A kill still goes to both.
         assert_eq!(to_singleton.is_some_and(|count| count > 0.0), mode.server == ServerAddress::Singleton);
-        let phase = format!("rexi_phase{{node=\"n1\",phase=\"{}\"}}", mode.profile().highest());
+        let highest = mode.profile().server_stage().highest();
+        let phase = format!("rexi_phase{{node=\"n1\",migration=\"rexi.server-per-node\",phase=\"{highest}\"}}");
         assert_eq!((scrape.value(&phase), scrape.sum("rexi_phase", "node=\"n1\"")), (Some(1.0), 1.0));
     })
     .await;
@@ -80,8 +80,8 @@ async fn every_metric_that_is_documented_is_shown_and_no_other() {
     let cluster = MODES[2].cluster(["n1", "n2"], |node, _| node).await;
     // Refuses the old release, so that there is a refusal to count.
     cluster.crash("n2");
-    let (n1, [old, ..]) = (cluster.node("n1"), rexi_server::Profile::train());
-    cluster.start("n2", &old).expect("it starts");
+    let n1 = cluster.node("n1");
+    cluster.start("n2", &release("1.0")).expect("it starts");
     until("the refusal", &n1, |n1| peer(n1, "n2").refusal.is_some()).await;
 
     let scrape = recorder.scrape().await;
@@ -234,9 +234,7 @@ async fn a_refusal_is_counted_by_the_side_that_dialed_and_by_the_side_that_was()
     };
     pass(Duration::from_millis(1)).await;
     assert_eq!(counted(), [0.0; 4]);
-    let [old, ..] = rexi_server::Profile::train();
-    let of_old = Hello { release: old.release().clone(), wire: old.wire(), hosts: old.hosts(), ..hello("n3") };
-    let of_old = Hello { phase: old.highest(), ceiling: old.highest(), ..of_old };
+    let of_old = hello_of("n3", &release("1.0"));
     for (i, (shown, says)) in
         [("n3", encoded(&of_old)), ("n3", encoded(&hello("n4"))), ("n9", encoded(&hello("n9"))), ("n3", vec![0xff; 4])]
             .into_iter()

@@ -4,13 +4,15 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rexi_proto::{Body, CallRef, Cast, Hello, Message, WireVersion};
+use rexi_proto::{Body, CallRef, Cast, Form, Hello, Message, PhaseNow, SERVER_PER_NODE, Saying, WireVersion};
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    Bytes, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseFile, PhaseSource, Request, ServerAddress,
+    Bytes, Ceilings, Config, LimitingFactor, Node, NodeBuilder, Phase, PhaseFile, PhaseSource, Request, ServerAddress,
     StartError, StartRollout, proto::PhaseError, rollout::PhaseSourceError,
 };
-use rexi_tests::{Cluster, Log, Stranger, encoded, hello, name, pass, peer, release, start_again, until, within};
+use rexi_tests::{
+    Cluster, Log, Stranger, encoded, hello_of, name, numbered, pass, peer, release, start_again, train, until, within,
+};
 
 async fn reaches(node: &Node, phase: Phase) {
     let mut watch = node.rollout().watch();
@@ -48,8 +50,9 @@ async fn nodes_switch_by_themselves_once_all_have_said_hello() {
 async fn a_member_of_the_first_release_would_hold_the_phase_and_is_refused() {
     let cluster = Cluster::new(["n1", "n2"]);
     let (n1, _n2) = (cluster.start("n1", "1.2"), cluster.start("n2", "1.0"));
-    let not_hosted = LimitingFactor::NotHosted(name("n2"), release("1.0").release().clone(), ServerAddress::PerNode);
-    until("n2 to be known", &n1, |n1| n1.rollout().status().limiting_factor == not_hosted).await;
+    let new_servers = Saying { migration: SERVER_PER_NODE.key().clone(), form: Form::New };
+    let not_taken = LimitingFactor::NotTaken(name("n2"), release("1.0").release().clone(), new_servers);
+    until("n2 to be known", &n1, |n1| n1.rollout().status().limiting_factor == not_taken).await;
     assert_eq!(n1.rollout().phase(), Phase::Introduce);
 }
 
@@ -178,7 +181,8 @@ async fn code_sets_the_phase() {
     n1.rollout().set_ceiling(None).expect("lifted");
     reaches(&n1, Phase::Switch).await;
     let refused = n1.rollout().set_ceiling(Some(Phase::Remove)).expect_err("not of this release");
-    assert_eq!(refused.to_string(), "release 1.2.0 does not allow the phase remove; it allows introduce to switch");
+    let says = "release 1.2.0 does not allow the phase remove of rexi.server-per-node; it allows introduce to switch";
+    assert_eq!(refused.to_string(), says);
     assert_eq!(n1.rollout().phase(), Phase::Switch);
 }
 
@@ -253,24 +257,24 @@ async fn child_that_reads_the_variable() {
 #[test]
 fn the_environment_overrides_the_ceiling_of_a_configuration() {
     let text = "name = \"n1\"\nlisten = \"127.0.0.1:0\"\nrelease = \"1.2\"\n[rollout]\nceiling = \"switch\"\n";
-    let mut config = Config::from_toml(text, "n1.toml").expect("a configuration");
+    let mut config = Config::from_toml(text, "n1.toml", &train()).expect("a configuration");
     let set = |phase: &'static str| move |key: &str| (key == "REXI_PHASE").then(|| phase.to_owned());
     config.apply_env(set("introduce")).expect("1.2 allows it");
-    assert_eq!(config.ceiling(), Some(Phase::Introduce));
+    assert_eq!(config.ceilings(), &Ceilings::only(Phase::Introduce));
     let error = config.apply_env(set("remove")).expect_err("1.2 does not").to_string();
     for part in ["environment", "REXI_PHASE", "remove", "introduce, switch"] {
         assert!(error.contains(part), "{error}");
     }
-    assert_eq!(config.ceiling(), Some(Phase::Introduce), "unchanged");
+    assert_eq!(config.ceilings(), &Ceilings::only(Phase::Introduce), "unchanged");
 }
 
 /// A flag service that says what it is told to.
 #[derive(Clone)]
-struct Flag(Arc<Mutex<Option<Phase>>>);
+struct Flag(Arc<Mutex<Ceilings>>);
 
 impl PhaseSource for Flag {
-    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
-        Ok(*self.0.lock().expect("nothing panics"))
+    fn ceilings(&self) -> Result<Ceilings, PhaseSourceError> {
+        Ok(self.0.lock().expect("nothing panics").clone())
     }
 }
 
@@ -284,7 +288,7 @@ async fn a_flag_source_is_asked_once_a_second() {
         assert_eq!(n1.rollout().phase(), other);
         // A moment after it was asked.
         pass(Duration::from_millis(10)).await;
-        *flag.0.lock().expect("nothing panics") = Some(said);
+        *flag.0.lock().expect("nothing panics") = Ceilings::only(said);
         pass(Duration::from_millis(970)).await;
         assert_eq!(n1.rollout().phase(), other, "it is not asked before");
         pass(Duration::from_millis(30)).await;
@@ -297,25 +301,20 @@ async fn a_flag_source_is_asked_once_a_second() {
 async fn what_a_member_announces_is_told_to_the_next_one_that_says_hello() {
     let (cluster, profile) = (Cluster::new(["n1", "n3", "n4", "n5"]), release("1.2"));
     let _n1 = cluster.start("n1", "1.2");
-    let at_switch = |of: &str| Hello {
-        release: profile.release().clone(),
-        wire: profile.wire(),
-        phase: Phase::Switch,
-        ceiling: Phase::Switch,
-        hosts: profile.hosts(),
-        ..hello(of)
-    };
+    let at_switch = |of: &str| hello_of(of, &profile);
     let stranger = |of: &str| Stranger::member(cluster.authority(), of);
     let holdouts = async |of: &str| {
         let mut lane = stranger(of).open(cluster.address("n1"), "n1", &encoded(&at_switch(of))).await;
-        Hello::decode(&lane.frame().await).expect("a hello").holdouts
+        Hello::decode(&lane.frame().await).expect("a hello").servers().holdouts.clone()
     };
     let mut lane = stranger("n3").shake_hands(cluster.address("n1"), "n1", &at_switch("n3")).await;
     assert_eq!(holdouts("n4").await, []);
     let mut said = bytes::BytesMut::new();
     let body = Body::Inline(Bytes::new());
     let cast = Cast { call: CallRef(1), function: "echo".into(), time_left: None, nonce: 0, trace: None, body };
-    for message in [Message::Announce(1, Phase::Introduce), Message::Cast(ServerAddress::PerNode, cast)] {
+    let now = PhaseNow { epoch: 1, phase: Phase::Introduce };
+    for message in [Message::Announce(0, now), Message::Cast(ServerAddress::PerNode, cast)] {
+        let message = numbered(&message, &lane.functions);
         rexi_proto::encode(WireVersion::V2, &message, 1 << 20, &mut said).expect("v2 has it");
     }
     lane.say(&said).await;

@@ -62,7 +62,7 @@ async fn kills_go_in_one_message_a_node_and_one_by_one_where_no_batches_are_know
             }
         } else {
             // In release 1.2 to both servers.
-            for server in mode.profile().highest().kill_targets().iter() {
+            for server in mode.profile().server_stage().highest().kill_targets().iter() {
                 assert_eq!(script.hears().await, Message::KillAll(server, calls.clone()));
             }
         }
@@ -70,7 +70,8 @@ async fn kills_go_in_one_message_a_node_and_one_by_one_where_no_batches_are_know
         says_nothing_before_an_echo(&mut script, mode.server, 1).await;
     })
     .await;
-    let twice = MODES.into_iter().filter(|mode| mode.profile().highest().kill_targets().iter().count() == 2);
+    let twice =
+        MODES.into_iter().filter(|mode| mode.profile().server_stage().highest().kill_targets().iter().count() == 2);
     assert_eq!(twice.map(|mode| mode.release).collect::<Vec<_>>(), ["1.2"]);
 }
 

@@ -84,7 +84,7 @@ async fn a_third_member_at_introduce_keeps_a_remover_out_and_is_named() {
     // n1 is at Switch itself, so that n2 would be let in if the two were alone.
     within("n1 to switch", n1.rollout().watch().wait_for(|phase| *phase == Phase::Switch)).await.expect("n1 runs");
     let names_n3 = |node: &Node, of: &str| match peer(node, of).refusal {
-        Some(Refusal::SingletonInUse { holdout, .. }) => holdout == name("n3"),
+        Some(Refusal::OldFormInUse { holdout, .. }) => holdout == name("n3"),
         _ => false,
     };
     until("n2 to be kept out by n1", &n2, |n2| names_n3(n2, "n1")).await;

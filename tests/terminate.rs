@@ -182,9 +182,12 @@ impl Systemd {
     /// All lines up to one with this text.
     async fn hears_until(&self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        while !lines.iter().any(|line: &String| line.contains(text)) {
-            lines.extend(self.hears().await);
-        }
+        let heard = async {
+            while !lines.iter().any(|line: &String| line.contains(text)) {
+                lines.extend(self.hears().await);
+            }
+        };
+        within(text, heard).await;
         lines
     }
 }
@@ -196,7 +199,7 @@ async fn systemd_hears_of_readiness_members_watchdog_and_drain() {
     let systemd = Systemd { socket: UnixDatagram::bind(&path).expect("the folder is there") };
     let child = pair.child(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", Path::new("400000"))]);
     let ready = |lines: &[String]| lines.iter().filter(|line| *line == "READY=1").count();
-    let alone = systemd.hears_until("STATUS=n2 2.0.0, phase remove, 1 of 2 members").await;
+    let alone = systemd.hears_until("STATUS=n2 2.0.0, rexi.server-per-node at remove, 1 of 2 members").await;
     assert_eq!(ready(&alone), 0, "a member is missing: {alone:?}");
 
     let n1 = pair.n1();
@@ -237,7 +240,7 @@ async fn a_node_that_misses_a_member_is_said_to_be_ready_after_10_s_and_pings_a_
     let began = Instant::now();
     // Half of it is not a time that a timer can keep.
     let child = pair.child(&[("NOTIFY_SOCKET", &path), ("WATCHDOG_USEC", Path::new("1"))]);
-    systemd.hears_until("STATUS=n2 2.0.0, phase remove, 1 of 2 members").await;
+    systemd.hears_until("STATUS=n2 2.0.0, rexi.server-per-node at remove, 1 of 2 members").await;
     let pings = systemd.hears_until("READY=1").await;
     assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
     let pings = pings.iter().filter(|line| *line == "WATCHDOG=1").count();

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rexi_proto::{
-    FrameBuffer, Incarnation, LENGTH_BYTES, Limits, Mutants, Peer, PeerConfig, PeerId, Phase, Session, WireVersion,
-    decode, emitted, encode,
+    FrameBuffer, FunctionTable, Incarnation, LENGTH_BYTES, Limits, Peer, PeerConfig, PeerId, Phase, Session,
+    WireVersion, decode, emitted, encode,
 };
 
 use super::golden;
@@ -91,17 +91,9 @@ fn connected(version: WireVersion, limits: &Limits) -> Peer<u32> {
         WireVersion::V2 => Phase::Switch,
         _ => Phase::Remove,
     };
-    let session = Session {
-        incarnation: Incarnation(1),
-        wire: version,
-        hosts: phase.hosts(),
-        frame_bytes_max: limits.frame_bytes_max,
-        payload_bytes_max: limits.payload_bytes_max,
-        phase_epoch: 0,
-    };
-    let (limits, mutants) = (limits.clone(), Mutants::default());
-    let config = PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants };
-    let mut peer = Peer::new(PeerId(1), config, Duration::ZERO);
+    let functions = FunctionTable::new(["f", "g"]).expect("there are few");
+    let session = Session::with_twin(Incarnation(1), version, phase, functions.clone(), limits);
+    let mut peer = Peer::new(PeerId(1), PeerConfig::in_phase(phase, functions, limits.clone()), Duration::ZERO);
     peer.handle_connected(Duration::ZERO, session);
     peer
 }

@@ -26,7 +26,7 @@ pub use action::{Action, Stop, Straggler};
 pub use model::Cluster;
 pub use orders::{Orders, orders};
 pub use run::{CheckOptions, check};
-pub use scope::{Handshake, NODES_MAX, NODES_MIN, Notice, Operator, Scope, Stops, release_name};
+pub use scope::{Handshake, NODES_MAX, NODES_MIN, Notice, Operator, Scope, Stops};
 pub use state::State;
 pub use suite::suite;
 pub use tell::trace;

@@ -11,6 +11,8 @@
 pub mod cli;
 mod screen;
 mod name;
+pub mod path;
+pub mod demo;
 pub mod verdict;
 pub mod plan;
 pub mod workload;

@@ -15,7 +15,7 @@ mod steps;
 mod synthesis;
 
 pub use check::{Checked, check};
-pub use data::{Behaviour, FORMS_MAX, Form, Forms, Migration, RELEASES_MAX, Role, Unknown};
+pub use data::{Behaviour, FORMS_MAX, MessageForm, MessageForms, ProtocolChange, RELEASES_MAX, Role, Unknown};
 pub use file::{FileError, from_toml};
 pub use known::{kill_all, known, server_per_node, tagged_reply};
 pub use steps::{PlanStep, steps};

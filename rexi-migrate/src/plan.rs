@@ -2,10 +2,9 @@
 //!
 //! A [`Plan`] is a list of operations ([`Op`]: calls, kills, upgrades, flips, crashes, faults of the network), with a
 //! seed. `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, and `rolling` the one
-//! that an operator goes by; `shrink` shrinks them. `text` reads the words of their texts, `train` has the releases.
+//! that an operator goes by; `shrink` shrinks them. `text` reads the words of their texts.
 
 mod text;
-pub mod train;
 mod op;
 mod scenario;
 mod strategy;

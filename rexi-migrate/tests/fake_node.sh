@@ -20,7 +20,7 @@ esac
 say() { printf '%s\n' "$1"; }
 stats() {
     say "{\"event\":\"stats\",\"casts\":$rate,\"answered\":$rate,\"killed\":0,\"timed_out\":0,\"in_flight\":$1,\
-\"jobs\":$1,\"phase\":\"$phase\",\"limiting\":null}"
+\"jobs\":$1,\"phases\":{\"rexi.server-per-node\":\"$phase\"},\"limiting\":null}"
 }
 echo "process $$ of $name" >&2
 echo "$$" >"$ledger"
@@ -37,37 +37,37 @@ case $behaviour in
         exit 74 ;;
     refused-before)
         say '{"event":"refused","peer":"n2","error":"n2 is not at switch yet","permanent":false}'
-        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phases":{"rexi.server-per-node":"introduce"},'\
 '"limiting":"n3 is away","waiting_for":["n3"]}' ;;
     held-by-hello)
-        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phases":{"rexi.server-per-node":"introduce"},'\
 '"limiting":"n3 does not run the per-node server","limited_by_hello":true}' ;;
     held-unheard)
-        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phase":"introduce",'\
+        say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,"phases":{"rexi.server-per-node":"introduce"},'\
 '"limiting":"n3 does not run the per-node server","limited_by_hello":true,"waiting_for":["n3"]}' ;;
     babbling)
         say 'hello' ;;
     held)
         say '{"event":"refused","peer":"n2","error":"n2 is not at switch yet","permanent":false}'
         say '{"event":"stats","casts":0,"answered":0,"killed":0,"in_flight":0,"jobs":0,'\
-'"phase":"introduce","limiting":"n2 is away"}' ;;
+'"phases":{"rexi.server-per-node":"introduce"},"limiting":"n2 is away"}' ;;
     *)
-        say "{\"event\":\"ready\",\"incarnation\":$$,\"release\":\"$release\",\"phase\":\"$phase\"}"
+        say "{\"event\":\"ready\",\"incarnation\":$$,\"release\":\"$release\",\"phases\":{\"rexi.server-per-node\":\"$phase\"}}"
         stats 3 ;;
 esac
 while read -r line; do
     case $line in
-        *'"ceiling","phase":null'*)
+        *'"ceiling","low":false'*)
             phase=switch
             say '{"event":"ceiling_set","ok":true,"error":null}'
-            say "{\"event\":\"phase_changed\",\"phase\":\"$phase\"}" ;;
+            say "{\"event\":\"phases_changed\",\"phases\":{\"rexi.server-per-node\":\"$phase\"}}" ;;
         *'"ceiling"'*)
             if [ "$behaviour" = unbending ]; then
                 say '{"event":"ceiling_set","ok":false,"error":"n2 of release 2.0 stands in the way"}'
             else
                 phase=introduce
                 say '{"event":"ceiling_set","ok":true}'
-                say "{\"event\":\"phase_changed\",\"phase\":\"$phase\"}"
+                say "{\"event\":\"phases_changed\",\"phases\":{\"rexi.server-per-node\":\"$phase\"}}"
             fi ;;
         *'"quiesce"'*)
             stats 0

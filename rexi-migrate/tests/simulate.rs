@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use rexi_migrate::history::ledger::Entry;
-use rexi_migrate::plan::train::{Place, Train};
+use rexi_migrate::path::{Place, UpgradePath};
 use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
 use rexi_migrate::simulate::{Budget, Campaign, ScenarioEvent, Simulation, Tls};
 use rexi_migrate::verdict::case::Witness;
@@ -167,7 +167,7 @@ fn extremes() -> Vec<Op> {
 fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
     for nodes in NODES {
         for start in [0, 2, u8::MAX].map(Place) {
-            let train = Train::default();
+            let train = UpgradePath::default();
             let outcome = Simulation::new().run(&Plan { train, nodes, start, seed: nodes.into(), ops: extremes() });
             assert!(outcome.is_safe(), "{outcome}");
             assert!(outcome.calls > 10);
@@ -176,7 +176,7 @@ fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
     for op in extremes() {
         let outcome = Simulation::new().run(&Plan {
             nodes: 2,
-            train: Train::default(),
+            train: UpgradePath::default(),
             start: Place(1),
             seed: 1,
             ops: vec![op, op],
@@ -187,7 +187,7 @@ fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
 
 #[test]
 fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
-    let train = Train::default();
+    let train = UpgradePath::default();
     let rehearsal = rolling(&train, 3, 7, 0.4);
     assert_eq!(plan(&rehearsal.to_string()), rehearsal);
     let outcome = Simulation::new().run(&rehearsal);
@@ -200,7 +200,9 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
     let mut reached = Vec::new();
     for (_, event) in &outcome.events {
         match event {
-            ScenarioEvent::Started { node, release } => at[*node] = (*release, train.profile(*release).lowest()),
+            ScenarioEvent::Started { node, release } => {
+                at[*node] = (*release, train.profile(*release).server_stage().lowest());
+            }
             ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { phase } } => at[*node].1 = *phase,
             ScenarioEvent::Did(Op::Settle) => reached.push(at),
             _ => {}
@@ -213,7 +215,7 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
 
 #[test]
 fn every_plan_is_read_back_from_its_text() {
-    let all = Plan { train: Train::default(), nodes: 5, start: Place(3), seed: u64::MAX, ops: extremes() };
+    let all = Plan { train: UpgradePath::default(), nodes: 5, start: Place(3), seed: u64::MAX, ops: extremes() };
     assert_eq!(plan(&all.to_string()), all);
     let config = ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(39), ..ProptestConfig::default() };
     proptest!(config, |(made in upgrades().nodes(4).actions(9))| {

@@ -3,11 +3,12 @@
 //! payloads which do not come.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::limits::Limits;
-use crate::message::{BulkId, Cast};
+use crate::message::{Body, BulkId, Cast};
 use crate::name::CallRef;
 use crate::phase::ServerAddress;
 
@@ -22,7 +23,7 @@ pub(crate) struct Inbound {
 /// A frame that waits for its payload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Incomplete {
-    Cast(ServerAddress, Cast),
+    Cast(ServerAddress, Cast<Body, Arc<str>>),
     Reply(CallRef),
     Response(ServerAddress, CallRef, u64),
 }

@@ -2,6 +2,8 @@
 //!
 //! Codes are frozen: added, never changed, never used twice.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::compat::Kind;
@@ -144,6 +146,12 @@ pub enum EncodeError {
         server: ServerAddress,
         /// The negotiated version.
         version: WireVersion,
+    },
+    /// The cast has not been given the number of its function in the peer's table.
+    #[error("the function {function:?} has no number of the peer's yet")]
+    NotNumbered {
+        /// The function.
+        function: Arc<str>,
     },
     /// The frame would be longer than the peer takes.
     #[error("a frame of {bytes} bytes is longer than the {max} that the peer takes")]

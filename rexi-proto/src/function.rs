@@ -62,6 +62,13 @@ impl Release {
     }
 }
 
+impl Release {
+    /// Whether `other` is this release or a patch of it.
+    pub fn is_patched_by(self, other: Self) -> bool {
+        (self.0, self.1) == (other.0, other.1) && self.2 <= other.2
+    }
+}
+
 impl From<&Version> for Release {
     fn from(version: &Version) -> Self {
         Self(version.major, version.minor, version.patch)

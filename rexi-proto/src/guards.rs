@@ -13,6 +13,7 @@ use crate::compat::{self, Kind};
 use crate::error::{DecodeError, EncodeError};
 use crate::link::Presence;
 use crate::message::{Body, Message, Reply, Sent};
+use crate::migration::{Form, Forms};
 use crate::mutant::{Mutant, Mutants};
 use crate::name::{CallRef, Incarnation, NodeName, PeerId};
 use crate::peer::{ConnectionId, PeerConfig};
@@ -156,8 +157,9 @@ impl Guards {
         let late = self.lacks(Mutant::LatePerNodeServers)
             && server == ServerAddress::PerNode
             && matches!(presence, Presence::Up(_, since) if now < *since + LATE);
-        let gated =
-            self.lacks(Mutant::OwnPhaseGate) && server == ServerAddress::PerNode && node.phase.cast_target() != server;
+        let gated = self.lacks(Mutant::OwnPhaseGate)
+            && server == ServerAddress::PerNode
+            && node.phase().cast_target() != server;
         node.hosts.contains(server) && !late && !gated
     }
 
@@ -231,12 +233,17 @@ impl Guards {
         one.newest_common(other).or(older)
     }
 
-    /// Two nodes speak only if the one runs what the other sends to.
-    pub(crate) fn verdict_asks_host(self, hosts: Servers, server: ServerAddress) -> bool {
-        hosts.contains(server) || self.lacks(Mutant::HostsUnchecked)
+    /// Two nodes speak only if they are of one release, or of two that follow each other.
+    pub(crate) fn are_near(self, near: bool) -> bool {
+        near || self.lacks(Mutant::NeighboursUnchecked)
     }
 
-    /// Another that still sends to the singleton stands in the way of a node without one.
+    /// Two nodes speak only if the one takes what the other says.
+    pub(crate) fn verdict_asks_form(self, takes: Forms, says: Form) -> bool {
+        takes.contains(says) || self.lacks(Mutant::HostsUnchecked)
+    }
+
+    /// Another that still says a form stands in the way of a node that has removed it.
     pub(crate) fn holdout_counts(self, holdout: &NodeName, remover: &NodeName) -> bool {
         holdout != remover && !self.lacks(Mutant::HoldoutsIgnored)
     }
@@ -246,14 +253,14 @@ impl Guards {
         if self.lacks(Mutant::SingleVerdict) { said } else { now }
     }
 
-    /// A connection is taken if the peer still runs what we send to.
-    pub(crate) fn connection_asks_host(self, hosts: Servers, phase: Phase) -> bool {
-        hosts.contains(phase.cast_target()) || self.lacks(Mutant::ConnectUnchecked)
+    /// A connection is taken if the peer still takes what we say.
+    pub(crate) fn connection_asks_form(self, takes: Forms, phase: Phase) -> bool {
+        takes.contains(phase.says()) || self.lacks(Mutant::ConnectUnchecked)
     }
 
-    /// It is kept over a change of our phase if the peer runs what we send to now.
-    pub(crate) fn new_phase_asks_host(self, hosts: Servers, phase: Phase) -> bool {
-        hosts.contains(phase.cast_target()) || self.lacks(Mutant::PhaseUnchecked)
+    /// It is kept over a change of our phase if the peer takes what we say now.
+    pub(crate) fn new_phase_asks_form(self, takes: Forms, phase: Phase) -> bool {
+        takes.contains(phase.says()) || self.lacks(Mutant::PhaseUnchecked)
     }
 
     /// A hello of an earlier life than the one known is refused.
@@ -285,9 +292,9 @@ impl Guards {
 
 /// The phase.
 impl Guards {
-    /// A node says that it runs what its release runs, whatever its phase.
-    pub(crate) fn announced_hosts(self, of_release: Servers, phase: Phase) -> Servers {
-        if self.lacks(Mutant::HostsFollowPhase) { Servers::NONE.with(phase.cast_target()) } else { of_release }
+    /// A node says that it takes what its release takes, whatever its phase.
+    pub(crate) fn announced_forms(self, of_release: Forms, phase: Phase) -> Forms {
+        if self.lacks(Mutant::HostsFollowPhase) { Forms::of(phase.says()) } else { of_release }
     }
 
     /// A ceiling that was accepted is kept to.
@@ -295,8 +302,8 @@ impl Guards {
         !self.lacks(Mutant::CeilingIgnored)
     }
 
-    /// To go below the phase of now needs the members' servers.
-    pub(crate) fn lowering_asks_hosts(self, wanted: Phase, now: Phase) -> bool {
+    /// To go below the phase of now needs members that take the form.
+    pub(crate) fn lowering_asks_forms(self, wanted: Phase, now: Phase) -> bool {
         wanted < now && !self.lacks(Mutant::LoweringUnchecked)
     }
 
@@ -305,7 +312,7 @@ impl Guards {
         if self.lacks(Mutant::NeverRaised) { wanted.min(now) } else { wanted }
     }
 
-    /// The phase rises only once every member runs what it needs, however many do.
+    /// The phase rises only once every member takes what it says, however many do.
     pub(crate) fn waits_for_all(self, run_it: impl ExactSizeIterator<Item = bool>) -> bool {
         let members = run_it.len();
         let half = || run_it.filter(|&runs| runs).count() * 2 >= members;

@@ -23,13 +23,16 @@ mod pool;
 mod name;
 mod version;
 mod phase;
+mod migration;
 mod release;
+mod train;
 mod trace;
 mod message;
 mod caller;
 mod link;
 mod compat;
 mod function;
+mod table;
 mod wire;
 mod frame;
 mod bulk;
@@ -43,6 +46,8 @@ mod error;
 mod schema;
 mod guards;
 mod mutant;
+#[cfg(test)]
+mod story;
 
 pub use caller::{Answer, CastError};
 pub use compat::{Kind, ROWS, Row, accepted, emitted};
@@ -50,23 +55,29 @@ pub use error::{CloseCode, DecodeError, EncodeError};
 pub use frame::FrameBuffer;
 pub use function::{FunctionRow, Release, ReleaseError};
 pub use guards::{decode_by, encode_by};
-pub use hello::{Agreement, Hello, Party, Refusal, verdict};
+pub use hello::{Agreement, Hello, Party, Refusal, Saying, Standing, verdict};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{
-    Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent, TraceContext,
+    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent, TraceContext,
+};
+pub use migration::{
+    Form, Forms, MIGRATION_KEY_BYTES_MAX, MIGRATIONS_MAX, Migration, MigrationKey, MigrationKeyError, SERVER_PER_NODE,
+    Stage,
 };
 pub use mutant::{Mutant, Mutants, Planted};
 pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError, PeerId};
 pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
 pub use phase::{Phase, ServerAddress, Servers, UnknownPhase};
 pub use pool::{NodePool, Pool, Total, Unlimited};
-pub use release::{Profile, ProfileError};
+pub use release::Profile;
 pub use reply_stream::{StreamSignal, StreamTimeouts};
-pub use rollout::{HandshakeError, LimitingFactor, PhaseError, Rollout};
+pub use rollout::{HandshakeError, LimitingFactor, PhaseError, PhaseNow, Rollout};
 #[cfg(feature = "schema")]
 pub use schema::{LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
 pub use server::{Caller, ItemStep, JobEnding, JobKey, JobOutput, QuestionStep, Server, ServerOutput, ServerRequest};
+pub use table::{FUNCTION_NAMES_BYTES_MAX, FUNCTIONS_MAX, FunctionTable, FunctionTableError, NO_FUNCTION};
 pub use trace::TraceContextError;
+pub use train::{DeclaredRelease, TRAIN_NAME_BYTES_MAX, TRAIN_RELEASES_MAX, Train, TrainError};
 pub use version::{VersionRange, WireVersion};
 pub use wire::{LENGTH_BYTES, decode, encode};

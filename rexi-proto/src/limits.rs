@@ -221,7 +221,7 @@ pub const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 pub const READ_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes of a handshake frame. A peer is not trusted before its handshake, so this bound is not configurable.
-pub const HELLO_BYTES_MAX: u32 = 16 << 10;
+pub const HELLO_BYTES_MAX: u32 = 64 << 10;
 
 /// What a frame that waits for its payload takes beside its function's name.
 const WAITING_FRAME_BYTES: usize = 256;

@@ -6,6 +6,7 @@
 //! is changed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -15,9 +16,11 @@ use crate::guards::Guards;
 use crate::hello::{Agreement, Hello, Refusal};
 use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
 use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
+use crate::migration::Forms;
 use crate::name::Incarnation;
-use crate::phase::Servers;
+use crate::phase::{Phase, Servers};
 use crate::pool::{Pool, Total, grow, shrink};
+use crate::table::FunctionTable;
 use crate::version::WireVersion;
 use crate::wire;
 
@@ -30,12 +33,16 @@ pub struct Session {
     pub wire: WireVersion,
     /// The servers that the peer runs.
     pub hosts: Servers,
+    /// The forms that the peer takes, of each migration of ours.
+    pub takes: Arc<[Forms]>,
+    /// The epochs of the phases that our hello named.
+    pub said: Arc<[u64]>,
+    /// The functions that the peer takes.
+    pub functions: FunctionTable,
     /// Bytes of the longest frame the peer takes.
     pub frame_bytes_max: u32,
     /// Bytes of the longest payload the peer takes.
     pub payload_bytes_max: u32,
-    /// The epoch of the phase that our hello named.
-    pub phase_epoch: u64,
 }
 
 impl Session {
@@ -44,10 +51,32 @@ impl Session {
         Self {
             incarnation: theirs.incarnation,
             wire: agreement.wire,
-            hosts: theirs.hosts,
+            hosts: theirs.hosts(),
+            functions: theirs.functions.clone(),
+            takes: ours.migrations.iter().map(|own| theirs.takes(&own.key, ours.stop)).collect(),
+            said: ours.migrations.iter().map(|own| own.epoch).collect(),
             frame_bytes_max: theirs.frame_bytes_max,
             payload_bytes_max: theirs.payload_bytes_max,
-            phase_epoch: ours.phase_epoch,
+        }
+    }
+
+    /// With a peer that takes what a node in this phase of rexi's own migration does, and has the same bounds.
+    pub fn with_twin(
+        incarnation: Incarnation,
+        wire: WireVersion,
+        phase: Phase,
+        functions: FunctionTable,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            incarnation,
+            functions,
+            wire,
+            hosts: phase.hosts(),
+            takes: [phase.takes()].into(),
+            said: [0].into(),
+            frame_bytes_max: limits.frame_bytes_max,
+            payload_bytes_max: limits.payload_bytes_max,
         }
     }
 
@@ -290,7 +319,7 @@ impl Link {
     pub(crate) fn forget_past(&mut self) {
         (self.waited, self.dropped) = (0, 0);
         if let Presence::Up(session, _) = &mut self.presence {
-            session.phase_epoch = 0;
+            session.said = Arc::default();
         }
     }
 }
@@ -331,14 +360,16 @@ fn take_bulk(mut message: Message, inline_bytes_max: usize, id: BulkId) -> (Mess
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Called;
     use crate::message::DownReason;
     use crate::name::{CallRef, MonitorRef};
     use crate::phase::ServerAddress;
     use crate::pool::{NodePool, Unlimited};
+    use crate::story::functions;
 
     fn cast(call: u64, bytes: usize) -> Message {
         let body = Body::Inline(vec![7; bytes].into());
-        let (call, function) = (CallRef(call), "f".into());
+        let (call, function) = (CallRef(call), Called::Number(0));
         Message::Cast(ServerAddress::PerNode, Cast { call, function, time_left: None, nonce: 0, trace: None, body })
     }
 
@@ -350,14 +381,8 @@ mod tests {
     }
 
     fn up(frame_bytes_max: u32) -> Link {
-        let session = Session {
-            incarnation: Incarnation(1),
-            wire: WireVersion::V3,
-            hosts: Servers::PER_NODE,
-            frame_bytes_max,
-            payload_bytes_max: 4 << 20,
-            phase_epoch: 0,
-        };
+        let limits = Limits { frame_bytes_max, ..Limits::default() };
+        let session = Session::with_twin(Incarnation(1), WireVersion::V3, Phase::Remove, functions(), &limits);
         Link::new(Presence::Up(session, Duration::ZERO), Guards::default())
     }
 

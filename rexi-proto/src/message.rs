@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::name::{CallRef, MonitorRef};
-use crate::phase::{Phase, ServerAddress};
+use crate::phase::ServerAddress;
+use crate::rollout::PhaseNow;
 pub use crate::trace::TraceContext;
 
 /// What one node says to another on the ordered lane.
@@ -52,8 +53,8 @@ pub enum Message {
     /// After a reconnect: every call that the sender has open with this server. The server ends jobs that are not in
     /// the list (their kill was lost) and answers calls it does not know (their cast or their reply was lost).
     Resume(ServerAddress, Vec<CallRef>),
-    /// The sender's phase has changed; the number grows with each change.
-    Announce(u64, Phase),
+    /// The sender's phase has changed, of the migration that bears this number in its hello.
+    Announce(u8, PhaseNow),
     /// The sender takes no new casts and will leave.
     Draining,
     /// The sender of this does not know the frame kind it names.
@@ -81,13 +82,13 @@ impl Message {
 }
 
 /// A request to run a function on another node. Its argument is a [`Body`] between nodes, and [`Bytes`] once it is
-/// whole.
+/// whole; its function is [`Called`] between nodes, and named at both ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Cast<B = Body> {
+pub struct Cast<B = Body, F = Called> {
     /// The caller's number for it.
     pub call: CallRef,
-    /// The function's registered name.
-    pub function: Arc<str>,
+    /// The function.
+    pub function: F,
     /// Time left until its caller no longer waits; on the wire in whole milliseconds, rounded up.
     pub time_left: Option<Duration>,
     /// The caller's id of the wider request this belongs to; 0 for none (R2 of docs/rexi.md).
@@ -98,12 +99,44 @@ pub struct Cast<B = Body> {
     pub body: B,
 }
 
-impl<B> Cast<B> {
+/// The function of a cast between nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Called {
+    /// By its registered name, before it leaves for the wire.
+    Name(Arc<str>),
+    /// By its number in the table of the node that is to run it.
+    Number(u32),
+}
+
+impl Called {
+    /// The name; empty once it is numbered.
+    pub(crate) fn into_name(self) -> Arc<str> {
+        match self {
+            Self::Name(name) => name,
+            Self::Number(_) => "".into(),
+        }
+    }
+}
+
+impl From<&str> for Called {
+    fn from(name: &str) -> Self {
+        Self::Name(name.into())
+    }
+}
+
+impl<B, F> Cast<B, F> {
     /// The same with another form of the argument.
     #[inline]
-    pub(crate) fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Cast<C> {
+    pub(crate) fn map_body<C>(self, map: impl FnOnce(B) -> C) -> Cast<C, F> {
         let Self { call, function, time_left, nonce, trace, body } = self;
         Cast { call, function, time_left, nonce, trace, body: map(body) }
+    }
+
+    /// The same with another form of the function.
+    #[inline]
+    pub(crate) fn map_function<G>(self, map: impl FnOnce(F) -> G) -> Cast<B, G> {
+        let Self { call, function, time_left, nonce, trace, body } = self;
+        Cast { call, function: map(function), time_left, nonce, trace, body }
     }
 }
 

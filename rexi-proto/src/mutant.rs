@@ -106,7 +106,7 @@ mutants! {
         "A job's key leaves out its caller's life, so a name that is used again meets old jobs."
         breaks "S7";
     HostsFollowPhase "hosts-follow-phase" "M18 G2"
-        "A node announces only the servers that its own phase uses."
+        "A node announces only the forms that its own phase says."
         breaks "L4";
     LostPerNodeServer "lost-per-node-server" "M20 G4"
         "The per-node server does not outlive its connection."
@@ -126,11 +126,16 @@ mutants! {
     AcksFollowPhase "acks-follow-phase" "M27 G12"
         "What a caller says of a stream goes where casts go now, wherever the job runs."
         breaks "S5";
+    NeighboursUnchecked "neighbours-unchecked" "M29 M30"
+        "Two nodes may speak though neither's release follows the other's."
+        breaks "S11";
     WireUnchecked "wire-unchecked" "M29 M30"
         "Two nodes without a common wire version may speak."
-        breaks "S11";
+        breaks "S11"
+        covered by "releases that follow each other share a wire version (`Train::check`), and others may not speak",
+        with NeighboursUnchecked;
     HostsUnchecked "hosts-unchecked" "M30 M32"
-        "Two nodes may speak though one sends to a server that the other does not run."
+        "Two nodes may speak though one says a form that the other does not take."
         breaks "S11 S6 S8"
         covered by "`Peer::handle_connected` asks again with the phase of that moment", with ConnectUnchecked;
     ConnectUnchecked "connect-unchecked" "M37"
@@ -143,15 +148,15 @@ mutants! {
         breaks "S6 S8 S11"
         covered by "`Peer::handle_connected` asks again with the phase of that moment", with ConnectUnchecked;
     PhaseUnchecked "phase-unchecked" "M37"
-        "A peer that does not run what casts go to now is not let go."
+        "A peer that does not take what is said now is not let go."
         breaks "S6 S8"
         covered by "the phase does not move to what a member does not run (`Rollout::check`, `Rollout::obstacle`)",
         with LoweringUnchecked;
     LoweringUnchecked "lowering-unchecked" "M31 M32"
-        "The phase may be lowered to a server that a member has removed."
+        "The phase may be lowered to a form that a member has removed."
         breaks "S12";
     HoldoutsIgnored "holdouts-ignored" "M33 M50"
-        "A node without a singleton is spoken to while a third still sends to it."
+        "A node that has removed a form is spoken to while a third still says it."
         breaks "S13";
     RoutedWhenCast "routed-when-cast" "M34"
         "A cast that waits in the buffer keeps the server that it was made for."

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::migration::{Form, Forms};
+
 /// Which of a node's servers a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServerAddress {
@@ -40,16 +42,6 @@ impl Servers {
     /// Both.
     pub const BOTH: Self = Self(3);
 
-    /// The set as bits: 1 for the singleton, 2 for the per-node servers.
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// The set of these bits; `None` where an unknown bit is set.
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits <= 3 { Some(Self(bits)) } else { None }
-    }
-
     /// Whether `server` is in the set.
     pub const fn contains(self, server: ServerAddress) -> bool {
         self.0 & Self::of(server).0 != 0
@@ -77,6 +69,21 @@ impl Servers {
             ServerAddress::Singleton => Self::SINGLETON,
             ServerAddress::PerNode => Self::PER_NODE,
         }
+    }
+}
+
+impl From<Form> for ServerAddress {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Old => Self::Singleton,
+            Form::New => Self::PerNode,
+        }
+    }
+}
+
+impl From<Forms> for Servers {
+    fn from(forms: Forms) -> Self {
+        Self(forms.bits())
     }
 }
 
@@ -115,21 +122,31 @@ impl Phase {
     /// Every phase, oldest first.
     pub const ALL: [Self; 4] = [Self::Singleton, Self::Introduce, Self::Switch, Self::Remove];
 
-    /// The servers that a node in this phase runs.
-    pub const fn hosts(self) -> Servers {
+    /// The forms that a node in this phase takes.
+    pub const fn takes(self) -> Forms {
         match self {
-            Self::Singleton => Servers::SINGLETON,
-            Self::Introduce | Self::Switch => Servers::BOTH,
-            Self::Remove => Servers::PER_NODE,
+            Self::Singleton => Forms::OLD,
+            Self::Introduce | Self::Switch => Forms::BOTH,
+            Self::Remove => Forms::NEW,
         }
     }
 
-    /// The server that casts, monitors and pings go to.
-    pub const fn cast_target(self) -> ServerAddress {
+    /// The form that it says.
+    pub const fn says(self) -> Form {
         match self {
-            Self::Singleton | Self::Introduce => ServerAddress::Singleton,
-            Self::Switch | Self::Remove => ServerAddress::PerNode,
+            Self::Singleton | Self::Introduce => Form::Old,
+            Self::Switch | Self::Remove => Form::New,
         }
+    }
+
+    /// The servers that a node in this phase of rexi's own migration runs.
+    pub fn hosts(self) -> Servers {
+        self.takes().into()
+    }
+
+    /// The server that casts, monitors and pings go to.
+    pub fn cast_target(self) -> ServerAddress {
+        self.says().into()
     }
 
     /// The servers that a kill goes to, beside the one that its cast went to.

@@ -1,35 +1,41 @@
-//! Which phase a node is in, and who holds it there.
+//! Which phase a node is in, migration by migration, and who holds it there.
 //!
 //! The phase is the lowest of what the release allows, the operator's ceiling and the flag source's word, and it moves
-//! only to where every member hosts what the node would then send to. A member that has not said hello holds it. In:
-//! hellos, announcements, ceilings, members that join and leave. Out: the phase and the one thing that limits it.
+//! only to where every member takes what the node would then say. A member that has not said hello holds it. In:
+//! hellos, announcements, ceilings, members that join and leave. Out: the phases and the one thing that limits each.
 //! Telling the peers of a change is left to the caller of these methods.
+//!
+//! A migration has a number in its node's hello, its place in the profile; rexi's own is number 0.
+
+mod error;
+mod track;
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::sync::Arc;
 
 use semver::Version;
-use thiserror::Error;
 
+pub use self::error::{HandshakeError, LimitingFactor, PhaseError};
+pub use self::track::PhaseNow;
+use self::track::{Track, Word};
 use crate::guards::Guards;
-use crate::hello::{Agreement, Hello, Refusal, verdict_guarded};
+use crate::hello::{Agreement, Hello, Saying, Standing, verdict_guarded};
 use crate::limits::Limits;
+use crate::migration::{Form, Migration, MigrationKey, Stage};
 use crate::mutant::Mutants;
 use crate::name::{Incarnation, NodeName};
-use crate::phase::{Phase, ServerAddress, Servers};
+use crate::phase::Phase;
 use crate::release::Profile;
+use crate::table::FunctionTable;
 
 /// The state of one node's rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rollout {
     node: NodeName,
+    cluster: Arc<str>,
     profile: Profile,
-    operator: Option<Phase>,
-    source: Option<Phase>,
-    phase: Phase,
-    epoch: u64,
-    /// Whether the phase stays as it is, whatever members and operators say.
-    held: bool,
+    /// One for each migration of the profile.
+    tracks: Vec<Track>,
     /// Whether it is known who the members are.
     listed: bool,
     members: BTreeMap<NodeName, Option<Announced>>,
@@ -41,102 +47,11 @@ pub struct Rollout {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Announced {
     incarnation: Incarnation,
-    epoch: u64,
     release: Version,
-    phase: Phase,
-    hosts: Servers,
-}
-
-/// What keeps a node's phase from being higher.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LimitingFactor {
-    /// The release allows no more.
-    Release(Version),
-    /// The operator's ceiling.
-    Ceiling(Phase),
-    /// The flag source.
-    Source(Phase),
-    /// It is not known yet who the members are.
-    Unlisted,
-    /// A member that has not said hello since this node started, or since it joined.
-    Unknown(NodeName),
-    /// A member that does not host what this node would send to.
-    NotHosted(NodeName, Version, ServerAddress),
-}
-
-impl fmt::Display for LimitingFactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Release(release) => write!(f, "release {release} allows no more"),
-            Self::Ceiling(phase) => write!(f, "the operator's ceiling is {phase}"),
-            Self::Source(phase) => write!(f, "the flag source says {phase}"),
-            Self::Unlisted => write!(f, "the list of members has not come yet"),
-            Self::Unknown(member) => write!(f, "member {member} has not said hello yet"),
-            Self::NotHosted(member, release, server) => {
-                write!(f, "member {member} (release {release}) does not run the {server}")
-            }
-        }
-    }
-}
-
-/// A phase that cannot be had. The caller is at fault or too early; nothing changed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum PhaseError {
-    /// The release does not allow it, now or ever.
-    #[error("release {release} does not allow the phase {wanted}; it allows {lowest} to {highest}")]
-    NotAllowed {
-        /// The phase asked for.
-        wanted: Phase,
-        /// This node's release.
-        release: Version,
-        /// The release's lowest phase.
-        lowest: Phase,
-        /// The release's highest phase.
-        highest: Phase,
-    },
-    /// A member has already removed what this node would send to again.
-    #[error("cannot go back to {wanted}: member {member} (release {release}) no longer runs the {server}")]
-    Blocked {
-        /// The phase asked for.
-        wanted: Phase,
-        /// Who stands in the way.
-        member: NodeName,
-        /// Its release.
-        release: Version,
-        /// What it does not run.
-        server: ServerAddress,
-    },
-}
-
-/// Why a handshake came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum HandshakeError {
-    /// The two may not speak.
-    #[error(transparent)]
-    Refused(Box<Refusal>),
-    /// The node is not among the members.
-    #[error("{0} is not a member of this cluster; add it to the peers of this node")]
-    NotAMember(NodeName),
-    /// A later life of that node has been met already.
-    #[error(
-        "{node} says it started {} us after 1970, but a later start of it, at {}, is known; is it running twice, or \
-         was its clock set back?",
-        old.0, known.0
-    )]
-    StaleIncarnation {
-        /// The node.
-        node: NodeName,
-        /// The incarnation it claims.
-        old: Incarnation,
-        /// The incarnation known.
-        known: Incarnation,
-    },
-    /// Our own phase has changed since our hello; dial again.
-    #[error("our phase has changed since our hello")]
-    PhaseMoved,
+    /// One for each migration of *our* profile.
+    words: Arc<[Word]>,
+    /// Which of ours each of the member's migrations is, by its number.
+    numbers: Arc<[Option<u8>]>,
 }
 
 impl Rollout {
@@ -153,12 +68,17 @@ impl Rollout {
 
     fn start(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>, listed: bool) -> Self {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
-        let phase = profile.lowest();
-        let (operator, source, guards) = (None, None, Guards::default());
-        let (epoch, held) = (0, false);
-        let mut rollout = Self { node, profile, operator, source, phase, epoch, held, listed, members, guards };
+        let tracks = profile.migrations().map(|(_, stage)| Track::new(stage)).collect();
+        let (cluster, guards) = (profile.train().into(), Guards::default());
+        let mut rollout = Self { node, cluster, profile, tracks, listed, members, guards };
         rollout.settle();
         rollout
+    }
+
+    /// The same rollout in a cluster of another name than the train's.
+    #[must_use]
+    pub fn in_cluster(self, cluster: Arc<str>) -> Self {
+        Self { cluster, ..self }
     }
 
     /// The same rollout, broken on purpose; by none in a release.
@@ -169,14 +89,32 @@ impl Rollout {
         self
     }
 
-    /// The phase the node is in.
-    pub fn phase(&self) -> Phase {
-        self.phase
+    /// The phase that the node is in, of rexi's own migration.
+    pub fn server_phase(&self) -> Phase {
+        self.tracks[0].phase
     }
 
-    /// How often the phase has changed.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// The phase that the node is in, of the migration of this number.
+    ///
+    /// # Panics
+    /// Where the train has fewer: the caller's fault.
+    pub fn phase_at(&self, number: usize) -> Phase {
+        self.tracks[number].phase
+    }
+
+    /// The phase that the node is in, of a migration; `None` where its train does not have it.
+    pub fn phase(&self, key: &MigrationKey) -> Option<Phase> {
+        self.profile.place(key).map(|place| self.tracks[place].phase)
+    }
+
+    /// The phase of each migration, by number, and how often it has changed.
+    pub fn phases(&self) -> Arc<[PhaseNow]> {
+        self.tracks.iter().map(Track::now).collect()
+    }
+
+    /// How often any phase has changed.
+    pub fn changes(&self) -> u64 {
+        self.tracks.iter().map(|track| track.epoch).sum()
     }
 
     /// The same rollout in a cluster whose nodes bear other names. For a search that takes clusters which differ in
@@ -193,19 +131,31 @@ impl Rollout {
     }
 
     /// What this node says of itself in a handshake.
-    pub fn hello(&self, incarnation: Incarnation, limits: &Limits) -> Hello {
-        let sends_to_singleton =
-            |(_, said): &(&NodeName, &Option<Announced>)| said.as_ref().is_some_and(Announced::sends_to_singleton);
+    pub fn hello(&self, incarnation: Incarnation, functions: &FunctionTable, limits: &Limits) -> Hello {
+        let standing = |(place, (migration, stage)): (usize, (&Migration, Stage))| {
+            let track = &self.tracks[place];
+            let says_old =
+                |said: &Option<Announced>| said.as_ref().is_some_and(|said| said.words[place].says() == Form::Old);
+            let holdouts = self.members.iter().filter(|(_, said)| says_old(said)).map(|(name, _)| name.clone());
+            Standing {
+                key: migration.key().clone(),
+                phase: track.phase,
+                epoch: track.epoch,
+                ceiling: track.wanted(stage),
+                takes: self.guards.announced_forms(stage.lowest().takes(), track.phase),
+                holdouts: holdouts.collect(),
+            }
+        };
         Hello {
+            cluster: Arc::clone(&self.cluster),
             node: self.node.clone(),
             incarnation,
             release: self.profile.release().clone(),
+            stop: self.profile.stop(),
+            follows: self.profile.follows(),
             wire: self.profile.wire(),
-            phase: self.phase,
-            phase_epoch: self.epoch,
-            ceiling: self.wanted(),
-            hosts: self.guards.announced_hosts(self.profile.hosts(), self.phase),
-            holdouts: self.members.iter().filter(sends_to_singleton).map(|(name, _)| name.clone()).collect(),
+            migrations: self.profile.migrations().enumerate().map(standing).collect(),
+            functions: functions.clone(),
             capabilities: 0,
             frame_bytes_max: limits.frame_bytes_max,
             payload_bytes_max: limits.payload_bytes_max,
@@ -218,7 +168,7 @@ impl Rollout {
     /// # Errors
     /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member or stale.
     pub fn handle_hello(&mut self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
-        if theirs.node == self.node {
+        if theirs.node == self.node || theirs.cluster != self.cluster {
             return verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused);
         }
         let guards = self.guards;
@@ -230,71 +180,73 @@ impl Rollout {
             let (node, old, known) = (theirs.node.clone(), theirs.incarnation, known.incarnation);
             return Err(HandshakeError::StaleIncarnation { node, old, known });
         }
-        let said = (theirs.incarnation, theirs.phase_epoch);
-        let overtaken = |known: &Announced| guards.knows_later((known.incarnation, known.epoch), said);
-        if !known.as_ref().is_some_and(overtaken) && guards.hello_counts(theirs.wire) {
-            *known = Some(Announced {
-                incarnation: theirs.incarnation,
-                epoch: theirs.phase_epoch,
-                release: theirs.release.clone(),
-                phase: theirs.phase,
-                hosts: theirs.hosts,
-            });
+        if guards.hello_counts(theirs.wire) {
+            *known = Some(Announced::of(theirs, &self.profile, known.as_ref(), guards));
         }
         self.settle();
         let agreement = verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused)?;
-        let now = Hello { phase: guards.phase_judged_again(ours.phase, self.phase), ..ours.clone() };
+        let now = Hello { migrations: self.judged_again(&ours.migrations), ..ours.clone() };
         verdict_guarded(&now, theirs, guards).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
     }
 
-    /// Takes a connected member's word that its phase has changed. An older word than the last is passed over.
-    /// So is one of an earlier life, which may still be read when a later one has already said hello.
-    pub fn handle_announce(&mut self, member: &NodeName, incarnation: Incarnation, epoch: u64, phase: Phase) {
+    /// What our hello said, with the phases of now.
+    fn judged_again(&self, said: &[Standing]) -> Vec<Standing> {
+        let now = |(place, standing): (usize, &Standing)| {
+            let phase = self.guards.phase_judged_again(standing.phase, self.tracks[place].phase);
+            Standing { phase, ..standing.clone() }
+        };
+        said.iter().enumerate().map(now).collect()
+    }
+
+    /// Takes a connected member's word that its phase has changed, of the migration that bears this number in the
+    /// member's hello. An older word than the last is passed over. So is one of an earlier life, which may still be
+    /// read when a later one has already said hello, and one of a migration that this node does not know.
+    pub fn handle_announce(&mut self, member: &NodeName, incarnation: Incarnation, number: u8, now: PhaseNow) {
         if let Some(Some(known)) = self.members.get_mut(member)
             && self.guards.is_known_life(incarnation, known.incarnation)
-            && self.guards.is_later_word(epoch, known.epoch)
+            && let Some(Some(place)) = known.numbers.get(usize::from(number)).copied()
+            && let word = &mut Arc::make_mut(&mut known.words)[usize::from(place)]
+            && self.guards.is_later_word(now.epoch, word.epoch)
         {
-            known.epoch = epoch;
-            known.phase = phase;
+            (word.epoch, word.phase) = (now.epoch, now.phase);
         }
         self.settle();
     }
 
-    /// Sets or lifts the operator's ceiling.
+    /// Sets or lifts the operator's ceiling of a migration.
     ///
     /// # Errors
     /// [`PhaseError`] where the release does not allow the phase, or a member stands in the way of going back to it.
-    pub fn set_ceiling(&mut self, ceiling: Option<Phase>) -> Result<(), PhaseError> {
-        self.check(ceiling)?;
+    pub fn set_ceiling(&mut self, key: &MigrationKey, ceiling: Option<Phase>) -> Result<(), PhaseError> {
+        let place = self.check(key, ceiling)?;
         if self.guards.ceiling_is_kept() {
-            self.operator = ceiling;
+            self.tracks[place].operator = ceiling;
             self.settle();
         }
         Ok(())
     }
 
-    /// Takes the flag source's word; `None` where it has no opinion.
+    /// Takes the flag source's word of a migration; `None` where it has no opinion.
     ///
     /// # Errors
     /// As [`Rollout::set_ceiling`].
-    pub fn set_source(&mut self, source: Option<Phase>) -> Result<(), PhaseError> {
-        self.check(source)?;
-        self.source = source;
+    pub fn set_source(&mut self, key: &MigrationKey, source: Option<Phase>) -> Result<(), PhaseError> {
+        let place = self.check(key, source)?;
+        self.tracks[place].source = source;
         self.settle();
         Ok(())
     }
 
-    /// Puts the node into `phase` and keeps it there, whatever the members say. For tests: the handshake still refuses
-    /// a node that must not be spoken to, but nothing waits for the members.
+    /// Puts the node into a `phase` of a migration and keeps it there, whatever the members say. For tests: the
+    /// handshake still refuses a node that must not be spoken to, but nothing waits for the members.
     ///
     /// # Errors
-    /// [`PhaseError::NotAllowed`].
-    pub fn hold(&mut self, phase: Phase) -> Result<(), PhaseError> {
-        if !self.profile.allows(phase) {
-            return Err(self.not_allowed(phase));
-        }
-        (self.operator, self.phase, self.held) = (Some(phase), phase, true);
-        self.epoch += 1;
+    /// [`PhaseError::UnknownMigration`] and [`PhaseError::NotAllowed`].
+    pub fn hold(&mut self, key: &MigrationKey, phase: Phase) -> Result<(), PhaseError> {
+        let place = self.allowed(key, phase)?;
+        let track = &mut self.tracks[place];
+        (track.operator, track.phase, track.held) = (Some(phase), phase, true);
+        track.epoch += 1;
         Ok(())
     }
 
@@ -327,85 +279,129 @@ impl Rollout {
         self.settle();
     }
 
-    /// What keeps the phase from being higher: the first of release, operator, source and members by name that does.
-    pub fn limiting_factor(&self) -> LimitingFactor {
-        let wanted = self.wanted();
-        if self.phase < wanted
-            && let Some(obstacle) = self.obstacle(wanted)
+    /// What keeps the phase of a migration from being higher: the first of release, operator, source and members by
+    /// name that does. `None` where the train does not have it.
+    pub fn limiting_factor(&self, key: &MigrationKey) -> Option<LimitingFactor> {
+        let place = self.profile.place(key)?;
+        let (track, stage) = (&self.tracks[place], self.stage(place));
+        let wanted = track.wanted(stage);
+        if track.phase < wanted
+            && let Some(obstacle) = self.obstacle(place, wanted)
         {
-            return obstacle;
+            return Some(obstacle);
         }
-        match (self.operator, self.source) {
-            (Some(phase), _) if phase <= self.phase && phase < self.profile.highest() => LimitingFactor::Ceiling(phase),
-            (_, Some(phase)) if phase <= self.phase && phase < self.profile.highest() => LimitingFactor::Source(phase),
+        let holds = |phase: Phase| phase <= track.phase && phase < stage.highest();
+        Some(match (track.operator, track.source) {
+            (Some(phase), _) if holds(phase) => LimitingFactor::Ceiling(phase),
+            (_, Some(phase)) if holds(phase) => LimitingFactor::Source(phase),
             _ => LimitingFactor::Release(self.profile.release().clone()),
-        }
+        })
     }
 
-    fn check(&self, phase: Option<Phase>) -> Result<(), PhaseError> {
-        let Some(wanted) = phase else { return Ok(()) };
-        if !self.profile.allows(wanted) {
-            return Err(self.not_allowed(wanted));
-        }
-        let server = wanted.cast_target();
+    fn stage(&self, place: usize) -> Stage {
+        self.profile.migrations[place].1
+    }
+
+    fn saying(&self, place: usize, form: Form) -> Saying {
+        Saying { migration: self.profile.migrations[place].0.key().clone(), form }
+    }
+
+    /// The place of a migration of which the phase may be asked for.
+    fn check(&self, key: &MigrationKey, phase: Option<Phase>) -> Result<usize, PhaseError> {
+        let Some(wanted) = phase else { return self.place(key) };
+        let place = self.allowed(key, wanted)?;
+        let form = wanted.says();
         let in_the_way = self.members.iter().find_map(|(name, said)| {
-            said.as_ref().filter(|said| !said.hosts.contains(server)).map(|said| (name.clone(), said.release.clone()))
+            let removed = said.as_ref().filter(|said| !said.words[place].takes.contains(form));
+            removed.map(|said| (name.clone(), said.release.clone()))
         });
         match in_the_way {
-            Some((member, release)) if self.guards.lowering_asks_hosts(wanted, self.phase) => {
-                Err(PhaseError::Blocked { wanted, member, release, server })
+            Some((member, release)) if self.guards.lowering_asks_forms(wanted, self.tracks[place].phase) => {
+                Err(PhaseError::Blocked { wanted, member, release, saying: self.saying(place, form) })
             }
-            _ => Ok(()),
+            _ => Ok(place),
         }
     }
 
-    fn not_allowed(&self, wanted: Phase) -> PhaseError {
-        let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
-        PhaseError::NotAllowed { wanted, release: self.profile.release().clone(), lowest, highest }
+    fn place(&self, key: &MigrationKey) -> Result<usize, PhaseError> {
+        self.profile.place(key).ok_or_else(|| {
+            let known = self.profile.migrations().map(|(migration, _)| migration.key().to_string());
+            PhaseError::UnknownMigration { migration: key.clone(), known: known.collect::<Vec<_>>().join(", ") }
+        })
     }
 
-    /// Moves the phase to the highest that no member stands in the way of. Lowering was checked when it was asked for,
-    /// and a member that removes the singleton later is kept out by the handshake.
+    fn allowed(&self, key: &MigrationKey, wanted: Phase) -> Result<usize, PhaseError> {
+        let place = self.place(key)?;
+        let stage = self.stage(place);
+        if stage.allows(wanted) {
+            return Ok(place);
+        }
+        let (release, lowest, highest) = (self.profile.release().clone(), stage.lowest(), stage.highest());
+        Err(PhaseError::NotAllowed { wanted, migration: key.clone(), release, lowest, highest })
+    }
+
+    /// Moves each phase to the highest that no member stands in the way of. Lowering was checked when it was asked for,
+    /// and a member that removes the old form later is kept out by the handshake.
     fn settle(&mut self) {
-        if self.held {
-            return;
-        }
-        let wanted = self.guards.may_rise_to(self.wanted(), self.phase);
-        let free = |&phase: &Phase| phase <= wanted && (phase <= self.phase || self.obstacle(phase).is_none());
-        let settled = Phase::ALL.into_iter().rev().find(free).unwrap_or(self.phase);
-        if settled != self.phase {
-            self.phase = settled;
-            self.epoch += 1;
+        for place in 0..self.tracks.len() {
+            let track = &self.tracks[place];
+            if track.held {
+                continue;
+            }
+            let now = track.phase;
+            let wanted = self.guards.may_rise_to(track.wanted(self.stage(place)), now);
+            let free = |&phase: &Phase| phase <= wanted && (phase <= now || self.obstacle(place, phase).is_none());
+            let settled = Phase::ALL.into_iter().rev().find(free).unwrap_or(now);
+            if settled != now {
+                let track = &mut self.tracks[place];
+                track.phase = settled;
+                track.epoch += 1;
+            }
         }
     }
 
-    /// The phase that release, operator and source would have.
-    fn wanted(&self) -> Phase {
-        let highest = self.profile.highest();
-        highest.min(self.operator.unwrap_or(highest)).min(self.source.unwrap_or(highest))
-    }
-
-    /// The member that stands in the way of `phase`, if one does.
-    fn obstacle(&self, phase: Phase) -> Option<LimitingFactor> {
+    /// The member that stands in the way of the `phase` of a migration, if one does.
+    fn obstacle(&self, place: usize, phase: Phase) -> Option<LimitingFactor> {
         if !self.listed {
             return Some(LimitingFactor::Unlisted);
         }
-        let server = phase.cast_target();
-        let hosts = |said: &Option<Announced>| said.as_ref().is_some_and(|said| said.hosts.contains(server));
-        if !self.guards.waits_for_all(self.members.values().map(hosts)) {
+        let form = phase.says();
+        let takes = |said: &Announced| said.words[place].takes.contains(form);
+        let ready = |said: &Option<Announced>| said.as_ref().is_some_and(takes);
+        if !self.guards.waits_for_all(self.members.values().map(ready)) {
             return None;
         }
         self.members.iter().find_map(|(name, said)| match said {
             None => self.guards.unknown_is_not_ready().then(|| LimitingFactor::Unknown(name.clone())),
-            Some(said) if said.hosts.contains(server) => None,
-            Some(said) => Some(LimitingFactor::NotHosted(name.clone(), said.release.clone(), server)),
+            Some(said) if takes(said) => None,
+            Some(said) => Some(LimitingFactor::NotTaken(name.clone(), said.release.clone(), self.saying(place, form))),
         })
     }
 }
 
 impl Announced {
-    fn sends_to_singleton(&self) -> bool {
-        self.phase.cast_target() == ServerAddress::Singleton
+    /// What a hello says, but for what a later word of the same life has overtaken.
+    fn of(theirs: &Hello, ours: &Profile, known: Option<&Self>, guards: Guards) -> Self {
+        let stop = ours.stop();
+        let word = |(place, (migration, _)): (usize, (&Migration, Stage))| {
+            let key = migration.key();
+            let said = Word {
+                epoch: theirs.standing(key).map_or(0, |standing| standing.epoch),
+                phase: theirs.phase(key, stop),
+                takes: theirs.takes(key, stop),
+            };
+            let before = known.map(|known| (known.incarnation, known.words[place]));
+            match before {
+                Some((life, before)) if guards.knows_later((life, before.epoch), (theirs.incarnation, said.epoch)) => {
+                    before
+                }
+                _ => said,
+            }
+        };
+        let words = ours.migrations().enumerate().map(word).collect();
+        let number = |standing: &Standing| ours.place(&standing.key).and_then(|place| u8::try_from(place).ok());
+        let numbers = theirs.migrations.iter().map(number).collect();
+        Self { incarnation: theirs.incarnation, release: theirs.release.clone(), words, numbers }
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Caller {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ServerRequest {
     /// Run a function.
-    Cast(Cast<Bytes>),
+    Cast(Cast<Bytes, Arc<str>>),
     /// End these calls' jobs, silently.
     Kill(Vec<CallRef>),
     /// These are all the calls that the peer has open with this server.
@@ -72,7 +72,7 @@ pub struct JobKey {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum JobOutput {
     /// Start a worker for it.
-    Spawn(JobKey, Cast<Bytes>),
+    Spawn(JobKey, Cast<Bytes, Arc<str>>),
     /// Abort its worker, which ends without an answer.
     Abort(JobKey),
     /// Let its worker ask again: what it waits for may be there.
@@ -332,7 +332,7 @@ impl<P: Pool> Server<P> {
         self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(job)));
     }
 
-    fn handle_cast(&mut self, caller: Caller, cast: Cast<Bytes>) {
+    fn handle_cast(&mut self, caller: Caller, cast: Cast<Bytes, Arc<str>>) {
         if let Err(reason) = self.admit(caller, &cast) {
             let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
             return self.answer(caller, Message::Exit(exit));
@@ -346,7 +346,7 @@ impl<P: Pool> Server<P> {
     }
 
     /// Whether this cast may start a job; if so, its caller's share has grown by it.
-    fn admit(&mut self, caller: Caller, cast: &Cast<Bytes>) -> Result<(), ExitReason> {
+    fn admit(&mut self, caller: Caller, cast: &Cast<Bytes, Arc<str>>) -> Result<(), ExitReason> {
         let place = (caller, cast.call);
         let share = self.shares.entry(caller.peer).or_default();
         let admitted = if self.draining {

@@ -1,6 +1,7 @@
 //! Wire versions: what a node can speak, and what a pair of nodes settles on.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,18 @@ impl VersionRange {
     pub fn newest_common(self, other: Self) -> Option<WireVersion> {
         let newest = self.newest.min(other.newest);
         (newest >= self.oldest && newest >= other.oldest).then_some(newest)
+    }
+}
+
+impl From<WireVersion> for VersionRange {
+    fn from(version: WireVersion) -> Self {
+        Self::new(version, version)
+    }
+}
+
+impl From<RangeInclusive<WireVersion>> for VersionRange {
+    fn from(versions: RangeInclusive<WireVersion>) -> Self {
+        Self::new(*versions.start(), *versions.end())
     }
 }
 

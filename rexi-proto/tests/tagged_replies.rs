@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    Answer, Body, BulkId, CallRef, Cast, ExitReason, FrameBuffer, Incarnation, Kind, LENGTH_BYTES, Limits, Message,
-    Mutants, Output, Peer, PeerConfig, PeerId, Phase, Reply, ReplyForm, Session, WireVersion, decode, emitted, encode,
+    Answer, Body, BulkId, CallRef, Cast, ExitReason, FrameBuffer, FunctionTable, Incarnation, Kind, LENGTH_BYTES,
+    Limits, Message, Output, Peer, PeerConfig, PeerId, Phase, Reply, ReplyForm, Session, WireVersion, decode, emitted,
+    encode,
 };
 
 const VERSIONS: [WireVersion; 3] = [WireVersion::V1, WireVersion::V2, WireVersion::V3];
@@ -84,12 +85,9 @@ fn a_tagged_reply_is_written_in_no_version() {
 
 /// A node in that phase with one call open to the other end, sent.
 fn caller(phase: Phase, wire: WireVersion) -> Peer<u32> {
-    let (hosts, limits) = (phase.hosts(), Limits::default());
-    let (frame_bytes_max, payload_bytes_max) = (limits.frame_bytes_max, limits.payload_bytes_max);
-    let config = PeerConfig { hosts, phase, phase_epoch: 0, limits, mutants: Mutants::default() };
-    let mut peer = Peer::new(PeerId(0), config, Duration::ZERO);
-    let incarnation = Incarnation(7);
-    let session = Session { incarnation, wire, hosts, frame_bytes_max, payload_bytes_max, phase_epoch: 0 };
+    let (functions, limits) = (FunctionTable::new(["f"]).expect("a table"), Limits::default());
+    let session = Session::with_twin(Incarnation(7), wire, phase, functions.clone(), &limits);
+    let mut peer = Peer::new(PeerId(0), PeerConfig::in_phase(phase, functions, limits), Duration::ZERO);
     peer.handle_connected(Duration::ZERO, session);
     let (call, function, body) = (CallRef(1), "f".into(), Bytes::new());
     let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };

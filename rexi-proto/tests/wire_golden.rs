@@ -15,21 +15,25 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use rexi_proto::{
-    Body, BulkId, CallRef, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, FrameBuffer, Hello,
-    Incarnation, Kind, LENGTH_BYTES, Limits, Message, MonitorRef, Mutants, NodeName, Peer, PeerConfig, PeerId, Phase,
-    Reply, ReplyForm, Response, Sent, ServerAddress, Servers, Session, TraceContext, VersionRange, WireVersion, decode,
-    encode,
+    Body, BulkId, CallRef, Called, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, Forms, FrameBuffer,
+    FunctionTable, Hello, Incarnation, Kind, LENGTH_BYTES, Limits, Message, MigrationKey, MonitorRef, NodeName, Peer,
+    PeerConfig, PeerId, Phase, PhaseNow, Release, Reply, ReplyForm, Response, SERVER_PER_NODE, Sent, ServerAddress,
+    Session, Standing, TraceContext, VersionRange, WireVersion, decode, encode,
 };
 
 const FRAME_MAX: u32 = 1 << 20;
 const VERSIONS: [WireVersion; 3] = [WireVersion::V1, WireVersion::V2, WireVersion::V3];
 const SERVERS: [ServerAddress; 2] = [ServerAddress::Singleton, ServerAddress::PerNode];
 
+fn functions() -> FunctionTable {
+    FunctionTable::new(["f"]).expect("a table")
+}
+
 /// One or more examples of every kind of message, for that server where they are for one.
 fn examples(server: ServerAddress) -> Vec<(String, Message)> {
     let cast = Cast {
         call: CallRef(1),
-        function: "f".into(),
+        function: Called::Number(1),
         time_left: None,
         nonce: 0,
         trace: None,
@@ -37,7 +41,7 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
     };
     let full = Cast {
         call: CallRef(300),
-        function: "db.fold".into(),
+        function: Called::Number(300),
         time_left: Some(Duration::from_millis(1_500)),
         nonce: u64::MAX,
         trace: Some(Box::new(TraceContext { trace_id: 1 << 63 | 5, span_id: 129, flags: 1 })),
@@ -88,7 +92,9 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         ("too-many-monitors", DownReason::TooManyMonitors),
     ];
     all.extend(reasons.map(|(name, reason)| (format!("down-{name}"), Message::Down(MonitorRef(3), reason))));
-    all.extend(Phase::ALL.map(|phase| (format!("announce-{phase}"), Message::Announce(2, phase))));
+    all.extend(
+        Phase::ALL.map(|phase| (format!("announce-{phase}"), Message::Announce(0, PhaseNow { epoch: 2, phase }))),
+    );
     all
 }
 
@@ -202,15 +208,32 @@ fn what_a_version_lacks_is_not_sent_and_not_understood() {
 #[test]
 fn a_hello_has_the_bytes_it_always_had() {
     let hello = Hello {
+        cluster: "inventory".into(),
         node: NodeName::new("n1.example").expect("a name"),
         incarnation: Incarnation(1_700_000_000_000_000),
-        release: "1.2.0".parse().expect("a release"),
+        release: "1.2.1".parse().expect("a version"),
+        stop: Release(1, 2, 0),
+        follows: Some(Release(1, 1, 0)),
         wire: VersionRange::new(WireVersion::V2, WireVersion::V2),
-        phase: Phase::Switch,
-        phase_epoch: 3,
-        ceiling: Phase::Switch,
-        hosts: Servers::BOTH,
-        holdouts: vec![NodeName::new("n3").expect("a name")],
+        migrations: vec![
+            Standing {
+                key: SERVER_PER_NODE.key().clone(),
+                phase: Phase::Switch,
+                epoch: 3,
+                ceiling: Phase::Switch,
+                takes: Forms::BOTH,
+                holdouts: vec![NodeName::new("n3").expect("a name")],
+            },
+            Standing {
+                key: MigrationKey::constant("inventory.reads"),
+                phase: Phase::Introduce,
+                epoch: 0,
+                ceiling: Phase::Introduce,
+                takes: Forms::BOTH,
+                holdouts: Vec::new(),
+            },
+        ],
+        functions: FunctionTable::new(["get", "put"]).expect("a table"),
         capabilities: 5,
         frame_bytes_max: 1 << 20,
         payload_bytes_max: 4 << 20,
@@ -332,10 +355,10 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
     let trace = (any::<u128>(), any::<u64>(), any::<u8>());
     let trace = trace.prop_map(|(trace_id, span_id, flags)| Box::new(TraceContext { trace_id, span_id, flags }));
     let time = any::<u32>().prop_map(|ms| Duration::from_millis(ms.into()));
-    let cast = (call.clone(), ".{0,20}", option::of(time), any::<u64>(), option::of(trace), body()).prop_map(
+    let cast = (call.clone(), any::<u32>(), option::of(time), any::<u64>(), option::of(trace), body()).prop_map(
         |(call, function, time_left, nonce, trace, body)| Cast {
             call,
-            function: function.into(),
+            function: Called::Number(function),
             time_left,
             nonce,
             trace,
@@ -357,7 +380,8 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
     let exit = (call.clone(), any::<u64>(), ".{0,20}", reason).prop_map(|(call, replies, function, reason)| {
         Message::Exit(Exit { call, replies, function: function.into(), reason })
     });
-    let phase = (any::<u64>(), 0..4_usize).prop_map(|(epoch, phase)| Message::Announce(epoch, Phase::ALL[phase]));
+    let phase = (any::<u64>(), 0..4_usize)
+        .prop_map(|(epoch, phase)| Message::Announce(0, PhaseNow { epoch, phase: Phase::ALL[phase] }));
     prop_oneof![
         cast.prop_map(move |cast| Message::Cast(server, cast)),
         call.clone().prop_map(move |call| Message::Kill(server, call)),
@@ -477,23 +501,14 @@ proptest! {
 }
 
 fn connected(version: WireVersion) -> Peer<u32> {
-    let hosts = match version {
-        WireVersion::V1 => Servers::SINGLETON,
-        WireVersion::V2 => Servers::BOTH,
-        _ => Servers::PER_NODE,
+    let phase = match version {
+        WireVersion::V1 => Phase::Singleton,
+        WireVersion::V2 => Phase::Introduce,
+        _ => Phase::Remove,
     };
-    let phase = Phase::ALL.into_iter().find(|phase| phase.hosts() == hosts).expect("a phase with these servers");
     let limits = Limits::default();
-    let session = Session {
-        incarnation: Incarnation(1),
-        wire: version,
-        hosts,
-        frame_bytes_max: limits.frame_bytes_max,
-        payload_bytes_max: limits.payload_bytes_max,
-        phase_epoch: 0,
-    };
-    let config = PeerConfig { hosts, phase, phase_epoch: 0, limits, mutants: Mutants::default() };
-    let mut peer = Peer::new(PeerId(0), config, Duration::ZERO);
+    let session = Session::with_twin(Incarnation(1), version, phase, functions(), &limits);
+    let mut peer = Peer::new(PeerId(0), PeerConfig::in_phase(phase, functions(), limits), Duration::ZERO);
     for call in [1, 300] {
         let cast = rexi_proto::Cast {
             call: CallRef(call),

@@ -6,10 +6,11 @@ mod start;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{FunctionRow, Limits, Mutants, NodeName, Profile};
+use rexi_proto::{Form, Forms, FunctionRow, Limits, Migration, MigrationKey, Mutants, NodeName, Profile};
 #[cfg(feature = "tower")]
 use tower::{BoxError, Layer, Service};
 
@@ -39,6 +40,7 @@ pub struct NodeBuilder {
     membership: Option<Source>,
     registry: Registry,
     twice: Option<String>,
+    unknown_migration: Option<MigrationKey>,
     #[cfg(feature = "tower")]
     layers: Layers,
     allowed: Option<AllowList>,
@@ -46,6 +48,7 @@ pub struct NodeBuilder {
     limits: Limits,
     errors_kept: usize,
     mutants: Mutants,
+    cluster: Option<String>,
     env: NodeEnv,
 }
 
@@ -68,6 +71,7 @@ impl NodeBuilder {
             membership: None,
             registry: Registry::default(),
             twice: None,
+            unknown_migration: None,
             #[cfg(feature = "tower")]
             layers: Default::default(),
             allowed: None,
@@ -75,6 +79,7 @@ impl NodeBuilder {
             limits: Limits::default(),
             errors_kept: 0,
             mutants: Mutants::default(),
+            cluster: None,
             env: NodeEnv::system(),
         }
     }
@@ -87,10 +92,7 @@ impl NodeBuilder {
     /// valid, [`StartError::Membership`] where members cannot be found by DNS.
     pub fn from_config(config: &Config) -> Result<Self, StartError> {
         let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
-        let mut rollout = StartRollout::from_release();
-        if let Some(ceiling) = config.ceiling() {
-            rollout = rollout.ceiling(ceiling);
-        }
+        let mut rollout = StartRollout::from_release().ceilings(config.ceilings().clone());
         if let Some(file) = config.phase_file() {
             rollout = rollout.source(PhaseFile(file.to_owned()));
         }
@@ -99,6 +101,7 @@ impl NodeBuilder {
         if let Some(files) = config.identity_files() {
             builder = builder.identity_files(files.clone(), config.identity_interval());
         }
+        builder.cluster = config.cluster().map(str::to_owned);
         builder.allowed = config.allow_list().cloned();
         if let Some((name, interval)) = config.membership() {
             builder = builder.srv(name, interval)?;
@@ -134,6 +137,18 @@ impl NodeBuilder {
     /// [`IDENTITY_INTERVAL`](crate::identity::IDENTITY_INTERVAL).
     pub fn identity_files(mut self, files: IdentityFiles, interval: Duration) -> Self {
         self.followed = Some((files, interval.max(IDENTITY_INTERVAL_MIN)));
+        self
+    }
+
+    /// What the node's release may do: for a definition that has to know which release it builds.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The cluster's name. A node of another cluster is refused by name, whatever else the two have in common. Default:
+    /// the train's name; give each cluster of a service one of its own.
+    pub fn cluster(mut self, name: impl Into<String>) -> Self {
+        self.cluster = Some(name.into());
         self
     }
 
@@ -175,7 +190,8 @@ impl NodeBuilder {
     /// type ends the job with [`ExitReason::WrongType`](crate::ExitReason), and the handler is not called. For
     /// everything else, see [`NodeBuilder::function`].
     ///
-    /// [`NodeBuilder::start`] fails where this node's release does not have the function.
+    /// Where this node's release does not have the function, it is left out; [`NodeBuilder::start`] fails where no
+    /// release of the train has it. A function of a migration is served in each form that the release takes.
     ///
     /// ```
     /// use rexi_server::{Context, NodeBuilder};
@@ -205,7 +221,19 @@ impl NodeBuilder {
         H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
     {
-        self.register(F::NAME, value::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME)));
+        let handler = Arc::new(handler);
+        match F::old() {
+            None => self.register(F::NAME, value::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))),
+            Some(old) => {
+                let takes = self.takes(&(old.migration)());
+                if takes.contains(Form::New) {
+                    self.register(F::NAME, value::boxed::<F, H, Fut>(Arc::clone(&handler)), None);
+                }
+                if takes.contains(Form::Old) {
+                    self.register(old.name, value::boxed_old::<F, H, Fut>(handler, old), None);
+                }
+            }
+        }
         self
     }
 
@@ -237,7 +265,19 @@ impl NodeBuilder {
         H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
     {
-        self.register(F::NAME, items::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME)));
+        let handler = Arc::new(handler);
+        match F::old() {
+            None => self.register(F::NAME, items::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))),
+            Some(old) => {
+                let takes = self.takes(&(old.form.migration)());
+                if takes.contains(Form::New) {
+                    self.register(F::NAME, items::boxed::<F, H, Fut>(Arc::clone(&handler)), None);
+                }
+                if takes.contains(Form::Old) {
+                    self.register(old.form.name, items::boxed_old::<F, H, Fut>(handler, old), None);
+                }
+            }
+        }
         self
     }
 
@@ -373,6 +413,18 @@ impl NodeBuilder {
         self.begin()
     }
 
+    /// The forms of a migration that the release takes; none, and the node does not start, where its train does not
+    /// have the migration.
+    fn takes(&mut self, migration: &Migration) -> Forms {
+        match self.profile.stage(migration.key()) {
+            Some(stage) => stage.lowest().takes(),
+            None => {
+                self.unknown_migration.get_or_insert_with(|| migration.key().clone());
+                Forms::NONE
+            }
+        }
+    }
+
     fn register(&mut self, name: &str, function: registry::Handler, row: Option<FunctionRow>) {
         if !self.registry.insert(name, function, row) {
             self.twice.get_or_insert_with(|| name.to_owned());
@@ -385,6 +437,7 @@ mod tests {
     use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 
     use super::*;
+    use crate::Train;
 
     #[test]
     fn a_build_without_dns_refuses_to_find_members_by_it_and_names_the_feature() {
@@ -397,12 +450,13 @@ mod tests {
         for (file, text) in [("ca", authority.pem()), ("cert", certificate.pem()), ("key", own_key.serialize_pem())] {
             std::fs::write(folder.path().join(file), text).expect("a file");
         }
-        let text = "name = \"n1\"\nlisten = \"127.0.0.1:4001\"\n\
+        let text = "name = \"n1\"\nrelease = \"1.0\"\nlisten = \"127.0.0.1:4001\"\n\
                     [identity]\nca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\n\
                     [membership]\nsrv = \"_rexi._udp.rexi.example.\"\n";
         let file = folder.path().join("node.toml");
         std::fs::write(&file, text).expect("a file");
-        let config = Config::from_file(&file).expect("a configuration");
+        let train = Train::new("tests").release("1.0", |r| r);
+        let config = Config::from_file(&file, &train).expect("a configuration");
         let refused = NodeBuilder::from_config(&config).expect_err("this build has no DNS");
         assert!(matches!(refused, StartError::Membership(_)), "{refused:?}");
         let refused = refused.to_string();

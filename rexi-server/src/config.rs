@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rexi_proto::{Limits, NodeName, Phase, Profile};
+use rexi_proto::{Limits, NodeName, Profile, Train};
 
 use self::document::{Document, Given, environment};
 pub use self::error::{ConfigError, ConfigPlace};
@@ -24,20 +24,25 @@ use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
 use crate::engine::AllowList;
 use crate::files::read_text;
-use crate::follow::{IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX, rollout::feature_phase};
+use crate::follow::{Ceilings, IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX};
 use crate::net::{Identity, IdentityError};
 
 /// The configuration of a node.
 ///
 /// [`CONFIG_KEYS`] has every key with its variable, unit and default, and `docs/configuration.md` shows them. In short:
-/// `name`, `listen`, `release`; the tables `identity`, `peers`, `membership`, `allow`, `rollout`, `admin`, `drain` and
-/// `limits`.
+/// `name`, `listen`, `release`, `cluster`; the tables `identity`, `peers`, `membership`, `allow`, `rollout`, `admin`,
+/// `drain` and `limits`.
 ///
-/// Without a release the build's features choose: `phase-remove` 2.0, `phase-switch` 1.2, `phase-introduce` 1.1, none
-/// 1.0. Files are relative to the directory of the configuration file. Numbers are written without quotes; everything
+/// A release is one of the service's [`Train`], or a patch of it. Files are relative to the directory of the
+/// configuration file. Numbers are written without quotes; everything
 /// else is a string. The `[identity]` table may be left out, for a node that gets its identity in code.
 ///
 /// ```
+/// use rexi_server::{SERVER_PER_NODE, Train, WireVersion};
+///
+/// let train = Train::new("greeter")
+///     .release("1.1", |r| r.wire(WireVersion::V2).introduce(SERVER_PER_NODE))
+///     .release("1.2", |r| r.switch(SERVER_PER_NODE));
 /// let mut config = rexi_server::Config::from_toml(
 ///     r#"
 ///         name = "n1"
@@ -58,6 +63,7 @@ use crate::net::{Identity, IdentityError};
 ///         file = "phase"
 ///     "#,
 ///     "n1.toml",
+///     &train,
 /// )?;
 /// // Not `std::env::var(key).ok()`, which would skip a variable that is not Unicode.
 /// config.apply_env(|key| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned()))?;
@@ -68,11 +74,12 @@ use crate::net::{Identity, IdentityError};
 pub struct Config {
     name: NodeName,
     listen: SocketAddr,
+    cluster: Option<String>,
     profile: Profile,
     identity: Option<IdentityFiles>,
     /// As written, so with the node itself where it is listed.
     peers: BTreeMap<NodeName, SocketAddr>,
-    ceiling: Option<Phase>,
+    ceilings: Ceilings,
     phase_file: Option<PathBuf>,
     admin: Option<SocketAddr>,
     drain_limit: Duration,
@@ -81,6 +88,7 @@ pub struct Config {
     membership: Option<String>,
     membership_interval: Option<Duration>,
     allowed: Option<AllowList>,
+    train: Train,
     source: Arc<Source>,
     overrides: BTreeMap<String, String>,
 }
@@ -95,24 +103,26 @@ struct Source {
 }
 
 impl Config {
-    /// Reads a configuration file of at most [`CONFIG_FILE_BYTES_MAX`]. Paths in it are relative to its directory.
+    /// Reads a configuration file of at most [`CONFIG_FILE_BYTES_MAX`], for a node of this train. Paths in it are
+    /// relative to its directory.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found, with the file's path and mostly the line.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+    pub fn from_file(path: impl AsRef<Path>, train: &Train) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let text = read_text(path, CONFIG_FILE_BYTES_MAX).map_err(unreadable(path))?;
         let (origin, dir) = (path.display().to_string(), path.parent().unwrap_or(Path::new("")).to_owned());
-        Self::parse(&Arc::new(Source { text, origin, dir }), &BTreeMap::new())
+        Self::parse(train, &Arc::new(Source { text, origin, dir }), &BTreeMap::new())
     }
 
-    /// Takes a configuration text; `origin` stands for it in errors. Paths in it are relative to the working directory.
+    /// Takes a configuration text, for a node of this train; `origin` stands for it in errors. Paths in it are relative
+    /// to the working directory.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found.
-    pub fn from_toml(text: &str, origin: &str) -> Result<Self, ConfigError> {
+    pub fn from_toml(text: &str, origin: &str, train: &Train) -> Result<Self, ConfigError> {
         let source = Source { text: text.to_owned(), origin: origin.to_owned(), dir: PathBuf::new() };
-        Self::parse(&Arc::new(source), &BTreeMap::new())
+        Self::parse(train, &Arc::new(source), &BTreeMap::new())
     }
 
     /// Overrides keys by the variables of [`CONFIG_KEYS`], which `get` looks up: `REXI_LIMITS_JOBS_MAX` is `jobs_max`
@@ -129,7 +139,7 @@ impl Config {
                 overrides.insert(variable, value);
             }
         }
-        *self = Self::parse(&self.source, &overrides)?;
+        *self = Self::parse(&self.train, &self.source, &overrides)?;
         Ok(())
     }
 
@@ -158,12 +168,18 @@ impl Config {
         self.peers.iter().filter(|(name, _)| **name != self.name).map(|(name, &address)| (name, address))
     }
 
-    /// The highest phase that the operator allows, one that the release allows too. `None` leaves it to the release.
-    pub fn ceiling(&self) -> Option<Phase> {
-        self.ceiling
+    /// The cluster's name, where it is not the train's.
+    pub fn cluster(&self) -> Option<&str> {
+        self.cluster.as_deref()
     }
 
-    /// The file to read a further ceiling from while the node runs.
+    /// The highest phases that the operator allows, which the release allows too. What is not named is left to the
+    /// release.
+    pub fn ceilings(&self) -> &Ceilings {
+        &self.ceilings
+    }
+
+    /// The file to read further ceilings from while the node runs.
     pub fn phase_file(&self) -> Option<&Path> {
         self.phase_file.as_deref()
     }
@@ -210,28 +226,24 @@ impl Config {
         Ok(Some(identity))
     }
 
-    /// Reads the phase file, of at most [`PHASE_FILE_BYTES_MAX`]: one phase that the release allows, with or without
-    /// white space around it. `None` where no file is configured. Blocks while it reads.
+    /// Reads the phase file, of at most [`PHASE_FILE_BYTES_MAX`]: phases that the release allows, with or without white
+    /// space around them. `None` where no file is configured. Blocks while it reads.
     ///
     /// A caller that has read a phase before keeps it on an error: a deleted file must not raise a node.
     ///
     /// # Errors
     /// [`ConfigError`] where the file is not there, or holds no such phase.
-    pub fn read_phase_file(&self) -> Result<Option<Phase>, ConfigError> {
+    pub fn read_phase_file(&self) -> Result<Option<Ceilings>, ConfigError> {
         let Some(path) = &self.phase_file else { return Ok(None) };
         let text = read_text(path, PHASE_FILE_BYTES_MAX).map_err(unreadable(path))?;
         let value = text.trim().to_owned();
         let place = ConfigPlace { origin: path.display().to_string(), line: None };
-        Given { key: "phase".to_owned(), value, place }.phase(&self.profile).map(Some)
+        Given { key: "phase".to_owned(), value, place }.ceilings(&self.profile).map(Some)
     }
 
-    fn parse(source: &Arc<Source>, overrides: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+    fn parse(train: &Train, source: &Arc<Source>, overrides: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         let Source { text, origin, dir } = &**source;
         let document = Document::parse(text, origin, overrides)?;
-        let profile = match document.string("", "release")? {
-            Some(release) => release.profile()?,
-            None => default_profile(),
-        };
         let file = |key| document.required("identity", key, "the path of a PEM file").map(|path| dir.join(path.value));
         let identity = match document.has_table("identity") {
             true => Some(IdentityFiles { ca: file("ca")?, cert: file("cert")?, key: file("key")? }),
@@ -239,6 +251,8 @@ impl Config {
         };
         let name = document.required("", "name", "the node's name, such as \"n1\"")?;
         let listen = document.required("", "listen", "an address such as \"127.0.0.1:4001\"")?;
+        let release = document.required("", "release", "a release of the train, such as \"1.0\"")?;
+        let profile = release.profile(train)?;
         let ceiling = document.string("rollout", "ceiling")?;
         let admin = document.string("admin", "listen")?;
         let drain_limit = document.number("drain", "limit_ms")?;
@@ -248,7 +262,8 @@ impl Config {
             listen: listen.address()?,
             identity,
             peers: peers(&document)?,
-            ceiling: ceiling.map(|phase| phase.phase(&profile)).transpose()?,
+            cluster: document.string("", "cluster")?.map(|cluster| cluster.cluster()).transpose()?,
+            ceilings: ceiling.map(|given| given.ceilings(&profile)).transpose()?.unwrap_or_default(),
             phase_file: document.string("rollout", "file")?.map(|path| dir.join(path.value)),
             admin: admin.map(|address| address.address()).transpose()?,
             drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,
@@ -258,6 +273,7 @@ impl Config {
             membership_interval: interval("membership")?,
             allowed: allowed(&document)?,
             profile,
+            train: train.clone(),
             source: Arc::clone(source),
             overrides: overrides.clone(),
         };
@@ -326,12 +342,6 @@ fn limits(document: &Document<'_>, origin: &str) -> Result<Limits, ConfigError> 
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigError {
     move |reason| ConfigError::Unreadable { path: path.to_owned(), reason }
-}
-
-/// The release whose highest phase is the one that the build's features name.
-fn default_profile() -> Profile {
-    let phase = feature_phase().unwrap_or(Phase::Singleton);
-    Profile::train().into_iter().find(|p| p.highest() == phase).expect("the train has a release for each phase")
 }
 
 /// The most that is read of a configuration file, in bytes: 1 MiB, some twenty thousand peers.

@@ -30,7 +30,7 @@ pub(crate) use self::failures::Failures;
 pub use self::gate::AllowList;
 pub(crate) use self::gate::Gate;
 pub use self::inbox::Event;
-pub(crate) use self::inbox::{Inbox, NotOpened};
+pub(crate) use self::inbox::{Delivered, Inbox, NotOpened, Translate};
 pub(crate) use self::member::Member;
 pub(crate) use self::member_events::EventSink;
 pub use self::member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent};

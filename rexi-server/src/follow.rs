@@ -2,9 +2,11 @@
 //! files of its identity hold.
 
 pub(crate) mod membership;
+pub(crate) mod ceilings;
 pub(crate) mod rollout;
 pub(crate) mod identity;
 
+pub use self::ceilings::{Ceilings, CeilingsError};
 pub use self::identity::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles};
 #[cfg(feature = "dns")]
 pub use self::membership::DnsMembership;

@@ -24,15 +24,15 @@
 //! outside is in net/env.rs; the feature `testing` has a cluster in memory for the tests of services.
 //!
 //! ```
-//! use rexi_server::{Bytes, Context, Identity, Node, NodeName, Profile, Request};
+//! use rexi_server::{Bytes, Context, Identity, Node, NodeName, Request, Train};
 //!
 //! async fn echo(_job: Context, argument: Bytes) -> Result<Bytes, std::convert::Infallible> {
 //!     Ok(argument)
 //! }
 //!
 //! async fn serve(identity: Identity) -> Result<(), Box<dyn std::error::Error>> {
-//!     let [_, _, _, release] = Profile::train();
-//!     let node = Node::builder(NodeName::new("n1")?, release, identity)
+//!     let train = Train::new("greeter").release("1.0", |r| r);
+//!     let node = Node::builder(NodeName::new("n1")?, train.profile("1.0")?, identity)
 //!         .listen("127.0.0.1:4001".parse()?)
 //!         .peer(NodeName::new("n2")?, "127.0.0.1:4002".parse()?)
 //!         .function("echo", echo)
@@ -64,7 +64,7 @@ pub use bytes::Bytes;
 pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, SendError};
 pub use config::{Config, ConfigError};
 pub use engine::{AllowList, Context, Event, JobOver, NodeStatus, PeerPresence};
-pub use follow::{Membership, PhaseFile, PhaseSource, StartRollout};
+pub use follow::{Ceilings, Membership, PhaseFile, PhaseSource, StartRollout};
 pub use functions::{AskError, Items};
 #[cfg(feature = "dev-certs")]
 pub use net::DevAuthority;
@@ -77,12 +77,13 @@ pub use rexi_proto as proto;
 #[cfg(feature = "mutants")]
 pub use rexi_proto::Mutants;
 pub use rexi_proto::{
-    Answer, CallRef, CastError, DownReason, ExitReason, Incarnation, LimitingFactor, Limits, NodeName, Phase, Profile,
-    Release, ServerAddress, TraceContext,
+    Answer, CallRef, CastError, DownReason, ExitReason, Incarnation, LimitingFactor, Limits, Migration, MigrationKey,
+    NodeName, Phase, Profile, Release, SERVER_PER_NODE, ServerAddress, Stage, TraceContext, Train, TrainError,
+    WireVersion,
 };
 pub use semver::Version;
 pub use tokio_util::sync::CancellationToken;
-pub use typed::{Function, Life, StreamFunction};
+pub use typed::{Function, Life, Migrate, MigrateStream, StreamFunction};
 
 /// What a function sees of its job, and how it may end.
 pub mod jobs {
@@ -101,7 +102,9 @@ pub mod membership {
 /// How far a node's rollout may go, and where it stands.
 pub mod rollout {
     pub use crate::engine::{RolloutControl, RolloutStatus};
-    pub use crate::follow::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout};
+    pub use crate::follow::{
+        Ceilings, CeilingsError, PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout,
+    };
 }
 
 /// Certificates: a node's own, those that it believes, and the files that they are read from.

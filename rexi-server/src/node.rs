@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::Stream;
-use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, NodeName};
+use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, MigrationKey, NodeName};
 
 use self::leave::Announcement;
 pub use self::watch::{MemberEvents, PresenceWatch};
@@ -251,9 +251,23 @@ impl Node {
         self.shared().status()
     }
 
-    /// The node's rollout: its phase, and what limits it.
+    /// The rollout of the only migration in which the train goes on, or of rexi's own where it goes on in none or in
+    /// several: its phase, and what limits it. [`Node::rollout_of`] has the others.
     pub fn rollout(&self) -> RolloutControl {
-        RolloutControl { node: self.running.clone() }
+        let place = self.shared().only_migration();
+        RolloutControl { node: self.running.clone(), place }
+    }
+
+    /// The rollout of each migration of the node's train, rexi's own first.
+    pub fn rollouts(&self) -> impl Iterator<Item = RolloutControl> {
+        let count = self.shared().migrations.len();
+        (0..count).map(|place| RolloutControl { node: self.running.clone(), place })
+    }
+
+    /// The rollout of a migration; `None` where the node's train does not have it.
+    pub fn rollout_of(&self, migration: impl AsRef<MigrationKey>) -> Option<RolloutControl> {
+        let place = self.shared().migration_place(migration.as_ref())?;
+        Some(RolloutControl { node: self.running.clone(), place })
     }
 
     /// The last jobs of this node that ended with an error or a panic, newest first, whichever server ran them: as many

@@ -44,7 +44,7 @@ pub use network::Datagram;
 /// use std::time::Duration;
 ///
 /// use rexi_server::testing::TestCluster;
-/// use rexi_server::{Bytes, CallError, Context, Profile, Request};
+/// use rexi_server::{Bytes, CallError, Context, Request, Train};
 ///
 /// async fn echo(_job: Context, argument: Bytes) -> Result<Bytes, std::convert::Infallible> {
 ///     Ok(argument)
@@ -55,7 +55,7 @@ pub use network::Datagram;
 /// async fn main() -> Result<(), Box<dyn std::error::Error>> {
 ///     let cluster = TestCluster::new(["n1", "n2", "n3"]);
 ///     cluster.define_all(|node| node.function("echo", echo));
-///     let [.., release] = Profile::train();
+///     let release = Train::new("greeter").release("1.0", |r| r).profile("1.0")?;
 ///     cluster.start_all(&release)?;
 ///     cluster.ready().await;
 ///

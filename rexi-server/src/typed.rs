@@ -12,6 +12,7 @@
 //! field that keeps name and type and changes its meaning. Two shapes are equal by chance once in 2^32.
 
 mod function;
+mod migration;
 mod shape;
 mod bounded;
 
@@ -21,6 +22,7 @@ use thiserror::Error;
 
 use self::bounded::{Bound, Budget};
 pub use self::function::{Function, Life, Payload, StreamFunction};
+pub use self::migration::{Migrate, MigrateStream, OldForm, OldStream, old_function, old_stream};
 pub use self::shape::{Shape, ShapeError};
 
 /// A payload that is not what it is taken for, or a value that cannot be one.

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use patience::{patiently, waited};
 use rexi_server::{
-    Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, Profile, ServerAddress, StartError,
-    status::PeerStatus,
+    Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, Profile, SERVER_PER_NODE, ServerAddress,
+    StartError, Train, WireVersion, status::PeerStatus,
 };
 
 pub use exposition::Exposition;
@@ -29,7 +29,7 @@ pub use forge::{Forge, Impostor, Shown};
 pub use http::get;
 pub use log::Log;
 pub use modes::{MODES, Mode, Script, in_every_mode};
-pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello};
+pub use stranger::{ALPN, Lane, Stranger, cast_of_witness, encoded, frame_of, hello, hello_of, numbered};
 pub use undisturbed::{cut_off, undisturbed};
 pub use witness::{Held, Traffic, Witness};
 
@@ -38,10 +38,19 @@ pub fn name(name: &str) -> NodeName {
     NodeName::new(name).expect("tests use good names")
 }
 
-/// The demo cluster's release of that number, such as `"1.2"`.
+/// A service that goes through rexi's own migration, a release for each stage.
+pub fn train() -> Train {
+    let (v1, v2, v3) = (WireVersion::V1, WireVersion::V2, WireVersion::V3);
+    Train::new("tests")
+        .release("1.0", |r| r.wire(v1))
+        .release("1.1", |r| r.wire(v1..=v2).introduce(SERVER_PER_NODE))
+        .release("1.2", |r| r.wire(v2).switch(SERVER_PER_NODE))
+        .release("2.0", |r| r.wire(v2..=v3).remove(SERVER_PER_NODE))
+}
+
+/// Its release of that number, such as `"1.2"`.
 pub fn release(number: &str) -> Profile {
-    let found = Profile::train().into_iter().find(|profile| profile.release().to_string() == format!("{number}.0"));
-    found.unwrap_or_else(|| panic!("{number} is no release of the train"))
+    train().profile(number).expect("a release of the train")
 }
 
 /// The four releases' numbers, oldest first.

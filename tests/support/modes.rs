@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use rexi_proto::{Hello, Message, WireVersion};
+use rexi_proto::{Message, WireVersion};
 use rexi_server::testing::TestCluster;
 use rexi_server::{Node, NodeBuilder, Profile, ServerAddress};
 
-use crate::{Cluster, Lane, Stranger, functions, hello, release, within};
+use crate::{Cluster, Lane, Stranger, functions, hello_of, numbered, release, within};
 
 /// How a cluster serves, by the release that all its nodes run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Mode {
 
     /// Waits until the node does all that the release allows.
     pub async fn reached(self, node: &Node) {
-        let highest = self.profile().highest();
+        let highest = self.profile().server_stage().highest();
         let mut phase = node.rollout().watch();
         within("the phase", phase.wait_for(|phase| *phase == highest)).await.expect("the node runs");
     }
@@ -105,14 +105,7 @@ impl Mode {
     pub async fn script_of(self, profile: Profile, build: impl FnOnce(NodeBuilder) -> NodeBuilder) -> Script {
         let cluster = Cluster::new(["n1", "n3"]);
         let n1 = build(cluster.builder("n1", self.profile())).start().expect("n1 starts");
-        let hello = Hello {
-            release: profile.release().clone(),
-            wire: profile.wire(),
-            phase: profile.highest(),
-            ceiling: profile.highest(),
-            hosts: profile.hosts(),
-            ..hello("n3")
-        };
+        let hello = hello_of("n3", &profile);
         let wire = hello.wire.newest_common(self.profile().wire()).expect("the two speak to each other");
         let lane = Stranger::member(cluster.authority(), "n3").shake_hands(cluster.address("n1"), "n1", &hello).await;
         within("n1 to be ready", n1.ready()).await;
@@ -149,7 +142,8 @@ impl Script {
     pub async fn says_all(&mut self, messages: &[Message]) {
         let mut bytes = bytes::BytesMut::new();
         for message in messages {
-            rexi_proto::encode(self.wire, message, 1 << 20, &mut bytes).expect("the version has it");
+            let message = numbered(message, &self.lane.functions);
+            rexi_proto::encode(self.wire, &message, 1 << 20, &mut bytes).expect("the version has it");
         }
         self.lane.say(&bytes).await;
     }

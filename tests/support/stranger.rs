@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connecting, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
-use rexi_proto::{Body, CallRef, Cast, Hello, Incarnation, LENGTH_BYTES, Limits, Message, ServerAddress, WireVersion};
-use rexi_server::{DevAuthority, Phase, Profile};
+use rexi_proto::{
+    Body, CallRef, Called, Cast, FunctionTable, Hello, Incarnation, LENGTH_BYTES, Limits, Message, Migration,
+    ServerAddress, Stage, Standing, WireVersion,
+};
+use rexi_server::{DevAuthority, Profile};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 
-use crate::{Shown, name, within};
+use crate::{Shown, name, release, within};
 
 /// A QUIC client with an address of its own.
 pub struct Stranger {
@@ -30,6 +33,8 @@ pub struct Lane {
     pub send: SendStream,
     /// From the node to the stranger.
     pub recv: RecvStream,
+    /// What the node takes, once the handshake is done.
+    pub functions: FunctionTable,
 }
 
 impl Stranger {
@@ -86,14 +91,15 @@ impl Stranger {
         let (mut send, recv) = within("a stream", connection.open_bi()).await.expect("a stream");
         // Fails where the node has closed already, which is for the test to see.
         let _ = send.write_all(bytes).await;
-        Lane { connection, send, recv }
+        Lane { connection, send, recv, functions: FunctionTable::default() }
     }
 
     /// Connects and does the whole handshake as a node whose name sorts behind the other's, so that it is welcomed.
     pub async fn shake_hands(&self, address: SocketAddr, to: &str, hello: &Hello) -> Lane {
         let mut lane = self.open(address, to, &encoded(hello)).await;
-        let theirs = lane.frame().await;
-        assert_eq!(Hello::decode(&theirs).expect("a hello").node, name(to));
+        let theirs = Hello::decode(&lane.frame().await).expect("a hello");
+        assert_eq!(theirs.node, name(to));
+        lane.functions = theirs.functions;
         assert_eq!(lane.frame().await, [0], "the welcome");
         lane
     }
@@ -171,18 +177,30 @@ impl ServerCertVerifier for Credulous {
 
 /// The hello of a node of release 2.0.
 pub fn hello(of: &str) -> Hello {
-    let [_, _, _, release] = Profile::train();
+    hello_of(of, &release("2.0"))
+}
+
+/// The hello of a node of that release, in its highest phase.
+pub fn hello_of(of: &str, profile: &Profile) -> Hello {
     let limits = Limits::default();
+    let standing = |(migration, stage): (&Migration, Stage)| Standing {
+        key: migration.key().clone(),
+        phase: stage.highest(),
+        epoch: 0,
+        ceiling: stage.highest(),
+        takes: stage.lowest().takes(),
+        holdouts: Vec::new(),
+    };
     Hello {
+        cluster: profile.train().into(),
         node: name(of),
         incarnation: Incarnation(1),
-        release: release.release().clone(),
-        wire: release.wire(),
-        phase: Phase::Remove,
-        phase_epoch: 0,
-        ceiling: Phase::Remove,
-        hosts: release.hosts(),
-        holdouts: Vec::new(),
+        release: profile.release().clone(),
+        stop: profile.stop(),
+        follows: profile.follows(),
+        wire: profile.wire(),
+        migrations: profile.migrations().map(standing).collect(),
+        functions: FunctionTable::new(ASKED).expect("there are few"),
         capabilities: 0,
         frame_bytes_max: limits.frame_bytes_max,
         payload_bytes_max: limits.payload_bytes_max,
@@ -206,11 +224,34 @@ pub fn cast_of_witness(call: u64) -> Vec<u8> {
     ))
 }
 
-/// A message as a frame of wire v3.
+/// A message as a frame of wire v3, for a node that has [`functions`](crate::functions) and a witness at most.
 pub fn frame_of(message: &Message) -> Vec<u8> {
     let mut bytes = bytes::BytesMut::new();
-    rexi_proto::encode(WireVersion::V3, message, 1 << 20, &mut bytes).expect("v3 has it");
+    rexi_proto::encode(WireVersion::V3, &numbered(message, &table()), 1 << 20, &mut bytes).expect("v3 has it");
     bytes.to_vec()
+}
+
+/// What a test's node asks a stranger for.
+const ASKED: [&str; 24] = [
+    "anything", "ask", "big", "both", "busy", "count", "echo", "endless", "f", "fail", "forever", "get", "held",
+    "hold", "large", "long", "name", "panic", "replies", "server", "slow", "vote", "who", "witness",
+];
+
+/// The functions of a node that has [`functions`](crate::functions) and a witness. The latter's number is the last, so
+/// the others have theirs without it.
+fn table() -> FunctionTable {
+    FunctionTable::new(["echo", "fail", "forever", "panic", "server", "witness"]).expect("there are few")
+}
+
+/// The message as it leaves for a node that takes these functions.
+pub fn numbered(message: &Message, functions: &FunctionTable) -> Message {
+    match message.clone() {
+        Message::Cast(server, Cast { function: Called::Name(name), call, time_left, nonce, trace, body }) => {
+            let function = Called::Number(functions.number(&name).expect("the node takes it"));
+            Message::Cast(server, Cast { function, call, time_left, nonce, trace, body })
+        }
+        other => other,
+    }
 }
 
 /// The application protocol of rexi in TLS.

@@ -19,8 +19,8 @@ const DECLARED: [(&str, &[&str]); 11] = [
     ("rexi-proto/src/caller.rs", &["CastError"]),
     ("rexi-proto/src/message.rs", &["ExitReason", "DownReason"]),
     ("rexi-proto/src/error.rs", &["CloseCode"]),
-    ("rexi-proto/src/hello.rs", &["Refusal"]),
-    ("rexi-proto/src/rollout.rs", &["HandshakeError", "PhaseError"]),
+    ("rexi-proto/src/hello/refusal.rs", &["Refusal"]),
+    ("rexi-proto/src/rollout/error.rs", &["HandshakeError", "PhaseError"]),
 ];
 
 /// Every variant without a row or with two, and every row without a variant.

@@ -16,6 +16,7 @@ mod coordinator;
 pub mod replica;
 mod store;
 mod version;
+mod train;
 pub mod node;
 pub mod cluster;
 pub mod client;
@@ -23,4 +24,5 @@ pub mod rehearsal;
 
 pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};
 pub use store::{BATCH_MAX, OpenError, QUEUE_MAX, Store, StoreError};
+pub use train::train;
 pub use version::{Entry, Version, VersionError};

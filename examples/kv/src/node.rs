@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::coordinator::Kv;
 use crate::store::{OpenError, Store};
+use crate::train::train;
 use crate::{http, replica};
 
 /// What a node is started with.
@@ -67,7 +68,7 @@ pub enum NodeError {
 /// [`NodeError`].
 pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     let stop = stop_signal(args.attached).map_err(NodeError::Signals)?;
-    let mut config = Config::from_file(&args.config)?;
+    let mut config = Config::from_file(&args.config, &train())?;
     config.apply_env(|key| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned()))?;
     let store = Store::open(&args.data)?;
     let no_http = |address| move |reason| NodeError::Http { address, reason };

@@ -36,8 +36,7 @@ impl Fixture {
 
     /// Of the last but one release, which has everything but the end of the singleton.
     async fn usual() -> Self {
-        let [_, _, release, _] = Profile::train();
-        Self::new(release).await
+        Self::new(rexi_kv::train().profile("1.2").expect("a release")).await
     }
 
     fn kv(&self, name: &str) -> Kv {
@@ -77,7 +76,7 @@ async fn read(kv: &Kv) -> Option<Bytes> {
 
 #[tokio::test(start_paused = true)]
 async fn what_one_node_writes_another_reads_in_every_release() {
-    for release in Profile::train() {
+    for release in rexi_kv::train().profiles().expect("a train") {
         let nodes = Fixture::new(release).await;
         assert_eq!(nodes.kv("n1").read("key").await, Ok(None));
         let first = nodes.kv("n1").write("key", bytes("one")).await.expect("written");

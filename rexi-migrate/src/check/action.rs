@@ -42,10 +42,10 @@ pub enum Action {
     Notice(usize, usize),
     /// A node is killed, or leaves in good order, and starts again at this place of the train.
     Restart(usize, usize, Stop),
-    /// The operator lowers a node's phase.
-    Lower(usize),
-    /// The operator lets a node's phase rise again.
-    Lift(usize),
+    /// The operator lowers a node's phase, of the migration of this number.
+    Lower(usize, usize),
+    /// The operator lets it rise again.
+    Lift(usize, usize),
     /// A node has not been connected to another for the stability period.
     Expire(usize, usize),
     /// A payload on its way from a node to another arrives: that of this place.
@@ -184,19 +184,19 @@ impl Cluster {
             }
         }
         for (index, node) in state.nodes.iter().enumerate() {
-            let can_flip = node.profile().lowest() < node.profile().highest();
-            if can_flip && node.ceiling.is_none() && state.used.flips < flips {
-                actions.push(Action::Lower(index));
-            }
-            if node.ceiling.is_some() {
-                actions.push(Action::Lift(index));
+            for migration in node.migrations() {
+                if node.is_held(migration) {
+                    actions.push(Action::Lift(index, migration));
+                } else if node.can_flip(migration) && state.used.flips < flips {
+                    actions.push(Action::Lower(index, migration));
+                }
             }
         }
     }
 
     fn restarts(&self, state: &State, node: usize, actions: &mut Vec<Action>) {
         let Scope { rollbacks, crashes, operator, stops, .. } = self.scope;
-        let at = self.place_of(&state.nodes[node]);
+        let at = state.nodes[node].release;
         if operator == Operator::Careless {
             let may = state.used.crashes < crashes;
             let others = (0..self.scope.train.len()).filter(|&to| to != at && may);
@@ -219,13 +219,13 @@ impl Cluster {
 
     /// Whether the operator has seen what it waits for before it upgrades a node.
     fn waits_no_more(&self, state: &State) -> bool {
-        let settled = |node: &std::sync::Arc<Printed>| node.rollout.phase() == node.profile().highest();
+        let settled = |node: &std::sync::Arc<Printed>| node.is_raised();
         self.scope.operator != Operator::Patient || state.all_connected() && state.nodes.iter().all(settled)
     }
 
     /// Whether all are within one place if this node goes there.
     fn may_go(&self, state: &State, node: usize, to: usize) -> bool {
-        let near = |at: &Printed| self.place_of(at).abs_diff(to) <= 1;
+        let near = |at: &Printed| at.release.abs_diff(to) <= 1;
         state.nodes.iter().enumerate().all(|(other, at)| other == node || near(at))
     }
 }

@@ -3,11 +3,11 @@
 //!
 //! All are written as safety: it must not happen that nothing more is to come and still something is missing.
 
-use rexi_proto::{Presence, ServerAddress};
+use rexi_proto::Presence;
 
 use super::oracle::{Oracle, Oracles};
 use super::state::State;
-use crate::model::{CallRecord, name};
+use crate::model::{CallRecord, name, saying};
 use crate::search::Broken;
 
 /// Asks these oracles.
@@ -46,20 +46,26 @@ impl Judge<'_> {
 
     fn pair(&self, low: usize, high: usize) -> Result<(), Broken> {
         let nodes = &self.state.nodes;
-        let skew = nodes[high].release.abs_diff(nodes[low].release);
-        self.find(Oracle::ConnectedOverSkew, skew > 1, || format!("{} and {} are connected", name(low), name(high)))?;
+        let near = nodes[high].profile().is_near(nodes[low].profile());
+        self.find(Oracle::ConnectedOverSkew, !near, || format!("{} and {} are connected", name(low), name(high)))?;
         if !is_quiet(self.state, high, low) {
             return Ok(());
         }
         for (from, to) in [(high, low), (low, high)] {
-            let target = nodes[from].rollout.phase().cast_target();
-            let singleton = target == ServerAddress::Singleton;
-            let missing = if singleton { Oracle::SendsToNoSingleton } else { Oracle::SendsToNoServer };
-            let hosts = nodes[to].profile().hosts().contains(target);
-            self.find(missing, !hosts, || format!("{} sends to the {target} of {}", name(from), name(to)))?;
-            let believed = nodes[to].holdouts & 1 << from != 0;
-            let stale = || format!("{} has a stale view of {}", name(to), name(from));
-            self.find(Oracle::StaleView, believed != singleton, stale)?;
+            for migration in nodes[from].migrations() {
+                let says_old = nodes[from].says_old(migration);
+                let form = nodes[from].rollout.phase_at(migration).says();
+                let missing = if says_old { Oracle::SendsToNoSingleton } else { Oracle::SendsToNoServer };
+                let takes = nodes[to].takes(migration).contains(form);
+                let says = || {
+                    let says = saying(&nodes[from], migration);
+                    format!("{} {says}, and {} does not take it", name(from), name(to))
+                };
+                self.find(missing, !takes, says)?;
+                let believed = nodes[to].holdouts[migration] & 1 << from != 0;
+                let stale = || format!("{} has a stale view of {}", name(to), name(from));
+                self.find(Oracle::StaleView, believed != says_old, stale)?;
+            }
         }
         Ok(())
     }

@@ -35,13 +35,7 @@ impl Cluster {
     pub fn new(scope: Scope) -> Self {
         let start = vec![0; scope.nodes];
         let (turns, oracles) = (Turns::new(scope.nodes, scope.symmetry), Oracles::ALL);
-        let build = Build {
-            nodes: scope.nodes,
-            limits: Arc::new(scope.limits()),
-            pool: Unlimited,
-            numbered: false,
-            mutants: scope.mutants,
-        };
+        let build = Build::new(scope.nodes, &scope.train, scope.limits(), Unlimited, scope.mutants);
         Self { turns, shared: Arc::default(), build, scope, start, oracles }
     }
 
@@ -56,17 +50,11 @@ impl Cluster {
         &self.scope
     }
 
-    /// The place of a node's release in the scope's train.
-    pub(super) fn place_of(&self, node: &NodeModel) -> usize {
-        let place = self.scope.train.iter().position(|&release| release == node.release);
-        place.expect("nodes run releases of the train")
-    }
-
     fn begin(&self) -> State {
         let mut notes = Observer::default();
         let nodes = self.start.iter().enumerate().map(|(index, &at)| {
-            let mut node = Printed::new(NodeModel::start(index, self.scope.train[at], Incarnation(1), &self.build));
-            notes.started(index, node.release);
+            let mut node = Printed::new(NodeModel::start(index, at, Incarnation(1), &self.build));
+            notes.started(index, node.stop());
             node.node.forget_touched();
             self.print_all(&mut node);
             Arc::new(node)
@@ -136,7 +124,7 @@ impl Model for Cluster {
 
     fn is_goal(&self, state: &State) -> bool {
         let last = self.scope.train.len() - 1;
-        let idle = |node: &Arc<Printed>| self.place_of(node) == last && node.jobs.is_empty() && node.queue.is_empty();
+        let idle = |node: &Arc<Printed>| node.release == last && node.jobs.is_empty() && node.queue.is_empty();
         let silent = |pair: &Arc<Pair>| pair.stage == Stage::Up && pair.ways.iter().all(Way::is_empty);
         state.nodes.iter().all(idle)
             && state.pairs.iter().all(silent)

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use rexi_proto::{
-    BulkId, ConnectionId, HandshakeError, Hello, Incarnation, NodeName, Party, Profile, Refusal, Session,
+    BulkId, ConnectionId, HandshakeError, Hello, Incarnation, NodeName, Party, Refusal, Session, WireVersion,
 };
+use semver::Version;
 
 use super::action::{Stop, Straggler};
 use super::scope::{Notice, Operator};
@@ -146,7 +147,7 @@ impl Stepper<'_> {
 
     pub(super) fn restart(&mut self, index: usize, to: usize, stop: Stop) {
         let (node, members) = (&self.state.nodes[index], 0..self.state.nodes.len());
-        let (at, life) = (self.cluster.place_of(node), Incarnation(node.life.0 + 1));
+        let (at, life) = (node.release, Incarnation(node.life.0 + 1));
         if !node.jobs.is_empty() {
             self.saw(Case::RestartWithJobs);
         }
@@ -170,7 +171,7 @@ impl Stepper<'_> {
             self.pair(member, index).late[side].clear();
         }
         self.state.notes.buried(index, Incarnation(life.0 - 1));
-        self.place(NodeModel::start(index, self.cluster.scope().train[to], life, &self.cluster.build));
+        self.place(NodeModel::start(index, to, life, &self.cluster.build));
         if self.hear_at_once() {
             others().for_each(|member| self.disconnect(member, index));
         }
@@ -279,10 +280,10 @@ const EARLIER: ConnectionId = ConnectionId(u64::MAX);
 fn final_refusal() -> Box<Refusal> {
     let party = |node: &str| Party {
         node: NodeName::new(node).expect("letters make a name"),
-        release: Profile::train()[0].release().clone(),
-        wire: Profile::train()[0].wire(),
+        release: Version::new(1, 0, 0),
+        wire: WireVersion::V1.into(),
     };
-    Box::new(Refusal::NoCommonWire { first: party("own"), second: party("other") })
+    Box::new(Refusal::NotNeighbours { first: party("own"), second: party("other") })
 }
 
 /// A refusal without the nodes' names, which a peer keeps: its state must not depend on whom it stands for.
@@ -292,13 +293,13 @@ fn nameless(mut refusal: Box<Refusal>, own: &NodeName) -> Box<Refusal> {
         party.node = NodeName::new(name).expect("letters make a name");
     };
     match &mut *refusal {
-        Refusal::NoCommonWire { first, second } => {
+        Refusal::NotNeighbours { first, second } | Refusal::NoCommonWire { first, second } => {
             if second.node == *own {
                 std::mem::swap(first, second);
             }
             [first, second].into_iter().for_each(rename);
         }
-        Refusal::ServerNotHosted { sender, receiver, .. } => [sender, receiver].into_iter().for_each(rename),
+        Refusal::NotTaken { sender, receiver, .. } => [sender, receiver].into_iter().for_each(rename),
         // Never kept, since it is to be tried again, or never met.
         _ => {}
     }

@@ -13,6 +13,7 @@ use super::state::{Printed, Stage, State};
 use super::turns::orders_of;
 use super::vectors::words;
 use crate::model::name;
+use crate::path::UpgradePath;
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
@@ -29,9 +30,9 @@ pub struct Orders {
 }
 
 /// Upgrades three nodes in every order.
-pub fn orders() -> Orders {
+pub fn orders(train: &UpgradePath) -> Orders {
     let mut all = Orders::default();
-    let scope = Scope { symmetry: false, ..Scope::new("orders") };
+    let scope = Scope { symmetry: false, ..Scope::new("orders").with_train(train) };
     let (nodes, legs) = (scope.nodes, scope.train.len() - 1);
     let cluster = Cluster::new(scope);
     let leg = orders_of(nodes);
@@ -56,15 +57,14 @@ fn upgrade(cluster: &Cluster, steps: &[(usize, usize)], mixes: &mut BTreeSet<Vec
         state = settle(cluster, state)?;
         let mix: Vec<usize> = state.nodes.iter().map(|node| node.release).collect();
         if !state.all_connected() {
-            return Err(format!("not all are connected at {}", words(&mix)));
+            return Err(format!("not all are connected at {}", words(&cluster.scope().train, &mix)));
         }
         mixes.insert(mix);
     }
-    let arrived = |node: &Printed| {
-        cluster.place_of(node) + 1 == cluster.scope().train.len() && node.rollout.phase() == node.profile().highest()
-    };
+    let train = &cluster.scope().train;
+    let arrived = |node: &Printed| node.release + 1 == train.len() && node.is_raised();
     match state.nodes.iter().position(|node| !arrived(node)) {
-        Some(node) => Err(format!("{} has not arrived: {}", name(node), state.nodes[node].rollout.limiting_factor())),
+        Some(node) => Err(format!("{} has not arrived: {}", name(node), state.nodes[node].phases_in_words())),
         None => Ok(()),
     }
 }
@@ -97,8 +97,8 @@ fn step(cluster: &Cluster, state: &State, action: Action) -> Result<State, Strin
 }
 
 /// Adds what all orders have come to.
-pub(super) fn report(report: &mut LevelReport) {
-    let Orders { done, mixes, broken } = orders();
+pub(super) fn report(train: &UpgradePath, report: &mut LevelReport) {
+    let Orders { done, mixes, broken } = orders(train);
     report.figures.push(Figure::new("orders of an upgrade that reach its end", done as f64, ""));
     report.figures.push(Figure::new("mixes of releases on their way", mixes.len() as f64, ""));
     if let Some(first) = broken.first() {

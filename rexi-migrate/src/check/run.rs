@@ -9,6 +9,7 @@ use super::scope::Scope;
 use super::tell::trace;
 use super::vectors;
 use super::witness::{REQUIRED, SENTENCES};
+use crate::path::UpgradePath;
 use crate::search::{Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search_shown};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
@@ -22,6 +23,8 @@ pub struct CheckOptions {
     pub hellos: Vec<Bounds>,
     /// Bounds of all searches together (states, time) and of each (threads, memory).
     pub search: Options,
+    /// The releases of the version vectors and of the orders.
+    pub train: UpgradePath,
     /// Whether all version vectors are tried (`vectors.rs`).
     pub vectors: bool,
     /// Whether all orders of upgrades are tried (`orders.rs`).
@@ -90,10 +93,10 @@ pub fn check(options: &CheckOptions) -> LevelReport {
         totals.tell(&mut report);
     }
     if options.vectors {
-        vectors::report(&mut report);
+        vectors::report(&options.train, &mut report);
     }
     if options.orders {
-        orders::report(&mut report);
+        orders::report(&options.train, &mut report);
     }
     report.concluded(started.elapsed())
 }

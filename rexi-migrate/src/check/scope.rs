@@ -3,9 +3,9 @@
 //! Every budget is for the whole run and not for a node, so that the space is finite; what is not budgeted may happen
 //! at any time. The defaults are those of `rexi-migrate check`.
 
-use rexi_proto::{Limits, Mutants, Profile, Release};
+use rexi_proto::{Limits, Mutants};
 
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 
 /// The bounds of one search. Counts are per run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub struct Scope {
     pub name: String,
     /// Nodes, [`NODES_MIN`] to [`NODES_MAX`].
     pub nodes: usize,
-    /// The releases to go through, as places in [`Profile::train`].
-    pub train: Vec<usize>,
+    /// The releases to go through.
+    pub train: UpgradePath,
     /// Casts, each from any node to any other, and each to be killed, answered or lost.
     pub jobs: u8,
     /// How many of those may send a stream.
@@ -97,7 +97,7 @@ impl Scope {
         Self {
             name: name.into(),
             nodes: 3,
-            train: (0..Profile::train().len()).collect(),
+            train: UpgradePath::default(),
             jobs: 0,
             streams: 0,
             items: 1,
@@ -127,18 +127,13 @@ impl Scope {
 
     /// The same for the releases of a train.
     #[must_use]
-    pub fn with_train(self, train: &Train) -> Self {
-        let known = Profile::train();
-        let place = |release: &Release| {
-            let place = known.iter().position(|profile| Release::from(profile.release()) == *release);
-            place.expect("a release of a train is a known one")
-        };
-        Self { train: train.releases().iter().map(place).collect(), ..self }
+    pub fn with_train(self, train: &UpgradePath) -> Self {
+        Self { train: train.clone(), ..self }
     }
 
     /// All bounds in one line.
     pub fn describe(&self) -> String {
-        let releases: Vec<String> = self.train.iter().map(|&release| release_name(release)).collect();
+        let releases: Vec<String> = self.train.releases().iter().map(ToString::to_string).collect();
         let mut text = format!("{} nodes, {}", self.nodes, releases.join(" > "));
         for (count, one) in [
             (self.jobs, "job"),
@@ -171,11 +166,6 @@ impl Scope {
         }
         text
     }
-}
-
-/// A release of [`Profile::train`] as reports name it, such as `1.1`.
-pub fn release_name(place: usize) -> String {
-    Release::from(Profile::train()[place].release()).to_string()
 }
 
 /// Fewest nodes of a search.

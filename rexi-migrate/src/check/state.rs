@@ -32,7 +32,7 @@ pub struct State {
 pub(super) struct Printed {
     pub(super) node: NodeModel,
     /// Members that it believes to send to the singleton, a bit each.
-    pub(super) holdouts: u8,
+    pub(super) holdouts: Vec<u8>,
     pub(super) prints: NodePrints,
 }
 
@@ -109,7 +109,7 @@ impl Printed {
     /// A node that nobody has printed yet.
     pub(super) fn new(node: NodeModel) -> Self {
         let peers = vec![Fingerprint::default(); node.peers.len()];
-        Self { holdouts: 0, prints: NodePrints { peers, ..NodePrints::default() }, node }
+        Self { holdouts: vec![0; node.ceilings.len()], prints: NodePrints { peers, ..NodePrints::default() }, node }
     }
 }
 

@@ -60,8 +60,8 @@ impl<'a> Stepper<'a> {
             }
             Action::Notice(at, of) => self.disconnect(at, of),
             Action::Restart(node, to, stop) => self.restart(node, to, stop),
-            Action::Lower(node) => self.lower(node),
-            Action::Lift(node) => self.at(node, NodeModel::lift),
+            Action::Lower(node, migration) => self.lower(node, migration),
+            Action::Lift(node, migration) => self.at(node, |node, notes| node.lift(migration, notes)),
             Action::Expire(at, of) => self.expire(at, of),
             Action::Payload(from, to, number) => self.deliver_payload(from, to, number),
             Action::Straggle(at, of, straggler) => self.straggle(at, of, straggler),
@@ -126,7 +126,7 @@ impl<'a> Stepper<'a> {
 
     /// Puts a node that has just started into its place.
     pub(super) fn place(&mut self, node: NodeModel) {
-        self.state.notes.started(node.index, node.release);
+        self.state.notes.started(node.index, node.stop());
         self.nodes |= 1 << node.index;
         let index = node.index;
         self.state.nodes[index] = Arc::new(Printed::new(node));
@@ -200,14 +200,14 @@ impl<'a> Stepper<'a> {
         });
     }
 
-    fn lower(&mut self, index: usize) {
-        let lowest = self.state.nodes[index].profile().lowest();
+    fn lower(&mut self, index: usize, migration: usize) {
+        let lowest = self.state.nodes[index].profile().stage_at(migration).lowest();
         let busy = self.state.notes.calls.iter().any(|call| call.by == index && !call.over && call.runs);
         let others = self.state.nodes[index].members().filter(|&member| self.state.is_connected(index, member));
-        let connected: Vec<_> = others.map(|member| (member, self.state.nodes[member].profile().hosts())).collect();
+        let connected: Vec<_> = others.map(|member| (member, self.state.nodes[member].takes(migration))).collect();
         let (node, notes) = self.with_notes(index);
         // A refusal is an answer too, and changes nothing.
-        if node.lower(NOW, lowest, &connected, notes).is_ok() {
+        if node.lower(NOW, (migration, lowest), &connected, notes).is_ok() {
             self.state.used.flips += 1;
             if busy {
                 self.saw(Case::FlipWithJobs);

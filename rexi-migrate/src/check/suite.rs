@@ -8,14 +8,14 @@
 use rexi_proto::Mutants;
 
 use super::scope::{Handshake, Notice, Operator, Scope, Stops};
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 
 /// The scopes for this many nodes and jobs over a train.
-pub fn suite(nodes: usize, jobs: u8, train: &Train, mutants: Mutants) -> Vec<Scope> {
+pub fn suite(nodes: usize, jobs: u8, train: &UpgradePath, mutants: Mutants) -> Vec<Scope> {
     let scope = |name: &str| Scope { nodes, mutants, ..Scope::new(name) }.with_train(train);
     let two = |name: &str| Scope { nodes: 2, jobs: jobs.min(1), ..scope(name) };
     let streams = jobs.min(1);
-    let last: Vec<usize> = scope("").train.last().copied().into_iter().collect();
+    let last = train.only(train.len() - 1);
     vec![
         Scope { streams, items: 2, flips: 1, ..two("a stream and a flip") },
         Scope { rollbacks: 1, cuts: 1, ..two("a rollback and a cut") },

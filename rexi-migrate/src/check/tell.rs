@@ -4,7 +4,7 @@ use rexi_proto::{LENGTH_BYTES, Message, Presence, ServerRequest, decode};
 
 use super::action::{Action, Stop, Straggler};
 use super::model::Cluster;
-use super::scope::{Scope, release_name};
+use super::scope::Scope;
 use super::state::State;
 use crate::model::{Job, frames, name};
 use crate::search::{Broken, Path};
@@ -15,7 +15,7 @@ pub fn trace(scope: &Scope, path: &Path<Cluster>, broken: Option<&Broken>) -> Tr
     let lanes = (0..path.start.nodes.len()).map(|index| name(index).to_string());
     let mut trace = Trace { lanes: lanes.collect(), events: Vec::new() };
     for (index, node) in path.start.nodes.iter().enumerate() {
-        let what = format!("starts as {}, at {}", release_name(node.release), node.rollout.phase());
+        let what = format!("starts as {}, at {}", scope.train.name(node.release), node.phases_in_words());
         trace.events.push(TraceEvent::new(Place::At(index), what));
     }
     let mut before = &path.start;
@@ -58,10 +58,10 @@ fn event(scope: &Scope, state: &State, action: Action) -> TraceEvent {
         Action::Notice(at, of) => (Place::At(at), format!("learns that the connection to {} is gone", name(of))),
         Action::Restart(node, to, stop) => {
             let stop = if stop == Stop::Crash { "is killed" } else { "leaves in good order" };
-            (Place::At(node), format!("{stop}, and starts as {}", release_name(scope.train[to])))
+            (Place::At(node), format!("{stop}, and starts as {}", scope.train.name(to)))
         }
-        Action::Lower(node) => (Place::At(node), "its operator lowers it to its lowest phase".to_owned()),
-        Action::Lift(node) => (Place::At(node), "its operator lets it rise again".to_owned()),
+        Action::Lower(node, _) => (Place::At(node), "its operator lowers it to its lowest phase".to_owned()),
+        Action::Lift(node, _) => (Place::At(node), "its operator lets it rise again".to_owned()),
         Action::Expire(at, of) => (Place::At(at), format!("{} was away for the stability period", name(of))),
         Action::Payload(from, to, _) => (Place::Between(from, to), "a payload arrives".to_owned()),
         Action::Straggle(at, of, straggler) => {
@@ -94,7 +94,7 @@ fn first_on_lane(state: &State, from: usize, to: usize) -> String {
         Message::Resume(server, calls) => format!("resume of {} calls to the {server}", calls.len()),
         Message::Reply(reply) => format!("{:?} reply", reply.form).to_lowercase(),
         Message::Exit(exit) => format!("exit: {}", exit.reason),
-        Message::Announce(_, phase) => format!("phase is now {phase}"),
+        Message::Announce(_, now) => format!("phase is now {}", now.phase),
         Message::StreamInit(_) => "asks for a stream".to_owned(),
         other => format!("{other:?}"),
     };
@@ -119,8 +119,8 @@ fn first_in_queue(state: &State, node: usize) -> String {
 /// What a step has changed that is not said by its name: phases and workers.
 fn changes(before: &State, after: &State, events: &mut Vec<TraceEvent>) {
     for (index, (old, new)) in before.nodes.iter().zip(&after.nodes).enumerate() {
-        if old.life == new.life && old.rollout.phase() != new.rollout.phase() {
-            events.push(TraceEvent::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
+        if old.life == new.life && old.rollout.phases() != new.rollout.phases() {
+            events.push(TraceEvent::new(Place::At(index), format!("is now at {}", new.phases_in_words())));
         }
         for job in new.jobs.iter().filter(|job| !old.jobs.iter().any(|other| other.call == job.call)) {
             events.push(TraceEvent::new(Place::At(index), format!("the {} runs call {}", job.key.server, job.call)));

@@ -7,7 +7,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use rexi_proto::{Caller, Hello, NodeName, PeerId};
+use rexi_proto::{Caller, Hello, NodeName, PeerId, Standing};
 
 use super::state::{Pair, Printed, Stage, State, pair};
 use crate::model::{CallRecord, Job, Monitor, member_id, name};
@@ -52,11 +52,14 @@ impl Turns {
         self.turns.iter().map(|turn| Fingerprint::recorded(|recorder| record(turn, recorder))).collect()
     }
 
-    /// Notes whom this node believes to send to the singleton.
+    /// Notes whom this node believes to say the old form of each migration.
     pub(super) fn note_holdouts(&self, node: &mut Printed) {
         let hello = node.hello();
-        let known = self.names.iter().enumerate().filter(|(_, name)| hello.holdouts.contains(name));
-        node.holdouts = known.fold(0, |all, (member, _)| all | 1 << member);
+        let of = |standing: &Standing| {
+            let known = self.names.iter().enumerate().filter(|(_, name)| standing.holdouts.contains(name));
+            known.fold(0, |all, (member, _)| all | 1 << member)
+        };
+        node.holdouts = hello.migrations.iter().map(of).collect();
     }
 
     pub(super) fn print_rollout(&self, node: &mut Printed) {
@@ -76,7 +79,7 @@ impl Turns {
     /// The node as a whole; its parts must be printed before.
     pub(super) fn print_node(&self, node: &mut Printed) {
         let record = |(number, turn): (usize, &Turn), into: &mut Recorder| {
-            (node.release, node.life, node.ceiling).hash(into);
+            (node.release, node.life, &node.ceilings).hash(into);
             node.prints.rollout[number].hash(into);
             node.prints.singleton[number].hash(into);
             node.queue.len().hash(into);
@@ -139,9 +142,13 @@ impl Turns {
 
     /// A hello under other names.
     pub(super) fn hello(&self, hello: &Hello, turn: &Turn) -> Hello {
-        let mut holdouts: Vec<NodeName> = hello.holdouts.iter().map(|name| self.name(turn, name)).collect();
-        holdouts.sort_unstable();
-        Hello { node: self.name(turn, &hello.node), holdouts, ..hello.clone() }
+        let standing = |standing: &Standing| {
+            let mut holdouts: Vec<NodeName> = standing.holdouts.iter().map(|name| self.name(turn, name)).collect();
+            holdouts.sort_unstable();
+            Standing { holdouts, ..standing.clone() }
+        };
+        let migrations = hello.migrations.iter().map(standing).collect();
+        Hello { node: self.name(turn, &hello.node), migrations, ..hello.clone() }
     }
 }
 

@@ -6,10 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use rexi_proto::{HandshakeError, Hello, Incarnation, Limits, Profile, Refusal, Rollout, verdict};
+use rexi_proto::{FunctionTable, HandshakeError, Hello, Incarnation, Limits, Refusal, Rollout, verdict};
 
-use super::scope::release_name;
 use crate::model::name;
+use crate::path::UpgradePath;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
 
@@ -25,15 +25,15 @@ pub struct Vectors {
 }
 
 /// Tries every vector of this many nodes.
-pub fn vectors(nodes: usize) -> Vectors {
+pub fn vectors(train: &UpgradePath, nodes: usize) -> Vectors {
     let mut all = Vectors { legal: Vec::new(), illegal: Vec::new(), broken: Vec::new() };
-    let releases = Profile::train().len();
+    let releases = train.len();
     for number in 0..releases.pow(u32::try_from(nodes).unwrap_or(u32::MAX)) {
         let vector: Vec<usize> = (0..nodes).map(|node| number / releases.pow(node as u32) % releases).collect();
-        let refusals = settle(&vector, &mut all.broken);
+        let refusals = settle(train, &vector, &mut all.broken);
         let skew = vector.iter().max().zip(vector.iter().min()).map_or(0, |(newest, oldest)| newest - oldest);
         if refusals.is_empty() != (skew <= 1) {
-            all.broken.push(format!("{}: {} refusals", words(&vector), refusals.len()));
+            all.broken.push(format!("{}: {} refusals", words(train, &vector), refusals.len()));
         }
         if refusals.is_empty() {
             all.legal.push(vector);
@@ -45,13 +45,12 @@ pub fn vectors(nodes: usize) -> Vectors {
 }
 
 /// Lets all nodes of a vector say hello to each other until nothing changes, and gives the refusals that remain.
-fn settle(vector: &[usize], broken: &mut Vec<String>) -> Vec<String> {
-    let profiles = Profile::train();
+fn settle(train: &UpgradePath, vector: &[usize], broken: &mut Vec<String>) -> Vec<String> {
     let members = || (0..vector.len()).map(name);
     let mut rollouts: Vec<Rollout> = vector
         .iter()
         .enumerate()
-        .map(|(node, &release)| Rollout::new(name(node), profiles[release].clone(), members()))
+        .map(|(node, &release)| Rollout::new(name(node), train.at(release).clone(), members()))
         .collect();
     let mut refusals = BTreeSet::new();
     // A phase may rise once; another round shows what that has changed, and one more that no more does.
@@ -66,19 +65,19 @@ fn settle(vector: &[usize], broken: &mut Vec<String>) -> Vec<String> {
                     rollouts[other].handle_hello(&hellos[1], &hellos[0]),
                 ];
                 if verdict(&hellos[0], &hellos[1]) != verdict(&hellos[1], &hellos[0]) {
-                    broken.push(format!("{}: two verdicts", words(vector)));
+                    broken.push(format!("{}: two verdicts", words(train, vector)));
                 }
                 match sides {
                     [Err(HandshakeError::Refused(first)), Err(HandshakeError::Refused(second))] => {
                         if first != second {
-                            broken.push(format!("{}: {first} / {second}", words(vector)));
+                            broken.push(format!("{}: {first} / {second}", words(train, vector)));
                         }
-                        judge_refusal(pair, &first, round + 1 == ROUNDS, broken);
+                        judge_refusal(train, pair, &first, round + 1 == ROUNDS, broken);
                         refusals.insert(first.to_string());
                     }
                     [Ok(first), Ok(second)] if first == second && pair[0].1.abs_diff(pair[1].1) <= 1 => {}
                     // A phase has moved with this hello, which the next round shows; otherwise it is wrong.
-                    sides if round + 1 == ROUNDS => broken.push(format!("{}: {sides:?}", words(vector))),
+                    sides if round + 1 == ROUNDS => broken.push(format!("{}: {sides:?}", words(train, vector))),
                     _ => {}
                 }
             }
@@ -88,16 +87,22 @@ fn settle(vector: &[usize], broken: &mut Vec<String>) -> Vec<String> {
 }
 
 /// A refusal must be of a kind that skew has, and name both releases.
-fn judge_refusal(pair: [(usize, usize); 2], refusal: &Refusal, settled: bool, broken: &mut Vec<String>) {
+fn judge_refusal(
+    train: &UpgradePath,
+    pair: [(usize, usize); 2],
+    refusal: &Refusal,
+    settled: bool,
+    broken: &mut Vec<String>,
+) {
     let text = refusal.to_string();
-    let named = pair.iter().all(|&(node, release)| {
-        text.contains(&format!("{} (release {}", name(node), Profile::train()[release].release()))
-    });
+    let named = pair
+        .iter()
+        .all(|&(node, release)| text.contains(&format!("{} (release {}", name(node), train.at(release).release())));
     let neighbours = pair[0].1.abs_diff(pair[1].1) <= 1;
     let typed = match refusal {
-        Refusal::NoCommonWire { .. } | Refusal::ServerNotHosted { .. } => true,
+        Refusal::NotNeighbours { .. } | Refusal::NoCommonWire { .. } | Refusal::NotTaken { .. } => true,
         // The third is what stands between two that may speak otherwise.
-        Refusal::SingletonInUse { .. } => neighbours,
+        Refusal::OldFormInUse { .. } => neighbours,
         _ => false,
     };
     if settled && !(named && typed) {
@@ -106,17 +111,17 @@ fn judge_refusal(pair: [(usize, usize); 2], refusal: &Refusal, settled: bool, br
 }
 
 fn hello(rollout: &Rollout) -> Hello {
-    rollout.hello(Incarnation(1), &Limits::default())
+    rollout.hello(Incarnation(1), &FunctionTable::default(), &Limits::default())
 }
 
 /// A vector in words.
-pub(super) fn words(vector: &[usize]) -> String {
-    vector.iter().map(|&release| release_name(release)).collect::<Vec<_>>().join(" ")
+pub(super) fn words(train: &UpgradePath, vector: &[usize]) -> String {
+    vector.iter().map(|&release| train.name(release)).collect::<Vec<_>>().join(" ")
 }
 
 /// Adds what all vectors of three nodes have come to.
-pub(super) fn report(report: &mut LevelReport) {
-    let Vectors { legal, illegal, broken } = vectors(3);
+pub(super) fn report(train: &UpgradePath, report: &mut LevelReport) {
+    let Vectors { legal, illegal, broken } = vectors(train, 3);
     report.figures.push(Figure::new("version vectors, legal", legal.len() as f64, ""));
     report.figures.push(Figure::new("version vectors, refused by the handshake", illegal.len() as f64, ""));
     if let Some(first) = broken.first() {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::search::Options;
 use clap::Args;
 use miette::Report;
@@ -26,8 +26,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
     jobs: u8,
     /// The releases to go through.
-    #[arg(long, default_value_t = Train::default())]
-    train: Train,
+    #[arg(long, default_value_t = UpgradePath::default())]
+    train: UpgradePath,
     /// Distinct states at most. A search that stops there says nothing of the rest.
     #[arg(long, value_name = "STATES", default_value_t = 100_000_000)]
     budget_states: u64,
@@ -90,6 +90,7 @@ impl CheckArgs {
                 threads: self.threads.map_or(defaults.threads, usize::from),
                 ..defaults
             },
+            train: UpgradePath::default(),
             vectors: all || self.vectors,
             orders: all || self.orders,
             quiet: self.quiet,

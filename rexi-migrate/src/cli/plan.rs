@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::migration::{
-    Behaviour, Checked, Migration, PlanStep, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
+    Behaviour, Checked, PlanStep, ProtocolChange, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
 };
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode, (u8, Report)> {
 }
 
 impl PlanArgs {
-    fn migrations(&self) -> miette::Result<Vec<Migration>> {
+    fn migrations(&self) -> miette::Result<Vec<ProtocolChange>> {
         if let Some(file) = &self.file {
             let text = std::fs::read_to_string(file)
                 .into_diagnostic()
@@ -76,7 +76,7 @@ impl PlanArgs {
     }
 }
 
-fn planned(migration: &Migration, text: &mut String) -> (Conclusion, Value) {
+fn planned(migration: &ProtocolChange, text: &mut String) -> (Conclusion, Value) {
     let (checked, steps) = (check(migration), steps(migration));
     let conclusion = if checked.breach.is_none() { Conclusion::Safe } else { Conclusion::Unsafe };
     tell(text, migration, &checked, &steps);
@@ -97,7 +97,7 @@ fn breach(checked: &Checked) -> Value {
         .map_or(Value::Null, |(invariant, what, trace)| json!({ "invariant": invariant, "what": what, "trace": trace }))
 }
 
-fn tell(text: &mut String, migration: &Migration, checked: &Checked, steps: &[PlanStep]) {
+fn tell(text: &mut String, migration: &ProtocolChange, checked: &Checked, steps: &[PlanStep]) {
     let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all that is written to it");
     say(format!("{}: {}", migration.name, migration.about));
     for (number, step) in (1..).zip(steps) {
@@ -117,7 +117,7 @@ fn tell(text: &mut String, migration: &Migration, checked: &Checked, steps: &[Pl
     }
 }
 
-fn synthesized(migration: &Migration, traces: bool, text: &mut String) -> miette::Result<(Conclusion, Value)> {
+fn synthesized(migration: &ProtocolChange, traces: bool, text: &mut String) -> miette::Result<(Conclusion, Value)> {
     let found = synthesize(migration).into_diagnostic().wrap_err_with(|| migration.name.clone())?;
     let Synthesis { plan, candidates, pairs, states, ruled_out } = &found;
     let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all that is written to it");
@@ -159,7 +159,7 @@ fn synthesized(migration: &Migration, traces: bool, text: &mut String) -> miette
 }
 
 /// What a release does, in a line.
-fn behaviour(migration: &Migration, behaviour: &Behaviour) -> String {
+fn behaviour(migration: &ProtocolChange, behaviour: &Behaviour) -> String {
     let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
     let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
     format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::history::judge::judge;
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
@@ -31,8 +31,8 @@ pub struct RehearseArgs {
     #[arg(long)]
     seed: Option<u64>,
     /// The releases to go through.
-    #[arg(long, default_value_t = Train::default())]
-    train: Train,
+    #[arg(long, default_value_t = UpgradePath::default())]
+    train: UpgradePath,
     /// Share of the restarts that are a kill -9 instead of a drain, 0 to 1.
     #[arg(long, default_value_t = 0.4, value_parser = parse_share)]
     kill_share: f64,
@@ -69,7 +69,7 @@ fn parse_share(text: &str) -> Result<f64, String> {
 
 fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/rexi-migrate")?;
-    let train = Train::default();
+    let train = UpgradePath::default();
     let release = train.find(release).map(|place| train.release(place)).map_err(|error| error.to_string())?;
     // Absolute, since the report may be read elsewhere, and so that a bare name is not looked up in PATH.
     let path = std::path::absolute(path).map_err(|error| format!("{path:?} is not a path: {error}"))?;

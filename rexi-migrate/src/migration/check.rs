@@ -1,6 +1,6 @@
 //! The search over all mixes of a migration's releases, and what it has shown.
 
-use super::data::Migration;
+use super::data::ProtocolChange;
 use super::mix::{Action, Job, Mix, NODES};
 use crate::name::node_name;
 use crate::search::{Broken, End, Fingerprint, Model, Options, Outcome, Path, search};
@@ -23,7 +23,7 @@ pub struct Checked {
 }
 
 /// Searches every mix of the migration's releases to the end.
-pub fn check(migration: &Migration) -> Checked {
+pub fn check(migration: &ProtocolChange) -> Checked {
     // One thread: the spaces are small and many.
     let options = Options { threads: 1, ..Options::default() };
     let Outcome { end, tally, .. } = search(&Mixes(migration), &options, &mut |_| ());
@@ -40,7 +40,7 @@ pub fn check(migration: &Migration) -> Checked {
     }
 }
 
-struct Mixes<'a>(&'a Migration);
+struct Mixes<'a>(&'a ProtocolChange);
 
 /// Cases without which a search proves little.
 const CASES: [&str; 4] = [
@@ -107,7 +107,7 @@ fn met(before: &Mix, action: Action) -> u64 {
     (0..).zip(cases).map(|(bit, met)| u64::from(met) << bit).sum()
 }
 
-fn trace(migration: &Migration, path: &Path<Mixes<'_>>) -> Trace {
+fn trace(migration: &ProtocolChange, path: &Path<Mixes<'_>>) -> Trace {
     let mut events = vec![TraceEvent::new(Place::Everywhere, format!("all run {}", migration.releases[0].name))];
     let mut before = &path.start.mix;
     for (action, after) in &path.steps {

@@ -1,4 +1,4 @@
-//! Forms, the purpose of each, and releases that accept and emit some of them.
+//! MessageForms, the purpose of each, and releases that accept and emit some of them.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 
 /// A change of the protocol: what may be said, and what each release accepts and emits of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Migration {
+pub struct ProtocolChange {
     /// Its name.
     pub name: String,
     /// What it is for, in a sentence.
     pub about: String,
     /// What may be said. At most [`FORMS_MAX`].
-    pub forms: Vec<Form>,
+    pub forms: Vec<MessageForm>,
     /// The releases, oldest first. At least one, at most [`RELEASES_MAX`].
     pub releases: Vec<Behaviour>,
 }
 
 /// One way to say something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Form {
+pub struct MessageForm {
     /// As reports name it: "cast to the singleton".
     pub name: String,
     /// What it is for.
@@ -55,9 +55,9 @@ pub enum Unknown {
     Breach,
 }
 
-/// A set of forms, by their places in [`Migration::forms`].
+/// A set of forms, by their places in [`ProtocolChange::forms`].
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Forms(pub(super) u32);
+pub struct MessageForms(pub(super) u32);
 
 /// What the nodes of one release do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,20 +65,20 @@ pub struct Behaviour {
     /// The release.
     pub name: String,
     /// What they understand.
-    pub accepts: Forms,
+    pub accepts: MessageForms,
     /// What they say, whenever they have a reason to: all of these.
-    pub emits: Forms,
+    pub emits: MessageForms,
     /// Whether what ends a job also goes to the server where it was started, whatever `emits` says by then.
     pub remembers: bool,
 }
 
-/// Forms of one migration.
+/// MessageForms of one migration.
 pub const FORMS_MAX: usize = 32;
 
 /// Releases of one migration.
 pub const RELEASES_MAX: usize = 16;
 
-impl Forms {
+impl MessageForms {
     /// No form.
     pub const NONE: Self = Self(0);
 
@@ -119,32 +119,32 @@ impl Forms {
     }
 }
 
-impl FromIterator<usize> for Forms {
+impl FromIterator<usize> for MessageForms {
     fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
         places.into_iter().fold(Self::NONE, |forms, place| forms.with(Self::of(place)))
     }
 }
 
-impl fmt::Debug for Forms {
+impl fmt::Debug for MessageForms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
     }
 }
 
-impl Migration {
+impl ProtocolChange {
     /// The forms of a role.
-    pub fn of_role(&self, role: Role) -> Forms {
+    pub fn of_role(&self, role: Role) -> MessageForms {
         self.forms.iter().enumerate().filter(|(_, form)| form.role == role).map(|(place, _)| place).collect()
     }
 
     /// What a release says in a role.
-    pub fn emitted(&self, release: usize, role: Role) -> Forms {
+    pub fn emitted(&self, release: usize, role: Role) -> MessageForms {
         let emits = self.releases[release].emits;
         emits.without(emits.without(self.of_role(role)))
     }
 
     /// Names of forms, joined as a sentence has them: "a, b and c"; "nothing" for none.
-    pub fn names(&self, forms: Forms) -> String {
+    pub fn names(&self, forms: MessageForms) -> String {
         let names: Vec<&str> = forms.iter().map(|place| self.forms[place].name.as_str()).collect();
         match names.as_slice() {
             [] => "nothing".to_owned(),
@@ -160,7 +160,7 @@ impl Migration {
     /// # Panics
     /// Where there are more functions or changes than a migration holds ([`FORMS_MAX`], [`RELEASES_MAX`]).
     pub fn of_functions(name: &str, rows: &[FunctionRow]) -> Self {
-        let form = |row: &FunctionRow| Form {
+        let form = |row: &FunctionRow| MessageForm {
             name: format!("call of {}", row.name),
             role: Role::Start,
             server: row.name.to_string(),

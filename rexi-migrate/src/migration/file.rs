@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::data::{Behaviour, FORMS_MAX, Form, Forms, Migration, RELEASES_MAX, Role, Unknown};
+use super::data::{Behaviour, FORMS_MAX, MessageForm, MessageForms, ProtocolChange, RELEASES_MAX, Role, Unknown};
 
 /// Why a text is not a migration. Its author is at fault; nothing was done.
 #[derive(Debug, Error)]
@@ -25,7 +25,7 @@ pub enum FileError {
     /// A name is there twice.
     #[error("the {what} {name:?} is declared twice; give each a name of its own")]
     Twice {
-        /// Form or release.
+        /// MessageForm or release.
         what: &'static str,
         /// The name.
         name: String,
@@ -33,7 +33,7 @@ pub enum FileError {
     /// More than a migration holds, or too little for one.
     #[error("the file has {count} of [[{what}]]; a migration has {min} to {max}")]
     Count {
-        /// Form or release.
+        /// MessageForm or release.
         what: &'static str,
         /// How many there are.
         count: usize,
@@ -102,26 +102,26 @@ fn any_server() -> String {
 ///
 /// # Errors
 /// [`FileError`] says what is wrong with it.
-pub fn from_toml(text: &str) -> Result<Migration, FileError> {
+pub fn from_toml(text: &str) -> Result<ProtocolChange, FileError> {
     let file: File = toml::from_str(text)?;
     bounded("form", file.form.len(), 1, FORMS_MAX)?;
     bounded("release", file.release.len(), 2, RELEASES_MAX)?;
     distinct("form", file.form.iter().map(|form| &form.name))?;
     distinct("release", file.release.iter().map(|release| &release.name))?;
-    let forms: Vec<Form> = file
+    let forms: Vec<MessageForm> = file
         .form
         .into_iter()
-        .map(|FormEntry { name, role, server, unknown }| Form { name, role, server, unknown })
+        .map(|FormEntry { name, role, server, unknown }| MessageForm { name, role, server, unknown })
         .collect();
     let behaviour = |ReleaseEntry { name, accepts, emits, remembers }: ReleaseEntry| {
         let (accepts, emits) = (places(&forms, &name, &accepts)?, places(&forms, &name, &emits)?);
         Ok(Behaviour { name, accepts, emits, remembers })
     };
     let releases = file.release.into_iter().map(behaviour).collect::<Result<_, FileError>>()?;
-    Ok(Migration { name: file.name, about: file.about, forms, releases })
+    Ok(ProtocolChange { name: file.name, about: file.about, forms, releases })
 }
 
-fn places(forms: &[Form], release: &str, names: &[String]) -> Result<Forms, FileError> {
+fn places(forms: &[MessageForm], release: &str, names: &[String]) -> Result<MessageForms, FileError> {
     let place = |name: &String| {
         forms.iter().position(|form| form.name == *name).ok_or_else(|| FileError::UnknownForm {
             release: release.to_owned(),

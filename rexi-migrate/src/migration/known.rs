@@ -2,17 +2,17 @@
 //!
 //! Source: CouchDB's public history; G5 and G6 of docs/safety.md are what went wrong with the last two.
 
-use super::data::{Behaviour, Form, Forms, Migration, Role, Unknown};
+use super::data::{Behaviour, MessageForm, MessageForms, ProtocolChange, Role, Unknown};
 
 /// All of them.
-pub fn known() -> [Migration; 3] {
+pub fn known() -> [ProtocolChange; 3] {
     [server_per_node(), kill_all(), tagged_reply()]
 }
 
 /// One server for all nodes is replaced by one server per remote node.
-pub fn server_per_node() -> Migration {
+pub fn server_per_node() -> ProtocolChange {
     let [cast_old, cast_new, kill_old, kill_new] = [0, 1, 2, 3];
-    Migration {
+    ProtocolChange {
         name: "server-per-node".to_owned(),
         about: "one server for all nodes is replaced by one server per remote node".to_owned(),
         forms: vec![
@@ -31,9 +31,9 @@ pub fn server_per_node() -> Migration {
 }
 
 /// Many kills in one message, which old nodes cannot read.
-pub fn kill_all() -> Migration {
+pub fn kill_all() -> ProtocolChange {
     let [cast, kill, kill_all] = [0, 1, 2];
-    Migration {
+    ProtocolChange {
         name: "kill-all".to_owned(),
         about: "kills are sent in batches, which old nodes cannot read".to_owned(),
         forms: vec![
@@ -51,9 +51,9 @@ pub fn kill_all() -> Migration {
 }
 
 /// Replies carry a tag, which callers of old do not expect.
-pub fn tagged_reply() -> Migration {
+pub fn tagged_reply() -> ProtocolChange {
     let [cast, kill, plain, tagged] = [0, 1, 2, 3];
-    Migration {
+    ProtocolChange {
         name: "tagged-reply".to_owned(),
         about: "replies carry a tag, which old callers do not expect".to_owned(),
         forms: vec![
@@ -71,12 +71,12 @@ pub fn tagged_reply() -> Migration {
     }
 }
 
-fn form(name: &str, role: Role, server: &str, unknown: Unknown) -> Form {
-    Form { name: name.to_owned(), role, server: server.to_owned(), unknown }
+fn form(name: &str, role: Role, server: &str, unknown: Unknown) -> MessageForm {
+    MessageForm { name: name.to_owned(), role, server: server.to_owned(), unknown }
 }
 
 fn release(name: &str, accepts: &[usize], emits: &[usize]) -> Behaviour {
-    let forms = |places: &[usize]| places.iter().copied().collect::<Forms>();
+    let forms = |places: &[usize]| places.iter().copied().collect::<MessageForms>();
     Behaviour { name: name.to_owned(), accepts: forms(accepts), emits: forms(emits), remembers: false }
 }
 

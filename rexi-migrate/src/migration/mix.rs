@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::data::{Forms, Migration, Role, Unknown};
+use super::data::{MessageForms, ProtocolChange, Role, Unknown};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::{Place, TraceEvent};
 
@@ -32,7 +32,7 @@ pub(super) struct Call {
     pub(super) callee: usize,
     /// The release that its caller was at when it was cast.
     pub(super) cast_at: usize,
-    /// Forms on their way to the callee.
+    /// MessageForms on their way to the callee.
     forth: VecDeque<usize>,
     /// Answers on their way back.
     back: VecDeque<usize>,
@@ -83,7 +83,7 @@ impl Broken {
         }
     }
 
-    pub(super) fn sentence(self, migration: &Migration) -> String {
+    pub(super) fn sentence(self, migration: &ProtocolChange) -> String {
         let form = |form: usize| migration.forms[form].name.as_str();
         let release = |release: usize| migration.releases[release].name.as_str();
         match self {
@@ -110,7 +110,7 @@ impl Mix {
     }
 
     /// All that may happen next; nothing once an invariant is broken.
-    pub(super) fn actions(&self, migration: &Migration) -> Vec<Action> {
+    pub(super) fn actions(&self, migration: &ProtocolChange) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.broken.is_some() {
             return actions;
@@ -146,7 +146,7 @@ impl Mix {
 
     /// Releases that the node may go to: one step away, and one step at most from every other node, since the handshake
     /// refuses the rest.
-    fn neighbours(&self, migration: &Migration, node: usize) -> Vec<usize> {
+    fn neighbours(&self, migration: &ProtocolChange, node: usize) -> Vec<usize> {
         let at = self.at[node];
         let near = |&to: &usize| self.at.iter().enumerate().all(|(other, &of)| other == node || of.abs_diff(to) <= 1);
         let last = migration.releases.len() - 1;
@@ -154,7 +154,7 @@ impl Mix {
     }
 
     /// The state after an action.
-    pub(super) fn step(&self, migration: &Migration, action: Action) -> Self {
+    pub(super) fn step(&self, migration: &ProtocolChange, action: Action) -> Self {
         let mut after = self.clone();
         after.broken = after.apply(migration, action).err();
         if after.broken.is_none() {
@@ -163,7 +163,7 @@ impl Mix {
         after
     }
 
-    fn apply(&mut self, migration: &Migration, action: Action) -> Result<(), Broken> {
+    fn apply(&mut self, migration: &ProtocolChange, action: Action) -> Result<(), Broken> {
         match action {
             Action::Cast { caller, callee } => {
                 let cast_at = self.at[caller];
@@ -215,7 +215,7 @@ impl Mix {
     }
 
     /// The action in the words of a trace, as it is taken from this state.
-    pub(super) fn event(&self, migration: &Migration, action: Action) -> TraceEvent {
+    pub(super) fn event(&self, migration: &ProtocolChange, action: Action) -> TraceEvent {
         let name = |release: usize| migration.releases[release].name.as_str();
         let first = |queue: &VecDeque<usize>| queue.front().map_or("", |&form| migration.forms[form].name.as_str());
         let parties = self.call.as_ref().map(|call| (call.caller, call.callee));
@@ -234,7 +234,8 @@ impl Mix {
                 TraceEvent::new(Place::Between(callee, caller), form)
             }
             Action::Kill => {
-                let forms = self.call.as_ref().map_or(Forms::NONE, |call| call.kills(migration, self.at[caller]));
+                let forms =
+                    self.call.as_ref().map_or(MessageForms::NONE, |call| call.kills(migration, self.at[caller]));
                 TraceEvent::new(Place::At(caller), format!("kills the call: sends {}", migration.names(forms)))
             }
             Action::Answer => {
@@ -253,7 +254,7 @@ impl Mix {
 }
 
 impl Call {
-    fn deliver(&mut self, migration: &Migration, release: usize) -> Result<(), Broken> {
+    fn deliver(&mut self, migration: &ProtocolChange, release: usize) -> Result<(), Broken> {
         let Some(form) = self.forth.pop_front() else { return Ok(()) };
         let of = &migration.forms[form];
         if !migration.releases[release].accepts.contains(form) {
@@ -273,7 +274,7 @@ impl Call {
     }
 
     /// The caller of a killed call lets go of its answers, but has to be able to read them.
-    fn hear(&mut self, migration: &Migration, release: usize) -> Result<(), Broken> {
+    fn hear(&mut self, migration: &ProtocolChange, release: usize) -> Result<(), Broken> {
         let Some(form) = self.back.pop_front() else { return Ok(()) };
         if !migration.releases[release].accepts.contains(form) && migration.forms[form].unknown == Unknown::Breach {
             return Err(Broken::AnswerUnread { form, release });
@@ -284,14 +285,14 @@ impl Call {
         }
     }
 
-    fn kill(&mut self, migration: &Migration, release: usize) {
+    fn kill(&mut self, migration: &ProtocolChange, release: usize) {
         self.forth.extend(self.kills(migration, release).iter());
         self.killed = true;
     }
 
     /// What the caller sends to end the call: what its release emits, and, if it remembers, what reaches the server
     /// that the cast went to.
-    fn kills(&self, migration: &Migration, release: usize) -> Forms {
+    fn kills(&self, migration: &ProtocolChange, release: usize) -> MessageForms {
         let emitted = migration.emitted(release, Role::End);
         if !migration.releases[release].remembers {
             return emitted;
@@ -303,7 +304,7 @@ impl Call {
         emitted.with(missed.filter_map(reaches).collect())
     }
 
-    fn answer(&mut self, migration: &Migration, release: usize) -> Result<(), Broken> {
+    fn answer(&mut self, migration: &ProtocolChange, release: usize) -> Result<(), Broken> {
         self.job = Job::Ended;
         if migration.of_role(Role::Answer).is_empty() {
             return Ok(());

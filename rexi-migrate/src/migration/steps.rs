@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::data::{Forms, Migration};
+use super::data::{MessageForms, ProtocolChange};
 
 /// One step of a migration: every node goes from one release to the next, one node at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,17 +25,17 @@ pub struct PlanStep {
 }
 
 /// The steps of a migration, in order.
-pub fn steps(migration: &Migration) -> Vec<PlanStep> {
+pub fn steps(migration: &ProtocolChange) -> Vec<PlanStep> {
     (1..migration.releases.len()).map(|to| step(migration, to)).collect()
 }
 
-fn step(migration: &Migration, to: usize) -> PlanStep {
+fn step(migration: &ProtocolChange, to: usize) -> PlanStep {
     let (before, after) = (&migration.releases[to - 1], &migration.releases[to]);
-    let gained = |one: Forms, other: Forms| other.without(one);
+    let gained = |one: MessageForms, other: MessageForms| other.without(one);
     let (accepted, dropped) = (gained(before.accepts, after.accepts), gained(after.accepts, before.accepts));
     let (emitted, silenced) = (gained(before.emits, after.emits), gained(after.emits, before.emits));
     let mut changes = Vec::new();
-    let mut say = |what: &str, forms: Forms| {
+    let mut say = |what: &str, forms: MessageForms| {
         if !forms.is_empty() {
             changes.push(format!("{what} {}", migration.names(forms)));
         }
@@ -73,6 +73,6 @@ fn step(migration: &Migration, to: usize) -> PlanStep {
     PlanStep { from: before.name.clone(), to: after.name.clone(), changes, needs, way_back }
 }
 
-fn servers(migration: &Migration, forms: Forms) -> BTreeSet<&str> {
+fn servers(migration: &ProtocolChange, forms: MessageForms) -> BTreeSet<&str> {
     forms.iter().map(|form| migration.forms[form].server.as_str()).collect()
 }

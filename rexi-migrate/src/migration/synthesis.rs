@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::check::{Checked, check};
-use super::data::{Behaviour, Forms, Migration, Role};
+use super::data::{Behaviour, MessageForms, ProtocolChange, Role};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::Trace;
 
@@ -17,7 +17,7 @@ use crate::verdict::trace::Trace;
 pub struct Synthesis {
     /// The plan: a migration whose releases are the old behaviour, what lies between, and the new one. `None`: no plan
     /// of up to [`STEPS_MAX`] steps is safe.
-    pub plan: Option<Migration>,
+    pub plan: Option<ProtocolChange>,
     /// Behaviours that a release between may have.
     pub candidates: usize,
     /// Pairs of neighbours whose mixes were searched.
@@ -49,21 +49,21 @@ pub struct RuledOut {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a plan can be synthesized for up to {FORMS_MAX} forms, and this migration has {forms}; split it")]
 pub struct TooWide {
-    /// Forms of the migration.
+    /// MessageForms of the migration.
     pub forms: usize,
 }
 
 /// Steps of the longest plan that is tried.
 pub const STEPS_MAX: usize = 5;
 
-/// Forms of the widest migration: all sets of them are tried as what a release accepts.
+/// MessageForms of the widest migration: all sets of them are tried as what a release accepts.
 const FORMS_MAX: usize = 6;
 
 /// Finds the shortest safe plan from a migration's first behaviour to its last; what lies between is not looked at.
 ///
 /// # Errors
 /// [`TooWide`].
-pub fn synthesize(draft: &Migration) -> Result<Synthesis, TooWide> {
+pub fn synthesize(draft: &ProtocolChange) -> Result<Synthesis, TooWide> {
     if draft.forms.len() > FORMS_MAX {
         return Err(TooWide { forms: draft.forms.len() });
     }
@@ -78,7 +78,7 @@ pub fn synthesize(draft: &Migration) -> Result<Synthesis, TooWide> {
 
 /// Behaviours, and what is known of their neighbourhoods. The old one is at [`OLD`], the new one at [`NEW`].
 struct Graph<'a> {
-    draft: &'a Migration,
+    draft: &'a ProtocolChange,
     nodes: Vec<Behaviour>,
     edges: BTreeMap<(usize, usize), Checked>,
 }
@@ -87,7 +87,7 @@ const OLD: usize = 0;
 const NEW: usize = 1;
 
 impl<'a> Graph<'a> {
-    fn new(draft: &'a Migration) -> Self {
+    fn new(draft: &'a ProtocolChange) -> Self {
         let ends = [draft.releases.first(), draft.releases.last()].into_iter().flatten().cloned();
         Self { draft, nodes: ends.chain(candidates(draft)).collect(), edges: BTreeMap::new() }
     }
@@ -134,7 +134,7 @@ impl<'a> Graph<'a> {
     fn edge(&mut self, from: usize, to: usize) -> &Checked {
         let draft = self.draft;
         let releases = [from, to].map(|node| self.nodes[node].clone()).to_vec();
-        self.edges.entry((from, to)).or_insert_with(|| check(&Migration { releases, ..draft.clone() }))
+        self.edges.entry((from, to)).or_insert_with(|| check(&ProtocolChange { releases, ..draft.clone() }))
     }
 
     /// Every plan of this many steps, all of which fail, by what is wrong with its first unsafe pair.
@@ -167,7 +167,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The path as a migration, its middle releases numbered.
-    fn plan(&self, path: &[usize]) -> Migration {
+    fn plan(&self, path: &[usize]) -> ProtocolChange {
         let release = |(place, &node): (usize, &usize)| {
             let behaviour = self.nodes[node].clone();
             if node == OLD || node == NEW {
@@ -176,7 +176,7 @@ impl<'a> Graph<'a> {
                 Behaviour { name: format!("between {place}"), ..behaviour }
             }
         };
-        Migration { releases: path.iter().enumerate().map(release).collect(), ..self.draft.clone() }
+        ProtocolChange { releases: path.iter().enumerate().map(release).collect(), ..self.draft.clone() }
     }
 }
 
@@ -195,7 +195,7 @@ fn back(reached: &[BTreeMap<usize, (u32, usize)>], node: usize) -> Vec<usize> {
 impl Behaviour {
     /// How much differs.
     fn changes(&self, other: &Self) -> u32 {
-        let differ = |one: Forms, other: Forms| (one.0 ^ other.0).count_ones();
+        let differ = |one: MessageForms, other: MessageForms| (one.0 ^ other.0).count_ones();
         differ(self.accepts, other.accepts)
             + differ(self.emits, other.emits)
             + u32::from(self.remembers != other.remembers)
@@ -204,16 +204,16 @@ impl Behaviour {
 
 /// Every behaviour that makes sense: it accepts any set of forms; casts in one form and answers in one, since more
 /// would run twice and be heard twice; ends jobs in any number of forms, but at least one; with and without memory.
-fn candidates(draft: &Migration) -> Vec<Behaviour> {
-    let all = (0..1_u32 << draft.forms.len()).map(Forms);
+fn candidates(draft: &ProtocolChange) -> Vec<Behaviour> {
+    let all = (0..1_u32 << draft.forms.len()).map(MessageForms);
     let within = |role: Role| all.clone().filter(move |forms| forms.without(draft.of_role(role)).is_empty());
     let one_of = |role: Role| {
-        let one: Vec<Forms> = within(role).filter(|forms| forms.0.count_ones() == 1).collect();
-        if one.is_empty() { vec![Forms::NONE] } else { one }
+        let one: Vec<MessageForms> = within(role).filter(|forms| forms.0.count_ones() == 1).collect();
+        if one.is_empty() { vec![MessageForms::NONE] } else { one }
     };
     let some_of = |role: Role| {
-        let some: Vec<Forms> = within(role).filter(|forms| !forms.is_empty()).collect();
-        if some.is_empty() { vec![Forms::NONE] } else { some }
+        let some: Vec<MessageForms> = within(role).filter(|forms| !forms.is_empty()).collect();
+        if some.is_empty() { vec![MessageForms::NONE] } else { some }
     };
     let (casts, answers, ends) = (one_of(Role::Start), one_of(Role::Answer), some_of(Role::End));
     let memory: &[bool] = if draft.of_role(Role::End).is_empty() { &[false] } else { &[false, true] };

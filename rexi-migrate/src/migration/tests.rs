@@ -9,7 +9,7 @@ use crate::verdict::invariant::Invariant;
 
 mod needed;
 
-fn breach(migration: &Migration) -> Option<(Invariant, String)> {
+fn breach(migration: &ProtocolChange) -> Option<(Invariant, String)> {
     check(migration).breach.map(|(invariant, what, _)| (invariant, what))
 }
 
@@ -63,7 +63,7 @@ fn a_cast_to_both_servers_runs_twice_and_a_release_that_casts_nowhere_breaks_not
 }
 
 /// A plan is its draft, with its ends as they were and two numbered releases between.
-fn is_of_draft(plan: &Migration, draft: &Migration) {
+fn is_of_draft(plan: &ProtocolChange, draft: &ProtocolChange) {
     let releases: Vec<&str> = plan.releases.iter().map(|release| release.name.as_str()).collect();
     let [first, .., last] = &draft.releases[..] else { panic!("it has two ends: {draft:?}") };
     assert_eq!(releases, [&first.name, "between 1", "between 2", &last.name], "{plan:#?}");
@@ -72,9 +72,9 @@ fn is_of_draft(plan: &Migration, draft: &Migration) {
 }
 
 /// What is found of a known migration's two ends: searched once, since that takes long.
-fn found_again(migration: &Migration) -> &'static Synthesis {
+fn found_again(migration: &ProtocolChange) -> &'static Synthesis {
     static FOUND: LazyLock<Vec<(String, Synthesis)>> = LazyLock::new(|| {
-        let found = |migration: Migration| {
+        let found = |migration: ProtocolChange| {
             let found = synthesize(&migration).expect("it is narrow");
             (migration.name, found)
         };
@@ -101,7 +101,7 @@ fn the_three_releases_are_found_from_the_old_and_the_new_behaviour_alone() {
             assert_eq!(release.accepts, both, "{}", migration.name);
         }
         let (starts, answers) = (migration.of_role(Role::Start), migration.of_role(Role::Answer));
-        let said = |forms: Forms, of: Forms| forms.without(forms.without(of));
+        let said = |forms: MessageForms, of: MessageForms| forms.without(forms.without(of));
         for of in [starts, answers] {
             assert_eq!(said(plan.releases[1].emits, of), said(migration.releases[0].emits, of));
             assert_eq!(said(plan.releases[2].emits, of), said(migration.releases[3].emits, of));
@@ -111,13 +111,13 @@ fn the_three_releases_are_found_from_the_old_and_the_new_behaviour_alone() {
 
 #[test]
 fn sets_of_forms_are_joined_and_taken_apart_form_by_form() {
-    let set = |places: &[usize]| places.iter().copied().collect::<Forms>();
+    let set = |places: &[usize]| places.iter().copied().collect::<MessageForms>();
     let (one, other) = (set(&[0, 1]), set(&[1, FORMS_MAX - 1]));
     assert_eq!(one.with(other), set(&[0, 1, FORMS_MAX - 1]));
     assert_eq!((one.without(other), other.without(one)), (set(&[0]), set(&[FORMS_MAX - 1])));
     assert_eq!(other.iter().collect::<Vec<_>>(), [1, FORMS_MAX - 1]);
     assert_eq!([0, 1, 31, 32, 33].map(|place| other.contains(place)), [false, true, true, false, false]);
-    assert!(Forms::NONE.is_empty() && one.without(one).is_empty() && !one.is_empty());
+    assert!(MessageForms::NONE.is_empty() && one.without(one).is_empty() && !one.is_empty());
     assert_eq!(format!("{one:?}"), "{0, 1}");
 }
 
@@ -136,9 +136,9 @@ fn names_of_forms_are_joined_as_a_sentence_has_them() {
 fn what_a_release_says_is_told_by_role() {
     let migration = tagged_reply();
     let said = |release| [Role::Start, Role::End, Role::Answer].map(|role| migration.emitted(release, role));
-    let of = |places: [usize; 3]| places.map(Forms::of);
+    let of = |places: [usize; 3]| places.map(MessageForms::of);
     assert_eq!((said(0), said(2)), (of([0, 1, 2]), of([0, 1, 3])));
-    assert_eq!(migration.of_role(Role::Answer), Forms::of(2).with(Forms::of(3)));
+    assert_eq!(migration.of_role(Role::Answer), MessageForms::of(2).with(MessageForms::of(3)));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn every_shorter_plan_is_ruled_out_by_a_counterexample_that_breaks_something() {
     assert_eq!(of(2).map(|out| out.plans).sum::<u128>(), found.candidates as u128);
     assert_eq!(of(3).count(), 0);
     for out in &found.ruled_out {
-        let migration = Migration { releases: out.pair.to_vec(), ..server_per_node() };
+        let migration = ProtocolChange { releases: out.pair.to_vec(), ..server_per_node() };
         assert_eq!(breach(&migration), Some((out.invariant, out.what.clone())), "it fails again when it is searched");
         assert!(out.trace.events.last().is_some_and(|event| event.breach), "{out:?}");
     }
@@ -198,21 +198,21 @@ fn a_service_adds_the_rows_of_its_functions() {
         retired_in: retired,
     };
     let good = [row("get", 0, 0, Some(Release(1, 3, 0))), row("get.v2", 1, 2, None)];
-    let migration = Migration::of_functions("get", &good);
+    let migration = ProtocolChange::of_functions("get", &good);
     let names: Vec<&str> = migration.releases.iter().map(|release| release.name.as_str()).collect();
     assert_eq!(names, ["1.0", "1.1", "1.2", "1.3"]);
     assert_eq!(breach(&migration), None);
     let hasty = [row("get", 0, 0, Some(Release(1, 2, 0))), row("get.v2", 1, 2, None)];
-    let (invariant, what) = breach(&Migration::of_functions("get", &hasty)).expect("1.1 calls what 1.2 has not");
+    let (invariant, what) = breach(&ProtocolChange::of_functions("get", &hasty)).expect("1.1 calls what 1.2 has not");
     assert_eq!((invariant, what.as_str()), (Invariant::S1, "a call of get reaches 1.2, which does not take it"));
     // One that nothing takes the place of is silent before it goes.
     let mut last = row("compact", 0, 0, Some(Release(1, 2, 0)));
     assert_eq!(
-        breach(&Migration::of_functions("compact", &[last.clone()])).map(|(broken, _)| broken),
+        breach(&ProtocolChange::of_functions("compact", &[last.clone()])).map(|(broken, _)| broken),
         Some(Invariant::S1)
     );
     last.silent_since = Some(Release(1, 1, 0));
-    assert_eq!(breach(&Migration::of_functions("compact", &[last])), None);
+    assert_eq!(breach(&ProtocolChange::of_functions("compact", &[last])), None);
 }
 
 #[test]

@@ -12,23 +12,29 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    BulkId, Caller, CloseCode, DownReason, Hello, Incarnation, JobKey, JobOutput, Limits, Mutants, NodeName, Output,
-    Peer, PeerConfig, PeerId, Phase, Pool, Presence, Profile, Rollout, Server, ServerAddress, ServerOutput,
-    ServerRequest, Unlimited, WireVersion,
+    BulkId, Caller, CloseCode, DownReason, Form, Forms, FunctionTable, Hello, Incarnation, JobKey, JobOutput, Limits,
+    Migration, NodeName, Output, Peer, PeerConfig, PeerId, Phase, PhaseNow, Pool, Presence, Profile, Rollout, Saying,
+    Server, ServerAddress, ServerOutput, ServerRequest, Stage, Unlimited, WireVersion,
 };
 
+use super::build::Build;
 use super::case::Case;
 use super::observer::Observer;
 use super::rule::Rule;
 use crate::name::node_name;
+use crate::path::UpgradePath;
 
 /// One node.
 #[derive(Clone, Debug)]
 pub struct NodeModel<P: Pool = Unlimited> {
     /// Its number among all.
     pub index: usize,
-    /// The place of its release in [`Profile::train`].
+    /// The place of its release among those of the search.
     pub release: usize,
+    /// The releases of the search.
+    pub train: UpgradePath,
+    /// The functions that it takes.
+    pub functions: FunctionTable,
     /// Its present life.
     pub life: Incarnation,
     /// That life is over, and the next has not begun.
@@ -39,8 +45,8 @@ pub struct NodeModel<P: Pool = Unlimited> {
     pub limits: Arc<Limits>,
     /// Its phase, and what it knows of the others'.
     pub rollout: Arc<Rollout>,
-    /// The ceiling that its operator has set and it has accepted.
-    pub ceiling: Option<Phase>,
+    /// The ceiling of each migration that its operator has set and it has accepted.
+    pub ceilings: Vec<Option<Phase>>,
     /// Where its release has one.
     pub singleton: Option<Arc<Server<P>>>,
     /// What its singleton has yet to take.
@@ -53,16 +59,15 @@ pub struct NodeModel<P: Pool = Unlimited> {
     pub seen: Vec<Seen>,
     /// Whether each peer bears the number of its node; otherwise all bear [`PEER`].
     numbered: bool,
-    /// The epoch and phase that its peers know of.
-    pub(super) told: (u64, Phase),
+    /// The phases that its peers know of.
+    pub(super) told: Arc<[PhaseNow]>,
     touched: Touched,
 }
 
 /// What a node has learnt of another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seen {
-    /// The latest life and epoch of a hello that it has read, and the place of that life's release in
-    /// [`Profile::train`].
+    /// The latest life, and changes of its phases, of a hello that it has read, and the place of that life's release.
     pub hello: Option<(Incarnation, u64, usize)>,
     /// The latest life that it was attached to.
     pub attached: Option<Incarnation>,
@@ -87,22 +92,6 @@ struct Touched {
     rollout: bool,
     singleton: bool,
     peers: u8,
-}
-
-/// What a node is built with.
-#[derive(Clone, Debug)]
-pub struct Build<P = Unlimited> {
-    /// How many nodes there are.
-    pub nodes: usize,
-    /// The bounds of this one.
-    pub limits: Arc<Limits>,
-    /// What its peers and its singleton share.
-    pub pool: P,
-    /// Whether each peer bears the number of its node. If none does, a peer's state does not depend on which node it
-    /// stands for.
-    pub numbered: bool,
-    /// Broken on purpose; none in a release.
-    pub mutants: Mutants,
 }
 
 /// A connection that a node's state wants closed.
@@ -130,26 +119,34 @@ pub struct Written {
 impl<P: Pool + Clone> NodeModel<P> {
     /// A node that has just started.
     pub fn start(index: usize, release: usize, life: Incarnation, build: &Build<P>) -> Self {
-        let Build { nodes, limits, pool, numbered, mutants } = build;
-        let profile = Profile::train()[release].clone();
+        let Build { nodes, train, functions, limits, pool, numbered, mutants } = build;
+        let (profile, functions) = (train.at(release).clone(), functions[release].clone());
+        let ceilings = vec![None; profile.migrations().len()];
         let hosts = profile.hosts();
         let rollout = Rollout::new(name(index), profile, (0..*nodes).map(name)).with_mutants(*mutants);
         let server = || Server::with_pool(ServerAddress::Singleton, limits, pool.clone()).with_mutants(*mutants);
-        let told = (rollout.epoch(), rollout.phase());
-        let bounds = Limits::clone(limits);
-        let config = PeerConfig { hosts, phase: told.1, phase_epoch: told.0, limits: bounds, mutants: *mutants };
+        let (told, bounds) = (rollout.phases(), Limits::clone(limits));
+        let config = PeerConfig {
+            hosts,
+            phases: Arc::clone(&told),
+            functions: functions.clone(),
+            limits: bounds,
+            mutants: *mutants,
+        };
         let peer = |id| Arc::new(Peer::with_pool(id, config.clone(), pool.clone(), Duration::ZERO));
         let any = peer(PEER);
         let peer = |member| if *numbered { peer(member_id(member)) } else { Arc::clone(&any) };
         Self {
             index,
             release,
+            train: train.clone(),
+            functions,
             life,
             down: false,
             started: Duration::ZERO,
             limits: Arc::clone(limits),
             rollout: Arc::new(rollout),
-            ceiling: None,
+            ceilings,
             singleton: hosts.contains(ServerAddress::Singleton).then(|| Arc::new(server())),
             queue: VecDeque::new(),
             peers: (0..*nodes).map(|member| (member != index).then(|| peer(member))).collect(),
@@ -176,14 +173,55 @@ impl<P: Pool + Clone> NodeModel<P> {
         self.rollout.profile()
     }
 
-    /// Whether it sends to the singletons of others.
-    pub fn needs_singleton(&self) -> bool {
-        self.rollout.phase().cast_target() == ServerAddress::Singleton
+    /// Where its release stands first: a path may go there and back.
+    pub fn stop(&self) -> usize {
+        let same = |&release: &usize| self.train.at(release) == self.profile();
+        (0..self.release).find(same).unwrap_or(self.release)
+    }
+
+    /// Whether it says the old form of the migration of this number.
+    pub fn says_old(&self, migration: usize) -> bool {
+        self.rollout.phase_at(migration).says() == Form::Old
+    }
+
+    /// The forms that its release takes of the migration of this number.
+    pub fn takes(&self, migration: usize) -> Forms {
+        self.profile().stage_at(migration).lowest().takes()
+    }
+
+    /// The numbers of all migrations.
+    pub fn migrations(&self) -> std::ops::Range<usize> {
+        0..self.ceilings.len()
+    }
+
+    /// Whether its operator holds the migration of this number by a ceiling.
+    pub fn is_held(&self, migration: usize) -> bool {
+        self.ceilings[migration].is_some()
+    }
+
+    /// Whether its release can move in the migration of this number while it runs.
+    pub fn can_flip(&self, migration: usize) -> bool {
+        self.profile().stage_at(migration).moves()
+    }
+
+    /// Whether each of its phases is as high as its release allows.
+    pub fn is_raised(&self) -> bool {
+        self.migrations().all(|number| self.rollout.phase_at(number) == self.profile().stage_at(number).highest())
+    }
+
+    /// Its phases in words: "switch", or each with its migration where there are several.
+    pub fn phases_in_words(&self) -> String {
+        let several = self.ceilings.len() > 1;
+        let word = |(number, (migration, _)): (usize, (&Migration, Stage))| {
+            let phase = self.rollout.phase_at(number);
+            if several { format!("{migration} {phase}") } else { phase.to_string() }
+        };
+        self.profile().migrations().enumerate().map(word).collect::<Vec<_>>().join(", ")
     }
 
     /// What it says when it connects.
     pub fn hello(&self) -> Hello {
-        self.rollout.hello(self.life, &self.limits)
+        self.rollout.hello(self.life, &self.functions, &self.limits)
     }
 
     /// The numbers of all others.
@@ -288,7 +326,7 @@ impl<P: Pool + Clone> NodeModel<P> {
                 quiet = false;
                 self.handle_server_output(output, notes);
             }
-            quiet &= !self.tell_phase(now, notes);
+            quiet &= !self.tell_phases(now, notes);
             if quiet {
                 return closes;
             }
@@ -310,12 +348,12 @@ impl<P: Pool + Clone> NodeModel<P> {
             Output::MonitorDown(mailbox, monitor, reason) => {
                 notes.down((self.index, self.life), mailbox, monitor, reason);
             }
-            Output::Announced(life, epoch, phase) => {
+            Output::Announced(life, number, now) => {
                 let read = self.seen.get(member).and_then(|seen| seen.hello);
-                if read.is_some_and(|(of, at, _)| (life, epoch) < (of, at)) {
+                if read.is_some_and(|(of, at, _)| (life, now.epoch) < (of, at)) {
                     notes.saw(Case::EarlierWord);
                 }
-                self.rollout_mut().handle_announce(&name(member), life, epoch, phase);
+                self.rollout_mut().handle_announce(&name(member), life, number, now);
             }
             Output::Unsupported(kind) => notes.unsupported(self.index, member, kind),
             Output::Close(code, reason) => closes.push(Close { member, code, reason }),
@@ -391,6 +429,13 @@ impl<P: Pool + Clone> NodeModel<P> {
         let peer = self.peer_mut(member);
         peer.handle_disconnected(now, peer.connection());
     }
+}
+
+/// What a node says of the migration of this number, in words: "sends to the singleton".
+pub fn saying<P: Pool>(node: &NodeModel<P>, migration: usize) -> String {
+    let (of, _) = node.rollout.profile().migrations().nth(migration).expect("the train has it");
+    let form = node.rollout.phase_at(migration).says();
+    Saying { migration: of.key().clone(), form }.said().to_string()
 }
 
 /// The name of a node.

@@ -150,9 +150,9 @@ impl Observer {
         self.breaches.push(Breach { rule, what: what.into() });
     }
 
-    /// A node has started.
-    pub fn started(&mut self, node: usize, release: usize) {
-        self.releases[node] = u8::try_from(release).expect("there are few releases");
+    /// A node has started, as the release that stands there on the path.
+    pub fn started(&mut self, node: usize, stop: usize) {
+        self.releases[node] = u8::try_from(stop).expect("there are few releases");
     }
 
     /// A node's life is over, and its jobs with it.

@@ -20,7 +20,7 @@ pub struct Wire {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct End {
     /// How far it has come.
-    pub stage: Stage,
+    pub stage: EndStage,
     /// What the other end has sent.
     pub way: Way,
     /// How the other end has let go, where this one has yet to learn of it.
@@ -31,16 +31,27 @@ pub struct End {
 
 /// How far an end has come.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Its own hello, and that of the other end, which is on its way; and the nodes that its own node knew to send to
-    /// the singleton when its hello was made, in which life.
-    Opening(Box<[Hello; 2]>, Vec<(usize, Incarnation)>),
+pub enum EndStage {
+    /// Its own hello, and that of the other end, which is on its way; and those that its own node knew to say an
+    /// old form when its hello was made.
+    Opening(Box<[Hello; 2]>, Vec<Holdout>),
     /// The hellos agree; with the same nodes.
-    Agreed(Session, Vec<(usize, Incarnation)>),
+    Agreed(Session, Vec<Holdout>),
     /// It is the connection to its peer.
     Attached,
     /// It is gone.
     Closed,
+}
+
+/// A node that says the old form of a migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Holdout {
+    /// Which.
+    pub node: usize,
+    /// In which life.
+    pub life: Incarnation,
+    /// The migration's number.
+    pub migration: usize,
 }
 
 /// How an end has let go.
@@ -65,28 +76,28 @@ pub struct PlantedFrames {
 
 impl End {
     /// An end that has just been opened.
-    pub fn opening(ours: Hello, theirs: Hello, holdouts: Vec<(usize, Incarnation)>) -> Self {
-        let stage = Stage::Opening(Box::new([ours, theirs]), holdouts);
+    pub fn opening(ours: Hello, theirs: Hello, holdouts: Vec<Holdout>) -> Self {
+        let stage = EndStage::Opening(Box::new([ours, theirs]), holdouts);
         Self { stage, way: Way::default(), parting: None, planted: PlantedFrames::default() }
     }
 
     /// Whether it is not gone.
     pub fn is_open(&self) -> bool {
-        !matches!(self.stage, Stage::Closed)
+        !matches!(self.stage, EndStage::Closed)
     }
 
     /// Whether it is the connection to its peer.
     pub fn is_attached(&self) -> bool {
-        matches!(self.stage, Stage::Attached)
+        matches!(self.stage, EndStage::Attached)
     }
 
-    /// The life of the other end, and the nodes that its own node knew to send to the singleton, while it is no
-    /// connection yet.
-    pub fn known_holdouts(&self) -> Option<(Incarnation, &[(usize, Incarnation)])> {
+    /// The life of the other end, and those that its own node knew to say an old form, while it is no connection
+    /// yet.
+    pub fn known_holdouts(&self) -> Option<(Incarnation, &[Holdout])> {
         match &self.stage {
-            Stage::Opening(hellos, known) => Some((hellos[1].incarnation, known)),
-            Stage::Agreed(session, known) => Some((session.incarnation, known)),
-            Stage::Attached | Stage::Closed => None,
+            EndStage::Opening(hellos, known) => Some((hellos[1].incarnation, known)),
+            EndStage::Agreed(session, known) => Some((session.incarnation, known)),
+            EndStage::Attached | EndStage::Closed => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rexi_proto::{Cast, Incarnation, ItemStep, JobEnding, MonitorRef, Pool, Presence};
 
+use super::build::FUNCTION;
 use super::case::Case;
 use super::node::{Job, NodeModel, name};
 use super::observer::{CallRecord, Monitor, Observer, payload};
@@ -57,7 +58,7 @@ impl<P: Pool + Clone> NodeModel<P> {
         let mailbox =
             notes.take_down(CallRecord { over: false, by, life, to, call, stream, buffered_for, ..CallRecord::OVER });
         let body = payload(mailbox, 0, bytes);
-        let cast = Cast { call, function: "f".into(), time_left: None, nonce: 0, trace: None, body };
+        let cast = Cast { call, function: FUNCTION.into(), time_left: None, nonce: 0, trace: None, body };
         let place = u16::try_from(mailbox).expect("there are few calls");
         if self.peer_mut(to).cast(now, cast, place).is_err() {
             notes.calls[mailbox].killed = true;
@@ -67,7 +68,7 @@ impl<P: Pool + Clone> NodeModel<P> {
 
     /// Kills these of its calls, which all go to the same member.
     pub fn kill(&mut self, to: usize, calls: &[usize], notes: &mut Observer) {
-        let target = self.rollout.phase().cast_target();
+        let target = self.rollout.server_phase().cast_target();
         let mut refs = Vec::new();
         for &at in calls {
             let call = &mut notes.calls[at];

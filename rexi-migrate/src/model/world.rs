@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{
-    CloseCode, ConnectionId, HandshakeError, Incarnation, Kind, Phase, PhaseError, Pool, Presence, Profile, Refusal,
-    ServerAddress, Session, Unlimited,
+    CloseCode, ConnectionId, Form, HandshakeError, Kind, Phase, PhaseError, Pool, Presence, Refusal, Saying, Session,
+    Unlimited,
 };
 
 use super::case::Case;
@@ -17,7 +17,7 @@ use super::network::{UNKNOWN_KIND, Way, over_the_wire, planted};
 use super::node::{NodeModel, name};
 use super::observer::Observer;
 use super::rule::Rule;
-use super::wire::{End, Parting, Stage, Wire};
+use super::wire::{End, EndStage, Holdout, Parting, Wire};
 
 /// All nodes, and what is between them.
 #[derive(Clone, Debug)]
@@ -54,8 +54,10 @@ impl<P: Pool + Clone> World<P> {
     /// Puts a node that has just started into its place.
     pub fn place(&mut self, mut node: NodeModel<P>) {
         node.started = self.now;
-        self.notes.started(node.index, node.release);
-        node.judge_raise(node.profile().lowest(), &mut self.notes);
+        self.notes.started(node.index, node.stop());
+        for migration in node.migrations() {
+            node.judge_raise(migration, node.profile().stage_at(migration).lowest(), &mut self.notes);
+        }
         let index = node.index;
         self.nodes[index] = Arc::new(node);
     }
@@ -154,7 +156,7 @@ impl<P: Pool + Clone> World<P> {
     /// The hello of the other end arrives.
     pub fn hear(&mut self, at: usize, side: usize) {
         let (index, member) = self.wires[at].of(side);
-        let Stage::Opening(hellos, holdouts) = &self.wires[at].ends[side].stage else { return };
+        let EndStage::Opening(hellos, holdouts) = &self.wires[at].ends[side].stage else { return };
         if self.wires[at].cut {
             return;
         }
@@ -164,8 +166,10 @@ impl<P: Pool + Clone> World<P> {
             let what = format!("{} cannot read the hello of {}", name(index), name(member));
             return self.notes.breaks(Rule::HelloUnread, what);
         };
-        let release = Profile::train().iter().position(|profile| *profile.release() == theirs.release);
-        let said = (theirs.incarnation, theirs.phase_epoch, release.expect("all run releases of the train"));
+        let train = &self.nodes[index].train;
+        let release = (0..train.len()).find(|&release| *train.at(release).release() == theirs.release);
+        let changes = theirs.migrations.iter().map(|standing| standing.epoch).sum();
+        let said = (theirs.incarnation, changes, release.expect("all run releases of the train"));
         let read = &mut self.node(index).seen[member].hello;
         let earlier = read.is_some_and(|(life, ..)| theirs.incarnation < life);
         *read = (*read).max(Some(said));
@@ -175,7 +179,7 @@ impl<P: Pool + Clone> World<P> {
         let now = self.local(index);
         let node = Arc::make_mut(&mut self.nodes[index]);
         let verdict = node.rollout_mut().handle_hello(&ours, &theirs);
-        node.tell_phase(now, &mut self.notes);
+        node.tell_phases(now, &mut self.notes);
         match verdict {
             Ok(agreement) => {
                 if earlier {
@@ -184,13 +188,13 @@ impl<P: Pool + Clone> World<P> {
                     self.notes.breaks(Rule::EarlierLifeAgreed, what);
                 }
                 let session = Session::of(&ours, &theirs, agreement);
-                self.wire(at).ends[side].stage = Stage::Agreed(session, holdouts);
+                self.wire(at).ends[side].stage = EndStage::Agreed(session, holdouts);
             }
             Err(error) => {
                 self.close_end(at, side);
                 match error {
                     HandshakeError::Refused(refusal) => {
-                        let by_holdout = matches!(*refusal, Refusal::SingletonInUse { .. });
+                        let by_holdout = matches!(*refusal, Refusal::OldFormInUse { .. });
                         self.notes.saw(if by_holdout { Case::HoldoutNamed } else { Case::HandshakeRefused });
                         self.node(index).peer_mut(member).handle_refused(now, theirs.incarnation, refusal);
                     }
@@ -205,9 +209,10 @@ impl<P: Pool + Clone> World<P> {
     /// An end whose hellos agree becomes the connection to its peer. Gives what may still come of the one before.
     pub fn attach(&mut self, at: usize, side: usize) -> Option<Late> {
         let (index, member) = self.wires[at].of(side);
-        let Stage::Agreed(session, _) = &self.wires[at].ends[side].stage else { return None };
+        let EndStage::Agreed(session, _) = &self.wires[at].ends[side].stage else { return None };
         let (session, now) = (session.clone(), self.local(index));
-        if session.phase_epoch != self.nodes[index].rollout.epoch() {
+        let phases = self.nodes[index].rollout.phases();
+        if !phases.iter().map(|now| now.epoch).eq(session.said.iter().copied()) {
             self.notes.saw(Case::PhaseMoved);
         }
         let latest = &mut self.node(index).seen[member].attached;
@@ -232,7 +237,7 @@ impl<P: Pool + Clone> World<P> {
         if self.notes.faulty {
             self.notes.lost(index, member);
         }
-        self.wire(at).ends[side].stage = Stage::Attached;
+        self.wire(at).ends[side].stage = EndStage::Attached;
         self.drain(index);
         late
     }
@@ -325,7 +330,7 @@ impl<P: Pool + Clone> World<P> {
         let [one, other] = self.wires[at].between;
         self.lose(one, other);
         let wire = self.wire(at);
-        wire.ends[side].stage = Stage::Closed;
+        wire.ends[side].stage = EndStage::Closed;
         wire.ends[side].way.clear();
         if !wire.cut {
             wire.ends[1 - side].parting = Some(parting);
@@ -372,15 +377,16 @@ impl<P: Pool + Clone> World<P> {
         self.stop(index, Parting::Departed);
     }
 
-    /// The operator of a node sets a ceiling.
+    /// The operator of a node sets the ceiling of a migration.
     ///
     /// # Errors
     /// Those of [`NodeModel::lower`].
-    pub fn lower(&mut self, index: usize, ceiling: Phase) -> Result<(), PhaseError> {
+    pub fn lower(&mut self, index: usize, (migration, ceiling): (usize, Phase)) -> Result<(), PhaseError> {
         let others = self.nodes[index].members().filter(|&member| self.is_connected(index, member));
-        let connected: Vec<_> = others.map(|member| (member, self.nodes[member].profile().hosts())).collect();
+        let connected: Vec<_> = others.map(|member| (member, self.nodes[member].takes(migration))).collect();
         let now = self.local(index);
-        let set = Arc::make_mut(&mut self.nodes[index]).lower(now, ceiling, &connected, &mut self.notes);
+        let node = Arc::make_mut(&mut self.nodes[index]);
+        let set = node.lower(now, (migration, ceiling), &connected, &mut self.notes);
         self.drain(index);
         set
     }
@@ -424,39 +430,50 @@ impl<P: Pool + Clone> World<P> {
         }
     }
 
-    /// The nodes that send to the singleton and of which `witness` must know it: it names them, or it is attached to
-    /// them and nothing is on its way.
-    fn known_holdouts(&self, witness: usize) -> Vec<(usize, Incarnation)> {
-        let named = self.nodes[witness].hello().holdouts;
+    /// The nodes that say the old form of a migration and of which `witness` must know it: it names them, or it is
+    /// attached to them and nothing is on its way.
+    fn known_holdouts(&self, witness: usize) -> Vec<Holdout> {
+        let hello = self.nodes[witness].hello();
         let told = |node: &NodeModel<P>| {
             self.is_connected(witness, node.index)
                 && self.is_quiet(witness, node.index)
                 && !node.peer(witness).wants_write()
         };
-        let known = |node: &&Arc<NodeModel<P>>| {
-            node.index != witness
-                && !node.down
-                && node.needs_singleton()
-                && (named.contains(&name(node.index)) || told(node))
+        let known = |node: &Arc<NodeModel<P>>, migration: usize| {
+            let named = &hello.migrations[migration].holdouts;
+            node.says_old(migration) && (named.contains(&name(node.index)) || told(node))
         };
-        self.nodes.iter().filter(known).map(|node| (node.index, node.life)).collect()
+        let others = self.nodes.iter().filter(|node| node.index != witness && !node.down);
+        let of = |node: &Arc<NodeModel<P>>| {
+            let (index, life) = (node.index, node.life);
+            let all = node.migrations().filter(|&migration| known(node, migration));
+            all.map(|migration| Holdout { node: index, life, migration }).collect::<Vec<_>>()
+        };
+        others.flat_map(of).collect()
     }
 
-    /// Nobody lets in a node without a singleton who knew, when it said hello, of a third that still sends to it.
+    /// Nobody lets in a node that has removed a form who knew, when it said hello, of a third that still says it.
     pub fn judge_holdouts(&mut self, at: usize, side: usize) {
         let (witness, member) = self.wires[at].of(side);
         let Some((life, known)) = self.wires[at].ends[side].known_holdouts() else { return };
         let remover = &self.nodes[member];
-        if remover.life != life || remover.down || remover.profile().hosts().contains(ServerAddress::Singleton) {
+        if remover.life != life || remover.down {
             return;
         }
-        let remains = |&&(third, of): &&(usize, Incarnation)| {
-            let node = &self.nodes[third];
-            third != member && node.life == of && !node.down && node.needs_singleton()
+        let remains = |holdout: &&Holdout| {
+            let node = &self.nodes[holdout.node];
+            holdout.node != member
+                && !remover.takes(holdout.migration).contains(Form::Old)
+                && node.life == holdout.life
+                && !node.down
+                && node.says_old(holdout.migration)
         };
-        if let Some(&(third, _)) = known.iter().find(remains) {
-            let (witness, remover, third) = (name(witness), name(member), name(third));
-            let what = format!("{witness} attaches to {remover}, which has no singleton, and {third} sends to it");
+        if let Some(&Holdout { node, migration, .. }) = known.iter().find(remains) {
+            let (witness, remover, third) = (name(witness), name(member), name(node));
+            let (migration, _) = self.nodes[node].profile().migrations().nth(migration).expect("the train has it");
+            let saying = Saying { migration: migration.key().clone(), form: Form::Old };
+            let (not_taken, said) = (saying.not_taken(), saying.said());
+            let what = format!("{witness} attaches to {remover}, which {not_taken}, and {third} {said}");
             self.notes.breaks(Rule::HoldoutLeftBehind, what);
         }
     }

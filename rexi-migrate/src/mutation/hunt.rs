@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rexi_proto::{Mutant, Mutants};
+use rexi_proto::{Mutant, Mutants, Train};
 use serde_json::Value;
 
 use super::score::{Cover, Fate, Found, Hunted, Tried};
 use crate::check::hellos::{self, Hellos};
 use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::search::{Broken, End, Model, Options, Path, search};
 use crate::simulate::{self, Campaign, Simulation, panic_text};
 use crate::verdict::invariant::Invariant;
@@ -194,7 +194,7 @@ fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
         }
     }
     // Last, since few need them.
-    for bounds in hellos::bounds(NODES_MAX, &Train::default(), mutants) {
+    for bounds in hellos::bounds(NODES_MAX, &UpgradePath::default(), mutants) {
         if looked.search(&Hellos::new(bounds), (budget, false), mutants, hellos::trace) {
             break;
         }
@@ -260,7 +260,7 @@ impl Looked {
 }
 
 fn scopes(mutants: Mutants) -> Vec<Scope> {
-    let train = Train::default();
+    let train = UpgradePath::default();
     let careless = |nodes, jobs| Scope {
         nodes,
         jobs,
@@ -273,9 +273,19 @@ fn scopes(mutants: Mutants) -> Vec<Scope> {
     let mut scopes = suite(2, 1, &train, mutants);
     scopes.extend([careless(2, 1), careless(3, 0)]);
     // What only an old version of the wire lacks, and takes two calls: to kill both at once.
-    scopes.push(Scope { nodes: 2, jobs: 2, train: vec![0], mutants, ..Scope::new("two jobs of the first release") });
+    let first = Scope { nodes: 2, jobs: 2, mutants, ..Scope::new("two jobs of the first release") };
+    scopes.push(first.with_train(&train.only(0)));
+    // Releases that nothing but their order keeps apart.
+    let apart = Scope { jobs: 0, ..careless(2, 0) };
+    scopes.push(Scope { name: "releases that are alike".to_owned(), ..apart.with_train(&alike()) });
     scopes.push(Scope { nodes: 3, jobs: 0, rollbacks: 1, flips: 1, mutants, ..Scope::new("three nodes, to and fro") });
     scopes
+}
+
+/// A train whose releases differ in nothing but their numbers.
+fn alike() -> UpgradePath {
+    let train = Train::new("alike").release("1.0", |r| r).release("1.1", |r| r).release("1.2", |r| r);
+    UpgradePath::of(&train).expect("the train is consistent")
 }
 
 /// L2: scenarios of one seed, until one fails.

@@ -8,8 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::text::{number, whom};
-use super::train::Place;
 use crate::name::node_name;
+use crate::path::Place;
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

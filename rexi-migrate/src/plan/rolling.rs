@@ -9,7 +9,7 @@ use rexi_proto::Profile;
 
 use super::op::{Leave, Op, Whom};
 use super::scenario::Plan;
-use super::train::{Place, Train};
+use crate::path::{Place, UpgradePath};
 
 /// All nodes through a train, from its first release.
 ///
@@ -17,7 +17,7 @@ use super::train::{Place, Train};
 /// where there are two nodes or more and `kill_share` is neither 0 nor 1. At the first release that has two phases, the
 /// phase is flipped with jobs in flight; before that, all nodes go back and forward again, if the release before has
 /// the same servers. Everything has to settle after each leg and after the flips.
-pub fn rolling(train: &Train, nodes: u8, seed: u64, kill_share: f64) -> Plan {
+pub fn rolling(train: &UpgradePath, nodes: u8, seed: u64, kill_share: f64) -> Plan {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
     let on = |node, how| Op::Upgrade { node, how };
     let back = |node, how| Op::RollBack { node, how };
@@ -28,7 +28,7 @@ pub fn rolling(train: &Train, nodes: u8, seed: u64, kill_share: f64) -> Plan {
         if before.is_some() {
             ops.extend(leg(on));
         }
-        if profile.lowest() < profile.highest() && !flipped {
+        if profile.moves() && !flipped {
             if before.is_some_and(|before| before.hosts() == profile.hosts()) {
                 ops.extend(leg(back));
                 ops.extend(leg(on));
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn whole(nodes: u8, seed: u64) -> Vec<Op> {
-        rolling(&Train::default(), nodes, seed, 0.4).ops
+        rolling(&UpgradePath::default(), nodes, seed, 0.4).ops
     }
 
     fn kills(ops: &[Op]) -> usize {
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_seed_of_old_still_gives_the_plan_that_it_gave() {
         assert_eq!(
-            rolling(&Train::default(), 3, 7, 0.4).to_string(),
+            rolling(&UpgradePath::default(), 3, 7, 0.4).to_string(),
             "nodes 3 start 1.0 seed 7; await; upgrade n1 kill; upgrade n2 drain; upgrade n3 drain; await; settle; \
              upgrade n2 drain; upgrade n1 drain; upgrade n3 kill; await; settle; \
              back n1 kill; back n3 kill; back n2 drain; await; settle; \
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_share_of_none_or_all_is_kept_to_the_letter() {
         for (share, all) in [(0.0, 0), (1.0, 25)] {
-            assert_eq!(kills(&rolling(&Train::default(), 5, 3, share).ops), all);
+            assert_eq!(kills(&rolling(&UpgradePath::default(), 5, 3, share).ops), all);
         }
     }
 

@@ -10,13 +10,13 @@ use thiserror::Error;
 
 use super::op::Op;
 use super::text::number;
-use super::train::{Place, Train};
+use crate::path::{Place, UpgradePath};
 
 /// What happens in one scenario.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The releases that there are.
-    pub train: Train,
+    pub train: UpgradePath,
     /// How many nodes; within [`NODES`] where the plan is simulated.
     pub nodes: u8,
     /// The release that all start as; the last one where the train ends before.
@@ -77,7 +77,7 @@ impl FromStr for Plan {
         if !NODES.contains(&nodes) {
             return Err(of(format!("a scenario has {} to {} nodes", NODES.start(), NODES.end())));
         }
-        let train = Train::default();
+        let train = UpgradePath::default();
         let start = train.find(start).map_err(|error| of(error.to_string()))?;
         let ops = parts.filter(|part| !part.is_empty()).map(|part| part.parse().map_err(|reason| error(part, reason)));
         Ok(Self { train, nodes, start, seed: number(seed).map_err(of)?, ops: ops.collect::<Result<_, _>>()? })

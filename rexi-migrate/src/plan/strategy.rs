@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 
 use super::op::{Leave, Op, Whom, Work};
 use super::scenario::{NODES, Plan};
-use super::train::{Place, Train};
+use crate::path::{Place, UpgradePath};
 
 /// Plans of three nodes, for `proptest!`; see [`Upgrades`].
 ///
@@ -85,7 +85,7 @@ impl Upgrades {
 
     fn plans(&self) -> BoxedStrategy<Plan> {
         let (least, most) = self.scenes;
-        let train = Train::default();
+        let train = UpgradePath::default();
         let scenes = vec(self.scene(), least..=most).prop_map(|scenes| scenes.concat());
         let nodes = self.nodes;
         (0..=train.last().0, any::<u64>().no_shrink(), scenes)
@@ -110,7 +110,7 @@ impl Upgrades {
             (2, one((self.node(), -7_200..7_200).prop_map(|(node, seconds)| Op::Clock { node, seconds }).boxed())),
         ];
         if self.forced {
-            let force = (self.node(), 0..=Train::default().last().0)
+            let force = (self.node(), 0..=UpgradePath::default().last().0)
                 .prop_map(|(node, release)| Op::Force { node, release: Place(release) });
             scenes.push((2, one(force.boxed())));
         }

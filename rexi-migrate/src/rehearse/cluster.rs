@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rexi_proto::Phase;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::history::ledger::{NodeIndex, now_us};
+use crate::path::Phases;
 use crate::rehearse::control::{Command, NodeEvent, Stats, encode};
 use crate::rehearse::host::free_addresses;
 use crate::rehearse::pace::{Allowance, LOOK_INTERVAL};
@@ -73,8 +73,8 @@ pub struct NodeState {
     pub running: bool,
     /// Whether it said that it is connected with every member.
     pub ready: bool,
-    /// Its phase, once known.
-    pub phase: Option<Phase>,
+    /// Its phases, once known.
+    pub phases: Phases,
     /// Its last counters.
     pub stats: Stats,
     /// The answer to the last ceiling, once it came.
@@ -319,19 +319,19 @@ impl Cluster {
         let name = name.clone();
         let release = self.lives[life].release;
         match event {
-            NodeEvent::Ready { incarnation, release: running, phase } => {
+            NodeEvent::Ready { incarnation, release: running, phases } => {
                 if running != release {
                     let error = format!("it runs release {running}");
                     return Err(ClusterError::Failed { node: name, release, error, was_ready: false });
                 }
-                (state.ready, state.phase) = (true, Some(phase));
+                (state.ready, state.phases) = (true, phases);
                 self.lives[life].incarnation = Some(incarnation);
             }
             NodeEvent::Stats(stats) => {
-                state.phase = stats.phase.or(state.phase);
+                state.phases.clone_from(&stats.phases);
                 state.stats = stats;
             }
-            NodeEvent::PhaseChanged { phase } => state.phase = Some(phase),
+            NodeEvent::PhasesChanged { phases } => state.phases = phases,
             NodeEvent::CeilingSet { ok, error } => {
                 let why = || error.unwrap_or_else(|| "no reason given".to_owned());
                 state.ceiling = Some(if ok { Ok(()) } else { Err(why()) });
@@ -389,7 +389,8 @@ impl Cluster {
 
     fn bury(&mut self, node: usize, life: usize, ending: Ending) {
         let state = &mut self.nodes[node].state;
-        (state.running, state.ready, state.phase) = (false, false, None);
+        (state.running, state.ready) = (false, false);
+        state.phases = Phases::default();
         self.past = add(&self.past, &state.stats);
         self.lives[life].ended = Some(ending);
     }
@@ -429,8 +430,8 @@ impl Node {
         let state = &self.state;
         let mut text = self.name.clone();
         text += &of_release(state.release);
-        if let Some(phase) = state.phase {
-            text += &format!(" is at {phase}");
+        if !state.phases.0.is_empty() {
+            text += &format!(" is at {}", state.phases);
         }
         if !state.stats.waiting_for.is_empty() {
             text += &format!(", not connected with {}", state.stats.waiting_for.join(", "));

@@ -5,13 +5,14 @@
 //! rehearsal.
 //! What either side does on a message is in `cluster.rs` and `node.rs`.
 
-use rexi_proto::Phase;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 use rexi_proto::Release;
+
+use crate::path::Phases;
 
 /// What the rehearsal tells a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,10 +23,10 @@ pub enum Command {
         /// Whether to make casts.
         on: bool,
     },
-    /// The operator's ceiling of the phase; `null` lifts it. Answered by [`NodeEvent::CeilingSet`].
+    /// The operator's ceiling of each migration that the release can move in. Answered by [`NodeEvent::CeilingSet`].
     Ceiling {
-        /// The ceiling.
-        phase: Option<Phase>,
+        /// Whether it is the lowest phase; otherwise it is lifted.
+        low: bool,
     },
     /// Take no more work, end what is under way within the deadline, answer [`NodeEvent::Drained`], exit with status 0.
     Drain {
@@ -46,15 +47,15 @@ pub enum NodeEvent {
         incarnation: u64,
         /// The release it runs.
         release: Release,
-        /// The phase it is in.
-        phase: Phase,
+        /// The phases it is in.
+        phases: Phases,
     },
     /// The counters, every 200 ms.
     Stats(Stats),
-    /// The phase moved.
-    PhaseChanged {
-        /// The phase now.
-        phase: Phase,
+    /// A phase moved.
+    PhasesChanged {
+        /// The phases now.
+        phases: Phases,
     },
     /// Answers [`Command::Ceiling`].
     CeilingSet {
@@ -108,9 +109,10 @@ pub struct Stats {
     pub in_flight: u64,
     /// Jobs of other nodes that run here.
     pub jobs: u64,
-    /// The phase now.
-    pub phase: Option<Phase>,
-    /// What keeps the phase from rising, if something does.
+    /// The phases now.
+    #[serde(default)]
+    pub phases: Phases,
+    /// What keeps a phase from rising, if something does.
     #[serde(default)]
     pub limiting: Option<String>,
     /// Whether that is a member's hello: no time will change it.
@@ -205,13 +207,18 @@ pub const LINE_BYTES_MAX: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rexi_proto::{Phase, SERVER_PER_NODE};
+
+    fn at(phase: Phase) -> Phases {
+        [(SERVER_PER_NODE.key().clone(), phase)].into_iter().collect()
+    }
 
     fn events() -> Vec<NodeEvent> {
         let release: Release = "1.2".parse().expect("a release");
         vec![
-            NodeEvent::Ready { incarnation: 1_700_000_000_000_000, release, phase: Phase::Switch },
-            NodeEvent::Stats(Stats { casts: 5, phase: Some(Phase::Introduce), ..Stats::default() }),
-            NodeEvent::PhaseChanged { phase: Phase::Remove },
+            NodeEvent::Ready { incarnation: 1_700_000_000_000_000, release, phases: at(Phase::Switch) },
+            NodeEvent::Stats(Stats { casts: 5, phases: at(Phase::Introduce), ..Stats::default() }),
+            NodeEvent::PhasesChanged { phases: at(Phase::Remove) },
             NodeEvent::CeilingSet { ok: false, error: Some("n2 is at introduce".into()) },
             NodeEvent::Refused { peer: "n1".into(), error: "1.2 may not\nmeet 1.0".into(), permanent: true },
             NodeEvent::Quiet { in_flight: 0, jobs: 3 },
@@ -224,8 +231,8 @@ mod tests {
     async fn every_message_survives_the_pipe_as_one_line() {
         let commands = [
             Command::Load { on: true },
-            Command::Ceiling { phase: Some(Phase::Introduce) },
-            Command::Ceiling { phase: None },
+            Command::Ceiling { low: true },
+            Command::Ceiling { low: false },
             Command::Drain { deadline_ms: 3000 },
             Command::Quiesce,
         ];
@@ -246,13 +253,11 @@ mod tests {
 
     #[test]
     fn the_lines_are_those_that_other_releases_of_the_node_know() {
-        assert_eq!(
-            encode(&Command::Ceiling { phase: Some(Phase::Introduce) }),
-            "{\"command\":\"ceiling\",\"phase\":\"introduce\"}\n"
-        );
+        assert_eq!(encode(&Command::Ceiling { low: true }), "{\"command\":\"ceiling\",\"low\":true}\n");
         assert_eq!(
             encode(&events()[0]),
-            "{\"event\":\"ready\",\"incarnation\":1700000000000000,\"release\":\"1.2\",\"phase\":\"switch\"}\n"
+            "{\"event\":\"ready\",\"incarnation\":1700000000000000,\"release\":\"1.2\",\
+             \"phases\":{\"rexi.server-per-node\":\"switch\"}}\n"
         );
         assert_eq!(encode(&Command::Quiesce), "{\"command\":\"quiesce\"}\n");
     }
@@ -270,7 +275,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_message_is_refused_and_half_a_line_is_the_end() {
-        for line in ["hello\n", "{\"event\":\"nothing\"}\n", "{\"event\":\"phase_changed\",\"phase\":\"x\"}\n", "\n"] {
+        for line in ["hello\n", "{\"event\":\"nothing\"}\n", "{\"event\":\"phases_changed\",\"phases\":\"x\"}\n", "\n"]
+        {
             let refused = LineReader::new(line.as_bytes()).next::<NodeEvent>().await;
             assert!(matches!(refused, Err(ControlError::NotAMessage { .. })), "{line:?}: {refused:?}");
         }

@@ -111,11 +111,11 @@ mod tests {
         CallId, CallNumber, Entry, LedgerHeader, LedgerWriter, NodeIndex, Outcome, Work, now_us,
     };
     use crate::name::node_name;
+    use crate::path::UpgradePath;
     use crate::plan::rolling;
-    use crate::plan::train::Train;
 
     fn witnesses(train: &str, kill_share: f64) -> Vec<Witness> {
-        let train: Train = train.parse().expect("a train");
+        let train: UpgradePath = train.parse().expect("a train");
         required(&rolling(&train, 3, 1, kill_share)).iter().map(|requirement| requirement.witness).collect()
     }
 

@@ -10,10 +10,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_proto::NodeName;
+use futures_util::future::select_all;
+use rexi_proto::{NodeName, PhaseError, SERVER_PER_NODE};
 use rexi_server::{
-    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, StartRollout, membership::MemberEvents,
-    status::PeerStatus,
+    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, StartRollout,
+    membership::MemberEvents,
+    status::{PeerStatus, RolloutStatus},
 };
 use tokio::io::{BufReader, Stdin};
 use tokio::sync::watch;
@@ -21,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
-use crate::plan::train::Train;
+use crate::path::{Phases, UpgradePath};
 use crate::rehearse::control::{Command, LineReader, NodeEvent, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
@@ -102,7 +104,8 @@ async fn serve(args: NodeArgs, workload: Option<&dyn Workload>) -> Result<(), St
     let (caller, records) = (node.clone(), Arc::clone(&writer));
     let load = move || Load::new(caller, records, own, rate, seed, Box::new(move || pace.awake()));
     Child {
-        phase: node.rollout().watch(),
+        phase: node.rollout_of(SERVER_PER_NODE).expect("every train has it").watch(),
+        changes: node.rollouts().map(|rollout| rollout.watch()).collect(),
         members: node.watch_members(),
         node,
         load: LoadThread::start(load).map_err(|e| e.to_string())?,
@@ -123,9 +126,10 @@ fn start(
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
-    let train = Train::default();
+    let train = UpgradePath::default();
     let place = train.place(args.release).ok_or_else(|| format!("there is no release {}", args.release))?;
-    let mut builder = Node::builder(site.name.clone(), train.profile(place).clone(), identity(&args.dir, &site.name)?)
+    let profile = train.profile(place).clone();
+    let mut builder = Node::builder(site.name.clone(), profile, identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);
     for peer in args.peers.iter().filter(|peer| !peer.is_empty()) {
@@ -203,7 +207,10 @@ struct Child {
     beats: Beats,
     release: Release,
     members: MemberEvents,
+    /// Of rexi's own migration, which the ledger has.
     phase: watch::Receiver<Phase>,
+    /// Of each migration.
+    changes: Vec<watch::Receiver<Phase>>,
     /// The refusal last said of each peer.
     said: BTreeMap<NodeName, String>,
 }
@@ -234,8 +241,8 @@ impl Child {
             match self.serve_until_command(&mut commands, &mut ready, None).await? {
                 Next::Gone => std::process::exit(1),
                 Next::Command(Command::Load { on }) => self.load.set_on(on).await.map_err(|e| e.to_string())?,
-                Next::Command(Command::Ceiling { phase }) => {
-                    let set = self.node.rollout().set_ceiling(phase);
+                Next::Command(Command::Ceiling { low }) => {
+                    let set = self.set_ceilings(low);
                     say(&NodeEvent::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
                 }
                 Next::Command(Command::Quiesce) => self.quiesce(&mut commands, &mut ready).await?,
@@ -266,10 +273,13 @@ impl Child {
                 }
                 ended = ended(&mut self.service) => return Err(ended),
                 event = self.members.next() => record(&self.ledger, &away(&self.node, event)),
-                _ = self.phase.changed() => {
-                    let phase = *self.phase.borrow_and_update();
-                    record(&self.ledger, &[Entry::PhaseChanged { phase }]);
-                    say(&NodeEvent::PhaseChanged { phase });
+                _ = any_changed(&mut self.changes) => {
+                    let phase = *self.phase.borrow();
+                    if self.phase.has_changed().unwrap_or(false) {
+                        self.phase.mark_unchanged();
+                        record(&self.ledger, &[Entry::PhaseChanged { phase }]);
+                    }
+                    say(&NodeEvent::PhasesChanged { phases: phases(&self.node.status().rollouts) });
                 }
                 _ = ticks.tick(), if goal.is_some() => {
                     if goal.is_some_and(|goal| self.is_reached(goal)) || started.elapsed() > REST_LIMIT {
@@ -282,8 +292,8 @@ impl Child {
                 }
                 () = node.ready(), if !*ready => {
                     *ready = true;
-                    let (incarnation, phase) = (self.node.incarnation().0, *self.phase.borrow());
-                    say(&NodeEvent::Ready { incarnation, release: self.release, phase });
+                    let (incarnation, phases) = (self.node.incarnation().0, phases(&self.node.status().rollouts));
+                    say(&NodeEvent::Ready { incarnation, release: self.release, phases });
                 }
             }
         }
@@ -327,13 +337,19 @@ impl Child {
             record(&self.ledger, &[Entry::Quiet]);
         }
         self.load.give_up().await.map_err(|e| e.to_string())?;
-        let Self { node, load, ledger, phase, beats, members, .. } = self;
-        drop((load, phase, members));
+        let Self { node, load, ledger, phase, changes, beats, members, .. } = self;
+        drop((load, phase, changes, members));
         node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
         drop(beats);
         record(&ledger, &[Entry::Drained]);
         say(&NodeEvent::Drained);
         Ok(())
+    }
+
+    /// Sets or lifts the ceiling of each migration that the release can move in; the first refusal is the answer.
+    fn set_ceilings(&self, low: bool) -> Result<(), PhaseError> {
+        let mut rollouts = self.node.rollouts().filter(|rollout| rollout.stage().moves());
+        rollouts.try_for_each(|rollout| rollout.set_ceiling(low.then(|| rollout.stage().lowest())))
     }
 
     fn say_stats(&self) {
@@ -347,9 +363,9 @@ impl Child {
             timed_out: counts.timed_out,
             in_flight: self.load.in_flight() as u64,
             jobs: status.jobs as u64,
-            phase: Some(status.rollout.phase),
-            limiting: Some(status.rollout.limiting_factor.to_string()),
-            limited_by_hello: matches!(status.rollout.limiting_factor, LimitingFactor::NotHosted(..)),
+            phases: phases(&status.rollouts),
+            limiting: limiting_factor(&status.rollouts),
+            limited_by_hello: status.rollouts.iter().any(by_hello),
             waiting_for: missing(&status.peers),
         }));
     }
@@ -366,6 +382,26 @@ impl Child {
             self.said.insert(peer.name, error);
         }
     }
+}
+
+fn phases(rollouts: &[RolloutStatus]) -> Phases {
+    rollouts.iter().map(|rollout| (rollout.migration.clone(), rollout.phase)).collect()
+}
+
+/// What keeps a migration from going on: the first that is held by more than its release.
+fn limiting_factor(rollouts: &[RolloutStatus]) -> Option<String> {
+    let is_held = |rollout: &&RolloutStatus| !matches!(rollout.limiting_factor, LimitingFactor::Release(_));
+    let held = rollouts.iter().find(is_held).or(rollouts.first());
+    held.map(|rollout| rollout.limiting_factor.to_string())
+}
+
+fn by_hello(rollout: &RolloutStatus) -> bool {
+    matches!(rollout.limiting_factor, LimitingFactor::NotTaken(..))
+}
+
+/// Waits until one of them has changed.
+async fn any_changed(changes: &mut [watch::Receiver<Phase>]) {
+    select_all(changes.iter_mut().map(|change| Box::pin(change.changed()))).await.0.ok();
 }
 
 /// The peers that are not connected.

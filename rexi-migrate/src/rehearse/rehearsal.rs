@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::history::evidence::Evidence;
 use crate::history::judge::Judgement;
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::plan::{Op, Plan, rolling};
 use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
@@ -44,7 +44,7 @@ pub struct Options {
     /// Seed of plan and load.
     pub seed: u64,
     /// The releases to go through.
-    pub train: Train,
+    pub train: UpgradePath,
     /// Share of the restarts that are a `kill -9`, 0 to 1.
     pub kill_share: f64,
     /// How long the load runs on after each step.

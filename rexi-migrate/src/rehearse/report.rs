@@ -8,7 +8,7 @@ mod text;
 use serde::Serialize;
 
 use crate::history::judge::Judgement;
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::rehearse::workload::Account;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
@@ -86,7 +86,7 @@ pub struct Report {
     /// What was asked of the load, and what came of it.
     pub load: Load,
     /// The releases.
-    pub train: Train,
+    pub train: UpgradePath,
     /// How long the run took, in milliseconds.
     pub elapsed_ms: u64,
     /// How many processes were ended by SIGKILL, as planned.

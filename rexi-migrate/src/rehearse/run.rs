@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use rexi_proto::{Phase, Profile};
+use rexi_proto::Profile;
 use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::history::ledger::now_us;
-use crate::plan::train::Place;
+use crate::path::{Phases, Place};
 use crate::plan::{Leave, Op, Plan, Whom};
 use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
 use crate::rehearse::control::Command;
@@ -137,11 +137,11 @@ impl Run {
         if let Some(Restart { node, to, how }) = self.restart_by(op) {
             return self.restart(node, to, how).await;
         }
-        let (lowest, highest) = (self.profile().lowest(), self.profile().highest());
+        let (lowest, highest) = (Phases::lowest(self.profile()), Phases::highest(self.profile()));
         match op {
-            Op::Await => self.reach(highest).await,
-            Op::Lower { node: Whom::All } => self.flip(Some(lowest), lowest).await,
-            Op::Raise { node: Whom::All } => self.flip(None, highest).await,
+            Op::Await => self.reach(&highest).await,
+            Op::Lower { node: Whom::All } => self.flip(true, &lowest).await,
+            Op::Raise { node: Whom::All } => self.flip(false, &highest).await,
             Op::Settle => self.settle().await,
             _ => Err(Halt::Impossible { op: op.to_string() }),
         }
@@ -197,19 +197,20 @@ impl Run {
         Ok(ready)
     }
 
-    async fn reach(&mut self, phase: Phase) -> Result<Duration, Halt> {
+    async fn reach(&mut self, phases: &Phases) -> Result<Duration, Halt> {
         let begun = Instant::now();
-        self.all(&format!("at phase {phase}"), PHASE_LIMIT, |state| state.phase == Some(phase)).await?;
+        let goal = format!("at phase {phases}");
+        self.all(&goal, PHASE_LIMIT, |state| state.phases == *phases).await?;
         Ok(begun.elapsed())
     }
 
-    async fn flip(&mut self, ceiling: Option<Phase>, reach: Phase) -> Result<Duration, Halt> {
+    async fn flip(&mut self, low: bool, reach: &Phases) -> Result<Duration, Halt> {
         let begun = Instant::now();
-        self.cluster.tell_all(&Command::Ceiling { phase: ceiling }).await?;
+        self.cluster.tell_all(&Command::Ceiling { low }).await?;
         self.all("finished with the ceiling", PHASE_LIMIT, |state| state.ceiling.is_some()).await?;
         for (node, state) in self.cluster.states().enumerate() {
             if let Some(Err(error)) = &state.ceiling {
-                let ceiling = ceiling.map_or_else(|| "none".to_owned(), |phase| phase.to_string());
+                let ceiling = if low { reach.to_string() } else { "none".to_owned() };
                 let node = self.cluster.name(node).to_owned();
                 return Err(Halt::CeilingRefused { node, ceiling, error: error.clone() });
             }
@@ -319,8 +320,8 @@ impl Run {
                 Leave::Drain => "drain".to_owned(),
                 Leave::Kill => KILL_NINE.to_owned(),
             },
-            Step::Do(Op::Await) => format!("await {}", self.profile().highest()),
-            Step::Do(Op::Lower { .. }) => format!("ceiling {}", self.profile().lowest()),
+            Step::Do(Op::Await) => format!("await {}", Phases::highest(self.profile())),
+            Step::Do(Op::Lower { .. }) => format!("ceiling {}", Phases::lowest(self.profile())),
             Step::Do(Op::Raise { .. }) => "ceiling none".to_owned(),
             Step::Do(op) => op.to_string(),
             Step::Finish => "quiesce, drain".to_owned(),

@@ -14,8 +14,8 @@ use super::life::index;
 use super::open::Open;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{CallNumber, Entry, LedgerHeader, LedgerWriter, Memory, Outcome, ProcessLedger, Record};
+use crate::path::{Place, UpgradePath};
 use crate::plan::Op;
-use crate::plan::train::{Place, Train};
 use crate::workload::work::record;
 
 /// One life of a node, counted over all nodes.
@@ -191,7 +191,7 @@ impl Ledger {
     }
 
     /// What the judge judges.
-    pub(super) fn evidence(&self, names: &[NodeName], train: &Train) -> Evidence {
+    pub(super) fn evidence(&self, names: &[NodeName], train: &UpgradePath) -> Evidence {
         let process = |life: &LifeRecord| {
             let header = LedgerHeader {
                 node: names[life.node].clone(),

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_proto::Phase;
+use rexi_proto::{Phase, Stage};
+use rexi_server::rollout::RolloutControl;
 use rexi_server::{Node, PeerPresence};
 use tokio::time::Instant;
 
@@ -14,8 +15,8 @@ use super::ledger::ScenarioEvent;
 use super::seen::Settled;
 use super::world::World;
 use crate::history::ledger::{CallNumber, Entry, Outcome};
+use crate::path::Place;
 use crate::plan::Work;
-use crate::plan::train::Place;
 use crate::workload::work::record;
 
 /// Brings the cluster to rest.
@@ -103,20 +104,26 @@ pub(super) fn apart(world: &World) -> Vec<(usize, usize)> {
 /// Nodes whose phase is not the highest that their release allows and that all others can be sent to in.
 pub(super) fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
     let running = world.running();
-    let hosted = |of: usize, phase: Phase| {
+    let taken = |of: usize, migration: usize, phase: Phase| {
         let mut others = running.iter().filter(|(number, ..)| *number != of);
-        others.all(|(.., release)| world.profile(*release).hosts().contains(phase.cast_target()))
+        others.all(|(.., release)| {
+            let stage = world.profile(*release).stage_at(migration);
+            stage.lowest().takes().contains(phase.says())
+        })
     };
-    let expected = |number: usize, release: Place| {
-        let (lowest, highest) = (world.profile(release).lowest(), world.profile(release).highest());
-        let reachable = |phase: &&Phase| (lowest..=highest).contains(*phase) && hosted(number, **phase);
-        Phase::ALL.iter().rev().find(reachable).copied().unwrap_or(lowest)
+    let expected = |number: usize, migration: usize, stage: Stage| {
+        let reachable = |phase: &&Phase| stage.allows(**phase) && taken(number, migration, **phase);
+        Phase::ALL.iter().rev().find(reachable).copied().unwrap_or(stage.lowest())
     };
-    let row = |(number, node, release): &(usize, Node, Place)| {
-        let (phase, expected) = (node.rollout().phase(), expected(*number, *release));
-        (phase != expected).then_some((*number, phase, expected))
+    let rows = |(number, node, release): &(usize, Node, Place)| {
+        let stages = world.profile(*release).migrations().map(|(_, stage)| stage).enumerate();
+        let row = |((migration, stage), rollout): ((usize, Stage), RolloutControl)| {
+            let (phase, expected) = (rollout.phase(), expected(*number, migration, stage));
+            (phase != expected).then_some((*number, phase, expected))
+        };
+        stages.zip(node.rollouts()).filter_map(row).collect::<Vec<_>>()
     };
-    running.iter().filter_map(row).collect()
+    running.iter().flat_map(rows).collect()
 }
 
 /// Casts from each node to each within one release, and waits for the answers. A cast whose connection was dying since

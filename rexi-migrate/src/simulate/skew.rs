@@ -10,11 +10,11 @@ use rexi_proto::Phase;
 use super::ledger::ScenarioEvent;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{Entry, NodeIndex};
-use crate::plan::train::{Place, Train};
+use crate::path::{Place, UpgradePath};
 
 /// All lives of a scenario, and when its links were not as at first.
 pub(super) struct Skew<'a> {
-    train: &'a Train,
+    train: &'a UpgradePath,
     lives: Vec<Life>,
     /// From when on links were worse, or as at first again.
     faults: Vec<(u64, bool)>,
@@ -30,7 +30,7 @@ struct Life {
 }
 
 impl<'a> Skew<'a> {
-    pub(super) fn of(evidence: &Evidence, events: &[(Duration, ScenarioEvent)], train: &'a Train) -> Self {
+    pub(super) fn of(evidence: &Evidence, events: &[(Duration, ScenarioEvent)], train: &'a UpgradePath) -> Self {
         let lives = evidence.processes.iter().filter_map(|process| Life::of(train, process)).collect();
         let fault = |(at, event): &(Duration, ScenarioEvent)| {
             let worse = match event {
@@ -92,7 +92,7 @@ impl<'a> Skew<'a> {
 }
 
 impl Life {
-    fn of(train: &Train, process: &ProcessRecord) -> Option<Self> {
+    fn of(train: &UpgradePath, process: &ProcessRecord) -> Option<Self> {
         let ledger = process.ledger.as_ref().ok()?;
         let phase = |record: &crate::history::ledger::Record| match record.entry {
             Entry::PhaseChanged { phase } => Some((record.at_us, phase)),

@@ -14,7 +14,7 @@ use crate::history::evidence::Evidence;
 use crate::history::judge::{Finding, Judgement};
 use crate::history::ledger::{CallNumber, Entry, NodeIndex, Outcome};
 use crate::name::node_name as node;
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::verdict::level::Breach;
 use crate::verdict::oracle::oracles;
 
@@ -36,7 +36,7 @@ pub(super) struct Scenario<'a> {
     pub(super) events: &'a [(Duration, ScenarioEvent)],
     pub(super) tally: &'a Tally,
     pub(super) settled: &'a Settled,
-    pub(super) train: &'a Train,
+    pub(super) train: &'a UpgradePath,
     pub(super) now: Duration,
 }
 

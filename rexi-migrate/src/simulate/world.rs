@@ -6,9 +6,9 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use rexi_server::status::NodeStatus;
+use rexi_server::status::{NodeStatus, RolloutStatus};
 use rexi_server::testing::TestCluster;
-use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile};
+use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile, Stage};
 use tokio::task::AbortHandle;
 
 use super::actions::Actions;
@@ -16,7 +16,7 @@ use super::ledger::{Ledger, Life, LifeEnd, ScenarioEvent};
 use super::life::Caller;
 use super::seen::Tally;
 use crate::history::ledger::{CallNumber, LedgerWriter};
-use crate::plan::train::{Place, Train};
+use crate::path::{Place, UpgradePath};
 use crate::plan::{Leave, Op, Whom};
 use crate::workload::work::{FUNCTION, carry_out};
 
@@ -25,7 +25,7 @@ pub(super) struct World {
     pub(super) cluster: Arc<TestCluster>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) names: Vec<NodeName>,
-    train: Train,
+    train: UpgradePath,
     actions: Actions,
     nodes: Mutex<Vec<Member>>,
     /// What is counted on the way.
@@ -55,7 +55,7 @@ impl World {
         cluster: TestCluster,
         ledger: Arc<Ledger>,
         names: Vec<NodeName>,
-        train: Train,
+        train: UpgradePath,
         actions: Actions,
     ) -> Arc<Self> {
         let member = || Member { release: Place(0), running: None, next: None };
@@ -266,13 +266,15 @@ impl World {
             if whom != Whom::All && !matches!(whom, Whom::One(one) if self.number(one) == number) {
                 continue;
             }
-            let profile = self.train.profile(release);
-            let ceiling = lower.then(|| profile.lowest());
-            let set = profile.lowest() < profile.highest() && node.rollout().set_ceiling(ceiling).is_ok();
-            any |= set;
-            let phase = node.rollout().phase();
-            if set && ceiling.is_some_and(|ceiling| phase > ceiling) {
-                self.tally().unheeded.push((self.ledger.now(), number, phase));
+            for (migration, stage) in self.train.profile(release).migrations().filter(|(_, stage)| stage.moves()) {
+                let rollout = node.rollout_of(migration).expect("it is of the node's train");
+                let ceiling = lower.then(|| stage.lowest());
+                let set = rollout.set_ceiling(ceiling).is_ok();
+                any |= set;
+                let phase = rollout.phase();
+                if set && ceiling.is_some_and(|ceiling| phase > ceiling) {
+                    self.tally().unheeded.push((self.ledger.now(), number, phase));
+                }
             }
         }
         any
@@ -369,9 +371,10 @@ impl World {
         let mut tally = self.tally();
         tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
         for ((number, _, release), own) in running.iter().zip(&seen) {
-            let (profile, phase) = (self.profile(*release), own.rollout.phase);
-            if !(profile.lowest()..=profile.highest()).contains(&phase) {
-                tally.out_of_bounds.push((now, *number, phase));
+            for ((_, stage), rollout) in self.profile(*release).migrations().zip(&own.rollouts) {
+                if !stage.allows(rollout.phase) {
+                    tally.out_of_bounds.push((now, *number, rollout.phase));
+                }
             }
             for ((other, _, theirs), peer) in running.iter().zip(&seen).filter(|((other, ..), _)| other != number) {
                 if !connected(own, peer) || !connected(peer, own) {
@@ -380,7 +383,10 @@ impl World {
                 if !release.is_near(*theirs) && number < other {
                     tally.skewed.push((now, *number, *other));
                 }
-                if !self.profile(*theirs).hosts().contains(phase.cast_target()) {
+                let taken = |((_, stage), rollout): ((_, Stage), &RolloutStatus)| {
+                    stage.lowest().takes().contains(rollout.phase.says())
+                };
+                if !self.profile(*theirs).migrations().zip(&own.rollouts).all(taken) {
                     tally.unhosted.push((now, *number, *other));
                 }
             }

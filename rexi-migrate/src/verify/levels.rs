@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::show::Show;
 use crate::check::{self, CheckOptions, suite};
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::search::Options;
 use crate::simulate::{Budget, Campaign};
 use crate::verdict::level::{Level, LevelReport};
@@ -20,12 +20,13 @@ pub(super) fn wire(seed: u64) -> LevelReport {
 
 /// L1: the default suite, up to the share.
 pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
-    let train = Train::default();
+    let train = UpgradePath::default();
     let none = rexi_proto::Mutants::default();
     let options = CheckOptions {
         hellos: check::hellos::bounds(3, &train, none),
         scopes: suite(3, 1, &train, none),
         search: Options { time_max: Some(given), ..Options::default() },
+        train,
         vectors: true,
         orders: true,
         quiet: show.quiet,

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rexi_proto::{Phase, Profile, ServerAddress, Servers};
 use serde::Serialize;
 
-use crate::check::{orders, release_name, vectors};
-use crate::plan::train::{Place, Train};
+use crate::check::{orders, vectors};
+use crate::path::{Place, UpgradePath};
 use crate::rehearse::report::{Report, StepRow};
 use crate::verdict::level::{Level, LevelReport};
 use rexi_proto::Release;
@@ -84,12 +84,13 @@ pub struct Checked {
 
 /// The releases, oldest first.
 pub(super) fn train() -> Vec<Stop> {
-    let train = Train::default();
+    let train = UpgradePath::default();
     train.places().map(|place| stop(train.release(place), train.profile(place))).collect()
 }
 
 fn stop(release: Release, profile: &Profile) -> Stop {
-    let phases = PHASES.into_iter().filter(|&phase| profile.allows(phase));
+    let stage = profile.server_stage();
+    let phases = PHASES.into_iter().filter(|&phase| stage.allows(phase));
     let target = |phase: Phase| Target {
         phase: phase.to_string(),
         casts: server(phase.cast_target()),
@@ -118,7 +119,8 @@ fn server(address: ServerAddress) -> ServerKind {
 
 /// The legal mixes, with what the levels have to say of each.
 pub(super) fn mixes(levels: &[LevelReport], rehearsal: Option<&Report>) -> Mixes {
-    let (all, upgrades) = (vectors(NODES), orders());
+    let train = UpgradePath::default();
+    let (all, upgrades) = (vectors(&train, NODES), orders(&train));
     let mut legal: BTreeMap<BTreeSet<usize>, usize> = BTreeMap::new();
     for vector in &all.legal {
         *legal.entry(vector.iter().copied().collect()).or_default() += 1;
@@ -130,14 +132,14 @@ pub(super) fn mixes(levels: &[LevelReport], rehearsal: Option<&Report>) -> Mixes
         let checked = levels.iter().map(|level| Checked {
             level: level.level,
             what: match level.level {
-                Level::Wire => of_wire(level, places),
+                Level::Wire => of_wire(&train, level, places),
                 Level::Check => of_check(level, on_the_way.contains(places), upgrades.done),
                 Level::Simulate => of_simulate(level, places),
                 Level::Rehearse => loads.get(places).map_or_else(String::new, Load::words),
             },
         });
         Mix {
-            releases: places.iter().map(|&place| release_name(place)).collect(),
+            releases: places.iter().map(|&place| train.name(place)).collect(),
             places: places.iter().copied().collect(),
             vectors,
             checked: checked.collect(),
@@ -148,15 +150,14 @@ pub(super) fn mixes(levels: &[LevelReport], rehearsal: Option<&Report>) -> Mixes
 }
 
 /// The versions that nodes of the mix speak, each read by each.
-fn of_wire(level: &LevelReport, places: &BTreeSet<usize>) -> String {
+fn of_wire(train: &UpgradePath, level: &LevelReport, places: &BTreeSet<usize>) -> String {
     if figure(level, "frames read") == 0 {
         return String::new();
     }
-    let profiles = Profile::train();
     let spoken: BTreeSet<String> = places
         .iter()
         .flat_map(|&place| {
-            let wire = profiles[place].wire();
+            let wire = train.at(place).wire();
             (wire.oldest.0..=wire.newest.0).map(|version| format!("v{version}"))
         })
         .collect();
@@ -233,7 +234,7 @@ fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
 }
 
 fn place(release: Release) -> Option<usize> {
-    Train::default().place(release).map(Place::index)
+    UpgradePath::default().place(release).map(Place::index)
 }
 
 /// Nodes of a vector, as in `check --vectors`.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::show::Show;
-use crate::migration::{Behaviour, Migration, PlanStep, RuledOut, check, known, server_per_node, steps, synthesize};
+use crate::migration::{
+    Behaviour, PlanStep, ProtocolChange, RuledOut, check, known, server_per_node, steps, synthesize,
+};
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::Trace;
@@ -70,14 +72,14 @@ pub struct Ruled {
 /// Searches every known migration.
 pub(super) fn plans(show: &mut Show) -> Vec<Plan> {
     let synthesized = server_per_node().name;
-    let one = |migration: &Migration| {
+    let one = |migration: &ProtocolChange| {
         show.tick(|| migration.name.clone());
         plan(migration, migration.name == synthesized)
     };
     known().iter().map(one).collect()
 }
 
-fn plan(migration: &Migration, synthesized: bool) -> Plan {
+fn plan(migration: &ProtocolChange, synthesized: bool) -> Plan {
     let checked = check(migration);
     let found = synthesized.then(|| synthesis(migration)).flatten();
     let fails = checked.breach.is_some() || found.as_ref().is_some_and(|found| found.steps.is_none());
@@ -97,7 +99,7 @@ fn plan(migration: &Migration, synthesized: bool) -> Plan {
     }
 }
 
-fn synthesis(migration: &Migration) -> Option<Synthesized> {
+fn synthesis(migration: &ProtocolChange) -> Option<Synthesized> {
     let found = synthesize(migration).ok()?;
     let ruled = |out: RuledOut| Ruled {
         steps: out.steps,
@@ -117,7 +119,7 @@ fn synthesis(migration: &Migration) -> Option<Synthesized> {
 }
 
 /// What a release does, in a line.
-fn behaviour(migration: &Migration, behaviour: &Behaviour) -> String {
+fn behaviour(migration: &ProtocolChange, behaviour: &Behaviour) -> String {
     let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
     let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
     format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)

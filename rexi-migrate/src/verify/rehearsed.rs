@@ -7,7 +7,7 @@ use super::budget::REHEARSAL_MIN;
 use super::show::Show;
 use super::verification::Options;
 use crate::history::judge::{Example, Finding, Judgement, judge};
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 use crate::rehearse;
 use crate::rehearse::report::Report;
 use crate::verdict::case::WitnessCount;
@@ -70,7 +70,7 @@ impl Size {
             rate,
             rate_is_due: false,
             seed,
-            train: Train::default(),
+            train: UpgradePath::default(),
             kill_share: 0.4,
             dwell: Duration::from_millis(dwell_ms),
             program: program.to_owned(),

@@ -14,8 +14,8 @@ use comfy_table::{ContentArrangement, Table};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rexi_proto::{
-    DecodeError, EncodeError, Incarnation, LENGTH_BYTES, Limits, Message, Mutants, Peer, PeerConfig, PeerId, Phase,
-    Servers, Session, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
+    DecodeError, EncodeError, FunctionTable, Incarnation, LENGTH_BYTES, Limits, Message, Mutants, Peer, PeerConfig,
+    PeerId, Phase, Session, WIRE_VERSIONS, WireVersion, decode_by, emitted, encode_by,
 };
 
 use super::lock::{FrameLock, Lock, LockError};
@@ -121,21 +121,12 @@ impl Codec for Mutants {
     }
 
     fn hear(&self, version: WireVersion, bytes: &[u8]) -> (u64, Option<Result<Message, DecodeError>>) {
-        let (limits, hosts) = (Limits::default(), Servers::BOTH);
-        let phase = if version == WireVersion::V1 { Phase::Singleton } else { Phase::Remove };
-        let config = PeerConfig { hosts, phase, phase_epoch: 0, limits: limits.clone(), mutants: *self };
+        let phase = if version == WireVersion::V1 { Phase::Singleton } else { Phase::Switch };
+        let (limits, functions) = (Limits::default(), FunctionTable::default());
+        let session = Session::with_twin(Incarnation(1), version, phase, functions.clone(), &limits);
+        let config = PeerConfig { mutants: *self, ..PeerConfig::in_phase(phase, functions, limits) };
         let mut peer = Peer::<u32>::new(PeerId(1), config, Duration::ZERO);
-        let connection = peer.handle_connected(
-            Duration::ZERO,
-            Session {
-                incarnation: Incarnation(1),
-                wire: version,
-                hosts,
-                frame_bytes_max: limits.frame_bytes_max,
-                payload_bytes_max: limits.payload_bytes_max,
-                phase_epoch: 0,
-            },
-        );
+        let connection = peer.handle_connected(Duration::ZERO, session);
         let length = u32::try_from(bytes.len()).expect("a frame of one byte or two");
         peer.handle_bytes(Duration::ZERO, connection, &[&length.to_le_bytes()[..], bytes].concat());
         let mut answer = BytesMut::new();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rexi_migrate::model::{CallRecord, Deed, Monitor, Word, name};
-use rexi_proto::QuestionStep;
+use rexi_proto::{QuestionStep, SERVER_PER_NODE};
 
 use super::{WINDOW, Walk, size};
 
@@ -139,7 +139,7 @@ impl Walk {
         for node in &nodes {
             let hello = node.hello();
             for other in nodes.iter().filter(|other| self.world.is_connected(node.index, other.index)) {
-                if other.needs_singleton() != hello.holdouts.contains(&name(other.index)) {
+                if other.says_old(0) != hello.servers().holdouts.contains(&name(other.index)) {
                     let text = format!("{} has a stale view of {}: {:?}", node.index, other.index, node.rollout);
                     return self.violate("S12", &text);
                 }
@@ -151,11 +151,15 @@ impl Walk {
     fn judge_phases(&mut self) {
         let nodes = self.world.nodes.clone();
         for node in &nodes {
-            let (highest, phase) = (node.profile().highest(), node.rollout.phase());
-            let wanted = node.ceiling.map_or(highest, |ceiling| ceiling.min(highest));
+            let (highest, phase) = (node.profile().server_stage().highest(), node.rollout.server_phase());
+            let wanted = node.ceilings[0].map_or(highest, |ceiling| ceiling.min(highest));
             let free = nodes.iter().all(|other| other.profile().hosts().contains(wanted.cast_target()));
             if free && phase != wanted {
-                let text = format!("{} stays at {phase}: {}", node.index, node.rollout.limiting_factor());
+                let text = format!(
+                    "{} stays at {phase}: {}",
+                    node.index,
+                    node.rollout.limiting_factor(SERVER_PER_NODE.key()).expect("every train has it")
+                );
                 return self.violate("L4", &text);
             }
         }

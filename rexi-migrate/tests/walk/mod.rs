@@ -11,13 +11,11 @@ mod search;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_migrate::model::{Build, Case, Deed, Job, NodeModel, Parting, Seen as Learnt, Stage, Word, World, name};
-use rexi_proto::{
-    ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase, Pool, Profile, Total,
-};
+use rexi_migrate::model::{Build, Case, Deed, EndStage, Job, NodeModel, Parting, Seen as Learnt, Word, World, name};
+use rexi_migrate::path::UpgradePath;
+use rexi_proto::{ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase, Pool, Total};
 
 use broken::id;
 pub(crate) use pinned::pinned;
@@ -223,15 +221,15 @@ impl Walk {
     fn state(&self) -> Vec<String> {
         let nodes = self.world.nodes.iter().map(|node| {
             let (name, jobs) = (name(node.index), node.jobs.iter().map(|job| job.call).collect::<Vec<_>>());
-            let (release, phase, down) = (node.profile().release(), node.rollout.phase(), node.down);
+            let (release, phase, down) = (node.profile().release(), node.phases_in_words(), node.down);
             format!("{name} {release}, {phase}, runs {jobs:?}{}", if down { ", down" } else { "" })
         });
         let wires = self.world.wires.iter().map(|wire| {
             let stages = [0, 1].map(|side| match wire.ends[side].stage {
-                Stage::Opening(..) => "opening",
-                Stage::Agreed(..) => "agreed",
-                Stage::Attached => "attached",
-                Stage::Closed => "closed",
+                EndStage::Opening(..) => "opening",
+                EndStage::Agreed(..) => "agreed",
+                EndStage::Attached => "attached",
+                EndStage::Closed => "closed",
             });
             format!(
                 "{} - {}: {stages:?}{}",
@@ -404,10 +402,10 @@ impl Walk {
         release: usize,
     ) -> (NodeModel<SharedPool>, (SharedPool, NodePool)) {
         self.lives += 1;
-        let limits = Arc::new(limits(index));
-        let whole = NodePool::new(&limits, nodes, Profile::train()[release].hosts());
+        let (train, limits) = (UpgradePath::default(), limits(index));
+        let whole = NodePool::new(&limits, nodes, train.at(release).hosts());
         let pool = SharedPool(Rc::new(RefCell::new(whole.clone())));
-        let build = Build { nodes, limits, pool: pool.clone(), numbered: true, mutants: self.mutants };
+        let build = Build { numbered: true, ..Build::new(nodes, &train, limits, pool.clone(), self.mutants) };
         let mut node = NodeModel::start(index, release, Incarnation(self.lives), &build);
         node.seen = vec![Learnt::default(); nodes];
         (node, (pool, whole))
@@ -456,8 +454,8 @@ impl Walk {
     fn ceiling(&mut self, index: usize, phase: u8) {
         let Some(index) = self.up(index) else { return };
         match Phase::ALL.get(usize::from(phase)) {
-            Some(&ceiling) => drop(self.world.lower(index, ceiling)),
-            None => self.world.at(index, |node, _, notes| node.lift(notes)),
+            Some(&ceiling) => drop(self.world.lower(index, (0, ceiling))),
+            None => self.world.at(index, |node, _, notes| node.lift(0, notes)),
         }
     }
 
@@ -491,7 +489,7 @@ impl Walk {
 
     fn hello(&mut self, wire: usize, side: usize) {
         let Some(at) = self.wire_at(wire) else { return };
-        let opening = |walk: &Self| matches!(walk.world.wires[at].ends[side].stage, Stage::Opening(..));
+        let opening = |walk: &Self| matches!(walk.world.wires[at].ends[side].stage, EndStage::Opening(..));
         let was_opening = opening(self);
         self.world.hear(at, side);
         if was_opening && !opening(self) && self.world.wires[at].ends[side].is_open() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    CallRef, Cast, Incarnation, JobEnding, JobOutput, Limits, Message, Mutants, Output, Peer, PeerConfig, PeerId,
+    CallRef, Cast, FunctionTable, Incarnation, JobEnding, JobOutput, Limits, Message, Output, Peer, PeerConfig, PeerId,
     Phase, Reply, ReplyForm, Session, WireVersion,
 };
 
@@ -64,17 +64,9 @@ fn carry(from: &mut Peer<u32>, to: &mut Peer<u32>, bytes: &mut BytesMut) {
 
 fn peer() -> Peer<u32> {
     let limits = Limits::default();
-    let (phase, mutants) = (Phase::Remove, Mutants::default());
-    let session = Session {
-        incarnation: Incarnation(1),
-        wire: WireVersion::V3,
-        hosts: phase.hosts(),
-        frame_bytes_max: limits.frame_bytes_max,
-        payload_bytes_max: limits.payload_bytes_max,
-        phase_epoch: 0,
-    };
-    let mut peer =
-        Peer::new(PeerId(1), PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants }, NOW);
+    let functions = FunctionTable::new(["bench.echo"]).expect("a table");
+    let session = Session::with_twin(Incarnation(1), WireVersion::V3, Phase::Remove, functions.clone(), &limits);
+    let mut peer = Peer::new(PeerId(1), PeerConfig::in_phase(Phase::Remove, functions, limits), NOW);
     peer.handle_connected(NOW, session);
     while peer.poll_output().is_some() {}
     peer

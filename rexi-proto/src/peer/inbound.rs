@@ -2,6 +2,7 @@
 //!
 //! A frame that cannot be read ends the connection: on an ordered lane nothing behind it can be trusted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held};
 use crate::error::{CloseCode, DecodeError};
 use crate::frame::FrameBuffer;
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
+use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
 use crate::name::CallRef;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
@@ -135,8 +136,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                     self.outputs.push_back(Output::MonitorDown(mailbox, monitor, reason));
                 }
             }
-            Message::Announce(epoch, phase) => {
-                self.outputs.extend(self.incarnation.map(|life| Output::Announced(life, epoch, phase)));
+            Message::Announce(number, now) => {
+                self.outputs.extend(self.incarnation.map(|life| Output::Announced(life, number, now)));
             }
             Message::Draining => self.handle_draining(),
             Message::Unsupported(kind) => self.outputs.push_back(Output::Unsupported(kind)),
@@ -158,11 +159,13 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    fn handle_cast(&mut self, now: Duration, server: ServerAddress, mut cast: Cast) {
-        if cast.function.len() > self.config.limits.function_bytes_max {
-            // No function of this node has a name that long, and the name is not kept.
+    fn handle_cast(&mut self, now: Duration, server: ServerAddress, cast: Cast) {
+        let Called::Number(number) = cast.function else { unreachable!("a name is never read from the wire") };
+        let Some(function) = self.config.functions.name(number).map(Arc::clone) else {
+            // The peer has our table, so it made the number up.
             return self.data(now, Message::NoSuchFunction(cast.call));
-        }
+        };
+        let mut cast = cast.map_function(|_| function);
         match cast.body {
             Body::Inline(ref mut bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -217,7 +220,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn handle_draining(&mut self) {
         self.peer_draining = true;
         for cast in self.link.take_waiting_casts(&mut self.pool) {
-            self.refuse_as_draining(cast.call, cast.function);
+            self.refuse_as_draining(cast.call, cast.function.into_name());
         }
         self.outputs.push_back(Output::Draining);
         self.room = true;

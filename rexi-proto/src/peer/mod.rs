@@ -4,10 +4,12 @@
 //! connection and of time (here). Out: [`Output`], to be drained after every call. One lock around a `Peer` is all that
 //! a shell needs. A connection has a number; what comes late from one that was replaced is passed over.
 
+mod config;
 mod inbound;
 mod outbound;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bulk::Inbound;
@@ -16,15 +18,17 @@ use crate::error::CloseCode;
 use crate::frame::FrameBuffer;
 use crate::guards::Guards;
 use crate::hello::Refusal;
-use crate::limits::Limits;
 use crate::link::{Link, Presence, Session};
 use crate::message::{DownReason, Message};
-use crate::mutant::Mutants;
+use crate::migration::Forms;
 use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
-use crate::phase::{Phase, ServerAddress, Servers};
+use crate::phase::ServerAddress;
 use crate::pool::{Pool, Total, Unlimited};
 use crate::reply_stream::StreamTimeouts;
+use crate::rollout::PhaseNow;
 use crate::server::{Caller, JobOutput, Server, ServerOutput, ServerRequest};
+
+pub use config::PeerConfig;
 
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,8 +46,8 @@ pub enum Output<M> {
     Deliver(M, CallRef, Answer),
     /// Tell the mailbox that what it monitors is down.
     MonitorDown(M, MonitorRef, DownReason),
-    /// The peer, in this life, says that its phase has changed; the number grows with each change.
-    Announced(Incarnation, u64, Phase),
+    /// The peer, in this life, says that its phase has changed, of the migration that bears this number in its hello.
+    Announced(Incarnation, u8, PhaseNow),
     /// The peer takes no new casts. Those that wait for it were answered, and so are those that are made now, until
     /// this life of the peer is over.
     Draining,
@@ -58,21 +62,6 @@ pub enum Output<M> {
     Writable,
     /// Let those go on who wait until [`Peer::is_clear`].
     Room,
-}
-
-/// What a node is, as far as its peers' states need to know.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PeerConfig {
-    /// The servers that this node runs.
-    pub hosts: Servers,
-    /// The phase it is in.
-    pub phase: Phase,
-    /// How often that has changed.
-    pub phase_epoch: u64,
-    /// Every bound.
-    pub limits: Limits,
-    /// Broken on purpose; none in a release.
-    pub mutants: Mutants,
 }
 
 /// Counts of what this node and the peer have to do with each other now, and of what went wrong since the start.
@@ -204,15 +193,18 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if same_life {
             self.config.hosts = self.guards().hosts_after_reconnect(self.config.hosts);
         }
-        if !self.guards().connection_asks_host(session.hosts, self.config.phase) {
+        let (said, guards) = (Arc::clone(&session.said), self.guards());
+        let taken = |(now, &takes): (&PhaseNow, &Forms)| guards.connection_asks_form(takes, now.phase);
+        if !self.config.phases.iter().zip(&*session.takes).all(taken) {
             self.set_presence(Presence::Away(now + self.config.limits.stability_period));
             self.close(CloseCode::TryAgain, "the phase has changed since the hello".to_owned());
             return self.connection;
         }
-        let announced = session.phase_epoch;
         self.set_presence(Presence::Up(session, now));
-        if announced != self.config.phase_epoch {
-            self.control(Message::Announce(self.config.phase_epoch, self.config.phase));
+        for (number, now) in (0_u8..).zip(&*Arc::clone(&self.config.phases)) {
+            if said.get(usize::from(number)).is_none_or(|&epoch| epoch != now.epoch) {
+                self.control(Message::Announce(number, *now));
+            }
         }
         if self.draining {
             self.control(Message::Draining);
@@ -292,20 +284,23 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.set_presence(Presence::Gone);
     }
 
-    /// This node's phase has changed. Calls that were cast keep the server they were cast to. A peer that does not run
-    /// the server that casts now go to is let go.
-    pub fn set_phase(&mut self, now: Duration, epoch: u64, phase: Phase) {
+    /// This node's phases are these now, by number. Calls that were cast keep the server they were cast to. A peer that
+    /// does not take what is said now is let go. A phase whose epoch is not newer is passed over.
+    pub fn set_phases(&mut self, now: Duration, phases: &[PhaseNow]) {
         let guards = self.guards();
-        if !guards.hears_phase(epoch, self.config.phase_epoch) {
-            return;
-        }
-        (self.config.phase_epoch, self.config.phase) = (epoch, phase);
-        if guards.phase_is_announced() {
-            self.control(Message::Announce(epoch, phase));
-        }
-        if self.link.session().is_some_and(|session| !guards.new_phase_asks_host(session.hosts, phase)) {
-            self.close(CloseCode::TryAgain, format!("the phase is now {phase}"));
-            self.handle_disconnected(now, self.connection);
+        for (number, (place, &said)) in (0_u8..).zip(phases.iter().enumerate()) {
+            if !guards.hears_phase(said.epoch, self.config.phases[place].epoch) {
+                continue;
+            }
+            Arc::make_mut(&mut self.config.phases)[place] = said;
+            if guards.phase_is_announced() {
+                self.control(Message::Announce(number, said));
+            }
+            let takes = self.link.session().map(|session| session.takes[place]);
+            if takes.is_some_and(|takes| !guards.new_phase_asks_form(takes, said.phase)) {
+                self.close(CloseCode::TryAgain, format!("the phase is now {}", said.phase));
+                self.handle_disconnected(now, self.connection);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::caller::{Answer, CastError};
 use crate::error::{CloseCode, EncodeError};
 use crate::link::{Full, Presence};
-use crate::message::{Body, BulkId, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
+use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
@@ -25,7 +25,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     ///
     /// # Errors
     /// [`CastError`] where it was not accepted; there is no answer to it then.
-    pub fn cast(&mut self, now: Duration, cast: Cast<Bytes>, mailbox: M) -> Result<(), CastError> {
+    pub fn cast(&mut self, now: Duration, cast: Cast<Bytes, Arc<str>>, mailbox: M) -> Result<(), CastError> {
         let call = cast.call;
         self.check_cast(&cast)?;
         self.calls.insert(call, mailbox);
@@ -42,8 +42,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.refuse_as_draining(call, cast.function);
             return Ok(());
         }
-        let target = self.config.phase.cast_target();
-        self.data(now, Message::Cast(target, cast.map_body(Body::Inline)));
+        let target = self.config.phase().cast_target();
+        self.data(now, Message::Cast(target, cast.map_body(Body::Inline).map_function(Called::Name)));
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         let mut kills = [(ServerAddress::Singleton, Vec::new()), (ServerAddress::PerNode, Vec::new())];
         for &call in calls {
             let Some(Some(sent_to)) = self.calls.remove(call) else { continue };
-            let targets = self.guards().kill_goes_to_both(self.config.phase, sent_to);
+            let targets = self.guards().kill_goes_to_both(self.config.phase(), sent_to);
             kills.iter_mut().filter(|(server, _)| targets.contains(*server)).for_each(|(_, calls)| calls.push(call));
         }
         for (server, calls) in kills {
@@ -66,7 +66,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             self.outputs.push_back(Output::MonitorDown(mailbox, monitor, DownReason::NoConnect));
             return;
         }
-        let server = self.config.phase.cast_target();
+        let server = self.config.phase().cast_target();
         self.calls.insert_monitor(monitor, server, mailbox);
         self.control(Message::Monitor(server, monitor));
     }
@@ -97,7 +97,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     fn said_of_stream(&self, call: CallRef) -> Vec<Message> {
-        self.calls.said_of_stream(call, self.guards(), self.config.phase)
+        self.calls.said_of_stream(call, self.guards(), self.config.phase())
     }
 
     /// Says all that the caller has said of a call's stream.
@@ -286,7 +286,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    fn check_cast(&self, cast: &Cast<Bytes>) -> Result<(), CastError> {
+    fn check_cast(&self, cast: &Cast<Bytes, Arc<str>>) -> Result<(), CastError> {
         let (limits, &Cast { call, ref function, ref body, .. }) = (&self.config.limits, cast);
         if function.is_empty() || function.len() > limits.function_bytes_max {
             return Err(CastError::FunctionName { bytes: function.len(), max: limits.function_bytes_max });
@@ -368,13 +368,21 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if let Some(left) = cast.time_left {
             let left = left.saturating_sub(waited);
             if left.is_zero() {
-                let answer = Answer::Exit { function: cast.function, reason: ExitReason::TimePassed };
-                self.end_call(cast.call, answer);
+                let function = cast.function.into_name();
+                self.end_call(cast.call, Answer::Exit { function, reason: ExitReason::TimePassed });
                 return None;
             }
             cast.time_left = Some(left);
         }
-        let target = self.guards().routed_when_sent(made_for, self.config.phase);
+        if let Called::Name(function) = &cast.function {
+            let Some(number) = self.link.session().and_then(|session| session.functions.number_to_cast(function))
+            else {
+                self.end_call(cast.call, Answer::NoSuchFunction);
+                return None;
+            };
+            cast.function = Called::Number(number);
+        }
+        let target = self.guards().routed_when_sent(made_for, self.config.phase());
         self.calls.mark_sent(cast.call, target).then_some(Message::Cast(target, cast))
     }
 

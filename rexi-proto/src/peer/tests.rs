@@ -7,11 +7,12 @@ use bytes::{Bytes, BytesMut};
 use super::*;
 use crate::caller::CastError;
 use crate::frame::FrameBuffer;
-use crate::hello::{Hello, verdict};
-use crate::message::{Body, BulkId, Cast, Exit, ExitReason, Reply, ReplyForm};
-use crate::name::NodeName;
-use crate::release::Profile;
+use crate::hello::verdict;
+use crate::limits::Limits;
+use crate::message::{Body, BulkId, Called, Cast, Exit, ExitReason, Reply, ReplyForm};
+use crate::phase::Phase;
 use crate::server::{JobEnding, JobKey};
+use crate::story::{functions, hello, now, profiles};
 use crate::version::WireVersion;
 use crate::wire;
 
@@ -24,19 +25,17 @@ pub(super) const LIFE: Incarnation = Incarnation(7);
 pub(super) const PEER: PeerId = PeerId(3);
 
 pub(super) fn session(wire: WireVersion) -> Session {
-    let hosts = match wire {
-        WireVersion::V1 => Servers::SINGLETON,
-        WireVersion::V2 => Servers::BOTH,
-        _ => Servers::PER_NODE,
+    let phase = match wire {
+        WireVersion::V1 => Phase::Singleton,
+        WireVersion::V2 => Phase::Introduce,
+        _ => Phase::Remove,
     };
-    let (frame_bytes_max, payload_bytes_max) = (1 << 20, 4 << 20);
-    Session { incarnation: LIFE, wire, hosts, frame_bytes_max, payload_bytes_max, phase_epoch: 0 }
+    Session::with_twin(LIFE, wire, phase, functions(), &Limits::default())
 }
 
 /// A peer seen from a node in that phase, not connected yet.
 pub(super) fn peer(phase: Phase, limits: Limits) -> Peer<u32> {
-    let config = PeerConfig { hosts: phase.hosts(), phase, phase_epoch: 0, limits, mutants: Mutants::default() };
-    Peer::new(PEER, config, Duration::ZERO)
+    Peer::new(PEER, PeerConfig::in_phase(phase, functions(), limits), Duration::ZERO)
 }
 
 pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
@@ -45,7 +44,7 @@ pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
     peer
 }
 
-pub(super) fn request(call: u64, body: Bytes) -> Cast<Bytes> {
+pub(super) fn request(call: u64, body: Bytes) -> Cast<Bytes, Arc<str>> {
     Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
 }
 
@@ -93,11 +92,22 @@ pub(super) fn sent(peer: &mut Peer<u32>) -> Vec<Message> {
     messages
 }
 
+/// The message as it leaves for the wire: its function by number.
+pub(super) fn numbered(message: &Message) -> Message {
+    match message.clone() {
+        Message::Cast(server, Cast { function: Called::Name(name), call, time_left, nonce, trace, body }) => {
+            let function = Called::Number(functions().number(&name).expect("a function of the tests' nodes"));
+            Message::Cast(server, Cast { function, call, time_left, nonce, trace, body })
+        }
+        other => other,
+    }
+}
+
 /// A message of the other end comes in.
 pub(super) fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
     let wire = peer.link.session().expect("it is there").wire;
     let mut out = BytesMut::new();
-    wire::encode(wire, message, 1 << 20, &mut out).expect("it can be sent");
+    wire::encode(wire, &numbered(message), 1 << 20, &mut out).expect("it can be sent");
     peer.handle_bytes(now, peer.connection(), &out);
 }
 
@@ -132,21 +142,7 @@ pub(super) fn disconnect(peer: &mut Peer<u32>, now: Duration) {
 
 /// A refusal, final or not.
 fn refusal(is_final: bool) -> Box<Refusal> {
-    let [_, r11, r12, r20] = Profile::train();
-    let hello = |name: &str, profile: &Profile, phase| Hello {
-        node: NodeName::new(name).expect("a name"),
-        incarnation: LIFE,
-        release: profile.release().clone(),
-        wire: profile.wire(),
-        phase,
-        phase_epoch: 0,
-        ceiling: profile.highest(),
-        hosts: profile.hosts(),
-        holdouts: Vec::new(),
-        capabilities: 0,
-        frame_bytes_max: 1 << 20,
-        payload_bytes_max: 4 << 20,
-    };
+    let [_, r11, r12, r20] = profiles();
     let sender = if is_final { &r11 } else { &r12 };
     let refusal = verdict(&hello("n1", sender, Phase::Introduce), &hello("n2", &r20, Phase::Remove));
     let refusal = refusal.expect_err("an illegal pair");
@@ -325,12 +321,12 @@ fn a_monitor_of_a_peer_that_is_not_there_or_has_no_such_server_is_down_at_once()
 fn a_monitor_outlives_a_brief_disconnect_and_a_change_of_phase() {
     let mut peer = connected(Phase::Introduce, WireVersion::V2);
     peer.monitor(MonitorRef(1), 9);
-    peer.set_phase(SECOND, 1, Phase::Switch);
+    peer.set_phases(SECOND, &[now(1, Phase::Switch)]);
     disconnect(&mut peer, SECOND);
     peer.handle_connected(2 * SECOND, session(WireVersion::V2));
     let (singleton, per_node) = (ServerAddress::Singleton, ServerAddress::PerNode);
     let expected = [
-        Message::Announce(1, Phase::Switch),
+        Message::Announce(0, now(1, Phase::Switch)),
         Message::Resume(singleton, Vec::new()),
         Message::Resume(per_node, Vec::new()),
         Message::Monitor(singleton, MonitorRef(1)),
@@ -446,7 +442,7 @@ fn kills_go_where_the_cast_went_and_in_batches_where_the_wire_has_them() {
     for call in [1, 2] {
         cast(&mut peer, SECOND, call);
     }
-    peer.set_phase(SECOND, 1, Phase::Switch);
+    peer.set_phases(SECOND, &[now(1, Phase::Switch)]);
     cast(&mut peer, SECOND, 3);
     sent(&mut peer);
     peer.kill(&[CallRef(1), CallRef(2), CallRef(3), CallRef(4)]);
@@ -588,13 +584,13 @@ fn as_many_calls_are_open_as_may_be_and_one_more_after_an_answer() {
 #[test]
 fn a_phase_that_the_peer_cannot_serve_lets_go_of_it() {
     let mut peer = connected(Phase::Switch, WireVersion::V3);
-    peer.set_phase(SECOND, 1, Phase::Introduce);
+    peer.set_phases(SECOND, &[now(1, Phase::Introduce)]);
     assert!(matches!(&outputs(&mut peer)[..], [Output::Close(CloseCode::TryAgain, _)]));
     cast(&mut peer, SECOND, 5);
     peer.handle_connected(2 * SECOND, session(WireVersion::V3));
     assert!(matches!(&outputs(&mut peer)[..], [Output::Close(CloseCode::TryAgain, _)]));
     assert!(peer.link.session().is_none(), "a cast to a server that is not there cannot be sent");
-    peer.set_phase(3 * SECOND, 2, Phase::Switch);
+    peer.set_phases(3 * SECOND, &[now(2, Phase::Switch)]);
     peer.handle_connected(3 * SECOND, session(WireVersion::V3));
     assert!(sent(&mut peer).iter().any(|message| matches!(message, Message::Cast(ServerAddress::PerNode, _))));
 }
@@ -725,8 +721,8 @@ fn the_counts_say_what_is_open_runs_and_waits() {
 #[test]
 fn a_search_sees_a_peer_without_its_past() {
     let limits = Limits { buffered_frames_max: 1, ..Limits::default() };
-    let connected = |peer: &mut Peer<u32>, phase_epoch| {
-        peer.handle_connected(SECOND, Session { phase_epoch, ..session(WireVersion::V3) });
+    let connected = |peer: &mut Peer<u32>, said: u64| {
+        peer.handle_connected(SECOND, Session { said: [said].into(), ..session(WireVersion::V3) });
         sent(peer);
     };
     let mut fresh = peer(Phase::Remove, limits.clone());
@@ -759,16 +755,16 @@ fn a_search_sees_a_peer_without_its_past() {
 #[test]
 fn a_phase_is_announced_once_and_an_older_one_changes_nothing() {
     let mut peer = connected(Phase::Introduce, WireVersion::V2);
-    peer.set_phase(SECOND, 2, Phase::Switch);
-    assert_eq!(sent(&mut peer), [Message::Announce(2, Phase::Switch)]);
+    peer.set_phases(SECOND, &[now(2, Phase::Switch)]);
+    assert_eq!(sent(&mut peer), [Message::Announce(0, now(2, Phase::Switch))]);
     for epoch in [1, 2] {
-        peer.set_phase(SECOND, epoch, Phase::Introduce);
+        peer.set_phases(SECOND, &[now(epoch, Phase::Introduce)]);
     }
     cast(&mut peer, SECOND, 1);
     assert!(matches!(&sent(&mut peer)[..], [Message::Cast(ServerAddress::PerNode, _)]));
     assert_eq!(outputs(&mut peer), []);
     disconnect(&mut peer, SECOND);
-    peer.handle_connected(SECOND, Session { phase_epoch: 2, ..session(WireVersion::V2) });
+    peer.handle_connected(SECOND, Session { said: [2].into(), ..session(WireVersion::V2) });
     assert!(!sent(&mut peer).iter().any(|said| matches!(said, Message::Announce(..))), "its hello has said so");
 }
 

@@ -1,6 +1,7 @@
 //! One server by itself: kills, tombstones, resumes, bounds, its end.
 
 use super::*;
+use crate::message::Cast;
 use crate::phase::Servers;
 use crate::pool::{NodePool, Total};
 

@@ -5,22 +5,24 @@
 
 mod layouts;
 
+use std::sync::Arc;
+
 use layouts::{Announce, Bulk, Cast, Count, Down, DownReason, Exit, Numbered, Phase, Reason, Reply, Sent, TaggedReply};
 
 use super::{FrameReader, FrameWriter, clipped};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
-use crate::message::{self, Body, Message, ReplyForm};
+use crate::message::{self, Body, Called, Message, ReplyForm};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
+use crate::rollout::PhaseNow;
 use crate::version::WireVersion;
 
 pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
     if let Some(server) = message.server().filter(|&server| server != ServerAddress::Singleton) {
         return Err(EncodeError::Unaddressable { server, version: WireVersion::V1 });
     }
-    encode_unaddressed(message, frame, |_, _| unreachable!("compat.rs has no row for it in v1"));
-    Ok(())
+    encode_unaddressed(message, frame, |_, _| unreachable!("compat.rs has no row for it in v1"))
 }
 
 pub(super) fn decode(frame: FrameReader<'_>) -> Result<Message, DecodeError> {
@@ -32,10 +34,14 @@ pub(super) fn encode_unaddressed(
     message: &Message,
     frame: &mut FrameWriter<'_>,
     later: impl FnOnce(&Message, &mut FrameWriter<'_>),
-) {
+) -> Result<(), EncodeError> {
     match message {
         Message::Cast(_, cast) => {
-            frame.header(&Cast::from(cast));
+            let number = match &cast.function {
+                Called::Number(number) => *number,
+                Called::Name(name) => return Err(EncodeError::NotNumbered { function: Arc::clone(name) }),
+            };
+            frame.header(&Cast::of(cast, number));
             frame.payload(&cast.body);
         }
         Message::Kill(_, call)
@@ -78,11 +84,14 @@ pub(super) fn encode_unaddressed(
         Message::Down(monitor, reason) => {
             frame.header(&Down { monitor: monitor.0, reason: DownReason::from(*reason) });
         }
-        Message::Announce(epoch, phase) => frame.header(&Announce { epoch: *epoch, phase: Phase::from(*phase) }),
+        Message::Announce(migration, PhaseNow { epoch, phase }) => {
+            frame.header(&Announce { migration: *migration, epoch: *epoch, phase: Phase::from(*phase) });
+        }
         Message::Draining => {}
         Message::Unsupported(kind) => frame.header(kind),
         Message::KillAll(..) | Message::NoSuchServer(..) => later(message, frame),
     }
+    Ok(())
 }
 
 /// Reads a message that is for `server`, where it is for a server at all; `later` reads what v1 lacks.
@@ -93,7 +102,7 @@ pub(super) fn decode_unaddressed<'a>(
 ) -> Result<Message, DecodeError> {
     Ok(match frame.kind {
         Kind::Cast => {
-            let header: Cast<'_> = frame.header()?;
+            let header: Cast = frame.header()?;
             let body = frame.payload(header.bulk.map(Body::from))?;
             Message::Cast(server, header.with(body))
         }
@@ -144,8 +153,8 @@ pub(super) fn decode_unaddressed<'a>(
         }
         Kind::Resume => Message::Resume(server, calls(frame.only()?)),
         Kind::Announce => {
-            let Announce { epoch, phase } = frame.only()?;
-            Message::Announce(epoch, phase.into())
+            let Announce { migration, epoch, phase } = frame.only()?;
+            Message::Announce(migration, PhaseNow { epoch, phase: phase.into() })
         }
         Kind::Draining => {
             frame.only::<()>()?;
@@ -161,7 +170,7 @@ pub(super) fn decode_unaddressed<'a>(
 #[cfg(feature = "schema")]
 pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) {
     match kind {
-        Kind::Cast => visitor.header::<Cast<'_>>(kind),
+        Kind::Cast => visitor.header::<Cast>(kind),
         Kind::Reply => visitor.header::<Reply>(kind),
         Kind::TaggedReply => visitor.header::<TaggedReply>(kind),
         Kind::Item | Kind::Question | Kind::Response => visitor.header::<Numbered>(kind),

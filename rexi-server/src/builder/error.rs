@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rexi_proto::{FunctionRow, LimitsError, NodeName, PhaseError};
+use rexi_proto::{FunctionRow, FunctionTableError, LimitsError, MigrationKey, NodeName, PhaseError};
 use thiserror::Error;
 
 use crate::follow::{MembershipError, PhaseSourceError};
@@ -39,14 +39,23 @@ pub enum StartError {
     /// A layer is for a function that the node does not have.
     #[error("a layer is for the function {0:?}, which is not registered; register it, or correct the name")]
     LayerWithoutFunction(String),
-    /// A typed function is registered by a release that does not have it, or no longer.
-    #[error("release {release} does not have the function {row}; do not serve it in this release, or correct its row")]
-    FunctionNotInRelease {
+    /// A typed function is served that no release of the train has.
+    #[error("no release of the train ({releases}) has the function {row}; do not serve it, or correct its row")]
+    FunctionInNoRelease {
         /// The function's row.
         row: Box<FunctionRow>,
-        /// The node's release.
-        release: semver::Version,
+        /// The releases of the train.
+        releases: String,
     },
+    /// A function is of a migration that the node's train does not have.
+    #[error("a function of the migration {0} is served, which the node's train does not have; declare it in a release")]
+    UnknownMigration(MigrationKey),
+    /// There are more functions, or longer names, than a handshake can list.
+    #[error(transparent)]
+    Functions(#[from] FunctionTableError),
+    /// The cluster's name cannot be one.
+    #[error("{0:?} is not a cluster's name: use 1 to 64 bytes of a-z, 0-9, '-' and '.'")]
+    ClusterName(String),
     /// A peer was given twice, or is the node itself.
     #[error("{0} is named twice among the node and its peers; names must differ")]
     PeerTwice(NodeName),

@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use rexi_proto::{Incarnation, NodeName, NodePool, Peer, PeerConfig, PeerId, Release, Server, ServerAddress};
+use rexi_proto::{
+    FunctionRow, FunctionTable, Incarnation, NodeName, NodePool, Peer, PeerConfig, PeerId, Release, Server,
+    ServerAddress, Train,
+};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use super::NodeBuilder;
 use crate::builder::StartError;
 use crate::engine::{
-    EventSink, Failures, Gate, MEMBERS_MAX, Member, Members, Shared, SharedPool, Singleton, Told, Waiters,
-    link::accept, members, members::can_dial, publish,
+    EventSink, Failures, Gate, MEMBERS_MAX, Member, Members, NodeStatus, RolloutStatus, Shared, SharedPool, Singleton,
+    Told, Waiters, link::accept, members, members::can_dial, publish,
 };
 use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
 use crate::net::{Credentials, Doorman, Settings, transport};
@@ -27,6 +30,7 @@ impl NodeBuilder {
     pub(super) fn begin(mut self) -> Result<Node, StartError> {
         let now = self.env.now();
         self.check(now)?;
+        self.leave_out();
         #[cfg(feature = "tower")]
         std::mem::take(&mut self.layers).apply(&mut self.registry).map_err(StartError::LayerWithoutFunction)?;
         let (source, followed) = (self.rollout.source.take(), self.followed.take());
@@ -43,7 +47,8 @@ impl NodeBuilder {
         let endpoint = transport::open(self.listen, &settings, &crypto, &doorman, &self.env).map_err(listen)?;
         let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
         let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
-        let shared = self.assemble(&members, rollout, endpoint, credentials, doorman);
+        let functions = FunctionTable::new(self.registry.rows().map(|(name, _)| name))?;
+        let shared = self.assemble(&members, rollout, functions, endpoint, credentials, doorman);
         if let Some(list) = shared.gate.list() {
             shared.warn_of_strangers(&list);
         }
@@ -57,23 +62,38 @@ impl NodeBuilder {
         }
         let node = Node::new(shared);
         let status = node.status();
-        let (name, release, phase) = (&status.name, &status.release, status.rollout.phase);
-        tracing::info!(node = %name, %release, %phase, address = ?node.local_addr().ok(), "started");
+        let (name, release, phases) = (&status.name, &status.release, phases(&status));
+        tracing::info!(node = %name, %release, phases, address = ?node.local_addr().ok(), "started");
         Ok(node)
     }
 
     fn check(&self, now: SystemTime) -> Result<(), StartError> {
         self.limits.check()?;
         self.identity.check(&self.name, now)?;
+        if let Some(cluster) = self.cluster.as_ref().filter(|name| !Train::is_name(name)) {
+            return Err(StartError::ClusterName(cluster.clone()));
+        }
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
-        let own = Release::from(self.profile.release());
-        if let Some(row) = self.registry.rows().filter_map(|(_, row)| row).find(|row| !row.accepted(own)) {
-            let (row, release) = (Box::new(row.clone()), self.profile.release().clone());
-            return Err(StartError::FunctionNotInRelease { row, release });
+        if let Some(unknown) = &self.unknown_migration {
+            return Err(StartError::UnknownMigration(unknown.clone()));
+        }
+        let stops = self.profile.stops();
+        let of_none = |row: &&FunctionRow| !stops.iter().any(|&stop| row.accepted(stop));
+        if let Some(row) = self.registry.rows().filter_map(|(_, row)| row).find(of_none) {
+            let releases = stops.iter().map(Release::to_string).collect::<Vec<_>>().join(", ");
+            return Err(StartError::FunctionInNoRelease { row: Box::new(row.clone()), releases });
         }
         Ok(())
+    }
+
+    /// Leaves out what this release does not have, so that a service may serve all that any of its releases has.
+    fn leave_out(&mut self) {
+        let own = self.profile.stop();
+        for row in self.registry.take_out(|row| !row.accepted(own)) {
+            tracing::debug!(node = %self.name, release = %own, %row, "a function of another release is not served");
+        }
     }
 
     /// The members to start with, but for the node itself: the peers, and those whom the membership knows beforehand.
@@ -108,15 +128,23 @@ impl NodeBuilder {
         let start = if listed { rexi_proto::Rollout::new } else { rexi_proto::Rollout::unlisted };
         let rollout = start(self.name.clone(), self.profile.clone(), members.keys().cloned().collect::<Vec<_>>());
         let mut rollout = rollout.with_mutants(self.mutants);
-        match self.rollout.ceiling {
-            Some(phase) if self.rollout.fixed => rollout.hold(phase)?,
-            ceiling => {
-                let (lowest, highest) = (self.profile.lowest(), self.profile.highest());
-                rollout.set_ceiling(ceiling.or_else(|| Some(self.rollout.feature?.clamp(lowest, highest))))?;
+        if let Some(cluster) = &self.cluster {
+            rollout = rollout.in_cluster(cluster.as_str().into());
+        }
+        let ceilings = self.rollout.ceilings.of(&self.profile)?;
+        let only = self.profile.only_migration();
+        for ((migration, stage), ceiling) in self.profile.migrations().zip(ceilings) {
+            let feature = self.rollout.feature.filter(|_| only == Some(migration));
+            match ceiling {
+                Some(phase) if self.rollout.fixed => rollout.hold(migration.key(), phase)?,
+                ceiling => {
+                    let of_build = || feature.map(|phase| phase.clamp(stage.lowest(), stage.highest()));
+                    rollout.set_ceiling(migration.key(), ceiling.or_else(of_build))?;
+                }
             }
         }
         if let Some(source) = source {
-            rollout.set_source(source.phase()?)?;
+            rollout::take(&mut rollout, &source.ceilings()?)?;
         }
         Ok(rollout)
     }
@@ -125,6 +153,7 @@ impl NodeBuilder {
         self,
         members: &BTreeMap<NodeName, Option<SocketAddr>>,
         rollout: rexi_proto::Rollout,
+        functions: FunctionTable,
         endpoint: quinn::Endpoint,
         credentials: Credentials,
         doorman: Arc<Doorman>,
@@ -132,8 +161,8 @@ impl NodeBuilder {
         let Self { name, profile, mut registry, allowed, limits, errors_kept, mutants, env, .. } = self;
         let config = PeerConfig {
             hosts: profile.hosts(),
-            phase: rollout.phase(),
-            phase_epoch: rollout.epoch(),
+            phases: rollout.phases(),
+            functions: functions.clone(),
             limits: limits.clone(),
             mutants,
         };
@@ -160,7 +189,7 @@ impl NodeBuilder {
                 hosts: profile.hosts(),
                 mutants,
                 name: name.clone(),
-                release: Release::from(profile.release()),
+                release: profile.stop(),
                 incarnation: incarnation(env.now()),
                 limits,
                 started: Instant::now(),
@@ -169,7 +198,9 @@ impl NodeBuilder {
                 failures: Failures::new(errors_kept),
                 singleton,
                 pool,
-                phase: watch::Sender::new(rollout.phase()),
+                migrations: profile.migrations().map(|(migration, _)| migration.key().clone()).collect(),
+                phases: rollout.phases().iter().map(|now| watch::Sender::new(now.phase)).collect(),
+                functions,
                 rollout: Mutex::new(rollout),
                 endpoint,
                 credentials,
@@ -199,6 +230,12 @@ fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
     if let Some(source) = source {
         shared.spawn(rollout::follow(Arc::clone(shared), source));
     }
+}
+
+/// The phase of each migration, in words.
+fn phases(status: &NodeStatus) -> String {
+    let phase = |rollout: &RolloutStatus| format!("{}={}", rollout.migration, rollout.phase);
+    status.rollouts.iter().map(phase).collect::<Vec<_>>().join(",")
 }
 
 /// Microseconds since 1970; a clock before that counts as 1970.

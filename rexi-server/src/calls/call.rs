@@ -8,7 +8,7 @@ use rexi_proto::{Answer, CallRef, NodeName};
 use crate::calls::error::{CallError, SendError};
 use crate::calls::mailbox::Mailbox;
 use crate::calls::request::Request;
-use crate::engine::{Event, Running, single};
+use crate::engine::{Delivered, Event, Running, single};
 
 /// One call. Dropping it kills the job on the other node, unless its last answer has come. A call, like a mailbox,
 /// keeps the node running as any other handle does.
@@ -87,7 +87,7 @@ impl Call {
     }
 
     /// All answers that are there, and at least one. Never ready once the last one was taken.
-    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Event>> {
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Delivered>> {
         self.mailbox.poll_all(cx)
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rexi_proto::{Answer, CastError, DownReason, ExitReason, FunctionRow, NodeName, Refusal, Release, ServerAddress};
+use rexi_proto::{
+    Answer, CastError, DownReason, ExitReason, FunctionRow, MigrationKey, NodeName, Refusal, Release, ServerAddress,
+};
 use thiserror::Error;
 
 use crate::typed::PayloadError;
@@ -37,6 +39,21 @@ pub enum SendError {
         /// The node's own release.
         release: Release,
     },
+    /// The call is of a migration that the node's train does not have. Declare it there.
+    #[error("the node's train has no migration {migration}; declare it in a release")]
+    UnknownMigration {
+        /// The migration.
+        migration: MigrationKey,
+    },
+    /// The node's phase still says the old form of the migration, and this call cannot be said in it. Wait until the
+    /// phase is `switch`, or ask for what the old form can say.
+    #[error("{function}: this call cannot be said in the old form of {migration}, which this node still says")]
+    NotSayable {
+        /// The function.
+        function: Arc<str>,
+        /// Its migration.
+        migration: MigrationKey,
+    },
     /// The argument of a typed function cannot be encoded.
     #[error("the argument of {function} cannot be encoded: {problem}")]
     NotEncoded {
@@ -51,7 +68,11 @@ impl SendError {
     /// Whether no node would take it from here.
     fn is_same_everywhere(&self) -> bool {
         match self {
-            Self::MailboxGone | Self::NotEmitted { .. } | Self::NotEncoded { .. } => true,
+            Self::MailboxGone
+            | Self::NotEmitted { .. }
+            | Self::UnknownMigration { .. }
+            | Self::NotSayable { .. }
+            | Self::NotEncoded { .. } => true,
             Self::Refused(error) => {
                 matches!(error, CastError::PayloadTooLarge { .. } | CastError::FunctionName { .. })
             }

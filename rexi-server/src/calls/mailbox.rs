@@ -17,8 +17,8 @@ use rexi_proto::{CallRef, CastError, MonitorRef, NodeName};
 use tokio::time::{Instant, Sleep};
 
 use crate::calls::error::SendError;
-use crate::calls::request::Request;
-use crate::engine::{Event, Inbox, Member, Members, NotOpened, Running, single};
+use crate::calls::request::{Request, Said};
+use crate::engine::{Delivered, Event, Inbox, Member, Members, NotOpened, Running, Translate, single};
 
 /// Answers of many calls, in the order in which they came. Dropping it kills every call that is still open, on every
 /// node, and stops its monitors. It casts as its [`MailboxHandle`] does.
@@ -74,11 +74,11 @@ impl Mailbox {
     ///
     /// Cancel safe: an event is taken only when it is returned.
     pub async fn recv(&mut self) -> Event {
-        poll_fn(|cx| self.poll_with(cx, Inbox::next_or_deadline)).await
+        poll_fn(|cx| self.poll_with(cx, Inbox::next_or_deadline)).await.read()
     }
 
     /// All events that are there, and at least one.
-    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Event>> {
+    pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Delivered>> {
         self.poll_with(cx, Inbox::all_or_deadline)
     }
 
@@ -101,7 +101,7 @@ impl Mailbox {
     /// The next event, if there is one already.
     pub fn try_recv(&mut self) -> Option<Event> {
         self.handle.expire();
-        self.inner.pop()
+        self.inner.pop().map(Delivered::read)
     }
 
     /// Calls that are still open.
@@ -149,11 +149,11 @@ impl MailboxHandle {
         let deadline = deadline_of(&request);
         let members = self.node.shared().members();
         let member = find(&members, peer)?;
-        let cast = request.into_cast(call, self.node.shared().release)?;
+        let Said { cast, translate } = request.into_cast(call, self.node.shared())?;
         // Noted under the member's lock. A mailbox may be lent to other tasks, so a kill may come meanwhile: it looks
         // here first and then at the member, and finds the call in both places or in none.
         member.with(|peer, now| {
-            self.open(call, member, deadline)?;
+            self.open(call, member, deadline, translate)?;
             let cast = peer.cast(now, cast, Arc::clone(&self.inner));
             cast.map_err(|error| {
                 self.inner.close(&[call]);
@@ -220,8 +220,14 @@ impl MailboxHandle {
         self.inner.member_of(call)
     }
 
-    fn open(&self, call: CallRef, member: &Arc<Member>, deadline: Option<Instant>) -> Result<(), SendError> {
-        self.inner.open(call, member, deadline).map_err(|problem| match problem {
+    fn open(
+        &self,
+        call: CallRef,
+        member: &Arc<Member>,
+        deadline: Option<Instant>,
+        translate: Option<Translate>,
+    ) -> Result<(), SendError> {
+        self.inner.open(call, member, deadline, translate).map_err(|problem| match problem {
             NotOpened::Gone => SendError::MailboxGone,
             NotOpened::InUse => SendError::Refused(CastError::DuplicateRef(call)),
         })

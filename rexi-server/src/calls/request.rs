@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{CallRef, Cast, FunctionRow, Release, TraceContext};
+use rexi_proto::{CallRef, Cast, Form, FunctionRow, Migration, TraceContext};
 
 use crate::calls::error::SendError;
-use crate::engine::trace;
-use crate::typed::{self, Function, Payload, PayloadError, StreamFunction};
+use crate::engine::{Shared, Translate, trace};
+use crate::typed::{self, Function, OldForm, Payload, PayloadError, StreamFunction};
 
 /// A request to run a function on another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,31 +18,69 @@ pub struct Request {
     body: Result<Bytes, PayloadError>,
     /// The function's row, where it is typed.
     row: Option<FunctionRow>,
+    /// How it is said before the node's phase says the new form, where it is of a migration.
+    old: Option<Box<OldSaid>>,
     time_limit: Option<Duration>,
     nonce: u64,
     trace: Option<Box<TraceContext>>,
 }
 
+/// A request in the old form of its migration.
+#[derive(Clone, Debug)]
+struct OldSaid {
+    migration: Migration,
+    function: Arc<str>,
+    /// None where it cannot be said so.
+    body: Option<Result<Bytes, PayloadError>>,
+    translate: Translate,
+}
+
+/// By what is said: how an answer is translated is the migration's.
+impl PartialEq for OldSaid {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.migration, &self.function, &self.body) == (&other.migration, &other.function, &other.body)
+    }
+}
+
+impl Eq for OldSaid {}
+
+/// What leaves for a peer, and how its answers are told, where they come in another form than was asked in.
+pub(crate) struct Said {
+    pub(crate) cast: Cast<Bytes, Arc<str>>,
+    pub(crate) translate: Option<Translate>,
+}
+
 impl Request {
     /// Asks for `function` with an encoded argument. No time limit, no nonce, no trace.
     pub fn new(function: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
-        Self { function: function.into(), body: Ok(body.into()), row: None, time_limit: None, nonce: 0, trace: None }
+        Self {
+            function: function.into(),
+            body: Ok(body.into()),
+            row: None,
+            old: None,
+            time_limit: None,
+            nonce: 0,
+            trace: None,
+        }
     }
 
     /// Asks for a typed function. Whether this node's release may emit it, and whether the argument could be
     /// encoded, is said where the request is cast. The reply is read by [`functions::reply`](crate::functions::reply).
     pub fn of<F: Function>(_function: F, argument: &F::Argument) -> Self {
-        Self::typed(F::LIFE.row(F::NAME), argument)
+        let old = F::old().map(|old| OldSaid::of(&old, argument));
+        Self { old, ..Self::typed(F::LIFE.row(F::NAME), argument) }
     }
 
     /// As [`Request::of`], for a function that answers with a stream.
     pub fn of_stream<F: StreamFunction>(_function: F, argument: &F::Argument) -> Self {
-        Self::typed(F::LIFE.row(F::NAME), argument)
+        let old = F::old().map(|old| OldSaid::of(&old.form, argument));
+        Self { old, ..Self::typed(F::LIFE.row(F::NAME), argument) }
     }
 
     fn typed(row: FunctionRow, argument: &impl Payload) -> Self {
         let body = typed::encode(argument);
-        Self { function: (&*row.name).into(), body, row: Some(row), time_limit: None, nonce: 0, trace: None }
+        let function = (&*row.name).into();
+        Self { function, body, row: Some(row), old: None, time_limit: None, nonce: 0, trace: None }
     }
 
     /// How long the caller waits, from the cast on. The remaining time travels with the cast; when it has passed, the
@@ -73,16 +111,50 @@ impl Request {
         self.time_limit
     }
 
-    /// What goes to the peer, if a node of that release may send it.
-    pub(crate) fn into_cast(self, call: CallRef, own: Release) -> Result<Cast<Bytes>, SendError> {
-        let Self { function, body, row, time_limit, nonce, trace } = self;
-        if let Some(row) = row.filter(|row| !row.emitted(own)) {
-            return Err(SendError::NotEmitted { row: Box::new(row), release: own });
-        }
+    /// Whether it is of a migration, so that another form may do where one does not.
+    pub(crate) fn is_migrated(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// What goes to the peer, if this node may send it now: of a migration, in the form that its phase says.
+    pub(crate) fn into_cast(self, call: CallRef, node: &Shared) -> Result<Said, SendError> {
+        let Self { function, body, row, old, time_limit, nonce, trace } = self;
+        let (function, body, translate) = match old {
+            None => {
+                if let Some(row) = row.filter(|row| !row.emitted(node.release)) {
+                    return Err(SendError::NotEmitted { row: Box::new(row), release: node.release });
+                }
+                (function, body, None)
+            }
+            Some(old) => match old.says(node)? {
+                Form::New => (function, body, None),
+                Form::Old => match old.body {
+                    Some(body) => (old.function, body, Some(old.translate)),
+                    None => return Err(SendError::NotSayable { function, migration: old.migration.key().clone() }),
+                },
+            },
+        };
         let trace = trace.or_else(trace::current);
         match body {
-            Ok(body) => Ok(Cast { call, function, time_left: time_limit, nonce, trace, body }),
+            Ok(body) => {
+                Ok(Said { cast: Cast { call, function, time_left: time_limit, nonce, trace, body }, translate })
+            }
             Err(problem) => Err(SendError::NotEncoded { function, problem }),
         }
+    }
+}
+
+impl OldSaid {
+    fn of<A, R, E>(form: &OldForm<A, R, E>, argument: &A) -> Box<Self> {
+        let migration = (form.migration)();
+        Box::new(Self { migration, function: form.name.into(), body: (form.say)(argument), translate: form.translate })
+    }
+
+    /// The form that the node's phase says.
+    fn says(&self, node: &Shared) -> Result<Form, SendError> {
+        let key = self.migration.key();
+        let place = node.migration_place(key);
+        let place = place.ok_or_else(|| SendError::UnknownMigration { migration: key.clone() })?;
+        Ok(node.phases[place].borrow().says())
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::calls::call::Call;
 use crate::calls::error::CallError;
-use crate::engine::{Event, single};
+use crate::engine::{Delivered, Event, single};
 
 /// The items that a job sends, and its plain replies among them, in the order in which it sent them. The stream is
 /// started when the job asks for it, and items are acknowledged as they are taken. It ends after the job's end: with
@@ -66,7 +66,7 @@ pub(crate) enum Part {
 pub(crate) struct Parts {
     call: Call,
     /// What has come and is not taken yet.
-    ready: single::Queue<Event>,
+    ready: single::Queue<Delivered>,
     /// Items that were taken and are not acknowledged yet.
     taken: u64,
     /// When that was last done.
@@ -97,7 +97,7 @@ impl Stream for Parts {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Part>> {
         while !self.over {
-            let Some(event) = self.ready.pop() else {
+            let Some(event) = self.ready.pop().map(Delivered::read) else {
                 self.ready = ready!(self.call.poll_all(cx));
                 continue;
             };

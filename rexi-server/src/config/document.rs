@@ -8,13 +8,13 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use rexi_proto::{NodeName, Phase, Profile};
-use semver::Version;
+use rexi_proto::{Migration, NodeName, Phase, Profile, Stage, Train};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigPlace};
 use super::keys::{CONFIG_KEYS, holds_names, keys_of, tables};
+use crate::follow::Ceilings;
 
 /// A parsed text that has no unknown key.
 pub(super) struct Document<'a> {
@@ -211,30 +211,46 @@ impl Given {
         Ok(address)
     }
 
-    /// The profile of the train that this names by major and minor version, with the patch version given.
-    pub(super) fn profile(&self) -> Result<Profile, ConfigError> {
-        let version = Version::parse(&self.value).or_else(|_| Version::parse(&format!("{}.0", self.value)));
-        let plain = version.ok().filter(|v| v.pre.is_empty() && v.build.is_empty());
-        let found = plain.and_then(|version| {
-            let of_train = Profile::train()
-                .into_iter()
-                .find(|p| (p.release().major, p.release().minor) == (version.major, version.minor))?;
-            Profile::new(version, of_train.lowest(), of_train.highest(), of_train.wire()).ok()
-        });
-        found.ok_or_else(|| ConfigError::UnknownRelease {
+    /// The profile of the train that this names.
+    pub(super) fn profile(&self, train: &Train) -> Result<Profile, ConfigError> {
+        train.profile(&self.value).map_err(|reason| ConfigError::Release {
             place: self.place.clone(),
             key: self.key.clone(),
-            value: shown(&self.value),
+            reason: Box::new(reason),
         })
     }
 
-    /// A phase that `profile` allows.
-    pub(super) fn phase(&self, profile: &Profile) -> Result<Phase, ConfigError> {
-        let (place, key, profile) = (self.place.clone(), self.key.clone(), Box::new(profile.clone()));
-        match self.value.parse::<Phase>() {
-            Ok(phase) if profile.allows(phase) => Ok(phase),
-            Ok(phase) => Err(ConfigError::ImpossiblePhase { place, key, phase, profile }),
-            Err(_) => Err(ConfigError::UnknownPhase { place, key, value: shown(&self.value), profile }),
+    pub(super) fn cluster(&self) -> Result<String, ConfigError> {
+        let (place, key, value) = (self.place.clone(), self.key.clone(), shown(&self.value));
+        if Train::is_name(&self.value) {
+            Ok(self.value.clone())
+        } else {
+            Err(ConfigError::BadCluster { place, key, value })
+        }
+    }
+
+    /// Phases that `profile` allows.
+    pub(super) fn ceilings(&self, profile: &Profile) -> Result<Ceilings, ConfigError> {
+        let (place, key, value) = (self.place.clone(), self.key.clone(), shown(&self.value));
+        let ceilings: Ceilings = match self.value.parse() {
+            Ok(ceilings) => ceilings,
+            Err(reason) => {
+                let profile = Box::new(profile.clone());
+                return Err(ConfigError::BadCeilings { place, key, reason, profile });
+            }
+        };
+        let said = match ceilings.of(profile) {
+            Ok(said) => said,
+            Err(reason) => return Err(ConfigError::ImpossibleCeilings { place, key, value, reason: Box::new(reason) }),
+        };
+        let allowed =
+            |((_, stage), phase): &((&Migration, Stage), Option<Phase>)| phase.is_none_or(|phase| stage.allows(phase));
+        match profile.migrations().zip(said).find(|said| !allowed(said)) {
+            None => Ok(ceilings),
+            Some(_) => {
+                let profile = Box::new(profile.clone());
+                Err(ConfigError::ImpossiblePhase { place, key, value, profile })
+            }
         }
     }
 

@@ -5,8 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use rexi_proto::{LimitsError, NodeName, NodeNameError, Phase, Profile, Release};
+use rexi_proto::{
+    LimitsError, Migration, NodeName, NodeNameError, Phase, PhaseError, Profile, Release, Stage, TrainError,
+};
 use thiserror::Error;
+
+use crate::follow::CeilingsError;
 
 /// Where a value was given: a file and mostly a line, or the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,39 +145,61 @@ pub enum ConfigError {
         /// The other.
         second: NodeName,
     },
-    /// A text is not a release of the train.
-    #[error("{place}: {key} = {value:?} is not a release; allowed: {}", releases())]
-    UnknownRelease {
+    /// The train does not have the release, or contradicts itself.
+    #[error("{place}: {key}: {reason}")]
+    Release {
+        /// Where.
+        place: ConfigPlace,
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        reason: Box<TrainError>,
+    },
+    /// A text says no phases.
+    #[error("{place}: {key}: {reason}; {}", allows(profile))]
+    BadCeilings {
+        /// Where.
+        place: ConfigPlace,
+        /// The key, with its table.
+        key: String,
+        /// What is wrong with it.
+        reason: CeilingsError,
+        /// The release that the node runs.
+        profile: Box<Profile>,
+    },
+    /// The train does not have a migration that is named, or has several and none is named.
+    #[error("{place}: {key} = {value:?}: {reason}")]
+    ImpossibleCeilings {
+        /// Where.
+        place: ConfigPlace,
+        /// The key, with its table.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        reason: Box<PhaseError>,
+    },
+    /// The release cannot be in a phase: it is above what the release can do, or below what it still can.
+    #[error("{place}: {key} = {value:?} is impossible; {}", allows(profile))]
+    ImpossiblePhase {
+        /// Where.
+        place: ConfigPlace,
+        /// The key, with its table.
+        key: String,
+        /// What was given.
+        value: String,
+        /// The release that the node runs.
+        profile: Box<Profile>,
+    },
+    /// The cluster's name cannot be one.
+    #[error("{place}: {key} = {value:?} is not a cluster's name: use 1 to 64 bytes of a-z, 0-9, '-' and '.'")]
+    BadCluster {
         /// Where.
         place: ConfigPlace,
         /// The key.
         key: String,
         /// What was given.
         value: String,
-    },
-    /// A text is not a phase.
-    #[error("{place}: {key} = {value:?} is not a phase; {}", allows(profile))]
-    UnknownPhase {
-        /// Where.
-        place: ConfigPlace,
-        /// The key, with its table.
-        key: String,
-        /// What was given.
-        value: String,
-        /// The release that the node runs.
-        profile: Box<Profile>,
-    },
-    /// The release cannot be in the phase: it is above what the release can do, or below what it still can.
-    #[error("{place}: {key} = \"{phase}\" is impossible; {}", allows(profile))]
-    ImpossiblePhase {
-        /// Where.
-        place: ConfigPlace,
-        /// The key, with its table.
-        key: String,
-        /// The phase.
-        phase: Phase,
-        /// The release that the node runs.
-        profile: Box<Profile>,
     },
 }
 
@@ -186,11 +212,16 @@ impl fmt::Display for ConfigPlace {
     }
 }
 
+/// The phases that the release allows of each migration.
 fn allows(profile: &Profile) -> String {
-    let phases: Vec<_> = Phase::ALL.into_iter().filter(|&p| profile.allows(p)).map(Phase::as_str).collect();
-    format!("release {} allows: {}", Release::from(profile.release()), phases.join(", "))
-}
-
-fn releases() -> String {
-    Profile::train().each_ref().map(|p| Release::from(p.release()).to_string()).join(", ")
+    let of = |(migration, stage): (&Migration, Stage)| {
+        let phases: Vec<_> = Phase::ALL.into_iter().filter(|&phase| stage.allows(phase)).map(Phase::as_str).collect();
+        match profile.only_migration() {
+            Some(only) if only == migration => Some(phases.join(", ")),
+            Some(_) => None,
+            None => Some(format!("{migration} {}", phases.join(" or "))),
+        }
+    };
+    let allowed: Vec<String> = profile.migrations().filter_map(of).collect();
+    format!("release {} allows: {}", Release::from(profile.release()), allowed.join(", "))
 }

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 
 use crate::engine::single;
 
+/// How an answer is told in another form of its migration.
+pub(crate) type Translate = fn(Answer) -> Answer;
+
 /// What a mailbox holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -20,6 +23,29 @@ pub enum Event {
     Answer(CallRef, Answer),
     /// What a monitor of this mailbox watched is down; the monitor is used up.
     Down(MonitorRef, DownReason),
+}
+
+/// An event as it has come: an answer in the form of its migration that was asked in.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    event: Event,
+    translate: Option<Translate>,
+}
+
+impl Delivered {
+    /// The event as its owner takes it. That runs code of the service, so never under a lock.
+    pub(crate) fn read(self) -> Event {
+        match (self.event, self.translate) {
+            (Event::Answer(call, answer), Some(translate)) => Event::Answer(call, translate(answer)),
+            (event, _) => event,
+        }
+    }
+}
+
+impl From<Event> for Delivered {
+    fn from(event: Event) -> Self {
+        Self { event, translate: None }
+    }
 }
 
 /// What the peers' states hold of a mailbox.
@@ -32,7 +58,7 @@ pub(crate) struct Inbox<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    queue: single::Queue<Event>,
+    queue: single::Queue<Delivered>,
     /// Bytes of payload in the queue.
     bytes: usize,
     waker: Option<Waker>,
@@ -49,6 +75,7 @@ struct Open<T> {
     /// Where it was cast to.
     member: Arc<T>,
     deadline: Option<Instant>,
+    translate: Option<Translate>,
 }
 
 /// A call that was not noted as open.
@@ -67,7 +94,13 @@ impl<T> Inbox<T> {
     }
 
     /// Notes a call as open.
-    pub(crate) fn open(&self, call: CallRef, member: &Arc<T>, deadline: Option<Instant>) -> Result<(), NotOpened> {
+    pub(crate) fn open(
+        &self,
+        call: CallRef,
+        member: &Arc<T>,
+        deadline: Option<Instant>,
+        translate: Option<Translate>,
+    ) -> Result<(), NotOpened> {
         let mut state = self.lock();
         if state.gone {
             return Err(NotOpened::Gone);
@@ -75,7 +108,7 @@ impl<T> Inbox<T> {
         if state.open.contains_key(&call) {
             return Err(NotOpened::InUse);
         }
-        state.open.insert(call, Open { member: Arc::clone(member), deadline });
+        state.open.insert(call, Open { member: Arc::clone(member), deadline, translate });
         if let Some(deadline) = deadline {
             state.deadlines.insert((deadline, call));
             // A waiting task may now wait for a later one.
@@ -117,7 +150,7 @@ impl<T> Inbox<T> {
     /// Stops watching. A down that is already there is taken out.
     pub(crate) fn unwatch(&self, monitor: MonitorRef) -> Option<Arc<T>> {
         let mut state = self.lock();
-        state.queue.retain(|event| !matches!(event, Event::Down(of, _) if *of == monitor));
+        state.queue.retain(|of| !matches!(&of.event, Event::Down(of, _) if *of == monitor));
         state.monitors.remove(&monitor)
     }
 
@@ -125,9 +158,7 @@ impl<T> Inbox<T> {
     /// told.
     pub(crate) fn deliver(&self, call: CallRef, answer: Answer) -> bool {
         let mut state = self.lock();
-        if !state.open.contains_key(&call) {
-            return true;
-        }
+        let Some(translate) = state.open.get(&call).map(|open| open.translate) else { return true };
         let room = state.queue.len() < self.length_max && state.bytes + payload_bytes(&answer) <= self.bytes_max;
         let fits = answer.is_last() || room;
         let answer =
@@ -135,29 +166,29 @@ impl<T> Inbox<T> {
         if answer.is_last() {
             state.close(call);
         }
-        state.push(Event::Answer(call, answer));
+        state.push(Delivered { event: Event::Answer(call, answer), translate });
         fits
     }
 
     pub(crate) fn deliver_down(&self, monitor: MonitorRef, reason: DownReason) {
         let mut state = self.lock();
         if state.monitors.remove(&monitor).is_some() {
-            state.push(Event::Down(monitor, reason));
+            state.push(Event::Down(monitor, reason).into());
         }
     }
 
     /// The next event, if there is one already.
-    pub(crate) fn pop(&self) -> Option<Event> {
+    pub(crate) fn pop(&self) -> Option<Delivered> {
         self.lock().pop()
     }
 
     /// The next event; where there is none, the time limit that passes next, and the task is woken once either changes.
-    pub(crate) fn next_or_deadline(&self, cx: &Context<'_>) -> Result<Event, Option<Instant>> {
+    pub(crate) fn next_or_deadline(&self, cx: &Context<'_>) -> Result<Delivered, Option<Instant>> {
         self.take_or_wait(cx, State::pop)
     }
 
     /// As [`Inbox::next_or_deadline`], with all events that are there.
-    pub(crate) fn all_or_deadline(&self, cx: &Context<'_>) -> Result<single::Queue<Event>, Option<Instant>> {
+    pub(crate) fn all_or_deadline(&self, cx: &Context<'_>) -> Result<single::Queue<Delivered>, Option<Instant>> {
         self.take_or_wait(cx, State::take_all)
     }
 
@@ -182,23 +213,23 @@ impl<T> Inbox<T> {
 }
 
 impl<T> State<T> {
-    fn push(&mut self, event: Event) {
-        if let Event::Answer(_, answer) = &event {
+    fn push(&mut self, event: Delivered) {
+        if let Event::Answer(_, answer) = &event.event {
             self.bytes += payload_bytes(answer);
         }
         self.queue.push(event);
         self.wake();
     }
 
-    fn pop(&mut self) -> Option<Event> {
+    fn pop(&mut self) -> Option<Delivered> {
         let event = self.queue.pop()?;
-        if let Event::Answer(_, answer) = &event {
+        if let Event::Answer(_, answer) = &event.event {
             self.bytes -= payload_bytes(answer);
         }
         Some(event)
     }
 
-    fn take_all(&mut self) -> Option<single::Queue<Event>> {
+    fn take_all(&mut self) -> Option<single::Queue<Delivered>> {
         self.bytes = 0;
         (self.queue.len() > 0).then(|| std::mem::take(&mut self.queue))
     }
@@ -225,7 +256,8 @@ impl<T> State<T> {
     fn expire_one(&mut self, now: Instant) -> Option<(CallRef, Arc<T>)> {
         let &(_, call) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
         let member = self.close(call)?;
-        self.push(Event::Answer(call, Answer::Exit { function: Arc::default(), reason: ExitReason::TimePassed }));
+        let over = Answer::Exit { function: Arc::default(), reason: ExitReason::TimePassed };
+        self.push(Event::Answer(call, over).into());
         Some((call, member))
     }
 }

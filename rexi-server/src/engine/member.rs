@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use rexi_proto::{
-    Answer, CloseCode, ConnectionId, Incarnation, JobEnding, JobKey, NodeName, Output, Peer, PeerId, Phase, Presence,
-    Refusal, Server, ServerRequest, Session,
+    Answer, CloseCode, ConnectionId, Incarnation, JobEnding, JobKey, NodeName, Output, Peer, PeerId, PhaseNow,
+    Presence, Refusal, Server, ServerRequest, Session,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -322,8 +322,8 @@ impl Member {
         drop(state);
         killed.into_iter().for_each(Worker::cancel);
         worker::start_all(shared, workers);
-        if let Some((incarnation, epoch, phase)) = announced {
-            shared.announced(&self.name, incarnation, epoch, phase);
+        for (incarnation, number, now) in announced {
+            shared.announced(&self.name, incarnation, number, now);
         }
     }
 
@@ -332,8 +332,8 @@ impl Member {
         shared: &Arc<Shared>,
         state: &mut State,
         workers: &mut Vec<Worker>,
-    ) -> Option<(Incarnation, u64, Phase)> {
-        let mut announced = None;
+    ) -> Vec<(Incarnation, u8, PhaseNow)> {
+        let mut announced = Vec::new();
         while let Some(output) = state.peer.poll_output() {
             match output {
                 Output::Job(output) => {
@@ -362,7 +362,7 @@ impl Member {
                     self.metrics.downs.increment(1);
                     inbox.deliver_down(monitor, reason);
                 }
-                Output::Announced(incarnation, epoch, phase) => announced = Some((incarnation, epoch, phase)),
+                Output::Announced(incarnation, number, now) => announced.push((incarnation, number, now)),
                 Output::Draining => {
                     tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving");
                     self.presence_changed();

@@ -73,9 +73,8 @@ pub(crate) fn join(shared: &Arc<Shared>, name: NodeName, address: Option<SocketA
     *next_id = next_id.checked_add(1).ok_or_else(|| MemberError::TooMany { member: name.clone(), max: MEMBERS_MAX })?;
     let config = shared.change_rollout(|rollout| {
         rollout.add_member(name.clone());
-        let (phase, phase_epoch) = (rollout.phase(), rollout.epoch());
-        let (limits, mutants) = (shared.limits.clone(), shared.mutants);
-        PeerConfig { hosts: rollout.profile().hosts(), phase, phase_epoch, limits, mutants }
+        let (limits, mutants, functions) = (shared.limits.clone(), shared.mutants, shared.functions.clone());
+        PeerConfig { hosts: rollout.profile().hosts(), phases: rollout.phases(), functions, limits, mutants }
     });
     let mut peer = Peer::with_pool(id, config, shared.pool.clone(), shared.now());
     peer.forget_earlier();
@@ -89,9 +88,9 @@ pub(crate) fn join(shared: &Arc<Shared>, name: NodeName, address: Option<SocketA
     shared.events.send(MemberEvent::Joined(name));
     shared.members.store(Arc::clone(&members));
     share_out(shared, &members);
-    // The phase may have changed before the member was there to be told.
-    let (epoch, phase) = shared.phase_now();
-    member.with(|peer, now| peer.set_phase(now, epoch, phase));
+    // A phase may have changed before the member was there to be told.
+    let phases = shared.rollout().phases();
+    member.with(|peer, now| peer.set_phases(now, &phases));
     spawn_tasks(shared, &member);
     member.presence_changed();
     Ok(())
@@ -197,15 +196,15 @@ const LATE_LIMIT: Duration = Duration::from_secs(10);
 #[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-    use rexi_proto::Profile;
 
     use super::*;
+    use crate::Train;
     use crate::testing::TestCluster;
 
     #[tokio::test(start_paused = true)]
     async fn who_joins_again_gets_another_number_and_the_earlier_one_is_nobodys() {
         let cluster = TestCluster::new(["n1", "n2", "n3"]);
-        let [.., newest] = Profile::train();
+        let newest = Train::new("tests").release("1.0", |r| r).profile("1.0").expect("a train");
         let node = cluster.start("n1", &newest).expect("it starts");
         let (n2, n3) = (cluster.name("n2"), cluster.name("n3"));
         let of = |name: &NodeName| node.shared().members().get(name).expect("a member").id();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use metrics::SharedString;
+use metrics::{Label, SharedString};
 use rexi_proto::{LimitingFactor, PeerStats, Phase, Total};
 
 use crate::engine::metrics::{describe, label};
 use crate::engine::shared::Shared;
-use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus};
+use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
 
 /// Tells the recorder what the status says, again and again, for as long as the node lives.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -52,19 +52,32 @@ fn publish_status(status: &NodeStatus, now: SystemTime) {
     }
     let release = status.release.to_string();
     metrics::gauge!("rexi_release_info", "node" => node.clone(), "release" => release).set(1.0);
-    for phase in Phase::ALL {
-        let is = flag(phase == status.rollout.phase);
-        metrics::gauge!("rexi_phase", "node" => node.clone(), "phase" => phase.as_str()).set(is);
-    }
-    let limiting = factor(&status.rollout.limiting_factor);
-    for factor in FACTORS {
-        let is = flag(factor == limiting);
-        metrics::gauge!("rexi_limiting_factor", "node" => node.clone(), "factor" => factor).set(is);
-    }
+    status.rollouts.iter().for_each(|rollout| publish_rollout(&node, rollout));
     for (total, left) in status.pool_left {
         metrics::gauge!("rexi_pool_left", "node" => node.clone(), "total" => total_name(total)).set(left as f64);
     }
     status.peers.iter().for_each(|peer| publish_peer(&node, peer));
+}
+
+fn publish_rollout(node: &SharedString, status: &RolloutStatus) {
+    let migration = SharedString::from(status.migration.to_string());
+    for phase in Phase::ALL {
+        let labels = [
+            Label::new("node", node.clone()),
+            Label::new("migration", migration.clone()),
+            Label::new("phase", phase.as_str()),
+        ];
+        metrics::gauge!("rexi_phase", labels.iter()).set(flag(phase == status.phase));
+    }
+    let limiting = factor(&status.limiting_factor);
+    for factor in FACTORS {
+        let labels = [
+            Label::new("node", node.clone()),
+            Label::new("migration", migration.clone()),
+            Label::new("factor", factor),
+        ];
+        metrics::gauge!("rexi_limiting_factor", labels.iter()).set(flag(factor == limiting));
+    }
 }
 
 fn publish_peer(node: &SharedString, status: &PeerStatus) {
@@ -92,7 +105,7 @@ fn publish_gauges(node: &SharedString, peer: &SharedString, connected: bool, sta
 }
 
 /// What may limit the phase, as the label says it.
-const FACTORS: [&str; 6] = ["release", "ceiling", "source", "unknown_member", "not_hosted", "unlisted"];
+const FACTORS: [&str; 6] = ["release", "ceiling", "source", "unknown_member", "not_taken", "unlisted"];
 
 /// The kind of what limits the phase; whose fault it is, a status tells.
 pub(crate) fn factor(factor: &LimitingFactor) -> &'static str {
@@ -100,7 +113,7 @@ pub(crate) fn factor(factor: &LimitingFactor) -> &'static str {
         LimitingFactor::Ceiling(_) => "ceiling",
         LimitingFactor::Source(_) => "source",
         LimitingFactor::Unknown(_) => "unknown_member",
-        LimitingFactor::NotHosted(..) => "not_hosted",
+        LimitingFactor::NotTaken(..) => "not_taken",
         LimitingFactor::Unlisted => "unlisted",
         _ => "release",
     }
@@ -130,20 +143,21 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
-    use rexi_proto::{NodeName, ServerAddress};
+    use rexi_proto::{Form, NodeName, SERVER_PER_NODE, Saying};
     use semver::Version;
 
     use super::*;
 
     #[test]
     fn each_factor_has_a_label_of_its_own() {
+        let new_servers = Saying { migration: SERVER_PER_NODE.key().clone(), form: Form::New };
         let (member, release) = (NodeName::new("n2").expect("a name"), Version::new(1, 2, 0));
         let factors = [
             LimitingFactor::Release(release.clone()),
             LimitingFactor::Ceiling(Phase::Switch),
             LimitingFactor::Source(Phase::Switch),
             LimitingFactor::Unknown(member.clone()),
-            LimitingFactor::NotHosted(member, release, ServerAddress::PerNode),
+            LimitingFactor::NotTaken(member, release, new_servers),
             LimitingFactor::Unlisted,
         ];
         assert_eq!(factors.each_ref().map(factor), FACTORS);

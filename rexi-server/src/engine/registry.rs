@@ -81,6 +81,12 @@ impl Registry {
         self.functions.insert(name.into(), Registered { function, row, metrics: None }).is_none()
     }
 
+    /// Takes out those whose rows are so.
+    pub(crate) fn take_out(&mut self, is: impl Fn(&FunctionRow) -> bool) -> Vec<FunctionRow> {
+        let out = self.functions.extract_if(.., |_, of| of.row.as_ref().is_some_and(&is));
+        out.filter_map(|(_, of)| of.row).collect()
+    }
+
     /// Counts the functions' jobs from now on, as those of this node.
     pub(crate) fn measure(&mut self, node: &NodeName) {
         for (name, registered) in &mut self.functions {

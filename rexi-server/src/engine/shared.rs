@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rexi_proto::{CallRef, Incarnation, Limits, Mutants, NodeName, PeerId, Phase, Release, Servers, Total};
+use rexi_proto::{
+    CallRef, FunctionTable, Incarnation, Limits, MigrationKey, Mutants, NodeName, PeerId, Phase, Release, Servers,
+    Total,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -49,7 +52,11 @@ pub(crate) struct Shared {
     pub(crate) singleton: Option<Arc<Singleton>>,
     pub(crate) pool: SharedPool,
     pub(crate) rollout: Mutex<rexi_proto::Rollout>,
-    pub(crate) phase: watch::Sender<Phase>,
+    /// The migrations of the train, rexi's own first, and the phase of each.
+    pub(crate) migrations: Box<[MigrationKey]>,
+    pub(crate) phases: Box<[watch::Sender<Phase>]>,
+    /// What the hello lists.
+    pub(crate) functions: FunctionTable,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) credentials: Credentials,
     pub(crate) doorman: Arc<Doorman>,
@@ -144,7 +151,7 @@ impl Shared {
             name: self.name.clone(),
             incarnation: self.incarnation,
             release,
-            rollout: self.rollout_status(),
+            rollouts: (0..self.migrations.len()).map(|place| self.rollout_status(place)).collect(),
             draining: self.draining.load(Ordering::Relaxed),
             jobs: peers.iter().map(|peer| peer.stats.jobs).sum::<usize>()
                 + self.singleton.as_ref().map_or(0, |singleton| singleton.jobs()),

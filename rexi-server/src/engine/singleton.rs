@@ -194,15 +194,17 @@ const QUEUED_REQUESTS_MAX: usize = 4_096;
 #[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-    use rexi_proto::{CallRef, Cast, Incarnation, PeerId, Profile};
+    use rexi_proto::{CallRef, Cast, Incarnation, PeerId};
 
     use super::*;
     use crate::testing::TestCluster;
+    use crate::{SERVER_PER_NODE, Train};
 
     #[tokio::test(start_paused = true)]
     async fn what_a_member_asked_that_has_left_meanwhile_leaves_no_job_behind() {
         let cluster = TestCluster::new(["n1"]);
-        let [with_singleton, ..] = Profile::train();
+        let train = Train::new("tests").release("1.0", |r| r).release("1.1", |r| r.introduce(SERVER_PER_NODE));
+        let with_singleton = train.profile("1.0").expect("a train");
         let node = cluster.start("n1", &with_singleton).expect("it starts");
         let singleton = node.shared().singleton.clone().expect("its release has one");
         let left = || Total::ALL.map(|total| node.shared().pool.left(total));

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-use rexi_proto::{Incarnation, LimitingFactor, NodeName, PeerStats, Phase, Presence, Refusal, StreamTimeouts, Total};
+use rexi_proto::{
+    Incarnation, LimitingFactor, MigrationKey, NodeName, PeerStats, Phase, Presence, Refusal, StreamTimeouts, Total,
+};
 
 /// A node as it is now.
 #[derive(Clone, Debug)]
@@ -15,8 +17,8 @@ pub struct NodeStatus {
     pub incarnation: Incarnation,
     /// Its release.
     pub release: semver::Version,
-    /// Its phase, and what limits it.
-    pub rollout: RolloutStatus,
+    /// The phase of each migration, and what limits it: rexi's own first.
+    pub rollouts: Vec<RolloutStatus>,
     /// Whether it takes no new casts.
     pub draining: bool,
     /// Jobs that its servers run now.
@@ -51,7 +53,9 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RolloutStatus {
-    /// What the node sends to now.
+    /// The migration.
+    pub migration: MigrationKey,
+    /// What the node says now.
     pub phase: Phase,
     /// What keeps the phase from being higher.
     pub limiting_factor: LimitingFactor,

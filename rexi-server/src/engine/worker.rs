@@ -138,7 +138,7 @@ impl Worker {
         shared: &Shared,
         owner: Owner,
         job: JobKey,
-        cast: Cast<Bytes>,
+        cast: Cast<Bytes, Arc<str>>,
     ) -> Result<Self, JobEnding> {
         // What a member asked before it left may still have been in the singleton's queue. It gets no answer.
         let caller = owner.caller(shared, job).ok_or(JobEnding::Exit(ExitReason::Killed))?;

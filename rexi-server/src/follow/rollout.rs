@@ -7,19 +7,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_proto::{Phase, UnknownPhase};
+use rexi_proto::{MigrationKey, Phase, PhaseError};
 use thiserror::Error;
 
+use super::ceilings::{Ceilings, CeilingsError};
 use crate::engine::Shared;
 use crate::files::read_text;
 
 /// A place that says how far the rollout may go: a flag service, a file. Asked once a second; it must answer at once.
 pub trait PhaseSource: Send + Sync + 'static {
-    /// The highest phase that the source allows; `None` where it has no opinion.
+    /// The highest phase that the source allows of each migration; it has no opinion of those that it does not name.
     ///
     /// # Errors
     /// [`PhaseSourceError`]. At start the node then does not start; later the last good word is kept.
-    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError>;
+    fn ceilings(&self) -> Result<Ceilings, PhaseSourceError>;
 }
 
 /// A flag source that cannot be read or does not make sense. The environment is at fault.
@@ -40,17 +41,17 @@ impl PhaseSourceError {
     }
 }
 
-/// A file that holds the phase as one word. A file that is missing or empty is an error, and not "no opinion": a
-/// deleted or half-written file must not raise a node.
+/// A file that holds [`Ceilings`]: the phase as one word, or a line `migration=phase` for each. A file that is missing
+/// or empty is an error, and not "no opinion": a deleted or half-written file must not raise a node.
 #[derive(Clone, Debug)]
 pub struct PhaseFile(pub PathBuf);
 
 impl PhaseSource for PhaseFile {
-    fn phase(&self) -> Result<Option<Phase>, PhaseSourceError> {
+    fn ceilings(&self) -> Result<Ceilings, PhaseSourceError> {
         let error = |reason: String| PhaseSourceError::new(format!("file {}", self.0.display()), reason);
         let text = read_text(&self.0, PHASE_FILE_BYTES_MAX);
         let text = text.map_err(|e| error(e.to_string()))?;
-        text.parse().map(Some).map_err(|e: UnknownPhase| error(e.to_string()))
+        text.parse().map_err(|e: CeilingsError| error(e.to_string()))
     }
 }
 
@@ -62,35 +63,48 @@ impl PhaseSource for PhaseFile {
 /// ```
 #[derive(Default)]
 pub struct StartRollout {
-    pub(crate) ceiling: Option<Phase>,
-    /// The ceiling that this build's features set, as far as the release allows it.
+    pub(crate) ceilings: Ceilings,
+    /// The ceiling that this build's features set of the only migration in which the train goes on, as far as the
+    /// release allows it.
     pub(crate) feature: Option<Phase>,
     pub(crate) source: Option<Box<dyn PhaseSource>>,
     pub(crate) fixed: bool,
 }
 
 impl StartRollout {
-    /// As far as the release allows; if this build has one of the cargo features `phase-introduce`, `phase-switch` and
-    /// `phase-remove`, no further than the highest of them, or than the nearest phase that the release allows. Anything
-    /// else that is said of the ceiling takes the features' place.
+    /// As far as the release allows. If this build has one of the cargo features `phase-introduce`, `phase-switch` and
+    /// `phase-remove`, the only migration in which the train goes on is taken no further than the highest of them, or
+    /// than the nearest phase that the release allows. Anything else that is said of its ceiling takes the features'
+    /// place.
     pub fn from_release() -> Self {
         Self { feature: feature_phase(), ..Self::default() }
     }
 
-    /// Held at exactly this phase, for tests.
-    pub fn fixed(phase: Phase) -> Self {
-        Self { ceiling: Some(phase), fixed: true, ..Self::default() }
+    /// Held at exactly these phases, for tests.
+    pub fn fixed_at(phases: Ceilings) -> Self {
+        Self { ceilings: phases, fixed: true, ..Self::default() }
     }
 
-    /// No further than `phase`, until [`RolloutControl::set_ceiling`](crate::rollout::RolloutControl::set_ceiling) says
+    /// Held at exactly this phase of the only migration in which the train goes on, for tests.
+    pub fn fixed(phase: Phase) -> Self {
+        Self::fixed_at(Ceilings::only(phase))
+    }
+
+    /// No further than these, until [`RolloutControl::set_ceiling`](crate::rollout::RolloutControl::set_ceiling) says
     /// otherwise.
     #[must_use]
-    pub fn ceiling(mut self, phase: Phase) -> Self {
-        self.ceiling = Some(phase);
+    pub fn ceilings(mut self, ceilings: Ceilings) -> Self {
+        self.ceilings = ceilings;
         self
     }
 
-    /// No further than the environment variable `REXI_PHASE` says, if it is set.
+    /// As [`StartRollout::ceilings`], of the only migration in which the train goes on.
+    #[must_use]
+    pub fn ceiling(self, phase: Phase) -> Self {
+        self.ceilings(Ceilings::only(phase))
+    }
+
+    /// No further than the environment variable `REXI_PHASE` says, if it is set: [`Ceilings`] as a text.
     ///
     /// # Errors
     /// [`PhaseSourceError`] where it names no phase.
@@ -98,7 +112,7 @@ impl StartRollout {
         if let Some(value) = std::env::var_os(PHASE_VARIABLE) {
             let error = |reason: String| PhaseSourceError::new(format!("variable {PHASE_VARIABLE}"), reason);
             let text = value.into_string().map_err(|value| error(format!("{value:?} is not UTF-8")))?;
-            self.ceiling = Some(text.parse().map_err(|e: UnknownPhase| error(e.to_string()))?);
+            self.ceilings = text.parse().map_err(|e: CeilingsError| error(e.to_string()))?;
         }
         Ok(self)
     }
@@ -114,7 +128,7 @@ impl StartRollout {
 impl std::fmt::Debug for StartRollout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StartRollout")
-            .field("ceiling", &self.ceiling)
+            .field("ceilings", &self.ceilings)
             .field("fixed", &self.fixed)
             .finish_non_exhaustive()
     }
@@ -138,8 +152,9 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
     let mut said = None;
     loop {
         tokio::time::sleep(SOURCE_INTERVAL).await;
-        let taken = source.phase().map_err(|error| error.to_string()).and_then(|phase| {
-            shared.change_rollout(|rollout| rollout.set_source(phase)).map_err(|error| error.to_string())
+        let taken = source.ceilings().map_err(|error| error.to_string());
+        let taken = taken.and_then(|ceilings| {
+            shared.change_rollout(|rollout| take(rollout, &ceilings)).map_err(|error| error.to_string())
         });
         let error = taken.err();
         if error != said {
@@ -151,7 +166,18 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
     }
 }
 
-/// The environment variable that sets the ceiling.
+/// Takes the word of a flag source: all of it, or nothing where one of its ceilings cannot be had.
+pub(crate) fn take(rollout: &mut rexi_proto::Rollout, ceilings: &Ceilings) -> Result<(), PhaseError> {
+    let said = ceilings.of(rollout.profile())?;
+    let keys: Vec<MigrationKey> =
+        rollout.profile().migrations().map(|(migration, _)| migration.key().clone()).collect();
+    let mut taken = rollout.clone();
+    keys.iter().zip(said).try_for_each(|(key, phase)| taken.set_source(key, phase))?;
+    *rollout = taken;
+    Ok(())
+}
+
+/// The environment variable that sets the ceilings.
 pub(crate) const PHASE_VARIABLE: &str = "REXI_PHASE";
 
 /// The most that is read of a phase file, in bytes.

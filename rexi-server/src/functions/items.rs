@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::{Future, ready};
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -13,13 +12,16 @@ use rexi_proto::NodeName;
 use crate::calls::{Call, Part, Parts, Request, SendError};
 use crate::engine::{Context, JobOver, Running, registry};
 use crate::functions::reply::{self, AskError};
-use crate::functions::value::{argument, ending};
-use crate::typed::{self, StreamFunction};
+use crate::functions::value::{argument, ending, heard, replied_with};
+use crate::typed::{self, OldStream, PayloadError, StreamFunction};
+
+type ItemToOld<F> = fn(<F as StreamFunction>::Item) -> Result<Bytes, PayloadError>;
 
 /// A job of the typed function `F`, as it sends its items.
-pub struct Items<F> {
+pub struct Items<F: StreamFunction> {
     job: Context,
-    function: PhantomData<fn() -> F>,
+    /// How an item is said, where its caller has asked in the old form of a migration.
+    old: Option<ItemToOld<F>>,
 }
 
 impl<F: StreamFunction> Items<F> {
@@ -39,7 +41,13 @@ impl<F: StreamFunction> Items<F> {
     /// # Errors
     /// [`JobOver`].
     pub async fn try_send(&mut self, item: &F::Item) -> Result<(), JobOver> {
-        match typed::encode(item) {
+        let new = typed::encode(item);
+        let encoded = match self.old {
+            None => new,
+            // Only values move between forms, and the item is the caller's: a copy of it is.
+            Some(old) => new.and_then(|item| typed::decode(&item)).and_then(old),
+        };
+        match encoded {
             Ok(item) => self.job.stream(item).await,
             Err(problem) => {
                 self.job.fail(&format!("its item: {problem}"));
@@ -54,7 +62,7 @@ impl<F: StreamFunction> Items<F> {
     }
 }
 
-impl<F> Deref for Items<F> {
+impl<F: StreamFunction> Deref for Items<F> {
     type Target = Context;
 
     fn deref(&self) -> &Context {
@@ -62,7 +70,7 @@ impl<F> Deref for Items<F> {
     }
 }
 
-impl<F> fmt::Debug for Items<F> {
+impl<F: StreamFunction> fmt::Debug for Items<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Items").field(&self.job).finish()
     }
@@ -86,20 +94,40 @@ pub(crate) fn ask_stream<F: StreamFunction>(
 }
 
 /// A handler as the registry has it: it decodes before it runs, and encodes its last item.
-pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Handler
+pub(crate) fn boxed<F, H, Fut>(handler: Arc<H>) -> registry::Handler
 where
     F: StreamFunction,
     H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
 {
-    let handler = Arc::new(handler);
     Arc::new(move |job: Context, body: Bytes| -> registry::Work {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
             match argument(body) {
                 Ok(argument) => {
-                    let items = Items { job, function: PhantomData };
+                    let items = Items { job, old: None };
                     ending(&handler(items, argument).await, "last item")
+                }
+                Err(ending) => ending,
+            }
+        })
+    })
+}
+
+/// The same handler under the old function of a migration, as `value.rs` has it.
+pub(crate) fn boxed_old<F, H, Fut>(handler: Arc<H>, old: OldStream<F>) -> registry::Handler
+where
+    F: StreamFunction,
+    H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
+{
+    Arc::new(move |job: Context, body: Bytes| -> registry::Work {
+        let handler = Arc::clone(&handler);
+        Box::pin(async move {
+            match heard(old.form.hear, body) {
+                Ok(argument) => {
+                    let items = Items { job, old: Some(old.item) };
+                    replied_with((old.form.answer)(handler(items, argument).await), "last item")
                 }
                 Err(ending) => ending,
             }

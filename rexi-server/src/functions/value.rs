@@ -12,7 +12,7 @@ use rexi_proto::{ExitReason, JobEnding, NodeName};
 use crate::calls::{Call, CallError, Quorum, Request};
 use crate::engine::{Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
-use crate::typed::{self, Function, Payload};
+use crate::typed::{self, Function, OldForm, Payload, PayloadError};
 
 /// Calls a typed function and waits for its reply.
 pub(crate) fn ask<'a, F: Function>(
@@ -23,7 +23,17 @@ pub(crate) fn ask<'a, F: Function>(
 ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
     // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
     let request = Request::of(function, argument);
-    async move { reply(function, &Call::cast(node, peer, request).map_err(CallError::from)?.reply().await?) }
+    async move { reply(function, &replied(node, peer, request).await?) }
+}
+
+/// The reply to a request. One of a migration that its peer does not take in the form that was said is asked again,
+/// once: the phase, or the peer's release, may have changed while it waited, and it did not run.
+async fn replied(node: &Running, peer: &NodeName, request: Request) -> Result<Bytes, CallError> {
+    let again = request.is_migrated().then(|| request.clone());
+    match (Call::cast(node, peer, request)?.reply().await, again) {
+        (Err(CallError::NoSuchFunction), Some(request)) => Call::cast(node, peer, request)?.reply().await,
+        (replied, _) => replied,
+    }
 }
 
 /// Asks several nodes; a typed function's own error counts as a failure of its node.
@@ -37,13 +47,12 @@ pub(crate) fn ask_quorum<F: Function>(
 }
 
 /// A handler as the registry has it: it decodes before it runs, and encodes after.
-pub(crate) fn boxed<F, H, Fut>(handler: H) -> registry::Handler
+pub(crate) fn boxed<F, H, Fut>(handler: Arc<H>) -> registry::Handler
 where
     F: Function,
     H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
 {
-    let handler = Arc::new(handler);
     Arc::new(move |context: Context, body: Bytes| -> registry::Work {
         let handler = Arc::clone(&handler);
         // All of it inside the future, so that a panic in it is the worker's, not the reader's.
@@ -56,16 +65,44 @@ where
     })
 }
 
+/// The same handler under the old function of a migration: its argument is heard, and its answer said, in that form.
+pub(crate) fn boxed_old<F, H, Fut>(handler: Arc<H>, old: OldForm<F::Argument, F::Reply, F::Error>) -> registry::Handler
+where
+    F: Function,
+    H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
+{
+    Arc::new(move |context: Context, body: Bytes| -> registry::Work {
+        let handler = Arc::clone(&handler);
+        Box::pin(async move {
+            match heard(old.hear, body) {
+                Ok(argument) => replied_with((old.answer)(handler(context, argument).await), "reply"),
+                Err(ending) => ending,
+            }
+        })
+    })
+}
+
 /// A job's argument, or the end of a job that was sent something else. The payload is let go before the job runs.
 pub(super) fn argument<A: Payload>(body: Bytes) -> Result<A, JobEnding> {
-    let decoded = typed::decode(&body);
+    heard(typed::decode, body)
+}
+
+/// As [`argument`], by another way to read it.
+pub(super) fn heard<A>(hear: fn(&[u8]) -> Result<A, PayloadError>, body: Bytes) -> Result<A, JobEnding> {
+    let decoded = hear(&body);
     drop(body);
     decoded.map_err(|problem| JobEnding::Exit(ExitReason::WrongType(problem.to_string().into())))
 }
 
 /// The end of a job with this value, which is its reply or its last item.
 pub(super) fn ending(value: &impl Payload, what: &str) -> JobEnding {
-    match typed::encode(value) {
+    replied_with(typed::encode(value), what)
+}
+
+/// As [`ending`], of what is encoded already.
+pub(super) fn replied_with(encoded: Result<Bytes, PayloadError>, what: &str) -> JobEnding {
+    match encoded {
         Ok(reply) => JobEnding::Reply(reply),
         Err(problem) => JobEnding::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
     }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rexi_proto::NO_FUNCTION;
 use tokio::time::Instant;
 
 use crate::calls::{Mailbox, Request};
@@ -29,7 +30,7 @@ impl Announcement {
         for member in shared.members().iter() {
             if member.address().is_some() && member.is_connected() {
                 // One that is not taken is not waited for: the peer leaves too, or there are too many calls to it.
-                let _ = marks.cast(member.name(), Request::new(MARK, ""));
+                let _ = marks.cast(member.name(), Request::new(NO_FUNCTION, ""));
             }
         }
         Self { shared, marks, until: Instant::now() + MARK_LIMIT }
@@ -54,9 +55,6 @@ impl Announcement {
     }
 }
 
-/// A function that no node has. A node that has it all the same answers as well.
-const MARK: &str = "rexi.leaving";
-
 /// How long a leaving node waits for its peers to have read that it leaves, from when it says so.
 const MARK_LIMIT: Duration = Duration::from_secs(2);
 
@@ -66,15 +64,17 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt;
-    use rexi_proto::{Caller, Incarnation, PeerId, Profile};
+    use rexi_proto::{Caller, Incarnation, PeerId};
 
     use super::*;
     use crate::testing::TestCluster;
+    use crate::{SERVER_PER_NODE, Train};
 
     #[tokio::test(start_paused = true)]
     async fn a_node_that_leaves_waits_until_its_singleton_has_served_what_came() {
         let cluster = TestCluster::new(["n1"]);
-        let [with_singleton, ..] = Profile::train();
+        let train = Train::new("tests").release("1.0", |r| r).release("1.1", |r| r.introduce(SERVER_PER_NODE));
+        let with_singleton = train.profile("1.0").expect("a train");
         let node = cluster.start("n1", &with_singleton).expect("it starts");
         let singleton = node.shared().singleton.clone().expect("its release has one");
         let (announcement, began) = (Announcement::made(&node.running), Instant::now());

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::select_all;
 use sd_notify::NotifyState;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::engine::{NodeStatus, PeerPresence, Shared};
@@ -43,7 +45,8 @@ pub const READY_WAIT: Duration = Duration::from_secs(10);
 
 /// For as long as the node lives.
 async fn report(shared: Arc<Shared>) {
-    let (mut presence, mut phase) = (shared.presence.subscribe(), shared.phase.subscribe());
+    let mut presence = shared.presence.subscribe();
+    let mut phases: Vec<_> = shared.phases.iter().map(watch::Sender::subscribe).collect();
     let mut pings = sd_notify::watchdog_enabled().map(|limit| {
         let mut pings = tokio::time::interval((limit / 2).max(PING_INTERVAL_MIN));
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,7 +74,7 @@ async fn report(shared: Arc<Shared>) {
             biased;
             () = next_ping(pings.as_mut()) => tell(&shared, &[NotifyState::Watchdog]),
             _ = presence.changed() => {}
-            _ = phase.changed() => {}
+            _ = select_all(phases.iter_mut().map(|phase| Box::pin(phase.changed()))) => {}
             () = tokio::time::sleep_until(ready_at), if !ready => {}
         }
     }
@@ -97,9 +100,11 @@ fn tell(shared: &Shared, news: &[NotifyState<'_>]) {
 /// One line for an operator.
 fn line(status: &NodeStatus) -> String {
     let connected = status.peers.iter().filter(|peer| peer.presence == PeerPresence::Connected).count();
-    let NodeStatus { name, release, rollout, peers, draining, .. } = status;
+    let NodeStatus { name, release, rollouts, peers, draining, .. } = status;
     let leaving = if *draining { ", leaving" } else { "" };
-    format!("{name} {release}, phase {}, {connected} of {} members{leaving}", rollout.phase, peers.len())
+    let phases: Vec<String> =
+        rollouts.iter().map(|rollout| format!("{} at {}", rollout.migration, rollout.phase)).collect();
+    format!("{name} {release}, {}, {connected} of {} members{leaving}", phases.join(", "), peers.len())
 }
 
 /// A watchdog that is shorter than twice this is not kept up with.

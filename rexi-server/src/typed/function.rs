@@ -10,6 +10,8 @@ use rexi_proto::{FunctionRow, Release};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::migration::{OldForm, OldStream};
+
 /// What may travel in a typed payload: implemented for all that has these bounds.
 pub trait Payload: Serialize + DeserializeOwned + Send + 'static {}
 
@@ -30,6 +32,12 @@ pub trait Function: Copy + Send + Sync + 'static {
     type Reply: Payload;
     /// Its own error: a value to its caller, not an exit.
     type Error: Payload + Display + Debug;
+
+    /// The form that it is said in until the node's phase says the new one, where it is of a migration.
+    #[doc(hidden)]
+    fn old() -> Option<OldForm<Self::Argument, Self::Reply, Self::Error>> {
+        None
+    }
 }
 
 /// A function that is answered with a stream of items. Declared with [`function!`](crate::function!).
@@ -44,6 +52,12 @@ pub trait StreamFunction: Copy + Send + Sync + 'static {
     type Item: Payload;
     /// Its own error, which may end the stream.
     type Error: Payload + Display + Debug;
+
+    /// As [`Function::old`].
+    #[doc(hidden)]
+    fn old() -> Option<OldStream<Self>> {
+        None
+    }
 }
 
 /// A function's life in the releases of its service: accepted, then emitted, then retired. Made in constants, so that a

@@ -7,7 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::ValueEnum;
 use futures_util::StreamExt;
-use rexi_server::{Call, Context, Identity, Limits, Node, NodeName, PeerPresence, Phase, Profile, Request};
+use rexi_server::{
+    Call, Context, Identity, Limits, Node, NodeName, PeerPresence, Phase, Profile, Request, SERVER_PER_NODE, Train,
+    WireVersion,
+};
 
 use crate::cell::BUFFERED_FRAMES;
 use crate::cli::Setup;
@@ -47,12 +50,17 @@ impl Mode {
     }
 
     fn profile(self) -> Profile {
-        let [singleton, _, dual, per_node] = Profile::train();
-        match self {
-            Self::Singleton => singleton,
-            Self::Dual => dual,
-            Self::PerNode => per_node,
-        }
+        let train = Train::new("peers")
+            .release("1.0", |r| r.wire(WireVersion::V1))
+            .release("1.1", |r| r.wire(WireVersion::V1..=WireVersion::V2).introduce(SERVER_PER_NODE))
+            .release("1.2", |r| r.wire(WireVersion::V2).switch(SERVER_PER_NODE))
+            .release("2.0", |r| r.wire(WireVersion::V2..=WireVersion::V3).remove(SERVER_PER_NODE));
+        let release = match self {
+            Self::Singleton => "1.0",
+            Self::Dual => "1.2",
+            Self::PerNode => "2.0",
+        };
+        train.profile(release).expect("the train has it")
     }
 
     fn phase(self) -> Phase {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bounds::WIRES_OF_A_PAIR_MAX;
 use super::model::Hellos;
 use super::state::State;
-use crate::model::{NodeModel, Stage};
+use crate::model::{EndStage, NodeModel};
 
 /// One thing that happens. Nodes are numbered from 0; a connection by its place among those that are open; its ends are
 /// 0 for the lower node and 1 for the higher.
@@ -23,12 +23,12 @@ pub enum Action {
     Cut(usize),
     /// An end learns that its connection is gone.
     Notice(usize, usize),
-    /// A node is killed and starts again in this release of [`rexi_proto::Profile::train`].
+    /// A node is killed and starts again in this release.
     Restart(usize, usize),
-    /// The operator lowers a node to its lowest phase.
-    Lower(usize),
-    /// The operator lets a node rise again.
-    Lift(usize),
+    /// The operator lowers a node to its lowest phase, of the migration of this number.
+    Lower(usize, usize),
+    /// The operator lets it rise again.
+    Lift(usize, usize),
 }
 
 impl Hellos {
@@ -40,10 +40,10 @@ impl Hellos {
         for (at, wire) in state.world.wires.iter().enumerate() {
             for (side, end) in wire.ends.iter().enumerate() {
                 match &end.stage {
-                    Stage::Opening(..) => actions.push(Action::Hear(at, side)),
-                    Stage::Agreed(..) => actions.push(Action::Attach(at, side)),
-                    Stage::Attached if !end.way.lane.is_empty() => actions.push(Action::Deliver(at, side)),
-                    Stage::Attached | Stage::Closed => {}
+                    EndStage::Opening(..) => actions.push(Action::Hear(at, side)),
+                    EndStage::Agreed(..) => actions.push(Action::Attach(at, side)),
+                    EndStage::Attached if !end.way.lane.is_empty() => actions.push(Action::Deliver(at, side)),
+                    EndStage::Attached | EndStage::Closed => {}
                 }
                 if wire.loss(side).is_some() {
                     actions.push(Action::Notice(at, side));
@@ -73,14 +73,15 @@ impl Hellos {
     }
 
     fn of_node(&self, state: &State, index: usize, node: &Arc<NodeModel>, actions: &mut Vec<Action>) {
-        let profile = node.rollout.profile();
-        if node.ceiling.is_some() {
-            actions.push(Action::Lift(index));
-        } else if profile.lowest() < profile.highest() && state.used.lowers < self.bounds.lowers {
-            actions.push(Action::Lower(index));
+        for migration in node.migrations() {
+            if node.is_held(migration) {
+                actions.push(Action::Lift(index, migration));
+            } else if node.can_flip(migration) && state.used.lowers < self.bounds.lowers {
+                actions.push(Action::Lower(index, migration));
+            }
         }
         if state.used.restarts < self.bounds.restarts {
-            let last = rexi_proto::Profile::train().len() - 1;
+            let last = self.bounds.train.len() - 1;
             let into = node.release.saturating_sub(1)..=last.min(node.release + 1);
             actions.extend(into.map(|release| Action::Restart(index, release)));
         }

@@ -1,9 +1,10 @@
 //! How much may happen in a run of hellos: the nodes, where they begin, and a budget for each thing that costs states.
 
-use rexi_proto::{Mutants, Profile};
+use std::collections::BTreeSet;
 
-use super::super::scope::release_name;
-use crate::plan::train::Train;
+use rexi_proto::Mutants;
+
+use crate::path::UpgradePath;
 
 /// The bounds of one search. Counts are per run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +13,9 @@ pub struct Bounds {
     pub name: String,
     /// Nodes, 2 or 3.
     pub nodes: usize,
-    /// The releases that all nodes may begin in, as places in [`Profile::train`]: each tried with nobody connected, and
-    /// with all connected.
+    /// The releases that nodes may run.
+    pub train: UpgradePath,
+    /// The places of those that all nodes may begin in: each tried with nobody connected, and with all connected.
     pub starts: Vec<usize>,
     /// Connections that are opened.
     pub dials: u8,
@@ -30,7 +32,7 @@ pub struct Bounds {
 impl Bounds {
     /// All bounds in one line.
     pub fn describe(&self) -> String {
-        let starts: Vec<String> = self.starts.iter().map(|&release| release_name(release)).collect();
+        let starts: Vec<String> = self.starts.iter().map(|&release| self.train.name(release)).collect();
         let mut text = format!("{} nodes that begin as {}", self.nodes, starts.join(" or "));
         for (count, one) in
             [(self.dials, "dial"), (self.restarts, "restart"), (self.lowers, "lowering"), (self.cuts, "cut")]
@@ -43,16 +45,17 @@ impl Bounds {
     }
 }
 
-/// The searches of `check` for up to this many nodes: those whose start is a release of the train.
-pub fn bounds(nodes: usize, train: &Train, mutants: Mutants) -> Vec<Bounds> {
-    let known = Profile::train();
-    let has = |&place: &usize| train.releases().iter().any(|&release| release == known[place].release().into());
-    let of = |starts: &[usize]| -> Vec<usize> { starts.iter().copied().filter(has).collect() };
+/// The searches of `check` for up to this many nodes, which begin where a release can move in a migration.
+pub fn bounds(nodes: usize, train: &UpgradePath, mutants: Mutants) -> Vec<Bounds> {
+    let switching: Vec<usize> = (0..train.len()).filter(|&release| train.at(release).moves()).collect();
+    let before = switching.iter().filter_map(|&release| release.checked_sub(1));
+    let around: BTreeSet<usize> = before.chain(switching.iter().copied()).collect();
     let all = [
         Bounds {
             name: "hellos of two nodes in every order".to_owned(),
             nodes: 2,
-            starts: of(&[1, 2]),
+            train: train.clone(),
+            starts: around.into_iter().collect(),
             dials: 2,
             restarts: 1,
             lowers: 1,
@@ -62,7 +65,8 @@ pub fn bounds(nodes: usize, train: &Train, mutants: Mutants) -> Vec<Bounds> {
         Bounds {
             name: "hellos of three nodes in every order".to_owned(),
             nodes: 3,
-            starts: of(&[2]),
+            train: train.clone(),
+            starts: switching.clone(),
             dials: 1,
             restarts: 1,
             lowers: 1,
@@ -72,7 +76,8 @@ pub fn bounds(nodes: usize, train: &Train, mutants: Mutants) -> Vec<Bounds> {
         Bounds {
             name: "hellos of two nodes and a cut".to_owned(),
             nodes: 2,
-            starts: of(&[2]),
+            train: train.clone(),
+            starts: switching.clone(),
             dials: 1,
             restarts: 1,
             lowers: 1,

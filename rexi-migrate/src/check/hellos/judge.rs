@@ -5,22 +5,24 @@
 
 use super::oracle::{Oracle, Oracles};
 use super::state::State;
-use crate::model::name;
+use crate::model::{name, saying};
 use crate::search::Broken;
 
 /// Asks these oracles.
 pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
     for (index, node) in state.world.nodes.iter().enumerate() {
-        let phase = node.rollout.phase();
-        let outside = !node.rollout.profile().allows(phase);
-        find(oracles, Oracle::PhaseOutOfBounds, outside, || {
-            format!("{} is at {phase}, which its release does not have", name(index))
-        })?;
-        let above = node.ceiling.filter(|&ceiling| phase > ceiling);
-        find(oracles, Oracle::CeilingUnheeded, above.is_some(), || {
-            let ceiling = above.map_or_else(String::new, |ceiling| ceiling.to_string());
-            format!("{} has taken the ceiling {ceiling} and is at {phase}", name(index))
-        })?;
+        for migration in node.migrations() {
+            let phase = node.rollout.phase_at(migration);
+            let outside = !node.profile().stage_at(migration).allows(phase);
+            find(oracles, Oracle::PhaseOutOfBounds, outside, || {
+                format!("{} is at {phase}, which its release does not have", name(index))
+            })?;
+            let above = node.ceilings[migration].filter(|&ceiling| phase > ceiling);
+            find(oracles, Oracle::CeilingUnheeded, above.is_some(), || {
+                let ceiling = above.map_or_else(String::new, |ceiling| ceiling.to_string());
+                format!("{} has taken the ceiling {ceiling} and is at {phase}", name(index))
+            })?;
+        }
     }
     let attached = state.world.wires.iter().filter(|wire| wire.is_attached());
     attached.map(|wire| wire.between).try_for_each(|[low, high]| judge_pair(oracles, state, low, high))
@@ -28,20 +30,24 @@ pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
 
 /// What two that are attached to each other are.
 fn judge_pair(oracles: Oracles, state: &State, low: usize, high: usize) -> Result<(), Broken> {
-    let skew = state.world.nodes[low].release.abs_diff(state.world.nodes[high].release);
-    find(oracles, Oracle::AttachedOverSkew, skew > 1, || format!("{} and {} are attached", name(low), name(high)))?;
+    let near = state.world.nodes[low].profile().is_near(state.world.nodes[high].profile());
+    find(oracles, Oracle::AttachedOverSkew, !near, || format!("{} and {} are attached", name(low), name(high)))?;
     if !state.world.is_quiet(low, high) {
         return Ok(());
     }
     for (from, to) in [(low, high), (high, low)] {
         let (sender, receiver) = (&state.world.nodes[from], &state.world.nodes[to]);
-        let target = sender.rollout.phase().cast_target();
-        let missing = !receiver.rollout.profile().hosts().contains(target);
-        find(oracles, Oracle::SendsToNoServer, missing, || {
-            format!("{} sends to the {target} of {}, which has none", name(from), name(to))
-        })?;
-        let stale = receiver.hello().holdouts.contains(&name(from)) != sender.needs_singleton();
-        find(oracles, Oracle::StaleView, stale, || format!("{} has a stale view of {}", name(to), name(from)))?;
+        let hello = receiver.hello();
+        for migration in sender.migrations() {
+            let form = sender.rollout.phase_at(migration).says();
+            find(oracles, Oracle::SendsToNoServer, !receiver.takes(migration).contains(form), || {
+                let says = saying(sender, migration);
+                format!("{} {says}, and {} does not take it", name(from), name(to))
+            })?;
+            let named = hello.migrations[migration].holdouts.contains(&name(from));
+            let stale = named != sender.says_old(migration);
+            find(oracles, Oracle::StaleView, stale, || format!("{} has a stale view of {}", name(to), name(from)))?;
+        }
     }
     Ok(())
 }

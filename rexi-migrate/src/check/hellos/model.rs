@@ -1,7 +1,5 @@
 //! Hellos in every order as a [`Model`]: where it begins, what a step does, which states count as one.
 
-use std::sync::Arc;
-
 use rexi_proto::{Incarnation, Limits, Unlimited};
 
 use super::super::witness::met;
@@ -28,8 +26,8 @@ pub struct Hellos {
 impl Hellos {
     /// The model within these bounds.
     pub fn new(bounds: Bounds) -> Self {
-        let Bounds { nodes, mutants, .. } = bounds;
-        let build = Build { nodes, limits: Arc::new(Limits::default()), pool: Unlimited, numbered: false, mutants };
+        let Bounds { nodes, mutants, ref train, .. } = bounds;
+        let build = Build::new(nodes, train, Limits::default(), Unlimited, mutants);
         Self { bounds, build, oracles: Oracles::ALL }
     }
 

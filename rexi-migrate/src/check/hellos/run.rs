@@ -28,9 +28,9 @@ pub(crate) fn report(
             command: command.to_owned(),
         }),
     }
-    // From 1.2 every case is within reach; a case is counted where it takes this many nodes, and in the search with a
-    // cut, which has one dial alone, none.
-    let required = u64::from(bounds.starts.contains(&SWITCHING));
+    // From a release that can move in a migration every case is within reach; a case is counted where it takes this
+    // many nodes, and in the search with a cut, which has one dial alone, none.
+    let required = u64::from(bounds.starts.iter().any(|&release| bounds.train.at(release).moves()));
     for (at, (what, &count)) in SENTENCES.iter().zip(&outcome.tally.met).enumerate() {
         if OF_THREE.contains(&CASES[at]) == (bounds.nodes > 2) && bounds.cuts == 0 {
             report.witnesses.push(Met { what: (*what).to_owned(), count, required });
@@ -38,6 +38,3 @@ pub(crate) fn report(
     }
     outcome
 }
-
-/// The place of the release whose phase may switch, in [`rexi_proto::Profile::train`].
-const SWITCHING: usize = 2;

@@ -30,7 +30,7 @@ impl State {
     pub(super) fn print_anew(&mut self) {
         self.print = Fingerprint::recorded(|into| {
             for node in &self.world.nodes {
-                (node.release, node.life, node.ceiling, &node.rollout, &node.peers, &node.seen).hash(into);
+                (node.release, node.life, &node.ceilings, &node.rollout, &node.peers, &node.seen).hash(into);
             }
             for wire in &self.world.wires {
                 (wire.between, wire.cut).hash(into);

@@ -8,7 +8,7 @@ use rexi_proto::{Incarnation, PhaseError};
 use super::action::Action;
 use super::model::Hellos;
 use super::state::State;
-use crate::model::{Cases, NodeModel, Parting, Rule, Stage, Wire, name};
+use crate::model::{Cases, EndStage, NodeModel, Parting, Rule, Wire, name};
 
 /// A state on its way to the next.
 pub(super) struct Stepper<'a> {
@@ -33,8 +33,8 @@ impl<'a> Stepper<'a> {
             Action::Cut(at) => self.cut(at),
             Action::Notice(at, side) => world.notice(at, side),
             Action::Restart(index, release) => self.restart(index, release),
-            Action::Lower(index) => self.lower(index),
-            Action::Lift(index) => world.at(index, |node, _, notes| node.lift(notes)),
+            Action::Lower(index, migration) => self.lower(index, migration),
+            Action::Lift(index, migration) => world.at(index, |node, _, notes| node.lift(migration, notes)),
         }
     }
 
@@ -72,8 +72,8 @@ impl<'a> Stepper<'a> {
         self.state.world.cut(at);
         let Wire { ends, .. } = self.state.world.wire(at);
         // The other's hello is lost too, and nothing was made of the connection yet.
-        let opening = ends.iter_mut().filter(|end| matches!(end.stage, Stage::Opening(..)));
-        opening.for_each(|end| end.stage = Stage::Closed);
+        let opening = ends.iter_mut().filter(|end| matches!(end.stage, EndStage::Opening(..)));
+        opening.for_each(|end| end.stage = EndStage::Closed);
     }
 
     fn restart(&mut self, index: usize, release: usize) {
@@ -83,9 +83,9 @@ impl<'a> Stepper<'a> {
         self.state.world.place(self.model.node(index, release, life));
     }
 
-    fn lower(&mut self, index: usize) {
-        let lowest = self.state.world.nodes[index].profile().lowest();
-        match self.state.world.lower(index, lowest) {
+    fn lower(&mut self, index: usize, migration: usize) {
+        let lowest = self.state.world.nodes[index].profile().stage_at(migration).lowest();
+        match self.state.world.lower(index, (migration, lowest)) {
             Ok(()) => self.state.used.lowers += 1,
             Err(PhaseError::Blocked { .. }) => {}
             Err(error) => {

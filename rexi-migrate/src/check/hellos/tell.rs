@@ -1,12 +1,11 @@
 //! A path through the hellos of a few nodes as a trace: who dialed, what was read, who attached, who changed.
 
-use rexi_proto::{LENGTH_BYTES, Message, Presence, decode};
+use rexi_proto::{Form, LENGTH_BYTES, Message, Presence, Saying, decode};
 
-use super::super::scope::release_name;
 use super::action::Action;
 use super::model::Hellos;
 use super::state::State;
-use crate::model::{Stage, Wire, frames, name};
+use crate::model::{EndStage, Wire, frames, name};
 use crate::search::{Broken, Path};
 use crate::verdict::trace::{Place, Trace, TraceEvent};
 
@@ -16,15 +15,15 @@ pub fn trace(path: &Path<Hellos>, broken: Option<&Broken>) -> Trace {
     let mut trace = Trace { lanes: lanes.collect(), events: Vec::new() };
     for (index, node) in path.start.world.nodes.iter().enumerate() {
         let connected = if path.start.world.wires.is_empty() { "" } else { ", connected to all" };
-        let what = format!("runs {}, at {}{connected}", release_name(node.release), node.rollout.phase());
+        let what = format!("runs {}, at {}{connected}", node.train.name(node.release), node.phases_in_words());
         trace.events.push(TraceEvent::new(Place::At(index), what));
     }
     let mut before = &path.start;
     for (action, after) in &path.steps {
         trace.events.push(event(before, *action));
         for (index, (old, new)) in before.world.nodes.iter().zip(&after.world.nodes).enumerate() {
-            if old.life == new.life && old.rollout.phase() != new.rollout.phase() {
-                trace.events.push(TraceEvent::new(Place::At(index), format!("is now at {}", new.rollout.phase())));
+            if old.life == new.life && old.rollout.phases() != new.rollout.phases() {
+                trace.events.push(TraceEvent::new(Place::At(index), format!("is now at {}", new.phases_in_words())));
             }
             for member in (0..after.world.nodes.len()).filter(|&member| member != index && old.life == new.life) {
                 if old.is_up(member) && !new.is_up(member) {
@@ -66,10 +65,11 @@ fn event(state: &State, action: Action) -> TraceEvent {
             (Place::At(index), format!("learns that a connection to {} is gone{}", name(member), age(state, at)))
         }
         Action::Restart(index, release) => {
-            (Place::At(index), format!("is killed, and starts as {}", release_name(release)))
+            let train = &state.world.nodes[index].train;
+            (Place::At(index), format!("is killed, and starts as {}", train.name(release)))
         }
-        Action::Lower(index) => (Place::At(index), "its operator lowers it to its lowest phase".to_owned()),
-        Action::Lift(index) => (Place::At(index), "its operator lets it rise again".to_owned()),
+        Action::Lower(index, _) => (Place::At(index), "its operator lowers it to its lowest phase".to_owned()),
+        Action::Lift(index, _) => (Place::At(index), "its operator lets it rise again".to_owned()),
     };
     TraceEvent::new(place, what)
 }
@@ -88,15 +88,18 @@ fn age(state: &State, at: usize) -> &'static str {
 }
 
 fn hello(state: &State, at: usize, side: usize) -> String {
-    let Stage::Opening(hellos, _) = &state.world.wires[at].ends[side].stage else { return "hello".to_owned() };
+    let EndStage::Opening(hellos, _) = &state.world.wires[at].ends[side].stage else { return "hello".to_owned() };
     let theirs = &hellos[1];
-    let (release, phase, life) = (&theirs.release, theirs.phase, theirs.incarnation.0);
+    let (release, life) = (&theirs.release, theirs.incarnation.0);
+    let phases: Vec<String> = theirs.migrations.iter().map(|standing| standing.phase.to_string()).collect();
+    let phase = phases.join(", ");
     let member = state.world.wires[at].of(side).1;
     let over = if state.world.nodes[member].life == theirs.incarnation { "" } else { ", which is over" };
     let mut text = format!("hello of its life {life}{over}: {release}, at {phase}");
-    if !theirs.holdouts.is_empty() {
-        let names: Vec<String> = theirs.holdouts.iter().map(ToString::to_string).collect();
-        text += &format!(", names {} as sending to the singleton", names.join(" and "));
+    for standing in theirs.migrations.iter().filter(|standing| !standing.holdouts.is_empty()) {
+        let names: Vec<String> = standing.holdouts.iter().map(ToString::to_string).collect();
+        let saying = Saying { migration: standing.key.clone(), form: Form::Old };
+        text += &format!(", names {} as one that {}", names.join(" and "), saying.said());
     }
     text + age(state, at)
 }
@@ -107,7 +110,7 @@ fn frame(state: &State, at: usize, side: usize) -> String {
     let frame = frames(&state.world.wires[at].ends[side].way.lane).next().unwrap_or_default();
     let Presence::Up(session, _) = state.world.nodes[index].peer(member).presence() else { return "bytes".to_owned() };
     match decode(session.wire, frame.get(LENGTH_BYTES..).unwrap_or_default()) {
-        Ok(Message::Announce(_, phase)) => format!("word that the phase is {phase}"),
+        Ok(Message::Announce(_, now)) => format!("word that the phase is {}", now.phase),
         Ok(other) => format!("{other:?}"),
         Err(_) => "a frame that cannot be read".to_owned(),
     }

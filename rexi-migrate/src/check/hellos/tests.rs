@@ -5,6 +5,7 @@ use rexi_proto::Mutants;
 
 use super::witness::{CASES, OF_THREE, SENTENCES};
 use super::*;
+use crate::path::UpgradePath;
 use crate::search::{Bound, End, Options, Outcome, search};
 #[cfg(feature = "mutants")]
 use crate::verdict::invariant::Invariant;
@@ -13,7 +14,8 @@ mod needed;
 
 /// The bounds of `check` from 1.2 alone.
 fn from_the_switching_release(mutants: Mutants) -> Vec<Bounds> {
-    bounds(3, &"1.2,2.0".parse().expect("a train"), mutants)
+    let all = bounds(3, &UpgradePath::default(), mutants);
+    all.into_iter().map(|bounds| Bounds { starts: vec![2], ..bounds }).collect()
 }
 
 fn run(bounds: Bounds, depth_max: u32) -> Outcome<Hellos> {

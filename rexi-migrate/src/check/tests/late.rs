@@ -2,11 +2,11 @@
 //! found by its shortest trace.
 
 use super::*;
-use crate::plan::train::Train;
+use crate::path::UpgradePath;
 
 /// The scope of `check` for it.
 fn scope() -> Scope {
-    let all = suite(2, 1, &Train::default(), rexi_proto::Mutants::default());
+    let all = suite(2, 1, &UpgradePath::default(), rexi_proto::Mutants::default());
     all.into_iter().find(|scope| scope.stragglers > 0).expect("check has a scope for it")
 }
 

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use rexi_proto::{
-    Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Incarnation, JobId, JobKey, JobOutput, Limits,
-    MonitorRef, Output, Phase, Profile, Rollout, ServerRequest, Servers,
+    Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Forms, FunctionTable, Hello, Incarnation, JobId,
+    JobKey, JobOutput, Limits, MonitorRef, Mutants, Output, Phase, Rollout, SERVER_PER_NODE, ServerRequest, Train,
+    Unlimited, WireVersion,
 };
 
 use super::super::judge::judge;
@@ -11,7 +12,7 @@ use super::super::oracle::{Oracle, Oracles};
 use super::super::state::NOW;
 use super::super::step::Stepper;
 use super::*;
-use crate::model::{CallRecord, Job, Monitor, NodeModel, PEER, Word, payload};
+use crate::model::{Build, CallRecord, Job, Monitor, NodeModel, PEER, Word, payload};
 
 /// What breaks.
 enum Planted {
@@ -41,9 +42,28 @@ fn node(state: &mut State, index: usize) -> &mut NodeModel {
 
 /// A rollout of that release, held at a phase.
 fn rollout(index: usize, release: usize, phase: Phase) -> Arc<Rollout> {
-    let mut rollout = Rollout::new(name(index), Profile::train()[release].clone(), (0..2).map(name));
-    rollout.hold(phase).expect("the release has it");
+    let profile = UpgradePath::default().at(release).clone();
+    let mut rollout = Rollout::new(name(index), profile, (0..2).map(name));
+    rollout.hold(SERVER_PER_NODE.key(), phase).expect("the release has it");
     Arc::new(rollout)
+}
+
+/// A rollout of a release of another train, by the same number as ours that switches, which knows the old form alone.
+fn of_a_train_that_is_late(index: usize) -> Rollout {
+    let (v1, v2) = (WireVersion::V1, WireVersion::V2);
+    let train = Train::new("late").release("1.2", |r| r.wire(v1));
+    let train = train.release("1.3", |r| r.wire(v1..=v2).introduce(SERVER_PER_NODE));
+    Rollout::new(name(index), train.profile("1.2").expect("a train"), (0..2).map(name))
+}
+
+fn hello(rollout: &Rollout) -> Hello {
+    rollout.hello(Incarnation(1), &FunctionTable::default(), &Limits::default())
+}
+
+/// A rollout of a release of another train, which says and takes what the last release of ours does.
+fn of_another_train(index: usize) -> Rollout {
+    let train = Train::new("other").release("9.0", |r| r);
+    Rollout::new(name(index), train.profile("9.0").expect("a train"), (0..2).map(name))
 }
 
 /// A monitor of the other node in its present life, which has not fired.
@@ -93,17 +113,17 @@ fn planted(oracle: Oracle) -> Planted {
 
 fn of_state(oracle: Oracle) -> Option<Planted> {
     Some(Planted::State(match oracle {
-        Oracle::ConnectedOverSkew => |state| node(state, 0).release = 1,
+        Oracle::ConnectedOverSkew => |state| node(state, 0).rollout = Arc::new(of_another_train(0)),
         Oracle::SendsToNoSingleton => |state| {
-            node(state, 0).rollout = rollout(0, 1, Phase::Introduce);
-            Arc::make_mut(&mut state.nodes[1]).holdouts = 1;
+            node(state, 0).rollout = rollout(0, 2, Phase::Introduce);
+            Arc::make_mut(&mut state.nodes[1]).holdouts[0] = 1;
         },
         Oracle::SendsToNoServer => |state| {
             node(state, 0).rollout = rollout(0, 2, Phase::Switch);
-            node(state, 1).rollout = rollout(1, 0, Phase::Singleton);
-            Arc::make_mut(&mut state.nodes[0]).holdouts = 2;
+            node(state, 1).rollout = Arc::new(of_a_train_that_is_late(1));
+            Arc::make_mut(&mut state.nodes[0]).holdouts[0] = 2;
         },
-        Oracle::StaleView => |state| Arc::make_mut(&mut state.nodes[1]).holdouts = 1,
+        Oracle::StaleView => |state| Arc::make_mut(&mut state.nodes[1]).holdouts[0] = 1,
         Oracle::RunsForOneGivenUp => |state| {
             state.notes.calls[0].answered = true;
             Arc::make_mut(&mut state.pairs[0]).stage = Stage::Down;
@@ -143,7 +163,7 @@ fn of_job(oracle: Oracle) -> Option<Planted> {
         },
         Oracle::JobOverSkew => |stepper| {
             not_started(stepper);
-            stepper.state.notes.releases[0] = 1;
+            stepper.state.notes.releases[0] = 2;
             spawn(stepper, key(0, 1), payload(0, 0, 0));
         },
         Oracle::AbortOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Abort(key(9, 1)))),
@@ -196,20 +216,21 @@ fn of_answer(oracle: Oracle) -> Option<Planted> {
 fn of_node(oracle: Oracle) -> Planted {
     Planted::Step(match oracle {
         Oracle::PhaseWithoutTransition => |stepper| {
-            let before = stepper.state.nodes[0].rollout.epoch();
-            let other = Rollout::new(name(0), Profile::train()[1].clone(), (0..2).map(name));
-            assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
+            let before = stepper.state.nodes[0].rollout.changes();
+            let other = Rollout::new(name(0), UpgradePath::default().at(1).clone(), (0..2).map(name));
+            assert_eq!(other.changes(), before, "the epoch is the same, and the phase is not");
             *stepper.node(0).rollout_mut() = other;
             stepper.drain(0);
         },
         Oracle::LoweredToRemoved => |stepper| {
             // A node that rightly goes back to the singleton, which a member has removed without a word.
-            let mut node = NodeModel::start(0, 2, Incarnation(9), &stepper.cluster.build);
-            let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
+            let build = Build::new(2, &UpgradePath::default(), Limits::default(), Unlimited, Mutants::default());
+            let mut node = NodeModel::start(0, 2, Incarnation(9), &build);
+            let (ours, theirs) = (node.hello(), hello(&rollout(1, 2, Phase::Switch)));
             node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
             let notes = &mut stepper.state.notes;
-            node.tell_phase(NOW, notes);
-            node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
+            node.tell_phases(NOW, notes);
+            node.lower(NOW, (0, Phase::Introduce), &[(1, Forms::NEW)], notes).expect("nobody objects");
         },
         Oracle::RequestToNoSingleton => |stepper| {
             wants(stepper, 1, Output::Singleton(key(0, 1).caller, ServerRequest::Forget));
@@ -224,11 +245,15 @@ fn of_node(oracle: Oracle) -> Planted {
         Oracle::ClosedOnSoundPeer => |stepper| {
             wants(stepper, 0, Output::Close(CloseCode::ProtocolBroken, "for nothing".to_owned()));
         },
-        Oracle::CeilingStays => return Planted::Variant("ceiling-ignored", |stepper| stepper.at(0, NodeModel::lift)),
+        Oracle::CeilingStays => {
+            return Planted::Variant("ceiling-ignored", |stepper| {
+                stepper.at(0, |node, notes| node.lift(0, notes));
+            });
+        }
         Oracle::HelloUnread => |stepper| {
-            let ours = stepper.state.nodes[0].rollout.hello(Incarnation(1), &Limits::default());
-            let holdouts = (0..100_000).map(name).collect();
-            let theirs = rexi_proto::Hello { node: name(1), holdouts, ..ours.clone() };
+            let ours = hello(&stepper.state.nodes[0].rollout);
+            let mut theirs = Hello { node: name(1), ..ours.clone() };
+            theirs.migrations[0].holdouts = (0..100_000).map(name).collect();
             assert!(stepper.take_hello(0, 1, &ours, &theirs).is_none());
         },
         Oracle::CastNotTaken => |stepper| {
@@ -272,7 +297,7 @@ fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
             if *name == "ceiling-ignored" {
                 // A ceiling that was set while they were heeded.
                 let mut held = (*rollout(0, 2, Phase::Introduce)).clone();
-                held.set_ceiling(Some(Phase::Introduce)).expect("the release has it");
+                held.set_ceiling(SERVER_PER_NODE.key(), Some(Phase::Introduce)).expect("the release has it");
                 node(&mut state, 0).rollout = Arc::new(held.with_mutants(mutants));
             } else {
                 for action in [Action::Connect(0, 1), Action::Cast(0, 1, false), Action::Cast(0, 1, false)] {

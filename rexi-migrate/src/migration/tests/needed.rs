@@ -7,7 +7,7 @@ use super::*;
 /// Declares the migration of each way, once. A way without one does not compile.
 macro_rules! planted {
     ($($kind:ident { $($field:ident: $value:expr),* } => $migration:expr,)+) => {
-        fn planted() -> Vec<(Broken, Migration)> {
+        fn planted() -> Vec<(Broken, ProtocolChange)> {
             vec![$((Broken::$kind { $($field: $value),* }, $migration),)+]
         }
 
@@ -20,7 +20,8 @@ macro_rules! planted {
 planted! {
     CastRefused { form: 0, release: 1 } => {
         let mut migration = migration(&[(Role::Start, "a")], &[0], &[0]);
-        let gone = Behaviour { name: "2".to_owned(), accepts: Forms::NONE, emits: Forms::NONE, remembers: false };
+        let none = MessageForms::NONE;
+        let gone = Behaviour { name: "2".to_owned(), accepts: none, emits: none, remembers: false };
         migration.releases.push(gone);
         migration
     },
@@ -40,16 +41,16 @@ planted! {
 }
 
 /// One release with forms of these roles and servers, of which it accepts and emits some.
-fn migration(forms: &[(Role, &str)], accepts: &[usize], emits: &[usize]) -> Migration {
-    let form = |(place, &(role, server)): (usize, &(Role, &str))| Form {
+fn migration(forms: &[(Role, &str)], accepts: &[usize], emits: &[usize]) -> ProtocolChange {
+    let form = |(place, &(role, server)): (usize, &(Role, &str))| MessageForm {
         name: format!("form {place}"),
         role,
         server: server.to_owned(),
         unknown: Unknown::Breach,
     };
-    let set = |places: &[usize]| places.iter().copied().collect::<Forms>();
+    let set = |places: &[usize]| places.iter().copied().collect::<MessageForms>();
     let (accepts, emits) = (set(accepts), set(emits));
-    Migration {
+    ProtocolChange {
         name: "planted".to_owned(),
         about: String::new(),
         forms: forms.iter().enumerate().map(form).collect(),

@@ -21,8 +21,13 @@ where
 {
     let members = TestMembers::new(["n1", "n2"]);
     let names = members.names().cloned().collect();
-    let world =
-        World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Train::default(), Actions::default());
+    let world = World::new(
+        TestCluster::of(&members, 7),
+        Arc::new(Ledger::new()),
+        names,
+        UpgradePath::default(),
+        Actions::default(),
+    );
     if let Some(function) = function {
         let of = Arc::downgrade(&world);
         world.cluster.define("n2", move |builder| {
@@ -41,7 +46,7 @@ where
 /// What the judge finds once the cluster is at rest.
 async fn found(world: &Arc<World>) -> Vec<FindingKind> {
     settle(world).await;
-    let judged = judge(&world.ledger.evidence(&world.names, &Train::default()));
+    let judged = judge(&world.ledger.evidence(&world.names, &UpgradePath::default()));
     judged.findings().iter().map(|finding| finding.kind).collect()
 }
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::history::ledger::{
     CallId, Content, Ending, GatherEnd, GatherForm, MonitorNumber, NodeIndex, NodeSet, Outcome as Answer, Work,
 };
-use crate::plan::{Op, train};
+use crate::path;
+use crate::plan::Op;
 use crate::verdict::invariant::Invariant;
 
 fn at(seconds: u64) -> Duration {
@@ -85,7 +86,7 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
     let (form, limit_ms) = (GatherForm::Majority, 9);
     let told: [(ScenarioEvent, Place, &str); 18] = [
         (ScenarioEvent::Did(op), Place::Everywhere, "pass 5"),
-        (ScenarioEvent::Started { node, release: train::Place(2) }, Place::At(1), "starts as 1.2"),
+        (ScenarioEvent::Started { node, release: path::Place(2) }, Place::At(1), "starts as 1.2"),
         (ScenarioEvent::Ended { node, how: LifeEnd::Crashed }, Place::At(1), "crashes"),
         (ScenarioEvent::Ended { node, how: LifeEnd::Left }, Place::At(1), "has left"),
         (cast(1, 0, 2), Place::Between(0, 2), "call 1: cast, reply (switch)"),

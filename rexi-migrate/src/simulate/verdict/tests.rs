@@ -1,7 +1,7 @@
 //! For each oracle of what only a simulation sees, a scenario that breaks only what it asks: without the oracle it goes
 //! unnoticed, and the judge of the ledgers finds nothing.
 
-use rexi_proto::{Incarnation, NodeName, Phase, Profile, ServerAddress};
+use rexi_proto::{Incarnation, NodeName, Phase, ServerAddress};
 
 use super::*;
 use crate::history::evidence::{ProcessEnd, ProcessRecord};
@@ -13,7 +13,7 @@ use crate::verdict::invariant::Invariant;
 #[derive(Default)]
 struct Scene {
     evidence: Evidence,
-    train: Train,
+    train: UpgradePath,
     tally: Tally,
     settled: Settled,
 }
@@ -65,7 +65,7 @@ fn life(node: u16, release: usize, began: u64, entries: &[(u64, Entry)]) -> Proc
     let header = LedgerHeader {
         node: NodeName::new(format!("n{}", node + 1)).expect("a name"),
         index: NodeIndex(node),
-        release: Profile::train()[release].release().clone(),
+        release: UpgradePath::default().at(release).release().clone(),
         incarnation: Incarnation(us(began) + 1),
         pid: 0,
         began_us: us(began),
@@ -143,7 +143,7 @@ fn what_is_as_it_should_be_is_no_breach() {
     let sound: [Sound; 3] = [
         Sound("two releases too far apart refuse each other", |scene| {
             scene.answer(Outcome::Incompatible);
-            scene.life(1).header.release = Profile::train()[0].release().clone();
+            scene.life(1).header.release = UpgradePath::default().at(0).release().clone();
         }),
         Sound("a probe that is served", |scene| scene.settled.probes.push(CALL)),
         Sound("a call that is told that its peer leaves", |scene| scene.answer(Outcome::Draining)),
@@ -161,7 +161,7 @@ fn a_refusal_is_in_order_until_the_next_handshake_could_have_come_through() {
     let refused = |seconds| {
         let mut scene = sound();
         scene.answer_at(seconds, Outcome::Incompatible);
-        scene.life(1).header.release = Profile::train()[0].release().clone();
+        scene.life(1).header.release = UpgradePath::default().at(0).release().clone();
         scene.evidence.processes[1].end = ProcessEnd::KilledNine { at_us: us(4) };
         scene.evidence.processes.push(life(1, 2, 5, &[]));
         scene.asked(Oracles::ALL).into_iter().map(|shown| shown.breach.invariant).collect::<Vec<_>>()

@@ -15,8 +15,13 @@ const MEMBERS: [&str; 2] = ["n1", "n2"];
 async fn world() -> Arc<World> {
     let members = TestMembers::new(MEMBERS);
     let names = members.names().cloned().collect();
-    let world =
-        World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, Train::default(), Actions::default());
+    let world = World::new(
+        TestCluster::of(&members, 7),
+        Arc::new(Ledger::new()),
+        names,
+        UpgradePath::default(),
+        Actions::default(),
+    );
     for node in 0..MEMBERS.len() {
         assert!(world.start(node, SWITCHED));
     }

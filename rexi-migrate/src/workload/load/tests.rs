@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use rexi_proto::{Phase, Profile};
+use rexi_proto::{Phase, Train};
 use rexi_server::testing::TestCluster;
 use rexi_server::{Bytes, Context};
 
@@ -33,7 +33,7 @@ where
             node.function(FUNCTION, move |job, argument| function(Arc::clone(&serving), job, argument))
         });
     }
-    let [.., release] = Profile::train();
+    let release = Train::new("test").release("1.0", |r| r).profile("1.0").expect("a train");
     cluster.start_all(&release).expect("started");
     cluster.ready().await;
     let awake: Awake = Box::new(move || begun.elapsed());

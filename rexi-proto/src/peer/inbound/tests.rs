@@ -6,6 +6,7 @@ use crate::name::MonitorRef;
 use crate::peer::tests::*;
 use crate::phase::Phase;
 use crate::server::{Caller, ItemStep, JobKey, JobOutput, QuestionStep};
+use crate::story::now;
 use crate::version::WireVersion;
 
 const SINGLETON: ServerAddress = ServerAddress::Singleton;
@@ -102,12 +103,16 @@ fn a_stream_and_a_question_of_a_job_here_hear_their_caller() {
 }
 
 #[test]
-fn a_function_with_too_long_a_name_is_not_registered_here() {
-    let mut peer = peer(Phase::Remove, Limits { function_bytes_max: 3, ..Limits::default() });
-    peer.handle_connected(SECOND, session(WireVersion::V3));
-    receive(&mut peer, SECOND, &Message::Cast(PER_NODE, made(1, "fun", inline())));
-    assert!(spawned(&mut peer).is_some());
-    receive(&mut peer, SECOND, &Message::Cast(PER_NODE, made(2, "func", inline())));
+fn a_cast_runs_the_function_of_its_number_and_a_number_that_none_has_is_answered() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    for (number, name) in [(0, "f"), (1, "g")] {
+        let cast = Cast { function: Called::Number(number), ..made(number.into(), "", inline()) };
+        receive(&mut peer, SECOND, &Message::Cast(PER_NODE, cast));
+        let run = outputs(&mut peer);
+        assert!(matches!(&run[..], [Output::Job(JobOutput::Spawn(_, cast))] if &*cast.function == name), "{run:?}");
+    }
+    let cast = Cast { function: Called::Number(2), ..made(2, "", inline()) };
+    receive(&mut peer, SECOND, &Message::Cast(PER_NODE, cast));
     assert_eq!((sent(&mut peer), outputs(&mut peer)), (vec![Message::NoSuchFunction(CallRef(2))], Vec::new()));
 }
 
@@ -182,9 +187,9 @@ fn a_lane_says_how_much_of_a_frame_is_there() {
 #[test]
 fn what_a_peer_says_of_itself_is_handed_on() {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
-    receive(&mut peer, SECOND, &Message::Announce(3, Phase::Switch));
+    receive(&mut peer, SECOND, &Message::Announce(0, now(3, Phase::Switch)));
     receive(&mut peer, SECOND, &Message::Unsupported(9));
-    assert_eq!(outputs(&mut peer), [Output::Announced(LIFE, 3, Phase::Switch), Output::Unsupported(9)]);
+    assert_eq!(outputs(&mut peer), [Output::Announced(LIFE, 0, now(3, Phase::Switch)), Output::Unsupported(9)]);
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use super::*;
 use crate::limits::Limits;
 use crate::link::Session;
+use crate::message::TraceContext;
 use crate::name::Incarnation;
 use crate::peer::tests::*;
 use crate::phase::Phase;
 use crate::server::{JobEnding, JobKey, JobOutput};
+use crate::story::now;
+use crate::table::FunctionTable;
 use crate::version::WireVersion;
 
 const PER_NODE: ServerAddress = ServerAddress::PerNode;
@@ -121,10 +124,11 @@ fn time_in_the_buffer_counts_and_a_cast_whose_time_has_passed_is_not_sent() {
 #[test]
 fn what_does_not_fit_a_short_frame_is_told_and_the_connection_goes_on() {
     let mut peer = peer(Phase::Remove, Limits::default());
-    let short = Session { frame_bytes_max: 60, ..session(WireVersion::V3) };
+    let short = Session { frame_bytes_max: 40, ..session(WireVersion::V3) };
     peer.handle_connected(Duration::ZERO, short);
-    let long: Arc<str> = "f".repeat(70).into();
-    peer.cast(SECOND, Cast { function: long, ..request(1, Bytes::new()) }, 1).expect("this node lets it through");
+    let trace = Some(Box::new(TraceContext { trace_id: u128::MAX, span_id: u64::MAX, flags: 1 }));
+    let long = Cast { nonce: u64::MAX, trace, ..request(1, Bytes::new()) };
+    peer.cast(SECOND, long, 1).expect("this node lets it through");
     assert_eq!(answers(&mut peer), [(1, Answer::TooLarge)]);
     let job = serve(&mut peer, 2);
     let reason = ExitReason::Failed("no".repeat(40).into());
@@ -138,7 +142,7 @@ fn kills_and_acknowledgements_of_an_older_phase_go_where_the_cast_went() {
     let mut peer = connected(Phase::Introduce, WireVersion::V2);
     cast(&mut peer, SECOND, 1);
     receive(&mut peer, SECOND, &Message::StreamInit(CallRef(1)));
-    peer.set_phase(SECOND, 1, Phase::Switch);
+    peer.set_phases(SECOND, &[now(1, Phase::Switch)]);
     sent(&mut peer);
     assert!(peer.start_stream(CallRef(1)));
     assert_eq!(sent(&mut peer), [Message::StreamStart(ServerAddress::Singleton, CallRef(1))]);
@@ -294,4 +298,24 @@ fn the_end_of_a_server_is_told_past_a_buffer_that_is_full() {
     assert_eq!((peer.stats().buffered, peer.stats().dropped, outputs(&mut peer)), (1, 0, Vec::new()));
     let told = sent(&mut peer);
     assert_eq!(told[1], Message::Down(MonitorRef(4), DownReason::Shutdown), "behind what was encoded: {told:?}");
+}
+
+#[test]
+fn a_function_that_the_peer_does_not_take_is_answered_here_without_a_frame() {
+    let mut peer = connected(Phase::Remove, WireVersion::V3);
+    peer.cast(SECOND, Cast { function: "h".into(), ..request(1, Bytes::new()) }, 1).expect("it is taken");
+    assert_eq!((answers(&mut peer), sent(&mut peer)), (vec![(1, Answer::NoSuchFunction)], Vec::new()));
+    disconnect(&mut peer, SECOND);
+    peer.cast(SECOND, Cast { function: "h".into(), ..request(2, Bytes::new()) }, 2).expect("it waits");
+    peer.cast(SECOND, request(3, Bytes::new()), 3).expect("it waits");
+    assert_eq!(answers(&mut peer), [], "nobody knows what the peer will take when it comes back");
+    let functions = FunctionTable::new(["a", "f"]).expect("a table");
+    peer.handle_connected(SECOND, Session { functions, incarnation: Incarnation(8), ..session(WireVersion::V3) });
+    let left = sent(&mut peer);
+    let function = Called::Number(1);
+    assert!(
+        matches!(&left[..], [Message::Cast(_, cast)] if cast.function == function),
+        "by its number there: {left:?}"
+    );
+    assert_eq!(answers(&mut peer), [(2, Answer::NoSuchFunction)]);
 }

@@ -118,7 +118,7 @@ fn no_frame_of_an_old_connection_is_heard() {
         Message::NoSuchFunction(call),
         Message::Ping(call),
         Message::Down(MonitorRef(7), DownReason::Shutdown),
-        Message::Announce(9, Phase::Introduce),
+        Message::Announce(0, now(9, Phase::Introduce)),
         Message::Draining,
         Message::Unsupported(9),
     ];
@@ -129,7 +129,7 @@ fn no_frame_of_an_old_connection_is_heard() {
         let (mut peer, old) = replaced();
         let before = peer.clone();
         let mut frame = BytesMut::new();
-        wire::encode(WireVersion::V2, &message, 1 << 20, &mut frame).expect("it can be sent");
+        wire::encode(WireVersion::V2, &numbered(&message), 1 << 20, &mut frame).expect("it can be sent");
         peer.handle_bytes(SECOND, old, &frame);
         assert_eq!(peer, before, "{message:?}, of the old connection");
         peer.handle_bytes(SECOND, before.connection(), &frame);

@@ -12,12 +12,13 @@ use crate::name::CallRef;
 use crate::wire::clipped;
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Cast<'a> {
+pub(super) struct Cast {
     pub(super) call: u64,
     pub(super) milliseconds_left: Option<u32>,
     pub(super) nonce: u64,
     pub(super) trace: Option<TraceContext>,
-    pub(super) function: &'a str,
+    /// By its number in the table of the node that runs it.
+    pub(super) function: u32,
     pub(super) bulk: Option<Bulk>,
 }
 
@@ -133,6 +134,8 @@ pub(super) enum DownReason {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Announce {
+    /// By its number in the sender's hello.
+    pub(super) migration: u8,
     pub(super) epoch: u64,
     pub(super) phase: Phase,
 }
@@ -145,8 +148,8 @@ pub(super) enum Phase {
     Remove,
 }
 
-impl<'a> From<&'a message::Cast> for Cast<'a> {
-    fn from(cast: &'a message::Cast) -> Self {
+impl Cast {
+    pub(super) fn of(cast: &message::Cast, function: u32) -> Self {
         let milliseconds = |left: Duration| u32::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u32::MAX);
         Self {
             call: cast.call.0,
@@ -157,17 +160,17 @@ impl<'a> From<&'a message::Cast> for Cast<'a> {
                 span_id: t.span_id,
                 flags: t.flags,
             }),
-            function: &cast.function,
+            function,
             bulk: Bulk::of(&cast.body),
         }
     }
 }
 
-impl Cast<'_> {
+impl Cast {
     pub(super) fn with(self, body: Body) -> message::Cast {
         message::Cast {
             call: CallRef(self.call),
-            function: self.function.into(),
+            function: message::Called::Number(self.function),
             time_left: self.milliseconds_left.map(|ms| Duration::from_millis(ms.into())),
             nonce: self.nonce,
             trace: self

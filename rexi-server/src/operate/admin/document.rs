@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use crate::engine::{
-    NodeStatus, PeerPresence, PeerStatus,
+    NodeStatus, PeerPresence, PeerStatus, RolloutStatus,
     publish::{factor, total_name},
 };
 
@@ -20,8 +20,8 @@ pub(super) struct StatusDocument {
     /// Microseconds since 1970.
     incarnation: u64,
     release: String,
-    phase: &'static str,
-    limiting_factor: LimitingFactor,
+    /// By key.
+    migrations: BTreeMap<String, Rollout>,
     draining: bool,
     jobs: usize,
     calls: usize,
@@ -37,6 +37,12 @@ pub(super) struct StatusDocument {
     denied: u64,
     pool_left: BTreeMap<&'static str, usize>,
     peers: Vec<Peer>,
+}
+
+#[derive(Serialize)]
+struct Rollout {
+    phase: &'static str,
+    limiting_factor: LimitingFactor,
 }
 
 #[derive(Serialize)]
@@ -77,15 +83,13 @@ struct Peer {
 
 impl From<NodeStatus> for StatusDocument {
     fn from(status: NodeStatus) -> Self {
-        let limiting = &status.rollout.limiting_factor;
         let timeouts = status.stream_timeouts;
         Self {
             format_version: STATUS_FORMAT_VERSION,
             node: status.name.to_string(),
             incarnation: status.incarnation.0,
             release: status.release.to_string(),
-            phase: status.rollout.phase.as_str(),
-            limiting_factor: LimitingFactor { kind: factor(limiting), text: limiting.to_string() },
+            migrations: status.rollouts.iter().map(Rollout::of).collect(),
             draining: status.draining,
             jobs: status.jobs,
             calls: status.calls,
@@ -104,6 +108,14 @@ impl From<NodeStatus> for StatusDocument {
             pool_left: status.pool_left.into_iter().map(|(total, left)| (total_name(total), left)).collect(),
             peers: status.peers.into_iter().map(Peer::from).collect(),
         }
+    }
+}
+
+impl Rollout {
+    fn of(status: &RolloutStatus) -> (String, Self) {
+        let limiting = &status.limiting_factor;
+        let limiting_factor = LimitingFactor { kind: factor(limiting), text: limiting.to_string() };
+        (status.migration.to_string(), Self { phase: status.phase.as_str(), limiting_factor })
     }
 }
 

@@ -1,6 +1,8 @@
 //! For each oracle of the search of hellos, a state or a step that breaks what it asks, and nothing else.
 
-use rexi_proto::{CloseCode, Incarnation, Limits, Output, Phase, Profile, Rollout, Servers};
+use rexi_proto::{
+    CloseCode, Forms, FunctionTable, Hello, Incarnation, Limits, Output, Phase, Rollout, SERVER_PER_NODE, Train,
+};
 
 use super::super::super::state::NOW;
 use super::super::action::Action;
@@ -9,7 +11,8 @@ use super::super::oracle::{Oracle, Oracles};
 use super::super::state::State;
 use super::super::step::Stepper;
 use super::*;
-use crate::model::{NodeModel, Stage, name};
+use crate::model::{EndStage, Holdout, NodeModel, name};
+use crate::path::UpgradePath;
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 
@@ -41,16 +44,27 @@ fn node(state: &mut State, index: usize) -> &mut NodeModel {
 
 /// A rollout of that release, held at a phase.
 fn rollout(index: usize, release: usize, phase: Phase) -> Rollout {
-    let mut rollout = Rollout::new(name(index), Profile::train()[release].clone(), (0..2).map(name));
-    rollout.hold(phase).expect("the release has it");
+    let profile = UpgradePath::default().at(release).clone();
+    let mut rollout = Rollout::new(name(index), profile, (0..2).map(name));
+    rollout.hold(SERVER_PER_NODE.key(), phase).expect("the release has it");
     rollout
+}
+
+/// A rollout of a release of another train, which says and takes what the last release of ours does.
+fn of_another_train(index: usize) -> Rollout {
+    let train = Train::new("other").release("9.0", |r| r);
+    Rollout::new(name(index), train.profile("9.0").expect("a train"), (0..2).map(name))
+}
+
+fn hello(rollout: &Rollout) -> Hello {
+    rollout.hello(Incarnation(1), &FunctionTable::default(), &Limits::default())
 }
 
 /// A rollout that has heard of the other node, as it runs that release at that phase.
 fn rollout_that_knows(index: usize, release: usize, phase: Phase, other: &Rollout) -> Rollout {
     let mut rollout = rollout(index, release, phase);
-    let theirs = other.hello(Incarnation(1), &Limits::default());
-    let ours = rollout.hello(Incarnation(1), &Limits::default());
+    let theirs = hello(other);
+    let ours = hello(&rollout);
     let _ = rollout.handle_hello(&ours, &theirs);
     rollout
 }
@@ -59,10 +73,10 @@ fn rollout_that_knows(index: usize, release: usize, phase: Phase, other: &Rollou
 fn planted(oracle: Oracle) -> Planted {
     match oracle {
         Oracle::PhaseOutOfBounds => Planted::Nothing("a rollout keeps its phase within its profile's, which it holds"),
-        Oracle::CeilingUnheeded => Planted::State(|state| node(state, 0).ceiling = Some(Phase::Introduce)),
-        Oracle::AttachedOverSkew => Planted::State(|state| node(state, 0).release = 1),
+        Oracle::CeilingUnheeded => Planted::State(|state| node(state, 0).ceilings[0] = Some(Phase::Introduce)),
+        Oracle::AttachedOverSkew => Planted::State(|state| *node(state, 0).rollout_mut() = of_another_train(0)),
         Oracle::SendsToNoServer => Planted::State(|state| {
-            let old = || rollout(0, 1, Phase::Introduce);
+            let old = || rollout(0, 2, Phase::Introduce);
             *node(state, 1).rollout_mut() = rollout_that_knows(1, 3, Phase::Remove, &old());
             *node(state, 0).rollout_mut() = old();
         }),
@@ -74,20 +88,21 @@ fn planted(oracle: Oracle) -> Planted {
             *world.node(0).rollout_mut() = rollout(0, 2, Phase::Switch);
             world.node(0).seen[1].hello = None;
             let node = world.nodes[0].clone();
-            node.judge_raise(Phase::Introduce, &mut world.notes);
+            node.judge_raise(0, Phase::Introduce, &mut world.notes);
         }),
         Oracle::HoldoutLeftBehind => Planted::Step(|stepper| {
             // A third, which only the witness knows: here it is the witness itself.
             let world = &mut stepper.state.world;
             *world.node(0).rollout_mut() = rollout(0, 1, Phase::Introduce);
             let (hellos, life) = ([0, 1].map(|index| world.nodes[index].hello()), world.nodes[0].life);
-            world.wire(0).ends[0].stage = Stage::Opening(Box::new(hellos), vec![(0, life)]);
+            world.wire(0).ends[0].stage =
+                EndStage::Opening(Box::new(hellos), vec![Holdout { node: 0, life, migration: 0 }]);
             world.judge_holdouts(0, 0);
         }),
         Oracle::PhaseWithoutTransition => Planted::Step(|stepper| {
-            let before = stepper.state.world.nodes[0].rollout.epoch();
-            let other = Rollout::new(name(0), Profile::train()[1].clone(), (0..2).map(name));
-            assert_eq!(other.epoch(), before, "the epoch is the same, and the phase is not");
+            let before = stepper.state.world.nodes[0].rollout.changes();
+            let other = Rollout::new(name(0), UpgradePath::default().at(1).clone(), (0..2).map(name));
+            assert_eq!(other.changes(), before, "the epoch is the same, and the phase is not");
             *stepper.state.world.node(0).rollout_mut() = other;
             stepper.state.world.drain(0);
         }),
@@ -105,18 +120,19 @@ fn planted(oracle: Oracle) -> Planted {
         Oracle::CeilingStays => Planted::Step(|stepper| {
             // A ceiling that was set while they were heeded.
             let mut held = rollout(0, 2, Phase::Introduce);
-            held.set_ceiling(Some(Phase::Introduce)).expect("the release has it");
+            held.set_ceiling(SERVER_PER_NODE.key(), Some(Phase::Introduce)).expect("the release has it");
             let mutants = Mutants::from_names("ceiling-ignored").expect("a known name");
             *stepper.state.world.node(0).rollout_mut() = held.with_mutants(mutants);
-            stepper.apply(Action::Lift(0));
+            stepper.apply(Action::Lift(0, 0));
         }),
         #[cfg(not(feature = "mutants"))]
         Oracle::CeilingStays => Planted::Nothing("without a broken variant a ceiling is always lifted"),
         Oracle::HelloUnread => Planted::Step(|stepper| {
             let world = &mut stepper.state.world;
             let ours = world.nodes[0].hello();
-            let theirs = rexi_proto::Hello { holdouts: (0..100_000).map(name).collect(), ..world.nodes[1].hello() };
-            world.wire(0).ends[0].stage = Stage::Opening(Box::new([ours, theirs]), Vec::new());
+            let mut theirs = world.nodes[1].hello();
+            theirs.migrations[0].holdouts = (0..100_000).map(name).collect();
+            world.wire(0).ends[0].stage = EndStage::Opening(Box::new([ours, theirs]), Vec::new());
             world.hear(0, 0);
         }),
         Oracle::EarlierLifeAgreed => Planted::Step(|stepper| {
@@ -124,7 +140,7 @@ fn planted(oracle: Oracle) -> Planted {
             let world = &mut stepper.state.world;
             world.node(0).seen[1].hello = Some((Incarnation(9), 0, 3));
             let hellos = [0, 1].map(|index| world.nodes[index].hello());
-            world.wire(0).ends[0].stage = Stage::Opening(Box::new(hellos), Vec::new());
+            world.wire(0).ends[0].stage = EndStage::Opening(Box::new(hellos), Vec::new());
             world.hear(0, 0);
         }),
     }
@@ -133,12 +149,12 @@ fn planted(oracle: Oracle) -> Planted {
 /// A node that rightly goes back to the singleton, which a member has removed without a word.
 fn lower_to_removed(stepper: &mut Stepper<'_>) {
     let mut node = stepper.model.node(0, 2, Incarnation(9));
-    let (ours, theirs) = (node.hello(), rollout(1, 2, Phase::Switch).hello(Incarnation(1), &Limits::default()));
+    let (ours, theirs) = (node.hello(), hello(&rollout(1, 2, Phase::Switch)));
     node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
     node.seen[1].hello = Some((Incarnation(1), 0, 2));
     let notes = &mut stepper.state.world.notes;
-    node.tell_phase(NOW, notes);
-    node.lower(NOW, Phase::Introduce, &[(1, Servers::PER_NODE)], notes).expect("nobody objects");
+    node.tell_phases(NOW, notes);
+    node.lower(NOW, (0, Phase::Introduce), &[(1, Forms::NEW)], notes).expect("nobody objects");
 }
 
 /// What is found of a planted breach by these oracles.

@@ -1,14 +1,15 @@
-//! A train: the releases that a cluster goes through, in order, each with its profile.
+//! An upgrade path: releases of a train that a cluster goes through, in any order, each with its profile.
 //!
-//! In: a text such as `1.0,1.1,1.2,2.0`. Out: profiles by their [`Place`]. Whether neighbours may run side by side is
-//! not checked here: the handshake has to refuse that, and a rehearsal of an illegal train must show that it does.
+//! In: a train, and a text such as `3.0,3.1`. Out: profiles by their [`Place`]. Whether neighbours may run side by side
+//! is not checked here: the handshake has to refuse that, and a rehearsal of an illegal path must show that it does.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rexi_proto::{Profile, Release};
-use serde::{Serialize, Serializer};
+use rexi_proto::{MigrationKey, Phase, Profile, Release, Train, TrainError};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
 /// A release by its place in a train, the first of which is 0.
@@ -29,12 +30,12 @@ impl Place {
 
 /// The releases to go through, in order: at least one. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Train(Arc<[Profile]>);
+pub struct UpgradePath(Arc<[Profile]>);
 
 /// Why a text is not a train. The operator is at fault; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum TrainError {
+pub enum PathError {
     /// No release of this number is known.
     #[error("{text:?} is not a known release: use one of {known}")]
     UnknownRelease {
@@ -57,7 +58,15 @@ pub enum TrainError {
     },
 }
 
-impl Train {
+impl UpgradePath {
+    /// A whole train, from its first release to its last.
+    ///
+    /// # Errors
+    /// [`TrainError`] where the train contradicts itself.
+    pub fn of(train: &Train) -> Result<Self, TrainError> {
+        train.profiles().map(|profiles| Self(profiles.into()))
+    }
+
     /// Each place, the first release's first.
     pub fn places(&self) -> impl DoubleEndedIterator<Item = Place> + Clone + use<> {
         (0..=self.last().0).map(Place)
@@ -66,6 +75,41 @@ impl Train {
     /// The place of the last release.
     pub fn last(&self) -> Place {
         Place(u8::try_from(self.0.len() - 1).expect("a train is short"))
+    }
+
+    /// The release of this number alone.
+    ///
+    /// # Panics
+    /// As [`UpgradePath::at`].
+    #[must_use]
+    pub fn only(&self, number: usize) -> Self {
+        Self([self.at(number).clone()].into())
+    }
+
+    /// How many releases it has.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Never: a path has at least one release.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the release of this number may do, the first being 0.
+    ///
+    /// # Panics
+    /// Where the path ends before: the caller's fault.
+    pub fn at(&self, number: usize) -> &Profile {
+        &self.0[number]
+    }
+
+    /// The release of this number as reports name it, such as `1.1`.
+    ///
+    /// # Panics
+    /// As [`UpgradePath::at`].
+    pub fn name(&self, number: usize) -> String {
+        Release::from(self.at(number).release()).to_string()
     }
 
     /// What the release at a place may do at run time.
@@ -79,7 +123,7 @@ impl Train {
     /// The release at a place.
     ///
     /// # Panics
-    /// As [`Train::profile`].
+    /// As [`UpgradePath::profile`].
     pub fn release(&self, place: Place) -> Release {
         self.profile(place).release().into()
     }
@@ -97,23 +141,23 @@ impl Train {
     /// The release that a text names.
     ///
     /// # Errors
-    /// [`TrainError::UnknownRelease`] where the train does not have it.
-    pub fn find(&self, text: &str) -> Result<Place, TrainError> {
+    /// [`PathError::UnknownRelease`] where the train does not have it.
+    pub fn find(&self, text: &str) -> Result<Place, PathError> {
         let place = text.parse().ok().and_then(|release| self.place(release));
-        place.ok_or_else(|| TrainError::UnknownRelease { text: text.to_owned(), known: self.known() })
+        place.ok_or_else(|| PathError::UnknownRelease { text: text.to_owned(), known: self.known() })
     }
 
     /// Another train of these releases, in any order, as a text such as `1.0,1.1` names them.
     ///
     /// # Errors
-    /// [`TrainError`] where the text names none, too many, or one that this train does not have.
-    pub fn select(&self, text: &str) -> Result<Self, TrainError> {
+    /// [`PathError`] where the text names none, too many, or one that this train does not have.
+    pub fn select(&self, text: &str) -> Result<Self, PathError> {
         if text.trim().is_empty() {
-            return Err(TrainError::Empty { known: self.known() });
+            return Err(PathError::Empty { known: self.known() });
         }
         let count = text.split(',').count();
         if count > RELEASES_MAX {
-            return Err(TrainError::TooLong { count });
+            return Err(PathError::TooLong { count });
         }
         let profile = |release: &str| self.find(release.trim()).map(|place| self.profile(place).clone());
         text.split(',').map(profile).collect::<Result<_, _>>().map(Self)
@@ -124,48 +168,77 @@ impl Train {
     }
 }
 
-impl Default for Train {
-    /// The whole upgrade of the demo cluster.
-    fn default() -> Self {
-        Self(Profile::train().into())
-    }
-}
-
-impl FromStr for Train {
-    type Err = TrainError;
+impl FromStr for UpgradePath {
+    type Err = PathError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::default().select(text)
     }
 }
 
-impl fmt::Display for Train {
+impl fmt::Display for UpgradePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let releases: Vec<String> = self.releases().iter().map(Release::to_string).collect();
         f.write_str(&releases.join(","))
     }
 }
 
-impl Serialize for Train {
+impl Serialize for UpgradePath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.releases().serialize(serializer)
     }
 }
 
-/// The most releases a train may name: each restarts every node once.
+/// The phase of each migration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Phases(pub BTreeMap<MigrationKey, Phase>);
+
+impl Phases {
+    /// The phases that a release starts in.
+    pub fn lowest(profile: &Profile) -> Self {
+        profile.migrations().map(|(migration, stage)| (migration.key().clone(), stage.lowest())).collect()
+    }
+
+    /// The highest phases that it may be raised to.
+    pub fn highest(profile: &Profile) -> Self {
+        profile.migrations().map(|(migration, stage)| (migration.key().clone(), stage.highest())).collect()
+    }
+}
+
+impl FromIterator<(MigrationKey, Phase)> for Phases {
+    fn from_iter<I: IntoIterator<Item = (MigrationKey, Phase)>>(phases: I) -> Self {
+        Self(phases.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Phases {
+    /// Of one migration the phase alone, of several each with its migration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.iter().next() {
+            Some((_, phase)) if self.0.len() == 1 => phase.fmt(f),
+            _ => {
+                let each: Vec<String> = self.0.iter().map(|(key, phase)| format!("{key} {phase}")).collect();
+                f.write_str(&each.join(", "))
+            }
+        }
+    }
+}
+
+/// The most releases a path may name: each restarts every node once.
 pub const RELEASES_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn train(text: &str) -> Train {
+    fn train(text: &str) -> UpgradePath {
         text.parse().expect("a train")
     }
 
     #[test]
     fn a_text_that_is_no_train_is_refused_with_what_is_allowed() {
-        let refused = |text: &str| text.parse::<Train>().expect_err("refused").to_string();
+        let refused = |text: &str| text.parse::<UpgradePath>().expect_err("refused").to_string();
         assert_eq!(refused("1.0,1.3"), r#""1.3" is not a known release: use one of 1.0, 1.1, 1.2, 2.0"#);
         assert_eq!(refused("1.0,"), r#""" is not a known release: use one of 1.0, 1.1, 1.2, 2.0"#);
         assert!(refused(" ").contains("at least one release"));

@@ -1,0 +1,124 @@
+//! What limits a phase, and what cannot be had.
+
+use std::fmt;
+
+use semver::Version;
+use thiserror::Error;
+
+use crate::hello::{Refusal, Saying};
+use crate::migration::MigrationKey;
+use crate::name::{Incarnation, NodeName};
+use crate::phase::Phase;
+
+/// What keeps a node's phase from being higher.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LimitingFactor {
+    /// The release allows no more.
+    Release(Version),
+    /// The operator's ceiling.
+    Ceiling(Phase),
+    /// The flag source.
+    Source(Phase),
+    /// It is not known yet who the members are.
+    Unlisted,
+    /// A member that has not said hello since this node started, or since it joined.
+    Unknown(NodeName),
+    /// A member that does not take what this node would say.
+    NotTaken(NodeName, Version, Saying),
+}
+
+impl fmt::Display for LimitingFactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release(release) => write!(f, "release {release} allows no more"),
+            Self::Ceiling(phase) => write!(f, "the operator's ceiling is {phase}"),
+            Self::Source(phase) => write!(f, "the flag source says {phase}"),
+            Self::Unlisted => write!(f, "the list of members has not come yet"),
+            Self::Unknown(member) => write!(f, "member {member} has not said hello yet"),
+            Self::NotTaken(member, release, saying) => {
+                write!(f, "member {member} (release {release}) {}", saying.not_taken())
+            }
+        }
+    }
+}
+
+/// A phase that cannot be had. The caller is at fault or too early; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PhaseError {
+    /// The train does not have the migration.
+    #[error("the train has no migration {migration}: it has {known}")]
+    UnknownMigration {
+        /// What was asked for.
+        migration: MigrationKey,
+        /// What there is.
+        known: String,
+    },
+    /// No migration is named, and the train goes on in several.
+    #[error(
+        "the phase {wanted} is for one migration, and the train goes on in several: say which of {known}, as in \
+         {}={wanted}", known.split(", ").nth(1).unwrap_or("migration")
+    )]
+    NoneNamed {
+        /// The phase asked for.
+        wanted: Phase,
+        /// The migrations that there are, rexi's own first.
+        known: String,
+    },
+    /// The release does not allow it, now or ever.
+    #[error("release {release} does not allow the phase {wanted} of {migration}; it allows {lowest} to {highest}")]
+    NotAllowed {
+        /// The migration.
+        migration: MigrationKey,
+        /// The phase asked for.
+        wanted: Phase,
+        /// This node's release.
+        release: Version,
+        /// The release's lowest phase.
+        lowest: Phase,
+        /// The release's highest phase.
+        highest: Phase,
+    },
+    /// A member has already removed what this node would say again.
+    #[error("cannot go back to {wanted}: member {member} (release {release}) {}", saying.not_taken())]
+    Blocked {
+        /// The phase asked for.
+        wanted: Phase,
+        /// Who stands in the way.
+        member: NodeName,
+        /// Its release.
+        release: Version,
+        /// What it does not take.
+        saying: Saying,
+    },
+}
+
+/// Why a handshake came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The two may not speak.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The node is not among the members.
+    #[error("{0} is not a member of this cluster; add it to the peers of this node")]
+    NotAMember(NodeName),
+    /// A later life of that node has been met already.
+    #[error(
+        "{node} says it started {} us after 1970, but a later start of it, at {}, is known; is it running twice, or \
+         was its clock set back?",
+        old.0, known.0
+    )]
+    StaleIncarnation {
+        /// The node.
+        node: NodeName,
+        /// The incarnation it claims.
+        old: Incarnation,
+        /// The incarnation known.
+        known: Incarnation,
+    },
+    /// Our own phase has changed since our hello; dial again.
+    #[error("our phase has changed since our hello")]
+    PhaseMoved,
+}
