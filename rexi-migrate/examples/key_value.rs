@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use rexi_migrate::demo;
 use rexi_migrate::plan::{Plan, Upgrades, upgrades};
 use rexi_migrate::simulate::{Outcome, Simulation};
 use rexi_server::testing::TestCluster;
@@ -110,7 +111,7 @@ fn run(plan: &Plan, how: Acknowledge) -> (Outcome, usize) {
     let (kept, nodes) = (Arc::new(Kept::default()), plan.nodes);
     let [defined, acted, checked] = [(); 3].map(|()| Arc::clone(&kept));
     let simulation = Simulation::new()
-        .define(move |node, name| replica(node, name, &defined))
+        .define(move |node, name, _| replica(node, name, &defined))
         .act(move |node, key| {
             let kept = Arc::clone(&acted);
             // A write that fails was not acknowledged, so nobody was promised anything.
@@ -126,7 +127,7 @@ fn run(plan: &Plan, how: Acknowledge) -> (Outcome, usize) {
 }
 
 fn plans() -> Upgrades {
-    upgrades().actions(KEYS)
+    upgrades(&demo::train()).actions(KEYS)
 }
 
 fn members(node: &Node) -> Vec<NodeName> {

@@ -1,4 +1,5 @@
-//! The command line of rexi-migrate: a file for each subcommand, with flags in, and text, JSON and exit code out.
+//! The command line of the tools, `rexi-migrate`'s and each service's own: a file for each subcommand, with flags in,
+//! and text, JSON and exit code out.
 //!
 //! Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
 
@@ -15,17 +16,24 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use miette::Report;
 
 use self::shared::{USAGE, exit_code};
 use crate::rehearse::node::{self, NodeArgs};
-
-pub use rehearse::RehearseArgs;
+use crate::service::Tool;
 
 /// Shows whether a cluster may change its protocol while it runs.
 #[derive(Debug, Parser)]
-#[command(name = "rexi-migrate", version)]
+#[command(version)]
 struct Cli {
+    #[command(flatten)]
+    args: ToolArgs,
+}
+
+/// The command line of the tools, as a part of a service's own.
+#[derive(Debug, Args)]
+pub struct ToolArgs {
     #[command(subcommand)]
     command: Subcommands,
 }
@@ -35,7 +43,7 @@ enum Subcommands {
     /// Upgrades a real cluster of processes on this machine under load, and says whether anything was lost.
     ///
     /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
-    Rehearse(RehearseArgs),
+    Rehearse(rehearse::RehearseArgs),
     Plan(plan::PlanArgs),
     Wire(wire::WireArgs),
     Check(check::CheckArgs),
@@ -50,27 +58,38 @@ enum Subcommands {
     RehearsedNode(NodeArgs),
 }
 
-/// Runs the command line that this process was given.
-pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => match builds::of_another_build(&error, std::env::args().skip(1)) {
-            Some(report) => return exit_code(Err((USAGE, report))),
-            None => error.exit(),
-        },
-    };
-    let ended = match cli.command {
-        Subcommands::Rehearse(args) => rehearse::run(args, None, &[]),
-        Subcommands::Plan(args) => plan::run(&args),
-        Subcommands::Wire(args) => wire::run(args),
-        Subcommands::Check(args) => check::run(&args),
-        Subcommands::Simulate(args) => simulate::run(&args),
-        Subcommands::Verify(args) => verify::run(&args),
-        #[cfg(feature = "mutants")]
-        Subcommands::Mutants(args) => mutants::run(&args),
-        #[cfg(feature = "mutants")]
-        Subcommands::History(args) => mutants::history(&args),
-        Subcommands::RehearsedNode(args) => return node::run(args, None),
-    };
-    exit_code(ended)
+impl Tool {
+    /// Runs the command line that this process was given, and gives the exit code of its verdict.
+    pub fn main(self) -> ExitCode {
+        match Cli::try_parse() {
+            Ok(cli) => self.run(cli.args),
+            Err(error) => match builds::of_another_build(&error, std::env::args().skip(1)) {
+                Some(report) => exit_code(Err((USAGE, report))),
+                None => error.exit(),
+            },
+        }
+    }
+
+    /// Runs the command of these arguments, and gives the exit code of its verdict.
+    pub fn run(self, args: ToolArgs) -> ExitCode {
+        let service = match self.0 {
+            Ok(service) => service,
+            Err(error) => return exit_code(Err((USAGE, Report::msg(error.to_string())))),
+        };
+        exit_code(match args.command {
+            Subcommands::Rehearse(args) => rehearse::run(args, &service),
+            Subcommands::Plan(args) => plan::run(&args, &service),
+            Subcommands::Wire(args) => wire::run(args, &service),
+            Subcommands::Check(args) => check::run(&args, &service),
+            Subcommands::Simulate(args) => simulate::run(&args, &service),
+            Subcommands::Verify(args) => verify::run(&args, &service),
+            #[cfg(feature = "mutants")]
+            Subcommands::Mutants(args) => mutants::run(&args),
+            #[cfg(feature = "mutants")]
+            Subcommands::History(args) => mutants::history(&args),
+            Subcommands::RehearsedNode(args) => {
+                return node::run(args, &service.train, service.workload.as_deref());
+            }
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! The demo's service: the original's story as a train of four releases.
+//! The demo's service: the original's story as a train of four releases. No other file of the tools names a release.
 
 use rexi_proto::{SERVER_PER_NODE, Train, WireVersion};
 
@@ -14,11 +14,12 @@ pub fn train() -> Train {
         .release("2.0", |r| r.wire(v2..=v3).remove(SERVER_PER_NODE))
 }
 
-impl Default for UpgradePath {
-    /// The whole upgrade of the demo cluster.
-    fn default() -> Self {
-        Self::of(&train()).expect("the demo's train is consistent")
-    }
+/// Its releases.
+///
+/// # Panics
+/// Never: its train is consistent.
+pub fn path() -> UpgradePath {
+    UpgradePath::of(&train()).expect("the demo's train is consistent")
 }
 
 #[cfg(test)]

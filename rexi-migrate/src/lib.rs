@@ -6,7 +6,7 @@
 //! was seen a `history`, and what that means a `verdict`. A `migration` is a change of the protocol as data, `wire`
 //! compares what releases write; a `mutation` breaks a guard on purpose and asks each level whether it notices.
 //! `verify` runs all of it within a budget of time, `page` shows that as one page, and `cli` is the command line for
-//! all of it.
+//! all of it. A [`tool`] is that command line for a `service` and its train; `rexi-migrate` is the one of `demo`.
 
 pub mod cli;
 mod screen;
@@ -25,5 +25,8 @@ pub mod check;
 pub mod simulate;
 pub mod rehearse;
 pub mod mutation;
+pub mod service;
 pub mod verify;
 pub mod page;
+
+pub use service::{Tool, tool};

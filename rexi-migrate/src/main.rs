@@ -1,7 +1,7 @@
-//! The program `rexi-migrate`.
+//! The program `rexi-migrate`: the tools for the demo's train.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rexi_migrate::cli::main()
+    rexi_migrate::tool(&rexi_migrate::demo::train()).main()
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rexi_proto::{MigrationKey, Phase, Profile, Release, Train, TrainError};
@@ -168,14 +167,6 @@ impl UpgradePath {
     }
 }
 
-impl FromStr for UpgradePath {
-    type Err = PathError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::default().select(text)
-    }
-}
-
 impl fmt::Display for UpgradePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let releases: Vec<String> = self.releases().iter().map(Release::to_string).collect();
@@ -230,19 +221,13 @@ pub const RELEASES_MAX: usize = 32;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn train(text: &str) -> UpgradePath {
-        text.parse().expect("a train")
-    }
-
     #[test]
     fn a_text_that_is_no_train_is_refused_with_what_is_allowed() {
-        let refused = |text: &str| text.parse::<UpgradePath>().expect_err("refused").to_string();
+        let refused = |text: &str| crate::demo::path().select(text).expect_err("refused").to_string();
         assert_eq!(refused("1.0,1.3"), r#""1.3" is not a known release: use one of 1.0, 1.1, 1.2, 2.0"#);
         assert_eq!(refused("1.0,"), r#""" is not a known release: use one of 1.0, 1.1, 1.2, 2.0"#);
         assert!(refused(" ").contains("at least one release"));
         assert!(refused(&["1.0"; 33].join(",")).contains("at most 32"));
-        assert_eq!(train("1.0, 1.1.0").to_string(), "1.0,1.1");
+        assert_eq!(crate::demo::path().select("1.0, 1.1.0").expect("a path").to_string(), "1.0,1.1");
     }
 }

@@ -33,16 +33,16 @@ pub fn verify(options: &Options) -> Verification {
     let show = &mut Show::new(options.quiet);
     let (started, wall) = (Instant::now(), SystemTime::now());
     let mut budget = budget::Budget::new(options.budget, started);
-    let plans = budget.part(Part::Plans, show, |_, show| plans::plans(show));
-    let wire = budget.part(Part::Wire, show, |_, _| levels::wire(options.seed));
-    let check = budget.part(Part::Check, show, levels::check);
-    let simulate = budget.part(Part::Simulate, show, |given, show| levels::simulate(given, options.seed, show));
+    let plans = budget.part(Part::Plans, show, |_, show| plans::plans(&options.service, show));
+    let wire = budget.part(Part::Wire, show, |_, _| levels::wire(&options.service, options.seed));
+    let check = budget.part(Part::Check, show, |given, show| levels::check(&options.service, given, show));
+    let simulate = budget.part(Part::Simulate, show, |given, show| levels::simulate(options, given, show));
     let mutation = budget.part(Part::Mutants, show, |given, show| mutants::mutants(given, options, show));
     // Last, since it takes the signals that would end the other parts.
     let (rehearse, rehearsal) =
         budget.part(Part::Rehearse, show, |given, show| rehearsed::rehearse(given, options, show));
     let levels = vec![wire, check, simulate, rehearse];
-    let mixes = mixes::mixes(&levels, rehearsal.as_ref());
+    let mixes = mixes::mixes(&options.service.train, &levels, rehearsal.as_ref());
     let verdict = worst(&levels, &plans, &mutation);
     show.clear();
     Verification {
@@ -55,7 +55,7 @@ pub fn verify(options: &Options) -> Verification {
         elapsed_ms: millis(started.elapsed()),
         command: options.command.clone(),
         shares: budget.into_shares(),
-        train: mixes::train(),
+        train: mixes::train(&options.service.train),
         mixes,
         levels,
         plans,

@@ -52,12 +52,13 @@ impl Fakes {
             rate: 100,
             rate_is_due: false,
             seed: 42,
-            train: train.parse().expect("a train"),
+            train: rexi_migrate::demo::path().select(train).expect("a path"),
             kill_share: 0.4,
             dwell: Duration::ZERO,
             program: self.program("good"),
             programs: self.programs(behaviours),
             keep: Some(self.kept()),
+            under: Vec::new(),
             node_args: Vec::new(),
             quiet: true,
             command: "the same again".to_owned(),
@@ -71,8 +72,9 @@ impl Fakes {
     fn cluster(&self, nodes: usize, behaviours: &[(&str, &str)]) -> Cluster {
         std::fs::create_dir_all(self.kept()).expect("a directory");
         let (program, programs) = (self.program("good"), self.programs(behaviours));
-        let node_args = Vec::new();
-        Cluster::new(Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, node_args }).expect("ports")
+        let (under, node_args) = (Vec::new(), Vec::new());
+        let setup = Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, under, node_args };
+        Cluster::new(setup).expect("ports")
     }
 
     /// The process ids that the fake nodes wrote where their ledger goes.

@@ -5,8 +5,9 @@ use std::process::{Command, Output};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rexi_migrate::demo;
 use rexi_migrate::history::ledger::Entry;
-use rexi_migrate::path::{Place, UpgradePath};
+use rexi_migrate::path::Place;
 use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
 use rexi_migrate::simulate::{Budget, Campaign, ScenarioEvent, Simulation, Tls};
 use rexi_migrate::verdict::case::Witness;
@@ -25,12 +26,12 @@ fn simulate(args: &[&str]) -> (Option<i32>, String) {
 }
 
 fn plan(text: &str) -> Plan {
-    text.parse().unwrap_or_else(|error| panic!("{error}"))
+    Plan::parse(text, &demo::path()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Runs the first plans of a seed twice, the second time in a thread of its own, and demands that nothing differs.
 fn the_same_twice(simulation: &Simulation, seed: u64, plans: u64) {
-    let campaign = Campaign::new(seed);
+    let campaign = Campaign::new(upgrades(&demo::train()), seed);
     for number in 0..plans {
         let plan = campaign.plan(number);
         let once = simulation.run(&plan);
@@ -115,7 +116,7 @@ fn a_payload_that_is_whole_only_after_its_connection_was_replaced_is_let_go_and_
 
 #[test]
 fn a_campaign_meets_every_case_that_matters_and_finds_nothing() {
-    let campaign = Campaign { budget: Budget::Scenarios(150), ..Campaign::new(33) };
+    let campaign = Campaign { budget: Budget::Scenarios(150), ..Campaign::new(upgrades(&demo::train()), 33) };
     let mut shown = 0;
     let tally = campaign.run(|tally| shown = tally.scenarios);
     let report = campaign.report(&tally, "again", |plan| plan.to_string());
@@ -128,7 +129,8 @@ fn a_campaign_meets_every_case_that_matters_and_finds_nothing() {
 #[test]
 fn a_campaign_of_a_seed_is_the_same_on_one_thread_and_on_two() {
     let on = |threads| {
-        let campaign = Campaign { budget: Budget::Scenarios(16), threads, ..Campaign::new(34) };
+        let campaign =
+            Campaign { budget: Budget::Scenarios(16), threads, ..Campaign::new(upgrades(&demo::train()), 34) };
         let tally = campaign.run(|_| {});
         (tally.scenarios, tally.calls, tally.passed, tally.met)
     };
@@ -167,27 +169,22 @@ fn extremes() -> Vec<Op> {
 fn any_operation_anywhere_is_played_and_an_illegal_one_does_nothing() {
     for nodes in NODES {
         for start in [0, 2, u8::MAX].map(Place) {
-            let train = UpgradePath::default();
+            let train = demo::path();
             let outcome = Simulation::new().run(&Plan { train, nodes, start, seed: nodes.into(), ops: extremes() });
             assert!(outcome.is_safe(), "{outcome}");
             assert!(outcome.calls > 10);
         }
     }
     for op in extremes() {
-        let outcome = Simulation::new().run(&Plan {
-            nodes: 2,
-            train: UpgradePath::default(),
-            start: Place(1),
-            seed: 1,
-            ops: vec![op, op],
-        });
+        let outcome =
+            Simulation::new().run(&Plan { nodes: 2, train: demo::path(), start: Place(1), seed: 1, ops: vec![op, op] });
         assert!(outcome.is_safe(), "{outcome}");
     }
 }
 
 #[test]
 fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
-    let train = UpgradePath::default();
+    let train = demo::path();
     let rehearsal = rolling(&train, 3, 7, 0.4);
     assert_eq!(plan(&rehearsal.to_string()), rehearsal);
     let outcome = Simulation::new().run(&rehearsal);
@@ -215,10 +212,10 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
 
 #[test]
 fn every_plan_is_read_back_from_its_text() {
-    let all = Plan { train: UpgradePath::default(), nodes: 5, start: Place(3), seed: u64::MAX, ops: extremes() };
+    let all = Plan { train: demo::path(), nodes: 5, start: Place(3), seed: u64::MAX, ops: extremes() };
     assert_eq!(plan(&all.to_string()), all);
     let config = ProptestConfig { cases: 200, rng_seed: RngSeed::Fixed(39), ..ProptestConfig::default() };
-    proptest!(config, |(made in upgrades().nodes(4).actions(9))| {
+    proptest!(config, |(made in upgrades(&demo::train()).nodes(4).actions(9))| {
         prop_assert_eq!(plan(&made.to_string()), made);
     });
 }
@@ -237,14 +234,14 @@ fn a_text_that_is_no_plan_is_refused_with_the_part_that_makes_no_sense() {
         ("nodes 3 start 1.0 seed 1; crash n0", "crash n0", "not a node"),
         ("nodes 3 start 1.0 seed 1; cast n1 n2 dance 1", "cast n1 n2 dance 1", "reply, later, fail"),
     ] {
-        let error = text.parse::<Plan>().expect_err(text).to_string();
+        let error = Plan::parse(text, &demo::path()).expect_err(text).to_string();
         assert!(error.contains(part) && error.contains(reason), "{text}: {error}");
     }
 }
 
 #[test]
 fn shrinking_takes_away_and_simplifies_until_nothing_more_can_go() {
-    let long = Campaign::new(35).plan(3);
+    let long = Campaign::new(upgrades(&demo::train()), 35).plan(3);
     let mut ops = long.ops.clone();
     ops.push(Op::Cast { from: 2, to: 1, work: Work::Bulk, count: 3 });
     ops.extend(long.ops);
@@ -308,7 +305,11 @@ mod mutants {
     fn caught(names: &str, scenarios: u64) -> Outcome {
         let mutants = Mutants::from_names(names).expect("known mutants");
         let simulation = Simulation::new().mutants(mutants);
-        let campaign = Campaign { simulation, budget: Budget::Scenarios(scenarios), ..Campaign::new(37) };
+        let campaign = Campaign {
+            simulation,
+            budget: Budget::Scenarios(scenarios),
+            ..Campaign::new(upgrades(&demo::train()), 37)
+        };
         let tally = campaign.run(|_| {});
         let report = campaign.report(&tally, "again", |plan| plan.to_string());
         let failure = tally.failure.unwrap_or_else(|| panic!("{names} was not caught: {}", report.to_text()));

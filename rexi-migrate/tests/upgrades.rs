@@ -10,7 +10,7 @@ mod rehearsed;
 
 /// Runs `rehearse` of this tool: see [`rehearsed::rehearse`].
 fn rehearse(args: &[&str]) -> (Option<i32>, String, Value) {
-    rehearsed::rehearse(env!("CARGO_BIN_EXE_rexi-migrate"), args)
+    rehearsed::rehearse(&[env!("CARGO_BIN_EXE_rexi-migrate")], args)
 }
 
 fn count(report: &Value, name: &str) -> u64 {
@@ -26,7 +26,7 @@ fn witnessed(report: &Value, name: &str) -> u64 {
 #[test]
 fn a_cluster_steps_through_the_whole_train_and_nothing_is_lost() {
     let args = ["--nodes", "3", "--seed", "11"];
-    let (code, text, report) = rehearsed::rehearse_at(env!("CARGO_BIN_EXE_rexi-migrate"), 600, 400, &args);
+    let (code, text, report) = rehearsed::rehearse_at(&[env!("CARGO_BIN_EXE_rexi-migrate")], 600, 400, &args);
     assert_eq!(code, Some(0), "{text}");
     for nothing in ["lost", "executed_twice", "orphans", "wrong", "refused", "reply_without_job", "answered_twice"] {
         assert_eq!(count(&report, nothing), 0, "{nothing}: {text}");

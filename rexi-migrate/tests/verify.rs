@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use rexi_migrate::demo;
 use rexi_migrate::page;
+use rexi_migrate::service::Service;
 use rexi_migrate::verdict::conclusion::Conclusion;
 use rexi_migrate::verdict::invariant::Invariant;
 use rexi_migrate::verdict::level::{Breach, LevelReport};
@@ -18,6 +20,7 @@ use serde_json::Value;
 /// A run of two seconds of its own time: everything is cut short, and nothing is made up.
 fn small() -> Verification {
     let options = Options {
+        service: Service::new(demo::path()),
         budget: Duration::from_secs(2),
         seed: 7,
         program: None,

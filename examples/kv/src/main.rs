@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use rexi_kv::cluster::{self, ClusterArgs};
 use rexi_kv::node::{self, NodeArgs};
 use rexi_kv::rehearsal::Rehearsed;
-use rexi_migrate::cli::RehearseArgs;
-use rexi_migrate::rehearse::node as rehearsed;
+use rexi_kv::train;
+use rexi_migrate::cli::ToolArgs;
 use tracing_subscriber::EnvFilter;
 
 /// A replicated key-value store.
@@ -25,22 +25,12 @@ enum Command {
     Node(NodeArgs),
     /// Runs three nodes on this machine, with certificates for development, until Ctrl-C.
     Cluster(ClusterArgs),
-    /// Upgrades a cluster of the store on this machine under load, and says whether anything was lost.
-    ///
-    /// Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
-    Rehearse {
-        #[command(flatten)]
-        args: RehearseArgs,
+    /// Shows whether the store may change its protocol while it runs.
+    Rollout {
         #[command(flatten)]
         store: StoreArgs,
-    },
-    /// One node of a rehearsal. Started by `rehearse`, and spoken to over its standard input and output.
-    #[command(hide = true)]
-    RehearsedNode {
         #[command(flatten)]
-        args: rehearsed::NodeArgs,
-        #[command(flatten)]
-        store: StoreArgs,
+        args: ToolArgs,
     },
 }
 
@@ -55,12 +45,9 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Node(args) => serve(async move { node::run(&args).await.map_err(Into::into) }),
         Command::Cluster(args) => serve(async move { cluster::run(&args).await.map_err(Into::into) }),
-        Command::Rehearse { args, store: StoreArgs { forgets } } => {
-            let node_args = Vec::from_iter(forgets.then(|| "--forgets".to_owned()));
-            args.run(Some(&Rehearsed { forgets }), &node_args)
-        }
-        Command::RehearsedNode { args, store: StoreArgs { forgets } } => {
-            rehearsed::run(args, Some(&Rehearsed { forgets }))
+        Command::Rollout { store: StoreArgs { forgets }, args } => {
+            let under = ["rollout"].into_iter().chain(forgets.then_some("--forgets"));
+            rexi_migrate::tool(&train()).workload(Rehearsed { forgets }).under(under).run(args)
         }
     }
 }

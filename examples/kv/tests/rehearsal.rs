@@ -5,10 +5,7 @@ use serde_json::Value;
 #[path = "../../../rexi-migrate/tests/rehearsed/mod.rs"]
 mod rehearsed;
 
-/// Runs `rehearse` of the store: see [`rehearsed::rehearse`].
-fn rehearse(args: &[&str]) -> (Option<i32>, String, Value) {
-    rehearsed::rehearse(env!("CARGO_BIN_EXE_rexi-kv"), args)
-}
+const ROLLOUT: [&str; 2] = [env!("CARGO_BIN_EXE_rexi-kv"), "rollout"];
 
 fn of_store(report: &Value, name: &str) -> u64 {
     let store = &report["workload"]["counts"];
@@ -18,7 +15,7 @@ fn of_store(report: &Value, name: &str) -> u64 {
 #[test]
 fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
     let args = ["--nodes", "3", "--seed", "12"];
-    let (code, text, report) = rehearsed::rehearse_at(env!("CARGO_BIN_EXE_rexi-kv"), 100, 400, &args);
+    let (code, text, report) = rehearsed::rehearse_at(&ROLLOUT, 100, 400, &args);
     assert_eq!(code, Some(0), "{text}");
     for nothing in ["lost", "stale", "never_written"] {
         assert_eq!(of_store(&report, nothing), 0, "{nothing}: {text}");
@@ -30,8 +27,8 @@ fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
 
 #[test]
 fn a_store_that_forgets_is_unsafe_though_no_call_is_lost() {
-    let args = ["--forgets", "--nodes", "3", "--rate", "100", "--train", "1.0,1.1", "--dwell-ms", "200", "--seed", "1"];
-    let (code, text, report) = rehearse(&args);
+    let args = ["--nodes", "3", "--rate", "100", "--train", "1.0,1.1", "--dwell-ms", "200", "--seed", "1"];
+    let (code, text, report) = rehearsed::rehearse(&[&ROLLOUT[..], &["--forgets"]].concat(), &args);
     assert_eq!((code, report["judgement"]["counts"]["lost"].as_u64()), (Some(1), Some(0)), "{text}");
     assert!(of_store(&report, "stale") > 0 && of_store(&report, "lost") > 0, "{text}");
     assert!(text.contains("was not there"), "{text}");

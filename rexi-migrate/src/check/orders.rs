@@ -32,7 +32,7 @@ pub struct Orders {
 /// Upgrades three nodes in every order.
 pub fn orders(train: &UpgradePath) -> Orders {
     let mut all = Orders::default();
-    let scope = Scope { symmetry: false, ..Scope::new("orders").with_train(train) };
+    let scope = Scope { symmetry: false, ..Scope::new("orders", train) };
     let (nodes, legs) = (scope.nodes, scope.train.len() - 1);
     let cluster = Cluster::new(scope);
     let leg = orders_of(nodes);

@@ -92,12 +92,12 @@ pub enum Stops {
 }
 
 impl Scope {
-    /// Three nodes and the whole train, without work or faults.
-    pub fn new(name: impl Into<String>) -> Self {
+    /// Three nodes and these releases, without work or faults.
+    pub fn new(name: impl Into<String>, train: &UpgradePath) -> Self {
         Self {
             name: name.into(),
             nodes: 3,
-            train: UpgradePath::default(),
+            train: train.clone(),
             jobs: 0,
             streams: 0,
             items: 1,
@@ -123,12 +123,6 @@ impl Scope {
         let limits = Limits::default();
         // Below every payload of the model.
         if self.stragglers > 0 { Limits { inline_bytes_max: 1, ..limits } } else { limits }
-    }
-
-    /// The same for the releases of a train.
-    #[must_use]
-    pub fn with_train(self, train: &UpgradePath) -> Self {
-        Self { train: train.clone(), ..self }
     }
 
     /// All bounds in one line.

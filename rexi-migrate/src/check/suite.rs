@@ -12,7 +12,7 @@ use crate::path::UpgradePath;
 
 /// The scopes for this many nodes and jobs over a train.
 pub fn suite(nodes: usize, jobs: u8, train: &UpgradePath, mutants: Mutants) -> Vec<Scope> {
-    let scope = |name: &str| Scope { nodes, mutants, ..Scope::new(name) }.with_train(train);
+    let scope = |name: &str| Scope { nodes, mutants, ..Scope::new(name, train) };
     let two = |name: &str| Scope { nodes: 2, jobs: jobs.min(1), ..scope(name) };
     let streams = jobs.min(1);
     let last = train.only(train.len() - 1);

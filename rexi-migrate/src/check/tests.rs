@@ -27,14 +27,14 @@ fn run(scope: Scope) -> Outcome<Cluster> {
 
 /// A part of the train, by the places of its releases.
 fn part(places: &[usize]) -> UpgradePath {
-    let whole = UpgradePath::default();
+    let whole = crate::demo::path();
     let names: Vec<String> = places.iter().map(|&place| whole.name(place)).collect();
     whole.select(&names.join(",")).expect("releases of the train")
 }
 
 /// Two nodes over a part of the train.
 fn two(train: &[usize]) -> Scope {
-    Scope { nodes: 2, train: part(train), ..Scope::new("test") }
+    Scope { nodes: 2, ..Scope::new("test", &part(train)) }
 }
 
 fn exhausted(scope: Scope) -> Outcome<Cluster> {
@@ -51,7 +51,7 @@ fn two_nodes_with_a_job_are_safe_over_the_whole_train_and_reach_its_end() {
 
 #[test]
 fn three_nodes_without_jobs_are_safe_over_the_whole_train_and_reach_its_end() {
-    exhausted(Scope::new("test"));
+    exhausted(Scope::new("test", &crate::demo::path()));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn whatever_a_careless_operator_restarts_the_handshake_lets_no_illegal_pair_conn
 
 #[test]
 fn of_64_version_vectors_22_are_legal_and_the_handshake_refuses_42_by_name() {
-    let Vectors { legal, illegal, broken } = vectors(&UpgradePath::default(), 3);
+    let Vectors { legal, illegal, broken } = vectors(&crate::demo::path(), 3);
     assert_eq!(broken, Vec::<String>::new());
     assert_eq!((legal.len(), illegal.len()), (22, 42));
     assert!(illegal.iter().all(|(_, refusals)| !refusals.is_empty()));
@@ -84,10 +84,10 @@ fn of_64_version_vectors_22_are_legal_and_the_handshake_refuses_42_by_name() {
 
 #[test]
 fn all_216_orders_of_the_upgrade_reach_its_end_through_legal_mixes() {
-    let Orders { done, mixes, broken } = orders(&UpgradePath::default());
+    let Orders { done, mixes, broken } = orders(&crate::demo::path());
     assert_eq!(broken, Vec::<String>::new());
     assert_eq!(done, 216);
-    assert_eq!(mixes, vectors(&UpgradePath::default(), 3).legal.into_iter().collect());
+    assert_eq!(mixes, vectors(&crate::demo::path(), 3).legal.into_iter().collect());
 }
 
 /// All states that can be reached, as they are; found without the search.
@@ -116,8 +116,8 @@ fn with_symmetry_there_is_one_state_of_each_orbit_counted_by_brute_force() {
         Scope { jobs: 1, streams: 1, ..two(&[3]) },
         Scope { monitors: 1, cuts: 1, ..two(&[2]) },
         Scope { crashes: 1, ..two(&[2, 3]) },
-        Scope { train: part(&[1, 2]), ..Scope::new("three") },
-        Scope { train: part(&[2, 3]), flips: 1, ..Scope::new("three that flip") },
+        Scope { ..Scope::new("three", &part(&[1, 2])) },
+        Scope { flips: 1, ..Scope::new("three that flip", &part(&[2, 3])) },
     ] {
         let plain = Cluster::new(Scope { symmetry: false, ..scope.clone() });
         let symmetric = Cluster::new(scope.clone());
@@ -229,7 +229,7 @@ fn stateright_meets_as_many_states_of_the_same_model_and_breaks_none() {
     for scope in [
         Scope { jobs: 1, flips: 1, ..two(&[1, 2]) },
         Scope { cuts: 1, handshake: Handshake::Steps, notice: Notice::Late, ..two(&[2, 3]) },
-        Scope { train: part(&[1, 2]), ..Scope::new("three") },
+        Scope { ..Scope::new("three", &part(&[1, 2])) },
     ] {
         let scope = Scope { symmetry: false, ..scope };
         let ours = exhausted(scope.clone()).tally.states;
@@ -245,7 +245,7 @@ fn a_check_that_met_too_little_proves_nothing_and_one_within_bounds_says_which()
         scopes: vec![scope],
         hellos: Vec::new(),
         search: Options { states_max, ..Options::default() },
-        train: UpgradePath::default(),
+        train: crate::demo::path(),
         vectors: false,
         orders: false,
         quiet: true,

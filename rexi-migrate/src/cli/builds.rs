@@ -3,7 +3,7 @@
 use clap::error::{ContextKind, ContextValue};
 use miette::{Report, miette};
 
-use super::shared::quoted;
+use crate::service::quoted;
 
 /// What to say instead of `error`, where its cause is that this build has no broken variants. `words` are those behind
 /// the program's name.

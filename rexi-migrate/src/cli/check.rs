@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
 use crate::path::UpgradePath;
 use crate::search::Options;
+use crate::service::Service;
 use clap::Args;
 use miette::Report;
 
-use super::shared::{print, write_json, write_svg};
+use super::shared::{path, print, write_json, write_svg};
 
 /// Visits every state that a small cluster can be in on its way through the releases, and judges each.
 ///
@@ -25,9 +26,9 @@ pub(crate) struct CheckArgs {
     /// Casts in a run, each from any node to any other, 0 to 4.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=4))]
     jobs: u8,
-    /// The releases to go through.
-    #[arg(long, default_value_t = UpgradePath::default())]
-    train: UpgradePath,
+    /// The releases to go through. [default: all]
+    #[arg(long, value_name = "RELEASES")]
+    train: Option<String>,
     /// Distinct states at most. A search that stops there says nothing of the rest.
     #[arg(long, value_name = "STATES", default_value_t = 100_000_000)]
     budget_states: u64,
@@ -64,8 +65,8 @@ fn parse_nodes(text: &str) -> Result<usize, String> {
 }
 
 /// Checks, and gives the exit code of the report; an error comes with the exit code that it means.
-pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, (u8, Report)> {
-    let report = check(&args.options());
+pub(crate) fn run(args: &CheckArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
+    let report = check(&args.options(service)?);
     print(&report.to_text());
     if let Some(file) = &args.json {
         write_json(file, &report)?;
@@ -78,24 +79,25 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, (u8, Report)> {
 }
 
 impl CheckArgs {
-    fn options(&self) -> CheckOptions {
+    fn options(&self, service: &Service) -> Result<CheckOptions, (u8, Report)> {
+        let train = path(self.train.as_deref(), service)?;
         let defaults = Options::default();
         let all = !self.vectors && !self.orders;
-        CheckOptions {
-            scopes: if all { suite(self.nodes, self.jobs, &self.train, self.mutants()) } else { Vec::new() },
-            hellos: if all { hellos::bounds(self.nodes, &self.train, self.mutants()) } else { Vec::new() },
+        Ok(CheckOptions {
+            scopes: if all { suite(self.nodes, self.jobs, &train, self.mutants()) } else { Vec::new() },
+            hellos: if all { hellos::bounds(self.nodes, &train, self.mutants()) } else { Vec::new() },
             search: Options {
                 states_max: self.budget_states,
                 time_max: self.budget_seconds.map(Duration::from_secs),
                 threads: self.threads.map_or(defaults.threads, usize::from),
                 ..defaults
             },
-            train: UpgradePath::default(),
             vectors: all || self.vectors,
             orders: all || self.orders,
             quiet: self.quiet,
-            command: self.command(),
-        }
+            command: self.command(service, &train),
+            train,
+        })
     }
 
     #[cfg(feature = "mutants")]
@@ -111,14 +113,14 @@ impl CheckArgs {
     }
 
     /// The command line that does it again.
-    fn command(&self) -> String {
-        let mut command = "rexi-migrate check".to_owned();
+    fn command(&self, service: &Service, train: &UpgradePath) -> String {
+        let mut command = format!("{} check", service.called());
         if self.vectors || self.orders {
             command += if self.vectors { " --vectors" } else { "" };
             command += if self.orders { " --orders" } else { "" };
             return command;
         }
-        command += &format!(" --nodes {} --jobs {} --train {}", self.nodes, self.jobs, self.train);
+        command += &format!(" --nodes {} --jobs {} --train {train}", self.nodes, self.jobs);
         if self.budget_states != 100_000_000 {
             command += &format!(" --budget-states {}", self.budget_states);
         }
@@ -146,6 +148,14 @@ mod tests {
         args: CheckArgs,
     }
 
+    fn demo() -> Service {
+        Service::new(crate::demo::path())
+    }
+
+    fn options(words: &str) -> CheckOptions {
+        parse(words).expect(words).options(&demo()).expect(words)
+    }
+
     fn parse(words: &str) -> Result<CheckArgs, clap::Error> {
         let words = ["check"].into_iter().chain(words.split_whitespace());
         Words::try_parse_from(words).map(|words| words.args)
@@ -158,13 +168,15 @@ mod tests {
             ("--nodes 6", "from 2 to 5"),
             ("--jobs 5", "0..=4"),
             ("--threads 0", "1..=1024"),
-            ("--train 1.0,1.3", "1.0, 1.1, 1.2, 2.0"),
             ("--budget-seconds -1", "--"),
         ] {
             let error = parse(words).expect_err(words);
             assert_eq!(error.exit_code(), i32::from(USAGE), "{words}");
             assert!(error.to_string().contains(allowed), "{words}: {error}");
         }
+        let train = parse("--train 1.0,1.3").expect("a text").options(&demo()).expect_err("no such release");
+        assert_eq!(train.0, USAGE);
+        assert!(train.1.to_string().contains("1.0, 1.1, 1.2, 2.0"), "{}", train.1);
         for words in ["--nodes 2", "--nodes 5", "--jobs 0", "--jobs 4"] {
             assert!(parse(words).is_ok(), "{words}");
         }
@@ -175,17 +187,17 @@ mod tests {
         for words in
             ["--nodes 2 --jobs 0 --train 1.1,1.2 --budget-states 10 --budget-seconds 3", "--vectors", "--orders", ""]
         {
-            let first = parse(words).expect(words).options();
-            let again = first.command.strip_prefix("rexi-migrate check").expect("the command");
-            assert_eq!(format!("{:?}", parse(again).expect(again).options()), format!("{first:?}"), "{words}");
+            let first = options(words);
+            let again = first.command.split_once(" check").expect("the command").1;
+            assert_eq!(format!("{:?}", options(again)), format!("{first:?}"), "{words}");
         }
     }
 
     #[test]
     fn vectors_and_orders_alone_search_nothing() {
-        let both = parse("--vectors --orders").expect("flags").options();
+        let both = options("--vectors --orders");
         assert!(both.scopes.is_empty() && both.vectors && both.orders);
-        let all = parse("").expect("nothing").options();
+        let all = options("");
         assert!(all.scopes.len() > 1 && all.vectors && all.orders);
     }
 }

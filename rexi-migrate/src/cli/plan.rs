@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::migration::{
     Behaviour, Checked, PlanStep, ProtocolChange, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
 };
+use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
@@ -22,7 +23,7 @@ use super::shared::{USAGE, write_json};
 /// Exit codes: 0 safe, 1 unsafe or no safe plan, 2 wrong usage, 3 could not tell.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    /// Which migration: server-per-node, kill-all or tagged-reply. [default: all three]
+    /// Which migration: one that the train declares, kill-all or tagged-reply. [default: all]
     #[arg(conflicts_with = "file")]
     migration: Option<String>,
     /// A migration of your own, from a TOML file.
@@ -41,8 +42,8 @@ pub(crate) struct PlanArgs {
 }
 
 /// Plans, and gives the exit code of the worst; an error comes with the exit code that it means.
-pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode, (u8, Report)> {
-    let migrations = args.migrations().map_err(|report| (USAGE, report))?;
+pub(crate) fn run(args: &PlanArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
+    let migrations = args.migrations(service).map_err(|report| (USAGE, report))?;
     let (mut worst, mut text, mut parts) = (Conclusion::Safe, String::new(), Vec::new());
     for migration in &migrations {
         let (conclusion, part) = if args.synthesize {
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode, (u8, Report)> {
 }
 
 impl PlanArgs {
-    fn migrations(&self) -> miette::Result<Vec<ProtocolChange>> {
+    fn migrations(&self, service: &Service) -> miette::Result<Vec<ProtocolChange>> {
         if let Some(file) = &self.file {
             let text = std::fs::read_to_string(file)
                 .into_diagnostic()
@@ -69,9 +70,10 @@ impl PlanArgs {
             let migration = from_toml(&text).into_diagnostic().wrap_err_with(|| file.display().to_string())?;
             return Ok(vec![migration]);
         }
-        let Some(name) = &self.migration else { return Ok(known().to_vec()) };
-        let found = known().into_iter().find(|migration| migration.name == *name);
-        let names = || known().map(|migration| migration.name).join(", ");
+        let known = known(&service.train);
+        let Some(name) = &self.migration else { return Ok(known) };
+        let found = known.iter().find(|migration| migration.name == *name).cloned();
+        let names = || known.iter().map(|migration| migration.name.as_str()).collect::<Vec<_>>().join(", ");
         Ok(vec![found.ok_or_else(|| miette!("there is no migration {name:?}: use one of {}, or --file", names()))?])
     }
 }

@@ -9,17 +9,18 @@ use std::time::Duration;
 
 use crate::history::judge::judge;
 use crate::path::UpgradePath;
-use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, Workload, rehearse};
+use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, rehearse};
+use crate::service::{Service, quoted};
 use crate::verdict::conclusion::Conclusion;
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use rexi_proto::Release;
 
-use super::shared::{COULD_NOT_TELL, USAGE, exit_code, pinned, quoted};
+use super::shared::{COULD_NOT_TELL, USAGE, path, pinned};
 
 /// The flags of `rehearse`.
 #[derive(Debug, Args)]
-pub struct RehearseArgs {
+pub(crate) struct RehearseArgs {
     /// How many nodes, 2 to 32.
     #[arg(long, default_value_t = 5, value_parser = parse_nodes)]
     nodes: u8,
@@ -30,9 +31,9 @@ pub struct RehearseArgs {
     /// Seed of the order of the nodes, the kills and the load. [default: random]
     #[arg(long)]
     seed: Option<u64>,
-    /// The releases to go through.
-    #[arg(long, default_value_t = UpgradePath::default())]
-    train: UpgradePath,
+    /// The releases to go through. [default: all]
+    #[arg(long, value_name = "RELEASES")]
+    train: Option<String>,
     /// Share of the restarts that are a kill -9 instead of a drain, 0 to 1.
     #[arg(long, default_value_t = 0.4, value_parser = parse_share)]
     kill_share: f64,
@@ -68,42 +69,29 @@ fn parse_share(text: &str) -> Result<f64, String> {
 }
 
 fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
-    let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/rexi-migrate")?;
-    let train = UpgradePath::default();
-    let release = train.find(release).map(|place| train.release(place)).map_err(|error| error.to_string())?;
+    let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/node")?;
+    let release = release.parse().map_err(|_| format!("{release:?} is not a release, such as 1.1"))?;
     // Absolute, since the report may be read elsewhere, and so that a bare name is not looked up in PATH.
     let path = std::path::absolute(path).map_err(|error| format!("{path:?} is not a path: {error}"))?;
     if path.is_file() { Ok((release, path)) } else { Err(format!("there is no file {}", path.display())) }
 }
 
-impl RehearseArgs {
-    /// Rehearses with these flags, on this program, and prints the report: 0 safe, 1 unsafe, 2 wrong usage, 3 could not
-    /// tell. Each node is this program again, with the hidden subcommand `rehearsed-node` and `node_args`.
-    pub fn run(self, workload: Option<&dyn Workload>, node_args: &[String]) -> ExitCode {
-        exit_code(run(self, workload, node_args))
-    }
-}
-
 /// Runs a rehearsal to its report; an error comes with the exit code that it means.
-pub(super) fn run(
-    args: RehearseArgs,
-    workload: Option<&dyn Workload>,
-    node_args: &[String],
-) -> Result<ExitCode, (u8, Report)> {
+pub(super) fn run(args: RehearseArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     let could_not_tell = |report| (COULD_NOT_TELL, report);
     let program =
         std::env::current_exe().into_diagnostic().wrap_err("cannot find this executable").map_err(could_not_tell)?;
     let (_pin, program) =
         pinned(&program).into_diagnostic().wrap_err("cannot copy this executable").map_err(could_not_tell)?;
     let json = args.json.as_deref().map(create).transpose().map_err(|report| (USAGE, report))?;
-    let options = args.options(program, node_args, rand::random::<u32>().into());
+    let options = args.options(service, program, rand::random::<u32>().into())?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .into_diagnostic()
         .wrap_err("cannot start the runtime")
         .map_err(could_not_tell)?;
-    let ended = runtime.block_on(rehearse(&options, workload, judge));
+    let ended = runtime.block_on(rehearse(&options, service.workload.as_deref(), judge));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     let report = ended.map_err(|error| match error {
@@ -128,25 +116,31 @@ fn create(path: &Path) -> Result<File, Report> {
 }
 
 impl RehearseArgs {
-    fn options(self, program: PathBuf, further: &[String], random_seed: u64) -> Options {
+    fn options(self, service: &Service, program: PathBuf, random_seed: u64) -> Result<Options, (u8, Report)> {
+        let train = path(self.train.as_deref(), service)?;
+        for (release, _) in &self.releases {
+            let found = service.train.find(&release.to_string());
+            found.map_err(|error| (USAGE, miette!("--release {release}: {error}")))?;
+        }
         let seed = self.seed.unwrap_or(random_seed);
-        let node_args = [self.node_args(), further.to_vec()].concat();
-        let command = self.command(seed, &node_args);
-        Options {
+        let node_args = self.node_args();
+        let command = self.command(service, &train, seed);
+        Ok(Options {
             nodes: self.nodes,
             rate: self.rate.unwrap_or(RATE_DEFAULT),
             rate_is_due: self.rate.is_some(),
             seed,
-            train: self.train,
+            train,
             kill_share: self.kill_share,
             dwell: Duration::from_millis(self.dwell_ms),
             program,
             programs: self.releases.into_iter().collect::<BTreeMap<_, _>>(),
             keep: self.keep,
+            under: service.under.clone(),
             node_args,
             quiet: self.quiet,
             command,
-        }
+        })
     }
 
     /// What every node is told beside what the rehearsal tells it.
@@ -163,13 +157,11 @@ impl RehearseArgs {
     }
 
     /// The command line that repeats the run with this seed.
-    fn command(&self, seed: u64, node_args: &[String]) -> String {
-        let own = std::env::args().next().unwrap_or_else(|| "rexi-migrate".to_owned());
+    fn command(&self, service: &Service, train: &UpgradePath, seed: u64) -> String {
         let mut command = format!(
-            "{} rehearse --nodes {} --seed {seed} --train {} --kill-share {} --dwell-ms {}",
-            quoted(&own),
+            "{} rehearse --nodes {} --seed {seed} --train {train} --kill-share {} --dwell-ms {}",
+            service.called(),
             self.nodes,
-            self.train,
             self.kill_share,
             self.dwell_ms
         );
@@ -179,8 +171,8 @@ impl RehearseArgs {
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
         }
-        for word in node_args {
-            command += &format!(" {}", quoted(word));
+        for word in self.node_args() {
+            command += &format!(" {}", quoted(&word));
         }
         command
     }
@@ -195,10 +187,18 @@ mod tests {
 
     fn parse(args: &str) -> Result<RehearseArgs, clap::Error> {
         let words = ["rexi-migrate", "rehearse"].into_iter().chain(args.split_whitespace());
-        match Cli::try_parse_from(words)?.command {
+        match Cli::try_parse_from(words)?.args.command {
             Subcommands::Rehearse(args) => Ok(args),
             _ => unreachable!("the words say rehearse"),
         }
+    }
+
+    fn demo() -> Service {
+        Service::new(crate::demo::path())
+    }
+
+    fn options(args: &str, random_seed: u64) -> Options {
+        parse(args).expect(args).options(&demo(), "self".into(), random_seed).expect(args)
     }
 
     #[test]
@@ -212,10 +212,8 @@ mod tests {
             ("--kill-share 1.1", "'1.1'", "from 0 to 1"),
             ("--kill-share NaN", "'NaN'", "from 0 to 1"),
             ("--kill-share=-0.1", "'-0.1'", "from 0 to 1"),
-            ("--train 1.0,1.3", "'1.0,1.3'", "1.0, 1.1, 1.2, 2.0"),
-            ("--train=", "''", "at least one release"),
             ("--release 1.1", "'1.1'", "RELEASE=PATH"),
-            ("--release 1.4=/bin/sh", "1.4", "1.0, 1.1, 1.2, 2.0"),
+            ("--release one=/bin/sh", "one", "is not a release"),
             ("--release 1.1=/no/such/file", "/no/such/file", "no file"),
             ("--seed -1", "-1", "--"),
         ] {
@@ -227,20 +225,31 @@ mod tests {
     }
 
     #[test]
+    fn a_release_that_the_train_lacks_is_wrong_usage_and_the_train_is_told() {
+        for (args, value, allowed) in [
+            ("--train 1.0,1.3", "1.3", "1.0, 1.1, 1.2, 2.0"),
+            ("--train=", "--train", "at least one release"),
+            ("--release 1.4=/bin/sh", "1.4", "1.0, 1.1, 1.2, 2.0"),
+        ] {
+            let (code, report) = parse(args).expect(args).options(&demo(), "self".into(), 7).expect_err(args);
+            let text = report.to_string();
+            assert!(code == USAGE && text.contains(value) && text.contains(allowed), "{args}: {text}");
+        }
+    }
+
+    #[test]
     fn bounds_are_inside_and_an_illegal_train_is_no_wrong_usage() {
         for args in ["--nodes 2", "--nodes 32", "--rate 1", "--rate 200000", "--kill-share 0", "--kill-share 1"] {
             assert!(parse(args).is_ok(), "{args}");
         }
-        assert_eq!(parse("--train 1.0,1.2").expect("a train").train.to_string(), "1.0,1.2");
+        assert_eq!(options("--train 1.0,1.2", 7).train.to_string(), "1.0,1.2");
     }
 
     #[test]
     fn the_command_repeats_the_run_with_its_seed() {
-        let given = parse("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --release 1.1=/bin/sh").expect("arguments");
-        let first = given.options("self".into(), &["--forgets".to_owned()], 77);
+        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --release 1.1=/bin/sh", 77);
         let words = first.command.split_once(" rehearse ").expect("a subcommand").1;
-        let words = words.strip_suffix(" --forgets").expect("what the nodes are told beside");
-        let again = parse(words).expect("the same again").options("self".into(), &["--forgets".to_owned()], 78);
+        let again = options(words, 78);
         assert_eq!(format!("{first:?}"), format!("{again:?}"));
         assert_eq!(again.seed, 77);
         assert_eq!(quoted("a b'c"), r"'a b'\''c'");
@@ -249,7 +258,7 @@ mod tests {
     #[cfg(feature = "mutants")]
     #[test]
     fn mutants_reach_the_nodes_and_the_command_and_an_unknown_one_is_wrong_usage() {
-        let options = parse("--mutant kill-follows-phase").expect("arguments").options("self".into(), &[], 1);
+        let options = options("--mutant kill-follows-phase", 1);
         assert_eq!(options.node_args, ["--mutant", "kill-follows-phase"]);
         assert!(options.command.ends_with(" --mutant kill-follows-phase"), "{}", options.command);
         let text = parse("--mutant kill-nobody").expect_err("unknown").to_string();

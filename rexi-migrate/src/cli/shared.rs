@@ -4,9 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, Report, WrapErr};
+use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use serde::Serialize;
 use tempfile::TempDir;
+
+use crate::path::UpgradePath;
+use crate::service::{Service, quoted};
 
 /// The exit code of wrong usage; clap's own.
 pub(super) const USAGE: u8 = 2;
@@ -32,6 +35,12 @@ pub(super) fn write_svg(file: &Path, svg: &str) -> Result<(), (u8, Report)> {
         .map_err(|error| (USAGE, error))
 }
 
+/// The releases of `--train`; all of the service's where it is not given.
+pub(super) fn path(text: Option<&str>, service: &Service) -> Result<UpgradePath, (u8, Report)> {
+    let Some(text) = text else { return Ok(service.train.clone()) };
+    service.train.select(text).map_err(|error| (USAGE, miette!("--train {}: {error}", quoted(text))))
+}
+
 /// Writes to standard output. Nobody may be left to read it; the exit code still tells.
 pub(super) fn print(text: &str) {
     let _ = write!(std::io::stdout(), "{text}");
@@ -54,16 +63,6 @@ pub(super) fn pinned(program: &Path) -> std::io::Result<(TempDir, PathBuf)> {
     let own = dir.path().join(program.file_name().unwrap_or_else(|| "program".as_ref()));
     std::fs::hard_link(program, &own).or_else(|_| std::fs::copy(program, &own).map(drop))?;
     Ok((dir, own))
-}
-
-/// A word as a POSIX shell reads it back.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=,:+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 /// Shows the error, if one it is.

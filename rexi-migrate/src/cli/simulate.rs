@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::plan::{NODES, Plan, upgrades};
+use crate::plan::{NODES, Plan, Upgrades};
 use crate::screen::Screen;
+use crate::service::{Service, quoted};
 use crate::simulate::{Budget, Campaign, Simulation, Tally, Tls};
 use crate::verdict::level::LevelReport;
 use clap::{Args, ValueEnum};
-use miette::Report;
+use miette::{Report, miette};
 
-use super::shared::{print, quoted, write_json, write_svg};
+use super::shared::{USAGE, print, write_json, write_svg};
 
 /// Upgrades a simulated cluster thousands of times, in virtual time.
 ///
@@ -46,7 +47,7 @@ pub(crate) struct SimulateArgs {
     /// Plays only this plan, as a failure prints it.
     #[arg(long, value_name = "TEXT")]
     #[arg(conflicts_with_all = ["seed", "scenarios", "seconds", "nodes", "threads", "twice"])]
-    plan: Option<Plan>,
+    plan: Option<String>,
     /// Writes the report to a file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -73,19 +74,21 @@ fn nodes() -> std::ops::RangeInclusive<i64> {
 }
 
 /// Simulates, and gives the exit code of the verdict; an error comes with the exit code that it means.
-pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, (u8, Report)> {
+pub(crate) fn run(args: &SimulateArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     let (report, svg) = match &args.plan {
-        Some(plan) => {
-            let outcome = args.simulation().run(plan);
+        Some(text) => {
+            let plan = Plan::parse(text, &service.train);
+            let plan = &plan.map_err(|error| (USAGE, miette!("--plan: {error}")))?;
+            let outcome = args.simulation(service).run(plan);
             // What happened, whether or not it is a breach, is all that anybody plays one plan for.
             let trace = outcome.trace();
             if outcome.is_safe() {
                 print(&format!("{trace}\n"));
             }
-            let command = args.again(plan);
+            let command = args.again(service, plan);
             (Campaign::report_one(&outcome, &command), Some(trace.to_svg()))
         }
-        None => args.campaign(),
+        None => args.campaign(service),
     };
     print(&format!("{}\n", report.to_text()));
     if let Some(file) = &args.json {
@@ -98,8 +101,8 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<ExitCode, (u8, Report)> {
 }
 
 impl SimulateArgs {
-    fn simulation(&self) -> Simulation {
-        let simulation = Simulation::new().tls(match self.tls {
+    fn simulation(&self, service: &Service) -> Simulation {
+        let simulation = service.simulation.clone().tls(match self.tls {
             TlsArg::Plain => Tls::Plain,
             TlsArg::Real => Tls::Real,
         });
@@ -123,7 +126,7 @@ impl SimulateArgs {
     }
 
     /// The report of many scenarios, and the diagram of the one that failed.
-    fn campaign(&self) -> (LevelReport, Option<String>) {
+    fn campaign(&self, service: &Service) -> (LevelReport, Option<String>) {
         let seed = self.seed.unwrap_or_else(|| rand::random::<u32>().into());
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let budget = match self.seconds {
@@ -131,8 +134,8 @@ impl SimulateArgs {
             None => Budget::Scenarios(self.scenarios.unwrap_or(SCENARIOS)),
         };
         let campaign = Campaign {
-            simulation: self.simulation(),
-            plans: upgrades().nodes(self.nodes),
+            simulation: self.simulation(service),
+            plans: Upgrades::along(&service.train).nodes(self.nodes),
             seed,
             budget,
             threads: self.threads.map_or_else(cores, usize::from),
@@ -141,24 +144,24 @@ impl SimulateArgs {
         let mut screen = Screen::late(self.quiet);
         let tally = campaign.run(|tally| screen.show(Some(share(budget, tally)), || told(budget, tally)));
         screen.clear();
-        let report = campaign.report(&tally, &self.command(seed), |plan| self.again(plan));
+        let report = campaign.report(&tally, &self.command(service, seed), |plan| self.again(service, plan));
         let svg = tally.failure.filter(|failure| !failure.outcome.is_safe());
         (report, svg.map(|failure| failure.outcome.trace().to_svg()))
     }
 
     /// The command that plays all scenarios of this seed again.
-    fn command(&self, seed: u64) -> String {
+    fn command(&self, service: &Service, seed: u64) -> String {
         let budget = match self.seconds {
             Some(seconds) => format!("--seconds {seconds}"),
             None => format!("--scenarios {}", self.scenarios.unwrap_or(SCENARIOS)),
         };
         let twice = if self.twice { " --twice" } else { "" };
-        format!("{} --seed {seed} {budget} --nodes {}{twice}{}", program(), self.nodes, self.ways())
+        format!("{} simulate --seed {seed} {budget} --nodes {}{twice}{}", service.called(), self.nodes, self.ways())
     }
 
     /// The command that plays one plan again.
-    fn again(&self, plan: &Plan) -> String {
-        format!("{} --plan {}{}", program(), quoted(&plan.to_string()), self.ways())
+    fn again(&self, service: &Service, plan: &Plan) -> String {
+        format!("{} simulate --plan {}{}", service.called(), quoted(&plan.to_string()), self.ways())
     }
 
     /// How every scenario is played.
@@ -173,11 +176,6 @@ impl SimulateArgs {
         }
         ways
     }
-}
-
-fn program() -> String {
-    let own = std::env::args().next().unwrap_or_else(|| "rexi-migrate".to_owned());
-    format!("{} simulate", quoted(&own))
 }
 
 /// How far a run is: as a share of 1, and in words.

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::page;
+use crate::service::{Service, quoted};
 use crate::verify::{BUDGET, Options, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::shared::{COULD_NOT_TELL, USAGE, pinned, quoted};
+use super::shared::{COULD_NOT_TELL, USAGE, pinned};
 
 /// Runs all levels of the verification within a budget of time, and writes one page of it.
 ///
@@ -43,7 +44,7 @@ pub(crate) struct VerifyArgs {
 }
 
 /// Verifies, and gives the exit code of the verdict; an error comes with the exit code that it means.
-pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, (u8, Report)> {
+pub(crate) fn run(args: &VerifyArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     // Before the run, so that a wrong path costs no ten minutes.
     for (flag, file) in [("--html", &args.html), ("--json", &args.json)] {
         writable(flag, file).map_err(|report| (USAGE, report))?;
@@ -59,7 +60,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<ExitCode, (u8, Report)> {
         .into_diagnostic()
         .wrap_err("cannot copy this executable")
         .map_err(|report| (COULD_NOT_TELL, report))?;
-    let options = args.options(program, rand::random::<u32>().into());
+    let options = args.options(service, program, rand::random::<u32>().into());
     let verification = verify(&options);
     // Nobody may be left to read it; the exit code still tells.
     let _ = write!(std::io::stdout(), "{}", verification.to_text());
@@ -83,20 +84,21 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 impl VerifyArgs {
-    fn options(&self, program: PathBuf, random_seed: u64) -> Options {
+    fn options(&self, service: &Service, program: PathBuf, random_seed: u64) -> Options {
         let seed = self.seed.unwrap_or(random_seed);
         Options {
+            service: service.clone(),
             budget: Duration::from_secs(self.budget_seconds),
             seed,
             program: (!self.no_rehearsal).then_some(program),
             quiet: self.quiet,
-            command: self.command(seed),
+            command: self.command(service, seed),
         }
     }
 
     /// The command line that does it again.
-    fn command(&self, seed: u64) -> String {
-        let mut command = format!("rexi-migrate verify --budget-seconds {} --seed {seed}", self.budget_seconds);
+    fn command(&self, service: &Service, seed: u64) -> String {
+        let mut command = format!("{} verify --budget-seconds {} --seed {seed}", service.called(), self.budget_seconds);
         if self.no_rehearsal {
             command += " --no-rehearsal";
         }
@@ -157,9 +159,10 @@ mod tests {
     #[test]
     fn the_command_does_the_same_again() {
         for words in ["", "--budget-seconds 30 --no-rehearsal --html a.html --json b.json", "--seed 9"] {
-            let first = parse(words).expect(words).options("self".into(), 77);
-            let again = first.command.strip_prefix("rexi-migrate verify").expect("the command");
-            let again = parse(again).expect(again).options("self".into(), 78);
+            let service = Service::new(crate::demo::path());
+            let first = parse(words).expect(words).options(&service, "self".into(), 77);
+            let again = first.command.split_once(" verify").expect("the command").1;
+            let again = parse(again).expect(again).options(&service, "self".into(), 78);
             assert_eq!(format!("{again:?}"), format!("{first:?}"), "{words}");
         }
     }

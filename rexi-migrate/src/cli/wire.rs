@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
 use crate::wire::{Diff, Lock, LockError, Unshipped, matrix, report};
 use clap::{Args, Subcommand};
@@ -69,9 +70,9 @@ enum WireCommand {
 }
 
 /// Runs a subcommand; an error comes with the exit code that it means.
-pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
+pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     match args.command {
-        WireCommand::Lock { file, check: true, .. } => check(&file),
+        WireCommand::Lock { file, check: true, .. } => check(&file, service),
         WireCommand::Lock { file, unshipped, .. } => lock(&file, &unshipped.unwrap_or_default()),
         WireCommand::Diff { old, new, json } => {
             let diff = Diff::new(&read(&old)?, &read(&new)?);
@@ -84,11 +85,12 @@ pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
             let seed = seed.unwrap_or_else(random);
             let read =
                 matrix(generated as usize, seed, rexi_proto::Mutants::default()).map_err(|error| no_schema(&error))?;
-            println!("{read}\nrerun: rexi-migrate wire matrix --generated {generated} --seed {seed}");
+            println!("{read}\nrerun: {} wire matrix --generated {generated} --seed {seed}", service.called());
             Ok(if read.wrong.is_empty() { Conclusion::Safe } else { Conclusion::Unsafe }.into())
         }
         WireCommand::Report { generated, seed, json } => {
-            let told = report(generated as usize, seed.unwrap_or_else(random)).map_err(|error| no_schema(&error))?;
+            let told = report(generated as usize, seed.unwrap_or_else(random), &service.called())
+                .map_err(|error| no_schema(&error))?;
             print!("{}", told.to_text());
             json.map_or(Ok(()), |file| write_json(&file, &told))?;
             Ok(told.verdict.into())
@@ -96,7 +98,7 @@ pub(crate) fn run(args: WireArgs) -> Result<ExitCode, (u8, Report)> {
     }
 }
 
-fn check(file: &Path) -> Result<ExitCode, (u8, Report)> {
+fn check(file: &Path, service: &Service) -> Result<ExitCode, (u8, Report)> {
     let (old, new) = (read(file)?, Lock::of_this_build().map_err(|error| no_schema(&error))?);
     if old == new {
         println!("{} is the lock of this build: {} schemas", file.display(), new.schemas());
@@ -104,8 +106,9 @@ fn check(file: &Path) -> Result<ExitCode, (u8, Report)> {
     }
     print!("{}", Diff::new(&old, &new).to_text());
     println!(
-        "{} is not the lock of this build; rexi-migrate wire lock writes it, where that is allowed",
-        file.display()
+        "{} is not the lock of this build; {} wire lock writes it, where that is allowed",
+        file.display(),
+        service.called()
     );
     Ok(Conclusion::Unsafe.into())
 }

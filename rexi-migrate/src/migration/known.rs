@@ -1,17 +1,73 @@
-//! rexi's own three migrations, each in the order it has to follow: one server per node, batched kills, tagged replies.
+//! The changes of the protocol that are known beforehand: what a train declares, in the order in which it does, and two
+//! of rexi's own messages, batched kills and tagged replies.
 //!
-//! Source: CouchDB's public history; G5 and G6 of docs/safety.md are what went wrong with the last two.
+//! Source of the latter: CouchDB's public history; G5 and G6 of docs/safety.md are what went wrong with them.
+
+use rexi_proto::{Form, Migration, Stage};
 
 use super::data::{Behaviour, MessageForm, MessageForms, ProtocolChange, Role, Unknown};
+use crate::path::UpgradePath;
 
-/// All of them.
-pub fn known() -> [ProtocolChange; 3] {
-    [server_per_node(), kill_all(), tagged_reply()]
+/// What the releases of a path change, a migration each; and two changes of rexi's own messages.
+pub fn known(train: &UpgradePath) -> Vec<ProtocolChange> {
+    let mut known = of_train(train);
+    known.extend([kill_all(), tagged_reply()]);
+    known
+}
+
+/// The migrations that the releases of a path go on in, each through the releases in which it does.
+pub fn of_train(train: &UpgradePath) -> Vec<ProtocolChange> {
+    let numbers = 0..train.at(0).migrations().count();
+    let changes = numbers.map(|number| {
+        let (migration, _) = train.at(0).migrations().nth(number).expect("every release has all of them");
+        let stage = |release: usize| train.at(release).stage_at(number);
+        // The release before the first change, and each that changes something.
+        let mut stages: Vec<(String, Stage)> = Vec::new();
+        for release in 0..train.len() {
+            if stages.last().is_none_or(|(_, before)| *before != stage(release)) {
+                stages.push((train.name(release), stage(release)));
+            }
+        }
+        of_migration(migration, &stages)
+    });
+    changes.filter(|change| change.releases.len() > 1).collect()
+}
+
+fn of_migration(migration: &Migration, stages: &[(String, Stage)]) -> ProtocolChange {
+    match (migration.function(Form::Old), migration.function(Form::New)) {
+        (Some(old), Some(new)) => of_functions(migration.key().as_str(), [old, new], stages),
+        _ => server_per_node(stages),
+    }
+}
+
+/// Calls of one function become calls of another.
+fn of_functions(key: &str, functions: [&str; 2], stages: &[(String, Stage)]) -> ProtocolChange {
+    let behaviour = |(release, stage): &(String, Stage)| {
+        let (low, high) = (stage.lowest(), stage.highest());
+        let taken = [Form::Old, Form::New].map(|form| low.takes().contains(form));
+        let accepts = (0..2).filter(|&place| taken[place]).collect();
+        let emits = MessageForms::of(usize::from(high.says() == Form::New));
+        // A kill names its call, whichever function that is of.
+        Behaviour { name: release.clone(), accepts, emits, remembers: true }
+    };
+    let [old, new] = functions;
+    ProtocolChange {
+        name: key.to_owned(),
+        about: format!("calls of {old} become calls of {new}"),
+        forms: functions.map(|name| form(&format!("call of {name}"), Role::Start, name, Unknown::Breach)).into(),
+        releases: stages.iter().map(behaviour).collect(),
+    }
 }
 
 /// One server for all nodes is replaced by one server per remote node.
-pub fn server_per_node() -> ProtocolChange {
+fn server_per_node(stages: &[(String, Stage)]) -> ProtocolChange {
     let [cast_old, cast_new, kill_old, kill_new] = [0, 1, 2, 3];
+    let behaviour = |(name, stage): &(String, Stage)| match stage {
+        Stage::Absent => release(name, &[cast_old, kill_old], &[cast_old, kill_old]),
+        Stage::Introduce => remembering(name, &[cast_old, cast_new, kill_old, kill_new], &[cast_old, kill_old]),
+        Stage::Switch => remembering(name, &[cast_old, cast_new, kill_old, kill_new], &[cast_new, kill_old, kill_new]),
+        Stage::Remove => release(name, &[cast_new, kill_new], &[cast_new, kill_new]),
+    };
     ProtocolChange {
         name: "server-per-node".to_owned(),
         about: "one server for all nodes is replaced by one server per remote node".to_owned(),
@@ -21,12 +77,7 @@ pub fn server_per_node() -> ProtocolChange {
             form("kill to the singleton", Role::End, SINGLETON, Unknown::Ignored),
             form("kill to the per-node server", Role::End, PER_NODE, Unknown::Ignored),
         ],
-        releases: vec![
-            release("1.0", &[cast_old, kill_old], &[cast_old, kill_old]),
-            remembering("1.1", &[cast_old, cast_new, kill_old, kill_new], &[cast_old, kill_old]),
-            remembering("1.2", &[cast_old, cast_new, kill_old, kill_new], &[cast_new, kill_old, kill_new]),
-            release("2.0", &[cast_new, kill_new], &[cast_new, kill_new]),
-        ],
+        releases: stages.iter().map(behaviour).collect(),
     }
 }
 

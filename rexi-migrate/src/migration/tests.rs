@@ -9,13 +9,18 @@ use crate::verdict::invariant::Invariant;
 
 mod needed;
 
+/// rexi's own migration, as the demo's train goes through it.
+fn servers_of_the_demo() -> ProtocolChange {
+    of_train(&crate::demo::path()).remove(0)
+}
+
 fn breach(migration: &ProtocolChange) -> Option<(Invariant, String)> {
     check(migration).breach.map(|(invariant, what, _)| (invariant, what))
 }
 
 #[test]
 fn the_known_migrations_are_safe_in_every_mix_and_their_searches_met_what_matters() {
-    for migration in known() {
+    for migration in known(&crate::demo::path()) {
         let checked = check(&migration);
         assert_eq!(checked.breach, None, "{}", migration.name);
         assert!(checked.met.iter().all(|&(_, times)| times > 0), "{}: {checked:?}", migration.name);
@@ -28,7 +33,7 @@ fn a_form_that_is_said_before_all_understand_it_is_found() {
     for (mut migration, invariant, what) in [
         (kill_all(), Invariant::S9, "before cannot read a batch of kills"),
         (tagged_reply(), Invariant::S9, "a caller of before cannot read a tagged reply"),
-        (server_per_node(), Invariant::S1, "a cast to the per-node server reaches 1.0, which does not take it"),
+        (servers_of_the_demo(), Invariant::S1, "a cast to the per-node server reaches 1.0, which does not take it"),
     ] {
         migration.releases.remove(1);
         assert_eq!(breach(&migration), Some((invariant, what.to_owned())), "{}", migration.name);
@@ -37,7 +42,7 @@ fn a_form_that_is_said_before_all_understand_it_is_found() {
 
 #[test]
 fn kills_that_follow_what_is_said_now_miss_jobs_from_before_a_flip() {
-    let mut forgetful = server_per_node();
+    let mut forgetful = servers_of_the_demo();
     forgetful.releases.iter_mut().for_each(|release| release.remembers = false);
     let Checked { breach: Some((invariant, what, trace)), .. } = check(&forgetful) else {
         panic!("lowered back to 1.1, a kill goes to the singleton alone");
@@ -53,7 +58,7 @@ fn kills_that_follow_what_is_said_now_miss_jobs_from_before_a_flip() {
 
 #[test]
 fn a_cast_to_both_servers_runs_twice_and_a_release_that_casts_nowhere_breaks_nothing() {
-    let mut migration = server_per_node();
+    let mut migration = servers_of_the_demo();
     let casts = migration.of_role(Role::Start);
     migration.releases[1].emits = migration.releases[1].emits.with(casts);
     migration.releases.drain(..1);
@@ -78,7 +83,7 @@ fn found_again(migration: &ProtocolChange) -> &'static Synthesis {
             let found = synthesize(&migration).expect("it is narrow");
             (migration.name, found)
         };
-        known().into_iter().map(found).collect()
+        known(&crate::demo::path()).into_iter().map(found).collect()
     });
     let of = FOUND.iter().find(|(name, _)| *name == migration.name);
     &of.unwrap_or_else(|| panic!("{} is not known", migration.name)).1
@@ -88,7 +93,7 @@ fn found_again(migration: &ProtocolChange) -> &'static Synthesis {
 fn the_three_releases_are_found_from_the_old_and_the_new_behaviour_alone() {
     // Sets of forms that are accepted, by what is cast, by what answers or ends jobs, remembered or not.
     let candidates = [16 * 2 * 3 * 2, 8 * 3 * 2, 16 * 2 * 2];
-    for (migration, candidates) in known().into_iter().zip(candidates) {
+    for (migration, candidates) in known(&crate::demo::path()).into_iter().zip(candidates) {
         let found = found_again(&migration);
         let plan = found.plan.as_ref().unwrap_or_else(|| panic!("{}: no plan", migration.name));
         is_of_draft(plan, &migration);
@@ -123,7 +128,7 @@ fn sets_of_forms_are_joined_and_taken_apart_form_by_form() {
 
 #[test]
 fn names_of_forms_are_joined_as_a_sentence_has_them() {
-    let migration = server_per_node();
+    let migration = servers_of_the_demo();
     let names = |places: &[usize]| migration.names(places.iter().copied().collect());
     assert_eq!(names(&[]), "nothing");
     assert_eq!(names(&[1]), "cast to the per-node server");
@@ -143,13 +148,13 @@ fn what_a_release_says_is_told_by_role() {
 
 #[test]
 fn every_shorter_plan_is_ruled_out_by_a_counterexample_that_breaks_something() {
-    let found = found_again(&server_per_node());
+    let found = found_again(&servers_of_the_demo());
     let of = |steps| found.ruled_out.iter().filter(move |out| out.steps == steps);
     assert_eq!(of(1).map(|out| out.plans).sum::<u128>(), 1);
     assert_eq!(of(2).map(|out| out.plans).sum::<u128>(), found.candidates as u128);
     assert_eq!(of(3).count(), 0);
     for out in &found.ruled_out {
-        let migration = ProtocolChange { releases: out.pair.to_vec(), ..server_per_node() };
+        let migration = ProtocolChange { releases: out.pair.to_vec(), ..servers_of_the_demo() };
         assert_eq!(breach(&migration), Some((out.invariant, out.what.clone())), "it fails again when it is searched");
         assert!(out.trace.events.last().is_some_and(|event| event.breach), "{out:?}");
     }
@@ -157,7 +162,7 @@ fn every_shorter_plan_is_ruled_out_by_a_counterexample_that_breaks_something() {
 
 #[test]
 fn each_step_says_what_it_needs_and_how_it_is_taken_back() {
-    let steps = steps(&server_per_node());
+    let steps = steps(&servers_of_the_demo());
     let [introduce, switch, remove] = steps.as_slice() else { panic!("three steps: {steps:?}") };
     assert_eq!(introduce.changes[0], "understands cast to the per-node server and kill to the per-node server");
     assert!(introduce.changes[1].starts_with("a kill also goes where its call was cast"), "{introduce:?}");
@@ -170,7 +175,7 @@ fn each_step_says_what_it_needs_and_how_it_is_taken_back() {
 
 #[test]
 fn each_step_says_all_that_it_changes() {
-    let changes: Vec<_> = steps(&server_per_node()).into_iter().map(|step| step.changes).collect();
+    let changes: Vec<_> = steps(&servers_of_the_demo()).into_iter().map(|step| step.changes).collect();
     let remembers = |goes| format!("a kill {goes} where its call was cast, whatever is said by then");
     let both = "cast to the per-node server and kill to the per-node server";
     let old = "cast to the singleton and kill to the singleton";

@@ -13,7 +13,9 @@ use serde_json::Value;
 use super::score::{Cover, Fate, Found, Hunted, Tried};
 use crate::check::hellos::{self, Hellos};
 use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
+use crate::demo;
 use crate::path::UpgradePath;
+use crate::plan::upgrades;
 use crate::search::{Broken, End, Model, Options, Path, search};
 use crate::simulate::{self, Campaign, Simulation, panic_text};
 use crate::verdict::invariant::Invariant;
@@ -194,7 +196,7 @@ fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
         }
     }
     // Last, since few need them.
-    for bounds in hellos::bounds(NODES_MAX, &UpgradePath::default(), mutants) {
+    for bounds in hellos::bounds(NODES_MAX, &demo::path(), mutants) {
         if looked.search(&Hellos::new(bounds), (budget, false), mutants, hellos::trace) {
             break;
         }
@@ -260,25 +262,31 @@ impl Looked {
 }
 
 fn scopes(mutants: Mutants) -> Vec<Scope> {
-    let train = UpgradePath::default();
-    let careless = |nodes, jobs| Scope {
+    let whole = demo::path();
+    let careless = |nodes, jobs, train: &UpgradePath| Scope {
         nodes,
         jobs,
         crashes: 1,
         operator: Operator::Careless,
         reach_goal: false,
         mutants,
-        ..Scope::new("an operator who makes every mistake")
+        ..Scope::new("an operator who makes every mistake", train)
     };
-    let mut scopes = suite(2, 1, &train, mutants);
-    scopes.extend([careless(2, 1), careless(3, 0)]);
+    let mut scopes = suite(2, 1, &whole, mutants);
+    scopes.extend([careless(2, 1, &whole), careless(3, 0, &whole)]);
     // What only an old version of the wire lacks, and takes two calls: to kill both at once.
-    let first = Scope { nodes: 2, jobs: 2, mutants, ..Scope::new("two jobs of the first release") };
-    scopes.push(first.with_train(&train.only(0)));
+    let first = Scope::new("two jobs of the first release", &whole.only(0));
+    scopes.push(Scope { nodes: 2, jobs: 2, mutants, ..first });
     // Releases that nothing but their order keeps apart.
-    let apart = Scope { jobs: 0, ..careless(2, 0) };
-    scopes.push(Scope { name: "releases that are alike".to_owned(), ..apart.with_train(&alike()) });
-    scopes.push(Scope { nodes: 3, jobs: 0, rollbacks: 1, flips: 1, mutants, ..Scope::new("three nodes, to and fro") });
+    scopes.push(Scope { name: "releases that are alike".to_owned(), ..careless(2, 0, &alike()) });
+    scopes.push(Scope {
+        nodes: 3,
+        jobs: 0,
+        rollbacks: 1,
+        flips: 1,
+        mutants,
+        ..Scope::new("three nodes, to and fro", &whole)
+    });
     scopes
 }
 
@@ -293,7 +301,8 @@ fn by_scenarios(mutants: Mutants, budget: &Budget) -> Tried {
     let scenarios = simulate::Budget::Scenarios(budget.scenarios);
     let simulation = Simulation::new().mutants(mutants);
     let threads = budget.threads;
-    let campaign = Campaign { simulation, budget: scenarios, threads, ..Campaign::new(budget.seed) };
+    let campaign =
+        Campaign { simulation, budget: scenarios, threads, ..Campaign::new(upgrades(&demo::train()), budget.seed) };
     let tally = campaign.run(|_| ());
     let found = tally.failure.map(|failure| {
         let outcome = &failure.outcome;

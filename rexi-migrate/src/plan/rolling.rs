@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn whole(nodes: u8, seed: u64) -> Vec<Op> {
-        rolling(&UpgradePath::default(), nodes, seed, 0.4).ops
+        rolling(&crate::demo::path(), nodes, seed, 0.4).ops
     }
 
     fn kills(ops: &[Op]) -> usize {
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_seed_of_old_still_gives_the_plan_that_it_gave() {
         assert_eq!(
-            rolling(&UpgradePath::default(), 3, 7, 0.4).to_string(),
+            rolling(&crate::demo::path(), 3, 7, 0.4).to_string(),
             "nodes 3 start 1.0 seed 7; await; upgrade n1 kill; upgrade n2 drain; upgrade n3 drain; await; settle; \
              upgrade n2 drain; upgrade n1 drain; upgrade n3 kill; await; settle; \
              back n1 kill; back n3 kill; back n2 drain; await; settle; \
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_share_of_none_or_all_is_kept_to_the_letter() {
         for (share, all) in [(0.0, 0), (1.0, 25)] {
-            assert_eq!(kills(&rolling(&UpgradePath::default(), 5, 3, share).ops), all);
+            assert_eq!(kills(&rolling(&crate::demo::path(), 5, 3, share).ops), all);
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn illegal_trains_are_planned_for_the_handshake_to_refuse() {
         for text in ["1.0,1.2", "1.1,2.0", "2.0,1.0", "1.2,1.0"] {
-            let plan = rolling(&text.parse().expect("a train"), 3, 5, 0.4);
+            let plan = rolling(&crate::demo::path().select(text).expect("a path"), 3, 5, 0.4);
             assert_eq!(plan.ops.iter().filter(|op| matches!(op, Op::Upgrade { .. })).count(), 3, "{text}");
             assert_eq!(plan.train.to_string(), text);
         }

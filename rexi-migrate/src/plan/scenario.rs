@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::str::FromStr;
 
 use thiserror::Error;
 
@@ -55,16 +54,18 @@ impl fmt::Display for Plan {
 }
 
 impl fmt::Debug for Plan {
-    /// As its text: what a failed test shows can be given to [`Plan::from_str`] as it stands.
+    /// As its text: what a failed test shows can be given to [`Plan::parse`] as it stands.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Plan {
-    type Err = PlanError;
-
-    fn from_str(text: &str) -> Result<Self, PlanError> {
+impl Plan {
+    /// The plan of a text, over these releases.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the part that makes no sense.
+    pub fn parse(text: &str, train: &UpgradePath) -> Result<Self, PlanError> {
         let error = |part: &str, reason: String| PlanError { part: part.trim().to_owned(), reason };
         let mut parts = text.split(';').map(str::trim);
         let head = parts.next().unwrap_or_default();
@@ -77,9 +78,14 @@ impl FromStr for Plan {
         if !NODES.contains(&nodes) {
             return Err(of(format!("a scenario has {} to {} nodes", NODES.start(), NODES.end())));
         }
-        let train = UpgradePath::default();
         let start = train.find(start).map_err(|error| of(error.to_string()))?;
         let ops = parts.filter(|part| !part.is_empty()).map(|part| part.parse().map_err(|reason| error(part, reason)));
-        Ok(Self { train, nodes, start, seed: number(seed).map_err(of)?, ops: ops.collect::<Result<_, _>>()? })
+        Ok(Self {
+            train: train.clone(),
+            nodes,
+            start,
+            seed: number(seed).map_err(of)?,
+            ops: ops.collect::<Result<_, _>>()?,
+        })
     }
 }

@@ -12,48 +12,53 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::sample::select;
 use proptest::strategy::{BoxedStrategy, NewTree, Union, ValueTree};
 use proptest::test_runner::TestRunner;
+use rexi_proto::Train;
 
 use super::op::{Leave, Op, Whom, Work};
 use super::scenario::{NODES, Plan};
 use crate::path::{Place, UpgradePath};
 
-/// Plans of three nodes, for `proptest!`; see [`Upgrades`].
+/// Plans of three nodes that go through this train, for `proptest!`; see [`Upgrades`].
 ///
 /// ```
 /// use proptest::prelude::*;
+/// use rexi_migrate::demo;
 /// use rexi_migrate::plan::upgrades;
 /// use rexi_migrate::simulate::Simulation;
 ///
 /// proptest! {
 ///     # #![proptest_config(ProptestConfig::with_cases(3))]
-///     fn a_cluster_survives(plan in upgrades().scenes(1..=6)) {
+///     fn a_cluster_survives(plan in upgrades(&demo::train()).scenes(1..=6)) {
 ///         let outcome = Simulation::new().run(&plan);
 ///         prop_assert!(outcome.is_safe(), "{outcome}");
 ///     }
 /// }
 /// a_cluster_survives();
 /// ```
-pub fn upgrades() -> Upgrades {
-    Upgrades::default()
+///
+/// # Panics
+/// Where the train contradicts itself: the caller's fault.
+pub fn upgrades(train: &Train) -> Upgrades {
+    Upgrades::along(&UpgradePath::of(train).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// A proptest strategy for plans: how large, and out of what.
 #[derive(Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Upgrades {
+    train: UpgradePath,
     nodes: u8,
     scenes: (usize, usize),
     actions: u16,
     forced: bool,
 }
 
-impl Default for Upgrades {
-    fn default() -> Self {
-        Self { nodes: 3, scenes: (4, 14), actions: 0, forced: true }
-    }
-}
-
 impl Upgrades {
+    /// Plans of three nodes that go through these releases.
+    pub fn along(train: &UpgradePath) -> Self {
+        Self { train: train.clone(), nodes: 3, scenes: (4, 14), actions: 0, forced: true }
+    }
+
     /// How many nodes. Default: 3, which is enough for all upgrade failures of a public study of 123.
     ///
     /// # Panics
@@ -85,7 +90,7 @@ impl Upgrades {
 
     fn plans(&self) -> BoxedStrategy<Plan> {
         let (least, most) = self.scenes;
-        let train = UpgradePath::default();
+        let train = self.train.clone();
         let scenes = vec(self.scene(), least..=most).prop_map(|scenes| scenes.concat());
         let nodes = self.nodes;
         (0..=train.last().0, any::<u64>().no_shrink(), scenes)
@@ -110,7 +115,7 @@ impl Upgrades {
             (2, one((self.node(), -7_200..7_200).prop_map(|(node, seconds)| Op::Clock { node, seconds }).boxed())),
         ];
         if self.forced {
-            let force = (self.node(), 0..=UpgradePath::default().last().0)
+            let force = (self.node(), 0..=self.train.last().0)
                 .prop_map(|(node, release)| Op::Force { node, release: Place(release) });
             scenes.push((2, one(force.boxed())));
         }
@@ -293,8 +298,9 @@ impl Strategy for Upgrades {
 
 impl fmt::Debug for Upgrades {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { nodes, scenes: (least, most), actions, forced } = self;
+        let Self { train, nodes, scenes: (least, most), actions, forced } = self;
         let mistakes = if *forced { "with" } else { "without" };
-        write!(f, "upgrades of {nodes} nodes, {least} to {most} scenes, {actions} actions, {mistakes} mistakes")
+        write!(f, "upgrades of {nodes} nodes through {train}, {least} to {most} scenes, ")?;
+        write!(f, "{actions} actions, {mistakes} mistakes")
     }
 }

@@ -111,11 +111,10 @@ mod tests {
         CallId, CallNumber, Entry, LedgerHeader, LedgerWriter, NodeIndex, Outcome, Work, now_us,
     };
     use crate::name::node_name;
-    use crate::path::UpgradePath;
     use crate::plan::rolling;
 
     fn witnesses(train: &str, kill_share: f64) -> Vec<Witness> {
-        let train: UpgradePath = train.parse().expect("a train");
+        let train = crate::demo::path().select(train).expect("a path");
         required(&rolling(&train, 3, 1, kill_share)).iter().map(|requirement| requirement.witness).collect()
     }
 
@@ -197,7 +196,7 @@ mod tests {
         let answered = Entry::Answered { call: CallNumber(1), outcome: Outcome::Reply };
         write(&caller, &[answered, cast(2), Entry::Quiet, Entry::Drained]);
         let rows = [row(1, begun_us, begun_us + 60_000_000)];
-        let plan: Plan = "nodes 3 start 1.1 seed 1".parse().expect("a plan");
+        let plan = Plan::parse("nodes 3 start 1.1 seed 1", &crate::demo::path()).expect("a plan");
         let mut lives = vec![life(dir.path(), 0, Some(Ending::Killed)), life(dir.path(), 1, Some(Ending::Killed))];
         let judged = judge(&gather(&lives, &rows, &plan));
         assert_eq!(judged.verdict, Verdict::Safe, "{judged:?}");

@@ -70,13 +70,14 @@ pub struct NodeArgs {
 }
 
 /// Runs a node, with its part of the workload, until it is drained or its standard input ends.
-pub fn run(args: NodeArgs, workload: Option<&dyn Workload>) -> ExitCode {
+pub fn run(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Workload>) -> ExitCode {
     log_to_stderr();
     if let Some(offset_us) = args.clock_us {
         take_offset(offset_us);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args, workload)));
+    let served =
+        runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args, train, workload)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -86,14 +87,14 @@ pub fn run(args: NodeArgs, workload: Option<&dyn Workload>) -> ExitCode {
     }
 }
 
-async fn serve(args: NodeArgs, workload: Option<&dyn Workload>) -> Result<(), String> {
+async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Workload>) -> Result<(), String> {
     let name = NodeName::new(&args.name).map_err(|e| e.to_string())?;
     let own = index_of(&name).ok_or_else(|| format!("{name} is not called n1, n2, n3, …"))?;
     let version = args.release.into();
     // The ledger names the node's incarnation, which it has only once it runs; its functions need the ledger before.
     let ledger = Arc::new(std::sync::OnceLock::new());
     let site = Site { name: name.clone(), listen: args.listen, dir: args.dir.clone() };
-    let node = start(&args, &site, workload, Arc::clone(&ledger))?;
+    let node = start(&args, train, &site, workload, Arc::clone(&ledger))?;
     let header = LedgerHeader::new(name, own, version, node.incarnation());
     let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
     let writer = Arc::clone(ledger.get_or_init(|| writer));
@@ -121,13 +122,15 @@ async fn serve(args: NodeArgs, workload: Option<&dyn Workload>) -> Result<(), St
 
 fn start(
     args: &NodeArgs,
+    train: &UpgradePath,
     site: &Site,
     workload: Option<&dyn Workload>,
     ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
-    let train = UpgradePath::default();
-    let place = train.place(args.release).ok_or_else(|| format!("there is no release {}", args.release))?;
+    let place = train
+        .place(args.release)
+        .ok_or_else(|| format!("there is no release {} in the train {train}", args.release))?;
     let profile = train.profile(place).clone();
     let mut builder = Node::builder(site.name.clone(), profile, identity(&args.dir, &site.name)?)
         .listen(args.listen)

@@ -35,6 +35,8 @@ pub struct Setup {
     pub rate: u32,
     /// Seed of the load.
     pub seed: u64,
+    /// The words between a node's executable and its subcommand.
+    pub under: Vec<String>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
 }
@@ -96,6 +98,7 @@ impl Setup {
         let others = addresses.iter().enumerate().filter(|(other, _)| *other != node);
         let peers: Vec<String> = others.map(|(other, address)| format!("{}={address}", node_name(other))).collect();
         let mut child = tokio::process::Command::new(self.program(release))
+            .args(&self.under)
             .arg("rehearsed-node")
             .args(["--name", &node_name(node)])
             .args(["--release", &release.to_string()])
@@ -180,6 +183,7 @@ mod tests {
             programs: BTreeMap::new(),
             rate,
             seed: 0,
+            under: Vec::new(),
             node_args: Vec::new(),
         };
         let rates = |setup: &Setup| (0..setup.nodes).map(|node| setup.rate_of(node)).collect::<Vec<_>>();

@@ -55,6 +55,8 @@ pub struct Options {
     pub programs: BTreeMap<Release, PathBuf>,
     /// Where logs and ledgers are put and stay; otherwise in a temporary directory that stays only after a failure.
     pub keep: Option<PathBuf>,
+    /// The words between a node's executable and its subcommand.
+    pub under: Vec<String>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
     /// Shows no progress.
@@ -217,6 +219,7 @@ impl Options {
             programs: self.programs.clone(),
             rate: self.rate,
             seed: self.seed,
+            under: self.under.clone(),
             node_args: self.node_args.clone(),
         }
     }
@@ -327,7 +330,7 @@ mod tests {
     #[test]
     fn a_longer_plan_may_take_longer_and_each_at_least_five_minutes() {
         let limit = |text: &str, dwell| {
-            let plan = rolling(&text.parse().expect("a train"), 5, 1, 0.4);
+            let plan = rolling(&crate::demo::path().select(text).expect("a path"), 5, 1, 0.4);
             time_limit(&Step::of(&plan), dwell)
         };
         assert_eq!(limit("1.0,1.1", Duration::ZERO), TIME_LIMIT_MIN);

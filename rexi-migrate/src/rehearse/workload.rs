@@ -1,8 +1,7 @@
 //! What a service adds to its own rehearsal: what its nodes serve, and the clients that use them meanwhile.
 //!
-//! A service that implements [`Workload`] rehearses its own upgrade in its own program: `rehearse` there is
-//! [`RehearseArgs::run`](crate::cli::RehearseArgs::run), and the hidden `rehearsed-node`, which that starts once for
-//! each node, is [`node::run`](super::node::run). `examples/kv` does so.
+//! A service that implements [`Workload`] rehearses its own upgrade in its own program, by a
+//! [`Tool`](crate::Tool::workload). Each node of the rehearsal is that program again. `examples/kv` does so.
 
 use std::collections::BTreeMap;
 use std::error::Error;

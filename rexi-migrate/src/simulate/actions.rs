@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use rexi_server::testing::TestCluster;
-use rexi_server::{Node, NodeBuilder, NodeName};
+use rexi_server::{Node, NodeBuilder, NodeName, Release};
 
 /// What a test adds.
 #[derive(Clone, Default)]
@@ -17,14 +17,17 @@ pub(super) struct Actions {
 }
 
 pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub(super) type Define = dyn Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync;
+pub(super) type Define = dyn Fn(NodeBuilder, &NodeName, Release) -> NodeBuilder + Send + Sync;
 pub(super) type Act = dyn Fn(Node, u16) -> Boxed<()> + Send + Sync;
 pub(super) type Check = dyn Fn(Arc<TestCluster>) -> Boxed<Result<(), String>> + Send + Sync;
 
 impl Actions {
     pub(super) fn define(&self, builder: NodeBuilder, name: &NodeName) -> NodeBuilder {
         match &self.define {
-            Some(define) => define(builder, name),
+            Some(define) => {
+                let release = builder.profile().stop();
+                define(builder, name, release)
+            }
             None => builder,
         }
     }

@@ -98,16 +98,9 @@ struct Played {
 }
 
 impl Campaign {
-    /// The plans of a seed, on two threads, once each: 400 of three nodes.
-    pub fn new(seed: u64) -> Self {
-        Self {
-            simulation: Simulation::new(),
-            plans: Upgrades::default(),
-            seed,
-            budget: Budget::Scenarios(400),
-            threads: 2,
-            twice: false,
-        }
+    /// These plans of a seed, on two threads, once each: 400.
+    pub fn new(plans: Upgrades, seed: u64) -> Self {
+        Self { simulation: Simulation::new(), plans, seed, budget: Budget::Scenarios(400), threads: 2, twice: false }
     }
 
     /// The plan of a scenario.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rexi_server::testing::{TestCluster, TestMembers};
-use rexi_server::{Node, NodeBuilder, NodeName};
+use rexi_server::{Node, NodeBuilder, NodeName, Release};
 
 use super::actions::Actions;
 use super::ledger::Ledger;
@@ -31,10 +31,12 @@ pub enum Tls {
 /// How plans are run, and what a test adds: its functions, its actions, its invariant. Cheap to clone.
 ///
 /// ```
+/// use rexi_migrate::demo;
 /// use rexi_migrate::plan::Plan;
 /// use rexi_migrate::simulate::Simulation;
 ///
-/// let plan: Plan = "nodes 3 start 1.2 seed 7; cast n1 n2 hold 1; pass 20; lower all; pass 5; kill 0".parse()?;
+/// let text = "nodes 3 start 1.2 seed 7; cast n1 n2 hold 1; pass 20; lower all; pass 5; kill 0";
+/// let plan = Plan::parse(text, &demo::path())?;
 /// let outcome = Simulation::new().run(&plan);
 /// assert!(outcome.is_safe(), "{outcome}");
 /// # Ok::<(), rexi_migrate::plan::PlanError>(())
@@ -64,10 +66,15 @@ impl Simulation {
         Self { record: true, ..self }
     }
 
-    /// Adds to the description of each node at each of its starts: its functions, above all. The caller of this keeps
-    /// what has to survive a crash, by the node's name; what must not survive belongs in the functions' own state.
+    /// Adds to the description of each node at each of its starts, as the release that it starts as: its functions,
+    /// above all. The caller of this keeps what has to survive a crash, by the node's name; what must not survive
+    /// belongs in the functions' own state. What the release does not have is left out, so code of the newest release
+    /// may define all of them; where an old release's code is to run beside the new, the release says which.
     #[must_use]
-    pub fn define(mut self, define: impl Fn(NodeBuilder, &NodeName) -> NodeBuilder + Send + Sync + 'static) -> Self {
+    pub fn define<D>(mut self, define: D) -> Self
+    where
+        D: Fn(NodeBuilder, &NodeName, Release) -> NodeBuilder + Send + Sync + 'static,
+    {
         self.actions.define = Some(Arc::new(define));
         self
     }

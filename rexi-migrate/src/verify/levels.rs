@@ -4,23 +4,26 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::show::Show;
+use super::verification;
 use crate::check::{self, CheckOptions, suite};
-use crate::path::UpgradePath;
+use crate::plan::Upgrades;
 use crate::search::Options;
+use crate::service::Service;
 use crate::simulate::{Budget, Campaign};
 use crate::verdict::level::{Level, LevelReport};
 use crate::wire;
 
 /// L0, which takes a second.
-pub(super) fn wire(seed: u64) -> LevelReport {
-    wire::report(wire::GENERATED, seed).unwrap_or_else(|error| {
-        LevelReport::not_run(Level::Wire, format!("it could not be run: {error}"), "rexi-migrate wire report")
+pub(super) fn wire(service: &Service, seed: u64) -> LevelReport {
+    let called = service.called();
+    wire::report(wire::GENERATED, seed, &called).unwrap_or_else(|error| {
+        LevelReport::not_run(Level::Wire, format!("it could not be run: {error}"), &format!("{called} wire report"))
     })
 }
 
 /// L1: the default suite, up to the share.
-pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
-    let train = UpgradePath::default();
+pub(super) fn check(service: &Service, given: Duration, show: &mut Show) -> LevelReport {
+    let train = service.train.clone();
     let none = rexi_proto::Mutants::default();
     let options = CheckOptions {
         hellos: check::hellos::bounds(3, &train, none),
@@ -30,20 +33,24 @@ pub(super) fn check(given: Duration, show: &mut Show) -> LevelReport {
         vectors: true,
         orders: true,
         quiet: show.quiet,
-        command: "rexi-migrate check".to_owned(),
+        command: format!("{} check", service.called()),
     };
     show.clear();
     check::check(&options)
 }
 
 /// L2: scenarios for as long as the share is.
-pub(super) fn simulate(given: Duration, seed: u64, show: &mut Show) -> LevelReport {
+pub(super) fn simulate(options: &verification::Options, given: Duration, show: &mut Show) -> LevelReport {
+    let (service, seed) = (&options.service, options.seed);
     let threads = available_parallelism().map_or(1, usize::from);
-    let campaign = Campaign { budget: Budget::Time(given), threads, ..Campaign::new(seed) };
+    let simulation = service.simulation.clone();
+    let plans = Upgrades::along(&service.train);
+    let campaign = Campaign { simulation, budget: Budget::Time(given), threads, ..Campaign::new(plans, seed) };
     let tally = campaign.run(|tally| {
         show.tick(|| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));
     });
     // As many again, and not as long again: that is the same again.
-    let command = format!("rexi-migrate simulate --seed {seed} --scenarios {}", tally.scenarios.max(1));
-    campaign.report(&tally, &command, |plan| format!("rexi-migrate simulate --plan '{plan}'"))
+    let called = service.called();
+    let command = format!("{called} simulate --seed {seed} --scenarios {}", tally.scenarios.max(1));
+    campaign.report(&tally, &command, |plan| format!("{called} simulate --plan '{plan}'"))
 }

@@ -83,8 +83,7 @@ pub struct Checked {
 }
 
 /// The releases, oldest first.
-pub(super) fn train() -> Vec<Stop> {
-    let train = UpgradePath::default();
+pub(super) fn train(train: &UpgradePath) -> Vec<Stop> {
     train.places().map(|place| stop(train.release(place), train.profile(place))).collect()
 }
 
@@ -118,21 +117,20 @@ fn server(address: ServerAddress) -> ServerKind {
 }
 
 /// The legal mixes, with what the levels have to say of each.
-pub(super) fn mixes(levels: &[LevelReport], rehearsal: Option<&Report>) -> Mixes {
-    let train = UpgradePath::default();
-    let (all, upgrades) = (vectors(&train, NODES), orders(&train));
+pub(super) fn mixes(train: &UpgradePath, levels: &[LevelReport], rehearsal: Option<&Report>) -> Mixes {
+    let (all, upgrades) = (vectors(train, NODES), orders(train));
     let mut legal: BTreeMap<BTreeSet<usize>, usize> = BTreeMap::new();
     for vector in &all.legal {
         *legal.entry(vector.iter().copied().collect()).or_default() += 1;
     }
-    let loads = rehearsal.map(loads).unwrap_or_default();
+    let loads = rehearsal.map(|report| loads(train, report)).unwrap_or_default();
     let on_the_way: BTreeSet<BTreeSet<usize>> =
         upgrades.mixes.iter().map(|mix| mix.iter().copied().collect()).collect();
     let mix = |(places, &vectors): (&BTreeSet<usize>, &usize)| {
         let checked = levels.iter().map(|level| Checked {
             level: level.level,
             what: match level.level {
-                Level::Wire => of_wire(&train, level, places),
+                Level::Wire => of_wire(train, level, places),
                 Level::Check => of_check(level, on_the_way.contains(places), upgrades.done),
                 Level::Simulate => of_simulate(level, places),
                 Level::Rehearse => loads.get(places).map_or_else(String::new, Load::words),
@@ -207,13 +205,13 @@ impl Load {
 }
 
 /// By mix, the steps in which it ran side by side at their end, and the casts of these steps.
-fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
+fn loads(train: &UpgradePath, report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
     let mut first = None;
     let mut loads: BTreeMap<BTreeSet<usize>, Load> = BTreeMap::new();
     for (index, row) in report.steps.iter().enumerate() {
         let StepRow { node, to, .. } = row;
-        if let Some(to) = to.and_then(place) {
+        if let Some(to) = to.and_then(|release| train.place(release)).map(Place::index) {
             if node == "all" {
                 first = Some(to);
             } else {
@@ -233,10 +231,6 @@ fn loads(report: &Report) -> BTreeMap<BTreeSet<usize>, Load> {
     loads
 }
 
-fn place(release: Release) -> Option<usize> {
-    UpgradePath::default().place(release).map(Place::index)
-}
-
 /// Nodes of a vector, as in `check --vectors`.
 const NODES: usize = 3;
 
@@ -246,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_legal_mixes_are_each_release_and_each_two_neighbours() {
-        let Mixes { legal, refused, refusal } = mixes(&[], None);
+        let Mixes { legal, refused, refusal } = mixes(&crate::demo::path(), &[], None);
         let releases: Vec<String> = legal.iter().map(|mix| mix.releases.join("+")).collect();
         assert_eq!(releases, ["1.0", "1.0+1.1", "1.1", "1.1+1.2", "1.2", "1.2+2.0", "2.0"]);
         let vectors: usize = legal.iter().map(|mix| mix.vectors).sum();
@@ -256,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_train_says_what_each_release_hosts_and_where_it_sends() {
-        let train = train();
+        let train = train(&crate::demo::path());
         let hosts: Vec<usize> = train.iter().map(|stop| stop.hosts.len()).collect();
         assert_eq!(hosts, [1, 2, 2, 1]);
         let flips: Vec<(&str, ServerKind)> =

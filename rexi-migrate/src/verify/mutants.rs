@@ -9,7 +9,8 @@ use super::verification::{Mutation, Options};
 /// Tells that this build has no variants, and which command tries them.
 #[cfg(not(feature = "mutants"))]
 pub(super) fn mutants(_given: Duration, options: &Options, _show: &mut Show) -> Mutation {
-    let words = options.command.strip_prefix("rexi-migrate ").unwrap_or(&options.command);
+    let called = options.service.called();
+    let words = options.command.strip_prefix(&called).map_or("verify", str::trim_start);
     let command = format!("cargo run --profile verification -p rexi-migrate --features mutants -- {words}");
     Mutation::NotBuilt { command }
 }

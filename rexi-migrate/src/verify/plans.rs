@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use super::show::Show;
-use crate::migration::{
-    Behaviour, PlanStep, ProtocolChange, RuledOut, check, known, server_per_node, steps, synthesize,
-};
+use crate::migration::{Behaviour, PlanStep, ProtocolChange, RuledOut, check, known, steps, synthesize};
+use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::trace::Trace;
@@ -69,17 +68,17 @@ pub struct Ruled {
     pub trace: Trace,
 }
 
-/// Searches every known migration.
-pub(super) fn plans(show: &mut Show) -> Vec<Plan> {
-    let synthesized = server_per_node().name;
-    let one = |migration: &ProtocolChange| {
+/// Searches every known migration, and finds the first one, which is the train's where that has one, once more.
+pub(super) fn plans(service: &Service, show: &mut Show) -> Vec<Plan> {
+    let known = known(&service.train);
+    let one = |(number, migration): (usize, &ProtocolChange)| {
         show.tick(|| migration.name.clone());
-        plan(migration, migration.name == synthesized)
+        plan(migration, number == 0, &service.called())
     };
-    known().iter().map(one).collect()
+    known.iter().enumerate().map(one).collect()
 }
 
-fn plan(migration: &ProtocolChange, synthesized: bool) -> Plan {
+fn plan(migration: &ProtocolChange, synthesized: bool, called: &str) -> Plan {
     let checked = check(migration);
     let found = synthesized.then(|| synthesis(migration)).flatten();
     let fails = checked.breach.is_some() || found.as_ref().is_some_and(|found| found.steps.is_none());
@@ -95,7 +94,7 @@ fn plan(migration: &ProtocolChange, synthesized: bool) -> Plan {
         met: checked.met,
         breach: checked.breach,
         synthesized: found,
-        command: format!("rexi-migrate plan {}{flag}", migration.name),
+        command: format!("{called} plan {}{flag}", migration.name),
     }
 }
 

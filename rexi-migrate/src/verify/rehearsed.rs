@@ -7,9 +7,8 @@ use super::budget::REHEARSAL_MIN;
 use super::show::Show;
 use super::verification::Options;
 use crate::history::judge::{Example, Finding, Judgement, judge};
-use crate::path::UpgradePath;
-use crate::rehearse;
 use crate::rehearse::report::Report;
+use crate::rehearse::{self, Workload};
 use crate::verdict::case::WitnessCount;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
@@ -17,7 +16,8 @@ use crate::verdict::trace::{Place, Trace, TraceEvent};
 
 /// Rehearses, and tells it.
 pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (LevelReport, Option<Report>) {
-    let none = |why: String| (LevelReport::not_run(Level::Rehearse, why, "rexi-migrate rehearse"), None);
+    let command = format!("{} rehearse", options.service.called());
+    let none = |why: String| (LevelReport::not_run(Level::Rehearse, why, &command), None);
     let Some(program) = &options.program else {
         return none("left out, as --no-rehearsal says".to_owned());
     };
@@ -27,7 +27,7 @@ pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (
     }
     let size = if given < FULL_MIN { Size::SMALL } else { Size::FULL };
     show.clear();
-    let ended = match block_on(&size.options(program, options)) {
+    let ended = match block_on(&size.options(program, options), options.service.workload.as_deref()) {
         Ok(report) => report,
         Err(why) => return none(format!("it could not begin: {why}")),
     };
@@ -40,10 +40,10 @@ pub(super) fn rehearse(given: Duration, options: &Options, show: &mut Show) -> (
     (level, Some(ended))
 }
 
-fn block_on(options: &rehearse::Options) -> Result<Report, String> {
+fn block_on(options: &rehearse::Options, workload: Option<&dyn Workload>) -> Result<Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(rehearse::rehearse(options, None, judge));
+    let ended = runtime.block_on(rehearse::rehearse(options, workload, judge));
     // A judge that was interrupted is not waited for.
     runtime.shutdown_background();
     ended.map_err(|error| error.to_string())
@@ -70,15 +70,19 @@ impl Size {
             rate,
             rate_is_due: false,
             seed,
-            train: UpgradePath::default(),
+            train: of.service.train.clone(),
             kill_share: 0.4,
             dwell: Duration::from_millis(dwell_ms),
             program: program.to_owned(),
             programs: std::collections::BTreeMap::new(),
             keep: None,
+            under: of.service.under.clone(),
             node_args: Vec::new(),
             quiet: of.quiet,
-            command: format!("rexi-migrate rehearse --nodes {nodes} --rate {rate} --seed {seed} --dwell-ms {dwell_ms}"),
+            command: format!(
+                "{} rehearse --nodes {nodes} --rate {rate} --seed {seed} --dwell-ms {dwell_ms}",
+                of.service.called()
+            ),
         }
     }
 }

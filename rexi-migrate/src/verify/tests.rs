@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::migration::known;
 use crate::mutation::Score;
+use crate::service::Service;
 use crate::verdict::level::{Breach, Level};
 
 fn level(level: Level) -> LevelReport {
@@ -27,12 +28,13 @@ fn tried(doubts: &[&str]) -> Mutation {
 }
 
 /// Searched once, since that takes long.
-static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| plans::plans(&mut Show::new(true)));
+static PLANS: LazyLock<Vec<Plan>> =
+    LazyLock::new(|| plans::plans(&Service::new(crate::demo::path()), &mut Show::new(true)));
 
 #[test]
 fn the_verdict_is_the_worst_of_all_parts() {
     let plans = &*PLANS;
-    assert_eq!(plans.len(), known().len());
+    assert_eq!(plans.len(), known(&crate::demo::path()).len());
     assert_eq!(worst(&levels(), plans, &untried()), Conclusion::Safe);
     assert_eq!(worst(&levels(), plans, &tried(&["one is alive"])), Conclusion::CouldNotTell);
     let mut doubtful = levels();

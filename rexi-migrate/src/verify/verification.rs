@@ -10,12 +10,15 @@ use super::mixes::{Mixes, Stop};
 use super::plans::Plan;
 use crate::mutation::{Fate, Score};
 use crate::rehearse::report::Report;
+use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::LevelReport;
 
 /// What to verify, and in how much time.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What is verified.
+    pub service: Service,
     /// How long it may take, [`BUDGET`](super::BUDGET) unless said; what does not fit is cut short and says so.
     pub budget: Duration,
     /// Seed of all that is drawn; the broken variants have one of their own.

@@ -14,13 +14,14 @@ pub const LOCKED: &str = include_str!("../../wire.lock.json");
 /// Frames of each kind and version that are generated, unless told otherwise.
 pub const GENERATED: usize = 500;
 
-/// Checks the wire of this build, with this many generated frames of each kind and version by `seed`.
+/// Checks the wire of this build, with this many generated frames of each kind and version by `seed`; `called` is the
+/// command that has the tools.
 ///
 /// # Errors
 /// [`LockError`] where the lock cannot be read, or a layout cannot be told.
-pub fn report(generated: usize, seed: u64) -> Result<LevelReport, LockError> {
+pub fn report(generated: usize, seed: u64, called: &str) -> Result<LevelReport, LockError> {
     let started = Instant::now();
-    let command = format!("rexi-migrate wire report --generated {generated} --seed {seed}");
+    let command = format!("{called} wire report --generated {generated} --seed {seed}");
     let checked = "this build's schemas against their lock, and every version's frames read by every version";
     let mut report = LevelReport::new(Level::Wire, checked, command.clone());
     let lock = Lock::of_this_build()?;
@@ -33,11 +34,16 @@ pub fn report(generated: usize, seed: u64) -> Result<LevelReport, LockError> {
     };
     for change in Diff::new(&Lock::parse("wire.lock.json", LOCKED)?, &lock).changes {
         let invariant = change.breaks.unwrap_or(Invariant::S8);
-        report.breaches.push(breach(invariant, format!("not as it is locked: {change}"), 1, "rexi-migrate wire lock"));
+        report.breaches.push(breach(
+            invariant,
+            format!("not as it is locked: {change}"),
+            1,
+            &format!("{called} wire lock"),
+        ));
     }
     let read = matrix(generated, seed, rexi_proto::Mutants::default())?;
     for wrong in &read.wrong {
-        report.breaches.push(breach(wrong.breaks, wrong.what.clone(), 1, "rexi-migrate wire matrix"));
+        report.breaches.push(breach(wrong.breaks, wrong.what.clone(), 1, &format!("{called} wire matrix")));
     }
     report.figures = figures(&lock, &read);
     report.witnesses = vec![Met {

@@ -5,11 +5,13 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// Runs `rehearse` of a program with these arguments and gives its exit code, what it said and its JSON report.
-pub(crate) fn rehearse(program: &str, args: &[&str]) -> (Option<i32>, String, Value) {
+/// Runs `rehearse` of a program, called by these words, with these arguments and gives its exit code, what it said and
+/// its JSON report.
+pub(crate) fn rehearse(program: &[&str], args: &[&str]) -> (Option<i32>, String, Value) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let json = dir.path().join("report.json");
-    let Output { status, stdout, stderr } = Command::new(program)
+    let Output { status, stdout, stderr } = Command::new(program[0])
+        .args(&program[1..])
         .arg("rehearse")
         .args(args)
         .args([Path::new("--json"), &json])
@@ -22,7 +24,7 @@ pub(crate) fn rehearse(program: &str, args: &[&str]) -> (Option<i32>, String, Va
 
 /// As [`rehearse`], at so many casts a second or at as many as this machine reaches: if it is too slow for the rate,
 /// half of it is asked for over twice the dwell. What the run has to show stays the same.
-pub(crate) fn rehearse_at(program: &str, rate: u32, dwell_ms: u32, args: &[&str]) -> (Option<i32>, String, Value) {
+pub(crate) fn rehearse_at(program: &[&str], rate: u32, dwell_ms: u32, args: &[&str]) -> (Option<i32>, String, Value) {
     let mut part = 1;
     loop {
         let (rate, dwell_ms) = ((rate / part).to_string(), (dwell_ms * part).to_string());

@@ -14,7 +14,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rexi_migrate::model::{Build, Case, Deed, EndStage, Job, NodeModel, Parting, Seen as Learnt, Word, World, name};
-use rexi_migrate::path::UpgradePath;
 use rexi_proto::{ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase, Pool, Total};
 
 use broken::id;
@@ -402,7 +401,7 @@ impl Walk {
         release: usize,
     ) -> (NodeModel<SharedPool>, (SharedPool, NodePool)) {
         self.lives += 1;
-        let (train, limits) = (UpgradePath::default(), limits(index));
+        let (train, limits) = (rexi_migrate::demo::path(), limits(index));
         let whole = NodePool::new(&limits, nodes, train.at(release).hosts());
         let pool = SharedPool(Rc::new(RefCell::new(whole.clone())));
         let build = Build { numbered: true, ..Build::new(nodes, &train, limits, pool.clone(), self.mutants) };

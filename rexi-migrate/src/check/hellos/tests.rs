@@ -5,7 +5,6 @@ use rexi_proto::Mutants;
 
 use super::witness::{CASES, OF_THREE, SENTENCES};
 use super::*;
-use crate::path::UpgradePath;
 use crate::search::{Bound, End, Options, Outcome, search};
 #[cfg(feature = "mutants")]
 use crate::verdict::invariant::Invariant;
@@ -14,7 +13,7 @@ mod needed;
 
 /// The bounds of `check` from 1.2 alone.
 fn from_the_switching_release(mutants: Mutants) -> Vec<Bounds> {
-    let all = bounds(3, &UpgradePath::default(), mutants);
+    let all = bounds(3, &crate::demo::path(), mutants);
     all.into_iter().map(|bounds| Bounds { starts: vec![2], ..bounds }).collect()
 }
 

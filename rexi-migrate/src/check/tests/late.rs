@@ -2,11 +2,10 @@
 //! found by its shortest trace.
 
 use super::*;
-use crate::path::UpgradePath;
 
 /// The scope of `check` for it.
 fn scope() -> Scope {
-    let all = suite(2, 1, &UpgradePath::default(), rexi_proto::Mutants::default());
+    let all = suite(2, 1, &crate::demo::path(), rexi_proto::Mutants::default());
     all.into_iter().find(|scope| scope.stragglers > 0).expect("check has a scope for it")
 }
 

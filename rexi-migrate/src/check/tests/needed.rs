@@ -42,7 +42,7 @@ fn node(state: &mut State, index: usize) -> &mut NodeModel {
 
 /// A rollout of that release, held at a phase.
 fn rollout(index: usize, release: usize, phase: Phase) -> Arc<Rollout> {
-    let profile = UpgradePath::default().at(release).clone();
+    let profile = crate::demo::path().at(release).clone();
     let mut rollout = Rollout::new(name(index), profile, (0..2).map(name));
     rollout.hold(SERVER_PER_NODE.key(), phase).expect("the release has it");
     Arc::new(rollout)
@@ -217,14 +217,14 @@ fn of_node(oracle: Oracle) -> Planted {
     Planted::Step(match oracle {
         Oracle::PhaseWithoutTransition => |stepper| {
             let before = stepper.state.nodes[0].rollout.changes();
-            let other = Rollout::new(name(0), UpgradePath::default().at(1).clone(), (0..2).map(name));
+            let other = Rollout::new(name(0), crate::demo::path().at(1).clone(), (0..2).map(name));
             assert_eq!(other.changes(), before, "the epoch is the same, and the phase is not");
             *stepper.node(0).rollout_mut() = other;
             stepper.drain(0);
         },
         Oracle::LoweredToRemoved => |stepper| {
             // A node that rightly goes back to the singleton, which a member has removed without a word.
-            let build = Build::new(2, &UpgradePath::default(), Limits::default(), Unlimited, Mutants::default());
+            let build = Build::new(2, &crate::demo::path(), Limits::default(), Unlimited, Mutants::default());
             let mut node = NodeModel::start(0, 2, Incarnation(9), &build);
             let (ours, theirs) = (node.hello(), hello(&rollout(1, 2, Phase::Switch)));
             node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");

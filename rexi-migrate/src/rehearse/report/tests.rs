@@ -38,7 +38,7 @@ fn report() -> Report {
         seed: 9,
         nodes: 2,
         load: Load { rate: 6_000, due: false, asked: 1_100_000, casts: 1_013_000 },
-        train: "1.0,1.1".parse().expect("a train"),
+        train: crate::demo::path().select("1.0,1.1").expect("a path"),
         elapsed_ms: 9100,
         kills: 2,
         steps: vec![step(1), step(2)],

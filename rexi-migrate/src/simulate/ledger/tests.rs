@@ -25,7 +25,7 @@ where
         TestCluster::of(&members, 7),
         Arc::new(Ledger::new()),
         names,
-        UpgradePath::default(),
+        crate::demo::path(),
         Actions::default(),
     );
     if let Some(function) = function {
@@ -46,7 +46,7 @@ where
 /// What the judge finds once the cluster is at rest.
 async fn found(world: &Arc<World>) -> Vec<FindingKind> {
     settle(world).await;
-    let judged = judge(&world.ledger.evidence(&world.names, &UpgradePath::default()));
+    let judged = judge(&world.ledger.evidence(&world.names, &crate::demo::path()));
     judged.findings().iter().map(|finding| finding.kind).collect()
 }
 

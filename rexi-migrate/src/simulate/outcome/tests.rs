@@ -16,7 +16,7 @@ fn at(seconds: u64) -> Duration {
 
 /// A run in which this happened, one event a second.
 fn of(events: impl IntoIterator<Item = ScenarioEvent>) -> Outcome {
-    let plan = "nodes 3 start 1.1 seed 7".parse().expect("a plan");
+    let plan = Plan::parse("nodes 3 start 1.1 seed 7", &crate::demo::path()).expect("a plan");
     Outcome { events: (1..).map(at).zip(events).collect(), ..Outcome::none(plan) }
 }
 

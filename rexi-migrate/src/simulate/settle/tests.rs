@@ -12,14 +12,13 @@ use super::super::ledger::{Ledger, Life, LifeEnd};
 use super::super::life::index;
 use super::*;
 use crate::history::ledger::{CallId, Ending, GatherForm, MonitorNumber, NodeSet, Work};
-use crate::path::UpgradePath;
 use crate::plan::{Op, Whom, Work as Asking};
 
 /// A cluster of this many nodes, none of which runs.
 fn world(nodes: usize) -> Arc<World> {
     let members = TestMembers::new(["n1", "n2", "n3"].into_iter().take(nodes));
     let names = members.names().cloned().collect();
-    World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, UpgradePath::default(), Actions::default())
+    World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, crate::demo::path(), Actions::default())
 }
 
 /// The same, with all nodes running 1.2 and connected.

@@ -10,12 +10,18 @@ use crate::history::ledger::{CallId, Ending, LedgerHeader, ProcessLedger, Record
 use crate::verdict::invariant::Invariant;
 
 /// What a scenario has left behind.
-#[derive(Default)]
 struct Scene {
     evidence: Evidence,
     train: UpgradePath,
     tally: Tally,
     settled: Settled,
+}
+
+impl Default for Scene {
+    fn default() -> Self {
+        let (evidence, tally, settled) = Default::default();
+        Self { evidence, train: crate::demo::path(), tally, settled }
+    }
 }
 
 impl Scene {
@@ -65,7 +71,7 @@ fn life(node: u16, release: usize, began: u64, entries: &[(u64, Entry)]) -> Proc
     let header = LedgerHeader {
         node: NodeName::new(format!("n{}", node + 1)).expect("a name"),
         index: NodeIndex(node),
-        release: UpgradePath::default().at(release).release().clone(),
+        release: crate::demo::path().at(release).release().clone(),
         incarnation: Incarnation(us(began) + 1),
         pid: 0,
         began_us: us(began),
@@ -143,7 +149,7 @@ fn what_is_as_it_should_be_is_no_breach() {
     let sound: [Sound; 3] = [
         Sound("two releases too far apart refuse each other", |scene| {
             scene.answer(Outcome::Incompatible);
-            scene.life(1).header.release = UpgradePath::default().at(0).release().clone();
+            scene.life(1).header.release = crate::demo::path().at(0).release().clone();
         }),
         Sound("a probe that is served", |scene| scene.settled.probes.push(CALL)),
         Sound("a call that is told that its peer leaves", |scene| scene.answer(Outcome::Draining)),
@@ -161,7 +167,7 @@ fn a_refusal_is_in_order_until_the_next_handshake_could_have_come_through() {
     let refused = |seconds| {
         let mut scene = sound();
         scene.answer_at(seconds, Outcome::Incompatible);
-        scene.life(1).header.release = UpgradePath::default().at(0).release().clone();
+        scene.life(1).header.release = crate::demo::path().at(0).release().clone();
         scene.evidence.processes[1].end = ProcessEnd::KilledNine { at_us: us(4) };
         scene.evidence.processes.push(life(1, 2, 5, &[]));
         scene.asked(Oracles::ALL).into_iter().map(|shown| shown.breach.invariant).collect::<Vec<_>>()

@@ -19,7 +19,7 @@ async fn world() -> Arc<World> {
         TestCluster::of(&members, 7),
         Arc::new(Ledger::new()),
         names,
-        UpgradePath::default(),
+        crate::demo::path(),
         Actions::default(),
     );
     for node in 0..MEMBERS.len() {

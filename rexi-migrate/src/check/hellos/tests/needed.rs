@@ -12,7 +12,6 @@ use super::super::state::State;
 use super::super::step::Stepper;
 use super::*;
 use crate::model::{EndStage, Holdout, NodeModel, name};
-use crate::path::UpgradePath;
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 
@@ -44,7 +43,7 @@ fn node(state: &mut State, index: usize) -> &mut NodeModel {
 
 /// A rollout of that release, held at a phase.
 fn rollout(index: usize, release: usize, phase: Phase) -> Rollout {
-    let profile = UpgradePath::default().at(release).clone();
+    let profile = crate::demo::path().at(release).clone();
     let mut rollout = Rollout::new(name(index), profile, (0..2).map(name));
     rollout.hold(SERVER_PER_NODE.key(), phase).expect("the release has it");
     rollout
@@ -101,7 +100,7 @@ fn planted(oracle: Oracle) -> Planted {
         }),
         Oracle::PhaseWithoutTransition => Planted::Step(|stepper| {
             let before = stepper.state.world.nodes[0].rollout.changes();
-            let other = Rollout::new(name(0), UpgradePath::default().at(1).clone(), (0..2).map(name));
+            let other = Rollout::new(name(0), crate::demo::path().at(1).clone(), (0..2).map(name));
             assert_eq!(other.changes(), before, "the epoch is the same, and the phase is not");
             *stepper.state.world.node(0).rollout_mut() = other;
             stepper.state.world.drain(0);

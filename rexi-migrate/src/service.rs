@@ -1,0 +1,98 @@
+//! A service as its own command of the tools knows it: its train, what its nodes do in a scenario and in a rehearsal,
+//! and the words that call the command.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rexi_proto::{Train, TrainError};
+
+use crate::path::UpgradePath;
+use crate::rehearse::Workload;
+use crate::simulate::Simulation;
+
+/// A service that is verified.
+#[derive(Clone)]
+pub struct Service {
+    /// Its releases.
+    pub train: UpgradePath,
+    /// How its scenarios are played: with its functions, actions and invariant, where it has any.
+    pub simulation: Simulation,
+    /// What it adds to a rehearsal.
+    pub workload: Option<Arc<dyn Workload>>,
+    /// The words between its executable and a subcommand of the tools.
+    pub under: Vec<String>,
+}
+
+/// A service's own command of the tools. Made by [`tool`].
+#[derive(Clone, Debug)]
+#[must_use = "a tool does nothing until it is run"]
+pub struct Tool(pub(crate) Result<Service, TrainError>);
+
+/// The tools for this train, as a command of the service: `rehearse`, `simulate`, `check`, `plan`, `verify`, `wire`.
+///
+/// It is a whole program by [`Tool::main`], or part of one that has other commands by [`Tool::run`]:
+///
+/// ```no_run
+/// use rexi_server::Train;
+///
+/// fn train() -> Train {
+///     Train::new("inventory").release("3.0", |r| r).release("3.1", |r| r)
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     rexi_migrate::tool(&train()).main()
+/// }
+/// ```
+///
+/// A train that contradicts itself ends the run with its error and the exit code of wrong usage.
+pub fn tool(train: &Train) -> Tool {
+    Tool(UpgradePath::of(train).map(Service::new))
+}
+
+impl Tool {
+    /// What the service adds to a rehearsal. Default: nothing; the nodes then serve what the rehearsal casts.
+    pub fn workload(self, workload: impl Workload) -> Self {
+        Self(self.0.map(|service| Service { workload: Some(Arc::new(workload)), ..service }))
+    }
+
+    /// How scenarios are played. Default: nodes have no functions but the simulation's own.
+    pub fn simulation(self, simulation: Simulation) -> Self {
+        Self(self.0.map(|service| Service { simulation, ..service }))
+    }
+
+    /// The words that lead to the tools, where they are a subcommand of the service's own program, such as `rollout`.
+    /// A rehearsal starts its nodes by them.
+    pub fn under<W: Into<String>>(self, words: impl IntoIterator<Item = W>) -> Self {
+        Self(self.0.map(|service| Service { under: words.into_iter().map(Into::into).collect(), ..service }))
+    }
+}
+
+impl Service {
+    /// A service that adds nothing, and whose program is the tools'.
+    pub fn new(train: UpgradePath) -> Self {
+        Self { train, simulation: Simulation::new(), workload: None, under: Vec::new() }
+    }
+
+    /// What calls its tools, as a shell reads it.
+    pub fn called(&self) -> String {
+        let own = std::env::args().next().unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned());
+        let words: Vec<String> = [&own].into_iter().chain(&self.under).map(|word| quoted(word)).collect();
+        words.join(" ")
+    }
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("train", &self.train).field("under", &self.under).finish_non_exhaustive()
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=,:+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
