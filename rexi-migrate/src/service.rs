@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rexi_proto::{Train, TrainError};
 
 use crate::path::UpgradePath;
+use crate::plan::Upgrades;
 use crate::rehearse::Workload;
 use crate::simulate::Simulation;
 
@@ -17,6 +18,8 @@ pub struct Service {
     pub train: UpgradePath,
     /// How its scenarios are played: with its functions, actions and invariant, where it has any.
     pub simulation: Simulation,
+    /// How many different actions that has.
+    pub actions: u16,
     /// What it adds to a rehearsal.
     pub workload: Option<Arc<dyn Workload>>,
     /// The words between its executable and a subcommand of the tools.
@@ -55,9 +58,11 @@ impl Tool {
         Self(self.0.map(|service| Service { workload: Some(Arc::new(workload)), ..service }))
     }
 
-    /// How scenarios are played. Default: nodes have no functions but the simulation's own.
-    pub fn simulation(self, simulation: Simulation) -> Self {
-        Self(self.0.map(|service| Service { simulation, ..service }))
+    /// How scenarios are played, and how many different actions there are of a client's. Default: nodes have no
+    /// functions but the simulation's own, and there is no action. What runs must not share is added to
+    /// [each](Simulation::each).
+    pub fn simulation(self, simulation: Simulation, actions: u16) -> Self {
+        Self(self.0.map(|service| Service { simulation, actions, ..service }))
     }
 
     /// The words that lead to the tools, where they are a subcommand of the service's own program, such as `rollout`.
@@ -70,7 +75,12 @@ impl Tool {
 impl Service {
     /// A service that adds nothing, and whose program is the tools'.
     pub fn new(train: UpgradePath) -> Self {
-        Self { train, simulation: Simulation::new(), workload: None, under: Vec::new() }
+        Self { train, simulation: Simulation::new(), actions: 0, workload: None, under: Vec::new() }
+    }
+
+    /// What its scenarios are made of.
+    pub fn plans(&self) -> Upgrades {
+        Upgrades::along(&self.train).actions(self.actions)
     }
 
     /// What calls its tools, as a shell reads it.

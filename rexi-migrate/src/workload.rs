@@ -3,5 +3,7 @@
 pub(crate) mod work;
 pub(crate) mod load;
 mod away;
+mod phases;
 
 pub(crate) use away::away;
+pub(crate) use phases::{PhaseWatch, server_phase};

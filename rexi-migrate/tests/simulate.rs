@@ -200,7 +200,9 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
             ScenarioEvent::Started { node, release } => {
                 at[*node] = (*release, train.profile(*release).server_stage().lowest());
             }
-            ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { phase } } => at[*node].1 = *phase,
+            ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { migration: 0, phase } } => {
+                at[*node].1 = *phase;
+            }
             ScenarioEvent::Did(Op::Settle) => reached.push(at),
             _ => {}
         }

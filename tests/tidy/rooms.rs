@@ -79,7 +79,6 @@ const TOOL: Plan = Plan {
                 "migration",
                 "mutation",
                 "path",
-                "plan",
                 "rehearse",
                 "rexi_proto",
                 "screen",
@@ -91,7 +90,7 @@ const TOOL: Plan = Plan {
             ],
         ),
         ("mutation", &["check", "demo", "path", "plan", "rexi_proto", "search", "simulate", "verdict", "wire"]),
-        ("service", &["path", "rehearse", "rexi_proto", "simulate"]),
+        ("service", &["path", "plan", "rehearse", "rexi_proto", "simulate"]),
         // The levels, none of which knows another.
         (
             "rehearse",

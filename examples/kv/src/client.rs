@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::coordinator::VALUE_BYTES_MAX;
 use crate::http::VERSION_HEADER;
+use crate::replica::Consistency;
 
 /// A node's HTTP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +49,20 @@ impl Client {
         Self { address }
     }
 
-    /// Reads a key: 200 with its value, or 404.
+    /// Reads a key, linearizably: 200 with its value, or 404.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn get(&self, key: &str) -> Result<Answer, ClientError> {
-        self.request("GET", key, &[]).await
+        self.request("GET", &escaped(key), &[]).await
+    }
+
+    /// As [`Client::get`], with this consistency: 409 where the node does not read so yet.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn get_as(&self, key: &str, consistency: Consistency) -> Result<Answer, ClientError> {
+        self.request("GET", &format!("{}?consistency={consistency}", escaped(key)), &[]).await
     }
 
     /// Writes a key: 204.
@@ -61,7 +70,7 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn put(&self, key: &str, value: &[u8]) -> Result<Answer, ClientError> {
-        self.request("PUT", key, value).await
+        self.request("PUT", &escaped(key), value).await
     }
 
     /// Deletes a key: 204.
@@ -69,12 +78,12 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn delete(&self, key: &str) -> Result<Answer, ClientError> {
-        self.request("DELETE", key, &[]).await
+        self.request("DELETE", &escaped(key), &[]).await
     }
 
-    async fn request(&self, method: &str, key: &str, body: &[u8]) -> Result<Answer, ClientError> {
+    async fn request(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer, ClientError> {
         let mut stream = TcpStream::connect(self.address).await.map_err(ClientError::NotSent)?;
-        let (address, path, length) = (self.address, escaped(key), body.len());
+        let (address, length) = (self.address, body.len());
         let head = format!(
             "{method} /kv/{path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
         );

@@ -19,6 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::train::train;
+
 /// What a cluster is started with.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct ClusterArgs {
@@ -29,7 +31,7 @@ pub struct ClusterArgs {
     #[arg(long)]
     pub port: Option<u16>,
     /// The release that every node runs.
-    #[arg(long, default_value = "1.2", value_parser = ["1.0", "1.1", "1.2", "2.0"])]
+    #[arg(long, default_value = "2.2", value_parser = known_release)]
     pub release: String,
     /// Starts a node again when it has ended, as whatever release its configuration then says.
     #[arg(long)]
@@ -61,6 +63,10 @@ pub enum ClusterError {
         #[source]
         reason: io::Error,
     },
+}
+
+fn known_release(text: &str) -> Result<String, String> {
+    train().profile(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// One node of the cluster: its name, where it listens, and the directory with its files.
@@ -160,9 +166,10 @@ impl Member {
     fn config(&self, members: &[Self], release: &str) -> String {
         let Self { name, address, .. } = self;
         let mut text = format!(
-            "# To take this node to another release, say so here and start it again: 1.0, 1.1, 1.2 or 2.0.\n\
+            "# To take this node to another release of {}, say so here and start it again.\n\
              release = \"{release}\"\nname = \"{name}\"\nlisten = \"{address}\"\n\n\
-             [identity]\nca = \"ca.pem\"\ncert = \"{name}.pem\"\nkey = \"{name}.key\"\n\n[peers]\n"
+             [identity]\nca = \"ca.pem\"\ncert = \"{name}.pem\"\nkey = \"{name}.key\"\n\n[peers]\n",
+            train()
         );
         for Self { name, address, .. } in members {
             // A String takes all that is written to it.

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_server::{AskError, Bytes, Function, Node, NodeName, Quorum, Request, functions};
+use rexi_server::{AskError, Bytes, CallError, Function, Node, NodeName, Quorum, Request, SendError, functions};
 use thiserror::Error;
 
-use crate::replica::{Read, ReadVersion, Write};
+use crate::replica::{Consistency, ReadConsistency, ReadVersion, Write};
 use crate::version::{Entry, Version};
 
 /// The store as a whole, seen from one node. A clone is another handle of the same.
@@ -39,6 +39,13 @@ pub enum KvError {
     /// The caller is at fault; nothing was done.
     #[error("a value has at most {VALUE_BYTES_MAX} bytes, this one has more")]
     Value,
+    /// Reads of one replica are not said yet, or not any more: the cluster is on its way through an upgrade, or an
+    /// operator holds it there. Nothing was done; ask for a stronger consistency.
+    #[error(
+        "this node does not read of one replica yet: ask for a majority, or wait until {} has switched",
+        ReadConsistency::MIGRATION
+    )]
+    NotYet,
     /// Too few replicas have answered. Nothing was written; try again later.
     #[error("no majority of the replicas has answered, and nothing was written: {reason}")]
     Unavailable {
@@ -60,21 +67,34 @@ impl Kv {
         Self { replicas: node.members().into(), node }
     }
 
-    /// The latest entry of a key: `None` where it was never written, an entry without a value where it was deleted.
+    /// The entry of a key, as new as the consistency promises: `None` where it was never written, an entry without a
+    /// value where it was deleted.
     ///
     /// # Errors
-    /// [`KvError::Key`], [`KvError::Unavailable`].
-    pub async fn read(&self, key: &str) -> Result<Option<Entry>, KvError> {
+    /// [`KvError::Key`], [`KvError::NotYet`], [`KvError::Unavailable`].
+    pub async fn read(&self, key: &str, consistency: Consistency) -> Result<Option<Entry>, KvError> {
         let key = checked(key)?;
-        let held = self.ask(Read, &key).await.map_err(unavailable)?;
+        if consistency == Consistency::One {
+            return self.read_here(key).await;
+        }
+        let held = self.ask(ReadConsistency, &(key.clone(), consistency)).await.map_err(unavailable)?;
         let held: Vec<_> = held.into_iter().map(|vote| vote.value).collect();
         let latest = held.iter().max_by_key(|entry| entry.as_ref().map(|entry| &entry.version)).cloned().flatten();
         let Some(latest) = latest else { return Ok(None) };
         let all_have_it = held.iter().flatten().filter(|entry| entry.version == latest.version).count() == held.len();
-        if !all_have_it {
+        if consistency == Consistency::Linearizable && !all_have_it {
             self.store(key, &latest).await.map_err(unavailable)?;
         }
         Ok(Some(latest))
+    }
+
+    /// What this node's own replica holds.
+    async fn read_here(&self, key: String) -> Result<Option<Entry>, KvError> {
+        let read = self.node.ask(ReadConsistency, self.node.name(), &(key, Consistency::One)).await;
+        read.map_err(|error| match error {
+            AskError::Call(CallError::Send(SendError::NotSayable { .. })) => KvError::NotYet,
+            error => unavailable(error),
+        })
     }
 
     /// Writes a value, and tells its version.

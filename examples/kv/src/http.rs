@@ -1,21 +1,25 @@
-//! The store over HTTP: `PUT`, `GET` and `DELETE` of `/kv/{key}`, with raw bytes as bodies.
+//! The store over HTTP: `PUT`, `GET` and `DELETE` of `/kv/{key}`, with raw bytes as bodies. A `GET` may say how
+//! consistent it is to be, as `?consistency=one`, `majority` or `linearizable`, which is the default.
 //!
 //! Each answer about an entry has its version in the header `kv-version`. An error is a line of text with a status that
-//! says what to do: 400 and 413 correct the request, 503 try again, 504 find out whether the write has happened.
+//! says what to do: 400 and 413 correct the request, 409 ask for a stronger consistency, 503 try again, 504 find out
+//! whether the write has happened.
 
 use std::future::Future;
 use std::io;
 
 use axum::Router;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use rexi_server::Bytes;
+use serde::Deserialize;
 use tokio::net::TcpListener;
 
 use crate::coordinator::{Kv, KvError, VALUE_BYTES_MAX};
+use crate::replica::{Consistency, UnknownConsistency};
 use crate::version::Version;
 
 /// Serves these paths until `stop` is done, then until the requests that are under way are answered.
@@ -38,9 +42,20 @@ pub fn router(kv: Kv) -> Router {
         .with_state(kv)
 }
 
-async fn read(State(kv): State<Kv>, key: Result<Path<String>, PathRejection>) -> Result<Response, Refusal> {
-    let Path(key) = key?;
-    Ok(match kv.read(&key).await? {
+/// What may stand behind the path of a read.
+#[derive(Debug, Deserialize)]
+struct ReadQuery {
+    consistency: Option<String>,
+}
+
+async fn read(
+    State(kv): State<Kv>,
+    key: Result<Path<String>, PathRejection>,
+    query: Result<Query<ReadQuery>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let (Path(key), Query(query)) = (key?, query?);
+    let consistency = query.consistency.as_deref().map_or(Ok(Consistency::default()), str::parse)?;
+    Ok(match kv.read(&key, consistency).await? {
         Some(entry) => match entry.value {
             Some(value) => (version(&entry.version), value).into_response(),
             None => (StatusCode::NOT_FOUND, version(&entry.version), "the key was deleted\n").into_response(),
@@ -77,6 +92,7 @@ impl From<KvError> for Refusal {
         let status = match &error {
             KvError::Key { .. } => StatusCode::BAD_REQUEST,
             KvError::Value => StatusCode::PAYLOAD_TOO_LARGE,
+            KvError::NotYet => StatusCode::CONFLICT,
             KvError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             KvError::Unknown { .. } => StatusCode::GATEWAY_TIMEOUT,
         };
@@ -87,6 +103,18 @@ impl From<KvError> for Refusal {
 impl From<PathRejection> for Refusal {
     fn from(rejection: PathRejection) -> Self {
         Self(rejection.status(), format!("a key is UTF-8, with % before what a URL may not hold: {rejection}"))
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self(rejection.status(), rejection.to_string())
+    }
+}
+
+impl From<UnknownConsistency> for Refusal {
+    fn from(error: UnknownConsistency) -> Self {
+        Self(StatusCode::BAD_REQUEST, error.to_string())
     }
 }
 
@@ -119,6 +147,7 @@ mod tests {
         for (error, status, says) in [
             (KvError::Key { bytes: 257 }, 400, "1 to 256 bytes, this one has 257"),
             (KvError::Value, 413, "at most 1048576 bytes"),
+            (KvError::NotYet, 409, "wait until kv.read-consistency has switched"),
             (KvError::Unavailable { reason: reason() }, 503, "nothing was written: n2 is down"),
             (KvError::Unknown { reason: reason() }, 504, "may or may not have happened, and may still: n2 is down"),
         ] {

@@ -9,7 +9,7 @@
 //!
 //! It stays linearizable while a minority of the nodes is down, by the protocol of Attiya, Bar-Noy and Dolev: see
 //! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, and `client` speaks to
-//! them; `rehearsal` takes the store through the upgrade.
+//! them; `rehearsal` and `simulation` take the store through its upgrades.
 
 pub mod http;
 mod coordinator;
@@ -21,8 +21,10 @@ pub mod node;
 pub mod cluster;
 pub mod client;
 pub mod rehearsal;
+pub mod simulation;
 
 pub use coordinator::{CALL_LIMIT, KEY_BYTES_MAX, Kv, KvError, VALUE_BYTES_MAX};
+pub use replica::{Consistency, ReadConsistency};
 pub use store::{BATCH_MAX, OpenError, QUEUE_MAX, Store, StoreError};
 pub use train::train;
 pub use version::{Entry, Version, VersionError};

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use rexi_kv::cluster::{self, ClusterArgs};
 use rexi_kv::node::{self, NodeArgs};
 use rexi_kv::rehearsal::Rehearsed;
-use rexi_kv::train;
+use rexi_kv::{simulation, train};
 use rexi_migrate::cli::ToolArgs;
 use tracing_subscriber::EnvFilter;
 
@@ -47,7 +47,8 @@ fn main() -> ExitCode {
         Command::Cluster(args) => serve(async move { cluster::run(&args).await.map_err(Into::into) }),
         Command::Rollout { store: StoreArgs { forgets }, args } => {
             let under = ["rollout"].into_iter().chain(forgets.then_some("--forgets"));
-            rexi_migrate::tool(&train()).workload(Rehearsed { forgets }).under(under).run(args)
+            let tool = rexi_migrate::tool(&train()).simulation(simulation::simulation(), simulation::ACTIONS);
+            tool.workload(Rehearsed { forgets }).under(under).run(args)
         }
     }
 }

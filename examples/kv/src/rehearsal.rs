@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 use self::history::{History, body};
 use crate::client::{Answer, Client, ClientError};
 use crate::coordinator::Kv;
+use crate::replica::Consistency;
 use crate::store::Store;
 use crate::version::Version;
 use crate::{http, replica};
@@ -54,7 +55,7 @@ impl Workload for Rehearsed {
 }
 
 fn forgetful(node: NodeBuilder) -> NodeBuilder {
-    node.serve(replica::Read, async |_, _| Ok(None))
+    node.serve(replica::ReadConsistency, async |_, _| Ok(None))
         .serve(replica::ReadVersion, async |_, _| Ok(None))
         .serve(replica::Write, async |_, _| Ok(()))
 }
@@ -73,6 +74,23 @@ struct WritersAndReaders {
 struct Shared {
     nodes: Vec<Client>,
     history: Mutex<History>,
+}
+
+/// What is asked of a node.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Write(&'a str),
+    Read(Consistency),
+}
+
+/// What came of a read.
+enum Found {
+    /// What is there, if anything.
+    Entry(Option<(Version, Vec<u8>)>),
+    /// The node does not read with this consistency yet.
+    NotYet,
+    /// There is no answer.
+    Failed,
 }
 
 /// What became of a request.
@@ -112,12 +130,12 @@ impl WritersAndReaders {
         let until = Instant::now() + AT_REST_LIMIT;
         for key in keys {
             while Instant::now() < until {
-                match self.shared.get(&mut rng, &key).await {
-                    Some(found) => {
+                match self.shared.get(&mut rng, &key, Consistency::Linearizable).await {
+                    Found::Entry(found) => {
                         self.shared.history().at_rest(&key, found);
                         break;
                     }
-                    None => tokio::time::sleep(PAUSE).await,
+                    Found::NotYet | Found::Failed => tokio::time::sleep(PAUSE).await,
                 }
             }
         }
@@ -159,7 +177,8 @@ async fn run(shared: Arc<Shared>, gate: Arc<RwLock<()>>, number: u64, mut rng: X
             shared.write(&mut rng, &format!("w{number}k{of}")).await;
         } else {
             let writer = rng.random_range(0..WRITERS);
-            shared.read(&mut rng, &format!("w{writer}k{of}")).await;
+            let consistency = Consistency::ALL[rng.random_range(0..Consistency::ALL.len())];
+            shared.read(&mut rng, &format!("w{writer}k{of}"), consistency).await;
         }
     }
 }
@@ -171,7 +190,7 @@ impl Shared {
             (history.next_value(key), history.floor(key))
         };
         let body = body(key, value);
-        let done = self.ask(rng, key, Some(&body)).await;
+        let done = self.ask(rng, key, Asked::Write(&body)).await;
         let mut history = self.history();
         match done {
             Done::Answered(answer) => match (answer.status, version(&answer)) {
@@ -185,33 +204,38 @@ impl Shared {
         }
     }
 
-    async fn read(&self, rng: &mut Xoshiro256PlusPlus, key: &str) {
+    async fn read(&self, rng: &mut Xoshiro256PlusPlus, key: &str, consistency: Consistency) {
         let floor = self.history().floor(key);
-        let found = self.get(rng, key).await;
+        let found = self.get(rng, key, consistency).await;
         let mut history = self.history();
         match found {
-            Some(found) => history.read(key, &floor, found),
-            None => history.read_failed(),
+            Found::Entry(found) => history.read(key, consistency, &floor, found),
+            Found::NotYet => history.read_not_yet(),
+            Found::Failed => history.read_failed(),
         }
     }
 
-    /// What a majority has of a key; `None` without an answer.
-    async fn get(&self, rng: &mut Xoshiro256PlusPlus, key: &str) -> Option<Option<(Version, Vec<u8>)>> {
-        match self.ask(rng, key, None).await {
-            Done::Answered(answer) if answer.status == 404 => Some(None),
-            Done::Answered(answer) if answer.status == 200 => Some(Some((version(&answer)?, answer.body))),
-            _ => None,
+    /// What the store has of a key.
+    async fn get(&self, rng: &mut Xoshiro256PlusPlus, key: &str, consistency: Consistency) -> Found {
+        match self.ask(rng, key, Asked::Read(consistency)).await {
+            Done::Answered(answer) if answer.status == 404 => Found::Entry(None),
+            Done::Answered(answer) if answer.status == 409 => Found::NotYet,
+            Done::Answered(answer) if answer.status == 200 => match version(&answer) {
+                Some(version) => Found::Entry(Some((version, answer.body))),
+                None => Found::Failed,
+            },
+            _ => Found::Failed,
         }
     }
 
-    /// Asks a node by chance to write the value, or to read, and the next ones where it takes no connection.
-    async fn ask(&self, rng: &mut Xoshiro256PlusPlus, key: &str, value: Option<&str>) -> Done {
+    /// Asks a node by chance, and the next ones where it takes no connection.
+    async fn ask(&self, rng: &mut Xoshiro256PlusPlus, key: &str, asked: Asked<'_>) -> Done {
         let first = rng.random_range(0..self.nodes.len());
         for node in (0..self.nodes.len()).map(|next| self.nodes[(first + next) % self.nodes.len()]) {
             let request = async {
-                match value {
-                    Some(value) => node.put(key, value.as_bytes()).await,
-                    None => node.get(key).await,
+                match asked {
+                    Asked::Write(value) => node.put(key, value.as_bytes()).await,
+                    Asked::Read(consistency) => node.get_as(key, consistency).await,
                 }
             };
             match timeout(REQUEST_LIMIT, request).await {

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rexi_kv::replica::{self, Read, ReadVersion, Write};
-use rexi_kv::{CALL_LIMIT, Entry, KEY_BYTES_MAX, Kv, KvError, Store, VALUE_BYTES_MAX, Version};
-use rexi_server::Bytes;
-use rexi_server::Profile;
+use rexi_kv::replica::{self, ReadVersion, Write};
+use rexi_kv::{
+    CALL_LIMIT, Consistency, Entry, KEY_BYTES_MAX, Kv, KvError, ReadConsistency, Store, VALUE_BYTES_MAX, Version,
+};
 use rexi_server::testing::TestCluster;
+use rexi_server::{Bytes, Phase, Profile};
 use tokio::time::Instant;
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
@@ -58,7 +59,7 @@ impl Fixture {
         self.cluster.crash(NAMES[number - 1]);
         self.cluster.define(NAMES[number - 1], move |node| {
             let (reads, versions) = (reads.clone(), versions.clone());
-            node.serve(Read, move |_, key| std::future::ready(reads.read(&key)))
+            node.serve(ReadConsistency, move |_, (key, _)| std::future::ready(reads.read(&key)))
                 .serve(ReadVersion, move |_, key| std::future::ready(versions.version(&key)))
                 .serve(Write, |_, _| std::future::pending())
         });
@@ -71,23 +72,63 @@ fn bytes(text: &str) -> Bytes {
 }
 
 async fn read(kv: &Kv) -> Option<Bytes> {
-    kv.read("key").await.expect("a majority answers").and_then(|entry| entry.value)
+    kv.read("key", Consistency::Linearizable).await.expect("a majority answers").and_then(|entry| entry.value)
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_one_node_writes_another_reads_in_every_release() {
     for release in rexi_kv::train().profiles().expect("a train") {
         let nodes = Fixture::new(release).await;
-        assert_eq!(nodes.kv("n1").read("key").await, Ok(None));
+        assert_eq!(nodes.kv("n1").read("key", Consistency::Linearizable).await, Ok(None));
         let first = nodes.kv("n1").write("key", bytes("one")).await.expect("written");
         let entry = Entry { version: first.clone(), value: Some(bytes("one")) };
-        assert_eq!(nodes.kv("n2").read("key").await, Ok(Some(entry)));
+        assert_eq!(nodes.kv("n2").read("key", Consistency::Linearizable).await, Ok(Some(entry)));
         let second = nodes.kv("n2").write("key", bytes("two")).await.expect("written");
         assert_eq!((second.counter, second > first), (2, true));
         assert_eq!(read(&nodes.kv("n3")).await, Some(bytes("two")));
         let deleted = nodes.kv("n3").delete("key").await.expect("deleted");
-        assert_eq!(nodes.kv("n1").read("key").await, Ok(Some(Entry { version: deleted, value: None })));
+        assert_eq!(
+            nodes.kv("n1").read("key", Consistency::Linearizable).await,
+            Ok(Some(Entry { version: deleted, value: None }))
+        );
     }
+}
+
+/// What a node holds by itself is read once the flag is up, and refused before; with a majority reads go on throughout.
+#[tokio::test(start_paused = true)]
+async fn reads_of_one_replica_come_and_go_with_the_flag() {
+    let nodes = Fixture::new(rexi_kv::train().profile("2.2").expect("a release")).await;
+    let (kv, n1) = (nodes.kv("n1"), nodes.cluster.node("n1"));
+    let rollout = n1.rollout_of(ReadConsistency).expect("of its train");
+    rollout.watch().wait_for(|phase| *phase == Phase::Switch).await.expect("it runs");
+    let written = kv.write("key", bytes("one")).await.expect("written");
+    for _ in 0..2 {
+        for consistency in Consistency::ALL {
+            let read = kv.read("key", consistency).await.map(|entry| entry.map(|entry| entry.version));
+            assert_eq!(read, Ok(Some(written.clone())), "{consistency}");
+        }
+        rollout.set_ceiling(Some(Phase::Introduce)).expect("no member has removed the old form");
+        assert_eq!(kv.read("key", Consistency::One).await, Err(KvError::NotYet));
+        for consistency in [Consistency::Majority, Consistency::Linearizable] {
+            assert!(kv.read("key", consistency).await.is_ok(), "{consistency}");
+        }
+        rollout.set_ceiling(None).expect("every member takes the new form");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_one_replica_needs_no_majority_and_may_be_old() {
+    let nodes = Fixture::new(rexi_kv::train().profile("3.0").expect("a release")).await;
+    nodes.kv("n1").write("key", bytes("old")).await.expect("written");
+    nodes.cluster.crash("n3");
+    nodes.kv("n1").write("key", bytes("new")).await.expect("two are a majority");
+    nodes.cluster.crash("n1");
+    nodes.cluster.crash("n2");
+    nodes.cluster.start("n3", &nodes.release).expect("it starts alone");
+    let read = nodes.kv("n3").read("key", Consistency::One).await.expect("it asks itself alone");
+    assert_eq!(read.and_then(|entry| entry.value), Some(bytes("old")));
+    let refused = nodes.kv("n3").read("key", Consistency::Majority).await;
+    assert!(matches!(refused, Err(KvError::Unavailable { .. })), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +142,7 @@ async fn one_node_of_three_may_be_down_and_two_may_not() {
     let asked = Instant::now();
     let refused = nodes.kv("n1").write("key", bytes("alone")).await;
     assert!(matches!(refused, Err(KvError::Unavailable { .. })), "{refused:?}");
-    let refused = nodes.kv("n1").read("key").await;
+    let refused = nodes.kv("n1").read("key", Consistency::Linearizable).await;
     assert!(matches!(refused, Err(KvError::Unavailable { .. })), "{refused:?}");
     assert!(asked.elapsed() <= 2 * CALL_LIMIT + Duration::from_millis(100), "{:?}", asked.elapsed());
 
@@ -120,12 +161,16 @@ async fn a_read_hands_on_what_it_found_so_that_no_later_one_finds_less() {
     };
     nodes.stores[0].write("key".to_owned(), half.clone()).await.expect("memory takes it");
     nodes.cluster.crash("n2");
-    assert_eq!(nodes.kv("n3").read("key").await, Ok(Some(half.clone())));
+    assert_eq!(nodes.kv("n3").read("key", Consistency::Linearizable).await, Ok(Some(half.clone())));
     assert_eq!(nodes.held(3), Some(half.clone()), "a majority has what was read");
 
     nodes.cluster.crash("n1");
     nodes.start("n2").await;
-    assert_eq!(nodes.kv("n2").read("key").await, Ok(Some(half)), "n1 alone had it, and n1 is down");
+    assert_eq!(
+        nodes.kv("n2").read("key", Consistency::Linearizable).await,
+        Ok(Some(half)),
+        "n1 alone had it, and n1 is down"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -157,7 +202,12 @@ async fn writers_at_once_on_all_nodes_agree_on_one_that_is_the_latest() {
     assert_eq!(versions.len(), 30, "two writes have one version");
     let (latest, value) = written.iter().max().expect("there are some");
     for name in NAMES {
-        let entry = nodes.kv(name).read("key").await.expect("a majority answers").expect("it was written");
+        let entry = nodes
+            .kv(name)
+            .read("key", Consistency::Linearizable)
+            .await
+            .expect("a majority answers")
+            .expect("it was written");
         assert_eq!((&entry.version, entry.value.as_ref()), (latest, Some(value)));
     }
 }
@@ -189,7 +239,7 @@ async fn a_write_that_too_few_keep_in_time_is_unknown_and_may_be_read() {
     let held = nodes.held(1).and_then(|entry| entry.value);
     assert_eq!(held, Some(bytes("perhaps")));
     // It cannot be read as long as no majority keeps it: a later read might not find it.
-    let refused = nodes.kv("n1").read("key").await;
+    let refused = nodes.kv("n1").read("key", Consistency::Linearizable).await;
     assert!(matches!(refused, Err(KvError::Unavailable { .. }) | Ok(None)), "{refused:?}");
 }
 
@@ -199,14 +249,14 @@ async fn keys_and_values_at_their_bounds_are_taken_and_beyond_them_are_not() {
     let kv = nodes.kv("n1");
     let (longest, largest) = ("k".repeat(KEY_BYTES_MAX), Bytes::from(vec![7; VALUE_BYTES_MAX]));
     kv.write(&longest, largest.clone()).await.expect("within the bounds");
-    let read = nodes.kv("n2").read(&longest).await.expect("a majority answers");
+    let read = nodes.kv("n2").read(&longest, Consistency::Linearizable).await.expect("a majority answers");
     assert!(read.is_some_and(|entry| entry.value == Some(largest)));
     for bytes in [0, KEY_BYTES_MAX + 1] {
         let key = "k".repeat(bytes);
         assert_eq!(kv.write(&key, Bytes::new()).await, Err(KvError::Key { bytes }));
-        assert_eq!(kv.read(&key).await, Err(KvError::Key { bytes }));
+        assert_eq!(kv.read(&key, Consistency::Linearizable).await, Err(KvError::Key { bytes }));
         assert_eq!(kv.delete(&key).await, Err(KvError::Key { bytes }));
     }
     assert_eq!(kv.write("key", vec![7; VALUE_BYTES_MAX + 1].into()).await, Err(KvError::Value));
-    assert_eq!(kv.read("key").await, Ok(None));
+    assert_eq!(kv.read("key", Consistency::Linearizable).await, Ok(None));
 }

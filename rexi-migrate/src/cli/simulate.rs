@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::plan::{NODES, Plan, Upgrades};
+use crate::plan::{NODES, Plan};
 use crate::screen::Screen;
 use crate::service::{Service, quoted};
 use crate::simulate::{Budget, Campaign, Simulation, Tally, Tls};
@@ -135,7 +135,7 @@ impl SimulateArgs {
         };
         let campaign = Campaign {
             simulation: self.simulation(service),
-            plans: Upgrades::along(&service.train).nodes(self.nodes),
+            plans: service.plans().nodes(self.nodes),
             seed,
             budget,
             threads: self.threads.map_or_else(cores, usize::from),

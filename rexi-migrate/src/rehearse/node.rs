@@ -10,15 +10,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::select_all;
-use rexi_proto::{NodeName, PhaseError, SERVER_PER_NODE};
+use rexi_proto::{NodeName, PhaseError};
 use rexi_server::{
-    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, Phase, StartRollout,
+    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, StartRollout,
     membership::MemberEvents,
     status::{PeerStatus, RolloutStatus},
 };
 use tokio::io::{BufReader, Stdin};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -27,10 +25,10 @@ use crate::path::{Phases, UpgradePath};
 use crate::rehearse::control::{Command, LineReader, NodeEvent, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
-use crate::workload::away;
 use crate::workload::load::thread::LoadThread;
 use crate::workload::load::{Load, index_of};
 use crate::workload::work::{FUNCTION, carry_out, record};
+use crate::workload::{PhaseWatch, away};
 use rexi_proto::Release;
 
 /// What a node process is started with.
@@ -105,8 +103,7 @@ async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Worklo
     let (caller, records) = (node.clone(), Arc::clone(&writer));
     let load = move || Load::new(caller, records, own, rate, seed, Box::new(move || pace.awake()));
     Child {
-        phase: node.rollout_of(SERVER_PER_NODE).expect("every train has it").watch(),
-        changes: node.rollouts().map(|rollout| rollout.watch()).collect(),
+        phases: PhaseWatch::of(&node),
         members: node.watch_members(),
         node,
         load: LoadThread::start(load).map_err(|e| e.to_string())?,
@@ -210,10 +207,7 @@ struct Child {
     beats: Beats,
     release: Release,
     members: MemberEvents,
-    /// Of rexi's own migration, which the ledger has.
-    phase: watch::Receiver<Phase>,
-    /// Of each migration.
-    changes: Vec<watch::Receiver<Phase>>,
+    phases: PhaseWatch,
     /// The refusal last said of each peer.
     said: BTreeMap<NodeName, String>,
 }
@@ -236,8 +230,7 @@ enum Next {
 
 impl Child {
     async fn run(mut self) -> Result<(), String> {
-        let phase = *self.phase.borrow_and_update();
-        record(&self.ledger, &[Entry::PhaseChanged { phase }]);
+        record(&self.ledger, &self.phases.news());
         let mut commands = LineReader::new(BufReader::new(tokio::io::stdin()));
         let mut ready = false;
         loop {
@@ -276,12 +269,8 @@ impl Child {
                 }
                 ended = ended(&mut self.service) => return Err(ended),
                 event = self.members.next() => record(&self.ledger, &away(&self.node, event)),
-                _ = any_changed(&mut self.changes) => {
-                    let phase = *self.phase.borrow();
-                    if self.phase.has_changed().unwrap_or(false) {
-                        self.phase.mark_unchanged();
-                        record(&self.ledger, &[Entry::PhaseChanged { phase }]);
-                    }
+                Ok(()) = self.phases.changed() => {
+                    record(&self.ledger, &self.phases.news());
                     say(&NodeEvent::PhasesChanged { phases: phases(&self.node.status().rollouts) });
                 }
                 _ = ticks.tick(), if goal.is_some() => {
@@ -340,8 +329,8 @@ impl Child {
             record(&self.ledger, &[Entry::Quiet]);
         }
         self.load.give_up().await.map_err(|e| e.to_string())?;
-        let Self { node, load, ledger, phase, changes, beats, members, .. } = self;
-        drop((load, phase, changes, members));
+        let Self { node, load, ledger, phases, beats, members, .. } = self;
+        drop((load, phases, members));
         node.shutdown(deadline.saturating_duration_since(Instant::now()).max(TICK)).await;
         drop(beats);
         record(&ledger, &[Entry::Drained]);
@@ -400,11 +389,6 @@ fn limiting_factor(rollouts: &[RolloutStatus]) -> Option<String> {
 
 fn by_hello(rollout: &RolloutStatus) -> bool {
     matches!(rollout.limiting_factor, LimitingFactor::NotTaken(..))
-}
-
-/// Waits until one of them has changed.
-async fn any_changed(changes: &mut [watch::Receiver<Phase>]) {
-    select_all(changes.iter_mut().map(|change| Box::pin(change.changed()))).await.0.ok();
 }
 
 /// The peers that are not connected.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rexi_server::{Mailbox, Node};
 use tokio::time::Instant;
 
-use crate::history::ledger::{self, CallId, CallNumber, Entry, LedgerWriter, NodeIndex};
+use crate::history::ledger::{self, CallId, CallNumber, LedgerWriter, NodeIndex};
 use crate::plan::Work;
-use crate::workload::away;
 use crate::workload::load::Load;
 use crate::workload::work::{Order, record};
+use crate::workload::{PhaseWatch, away};
 
 /// Makes the calls of one life. Clones are the same one.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ impl Caller {
         let (mut load, mailbox) = Load::new(node.clone(), Arc::clone(&ledger), index(own), 0, 0, awake);
         load.number_from(numbers);
         let caller = Self(Arc::new(Mutex::new(load)));
-        let mut phases = node.rollout().watch();
-        record(&ledger, &[Entry::PhaseChanged { phase: *phases.borrow_and_update() }]);
+        let mut phases = PhaseWatch::of(&node);
+        record(&ledger, &phases.news());
         let mut members = node.watch_members();
         let run = caller.clone().run(mailbox);
         let told = async move {
@@ -45,7 +45,7 @@ impl Caller {
                         if changed.is_err() {
                             return;
                         }
-                        record(&ledger, &[Entry::PhaseChanged { phase: *phases.borrow_and_update() }]);
+                        record(&ledger, &phases.news());
                     }
                     event = members.next() => record(&ledger, &away(&node, event)),
                 }

@@ -216,7 +216,14 @@ fn tell_entry(node: usize, entry: &Entry, of: &Outcome) -> Option<TraceEvent> {
         Entry::GatherEnded { gather, how, .. } => here(format!("{gather}: {how}")),
         Entry::Asked { id, index } => here(format!("{} asks question {index}", id.call)),
         Entry::Responded { call, index, .. } => here(format!("{call}: response to question {index}")),
-        Entry::PhaseChanged { phase } => here(format!("is at {phase} now")),
+        Entry::PhaseChanged { migration, phase } => {
+            let mut migrations = of.plan.train.at(0).migrations();
+            let several = migrations.len() > 1;
+            match migrations.nth(migration.into()).filter(|_| several) {
+                Some((migration, _)) => here(format!("is at {phase} of {migration} now")),
+                None => here(format!("is at {phase} now")),
+            }
+        }
         _ => None,
     }
 }

@@ -46,12 +46,20 @@ pub struct Simulation {
     tls: Tls,
     record: bool,
     actions: Actions,
+    each: Option<Arc<dyn Fn(Self) -> Self + Send + Sync>>,
 }
 
 impl Simulation {
     /// Nodes that have no functions but the simulation's own, without TLS.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Adds to each run by itself what the runs must not share, such as what their nodes keep over a crash.
+    #[must_use]
+    pub fn each(mut self, add: impl Fn(Self) -> Self + Send + Sync + 'static) -> Self {
+        self.each = Some(Arc::new(add));
+        self
     }
 
     /// How connections are secured. Default: [`Tls::Plain`].
@@ -121,7 +129,11 @@ impl Simulation {
         let started = std::time::Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         let runtime = runtime.expect("a runtime without IO needs nothing of the system");
-        let outcome = runtime.block_on(self.play(plan));
+        let this = match &self.each {
+            Some(add) => &add(Self { each: None, ..self.clone() }),
+            None => self,
+        };
+        let outcome = runtime.block_on(this.play(plan));
         Outcome { took: started.elapsed(), ..outcome }
     }
 

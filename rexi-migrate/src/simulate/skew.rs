@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::Phase;
+use rexi_proto::{Phase, Stage};
 
 use super::ledger::ScenarioEvent;
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
@@ -25,8 +25,8 @@ struct Life {
     release: Place,
     began_us: u64,
     ended_us: Option<u64>,
-    /// Its phases, each from when on.
-    phases: Vec<(u64, Phase)>,
+    /// Its phases, each from when on and of which migration.
+    phases: Vec<(u64, u8, Phase)>,
 }
 
 impl<'a> Skew<'a> {
@@ -68,15 +68,18 @@ impl<'a> Skew<'a> {
             return Some(to);
         }
         // A phase holds until the next; moments at which one changes cut time into stretches.
-        let mut cuts: Vec<u64> = one.phases.iter().chain(&other.phases).map(|&(at, _)| at.clamp(from, to)).collect();
+        let mut cuts: Vec<u64> = one.phases.iter().chain(&other.phases).map(|&(at, ..)| at.clamp(from, to)).collect();
         cuts.extend([from, to]);
         cuts.sort_unstable();
         let apart = |at: u64| {
-            let sends = |sender: &Life, receiver: &Life| {
-                let hosts = self.train.profile(receiver.release).hosts();
-                sender.phase_at(at).is_none_or(|phase| hosts.contains(phase.cast_target()))
+            let says = |sender: &Life, receiver: &Life| {
+                let taken = |(number, (_, stage)): (u8, (_, Stage))| {
+                    let phase = sender.phase_at(number, at);
+                    phase.is_none_or(|phase| stage.lowest().takes().contains(phase.says()))
+                };
+                (0..).zip(self.train.profile(receiver.release).migrations()).all(taken)
             };
-            !sends(one, other) || !sends(other, one)
+            !says(one, other) || !says(other, one)
         };
         cuts.windows(2).rev().find(|two| apart(two[0])).map(|two| two[1]).or_else(|| apart(to).then_some(to))
     }
@@ -95,7 +98,7 @@ impl Life {
     fn of(train: &UpgradePath, process: &ProcessRecord) -> Option<Self> {
         let ledger = process.ledger.as_ref().ok()?;
         let phase = |record: &crate::history::ledger::Record| match record.entry {
-            Entry::PhaseChanged { phase } => Some((record.at_us, phase)),
+            Entry::PhaseChanged { migration, phase } => Some((record.at_us, migration, phase)),
             _ => None,
         };
         let left = ledger.records.iter().rev().find(|record| record.entry == Entry::Drained);
@@ -113,8 +116,9 @@ impl Life {
         })
     }
 
-    fn phase_at(&self, at_us: u64) -> Option<Phase> {
-        self.phases.iter().rev().find(|(since, _)| *since <= at_us).map(|&(_, phase)| phase)
+    fn phase_at(&self, migration: u8, at_us: u64) -> Option<Phase> {
+        let before = |&&(since, of, _): &&(u64, u8, Phase)| since <= at_us && of == migration;
+        self.phases.iter().rev().find(before).map(|&(_, _, phase)| phase)
     }
 }
 

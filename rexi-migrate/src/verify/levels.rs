@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::show::Show;
 use super::verification;
 use crate::check::{self, CheckOptions, suite};
-use crate::plan::Upgrades;
 use crate::search::Options;
 use crate::service::Service;
 use crate::simulate::{Budget, Campaign};
@@ -44,7 +43,7 @@ pub(super) fn simulate(options: &verification::Options, given: Duration, show: &
     let (service, seed) = (&options.service, options.seed);
     let threads = available_parallelism().map_or(1, usize::from);
     let simulation = service.simulation.clone();
-    let plans = Upgrades::along(&service.train);
+    let plans = service.plans();
     let campaign = Campaign { simulation, budget: Budget::Time(given), threads, ..Campaign::new(plans, seed) };
     let tally = campaign.run(|tally| {
         show.tick(|| format!("{} scenarios, {:.0} a minute, {} calls", tally.scenarios, tally.rate(), tally.calls));

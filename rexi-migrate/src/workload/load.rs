@@ -28,6 +28,7 @@ use tokio::time::Instant;
 
 use crate::history::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNumber, NodeIndex, Outcome, Work};
 use crate::name::node_number;
+use crate::workload::server_phase;
 use crate::workload::work::{FUNCTION, Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};
@@ -344,7 +345,7 @@ impl Load {
     }
 
     fn cast_all(&mut self, now: Instant, casts: Vec<Cast>) {
-        let phase = self.node.rollout().phase();
+        let phase = server_phase(&self.node);
         let entry = |cast: &Cast| {
             let (order, to) = (&cast.order, self.targets[cast.target].index);
             Entry::Cast { call: order.id.call, to, work: order.work, phase }
@@ -419,7 +420,7 @@ impl Load {
     }
 
     fn kill(&mut self, calls: &[CallRef]) {
-        let phase = self.node.rollout().phase();
+        let phase = server_phase(&self.node);
         let mut open = Vec::new();
         for &call in calls {
             if let Some(Open { order, .. }) = self.forget(call) {

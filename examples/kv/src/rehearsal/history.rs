@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rexi_migrate::rehearse::Account;
 
+use crate::replica::Consistency;
 use crate::version::Version;
 
 /// What the clients of a run have come to.
@@ -25,8 +26,12 @@ pub(super) struct KvCounts {
     pub(super) writes_refused: u64,
     /// Writes without an answer, or with the answer that nobody knows.
     pub(super) writes_unknown: u64,
-    /// Reads that a majority answered, each compared with its floor.
+    /// Reads that were answered, each compared with its floor; those of one replica have none.
     pub(super) reads_checked: u64,
+    /// Those of them by consistency, the weakest first.
+    pub(super) reads_by_consistency: [u64; 3],
+    /// Reads of one replica that were refused, since their node did not say them yet.
+    pub(super) reads_not_yet: u64,
     /// Reads without an answer.
     pub(super) reads_failed: u64,
     /// Keys that were read once more at rest, at the end.
@@ -61,6 +66,10 @@ impl KvCounts {
             ("writes_refused", self.writes_refused),
             ("writes_unknown", self.writes_unknown),
             ("reads_checked", self.reads_checked),
+            ("reads_of_one", self.reads_by_consistency[0]),
+            ("reads_of_a_majority", self.reads_by_consistency[1]),
+            ("reads_linearizable", self.reads_by_consistency[2]),
+            ("reads_not_yet", self.reads_not_yet),
             ("reads_failed", self.reads_failed),
             ("keys_checked", self.keys_checked),
             ("lost", self.lost),
@@ -68,15 +77,17 @@ impl KvCounts {
             ("never_written", self.never_written),
         ]);
         let summary = format!(
-            "{} writes acknowledged, {} lost; {} quorum reads checked, {} stale, {} of what was never written; {} \
-             writes of unknown outcome, {} refused; {} reads failed; {} keys read at rest.",
+            "{} writes acknowledged, {} lost; {} reads checked ({} of one replica), {} stale, {} of what was never \
+             written; {} writes of unknown outcome, {} refused; {} reads not said yet, {} failed; {} keys at rest.",
             self.writes_acknowledged,
             self.lost,
             self.reads_checked,
+            self.reads_by_consistency[0],
             self.stale,
             self.never_written,
             self.writes_unknown,
             self.writes_refused,
+            self.reads_not_yet,
             self.reads_failed,
             self.keys_checked,
         );
@@ -120,7 +131,7 @@ impl History {
         if floor.as_ref().is_some_and(|floor| version <= floor) {
             self.breach(Breach::Stale, format!("{key} = {value} got version {version}, not above {}", show(floor)));
         }
-        self.met(key, value, version);
+        self.met(key, value, version, true);
     }
 
     pub(super) fn refused(&mut self, key: &str, value: u64) {
@@ -132,9 +143,23 @@ impl History {
         self.counts.writes_unknown += 1;
     }
 
-    pub(super) fn read(&mut self, key: &str, floor: &Option<Version>, found: Option<(Version, Vec<u8>)>) {
+    /// A read was answered. What one replica has may be older than the floor, and what a majority has may be newer than
+    /// anything that the next majority has to have: neither raises it.
+    pub(super) fn read(
+        &mut self,
+        key: &str,
+        consistency: Consistency,
+        floor: &Option<Version>,
+        found: Option<(Version, Vec<u8>)>,
+    ) {
         self.counts.reads_checked += 1;
-        self.check(key, floor, found, Breach::Stale);
+        self.counts.reads_by_consistency[consistency as usize] += 1;
+        let floor = if consistency == Consistency::One { &None } else { floor };
+        self.check(key, floor, found, Breach::Stale, consistency == Consistency::Linearizable);
+    }
+
+    pub(super) fn read_not_yet(&mut self) {
+        self.counts.reads_not_yet += 1;
     }
 
     pub(super) fn read_failed(&mut self) {
@@ -145,7 +170,7 @@ impl History {
     pub(super) fn at_rest(&mut self, key: &str, found: Option<(Version, Vec<u8>)>) {
         self.counts.keys_checked += 1;
         let floor = self.floor(key);
-        self.check(key, &floor, found, Breach::Lost);
+        self.check(key, &floor, found, Breach::Lost, true);
     }
 
     pub(super) fn keys(&self) -> Vec<String> {
@@ -156,7 +181,14 @@ impl History {
         KvCounts { keys: self.keys.len() as u64, ..self.counts.clone() }
     }
 
-    fn check(&mut self, key: &str, floor: &Option<Version>, found: Option<(Version, Vec<u8>)>, older: Breach) {
+    fn check(
+        &mut self,
+        key: &str,
+        floor: &Option<Version>,
+        found: Option<(Version, Vec<u8>)>,
+        older: Breach,
+        raises_floor: bool,
+    ) {
         let Some((version, body)) = found else {
             if floor.is_some() {
                 self.breach(older, format!("{key} was not there, and {} had been", show(floor)));
@@ -173,7 +205,7 @@ impl History {
             of_key.is_some_and(|of_key| (1..=of_key.attempted).contains(&value) && !of_key.refused.contains(&value))
         });
         match value {
-            Some(value) => self.met(key, value, &version),
+            Some(value) => self.met(key, value, &version, raises_floor),
             None => {
                 let body = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
                 self.breach(
@@ -185,10 +217,10 @@ impl History {
     }
 
     /// A version was seen to hold a value: always the same one.
-    fn met(&mut self, key: &str, value: u64, version: &Version) {
+    fn met(&mut self, key: &str, value: u64, version: &Version, raises_floor: bool) {
         let of_key = self.keys.entry(key.to_owned()).or_default();
         let known = *of_key.values.entry(version.clone()).or_insert(value);
-        if of_key.floor.as_ref().is_none_or(|floor| version > floor) {
+        if raises_floor && of_key.floor.as_ref().is_none_or(|floor| version > floor) {
             of_key.floor = Some(version.clone());
         }
         while of_key.values.len() > VALUES_KEPT {
@@ -262,15 +294,15 @@ mod tests {
     fn reads_of_the_latest_or_of_what_is_under_way_are_no_breach() {
         let mut history = History::default();
         let floor = history.floor("k");
-        history.read("k", &floor, None);
+        history.read("k", Consistency::Linearizable, &floor, None);
         write(&mut history, &version(1, "n1"));
         let floor = history.floor("k");
-        history.read("k", &floor, found(1, version(1, "n1")));
+        history.read("k", Consistency::Linearizable, &floor, found(1, version(1, "n1")));
         // Begun before the second write, so either is right.
         let (value, before) = (history.next_value("k"), history.floor("k"));
-        history.read("k", &floor, found(value, version(2, "n1")));
+        history.read("k", Consistency::Linearizable, &floor, found(value, version(2, "n1")));
         history.written("k", value, &before, &version(2, "n1"));
-        history.read("k", &floor, found(1, version(1, "n1")));
+        history.read("k", Consistency::Linearizable, &floor, found(1, version(1, "n1")));
         history.at_rest("k", found(2, version(2, "n1")));
         assert_eq!(breaches(&history), (0, 0, 0));
         assert_eq!((history.counts().writes_acknowledged, history.counts().reads_checked), (2, 4));
@@ -282,8 +314,8 @@ mod tests {
         write(&mut history, &version(1, "n1"));
         write(&mut history, &version(2, "n1"));
         let floor = history.floor("k");
-        history.read("k", &floor, found(1, version(1, "n1")));
-        history.read("k", &floor, None);
+        history.read("k", Consistency::Linearizable, &floor, found(1, version(1, "n1")));
+        history.read("k", Consistency::Linearizable, &floor, None);
         assert_eq!(breaches(&history), (0, 2, 0));
         // Nor may a write slip in below what was there.
         let value = history.next_value("k");
@@ -296,9 +328,9 @@ mod tests {
         let mut history = History::default();
         let unknown = history.next_value("k");
         history.unknown();
-        history.read("k", &None, found(unknown, version(1, "n3")));
+        history.read("k", Consistency::Linearizable, &None, found(unknown, version(1, "n3")));
         let floor = history.floor("k");
-        history.read("k", &floor, None);
+        history.read("k", Consistency::Linearizable, &floor, None);
         assert_eq!(breaches(&history), (0, 1, 0));
     }
 
@@ -309,8 +341,8 @@ mod tests {
         history.unknown();
         write(&mut history, &version(1, "n1"));
         let floor = history.floor("k");
-        history.read("k", &floor, found(2, version(1, "n1")));
-        history.read("k", &floor, found(1, version(1, "n3")));
+        history.read("k", Consistency::Linearizable, &floor, found(2, version(1, "n1")));
+        history.read("k", Consistency::Linearizable, &floor, found(1, version(1, "n3")));
         assert_eq!(breaches(&history), (0, 0, 0));
     }
 
@@ -332,12 +364,32 @@ mod tests {
         history.refused("k", refused);
         let floor = history.floor("k");
         for body in ["k=2", "k=3", "k=0", "j=1", "k", ""] {
-            history.read("k", &floor, Some((version(2, "n1"), body.as_bytes().to_vec())));
+            history.read("k", Consistency::Linearizable, &floor, Some((version(2, "n1"), body.as_bytes().to_vec())));
         }
         assert_eq!(breaches(&history), (0, 0, 6));
         // A version has one value.
         history.next_value("k");
-        history.read("k", &floor, found(3, version(1, "n1")));
+        history.read("k", Consistency::Linearizable, &floor, found(3, version(1, "n1")));
         assert_eq!(breaches(&history), (0, 0, 7));
+    }
+
+    #[test]
+    fn a_read_of_one_replica_may_be_old_and_one_of_a_majority_promises_nothing_to_the_next() {
+        let mut history = History::default();
+        write(&mut history, &version(1, "n1"));
+        write(&mut history, &version(2, "n1"));
+        let floor = history.floor("k");
+        history.read("k", Consistency::One, &floor, found(1, version(1, "n1")));
+        history.read("k", Consistency::One, &floor, None);
+        // Written, and not acknowledged: a majority may have met it once, and not again.
+        let value = history.next_value("k");
+        history.read("k", Consistency::Majority, &floor, found(value, version(3, "n2")));
+        let floor = history.floor("k");
+        history.read("k", Consistency::Linearizable, &floor, found(2, version(2, "n1")));
+        assert_eq!(breaches(&history), (0, 0, 0));
+        history.read("k", Consistency::Majority, &floor, found(1, version(1, "n1")));
+        history.read("k", Consistency::One, &floor, Some((version(9, "n3"), b"k=9".to_vec())));
+        assert_eq!(breaches(&history), (0, 1, 1));
+        assert_eq!(history.counts().reads_by_consistency, [3, 2, 1]);
     }
 }

@@ -328,12 +328,12 @@ impl<'a> Joined<'a> {
         find(&self.calls[range.clone()], id.call).map(|at| range.start + at)
     }
 
-    /// The phase of a process at a time, as it wrote it down.
+    /// The phase of a process in rexi's own migration at a time, as it wrote it down.
     pub(super) fn phase_at(&self, process: usize, at_us: u64) -> Option<Phase> {
         let records = self.processes[process].records;
         let before = &records[..records.partition_point(|record| record.at_us <= at_us)];
         before.iter().rev().find_map(|record| match record.entry {
-            Entry::PhaseChanged { phase } => Some(phase),
+            Entry::PhaseChanged { migration: 0, phase } => Some(phase),
             _ => None,
         })
     }

@@ -46,12 +46,12 @@ impl Tally {
             self.see(Witness::Drain, matches!(process.end, ProcessEnd::Drained { .. }));
             let before = joined.before(process);
             self.see(Witness::Rollback, before.is_some_and(|b| process.header.release < b.header.release));
-            let mut now: Option<Phase> = None;
+            let mut now: BTreeMap<u8, Phase> = BTreeMap::new();
             for record in process.records {
-                if let Entry::PhaseChanged { phase } = record.entry {
-                    self.see(Witness::PhaseRaised, now.is_some_and(|now| phase > now));
-                    self.see(Witness::PhaseLowered, now.is_some_and(|now| phase < now));
-                    now = Some(phase);
+                if let Entry::PhaseChanged { migration, phase } = record.entry {
+                    let before = now.insert(migration, phase);
+                    self.see(Witness::PhaseRaised, before.is_some_and(|before| phase > before));
+                    self.see(Witness::PhaseLowered, before.is_some_and(|before| phase < before));
                 }
             }
         }

@@ -96,8 +96,10 @@ pub enum Entry {
         /// Why it no longer runs.
         how: Ending,
     },
-    /// The node's effective phase is another now. The first one of a process says what it started in.
+    /// The node's effective phase of a migration is another now. The first one of a process says what it started in.
     PhaseChanged {
+        /// The migration's number in the train; rexi's own is 0.
+        migration: u8,
         /// The phase now.
         phase: Phase,
     },

@@ -77,7 +77,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         (call(), phase()).prop_map(|(call, phase)| Entry::Killed { call, phase }),
         (id(), server, work()).prop_map(|(id, server, work)| Entry::Started { id, server, work }),
         (id(), how).prop_map(|(id, how)| Entry::Ended { id, how }),
-        phase().prop_map(|phase| Entry::PhaseChanged { phase }),
+        (any::<u8>(), phase()).prop_map(|(migration, phase)| Entry::PhaseChanged { migration, phase }),
         Just(Entry::Quiet),
         Just(Entry::Drained),
         (monitor(), node()).prop_map(|(monitor, on)| Entry::Monitored { monitor, on }),

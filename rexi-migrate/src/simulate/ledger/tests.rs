@@ -125,14 +125,14 @@ async fn a_cluster_with_nothing_planted_is_found_sound() {
 async fn what_happens_at_once_has_an_order_over_all_lives_and_what_comes_after_a_life_is_not_recorded() {
     let ledger = Ledger::new();
     let lives = [0, 1].map(|node| ledger.begin_life(node, Place(2)));
-    let phase = |phase| Entry::PhaseChanged { phase };
+    let phase = |phase| Entry::PhaseChanged { migration: 0, phase };
     record(&lives[1].1, &[phase(Phase::Introduce), phase(Phase::Switch)]);
     let before_us = ledger.now_us();
     record(&lives[0].1, &[phase(Phase::Remove)]);
     ledger.note_at(before_us, ScenarioEvent::Healed);
     ledger.end_life(lives[1].0, LifeEnd::Crashed);
     record(&lives[1].1, &[Entry::Quiet]);
-    let recorded = |node, phase| ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { phase } };
+    let recorded = |node, phase| ScenarioEvent::Recorded { node, entry: Entry::PhaseChanged { migration: 0, phase } };
     let events: Vec<ScenarioEvent> = ledger.events().into_iter().map(|(_, event)| event).collect();
     let expected = [
         ScenarioEvent::Started { node: 0, release: Place(2) },

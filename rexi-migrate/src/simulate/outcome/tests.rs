@@ -108,7 +108,7 @@ fn each_event_is_told_where_it_was_and_those_that_a_reader_can_do_without_are_no
         ),
         (recorded(2, Entry::Asked { id: id(1), index: 0 }), Place::At(2), "call 1 asks question 0"),
         (recorded(2, Entry::Responded { call, index: 0, content }), Place::At(2), "call 1: response to question 0"),
-        (recorded(1, Entry::PhaseChanged { phase: Phase::Remove }), Place::At(1), "is at remove now"),
+        (recorded(1, Entry::PhaseChanged { migration: 0, phase: Phase::Remove }), Place::At(1), "is at remove now"),
         (ScenarioEvent::Settling, Place::Everywhere, SETTLING),
         (ScenarioEvent::Probing, Place::Everywhere, "every node casts to every node"),
     ];

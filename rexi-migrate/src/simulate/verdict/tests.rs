@@ -76,7 +76,7 @@ fn life(node: u16, release: usize, began: u64, entries: &[(u64, Entry)]) -> Proc
         pid: 0,
         began_us: us(began),
     };
-    let first = (began, Entry::PhaseChanged { phase: Phase::Switch });
+    let first = (began, Entry::PhaseChanged { migration: 0, phase: Phase::Switch });
     let all = [first].into_iter().chain(entries.iter().copied()).chain([(60, Entry::Quiet)]);
     let records = all.map(|(at, entry)| Record { at_us: us(at), entry }).collect();
     let ledger = Ok(ProcessLedger { header, records, torn: false });

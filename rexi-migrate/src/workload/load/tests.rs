@@ -39,7 +39,7 @@ where
     let awake: Awake = Box::new(move || begun.elapsed());
     let writer = Arc::clone(&ledgers[0]);
     let (mut load, mut mailbox) = Load::new(cluster.node("n1"), writer, NodeIndex(0), 500, 3, awake);
-    record(&ledgers[0], &[Entry::PhaseChanged { phase: Phase::Remove }]);
+    record(&ledgers[0], &[Entry::PhaseChanged { migration: 0, phase: Phase::Remove }]);
     load.set_on(true);
     run((&mut load, &mut mailbox), Duration::from_secs(5), false).await;
     load.rest(&mailbox);

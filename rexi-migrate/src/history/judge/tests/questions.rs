@@ -88,7 +88,7 @@ fn a_question_that_is_cut_off_by_a_typed_answer_is_told() {
 #[test]
 fn a_question_is_answered_over_the_switch_if_its_response_is_given_in_the_other_phase() {
     let over = |phase_us: u64, outcome| {
-        let changed = Entry::PhaseChanged { phase: Phase::Switch };
+        let changed = Entry::PhaseChanged { migration: 0, phase: Phase::Switch };
         let cast = caller().cast_in(Phase::Introduce, 100, 1, 1, Work::Question);
         let response = Entry::Responded { call: CallNumber(1), index: 0, content: Content::Right };
         let mut records = [(phase_us, changed), (120, response)];

@@ -186,7 +186,7 @@ fn a_stream_is_open_over_a_restart_if_it_had_items_before_and_after() {
 fn a_stream_is_open_over_the_switch_if_it_had_an_item_in_the_other_phase() {
     let over = |cast: Phase, then: Phase, at_us: u64| {
         let caller = caller().cast_in(cast, 100, 1, 1, Work::Stream).stream_started(108, 1, 2);
-        let caller = caller.item_received(111, 1, 0).add(150, Entry::PhaseChanged { phase: then });
+        let caller = caller.item_received(111, 1, 0).add(150, Entry::PhaseChanged { migration: 0, phase: then });
         let caller = caller.item_received(at_us, 1, 1).answered(200, 1, Outcome::StreamDone);
         judge(&run([caller.live(), sender(2).live()])).witnessed(Witness::StreamOverSwitch)
     };

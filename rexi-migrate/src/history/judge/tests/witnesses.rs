@@ -121,7 +121,7 @@ fn a_job_whose_caller_goes_first_is_counted() {
 #[test]
 fn phases_count_as_changed_only_within_a_process() {
     let phases = |phases: &[Phase]| {
-        let process = phases.iter().fold(caller(), |p, &phase| p.add(50, Entry::PhaseChanged { phase }));
+        let process = phases.iter().fold(caller(), |p, &phase| p.add(50, Entry::PhaseChanged { migration: 0, phase }));
         let judgement = judge(&run([process.live()]));
         (judgement.witnessed(Witness::PhaseRaised), judgement.witnessed(Witness::PhaseLowered))
     };

@@ -179,11 +179,12 @@ impl Life {
             holes.push((from_us, from_us + rng.random_range(SECOND..22 * SECOND)));
         }
         let mut life = Self { node, began_us, stop, holes, torn: false, next: 1, records: Vec::new() };
-        life.records.push(Record { at_us: began_us, entry: Entry::PhaseChanged { phase: Phase::Switch } });
+        life.records
+            .push(Record { at_us: began_us, entry: Entry::PhaseChanged { migration: 0, phase: Phase::Switch } });
         life.beat();
         if rng.random_bool(0.1) && !matches!(life.stop, Stop::Killed(_)) {
             let phase = if rng.random_bool(0.5) { Phase::Introduce } else { Phase::Switch };
-            life.records.push(Record { at_us: began_us + 5, entry: Entry::PhaseChanged { phase } });
+            life.records.push(Record { at_us: began_us + 5, entry: Entry::PhaseChanged { migration: 0, phase } });
         }
         life
     }
