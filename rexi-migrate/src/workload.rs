@@ -6,4 +6,4 @@ mod away;
 mod phases;
 
 pub(crate) use away::away;
-pub(crate) use phases::{PhaseWatch, server_phase};
+pub(crate) use phases::PhaseWatch;

@@ -68,6 +68,7 @@ declare! {
     LastReplyTooEarly S5,
     SingletonMissing S13,
     ServerMissing S6,
+    FunctionMissing S9,
     MetAnothersCall S4,
     LostWithoutALoss S1,
     ToldThatItDidNotRun S2,

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use rexi_proto::{PeerId, ServerAddress};
+use rexi_proto::{Migration, PeerId, ServerAddress, Train};
 use stateright::Checker;
 
 use super::state::{Stage, pair};
 use super::turns::{orders_of, print_pair};
+use super::witness::CASES;
 use super::*;
-use crate::model::{member_id, name};
+use crate::model::{Case, member_id, name};
 use crate::path::UpgradePath;
 use crate::search::{End, Fingerprint, Model, Options, Outcome, search};
 use crate::verdict::conclusion::Conclusion;
@@ -47,6 +48,24 @@ fn exhausted(scope: Scope) -> Outcome<Cluster> {
 fn two_nodes_with_a_job_are_safe_over_the_whole_train_and_reach_its_end() {
     let outcome = exhausted(Scope { jobs: 1, ..two(&[0, 1, 2, 3]) });
     assert!(outcome.tally.states > 1_000, "{:?}", outcome.tally);
+}
+
+/// A service's own train: calls of one function become calls of another, and back, while they run.
+#[test]
+fn calls_of_a_migrated_function_meet_it_in_every_mix_and_phase() {
+    const READS: Migration = Migration::of_functions("service.reads", "read", "read_as");
+    let train = Train::new("service")
+        .release("3.0", |r| r)
+        .release("3.1", |r| r.introduce(READS))
+        .release("3.2", |r| r.switch(READS))
+        .release("3.3", |r| r.remove(READS));
+    let train = UpgradePath::of(&train).expect("a train");
+    let scope = Scope { nodes: 2, jobs: 1, rollbacks: 1, flips: 1, ..Scope::new("test", &train) };
+    let outcome = exhausted(Scope { crashes: 1, ..scope });
+    for case in [Case::BufferedOverRelease, Case::FlipWithJobs, Case::Rollback] {
+        let place = CASES.iter().position(|&known| known == case).expect("it is counted");
+        assert!(outcome.tally.met[place] > 0, "{case:?}: {:?}", outcome.tally);
+    }
 }
 
 #[test]

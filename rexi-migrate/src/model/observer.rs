@@ -278,6 +278,10 @@ impl Observer {
                 broken.push((Rule::SingletonMissing, "the singleton was gone"));
             }
             Answer::NoSuchServer(_) => broken.push((Rule::ServerMissing, "its server was not there")),
+            // What has waited while its peer changed is said once more, by who has asked.
+            Answer::NoSuchFunction if of.buffered_for.is_none() => {
+                broken.push((Rule::FunctionMissing, "its function was not there"));
+            }
             Answer::Exit { reason: ExitReason::DuplicateRef | ExitReason::Killed, .. } => {
                 broken.push((Rule::MetAnothersCall, "it met another's job or kill"));
             }

@@ -45,6 +45,8 @@ pub enum Rule {
     SingletonMissing,
     /// A cast met no per-node server.
     ServerMissing,
+    /// A cast met no function of the form that it was said in.
+    FunctionMissing,
     /// A cast met another's job or kill.
     MetAnothersCall,
     /// A call was lost with its connection, and none was lost.

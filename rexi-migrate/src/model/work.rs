@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::{Cast, Incarnation, ItemStep, JobEnding, MonitorRef, Pool, Presence};
+use rexi_proto::{Cast, Form, Incarnation, ItemStep, JobEnding, Migration, MonitorRef, Pool, Presence, Stage};
 
 use super::build::FUNCTION;
 use super::case::Case;
@@ -58,12 +58,25 @@ impl<P: Pool + Clone> NodeModel<P> {
         let mailbox =
             notes.take_down(CallRecord { over: false, by, life, to, call, stream, buffered_for, ..CallRecord::OVER });
         let body = payload(mailbox, 0, bytes);
-        let cast = Cast { call, function: FUNCTION.into(), time_left: None, nonce: 0, trace: None, body };
+        let function = self.function_of(mailbox).into();
+        let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
         let place = u16::try_from(mailbox).expect("there are few calls");
         if self.peer_mut(to).cast(now, cast, place).is_err() {
             notes.calls[mailbox].killed = true;
             notes.breaks(Rule::CastNotTaken, format!("a cast of {} is not taken", name(by)));
         }
+    }
+
+    /// The function that a call is of: of a migration in the form that the node's phase says now, where the train has
+    /// any. Calls take turns among several.
+    fn function_of(&self, call: usize) -> &str {
+        let of_functions = |(_, (migration, _)): &(usize, (&Migration, Stage))| migration.function(Form::Old).is_some();
+        let migrations = || self.profile().migrations().enumerate().filter(of_functions);
+        let turn = call.checked_rem(migrations().count());
+        let said = turn
+            .and_then(|turn| migrations().nth(turn))
+            .and_then(|(number, (migration, _))| migration.function(self.rollout.phase_at(number).says()));
+        said.unwrap_or(FUNCTION)
     }
 
     /// Kills these of its calls, which all go to the same member.

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 
 use crate::history::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNumber, NodeIndex, Outcome, Work};
 use crate::name::node_number;
-use crate::workload::server_phase;
+use crate::workload::phases::server_phase;
 use crate::workload::work::{FUNCTION, Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};

@@ -29,7 +29,7 @@ pub(crate) const fn id(rule: Rule) -> Option<&'static str> {
         | Rule::JobOfAnotherPayload
         | Rule::HelloUnread
         | Rule::LongPassedOver => "S8",
-        Rule::KindUnknownToPeer | Rule::KindNotOfVersion => "S9",
+        Rule::KindUnknownToPeer | Rule::KindNotOfVersion | Rule::FunctionMissing => "S9",
         Rule::UnknownUncounted => "S10",
         Rule::JobOverSkew => "S11",
         Rule::PhaseWithoutTransition | Rule::LoweredToRemoved => "S12",

@@ -201,6 +201,7 @@ fn of_answer(oracle: Oracle) -> Option<Planted> {
         },
         Oracle::SingletonMissing => |stepper| answer(stepper, Answer::NoSuchServer(ServerAddress::Singleton)),
         Oracle::ServerMissing => |stepper| answer(stepper, Answer::NoSuchServer(ServerAddress::PerNode)),
+        Oracle::FunctionMissing => |stepper| answer(stepper, Answer::NoSuchFunction),
         Oracle::MetAnothersCall => |stepper| answer(stepper, exit(ExitReason::DuplicateRef)),
         Oracle::LostWithoutALoss => |stepper| answer(stepper, exit(ExitReason::ConnectionLost)),
         Oracle::ToldThatItDidNotRun => |stepper| answer(stepper, Answer::Dropped),
