@@ -61,7 +61,7 @@ enum Subcommands {
 impl Tool {
     /// Runs the command line that this process was given, and gives the exit code of its verdict.
     pub fn main(self) -> ExitCode {
-        match Cli::try_parse() {
+        match Cli::try_parse_from(self.words(std::env::args())) {
             Ok(cli) => self.run(cli.args),
             Err(error) => match builds::of_another_build(&error, std::env::args().skip(1)) {
                 Some(report) => exit_code(Err((USAGE, report))),
@@ -70,9 +70,19 @@ impl Tool {
         }
     }
 
+    /// The words of a command line, without those that lead to the tools.
+    fn words(&self, words: impl Iterator<Item = String>) -> Vec<String> {
+        let mut words: Vec<String> = words.collect();
+        let under = 1..=self.under.len();
+        if words.get(under.clone()) == Some(&self.under[..]) {
+            words.drain(under);
+        }
+        words
+    }
+
     /// Runs the command of these arguments, and gives the exit code of its verdict.
     pub fn run(self, args: ToolArgs) -> ExitCode {
-        let service = match self.0 {
+        let service = match self.service {
             Ok(service) => service,
             Err(error) => return exit_code(Err((USAGE, Report::msg(error.to_string())))),
         };

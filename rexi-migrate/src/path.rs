@@ -90,6 +90,11 @@ impl UpgradePath {
         self.0.len()
     }
 
+    /// Whether a node of some release can change the servers that it sends to while it runs.
+    pub fn switches_servers(&self) -> bool {
+        self.0.iter().any(|profile| profile.server_stage().moves())
+    }
+
     /// Never: a path has at least one release.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -10,6 +10,7 @@ use crate::path::UpgradePath;
 use crate::plan::Upgrades;
 use crate::rehearse::Workload;
 use crate::simulate::Simulation;
+use crate::wire::{Lock, LockError};
 
 /// A service that is verified.
 #[derive(Clone)]
@@ -22,14 +23,23 @@ pub struct Service {
     pub actions: u16,
     /// What it adds to a rehearsal.
     pub workload: Option<Arc<dyn Workload>>,
+    /// Adds its functions to a lock.
+    pub functions: Option<Arc<AddFunctions>>,
     /// The words between its executable and a subcommand of the tools.
     pub under: Vec<String>,
 }
 
+/// Adds functions to a lock.
+pub type AddFunctions = dyn Fn(Lock) -> Result<Lock, LockError> + Send + Sync;
+
 /// A service's own command of the tools. Made by [`tool`].
 #[derive(Clone, Debug)]
 #[must_use = "a tool does nothing until it is run"]
-pub struct Tool(pub(crate) Result<Service, TrainError>);
+pub struct Tool {
+    pub(crate) service: Result<Service, TrainError>,
+    /// The words that lead to it, also where there is no service to be had from its train.
+    pub(crate) under: Vec<String>,
+}
 
 /// The tools for this train, as a command of the service: `rehearse`, `simulate`, `check`, `plan`, `verify`, `wire`.
 ///
@@ -49,33 +59,55 @@ pub struct Tool(pub(crate) Result<Service, TrainError>);
 ///
 /// A train that contradicts itself ends the run with its error and the exit code of wrong usage.
 pub fn tool(train: &Train) -> Tool {
-    Tool(UpgradePath::of(train).map(Service::new))
+    Tool { service: UpgradePath::of(train).map(Service::new), under: Vec::new() }
 }
 
 impl Tool {
     /// What the service adds to a rehearsal. Default: nothing; the nodes then serve what the rehearsal casts.
     pub fn workload(self, workload: impl Workload) -> Self {
-        Self(self.0.map(|service| Service { workload: Some(Arc::new(workload)), ..service }))
+        self.with(|service| service.workload = Some(Arc::new(workload)))
     }
 
     /// How scenarios are played, and how many different actions there are of a client's. Default: nodes have no
     /// functions but the simulation's own, and there is no action. What runs must not share is added to
     /// [each](Simulation::each).
     pub fn simulation(self, simulation: Simulation, actions: u16) -> Self {
-        Self(self.0.map(|service| Service { simulation, actions, ..service }))
+        self.with(|service| (service.simulation, service.actions) = (simulation, actions))
+    }
+
+    /// The service's functions, for its lock: `|lock| lock.function(Get)?.function(Put)`. Default: none, so that only
+    /// rexi's own messages are locked.
+    pub fn functions(self, add: impl Fn(Lock) -> Result<Lock, LockError> + Send + Sync + 'static) -> Self {
+        self.with(|service| service.functions = Some(Arc::new(add)))
     }
 
     /// The words that lead to the tools, where they are a subcommand of the service's own program, such as `rollout`.
     /// A rehearsal starts its nodes by them.
-    pub fn under<W: Into<String>>(self, words: impl IntoIterator<Item = W>) -> Self {
-        Self(self.0.map(|service| Service { under: words.into_iter().map(Into::into).collect(), ..service }))
+    pub fn under<W: Into<String>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.under = words.into_iter().map(Into::into).collect();
+        let under = self.under.clone();
+        self.with(|service| service.under = under)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Service)) -> Self {
+        let _ = self.service.as_mut().map(change);
+        self
     }
 }
 
 impl Service {
     /// A service that adds nothing, and whose program is the tools'.
     pub fn new(train: UpgradePath) -> Self {
-        Self { train, simulation: Simulation::new(), actions: 0, workload: None, under: Vec::new() }
+        Self { train, simulation: Simulation::new(), actions: 0, workload: None, functions: None, under: Vec::new() }
+    }
+
+    /// The lock of all that this build says.
+    ///
+    /// # Errors
+    /// [`LockError`] where a schema cannot be told.
+    pub fn lock(&self) -> Result<Lock, LockError> {
+        let lock = Lock::of_this_build()?;
+        self.functions.as_ref().map_or(Ok(lock.clone()), |add| add(lock))
     }
 
     /// What its scenarios are made of.

@@ -90,7 +90,7 @@ const TOOL: Plan = Plan {
             ],
         ),
         ("mutation", &["check", "demo", "path", "plan", "rexi_proto", "search", "simulate", "verdict", "wire"]),
-        ("service", &["path", "plan", "rehearse", "rexi_proto", "simulate"]),
+        ("service", &["path", "plan", "rehearse", "rexi_proto", "simulate", "wire"]),
         // The levels, none of which knows another.
         (
             "rehearse",

@@ -8,7 +8,7 @@ use super::orders;
 use super::scope::Scope;
 use super::tell::trace;
 use super::vectors;
-use super::witness::{REQUIRED, SENTENCES};
+use super::witness::{CASES, is_required};
 use crate::path::UpgradePath;
 use crate::search::{Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search_shown};
 use crate::verdict::invariant::Invariant;
@@ -43,7 +43,7 @@ struct Totals {
     depth: u32,
     searching: Duration,
     kept_bytes: u64,
-    met: [u64; SENTENCES.len()],
+    met: [u64; CASES.len()],
 }
 
 /// Checks, and reports.
@@ -90,7 +90,7 @@ pub fn check(options: &CheckOptions) -> LevelReport {
         }
     }
     if !options.scopes.is_empty() {
-        totals.tell(&mut report);
+        totals.tell(&options.train, &mut report);
     }
     if options.vectors {
         vectors::report(&options.train, &mut report);
@@ -139,7 +139,7 @@ impl Totals {
         self.kept_bytes += outcome.kept_bytes;
     }
 
-    fn tell(&self, report: &mut LevelReport) {
+    fn tell(&self, train: &UpgradePath, report: &mut LevelReport) {
         let seconds = self.searching.as_secs_f64().max(f64::EPSILON);
         let figures = [
             ("states", self.states as f64, ""),
@@ -152,11 +152,10 @@ impl Totals {
         if let Some(bytes) = resident_bytes_max() {
             report.figures.push(Figure::new("peak memory", (bytes >> 20) as f64, "MiB"));
         }
-        let met = SENTENCES.iter().zip(self.met).enumerate();
-        report.witnesses.extend(met.map(|(at, (what, count))| Met {
-            what: (*what).to_owned(),
+        report.witnesses.extend(CASES.into_iter().zip(self.met).map(|(case, count)| Met {
+            what: case.sentence().to_owned(),
             count,
-            required: u64::from(at < REQUIRED),
+            required: u64::from(is_required(case, train)),
         }));
     }
 }

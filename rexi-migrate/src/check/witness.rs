@@ -1,6 +1,7 @@
 //! The cases that the check counts, and those without which a search proves nothing (docs/safety.md).
 
 use crate::model::{Case, Cases};
+use crate::path::UpgradePath;
 
 /// Every case that is counted, in the order of reports.
 pub(super) const CASES: [Case; 14] = [
@@ -23,8 +24,15 @@ pub(super) const CASES: [Case; 14] = [
 /// The same, as what they count.
 pub(super) const SENTENCES: [&str; CASES.len()] = sentences(CASES);
 
-/// This many cases, the first ones, are those without which nothing is proved.
-pub(super) const REQUIRED: usize = 5;
+/// Whether a search over these releases proves nothing without the case.
+pub(super) fn is_required(case: Case, train: &UpgradePath) -> bool {
+    match case {
+        Case::KillAcrossSwitch | Case::StreamOverSwitch => train.switches_servers(),
+        Case::BufferedOverRelease | Case::Rollback => train.len() > 1,
+        Case::RestartWithJobs => true,
+        _ => false,
+    }
+}
 
 /// Which of these cases were met, a bit each.
 pub(super) fn met(cases: &[Case], met: Cases) -> u64 {

@@ -25,9 +25,9 @@ pub(crate) struct WireArgs {
 enum WireCommand {
     /// Locks the schemas of this build, or checks them against their lock.
     Lock {
-        /// Where the lock is.
-        #[arg(long, value_name = "FILE", default_value = "rexi-migrate/wire.lock.json")]
-        file: PathBuf,
+        /// Where the lock is. [default: wire.lock.json in this folder, or rexi's own]
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
         /// Writes nothing. Exits with 1 if the lock is not this build's.
         #[arg(long)]
         check: bool,
@@ -72,8 +72,10 @@ enum WireCommand {
 /// Runs a subcommand; an error comes with the exit code that it means.
 pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     match args.command {
-        WireCommand::Lock { file, check: true, .. } => check(&file, service),
-        WireCommand::Lock { file, unshipped, .. } => lock(&file, &unshipped.unwrap_or_default()),
+        WireCommand::Lock { file, check: true, .. } => check(&place(file, service), service),
+        WireCommand::Lock { file, unshipped, .. } => {
+            lock(&place(file, service), service, &unshipped.unwrap_or_default())
+        }
         WireCommand::Diff { old, new, json } => {
             let diff = Diff::new(&read(&old)?, &read(&new)?);
             let (text, verdict) = diff.told();
@@ -98,8 +100,14 @@ pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Re
     }
 }
 
+/// Where the lock is: a service's own lies in the folder that its command is run in.
+fn place(file: Option<PathBuf>, service: &Service) -> PathBuf {
+    let usual = if service.functions.is_some() { "wire.lock.json" } else { "rexi-migrate/wire.lock.json" };
+    file.unwrap_or_else(|| usual.into())
+}
+
 fn check(file: &Path, service: &Service) -> Result<ExitCode, (u8, Report)> {
-    let (old, new) = (read(file)?, Lock::of_this_build().map_err(|error| no_schema(&error))?);
+    let (old, new) = (read(file)?, service.lock().map_err(|error| no_schema(&error))?);
     if old == new {
         println!("{} is the lock of this build: {} schemas", file.display(), new.schemas());
         return Ok(Conclusion::Safe.into());
@@ -113,8 +121,8 @@ fn check(file: &Path, service: &Service) -> Result<ExitCode, (u8, Report)> {
     Ok(Conclusion::Unsafe.into())
 }
 
-fn lock(file: &Path, unshipped: &Unshipped) -> Result<ExitCode, (u8, Report)> {
-    let new = Lock::of_this_build().map_err(|error| no_schema(&error))?;
+fn lock(file: &Path, service: &Service, unshipped: &Unshipped) -> Result<ExitCode, (u8, Report)> {
+    let new = service.lock().map_err(|error| no_schema(&error))?;
     let contradictions = new.contradictions();
     if let Some(change) = contradictions.first() {
         return Err((Conclusion::Unsafe.code(), miette!("the rows contradict themselves: {change}")));

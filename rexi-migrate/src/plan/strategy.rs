@@ -59,6 +59,11 @@ impl Upgrades {
         Self { train: train.clone(), nodes: 3, scenes: (4, 14), actions: 0, forced: true }
     }
 
+    /// The releases that they go through.
+    pub fn train(&self) -> &UpgradePath {
+        &self.train
+    }
+
     /// How many nodes. Default: 3, which is enough for all upgrade failures of a public study of 123.
     ///
     /// # Panics

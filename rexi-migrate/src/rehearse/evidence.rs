@@ -69,8 +69,10 @@ fn can_produce(plan: &Plan, witness: Witness) -> bool {
         Witness::BufferedOverRelease => neighbours(|two| two[1] != two[0]),
         // A stream takes a moment to fill its window, and a step that does not dwell may give it none.
         Witness::RestartInFlight | Witness::StreamOverRestart | Witness::StreamWindowFull => restarts,
-        // Only the release that has the phase `switch` has another one to flip to.
-        Witness::KillAcrossSwitch | Witness::StreamOverSwitch => any(|op| matches!(op, Op::Raise { .. })),
+        // Only the release that has the phase `switch` of rexi's own migration has other servers to flip to.
+        Witness::KillAcrossSwitch | Witness::StreamOverSwitch => {
+            plan.train.switches_servers() && any(|op| matches!(op, Op::Raise { .. }))
+        }
         // Nodes leave in good order, often enough, and the others learn of it at once and ask around; and there are
         // enough others for a majority.
         Witness::QuorumOverDown => plan.nodes > 2 && stops(Leave::Drain) >= DRAINS_MIN,

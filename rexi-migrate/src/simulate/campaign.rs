@@ -17,6 +17,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::outcome::Outcome;
 use super::run::Simulation;
+use crate::path::UpgradePath;
 use crate::plan::{Plan, Upgrades, shrink};
 use crate::verdict::case::{Requirement, Witness, WitnessCount};
 use crate::verdict::conclusion::Conclusion;
@@ -218,7 +219,7 @@ impl Campaign {
             format!("{:?} of the real server over QUIC packets in virtual time, seed {}", self.plans, self.seed);
         let mut report = LevelReport::new(Level::Simulate, checked, command);
         // After a failure nothing is asked of what the run met before it.
-        tally.tell(&mut report, self.twice, u64::from(tally.failure.is_none()));
+        tally.tell(&mut report, self.plans.train(), self.twice, u64::from(tally.failure.is_none()));
         if let Some(failure) = &tally.failure {
             failure.tell(&mut report, &again);
         }
@@ -249,7 +250,7 @@ impl Campaign {
         let played = Played::of(outcome, false);
         tally.add(&played);
         let mut report = LevelReport::new(Level::Simulate, format!("one plan, {}", outcome.plan), command);
-        tally.tell(&mut report, false, 0);
+        tally.tell(&mut report, &outcome.plan.train, false, 0);
         tell_breaches(&mut report, outcome, &|_| command.to_owned());
         conclude(report, outcome.own.is_some(), outcome.took)
     }
@@ -296,7 +297,7 @@ impl Tally {
         self.scenarios as f64 * 60.0 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
-    fn tell(&self, report: &mut LevelReport, twice: bool, least: u64) {
+    fn tell(&self, report: &mut LevelReport, train: &UpgradePath, twice: bool, least: u64) {
         let mut figure = |name: &str, value: f64, unit| report.figures.push(Figure::new(name, value, unit));
         figure("scenarios", self.scenarios as f64, "");
         figure("scenarios of mixed releases", self.mixed as f64, "");
@@ -310,7 +311,8 @@ impl Tally {
             figure("scenarios that were the same the second time", self.repeated as f64, "");
         }
         let count = |witness| self.met.get(&witness).copied().unwrap_or(0);
-        let required = Requirement::of_simulation();
+        let mut required = Requirement::of_simulation();
+        required.retain(|requirement| can_be_met(train, requirement.witness));
         let mut rows: Vec<WitnessCount> = required
             .iter()
             .map(|&Requirement { witness, at_least }| WitnessCount {
@@ -323,6 +325,15 @@ impl Tally {
         let others = others.filter(|(witness, _)| required.iter().all(|required| required.witness != **witness));
         rows.extend(others.map(|(&witness, &count)| WitnessCount { witness, count, required: 0 }));
         report.witnesses = rows.into_iter().map(level::Met::from).collect();
+    }
+}
+
+/// Whether nodes that go through these releases can come to the case at all.
+fn can_be_met(train: &UpgradePath, witness: Witness) -> bool {
+    match witness {
+        Witness::KillAcrossSwitch | Witness::StreamOverSwitch => train.switches_servers(),
+        Witness::BufferedOverRelease | Witness::Rollback => train.len() > 1,
+        _ => true,
     }
 }
 
