@@ -68,6 +68,29 @@ fn calls_of_a_migrated_function_meet_it_in_every_mix_and_phase() {
     }
 }
 
+/// The same train with a second migration a release behind the first: both move in one release, each by itself.
+#[test]
+fn two_migrations_under_way_at_once_are_searched_together() {
+    const READS: Migration = Migration::of_functions("service.reads", "read", "read_as");
+    const WRITES: Migration = Migration::of_functions("service.writes", "write", "write_as");
+    let one = Train::new("service").release("3.0", |r| r).release("3.1", |r| r.introduce(READS));
+    let one = one.release("3.2", |r| r.switch(READS)).release("3.3", |r| r.remove(READS));
+    let both = Train::new("service")
+        .release("3.0", |r| r)
+        .release("3.1", |r| r.introduce(READS).introduce(WRITES))
+        .release("3.2", |r| r.switch(READS).switch(WRITES))
+        .release("3.3", |r| r.remove(READS))
+        .release("3.4", |r| r.remove(WRITES));
+    let states = |train: &Train, jobs: u8| {
+        let train = UpgradePath::of(train).expect("a train");
+        let scope = Scope { nodes: 2, jobs, flips: 1, ..Scope::new("test", &train) };
+        exhausted(scope).tally.states
+    };
+    let (one, both) = ([states(&one, 0), states(&one, 1)], [states(&both, 0), states(&both, 1)]);
+    println!("states of one migration {one:?}, of two {both:?}: without calls, and with one");
+    assert!(both[0] > one[0] && both[1] > one[1]);
+}
+
 #[test]
 fn three_nodes_without_jobs_are_safe_over_the_whole_train_and_reach_its_end() {
     exhausted(Scope::new("test", &crate::demo::path()));
