@@ -50,8 +50,8 @@ const WITNESSES: [&str; 22] = [
 
 /// Variants that take a rarer order than random runs of this length come to: a payload that is late by one connection
 /// and has the number of one that its successor waits for; a refusal that is noted after a later life has connected.
-/// Both are noticed by `peer::tests::replaced`, and by the check in 7 steps, which `rexi-migrate mutants` holds. And one
-/// that the demo's releases have other reasons to refuse: the check notices it on releases that are alike, in 2 steps.
+/// Both are noticed by `peer::tests::replaced`, and by the check in 7 steps, which `rexi-migrate mutants` holds. One
+/// whose pairs the demo's releases refuse for other reasons, too: the check notices it on releases that are alike.
 #[cfg(feature = "mutants")]
 const ELSEWHERE: [&str; 3] = ["old-payload-joins", "old-refusal-heeded", "neighbours-unchecked"];
 

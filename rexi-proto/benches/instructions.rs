@@ -41,21 +41,21 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 }
 
 #[library_benchmark(setup = room)]
-#[bench::of_64_bytes(config = at_most(610))]
+#[bench::of_64_bytes(config = at_most(565))]
 fn encode_a_reply((message, mut out): (Message, BytesMut)) -> BytesMut {
     encode(WireVersion::V3, black_box(&message), 1 << 20, &mut out).expect("it is in the version");
     out
 }
 
 #[library_benchmark(setup = encoded)]
-#[bench::of_64_bytes(config = at_most(680))]
+#[bench::of_64_bytes(config = at_most(623))]
 fn decode_a_reply(frame: BytesMut) -> Message {
     decode(WireVersion::V3, black_box(&frame[LENGTH_BYTES..])).expect("a frame")
 }
 
 #[library_benchmark(setup = warm)]
-#[bench::of_64_bytes(args = (64), config = at_most(608_000))]
-#[bench::of_4_kib(args = (4_096), config = at_most(1_360_000))]
+#[bench::of_64_bytes(args = (64), config = at_most(466_000))]
+#[bench::of_4_kib(args = (4_096), config = at_most(1_181_000))]
 fn cast_64_times(mut pair: Pair) -> Pair {
     pair.round(64);
     pair
