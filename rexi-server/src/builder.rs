@@ -222,18 +222,9 @@ impl NodeBuilder {
         Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        match F::old() {
-            None => self.register(F::NAME, value::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))),
-            Some(old) => {
-                let takes = self.takes(&(old.migration)());
-                if takes.contains(Form::New) {
-                    self.register(F::NAME, value::boxed::<F, H, Fut>(Arc::clone(&handler)), None);
-                }
-                if takes.contains(Form::Old) {
-                    self.register(old.name, value::boxed_old::<F, H, Fut>(handler, old), None);
-                }
-            }
-        }
+        let new = value::boxed::<F, H, Fut>(Arc::clone(&handler));
+        let old = F::old().map(|old| ((old.migration)(), old.name, value::boxed_old::<F, H, Fut>(handler, old)));
+        self.register_forms(F::LIFE.row(F::NAME), new, old);
         self
     }
 
@@ -266,18 +257,10 @@ impl NodeBuilder {
         Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        match F::old() {
-            None => self.register(F::NAME, items::boxed::<F, H, Fut>(handler), Some(F::LIFE.row(F::NAME))),
-            Some(old) => {
-                let takes = self.takes(&(old.form.migration)());
-                if takes.contains(Form::New) {
-                    self.register(F::NAME, items::boxed::<F, H, Fut>(Arc::clone(&handler)), None);
-                }
-                if takes.contains(Form::Old) {
-                    self.register(old.form.name, items::boxed_old::<F, H, Fut>(handler, old), None);
-                }
-            }
-        }
+        let new = items::boxed::<F, H, Fut>(Arc::clone(&handler));
+        let old =
+            F::old().map(|old| ((old.form.migration)(), old.form.name, items::boxed_old::<F, H, Fut>(handler, old)));
+        self.register_forms(F::LIFE.row(F::NAME), new, old);
         self
     }
 
@@ -413,11 +396,29 @@ impl NodeBuilder {
         self.begin()
     }
 
+    /// Registers a function; of a migration, in each form that the release takes.
+    fn register_forms(
+        &mut self,
+        row: FunctionRow,
+        new: registry::Handler,
+        old: Option<(Migration, &str, registry::Handler)>,
+    ) {
+        let name = row.name.clone();
+        let Some((migration, old_name, old)) = old else { return self.register(&name, new, Some(row)) };
+        let takes = self.takes(&migration);
+        if takes.contains(Form::New) {
+            self.register(&name, new, None);
+        }
+        if takes.contains(Form::Old) {
+            self.register(old_name, old, None);
+        }
+    }
+
     /// The forms of a migration that the release takes; none, and the node does not start, where its train does not
     /// have the migration.
     fn takes(&mut self, migration: &Migration) -> Forms {
         match self.profile.stage(migration.key()) {
-            Some(stage) => stage.lowest().takes(),
+            Some(stage) => stage.takes(),
             None => {
                 self.unknown_migration.get_or_insert_with(|| migration.key().clone());
                 Forms::NONE

@@ -12,7 +12,7 @@ use rexi_proto::NodeName;
 use crate::calls::{Call, Part, Parts, Request, SendError};
 use crate::engine::{Context, JobOver, Running, registry};
 use crate::functions::reply::{self, AskError};
-use crate::functions::value::{argument, ending, heard, replied_with};
+use crate::functions::value::{argument, ending};
 use crate::typed::{self, OldStream, PayloadError, StreamFunction};
 
 type ItemToOld<F> = fn(<F as StreamFunction>::Item) -> Result<Bytes, PayloadError>;
@@ -100,18 +100,7 @@ where
     H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
 {
-    Arc::new(move |job: Context, body: Bytes| -> registry::Work {
-        let handler = Arc::clone(&handler);
-        Box::pin(async move {
-            match argument(body) {
-                Ok(argument) => {
-                    let items = Items { job, old: None };
-                    ending(&handler(items, argument).await, "last item")
-                }
-                Err(ending) => ending,
-            }
-        })
-    })
+    in_form::<F, H, Fut>(handler, typed::decode, |last| typed::encode(&last), None)
 }
 
 /// The same handler under the old function of a migration, as `value.rs` has it.
@@ -121,14 +110,25 @@ where
     H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
 {
+    in_form::<F, H, Fut>(handler, old.form.hear, old.form.answer, Some(old.item))
+}
+
+fn in_form<F, H, Fut>(
+    handler: Arc<H>,
+    hear: impl Fn(&[u8]) -> Result<F::Argument, PayloadError> + Copy + Send + Sync + 'static,
+    say: impl Fn(Result<Option<F::Item>, F::Error>) -> Result<Bytes, PayloadError> + Copy + Send + Sync + 'static,
+    old: Option<ItemToOld<F>>,
+) -> registry::Handler
+where
+    F: StreamFunction,
+    H: Fn(Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
+{
     Arc::new(move |job: Context, body: Bytes| -> registry::Work {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
-            match heard(old.form.hear, body) {
-                Ok(argument) => {
-                    let items = Items { job, old: Some(old.item) };
-                    replied_with((old.form.answer)(handler(items, argument).await), "last item")
-                }
+            match argument(hear, body) {
+                Ok(argument) => ending(say(handler(Items { job, old }, argument).await), "last item"),
                 Err(ending) => ending,
             }
         })

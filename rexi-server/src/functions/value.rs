@@ -12,7 +12,7 @@ use rexi_proto::{ExitReason, JobEnding, NodeName};
 use crate::calls::{Call, CallError, Quorum, Request};
 use crate::engine::{Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
-use crate::typed::{self, Function, OldForm, Payload, PayloadError};
+use crate::typed::{self, Function, OldForm, PayloadError};
 
 /// Calls a typed function and waits for its reply.
 pub(crate) fn ask<'a, F: Function>(
@@ -53,16 +53,7 @@ where
     H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
 {
-    Arc::new(move |context: Context, body: Bytes| -> registry::Work {
-        let handler = Arc::clone(&handler);
-        // All of it inside the future, so that a panic in it is the worker's, not the reader's.
-        Box::pin(async move {
-            match argument(body) {
-                Ok(argument) => ending(&handler(context, argument).await, "reply"),
-                Err(ending) => ending,
-            }
-        })
-    })
+    in_form::<F, H, Fut>(handler, typed::decode, |answer| typed::encode(&answer))
 }
 
 /// The same handler under the old function of a migration: its argument is heard, and its answer said, in that form.
@@ -72,11 +63,25 @@ where
     H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
 {
+    in_form::<F, H, Fut>(handler, old.hear, old.answer)
+}
+
+fn in_form<F, H, Fut>(
+    handler: Arc<H>,
+    hear: impl Fn(&[u8]) -> Result<F::Argument, PayloadError> + Copy + Send + Sync + 'static,
+    say: impl Fn(Result<F::Reply, F::Error>) -> Result<Bytes, PayloadError> + Copy + Send + Sync + 'static,
+) -> registry::Handler
+where
+    F: Function,
+    H: Fn(Context, F::Argument) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
+{
     Arc::new(move |context: Context, body: Bytes| -> registry::Work {
         let handler = Arc::clone(&handler);
+        // All of it inside the future, so that a panic in it is the worker's, not the reader's.
         Box::pin(async move {
-            match heard(old.hear, body) {
-                Ok(argument) => replied_with((old.answer)(handler(context, argument).await), "reply"),
+            match argument(hear, body) {
+                Ok(argument) => ending(say(handler(context, argument).await), "reply"),
                 Err(ending) => ending,
             }
         })
@@ -84,24 +89,14 @@ where
 }
 
 /// A job's argument, or the end of a job that was sent something else. The payload is let go before the job runs.
-pub(super) fn argument<A: Payload>(body: Bytes) -> Result<A, JobEnding> {
-    heard(typed::decode, body)
-}
-
-/// As [`argument`], by another way to read it.
-pub(super) fn heard<A>(hear: fn(&[u8]) -> Result<A, PayloadError>, body: Bytes) -> Result<A, JobEnding> {
+pub(super) fn argument<A>(hear: impl Fn(&[u8]) -> Result<A, PayloadError>, body: Bytes) -> Result<A, JobEnding> {
     let decoded = hear(&body);
     drop(body);
     decoded.map_err(|problem| JobEnding::Exit(ExitReason::WrongType(problem.to_string().into())))
 }
 
-/// The end of a job with this value, which is its reply or its last item.
-pub(super) fn ending(value: &impl Payload, what: &str) -> JobEnding {
-    replied_with(typed::encode(value), what)
-}
-
-/// As [`ending`], of what is encoded already.
-pub(super) fn replied_with(encoded: Result<Bytes, PayloadError>, what: &str) -> JobEnding {
+/// The end of a job with what is encoded here, which is its reply or its last item.
+pub(super) fn ending(encoded: Result<Bytes, PayloadError>, what: &str) -> JobEnding {
     match encoded {
         Ok(reply) => JobEnding::Reply(reply),
         Err(problem) => JobEnding::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
