@@ -107,7 +107,10 @@ impl Service {
     /// [`LockError`] where a schema cannot be told.
     pub fn lock(&self) -> Result<Lock, LockError> {
         let lock = Lock::of_this_build()?;
-        self.functions.as_ref().map_or(Ok(lock.clone()), |add| add(lock))
+        match &self.functions {
+            Some(add) => add(lock),
+            None => Ok(lock),
+        }
     }
 
     /// What its scenarios are made of.

@@ -60,9 +60,7 @@ impl Release {
         major < other_major
             || major == other_major && (minor < other_minor || minor == other_minor && patch < other_patch)
     }
-}
 
-impl Release {
     /// Whether `other` is this release or a patch of it.
     pub fn is_patched_by(self, other: Self) -> bool {
         (self.0, self.1) == (other.0, other.1) && self.2 <= other.2

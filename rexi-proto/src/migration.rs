@@ -264,6 +264,11 @@ impl Stage {
         }
     }
 
+    /// The forms that a node of this stage takes, whatever its phase.
+    pub const fn takes(self) -> Forms {
+        self.lowest().takes()
+    }
+
     /// Whether a node of this stage may be in `phase`.
     pub fn allows(self, phase: Phase) -> bool {
         (self.lowest()..=self.highest()).contains(&phase)

@@ -111,7 +111,7 @@ impl Profile {
 
     /// The servers that the release runs, whatever its phase.
     pub fn hosts(&self) -> Servers {
-        self.server_stage().lowest().hosts()
+        self.server_stage().takes().into()
     }
 
     /// The wire versions that the release speaks.

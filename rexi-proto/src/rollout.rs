@@ -142,7 +142,7 @@ impl Rollout {
                 phase: track.phase,
                 epoch: track.epoch,
                 ceiling: track.wanted(stage),
-                takes: self.guards.announced_forms(stage.lowest().takes(), track.phase),
+                takes: self.guards.announced_forms(stage.takes(), track.phase),
                 holdouts: holdouts.collect(),
             }
         };

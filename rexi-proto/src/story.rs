@@ -30,7 +30,7 @@ pub(crate) fn hello(name: &str, profile: &Profile, phase: Phase) -> Hello {
         phase: if migration == &SERVER_PER_NODE { phase } else { stage.lowest() },
         epoch: 0,
         ceiling: stage.highest(),
-        takes: stage.lowest().takes(),
+        takes: stage.takes(),
         holdouts: Vec::new(),
     };
     Hello {

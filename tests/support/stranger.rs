@@ -188,7 +188,7 @@ pub fn hello_of(of: &str, profile: &Profile) -> Hello {
         phase: stage.highest(),
         epoch: 0,
         ceiling: stage.highest(),
-        takes: stage.lowest().takes(),
+        takes: stage.takes(),
         holdouts: Vec::new(),
     };
     Hello {

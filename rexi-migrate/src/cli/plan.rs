@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::migration::{
-    Behaviour, Checked, PlanStep, ProtocolChange, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
+    Checked, PlanStep, ProtocolChange, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
 };
 use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
@@ -133,7 +133,7 @@ fn synthesized(migration: &ProtocolChange, traces: bool, text: &mut String) -> m
         let (plans, steps) = (many(&plans.to_string(), "plan"), many(&steps.to_string(), "step"));
         say(format!("ruled out: {plans} of {steps}; {} events to {invariant}: {what}", trace.events.len()));
         for release in pair {
-            say(format!("  {}", behaviour(migration, release)));
+            say(format!("  {}", migration.behaviour(release)));
         }
         if traces {
             say(trace.to_string());
@@ -158,11 +158,4 @@ fn synthesized(migration: &ProtocolChange, traces: bool, text: &mut String) -> m
     say(format!("\nthe shortest safe plan has {} steps", steps.len()));
     tell(text, plan, &check(plan), &steps);
     Ok((Conclusion::Safe, part))
-}
-
-/// What a release does, in a line.
-fn behaviour(migration: &ProtocolChange, behaviour: &Behaviour) -> String {
-    let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
-    let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
-    format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)
 }

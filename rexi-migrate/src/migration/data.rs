@@ -153,6 +153,12 @@ impl ProtocolChange {
         }
     }
 
+    /// What a release does, in a line.
+    pub fn behaviour(&self, of: &Behaviour) -> String {
+        let memory = if of.remembers { "; also kills where it cast" } else { "" };
+        format!("{}: understands {}; says {}{memory}", of.name, self.names(of.accepts), self.names(of.emits))
+    }
+
     /// The migration of one function of a service through those of its releases in which it changes: from the one
     /// before it is accepted to the one that has retired it. Functions that take each other's place are given together,
     /// oldest first: a release asks for the newest that it may ask for.

@@ -43,10 +43,9 @@ fn of_migration(migration: &Migration, stages: &[(String, Stage)]) -> ProtocolCh
 /// Calls of one function become calls of another.
 fn of_functions(key: &str, functions: [&str; 2], stages: &[(String, Stage)]) -> ProtocolChange {
     let behaviour = |(release, stage): &(String, Stage)| {
-        let (low, high) = (stage.lowest(), stage.highest());
-        let taken = [Form::Old, Form::New].map(|form| low.takes().contains(form));
+        let taken = [Form::Old, Form::New].map(|form| stage.takes().contains(form));
         let accepts = (0..2).filter(|&place| taken[place]).collect();
-        let emits = MessageForms::of(usize::from(high.says() == Form::New));
+        let emits = MessageForms::of(usize::from(stage.highest().says() == Form::New));
         // A kill names its call, whichever function that is of.
         Behaviour { name: release.clone(), accepts, emits, remembers: true }
     };

@@ -37,7 +37,7 @@ impl<P> Build<P> {
 /// What a node of a release takes: [`FUNCTION`], and of each migration of functions the forms of its stage.
 fn functions(profile: &Profile) -> FunctionTable {
     let taken = |(migration, stage): (&Migration, Stage)| {
-        let forms = [Form::Old, Form::New].into_iter().filter(move |&form| stage.lowest().takes().contains(form));
+        let forms = [Form::Old, Form::New].into_iter().filter(move |&form| stage.takes().contains(form));
         forms.filter_map(|form| migration.function(form).map(str::to_owned)).collect::<Vec<_>>()
     };
     let of_migrations = profile.migrations().flat_map(taken);

@@ -186,7 +186,7 @@ impl<P: Pool + Clone> NodeModel<P> {
 
     /// The forms that its release takes of the migration of this number.
     pub fn takes(&self, migration: usize) -> Forms {
-        self.profile().stage_at(migration).lowest().takes()
+        self.profile().stage_at(migration).takes()
     }
 
     /// The numbers of all migrations.

@@ -110,7 +110,7 @@ impl<P: Pool + Clone> NodeModel<P> {
         }
         let takes = |release: usize| {
             let stage = self.train.at(release).stage_at(migration);
-            stage.lowest().takes().contains(phase.says())
+            stage.takes().contains(phase.says())
         };
         let ready = |&member: &usize| self.seen[member].hello.is_some_and(|(_, _, release)| takes(release));
         if let Some(member) = self.members().find(|member| !ready(member)) {

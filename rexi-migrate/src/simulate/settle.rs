@@ -108,7 +108,7 @@ pub(super) fn held(world: &World) -> Vec<(usize, Phase, Phase)> {
         let mut others = running.iter().filter(|(number, ..)| *number != of);
         others.all(|(.., release)| {
             let stage = world.profile(*release).stage_at(migration);
-            stage.lowest().takes().contains(phase.says())
+            stage.takes().contains(phase.says())
         })
     };
     let expected = |number: usize, migration: usize, stage: Stage| {

@@ -75,7 +75,7 @@ impl<'a> Skew<'a> {
             let says = |sender: &Life, receiver: &Life| {
                 let taken = |(number, (_, stage)): (u8, (_, Stage))| {
                     let phase = sender.phase_at(number, at);
-                    phase.is_none_or(|phase| stage.lowest().takes().contains(phase.says()))
+                    phase.is_none_or(|phase| stage.takes().contains(phase.says()))
                 };
                 (0..).zip(self.train.profile(receiver.release).migrations()).all(taken)
             };

@@ -383,9 +383,8 @@ impl World {
                 if !release.is_near(*theirs) && number < other {
                     tally.skewed.push((now, *number, *other));
                 }
-                let taken = |((_, stage), rollout): ((_, Stage), &RolloutStatus)| {
-                    stage.lowest().takes().contains(rollout.phase.says())
-                };
+                let taken =
+                    |((_, stage), rollout): ((_, Stage), &RolloutStatus)| stage.takes().contains(rollout.phase.says());
                 if !self.profile(*theirs).migrations().zip(&own.rollouts).all(taken) {
                     tally.unhosted.push((now, *number, *other));
                 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::show::Show;
-use crate::migration::{Behaviour, PlanStep, ProtocolChange, RuledOut, check, known, steps, synthesize};
+use crate::migration::{PlanStep, ProtocolChange, RuledOut, check, known, steps, synthesize};
 use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
@@ -103,7 +103,7 @@ fn synthesis(migration: &ProtocolChange) -> Option<Synthesized> {
     let ruled = |out: RuledOut| Ruled {
         steps: out.steps,
         plans: out.plans.to_string(),
-        pair: out.pair.iter().map(|release| behaviour(migration, release)).collect(),
+        pair: out.pair.iter().map(|release| migration.behaviour(release)).collect(),
         invariant: out.invariant,
         what: out.what,
         trace: out.trace,
@@ -115,11 +115,4 @@ fn synthesis(migration: &ProtocolChange) -> Option<Synthesized> {
         steps: found.plan.as_ref().map(steps),
         ruled_out: found.ruled_out.into_iter().map(ruled).collect(),
     })
-}
-
-/// What a release does, in a line.
-fn behaviour(migration: &ProtocolChange, behaviour: &Behaviour) -> String {
-    let memory = if behaviour.remembers { "; also kills where it cast" } else { "" };
-    let (accepts, emits) = (migration.names(behaviour.accepts), migration.names(behaviour.emits));
-    format!("{}: understands {accepts}; says {emits}{memory}", behaviour.name)
 }

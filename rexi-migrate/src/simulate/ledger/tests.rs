@@ -1,10 +1,8 @@
 //! Breaches that the callers' ends alone do not show: each is planted into a real cluster and found in its ledgers.
 
 use rexi_proto::{Incarnation, Phase};
-use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{Bytes, Context};
 
-use super::super::actions::Actions;
 use super::super::settle::settle;
 use super::super::world::World;
 use super::*;
@@ -19,15 +17,7 @@ where
     F: Fn(Arc<LedgerWriter>, Context, Bytes) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Value, String>> + Send + 'static,
 {
-    let members = TestMembers::new(["n1", "n2"]);
-    let names = members.names().cloned().collect();
-    let world = World::new(
-        TestCluster::of(&members, 7),
-        Arc::new(Ledger::new()),
-        names,
-        crate::demo::path(),
-        Actions::default(),
-    );
+    let world = World::of_demo(["n1", "n2"]);
     if let Some(function) = function {
         let of = Arc::downgrade(&world);
         world.cluster.define("n2", move |builder| {

@@ -5,9 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use rexi_proto::{Incarnation, ServerAddress};
-use rexi_server::testing::{TestCluster, TestMembers};
 
-use super::super::actions::Actions;
 use super::super::ledger::{Ledger, Life, LifeEnd};
 use super::super::life::index;
 use super::*;
@@ -16,9 +14,7 @@ use crate::plan::{Op, Whom, Work as Asking};
 
 /// A cluster of this many nodes, none of which runs.
 fn world(nodes: usize) -> Arc<World> {
-    let members = TestMembers::new(["n1", "n2", "n3"].into_iter().take(nodes));
-    let names = members.names().cloned().collect();
-    World::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, crate::demo::path(), Actions::default())
+    World::of_demo(["n1", "n2", "n3"].into_iter().take(nodes))
 }
 
 /// The same, with all nodes running 1.2 and connected.

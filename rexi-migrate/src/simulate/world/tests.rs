@@ -11,17 +11,18 @@ use super::*;
 
 const MEMBERS: [&str; 2] = ["n1", "n2"];
 
+impl World {
+    /// A cluster of the demo's, none of whose nodes runs.
+    pub(in crate::simulate) fn of_demo<'a>(names: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
+        let members = TestMembers::new(names);
+        let names = members.names().cloned().collect();
+        Self::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, crate::demo::path(), Actions::default())
+    }
+}
+
 /// Two nodes of 1.2 that are connected, and in the phase `switch`.
 async fn world() -> Arc<World> {
-    let members = TestMembers::new(MEMBERS);
-    let names = members.names().cloned().collect();
-    let world = World::new(
-        TestCluster::of(&members, 7),
-        Arc::new(Ledger::new()),
-        names,
-        crate::demo::path(),
-        Actions::default(),
-    );
+    let world = World::of_demo(MEMBERS);
     for node in 0..MEMBERS.len() {
         assert!(world.start(node, SWITCHED));
     }
