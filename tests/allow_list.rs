@@ -120,7 +120,7 @@ async fn call(from: &Node, function: &'static str) -> Result<(), CallError> {
         return number.map(|number| assert_eq!(number, 2)).map_err(not_its_own);
     }
     if function == Below::NAME {
-        let items = from.ask_stream(Below, &n0, &3).expect("n0 is a member");
+        let items = from.ask_stream(Below, &n0, &3);
         let items: Result<Vec<_>, _> = within("the items", items.try_collect()).await;
         return items.map(|items| assert_eq!(items, [0, 1, 2])).map_err(not_its_own);
     }

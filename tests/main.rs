@@ -40,6 +40,7 @@ mod strangers;
 mod streams;
 mod terminate;
 mod testing;
+mod time_limits;
 mod traces;
 mod turns;
 mod typed;

@@ -310,7 +310,7 @@ async fn what_a_function_says_comes_through_its_layers_as_it_was_said() {
     let before = log.lock().expect("no panic").len();
     assert_eq!(call(&n1, "no such").await, Err(CallError::NoSuchFunction));
     assert_eq!(log.lock().expect("no panic").len(), before, "layers are around functions that there are");
-    let items = n1.ask_stream(Below, &name("n2"), &40).expect("a member");
+    let items = n1.ask_stream(Below, &name("n2"), &40);
     let items: Vec<_> = within("the items", items.map(|item| item.expect("an item")).collect()).await;
     assert_eq!(items, (0..40).collect::<Vec<_>>(), "more than a window of them");
     assert!(log.lock().expect("no panic").ends_with(&["b out".to_owned(), "a out".to_owned()]));

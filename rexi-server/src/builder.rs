@@ -16,7 +16,7 @@ use tower::{BoxError, Layer, Service};
 
 pub use self::error::StartError;
 use crate::config::Config;
-use crate::engine::{AllowList, Context, IntoEnding, Registry, registry};
+use crate::engine::{AllowList, CALL_TIME_LIMIT, Context, IntoEnding, Registry, registry};
 use crate::follow::{
     IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PhaseFile, Source, StartRollout, StaticMembership,
 };
@@ -46,6 +46,7 @@ pub struct NodeBuilder {
     allowed: Option<AllowList>,
     rollout: StartRollout,
     limits: Limits,
+    call_time_limit: Option<Duration>,
     errors_kept: usize,
     mutants: Mutants,
     cluster: Option<String>,
@@ -77,6 +78,7 @@ impl NodeBuilder {
             allowed: None,
             rollout: StartRollout::from_release(),
             limits: Limits::default(),
+            call_time_limit: Some(CALL_TIME_LIMIT),
             errors_kept: 0,
             mutants: Mutants::default(),
             cluster: None,
@@ -97,7 +99,7 @@ impl NodeBuilder {
             rollout = rollout.source(PhaseFile(file.to_owned()));
         }
         let builder = Self::new(config.name().clone(), config.profile(), identity).listen(config.listen());
-        let mut builder = builder.limits(config.limits().clone());
+        let mut builder = builder.limits(config.limits().clone()).call_time_limit(config.call_time_limit());
         if let Some(files) = config.identity_files() {
             builder = builder.identity_files(files.clone(), config.identity_interval());
         }
@@ -228,6 +230,40 @@ impl NodeBuilder {
         self
     }
 
+    /// As [`NodeBuilder::serve`], with what its handlers share: each call of the handler gets a clone of it, so it is
+    /// best an `Arc`, or a handle.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use rexi_server::{Context, NodeBuilder};
+    ///
+    /// rexi_server::function! {
+    ///     /// Adds what the node was started with.
+    ///     pub Add = "add" (u32) -> u32, error String, since 1.0;
+    ///     /// What the node was started with.
+    ///     pub Start = "start" () -> u32, error String, since 1.0;
+    /// }
+    ///
+    /// async fn add(start: Arc<u32>, _job: Context, number: u32) -> Result<u32, String> {
+    ///     number.checked_add(*start).ok_or_else(|| "that is too much".to_owned())
+    /// }
+    ///
+    /// fn register(node: NodeBuilder, start: &Arc<u32>) -> NodeBuilder {
+    ///     node.serve_with(Add, start, add).serve_with(Start, start, |start, _job, ()| async move { Ok(*start) })
+    /// }
+    /// ```
+    pub fn serve_with<F, S, H, Fut>(self, function: F, shared: &S, handler: H) -> Self
+    where
+        F: Function,
+        S: Clone + Send + Sync + 'static,
+        H: Fn(S, Context, F::Argument) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<F::Reply, F::Error>> + Send + 'static,
+    {
+        let shared = shared.clone();
+        self.serve(function, move |job, argument| handler(shared.clone(), job, argument))
+    }
+
     /// Serves a typed function that answers with a stream. The handler returns its last item, if it has one in hand, or
     /// its own error. For everything else, see [`NodeBuilder::serve`].
     ///
@@ -262,6 +298,18 @@ impl NodeBuilder {
             F::old().map(|old| ((old.form.migration)(), old.form.name, items::boxed_old::<F, H, Fut>(handler, old)));
         self.register_forms(F::LIFE.row(F::NAME), new, old);
         self
+    }
+
+    /// As [`NodeBuilder::serve_stream`], with what its handlers share: see [`NodeBuilder::serve_with`].
+    pub fn serve_stream_with<F, S, H, Fut>(self, function: F, shared: &S, handler: H) -> Self
+    where
+        F: StreamFunction,
+        S: Clone + Send + Sync + 'static,
+        H: Fn(S, Items<F>, F::Argument) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<F::Item>, F::Error>> + Send + 'static,
+    {
+        let shared = shared.clone();
+        self.serve_stream(function, move |items, argument| handler(shared.clone(), items, argument))
     }
 
     /// Wraps all functions of the node in a tower layer, whether they are registered before or after. As in tower's
@@ -366,6 +414,17 @@ impl NodeBuilder {
     /// How the rollout starts. Default: [`StartRollout::from_release`].
     pub fn rollout(mut self, rollout: StartRollout) -> Self {
         self.rollout = rollout;
+        self
+    }
+
+    /// How long a call for one reply waits, where its request does not say: [`Node::ask`], [`Node::call`], the quorums
+    /// and the client of the feature `tower`. `None`: for as long as it takes. Default:
+    /// [`CALL_TIME_LIMIT`](crate::calls::CALL_TIME_LIMIT). Streams and what is cast have no limit but their own.
+    ///
+    /// It is best well above the stability period, [`Limits::stability_period`]: then a call to a node that is away ends
+    /// with the error that says so.
+    pub fn call_time_limit(mut self, limit: Option<Duration>) -> Self {
+        self.call_time_limit = limit;
         self
     }
 

@@ -16,3 +16,4 @@ pub use self::quorum::{Quorum, QuorumError, Vote, VoteError};
 pub use self::request::Request;
 pub use self::stream::Replies;
 pub(crate) use self::stream::{Part, Parts};
+pub use crate::engine::CALL_TIME_LIMIT;

@@ -22,7 +22,7 @@ use self::document::{Document, Given, environment};
 pub use self::error::{ConfigError, ConfigPlace};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
-use crate::engine::AllowList;
+use crate::engine::{AllowList, CALL_TIME_LIMIT};
 use crate::files::read_text;
 use crate::follow::{Ceilings, IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX};
 use crate::net::{Identity, IdentityError};
@@ -31,7 +31,7 @@ use crate::net::{Identity, IdentityError};
 ///
 /// [`CONFIG_KEYS`] has every key with its variable, unit and default, and `docs/configuration.md` shows them. In short:
 /// `name`, `listen`, `release`, `cluster`; the tables `identity`, `peers`, `membership`, `allow`, `rollout`, `admin`,
-/// `drain` and `limits`.
+/// `calls`, `drain` and `limits`.
 ///
 /// A release is one of the service's [`Train`], or a patch of it. Files are relative to the directory of the
 /// configuration file. Numbers are written without quotes; everything
@@ -84,6 +84,7 @@ pub struct Config {
     admin: Option<SocketAddr>,
     drain_limit: Duration,
     limits: Limits,
+    call_time_limit: Option<Duration>,
     identity_interval: Duration,
     membership: Option<String>,
     membership_interval: Option<Duration>,
@@ -194,6 +195,12 @@ impl Config {
         self.drain_limit
     }
 
+    /// How long a call for one reply waits that says nothing of it: see
+    /// [`NodeBuilder::call_time_limit`](crate::NodeBuilder::call_time_limit).
+    pub fn call_time_limit(&self) -> Option<Duration> {
+        self.call_time_limit
+    }
+
     /// How often the files of the identity are looked at while the node runs.
     pub fn identity_interval(&self) -> Duration {
         self.identity_interval
@@ -256,6 +263,7 @@ impl Config {
         let ceiling = document.string("rollout", "ceiling")?;
         let admin = document.string("admin", "listen")?;
         let drain_limit = document.number("drain", "limit_ms")?;
+        let call_limit = document.number("calls", "time_limit_ms")?;
         let interval = |table| document.number(table, "interval_ms")?.map(|interval| interval.millis()).transpose();
         let config = Self {
             name: name.node_name()?,
@@ -268,6 +276,9 @@ impl Config {
             admin: admin.map(|address| address.address()).transpose()?,
             drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,
             limits: limits(&document, origin)?,
+            // Written as 0 where there is to be none.
+            call_time_limit: Some(call_limit.map_or(Ok(CALL_TIME_LIMIT), |limit| limit.millis())?)
+                .filter(|limit| !limit.is_zero()),
             identity_interval: interval("identity")?.unwrap_or(IDENTITY_INTERVAL),
             membership: document.string("membership", "srv")?.map(|name| name.value),
             membership_interval: interval("membership")?,

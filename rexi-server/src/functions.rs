@@ -4,5 +4,6 @@ pub(crate) mod value;
 pub(crate) mod items;
 mod reply;
 
-pub use self::items::Items;
+pub use self::items::{AskStream, Items};
 pub use self::reply::{AskError, item, last, reply};
+pub use self::value::Ask;

@@ -65,7 +65,7 @@ pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, 
 pub use config::{Config, ConfigError};
 pub use engine::{AllowList, Context, Event, JobOver, NodeStatus, PeerPresence};
 pub use follow::{Ceilings, Membership, PhaseFile, PhaseSource, StartRollout};
-pub use functions::{AskError, Items};
+pub use functions::{Ask, AskError, AskStream, Items};
 #[cfg(feature = "dev-certs")]
 pub use net::DevAuthority;
 pub use net::{Identity, NodeEnv};

@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::Stream;
 use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, MigrationKey, NodeName};
 
 use self::leave::Announcement;
 pub use self::watch::{MemberEvents, PresenceWatch};
 use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, Replies, Request, SendError};
 use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};
-use crate::functions::{AskError, items, value};
+use crate::functions::{Ask, AskError, AskStream, value};
 #[cfg(feature = "tower")]
 use crate::middleware::{Client, RetryPolicy};
 use crate::net::{Identity, IdentityError};
@@ -76,7 +75,7 @@ impl Node {
     /// # Errors
     /// [`CallError`] says what became of the call instead, and whether it may have run.
     pub async fn call(&self, peer: &NodeName, request: Request) -> Result<Bytes, CallError> {
-        self.cast(peer, request)?.reply().await
+        self.cast(peer, request.of_call(self.shared()))?.reply().await
     }
 
     /// As [`Node::cast`], but waits until the peer is there and keeps up: see
@@ -138,33 +137,35 @@ impl Node {
         Quorum::new(self.running.clone(), peers, request)
     }
 
-    /// Calls a typed function and waits for its reply. Dropping the future kills the job. With a time limit, a nonce or
-    /// a trace: [`Request::of`], [`Node::call`] and [`functions::reply`](crate::functions::reply).
+    /// Calls a typed function; to be awaited, for its reply. Dropping the future kills the job.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use rexi_server::{AskError, Node, NodeName};
+    ///
+    /// rexi_server::function! {
+    ///     /// The value of a key.
+    ///     pub Get = "kv.get" (String) -> Option<u32>, error String, since 1.0;
+    /// }
+    ///
+    /// async fn read(node: &Node, peer: &NodeName, key: &String) -> Result<Option<u32>, AskError<String>> {
+    ///     node.ask(Get, peer, key).time_limit(Duration::from_secs(1)).await
+    /// }
+    /// ```
+    ///
+    /// With a nonce or a trace: [`Request::of`], [`Node::call`] and [`functions::reply`](crate::functions::reply).
     ///
     /// # Errors
     /// [`AskError::Function`] with the function's own error; [`AskError::Call`] with what became of the call instead.
-    pub fn ask<'a, F: Function>(
-        &'a self,
-        function: F,
-        peer: &'a NodeName,
-        argument: &F::Argument,
-    ) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
-        value::ask(function, &self.running, peer, argument)
+    pub fn ask<F: Function>(&self, function: F, peer: &NodeName, argument: &F::Argument) -> Ask<F> {
+        Ask::new(function, self.running.clone(), peer.clone(), argument)
     }
 
-    /// Calls a typed function that answers with a stream. Items are acknowledged as they are taken; dropping the stream
-    /// kills the job. Its last item is an error if it did not end well.
-    ///
-    /// # Errors
-    /// [`SendError`] where the peer is not a member, this node's release may not emit the function, or the argument
-    /// cannot be sent; nothing was sent.
-    pub fn ask_stream<F: StreamFunction>(
-        &self,
-        function: F,
-        peer: &NodeName,
-        argument: &F::Argument,
-    ) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
-        items::ask_stream(function, &self.running, peer, argument)
+    /// Calls a typed function that answers with a stream; to be taken item by item. Items are acknowledged as they are
+    /// taken; dropping the stream kills the job. Its last item is an error if it did not end well, or was not sent.
+    pub fn ask_stream<F: StreamFunction>(&self, function: F, peer: &NodeName, argument: &F::Argument) -> AskStream<F> {
+        AskStream::new(function, self.running.clone(), peer.clone(), argument)
     }
 
     /// As [`Node::quorum`], for a typed function: its own error counts as a failure of its node.
@@ -185,7 +186,13 @@ impl Node {
     /// This node's calls as a tower service. It keeps the node running.
     #[cfg(feature = "tower")]
     pub fn client(&self) -> Client {
-        Client::new(self.running.clone())
+        Client::new(self.running.clone(), ())
+    }
+
+    /// This node's calls of a typed function as a tower service: see [`Node::client`].
+    #[cfg(feature = "tower")]
+    pub fn client_of<F: Function>(&self, function: F) -> Client<F> {
+        Client::new(self.running.clone(), function)
     }
 
     /// How to try calls again: 3 tries in all, with 10 ms to 1 s between them, and a budget of tower's default, which

@@ -76,16 +76,12 @@ impl Migrate for ReadConsistency {
 
 /// Serves the functions of a replica with this store.
 pub fn serve(node: NodeBuilder, store: &Store) -> NodeBuilder {
-    let (reads, versions, writes) = (store.clone(), store.clone(), store.clone());
-    node.serve(ReadConsistency, move |job: Context, (key, consistency)| {
+    node.serve_with(ReadConsistency, store, |store: Store, job: Context, (key, consistency)| {
         tracing::trace!(caller = %job.caller(), %consistency, "a read");
-        std::future::ready(reads.read(&key))
+        std::future::ready(store.read(&key))
     })
-    .serve(ReadVersion, move |_job, key| std::future::ready(versions.version(&key)))
-    .serve(Write, move |_job, (key, entry)| {
-        let store = writes.clone();
-        async move { store.write(key, entry).await }
-    })
+    .serve_with(ReadVersion, store, |store: Store, _job, key| std::future::ready(store.version(&key)))
+    .serve_with(Write, store, |store: Store, _job, (key, entry)| async move { store.write(key, entry).await })
 }
 
 impl fmt::Display for Consistency {

@@ -158,7 +158,8 @@ impl NodeBuilder {
         credentials: Credentials,
         doorman: Arc<Doorman>,
     ) -> Arc<Shared> {
-        let Self { name, profile, mut registry, allowed, limits, errors_kept, mutants, env, .. } = self;
+        let Self { name, profile, mut registry, allowed, limits, call_time_limit, errors_kept, mutants, env, .. } =
+            self;
         let config = PeerConfig {
             hosts: profile.hosts(),
             phases: rollout.phases(),
@@ -192,6 +193,7 @@ impl NodeBuilder {
                 release: profile.stop(),
                 incarnation: incarnation(env.now()),
                 limits,
+                call_time_limit,
                 started: Instant::now(),
                 registry,
                 gate: Gate::new(allowed),

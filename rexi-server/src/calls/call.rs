@@ -1,6 +1,7 @@
 //! One call: a mailbox for one cast. Dropping it kills the job on the other node.
 
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use rexi_proto::{Answer, CallRef, NodeName};
@@ -42,13 +43,17 @@ impl Call {
     ///
     /// Cancel safe: an answer is taken only when it is returned.
     pub async fn next(&mut self) -> Option<Answer> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Answer>> {
         while !self.done {
-            if let Event::Answer(_, answer) = self.mailbox.recv().await {
+            if let Event::Answer(_, answer) = ready!(self.mailbox.poll_recv(cx)) {
                 self.done = answer.is_last();
-                return Some(answer);
+                return Poll::Ready(Some(answer));
             }
         }
-        None
+        Poll::Ready(None)
     }
 
     /// The first reply. The job is killed if it goes on after it.
@@ -56,13 +61,18 @@ impl Call {
     /// # Errors
     /// [`CallError`] says what became of the call instead, and whether it may have run.
     pub async fn reply(mut self) -> Result<Bytes, CallError> {
+        poll_fn(|cx| self.poll_reply(cx)).await
+    }
+
+    /// As [`Call::reply`], for a call that is dropped once this is ready.
+    pub(crate) fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, CallError>> {
         loop {
-            match self.next().await {
-                Some(Answer::Reply { body, .. }) => return Ok(body),
-                Some(Answer::Ping) => {}
-                Some(answer) => return Err(CallError::from_answer(answer)),
-                None => return Err(CallError::NoReply),
-            }
+            return Poll::Ready(match ready!(self.poll_next(cx)) {
+                Some(Answer::Reply { body, .. }) => Ok(body),
+                Some(Answer::Ping) => continue,
+                Some(answer) => Err(CallError::from_answer(answer)),
+                None => Err(CallError::NoReply),
+            });
         }
     }
 

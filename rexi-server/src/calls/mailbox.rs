@@ -74,7 +74,11 @@ impl Mailbox {
     ///
     /// Cancel safe: an event is taken only when it is returned.
     pub async fn recv(&mut self) -> Event {
-        poll_fn(|cx| self.poll_with(cx, Inbox::next_or_deadline)).await.read()
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        self.poll_with(cx, Inbox::next_or_deadline).map(Delivered::read)
     }
 
     /// All events that are there, and at least one.
@@ -146,7 +150,7 @@ impl MailboxHandle {
     /// # Errors
     /// As [`MailboxHandle::cast`]; also where the reference is in use.
     pub fn cast_as(&self, call: CallRef, peer: &NodeName, request: Request) -> Result<(), SendError> {
-        let deadline = deadline_of(&request);
+        let deadline = request.deadline();
         let members = self.node.shared().members();
         let member = find(&members, peer)?;
         let Said { cast, translate } = request.into_cast(call, self.node.shared())?;
@@ -172,7 +176,7 @@ impl MailboxHandle {
     /// As [`MailboxHandle::cast`]; also [`SendError::NoRoom`] where the time limit has passed.
     pub async fn cast_when_clear(&self, peer: &NodeName, mut request: Request) -> Result<CallRef, SendError> {
         let member = Arc::clone(find(&self.node.shared().members(), peer)?);
-        if let Some(deadline) = deadline_of(&request) {
+        if let Some(deadline) = request.deadline() {
             let cleared = tokio::time::timeout_at(deadline, member.wait_clear()).await;
             cleared.map_err(|_| SendError::NoRoom(peer.clone()))?;
             request = request.time_limit(deadline.saturating_duration_since(Instant::now()));
@@ -245,11 +249,6 @@ fn find<'a>(members: &'a Members, peer: &NodeName) -> Result<&'a Arc<Member>, Se
         peer: peer.clone(),
         members: members.iter().map(|member| member.name().as_str()).collect::<Vec<_>>().join(", "),
     })
-}
-
-/// When the caller no longer waits. A limit beyond what the clock can count to is none.
-fn deadline_of(request: &Request) -> Option<Instant> {
-    request.limit().and_then(|limit| Instant::now().checked_add(limit))
 }
 
 /// One kill a node, however many calls.

@@ -98,7 +98,7 @@ impl Quorum {
     /// Of a majority, until told otherwise.
     pub(crate) fn new(node: Running, peers: impl IntoIterator<Item = NodeName>, request: Request) -> Self {
         let peers: Vec<_> = peers.into_iter().collect();
-        let need = peers.len() / 2 + 1;
+        let (need, request) = (peers.len() / 2 + 1, request.of_call(node.shared()));
         Self {
             node,
             peers,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::{CallRef, Cast, Form, FunctionRow, Migration, TraceContext};
+use tokio::time::Instant;
 
 use crate::calls::error::SendError;
 use crate::engine::{Shared, Translate, trace};
@@ -20,9 +21,20 @@ pub struct Request {
     row: Option<FunctionRow>,
     /// How it is said before the node's phase says the new form, where it is of a migration.
     old: Option<Box<OldSaid>>,
-    time_limit: Option<Duration>,
+    time_limit: TimeLimit,
     nonce: u64,
     trace: Option<Box<TraceContext>>,
+}
+
+/// How long a caller waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum TimeLimit {
+    /// For as long as the node says, where it is a call for one reply.
+    #[default]
+    OfNode,
+    /// For ever.
+    None,
+    After(Duration),
 }
 
 /// A request in the old form of its migration.
@@ -51,14 +63,14 @@ pub(crate) struct Said {
 }
 
 impl Request {
-    /// Asks for `function` with an encoded argument. No time limit, no nonce, no trace.
+    /// Asks for `function` with an encoded argument. No time limit of its own, no nonce, no trace.
     pub fn new(function: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         Self {
             function: function.into(),
             body: Ok(body.into()),
             row: None,
             old: None,
-            time_limit: None,
+            time_limit: TimeLimit::OfNode,
             nonce: 0,
             trace: None,
         }
@@ -77,18 +89,42 @@ impl Request {
         Self { old, ..Self::typed(F::LIFE.row(F::NAME), argument) }
     }
 
+    /// Asks for the function of a migration, with its argument encoded in each form: which is sent is decided by the
+    /// node's phase when it is cast. The answer is as the peer has sent it.
+    ///
+    /// # Panics
+    /// Where the migration is rexi's own, which is of no function: the caller's fault.
+    pub fn of_migration(migration: &Migration, old: impl Into<Bytes>, new: impl Into<Bytes>) -> Self {
+        let name = |form| Arc::<str>::from(migration.function(form).expect("a migration of functions"));
+        let old = OldSaid {
+            migration: migration.clone(),
+            function: name(Form::Old),
+            body: Some(Ok(old.into())),
+            translate: std::convert::identity,
+        };
+        Self { old: Some(Box::new(old)), ..Self::new(name(Form::New), new) }
+    }
+
     fn typed(row: FunctionRow, argument: &impl Payload) -> Self {
-        let body = typed::encode(argument);
-        let function = (&*row.name).into();
-        Self { function, body, row: Some(row), old: None, time_limit: None, nonce: 0, trace: None }
+        let function: Arc<str> = (&*row.name).into();
+        Self { body: typed::encode(argument), row: Some(row), ..Self::new(function, Bytes::new()) }
     }
 
     /// How long the caller waits, from the cast on. The remaining time travels with the cast; when it has passed, the
     /// worker is ended and the call answered. A [`Call`](crate::Call) keeps it on this side too; a mailbox of many
-    /// calls leaves that to its owner. Whole milliseconds; default: no limit.
+    /// calls leaves that to its owner. Whole milliseconds. Default: the node's
+    /// [`call_time_limit`](crate::NodeBuilder::call_time_limit) where one reply is waited for, as by
+    /// [`Node::call`](crate::Node::call), [`Node::ask`](crate::Node::ask) and the quorums; none for what is cast.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = Some(limit);
+        self.time_limit = TimeLimit::After(limit);
+        self
+    }
+
+    /// Waits for as long as it takes, whatever the node's default is.
+    #[must_use]
+    pub fn no_time_limit(mut self) -> Self {
+        self.time_limit = TimeLimit::None;
         self
     }
 
@@ -107,8 +143,24 @@ impl Request {
         self
     }
 
-    pub(crate) fn limit(&self) -> Option<Duration> {
-        self.time_limit
+    /// When its caller no longer waits, where it is cast now. A limit beyond what the clock can count to is none.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.limit().and_then(|limit| Instant::now().checked_add(limit))
+    }
+
+    fn limit(&self) -> Option<Duration> {
+        match self.time_limit {
+            TimeLimit::After(limit) => Some(limit),
+            TimeLimit::OfNode | TimeLimit::None => None,
+        }
+    }
+
+    /// The request as a call for one reply makes it, with the node's limit where it says none.
+    pub(crate) fn of_call(self, node: &Shared) -> Self {
+        match (self.time_limit, node.call_time_limit) {
+            (TimeLimit::OfNode, Some(limit)) => self.time_limit(limit),
+            _ => self,
+        }
     }
 
     /// Whether it is of a migration, so that another form may do where one does not.
@@ -118,7 +170,8 @@ impl Request {
 
     /// What goes to the peer, if this node may send it now: of a migration, in the form that its phase says.
     pub(crate) fn into_cast(self, call: CallRef, node: &Shared) -> Result<Said, SendError> {
-        let Self { function, body, row, old, time_limit, nonce, trace } = self;
+        let time_left = self.limit();
+        let Self { function, body, row, old, nonce, trace, .. } = self;
         let (function, body, translate) = match old {
             None => {
                 if let Some(row) = row.filter(|row| !row.emitted(node.release)) {
@@ -136,9 +189,7 @@ impl Request {
         };
         let trace = trace.or_else(trace::current);
         match body {
-            Ok(body) => {
-                Ok(Said { cast: Cast { call, function, time_left: time_limit, nonce, trace, body }, translate })
-            }
+            Ok(body) => Ok(Said { cast: Cast { call, function, time_left, nonce, trace, body }, translate }),
             Err(problem) => Err(SendError::NotEncoded { function, problem }),
         }
     }

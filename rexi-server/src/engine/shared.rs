@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) release: Release,
     pub(crate) incarnation: Incarnation,
     pub(crate) limits: Limits,
+    /// How long a call for one reply waits that says nothing of it.
+    pub(crate) call_time_limit: Option<Duration>,
     pub(crate) started: Instant,
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
@@ -280,3 +282,7 @@ impl Shared {
         Ok(())
     }
 }
+
+/// How long a call for one reply waits by default: a minute, as long as CouchDB's fabric does. A node that is away is
+/// given up long before that, after 15 s, so this ends only calls whose function hangs.
+pub const CALL_TIME_LIMIT: Duration = Duration::from_secs(60);

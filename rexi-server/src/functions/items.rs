@@ -1,15 +1,18 @@
 //! Typed functions that answer with a stream: the items' types on both sides of `context.rs` and `stream.rs`.
 
 use std::fmt;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream::{Stream, StreamExt};
+use futures_util::stream::Stream;
 use rexi_proto::NodeName;
 
-use crate::calls::{Call, Part, Parts, Request, SendError};
+use crate::calls::{Call, Part, Parts, Request};
 use crate::engine::{Context, JobOver, Running, registry};
 use crate::functions::reply::{self, AskError};
 use crate::functions::value::{argument, ending};
@@ -76,21 +79,78 @@ impl<F: StreamFunction> fmt::Debug for Items<F> {
     }
 }
 
-/// Calls a typed function that answers with a stream.
-pub(crate) fn ask_stream<F: StreamFunction>(
+/// A call of the typed function `F`, made by [`Node::ask_stream`](crate::Node::ask_stream): the stream of its items. It
+/// is sent when the first item is asked for; dropping it kills the job. Its last item is an error if it did not end
+/// well, or was not sent.
+#[must_use = "nothing is asked until its items are taken"]
+pub struct AskStream<F> {
+    call: Asked,
     function: F,
-    node: &Running,
-    peer: &NodeName,
-    argument: &F::Argument,
-) -> Result<impl Stream<Item = Result<F::Item, AskError<F::Error>>> + Send + Unpin + use<F>, SendError> {
-    let parts = Parts::new(Call::cast(node, peer, Request::of_stream(function, argument))?);
-    Ok(parts.filter_map(move |part| {
-        ready(match part {
-            Part::Item(body) => Some(reply::item(function, &body).map_err(AskError::Call)),
-            Part::Last(body) => reply::last(function, &body).transpose(),
-            Part::Failed(error) => Some(Err(AskError::Call(error))),
-        })
-    }))
+}
+
+enum Asked {
+    Unsent { node: Running, peer: NodeName, request: Request },
+    Sent(Parts),
+    Over,
+}
+
+impl<F: StreamFunction> AskStream<F> {
+    /// The argument is encoded at once, so it need not outlive this.
+    pub(crate) fn new(function: F, node: Running, peer: NodeName, argument: &F::Argument) -> Self {
+        let request = Request::of_stream(function, argument);
+        Self { call: Asked::Unsent { node, peer, request }, function }
+    }
+
+    /// How long the whole stream may take, from when it is sent: see [`Request::time_limit`]. Default: as long as it
+    /// takes. A job whose reader is slow ends after `stream_time_limit`, and one whose node goes away when that is given
+    /// up. It changes nothing once the first item was asked for.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        if let Asked::Unsent { request, .. } = &mut self.call {
+            *request = request.clone().time_limit(limit);
+        }
+        self
+    }
+}
+
+// Nothing in it is pinned.
+impl<F> Unpin for AskStream<F> {}
+
+impl<F: StreamFunction> Stream for AskStream<F> {
+    type Item = Result<F::Item, AskError<F::Error>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let part = match &mut self.call {
+                Asked::Sent(parts) => ready!(Pin::new(parts).poll_next(cx)),
+                Asked::Over => None,
+                Asked::Unsent { node, peer, request } => match Call::cast(node, peer, request.clone()) {
+                    Ok(call) => {
+                        self.call = Asked::Sent(Parts::new(call));
+                        continue;
+                    }
+                    Err(unsent) => {
+                        self.call = Asked::Over;
+                        Some(Part::Failed(unsent.into()))
+                    }
+                },
+            };
+            let Some(part) = part else { return Poll::Ready(None) };
+            let item = match part {
+                Part::Item(body) => Some(reply::item(self.function, &body).map_err(AskError::Call)),
+                Part::Last(body) => reply::last(self.function, &body).transpose(),
+                Part::Failed(error) => Some(Err(AskError::Call(error))),
+            };
+            if item.is_some() {
+                return Poll::Ready(item);
+            }
+        }
+    }
+}
+
+impl<F: StreamFunction> fmt::Debug for AskStream<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskStream").field("function", &F::NAME).finish_non_exhaustive()
+    }
 }
 
 /// A handler as the registry has it: it decodes before it runs, and encodes its last item.

@@ -3,36 +3,101 @@
 //! In: what a service declares with [`function!`](crate::function!). Out: calls that encode and decode, and functions
 //! for the registry that do the reverse.
 
+use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::{ExitReason, JobEnding, NodeName};
+use tokio::time::Instant;
 
-use crate::calls::{Call, CallError, Quorum, Request};
+use crate::calls::{Call, CallError, Quorum, Request, SendError};
 use crate::engine::{Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
 use crate::typed::{self, Function, OldForm, PayloadError};
 
-/// Calls a typed function and waits for its reply.
-pub(crate) fn ask<'a, F: Function>(
+/// A call of the typed function `F`, made by [`Node::ask`](crate::Node::ask): a future of its reply. It is sent when it
+/// is first polled; dropping it kills the job.
+#[must_use = "nothing is asked until it is awaited"]
+pub struct Ask<F> {
+    node: Running,
+    peer: NodeName,
+    /// What is to be sent, or sent again.
+    request: Option<Request>,
+    call: Option<Call>,
+    /// When its time limit passes, once it was sent: one that is sent again has what is left.
+    deadline: Option<Instant>,
     function: F,
-    node: &'a Running,
-    peer: &'a NodeName,
-    argument: &F::Argument,
-) -> impl Future<Output = Result<F::Reply, AskError<F::Error>>> + Send + use<'a, F> {
-    // Encoded at once, so that the future does not hold the argument, which then need not be Sync.
-    let request = Request::of(function, argument);
-    async move { reply(function, &replied(node, peer, request).await?) }
 }
 
-/// The reply to a request. One of a migration that its peer does not take in the form that was said is asked again,
-/// once: the phase, or the peer's release, may have changed while it waited, and it did not run.
-async fn replied(node: &Running, peer: &NodeName, request: Request) -> Result<Bytes, CallError> {
-    let again = request.is_migrated().then(|| request.clone());
-    match (Call::cast(node, peer, request)?.reply().await, again) {
-        (Err(CallError::NoSuchFunction), Some(request)) => Call::cast(node, peer, request)?.reply().await,
-        (replied, _) => replied,
+impl<F: Function> Ask<F> {
+    /// The argument is encoded at once, so it need not outlive this.
+    pub(crate) fn new(function: F, node: Running, peer: NodeName, argument: &F::Argument) -> Self {
+        Self::of(function, node, peer, Request::of(function, argument))
+    }
+
+    /// A request of `F`.
+    pub(crate) fn of(function: F, node: Running, peer: NodeName, request: Request) -> Self {
+        let request = Some(request.of_call(node.shared()));
+        Self { node, peer, request, call: None, deadline: None, function }
+    }
+
+    /// As [`Request::time_limit`]. Default: the node's
+    /// [`call_time_limit`](crate::NodeBuilder::call_time_limit).
+    pub fn time_limit(self, limit: Duration) -> Self {
+        self.with(|request| request.time_limit(limit))
+    }
+
+    /// As [`Request::no_time_limit`].
+    pub fn no_time_limit(self) -> Self {
+        self.with(Request::no_time_limit)
+    }
+
+    fn with(mut self, change: impl FnOnce(Request) -> Request) -> Self {
+        self.request = self.request.map(change);
+        self
+    }
+
+    fn send(&mut self) -> Result<Call, SendError> {
+        let mut request = self.request.take().expect("a call that is over is not polled");
+        if self.call.is_none() {
+            // One of a migration that its peer does not take in the form that was said is asked again, once: the phase,
+            // or the peer's release, may have changed while it waited, and it did not run.
+            self.request = request.is_migrated().then(|| request.clone());
+            self.deadline = self.request.as_ref().and_then(Request::deadline);
+        } else if let Some(deadline) = self.deadline {
+            request = request.time_limit(deadline.saturating_duration_since(Instant::now()));
+        }
+        Call::cast(&self.node, &self.peer, request)
+    }
+}
+
+// Nothing in it is pinned.
+impl<F> Unpin for Ask<F> {}
+
+impl<F: Function> Future for Ask<F> {
+    type Output = Result<F::Reply, AskError<F::Error>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let Some(call) = &mut self.call else {
+                self.call = Some(self.send()?);
+                continue;
+            };
+            match ready!(call.poll_reply(cx)) {
+                Err(CallError::NoSuchFunction) if self.request.is_some() => self.call = Some(self.send()?),
+                replied => return Poll::Ready(reply(self.function, &replied?)),
+            }
+        }
+    }
+}
+
+impl<F: Function> fmt::Debug for Ask<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").field("function", &F::NAME).field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 

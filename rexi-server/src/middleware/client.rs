@@ -1,8 +1,10 @@
 //! A node's calls as a tower service: one request with its peer, or with several of which any may answer.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::NodeName;
@@ -10,36 +12,45 @@ use tower::Service;
 
 use crate::calls::{Call, CallError, Request};
 use crate::engine::Running;
+use crate::functions::{Ask, AskError};
+use crate::typed::Function;
 
-/// Calls of a node as a tower service. Always ready, since a cast never waits; dropping a call's future kills its job.
+/// Calls of a node as a tower service: of a typed function `F`, made by [`Node::client_of`](crate::Node::client_of), or
+/// of any, made by [`Node::client`](crate::Node::client). Always ready, since a cast never waits; dropping a call's future
+/// kills its job.
 ///
 /// ```
 /// use std::time::Duration;
 ///
 /// use rexi_server::middleware::{CallRequest, HedgeLayer};
-/// use rexi_server::{Bytes, Node, NodeName, Request};
+/// use rexi_server::{Node, NodeName};
 /// use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 ///
-/// async fn read(node: &Node, replicas: [NodeName; 3]) -> Result<Bytes, BoxError> {
+/// rexi_server::function! {
+///     /// The value of a key.
+///     pub Get = "kv.get" (String) -> Option<u32>, error String, since 1.0;
+/// }
+///
+/// async fn read(node: &Node, replicas: [NodeName; 3], key: &String) -> Result<Option<u32>, BoxError> {
 ///     let [first, second, third] = replicas;
 ///     let mut client = ServiceBuilder::new()
 ///         .timeout(Duration::from_secs(2))
 ///         .retry(node.retry_policy())
 ///         .layer(HedgeLayer::after(Duration::from_millis(20)))
-///         .service(node.client());
-///     let request = Request::new("read", "key").time_limit(Duration::from_secs(1));
-///     let request = CallRequest::new(first, request).or(second).or(third).idempotent();
-///     client.ready().await?.call(request).await
+///         .service(node.client_of(Get));
+///     let request = CallRequest::of(Get, first, key).or(second).or(third).idempotent();
+///     client.ready().await?.call(request.time_limit(Duration::from_secs(1))).await
 /// }
 /// ```
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct Client<F = ()> {
     node: Running,
+    function: F,
 }
 
-impl Client {
-    pub(crate) fn new(node: Running) -> Self {
-        Self { node }
+impl<F> Client<F> {
+    pub(crate) fn new(node: Running, function: F) -> Self {
+        Self { node, function }
     }
 }
 
@@ -54,13 +65,32 @@ impl Service<CallRequest> for Client {
 
     fn call(&mut self, call: CallRequest) -> Self::Future {
         let node = self.node.clone();
-        Box::pin(async move { Call::cast(&node, call.peer(), call.request.clone())?.reply().await })
+        Box::pin(async move {
+            let request = call.request.of_call(node.shared());
+            Call::cast(&node, &call.peers[call.at], request)?.reply().await
+        })
     }
 }
 
-/// A request and the peers that may answer it. The first is called; the others are for layers that call again.
+impl<F: Function> Service<CallRequest<F>> for Client<F> {
+    type Response = F::Reply;
+    type Error = AskError<F::Error>;
+    type Future = Ask<F>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: CallRequest<F>) -> Ask<F> {
+        Ask::of(self.function, self.node.clone(), call.peer().clone(), call.request)
+    }
+}
+
+/// A request and the peers that may answer it. The first is called; the others are for layers that call again. One of a
+/// typed function `F` is answered with its reply; one of no type, with the reply's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallRequest {
+pub struct CallRequest<F = ()> {
+    function: PhantomData<fn() -> F>,
     peers: Arc<Vec<NodeName>>,
     /// Which of them is called.
     at: usize,
@@ -71,7 +101,27 @@ pub struct CallRequest {
 impl CallRequest {
     /// Calls `peer`, and nobody else.
     pub fn new(peer: NodeName, request: Request) -> Self {
-        Self { peers: Arc::new(vec![peer]), at: 0, request, idempotent: false }
+        Self::with(peer, request)
+    }
+}
+
+impl<F: Function> CallRequest<F> {
+    /// Calls a typed function of `peer`, and of nobody else.
+    pub fn of(function: F, peer: NodeName, argument: &F::Argument) -> Self {
+        Self::with(peer, Request::of(function, argument))
+    }
+
+    /// As [`Request::time_limit`], for each time that it is made.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.request = self.request.time_limit(limit);
+        self
+    }
+}
+
+impl<F> CallRequest<F> {
+    fn with(peer: NodeName, request: Request) -> Self {
+        Self { function: PhantomData, peers: Arc::new(vec![peer]), at: 0, request, idempotent: false }
     }
 
     /// Another peer that may answer in place of those before it. One that is named already is ignored.

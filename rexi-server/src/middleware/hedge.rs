@@ -58,9 +58,10 @@ pub struct Hedge<S> {
     layer: HedgeLayer,
 }
 
-impl<S> Service<CallRequest> for Hedge<S>
+impl<S, F> Service<CallRequest<F>> for Hedge<S>
 where
-    S: Service<CallRequest> + Clone + Send + 'static,
+    F: Clone + Send + 'static,
+    S: Service<CallRequest<F>> + Clone + Send + 'static,
     S::Response: Send,
     S::Error: Send,
     S::Future: Send + 'static,
@@ -73,7 +74,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: CallRequest) -> Self::Future {
+    fn call(&mut self, call: CallRequest<F>) -> Self::Future {
         let HedgeLayer { after, budget } = self.layer.clone();
         let mut again = call.clone();
         again.turn_to_next();

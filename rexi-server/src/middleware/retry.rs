@@ -7,7 +7,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::Sleep;
 use tower::BoxError;
 use tower::load_shed::error::Overloaded;
@@ -18,11 +17,13 @@ use tower::util::rng::Rng;
 
 use super::client::CallRequest;
 use crate::calls::CallError;
+use crate::functions::AskError;
 use crate::net::Random;
+use crate::typed::Function;
 
 /// Tries again what [is safe to retry](CallError::is_safe_to_retry), at the next of the request's peers, and nothing
 /// else: its caller has to judge a call that may have run. For `ServiceBuilder::retry`, over services whose error is a
-/// [`CallError`], or a boxed one as tower's own layers make it.
+/// [`CallError`] or an [`AskError`], or a boxed one as tower's own layers make it.
 ///
 /// Each try has the request's time limit for itself; a timeout layer outside bounds them all. Clones share the budget.
 #[derive(Clone)]
@@ -64,7 +65,7 @@ impl RetryPolicy {
     }
 
     /// Whether to try again, and when. `safe` is `None` where the call has been answered.
-    fn decide(&mut self, call: &mut CallRequest, safe: Option<bool>) -> Option<Sleep> {
+    fn decide<F>(&mut self, call: &mut CallRequest<F>, safe: Option<bool>) -> Option<Sleep> {
         if safe != Some(true) {
             self.budget.deposit();
             return None;
@@ -78,34 +79,52 @@ impl RetryPolicy {
     }
 }
 
-impl Policy<CallRequest, Bytes, CallError> for RetryPolicy {
+impl<F: Clone, T, E: Judged<F>> Policy<CallRequest<F>, T, E> for RetryPolicy {
     type Future = Sleep;
 
-    fn retry(&mut self, call: &mut CallRequest, result: &mut Result<Bytes, CallError>) -> Option<Sleep> {
-        let safe = result.as_ref().err().map(CallError::is_safe_to_retry);
+    fn retry(&mut self, call: &mut CallRequest<F>, result: &mut Result<T, E>) -> Option<Sleep> {
+        let safe = result.as_ref().err().map(Judged::is_safe_to_retry);
         self.decide(call, safe)
     }
 
-    fn clone_request(&mut self, call: &CallRequest) -> Option<CallRequest> {
+    fn clone_request(&mut self, call: &CallRequest<F>) -> Option<CallRequest<F>> {
         Some(call.clone())
     }
 }
 
-impl Policy<CallRequest, Bytes, BoxError> for RetryPolicy {
-    type Future = Sleep;
+/// The errors of services that are called with a [`CallRequest<F>`](CallRequest).
+#[doc(hidden)]
+pub trait Judged<F> {
+    fn is_safe_to_retry(&self) -> bool;
+}
 
-    fn retry(&mut self, call: &mut CallRequest, result: &mut Result<Bytes, BoxError>) -> Option<Sleep> {
-        let safe = result.as_ref().err().map(|error| match error.downcast_ref::<CallError>() {
-            Some(error) => error.is_safe_to_retry(),
-            // The call was not made.
-            None => error.is::<Overloaded>(),
-        });
-        self.decide(call, safe)
+impl Judged<()> for CallError {
+    fn is_safe_to_retry(&self) -> bool {
+        self.is_safe_to_retry()
     }
+}
 
-    fn clone_request(&mut self, call: &CallRequest) -> Option<CallRequest> {
-        Some(call.clone())
+impl<F: Function> Judged<F> for AskError<F::Error> {
+    fn is_safe_to_retry(&self) -> bool {
+        self.is_safe_to_retry()
     }
+}
+
+impl Judged<()> for BoxError {
+    fn is_safe_to_retry(&self) -> bool {
+        self.downcast_ref().map_or_else(|| was_not_made(self), CallError::is_safe_to_retry)
+    }
+}
+
+impl<F: Function> Judged<F> for BoxError {
+    fn is_safe_to_retry(&self) -> bool {
+        self.downcast_ref().map_or_else(|| was_not_made(self), AskError::<F::Error>::is_safe_to_retry)
+    }
+}
+
+/// Whether a layer has kept the call back.
+fn was_not_made(error: &BoxError) -> bool {
+    error.is::<Overloaded>()
 }
 
 impl fmt::Debug for RetryPolicy {

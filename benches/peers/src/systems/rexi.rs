@@ -195,7 +195,7 @@ impl Caller for Nodes {
     }
 
     async fn items(&self, ask: Items, mut take: impl FnMut(&[u8]) -> Taken + Send) -> Result<(), Failure> {
-        let mut rows = self.node().ask_stream(Rows, self.peer(), &(ask.count, ask.bytes, ask.window))?;
+        let mut rows = self.node().ask_stream(Rows, self.peer(), &(ask.count, ask.bytes, ask.window));
         while let Some(row) = rows.next().await {
             if take(&row?) == Taken::Enough {
                 break;
