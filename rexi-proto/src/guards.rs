@@ -324,6 +324,11 @@ impl Guards {
         !self.lacks(Mutant::UnknownIsReady)
     }
 
+    /// A peer that was refused for the phase is not, once that has changed.
+    pub(crate) fn refusal_ends_with_phase(self) -> bool {
+        !self.lacks(Mutant::RefusalOutlived)
+    }
+
     /// A peer's state is told of each later phase of its node.
     pub(crate) fn hears_phase(self, epoch: u64, known: u64) -> bool {
         epoch > known && !self.lacks(Mutant::PhaseUnheard)

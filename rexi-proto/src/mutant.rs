@@ -155,6 +155,9 @@ mutants! {
     LoweringUnchecked "lowering-unchecked" "M31 M32"
         "The phase may be lowered to a form that a member has removed."
         breaks "S12";
+    RefusalOutlived "refusal-outlived" ""
+        "A peer counts as refused for a phase that this node has left since."
+        breaks "S11";
     HoldoutsIgnored "holdouts-ignored" "M33 M50"
         "A node that has removed a form is spoken to while a third still says it."
         breaks "S13";

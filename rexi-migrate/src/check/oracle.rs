@@ -75,6 +75,7 @@ declare! {
     MonitorFiredAgain S7,
     RunsAfterDeparture L2,
     CeilingStays L5,
+    RefusalOutlived S11,
     HelloUnread S8,
     CastNotTaken S1,
     StreamNotStarted S5,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rexi_proto::{Forms, LimitingFactor, MigrationKey, Phase, PhaseError, Pool};
+use rexi_proto::{Forms, LimitingFactor, MigrationKey, Phase, PhaseError, PhaseNow, Pool, Presence, Refusal};
 
 use super::case::Case;
 use super::node::{NodeModel, name};
@@ -97,8 +97,23 @@ impl<P: Pool + Clone> NodeModel<P> {
         }
         if is_new {
             self.members().for_each(|member| self.peer_mut(member).set_phases(now, &phases));
+            self.judge_refusals(&phases, notes);
         }
         is_new
+    }
+
+    /// What was refused for this node's phase may be taken in another.
+    fn judge_refusals(&self, phases: &[PhaseNow], notes: &mut Observer) {
+        let own = name(self.index);
+        for member in self.members() {
+            let Presence::Refused(refusal) = self.peer(member).presence() else { continue };
+            let Refusal::NotTaken { sender, phase, saying, .. } = &**refusal else { continue };
+            let now = self.profile().migrations().zip(phases).find(|((of, _), _)| *of.key() == saying.migration);
+            if sender.node == own && now.is_some_and(|(_, now)| now.phase != *phase) {
+                let what = format!("{own} has left {phase}, and {} still counts as refused for it", name(member));
+                notes.breaks(Rule::RefusalOutlived, what);
+            }
+        }
     }
 
     /// A phase that says another form than the one before is entered only where each other node has said that it takes

@@ -75,6 +75,8 @@ pub enum Rule {
     JobUnknownToServer,
     /// A phase was raised, and a member has not said that it serves there.
     RaisedUnready,
+    /// A peer counts as refused for a phase that this node has left since.
+    RefusalOutlived,
     /// A node without a singleton was let in, and a third still sends to one.
     HoldoutLeftBehind,
     /// A hello of an earlier life was agreed to after that of a later one.

@@ -31,7 +31,7 @@ pub(crate) const fn id(rule: Rule) -> Option<&'static str> {
         | Rule::LongPassedOver => "S8",
         Rule::KindUnknownToPeer | Rule::KindNotOfVersion | Rule::FunctionMissing => "S9",
         Rule::UnknownUncounted => "S10",
-        Rule::JobOverSkew => "S11",
+        Rule::JobOverSkew | Rule::RefusalOutlived => "S11",
         Rule::PhaseWithoutTransition | Rule::LoweredToRemoved => "S12",
         Rule::HoldoutLeftBehind => "S13",
         Rule::AnswerBehindTheLast | Rule::LostWithoutALoss => "L1",

@@ -285,7 +285,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     /// This node's phases are these now, by number. Calls that were cast keep the server they were cast to. A peer that
-    /// does not take what is said now is let go. A phase whose epoch is not newer is passed over.
+    /// does not take what is said now is let go; one that was refused for the earlier phase may be spoken to now, so
+    /// that calls wait for it as for one that is away. A phase whose epoch is not newer is passed over.
     pub fn set_phases(&mut self, now: Duration, phases: &[PhaseNow]) {
         let guards = self.guards();
         for (number, (place, &said)) in (0_u8..).zip(phases.iter().enumerate()) {
@@ -295,6 +296,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             Arc::make_mut(&mut self.config.phases)[place] = said;
             if guards.phase_is_announced() {
                 self.control(Message::Announce(number, said));
+            }
+            let for_form = matches!(&self.link.presence, Presence::Refused(refusal) if matches!(**refusal, Refusal::NotTaken { .. }));
+            if for_form && guards.refusal_ends_with_phase() {
+                self.set_presence(Presence::Away(now + self.config.limits.stability_period));
             }
             let takes = self.link.session().map(|session| session.takes[place]);
             if takes.is_some_and(|takes| !guards.new_phase_asks_form(takes, said.phase)) {

@@ -336,6 +336,24 @@ fn a_monitor_outlives_a_brief_disconnect_and_a_change_of_phase() {
 }
 
 #[test]
+fn a_refusal_for_the_phase_ends_with_the_phase() {
+    let mut peer = peer(Phase::Introduce, Limits::default());
+    let mut of_its_phase = refusal(false);
+    let Refusal::NotTaken { can_be_raised, .. } = &mut *of_its_phase else { panic!("{of_its_phase}") };
+    *can_be_raised = false;
+    peer.handle_refused(SECOND, LIFE, of_its_phase);
+    let now = peer.config.phases[0];
+    peer.set_phases(2 * SECOND, &[now]);
+    assert!(matches!(peer.presence(), Presence::Refused(_)), "nothing has changed");
+    peer.set_phases(3 * SECOND, &[PhaseNow { epoch: now.epoch + 1, phase: Phase::Switch }]);
+    cast(&mut peer, 3 * SECOND, 5);
+    assert_eq!(outputs(&mut peer), [], "it may be spoken to now");
+    assert_eq!(peer.deadline(), Some(18 * SECOND));
+    peer.handle_timeout(18 * SECOND);
+    assert_eq!(answers(&mut peer), [(5, Answer::Down(DownReason::NoConnect))]);
+}
+
+#[test]
 fn a_final_refusal_answers_at_once_and_another_one_waits() {
     let mut peer = peer(Phase::Introduce, Limits::default());
     cast(&mut peer, SECOND, 5);

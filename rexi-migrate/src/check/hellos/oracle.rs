@@ -19,6 +19,7 @@ declare! {
     ClosedOnSoundPeer S8,
     NotLowered L5,
     CeilingStays L5,
+    RefusalOutlived S11,
     HelloUnread S8,
     EarlierLifeAgreed S7,
 }

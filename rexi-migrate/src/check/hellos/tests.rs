@@ -69,6 +69,7 @@ fn variants_that_two_nodes_notice_are_found_by_their_shortest_traces() {
         ("connect-unchecked,single-verdict", Invariant::S13, 8),
         ("unknown-is-ready", Invariant::S6, 0),
         ("ceiling-ignored", Invariant::L5, 1),
+        ("refusal-outlived", Invariant::S11, 5),
     ] {
         assert_eq!(shortest(names), Some((2, invariant, steps)), "{names}");
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rexi_proto::{
     Answer, CallRef, Caller, Cast, CloseCode, DownReason, ExitReason, Forms, FunctionTable, Hello, Incarnation, JobId,
     JobKey, JobOutput, Limits, MonitorRef, Mutants, Output, Phase, Rollout, SERVER_PER_NODE, ServerRequest, Train,
-    Unlimited, WireVersion,
+    Unlimited, WireVersion, verdict,
 };
 
 use super::super::judge::judge;
@@ -28,7 +28,7 @@ enum Planted {
 /// Two nodes of the last release, connected; the second runs a job for call 0 of the first.
 fn served(cluster: &Cluster) -> State {
     let mut state = cluster.initial().remove(0);
-    for action in [Action::Connect(0, 1), Action::Cast(0, 1, false), Action::Deliver(0, 1)] {
+    for action in [Action::Connect(0, 1), Action::Cast(0, 1, false, 0), Action::Deliver(0, 1)] {
         state = cluster.step(&state, &action).expect("a step");
         assert!(cluster.check(&state).is_ok(), "nothing is wrong");
     }
@@ -251,6 +251,20 @@ fn of_node(oracle: Oracle) -> Planted {
                 stepper.at(0, |node, notes| node.lift(0, notes));
             });
         }
+        Oracle::RefusalOutlived => {
+            return Planted::Variant("refusal-outlived", |stepper| {
+                stepper.at(0, |node, notes| {
+                    *node.rollout_mut() = (*rollout(0, 2, Phase::Introduce)).clone();
+                    node.tell_phases(NOW, notes);
+                    let theirs = hello(&rollout(1, 3, Phase::Remove));
+                    let refusal = verdict(&hello(&node.rollout), &theirs).expect_err("the old form is removed");
+                    assert!(refusal.is_final(), "it is held");
+                    node.peer_mut(1).handle_refused(NOW, Incarnation(9), refusal);
+                    node.rollout_mut().hold(SERVER_PER_NODE.key(), Phase::Switch).expect("the release has it");
+                    node.tell_phases(NOW, notes);
+                });
+            });
+        }
         Oracle::HelloUnread => |stepper| {
             let ours = hello(&stepper.state.nodes[0].rollout);
             let mut theirs = Hello { node: name(1), ..ours.clone() };
@@ -260,7 +274,7 @@ fn of_node(oracle: Oracle) -> Planted {
         Oracle::CastNotTaken => |stepper| {
             // The observer takes the number of a call for free that its peer knows to be open.
             stepper.state.notes.calls[0] = CallRecord::OVER;
-            stepper.apply(Action::Cast(0, 1, false));
+            stepper.apply(Action::Cast(0, 1, false, 0));
         },
         Oracle::StreamNotStarted => |stepper| stepper.say(0, Word::Start),
         Oracle::ItemNotAcknowledged => |stepper| {
@@ -301,7 +315,7 @@ fn found(planted: &Planted, oracles: Oracles) -> Option<Invariant> {
                 held.set_ceiling(SERVER_PER_NODE.key(), Some(Phase::Introduce)).expect("the release has it");
                 node(&mut state, 0).rollout = Arc::new(held.with_mutants(mutants));
             } else {
-                for action in [Action::Connect(0, 1), Action::Cast(0, 1, false), Action::Cast(0, 1, false)] {
+                for action in [Action::Connect(0, 1), Action::Cast(0, 1, false, 0), Action::Cast(0, 1, false, 0)] {
                     state = cluster.step(&state, &action).expect("a step");
                 }
             }

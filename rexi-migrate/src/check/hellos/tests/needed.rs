@@ -1,5 +1,7 @@
 //! For each oracle of the search of hellos, a state or a step that breaks what it asks, and nothing else.
 
+#[cfg(feature = "mutants")]
+use rexi_proto::verdict;
 use rexi_proto::{
     CloseCode, Forms, FunctionTable, Hello, Incarnation, Limits, Output, Phase, Rollout, SERVER_PER_NODE, Train,
 };
@@ -116,16 +118,11 @@ fn planted(oracle: Oracle) -> Planted {
         }),
         Oracle::NotLowered => Planted::Nothing("every release has its own lowest phase"),
         #[cfg(feature = "mutants")]
-        Oracle::CeilingStays => Planted::Step(|stepper| {
-            // A ceiling that was set while they were heeded.
-            let mut held = rollout(0, 2, Phase::Introduce);
-            held.set_ceiling(SERVER_PER_NODE.key(), Some(Phase::Introduce)).expect("the release has it");
-            let mutants = Mutants::from_names("ceiling-ignored").expect("a known name");
-            *stepper.state.world.node(0).rollout_mut() = held.with_mutants(mutants);
-            stepper.apply(Action::Lift(0, 0));
-        }),
+        Oracle::CeilingStays => Planted::Step(lift_in_vain),
+        #[cfg(feature = "mutants")]
+        Oracle::RefusalOutlived => Planted::Step(refused_for_an_earlier_phase),
         #[cfg(not(feature = "mutants"))]
-        Oracle::CeilingStays => Planted::Nothing("without a broken variant a ceiling is always lifted"),
+        Oracle::CeilingStays | Oracle::RefusalOutlived => Planted::Nothing("only a broken variant does so"),
         Oracle::HelloUnread => Planted::Step(|stepper| {
             let world = &mut stepper.state.world;
             let ours = world.nodes[0].hello();
@@ -143,6 +140,35 @@ fn planted(oracle: Oracle) -> Planted {
             world.hear(0, 0);
         }),
     }
+}
+
+/// A node whose ceiling is lifted, and holds still.
+#[cfg(feature = "mutants")]
+fn lift_in_vain(stepper: &mut Stepper<'_>) {
+    // A ceiling that was set while they were heeded.
+    let mut held = rollout(0, 2, Phase::Introduce);
+    held.set_ceiling(SERVER_PER_NODE.key(), Some(Phase::Introduce)).expect("the release has it");
+    let mutants = Mutants::from_names("ceiling-ignored").expect("a known name");
+    *stepper.state.world.node(0).rollout_mut() = held.with_mutants(mutants);
+    stepper.apply(Action::Lift(0, 0));
+}
+
+/// A peer is refused for the old form, and the node says the new one then.
+#[cfg(feature = "mutants")]
+fn refused_for_an_earlier_phase(stepper: &mut Stepper<'_>) {
+    let mutants = Mutants::from_names("refusal-outlived").expect("a known name");
+    let model = Hellos::new(Bounds { mutants, ..stepper.model.bounds.clone() });
+    let theirs = model.node(1, 3, Incarnation(9));
+    *stepper.state.world.node(0) = model.node(0, 2, Incarnation(1));
+    stepper.state.world.at(0, |node, now, notes| {
+        node.rollout_mut().hold(SERVER_PER_NODE.key(), Phase::Introduce).expect("the release has it");
+        node.tell_phases(now, notes);
+        let refusal = verdict(&node.hello(), &theirs.hello()).expect_err("the old form is removed");
+        node.seen[1].hello = Some((Incarnation(9), 0, 3));
+        node.peer_mut(1).handle_refused(now, Incarnation(9), refusal);
+        node.rollout_mut().hold(SERVER_PER_NODE.key(), Phase::Switch).expect("the release has it");
+        node.tell_phases(now, notes);
+    });
 }
 
 /// A node that rightly goes back to the singleton, which a member has removed without a word.
@@ -191,6 +217,6 @@ fn each_oracle_finds_what_no_other_does() {
         assert_eq!(found(&planted, Oracles::ALL), Some(oracle.invariant()), "{oracle:?}");
         assert_eq!(found(&planted, Oracles::without(oracle)), None, "{oracle:?} is left out");
     }
-    let unplanted = [Oracle::PhaseOutOfBounds, Oracle::NotLowered, Oracle::CeilingStays];
-    assert_eq!(nothing, unplanted[..if cfg!(feature = "mutants") { 2 } else { 3 }]);
+    let unplanted = [Oracle::PhaseOutOfBounds, Oracle::NotLowered, Oracle::CeilingStays, Oracle::RefusalOutlived];
+    assert_eq!(nothing, unplanted[..if cfg!(feature = "mutants") { 2 } else { 4 }]);
 }
