@@ -23,7 +23,7 @@ use crate::engine::{
     Told, Waiters, link::accept, members, members::can_dial, publish,
 };
 use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
-use crate::net::{Credentials, Doorman, Settings, transport};
+use crate::net::{Credentials, Doorman, Settings, canonical, transport};
 use crate::node::Node;
 
 impl NodeBuilder {
@@ -100,12 +100,12 @@ impl NodeBuilder {
     fn members(&self, known: &MemberList) -> Result<BTreeMap<NodeName, Option<SocketAddr>>, StartError> {
         let mut members = BTreeMap::new();
         for (name, address) in self.peers.iter() {
-            if *name == self.name || members.insert(name.clone(), Some(address)).is_some() {
+            if *name == self.name || members.insert(name.clone(), Some(canonical(address))).is_some() {
                 return Err(StartError::PeerTwice(name.clone()));
             }
         }
         for (name, address) in known.iter().filter(|(name, _)| **name != self.name) {
-            members.entry(name.clone()).or_insert(address);
+            members.entry(name.clone()).or_insert(address.map(canonical));
         }
         if members.len() >= MEMBERS_MAX {
             return Err(StartError::TooManyMembers { members: members.len() + 1, max: MEMBERS_MAX });

@@ -28,7 +28,7 @@ use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
 use crate::engine::worker::{self, Owner, Worker};
-use crate::net::close;
+use crate::net::{canonical, close};
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -388,7 +388,7 @@ impl Member {
 
     fn handle_close(&self, state: &mut State, shared: &Shared, code: CloseCode, reason: &str) {
         let Some(connection) = state.connection.take() else { return };
-        let address = connection.remote_address();
+        let address = canonical(connection.remote_address());
         tracing::warn!(node = %shared.name, peer = %self.name, %address, ?code, reason, "closing a connection");
         state.last_error = Some(reason.to_owned());
         close(&connection, code, reason);
