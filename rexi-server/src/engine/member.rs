@@ -307,6 +307,17 @@ impl Member {
         self.lock().last_error = Some(error);
     }
 
+    /// Why there is no address to dial it at, which is nobody's concern while it is connected.
+    pub(crate) fn note_undialed(&self, reason: &str) {
+        let mut state = self.lock();
+        let is_news = state.last_error.as_deref() != Some(reason);
+        if is_news && !matches!(state.peer.presence(), Presence::Up(..)) {
+            state.last_error = Some(reason.to_owned());
+            drop(state);
+            self.presence_changed();
+        }
+    }
+
     /// Does what follows from a change, and releases the lock. A peer's word on its phase can move every member, so it
     /// is dealt with after that.
     fn settle(self: &Arc<Self>, state: MutexGuard<'_, State>) {

@@ -152,6 +152,14 @@ pub(crate) fn spawn_tasks(shared: &Arc<Shared>, member: &Arc<Member>) {
     }
 }
 
+/// The first of a member's addresses that this node can dial. There is one at least.
+pub(crate) fn choose(shared: &Shared, name: &NodeName, addresses: &[SocketAddr]) -> Result<SocketAddr, MemberError> {
+    let dialed = |address: &&SocketAddr| check_address(shared, name, Some(**address)).is_ok();
+    let first = *addresses.first().expect("a member without an address is not asked for one");
+    let address = *addresses.iter().find(dialed).unwrap_or(&first);
+    check_address(shared, name, Some(address)).map(|()| address)
+}
+
 /// Whether a node that listens on `listen` can dial that address: it dials from the socket it listens on. One that
 /// listens on all of IPv6 may reach IPv4 too.
 pub(crate) fn can_dial(listen: SocketAddr, address: SocketAddr) -> bool {
