@@ -1,15 +1,19 @@
 //! Running nodes that follow DNS: through changes of its records, where hosts have addresses of one family or of both,
-//! where a record makes no sense or an answer does not fit into a datagram, and where the name server fails or is silent.
+//! where a record makes no sense or an answer does not fit into a datagram, where the name server fails or is silent,
+//! and where a configuration gives the hosts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
-use rexi_server::{DevAuthority, LimitingFactor, Node, PeerPresence, Phase, Request, membership::DnsMembership};
-use rexi_tests::{Log, functions, name, peer, release, until, within};
+use rexi_server::{
+    Config, DevAuthority, LimitingFactor, Node, NodeBuilder, PeerPresence, Phase, Request, membership::DnsMembership,
+};
+use rexi_tests::{Log, functions, name, peer, release, train, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -302,4 +306,81 @@ async fn of_srv_targets_that_make_no_sense_each_is_named_once_and_the_others_are
     until("its address", &n1, |n1| peer(n1, "q3").address == Some(at3)).await;
     let lines = log.lines(&["the membership is not followed", "node=q1"]);
     assert_eq!(lines.len(), 2, "once for each change: {lines:#?}");
+}
+
+/// A node of a configuration that names its peers and asks this name server.
+fn configured(dir: &Path, authority: &DevAuthority, dns: &NameServer, own: (&str, SocketAddr), rest: &str) -> Node {
+    let (of, listen) = own;
+    let (cert, key) = authority.issue_pem(&name(of)).expect("a certificate can be made");
+    for (file, text) in [("ca.pem", authority.ca_pem()), ("cert.pem", &cert), ("key.pem", &key)] {
+        std::fs::write(dir.join(file), text).expect("written");
+    }
+    let identity = "[identity]\nca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let text = format!("name = \"{of}\"\nlisten = \"{listen}\"\nrelease = \"1.2\"\n{identity}{rest}");
+    std::fs::write(dir.join("node.toml"), text).expect("written");
+    let config = Config::from_file(dir.join("node.toml"), &train()).expect("a good configuration");
+    let found = config.dns_membership().expect("names").expect("it has hosts");
+    let node = NodeBuilder::from_config(&config).expect("a good identity").membership(dns.asked_by(found));
+    functions(node).start().expect("it starts")
+}
+
+#[tokio::test]
+async fn a_node_of_a_configuration_finds_a_peer_by_its_host_and_follows_it_to_another_address() {
+    let (authority, dns) = (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let [at1, at2, nobody] = free(Ipv4Addr::LOCALHOST);
+    // Another address, and the port that the configuration has.
+    let moved = SocketAddr::from(([127, 0, 0, 2], at2.port()));
+    dns.say_records(vec![host("r1", at1.ip())]);
+    let peers = format!("[peers]\nr1 = \"r1.test.:{}\"\nr2 = \"R2.test.:{}\"\n", at1.port(), at2.port());
+    let n1 = configured(dir.path(), &authority, &dns, ("r1", at1), &peers);
+    assert_eq!(n1.members(), ["r1", "r2"].map(name), "they are known before DNS has said anything");
+    assert_ne!(n1.rollout().status().limiting_factor, LimitingFactor::Unlisted);
+    until("it to be missed", &n1, |n1| peer(n1, "r2").last_error.is_some()).await;
+    let reason = peer(&n1, "r2").last_error.expect("the reason");
+    assert!(reason.contains("r2.test. has no address"), "{reason}");
+
+    // It dials nobody that listens: who connects them is n1.
+    let n2_at = |at: SocketAddr| {
+        let identity = authority.issue(&name("r2")).expect("a certificate can be made");
+        let node = Node::builder(name("r2"), release("1.2"), identity).listen(at).peer(name("r1"), nobody);
+        functions(node).start().expect("it starts")
+    };
+    let n2 = n2_at(at2);
+    dns.say_records(vec![host("r2", at2.ip())]);
+    until("its address", &n1, |n1| peer(n1, "r2").address == Some(at2)).await;
+    echo(&n1, "r2").await;
+
+    n2.shutdown(Duration::from_secs(5)).await;
+    dns.say_records(vec![host("r2", moved.ip())]);
+    until("its address", &n1, |n1| peer(n1, "r2").address == Some(moved)).await;
+    let _n2 = n2_at(moved);
+    echo(&n1, "r2").await;
+}
+
+#[tokio::test]
+async fn a_configuration_may_have_hosts_and_a_name_of_srv_records() {
+    let (authority, dns) = (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let [at1, at2, at3, elsewhere] = free(Ipv4Addr::LOCALHOST);
+    let rest = format!("[peers]\ns2 = \"s2.test.:{}\"\n[membership]\nsrv = \"_rexi._udp.test.\"\n", at2.port());
+    // The records are not there yet.
+    dns.say_records(vec![host("s2", at2.ip())]);
+    let n1 = configured(dir.path(), &authority, &dns, ("s1", at1), &rest);
+    assert_eq!(n1.members(), ["s1", "s2"].map(name), "the host is known beforehand");
+    let start = |of: &str, at| {
+        let identity = authority.issue(&name(of)).expect("a certificate can be made");
+        let node = Node::builder(name(of), release("1.2"), identity).listen(at).peer(name("s1"), at1);
+        functions(node).start().expect("it starts")
+    };
+    let _n2 = start("s2", at2);
+    echo(&n1, "s2").await;
+    assert_eq!(n1.rollout().status().limiting_factor, LimitingFactor::Unlisted, "there may be more");
+    // The records have s2 elsewhere.
+    dns.say(&[("s1", at1), ("s2", elsewhere), ("s3", at3)]);
+    let _n3 = start("s3", at3);
+    until_members(&n1, &["s1", "s2", "s3"]).await;
+    echo(&n1, "s3").await;
+    within("it to be ready", n1.ready()).await;
+    assert_eq!(peer(&n1, "s2").address, Some(at2), "what the configuration says goes before");
 }
