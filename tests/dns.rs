@@ -1,15 +1,19 @@
-//! Running nodes that follow DNS: through changes of its records, where a host has only an IPv6 address, where an
-//! answer does not fit into a datagram, and where the name server fails or is silent.
+//! Running nodes that follow DNS: through changes of its records, where hosts have addresses of one family or of both,
+//! where a record makes no sense or an answer does not fit into a datagram, where the name server fails or is silent,
+//! and where a configuration gives the hosts.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, AAAA, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
-use rexi_server::{DevAuthority, LimitingFactor, Node, Phase, Request, membership::DnsMembership};
-use rexi_tests::{Log, functions, name, release, until, within};
+use rexi_server::{
+    Config, DevAuthority, LimitingFactor, Node, NodeBuilder, PeerPresence, Phase, Request, membership::DnsMembership,
+};
+use rexi_tests::{Log, functions, name, peer, release, train, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -60,7 +64,10 @@ impl NameServer {
 
     /// From now on these are the members: each a name and where it listens.
     fn say(&self, members: &[(&str, SocketAddr)]) {
-        let records = members.iter().flat_map(|(of, at)| records(of, *at)).collect();
+        self.say_records(members.iter().flat_map(|(of, at)| records(of, *at)).collect());
+    }
+
+    fn say_records(&self, records: Vec<Record>) {
         self.zone.lock().expect("nothing panics").1 = records;
     }
 
@@ -69,7 +76,11 @@ impl NameServer {
     }
 
     fn membership(&self) -> DnsMembership {
-        let found = DnsMembership::srv("_rexi._udp.test.").expect("a name").name_server(self.address);
+        self.asked_by(DnsMembership::srv("_rexi._udp.test.").expect("a name"))
+    }
+
+    fn asked_by(&self, found: DnsMembership) -> DnsMembership {
+        let found = found.name_server(self.address);
         found.interval(Duration::from_millis(50)).time_limit(Duration::from_millis(100))
     }
 }
@@ -105,18 +116,28 @@ fn edited(question: &[u8], edit: impl FnOnce(&mut Message)) -> Vec<u8> {
 }
 
 fn records(of: &str, at: SocketAddr) -> [Record; 2] {
-    let domain = |text: &str| Name::from_ascii(text).expect("a domain name");
-    let host = domain(&format!("{of}.test."));
-    let address = match at {
-        SocketAddr::V4(at) => RData::A(A(*at.ip())),
-        SocketAddr::V6(at) => RData::AAAA(AAAA(*at.ip())),
+    [service(of, at.port()), host(of, at.ip())]
+}
+
+fn domain(text: &str) -> Name {
+    Name::from_ascii(text).expect("a domain name")
+}
+
+fn service(of: &str, port: u16) -> Record {
+    let target = RData::SRV(SRV::new(0, 0, port, domain(&format!("{of}.test."))));
+    Record::from_rdata(domain("_rexi._udp.test."), 1, target)
+}
+
+fn host(of: &str, ip: IpAddr) -> Record {
+    let address = match ip {
+        IpAddr::V4(ip) => RData::A(A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
     };
-    let service = RData::SRV(SRV::new(0, 0, at.port(), host.clone()));
-    [Record::from_rdata(domain("_rexi._udp.test."), 1, service), Record::from_rdata(host, 1, address)]
+    Record::from_rdata(domain(&format!("{of}.test.")), 1, address)
 }
 
 /// Free addresses of one family.
-fn free<const N: usize>(ip: impl Into<std::net::IpAddr>) -> [SocketAddr; N] {
+fn free<const N: usize>(ip: impl Into<IpAddr>) -> [SocketAddr; N] {
     let ip = ip.into();
     let sockets = [(); N].map(|()| UdpSocket::bind((ip, 0)).expect("a free port on loopback"));
     sockets.map(|socket| socket.local_addr().expect("it is bound"))
@@ -221,4 +242,145 @@ async fn a_node_whose_name_server_is_silent_holds_its_phase_until_it_hears_of_me
     within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
     until("n1 to be raised", &n1, |node| node.rollout().phase() == Phase::Switch).await;
     echo(&n1, "m2").await;
+}
+
+#[tokio::test]
+async fn of_hosts_with_addresses_of_both_families_a_node_dials_the_one_that_it_can_reach() {
+    let (long, short) = (IpAddr::from(Ipv6Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST));
+    for (own, ip, prefers_ipv6) in [("v6", long, false), ("v4", short, true)] {
+        let (authority, dns) = (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await);
+        let names = ["1", "2"].map(|number| format!("{own}-{number}"));
+        let at: [SocketAddr; 2] = free(ip);
+        let records = |(of, at): (&String, &SocketAddr)| [service(of, at.port()), host(of, short), host(of, long)];
+        dns.say_records(names.iter().zip(&at).flat_map(records).collect());
+        let start = |place: usize| {
+            let (of, found) = (&names[place], dns.membership());
+            let found = if prefers_ipv6 { found.prefer_ipv6() } else { found };
+            let identity = authority.issue(&name(of)).expect("a certificate can be made");
+            let node = Node::builder(name(of), release("1.2"), identity).listen(at[place]).membership(found);
+            functions(node).start().expect("it starts")
+        };
+        let (n1, n2) = (start(0), start(1));
+        within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+        echo(&n1, &names[1]).await;
+        echo(&n2, &names[0]).await;
+        assert_eq!(peer(&n1, &names[1]).address, Some(at[1]));
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_an_address_that_can_be_dialed_is_told_in_the_status() {
+    let (authority, dns, log) =
+        (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await, Log::here());
+    let [at1, at2] = free(Ipv6Addr::LOCALHOST);
+    dns.say_records(vec![service("p1", at1.port()), service("p2", at2.port()), host("p2", Ipv4Addr::LOCALHOST.into())]);
+    let n1 = start(&authority, &dns, "p1", at1);
+    until("the reason", &n1, |n1| n1.members().len() == 2 && peer(n1, "p2").last_error.is_some()).await;
+    let told = peer(&n1, "p2");
+    let reason = told.last_error.expect("the reason");
+    assert!(reason.contains(&format!("p2 at 127.0.0.1:{} cannot be dialed from {at1}", at2.port())), "{reason}");
+    assert_eq!((told.address, told.presence), (None, PeerPresence::Away));
+    log.line(&["a part of the membership is not followed", &reason, "node=p1"]).await;
+}
+
+#[tokio::test]
+async fn of_srv_targets_that_make_no_sense_each_is_named_once_and_the_others_are_followed() {
+    let (authority, dns, log) =
+        (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await, Log::here());
+    let [at1, at2, at3] = free(Ipv4Addr::LOCALHOST);
+    let good: Vec<Record> =
+        [("q1", at1), ("q2", at2), ("q3", at3)].iter().flat_map(|(of, at)| records(of, *at)).collect();
+    dns.say_records([good.clone(), vec![service("not_a_node", 1), service("q3", 1)]].concat());
+    let (n1, n2) = (start(&authority, &dns, "q1", at1), start(&authority, &dns, "q2", at2));
+    until_members(&n1, &["q1", "q2", "q3"]).await;
+    echo(&n1, "q2").await;
+    echo(&n2, "q1").await;
+    let line = log.line(&["a part of the membership is not followed", "node=q1"]).await;
+    for part in ["WARN", "not_a_node.test. does not begin with a node's name", "would both be q3"] {
+        assert!(line.contains(part), "{part:?} is not in {line}");
+    }
+    assert_eq!(peer(&n1, "q3").address, None, "it is at one of two places");
+    dns.say_records([good, vec![service("not_a_node", 1)]].concat());
+    let n3 = start(&authority, &dns, "q3", at3);
+    within("all to be ready", async { tokio::join!(n1.ready(), n2.ready(), n3.ready()) }).await;
+    until("its address", &n1, |n1| peer(n1, "q3").address == Some(at3)).await;
+    let lines = log.lines(&["the membership is not followed", "node=q1"]);
+    assert_eq!(lines.len(), 2, "once for each change: {lines:#?}");
+}
+
+/// A node of a configuration that names its peers and asks this name server.
+fn configured(dir: &Path, authority: &DevAuthority, dns: &NameServer, own: (&str, SocketAddr), rest: &str) -> Node {
+    let (of, listen) = own;
+    let (cert, key) = authority.issue_pem(&name(of)).expect("a certificate can be made");
+    for (file, text) in [("ca.pem", authority.ca_pem()), ("cert.pem", &cert), ("key.pem", &key)] {
+        std::fs::write(dir.join(file), text).expect("written");
+    }
+    let identity = "[identity]\nca = \"ca.pem\"\ncert = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let text = format!("name = \"{of}\"\nlisten = \"{listen}\"\nrelease = \"1.2\"\n{identity}{rest}");
+    std::fs::write(dir.join("node.toml"), text).expect("written");
+    let config = Config::from_file(dir.join("node.toml"), &train()).expect("a good configuration");
+    let found = config.dns_membership().expect("names").expect("it has hosts");
+    let node = NodeBuilder::from_config(&config).expect("a good identity").membership(dns.asked_by(found));
+    functions(node).start().expect("it starts")
+}
+
+#[tokio::test]
+async fn a_node_of_a_configuration_finds_a_peer_by_its_host_and_follows_it_to_another_address() {
+    let (authority, dns) = (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let [at1, at2, nobody] = free(Ipv4Addr::LOCALHOST);
+    // Another address, and the port that the configuration has.
+    let moved = SocketAddr::from(([127, 0, 0, 2], at2.port()));
+    dns.say_records(vec![host("r1", at1.ip())]);
+    let peers = format!("[peers]\nr1 = \"r1.test.:{}\"\nr2 = \"R2.test.:{}\"\n", at1.port(), at2.port());
+    let n1 = configured(dir.path(), &authority, &dns, ("r1", at1), &peers);
+    assert_eq!(n1.members(), ["r1", "r2"].map(name), "they are known before DNS has said anything");
+    assert_ne!(n1.rollout().status().limiting_factor, LimitingFactor::Unlisted);
+    until("it to be missed", &n1, |n1| peer(n1, "r2").last_error.is_some()).await;
+    let reason = peer(&n1, "r2").last_error.expect("the reason");
+    assert!(reason.contains("r2.test. has no address"), "{reason}");
+
+    // It dials nobody that listens: who connects them is n1.
+    let n2_at = |at: SocketAddr| {
+        let identity = authority.issue(&name("r2")).expect("a certificate can be made");
+        let node = Node::builder(name("r2"), release("1.2"), identity).listen(at).peer(name("r1"), nobody);
+        functions(node).start().expect("it starts")
+    };
+    let n2 = n2_at(at2);
+    dns.say_records(vec![host("r2", at2.ip())]);
+    until("its address", &n1, |n1| peer(n1, "r2").address == Some(at2)).await;
+    echo(&n1, "r2").await;
+
+    n2.shutdown(Duration::from_secs(5)).await;
+    dns.say_records(vec![host("r2", moved.ip())]);
+    until("its address", &n1, |n1| peer(n1, "r2").address == Some(moved)).await;
+    let _n2 = n2_at(moved);
+    echo(&n1, "r2").await;
+}
+
+#[tokio::test]
+async fn a_configuration_may_have_hosts_and_a_name_of_srv_records() {
+    let (authority, dns) = (DevAuthority::in_memory().expect("keys"), NameServer::start(Mood::Well).await);
+    let dir = tempfile::tempdir().expect("a directory");
+    let [at1, at2, at3, elsewhere] = free(Ipv4Addr::LOCALHOST);
+    let rest = format!("[peers]\ns2 = \"s2.test.:{}\"\n[membership]\nsrv = \"_rexi._udp.test.\"\n", at2.port());
+    // The records are not there yet.
+    dns.say_records(vec![host("s2", at2.ip())]);
+    let n1 = configured(dir.path(), &authority, &dns, ("s1", at1), &rest);
+    assert_eq!(n1.members(), ["s1", "s2"].map(name), "the host is known beforehand");
+    let start = |of: &str, at| {
+        let identity = authority.issue(&name(of)).expect("a certificate can be made");
+        let node = Node::builder(name(of), release("1.2"), identity).listen(at).peer(name("s1"), at1);
+        functions(node).start().expect("it starts")
+    };
+    let _n2 = start("s2", at2);
+    echo(&n1, "s2").await;
+    assert_eq!(n1.rollout().status().limiting_factor, LimitingFactor::Unlisted, "there may be more");
+    // The records have s2 elsewhere.
+    dns.say(&[("s1", at1), ("s2", elsewhere), ("s3", at3)]);
+    let _n3 = start("s3", at3);
+    until_members(&n1, &["s1", "s2", "s3"]).await;
+    echo(&n1, "s3").await;
+    within("it to be ready", n1.ready()).await;
+    assert_eq!(peer(&n1, "s2").address, Some(at2), "what the configuration says goes before");
 }

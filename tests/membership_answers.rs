@@ -200,8 +200,11 @@ async fn a_member_that_cannot_be_dialed_from_here_is_one_all_the_same_and_told()
     told.say(members);
     followed_to(&n1, &OTHERS).await;
     assert_eq!(peer(&n1, "n3").address, None);
-    log.line(&["the membership is not followed", "[::1]:4000"]).await;
+    log.line(&["a part of the membership is not followed", "[::1]:4000"]).await;
+    // It dials by itself.
     connected(&n1, "n3").await;
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(peer(&n1, "n3").last_error, None, "it is connected");
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,16 +326,91 @@ async fn members_that_are_known_beforehand_are_members_from_the_start_and_the_me
     drop(others);
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_several_addresses_the_first_is_dialed_that_can_be() {
+    let (told, log) = (Told::new(SECOND), Log::here());
+    let (cluster, n1, _others) = followed(&told, "1.2");
+    let long: [SocketAddr; 2] = ["[::1]:4000", "[fd00::1]:4000"].map(|at| at.parse().expect("an address"));
+    let mut members = list(&cluster, &["n2"]);
+    members.insert_all(name("n3"), [long[0], cluster.address("n3"), cluster.address("n2")]);
+    members.insert_all(name("n4"), long);
+    told.say(members.clone());
+    followed_to(&n1, &["n1", "n2", "n3", "n4"]).await;
+    assert_eq!(peer(&n1, "n3").address, Some(cluster.address("n3")));
+    connected(&n1, "n3").await;
+    // None of n4's can be, and the first stands for all.
+    until("the reason", &n1, |n1| peer(n1, "n4").last_error.is_some()).await;
+    let reason = peer(&n1, "n4").last_error.expect("the reason");
+    assert!(reason.contains("n4 at [::1]:4000 cannot be dialed from 127.0.0.1:"), "{reason}");
+    log.line(&["a part of the membership is not followed", &reason]).await;
+    // It has an address that can be dialed, and then it has none at all: it keeps that one.
+    members.insert_all(name("n4"), [long[0], cluster.address("n2")]);
+    told.say(members.clone());
+    until("the address", &n1, |n1| peer(n1, "n4").address == Some(cluster.address("n2"))).await;
+    members.insert_all(name("n4"), []);
+    told.say(members);
+    log.line(&["a part of the membership is not followed", "the address of n4 is not known: it has none"]).await;
+    assert_eq!(peer(&n1, "n4").address, Some(cluster.address("n2")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_names_no_member_is_said_once_and_the_rest_is_followed() {
+    let (told, log) = (Told::new(SECOND), Log::here());
+    let (cluster, n1, _others) = followed(&told, "1.2");
+    let mut members = list(&cluster, &["n2", "n3"]);
+    members.add_problem("what_is this");
+    told.say(members);
+    followed_to(&n1, &OTHERS).await;
+    until("the phase", &n1, |n1| n1.rollout().phase() == Phase::Switch).await;
+    pass(Duration::from_secs(30)).await;
+    assert_eq!(log.lines(&["a part of the membership is not followed", "what_is this"]).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_an_incomplete_list_nodes_join_and_none_leaves_and_the_whole_is_still_waited_for() {
+    let (told, log) = (Told::new(SECOND), Log::here());
+    let (cluster, n1, _others) = followed(&told, "1.2");
+    let part = |names: &[&str]| {
+        let mut part = list(&cluster, names);
+        part.set_incomplete("the rest is out of order");
+        part
+    };
+    told.say(part(&["n2"]));
+    followed_to(&n1, &["n1", "n2"]).await;
+    connected(&n1, "n2").await;
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(n1.rollout().status().limiting_factor, LimitingFactor::Unlisted);
+    assert_eq!(log.lines(&["the rest is out of order"]).len(), 1);
+    told.say(list(&cluster, &["n2", "n3"]));
+    followed_to(&n1, &OTHERS).await;
+    until("the phase", &n1, |n1| n1.rollout().phase() == Phase::Switch).await;
+    for names in [&["n2"][..], &[]] {
+        told.say(part(names));
+        pass(Duration::from_secs(10)).await;
+        assert_eq!(n1.members(), self::names(&OTHERS), "{names:?}");
+    }
+    // Who was removed by hand was not left out of a whole list yet.
+    n1.remove_member(&name("n3")).expect("a member");
+    pass(Duration::from_secs(10)).await;
+    told.say(list(&cluster, &["n2", "n3"]));
+    pass(Duration::from_secs(10)).await;
+    assert_eq!(n1.members(), self::names(&["n1", "n2"]));
+}
+
 #[test]
-fn a_list_has_one_address_of_each_the_last_that_was_given() {
+fn a_list_has_the_addresses_of_each_that_were_given_last() {
     let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let shown = |list: &MemberList| {
+        list.iter().map(|(name, at)| (name.clone(), at.iter().map(SocketAddr::port).collect())).collect::<Vec<_>>()
+    };
     let mut list = MemberList::new();
     assert!(list.is_empty() && !list.contains(&name("n1")));
     list.insert(name("n1"), address(1));
     list.insert(name("n1"), address(2));
     list.insert_unresolved(name("n2"), "gone");
-    assert_eq!(list.iter().collect::<Vec<_>>(), [(&name("n1"), Some(address(2))), (&name("n2"), None)]);
-    list.insert(name("n2"), address(3));
-    assert_eq!((list.len(), list.iter().nth(1)), (2, Some((&name("n2"), Some(address(3))))));
-    assert!(list.contains(&name("n2")) && !list.is_empty());
+    assert_eq!(shown(&list), [(name("n1"), vec![2]), (name("n2"), vec![])]);
+    list.insert_all(name("n2"), [address(3), address(1)]);
+    list.insert_all(name("n1"), []);
+    assert_eq!(shown(&list), [(name("n1"), vec![]), (name("n2"), vec![3, 1])]);
+    assert!(list.len() == 2 && list.contains(&name("n2")) && !list.is_empty());
 }

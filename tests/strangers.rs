@@ -4,13 +4,13 @@
 //! In every test a good peer calls the node without a pause; its calls must all be answered, and no function may run
 //! for anybody else. What a stranger says usually has a cast behind it, which must have no effect.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rexi_proto::{CloseCode, Hello, Kind, Message, WireVersion};
-use rexi_server::{Node, PeerPresence};
+use rexi_server::{DevAuthority, Node, PeerPresence};
 use rexi_tests::{
     Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, pass, peer, release, until,
 };
@@ -103,6 +103,25 @@ async fn garbage_datagrams_are_logged_with_their_address_and_dropped() {
     let lines = scene.log.lines(&[&address]).len();
     assert!(lines <= 30, "{lines} lines for 2,000 datagrams");
     scene.ends_well().await;
+}
+
+/// The socket shows the member as `::ffff:127.0.0.1`.
+#[tokio::test]
+async fn late_datagrams_of_a_member_are_no_strangers_where_the_node_listens_for_both_families() {
+    let (authority, log) = (DevAuthority::in_memory().expect("keys"), Log::here());
+    let [member, stranger] = [(); 2].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+    let at = |socket: &UdpSocket| socket.local_addr().expect("it is bound");
+    let identity = authority.issue(&name("n1")).expect("a certificate can be made");
+    let node = Node::builder(name("n1"), release("2.0"), identity).listen((Ipv6Addr::UNSPECIFIED, 0).into());
+    let n1 = node.peer(name("n2"), at(&member)).start().expect("it starts");
+    let to = (Ipv4Addr::LOCALHOST, n1.local_addr().expect("it listens").port());
+    for socket in [&member, &stranger] {
+        // The second is seen behind the first.
+        socket.send_to(b"late", to).expect("sent");
+    }
+    let line = log.line(&["dropped a datagram", &format!("address={}", at(&stranger))]).await;
+    assert!(line.contains("strays=1"), "{line}");
+    assert_eq!(n1.status().stray_datagrams, 1, "the member's is not counted");
 }
 
 #[tokio::test]

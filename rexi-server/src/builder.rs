@@ -18,7 +18,7 @@ pub use self::error::StartError;
 use crate::config::Config;
 use crate::engine::{AllowList, CALL_TIME_LIMIT, Context, IntoEnding, Registry, registry};
 use crate::follow::{
-    IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PhaseFile, Source, StartRollout, StaticMembership,
+    IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PeerAddress, PhaseFile, Source, StartRollout, StaticMembership,
 };
 use crate::functions::{Items, items, value};
 #[cfg(feature = "tower")]
@@ -91,7 +91,8 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// [`StartError::NoIdentity`] where the configuration names no files, [`StartError::Identity`] where they are not
-    /// valid, [`StartError::Membership`] where members cannot be found by DNS.
+    /// valid, [`StartError::Membership`] where members cannot be found by DNS: peers that are hosts, and those of SRV
+    /// records.
     pub fn from_config(config: &Config) -> Result<Self, StartError> {
         let identity = config.load_identity()?.ok_or_else(|| StartError::NoIdentity(config.name().clone()))?;
         let mut rollout = StartRollout::from_release().ceilings(config.ceilings().clone());
@@ -105,26 +106,34 @@ impl NodeBuilder {
         }
         builder.cluster = config.cluster().map(str::to_owned);
         builder.allowed = config.allow_list().cloned();
-        if let Some((name, interval)) = config.membership() {
-            builder = builder.srv(name, interval)?;
+        for (name, address) in config.peers() {
+            // Hosts are looked up while the node runs.
+            if let PeerAddress::At(address) = address {
+                builder = builder.peer(name.clone(), *address);
+            }
         }
-        let peers = config.peers();
-        Ok(peers.fold(builder, |builder, (name, address)| builder.peer(name.clone(), address)).rollout(rollout))
+        builder.found_by_dns(config).map(|builder| builder.rollout(rollout))
     }
 
     #[cfg(feature = "dns")]
-    fn srv(self, name: &str, interval: Option<Duration>) -> Result<Self, StartError> {
-        let membership = crate::follow::DnsMembership::srv(name)?;
-        Ok(match interval {
-            Some(interval) => self.membership(membership.interval(interval)),
-            None => self.membership(membership),
+    fn found_by_dns(self, config: &Config) -> Result<Self, StartError> {
+        Ok(match config.dns_membership()? {
+            Some(membership) => self.membership(membership),
+            None => self,
         })
     }
 
     #[cfg(not(feature = "dns"))]
-    fn srv(self, name: &str, _: Option<Duration>) -> Result<Self, StartError> {
-        let reason = "the configuration finds them by DNS; build rexi-server with its feature `dns`";
-        Err(crate::follow::MembershipError::new(name, reason).into())
+    fn found_by_dns(self, config: &Config) -> Result<Self, StartError> {
+        let host = config.peers().find(|(_, address)| matches!(address, PeerAddress::Host { .. }));
+        let host = host.map(|(name, address)| format!("{address} (peers.{name})"));
+        match config.membership_srv().map(str::to_owned).or(host) {
+            None => Ok(self),
+            Some(origin) => {
+                let reason = "the configuration finds them by DNS; build rexi-server with its feature `dns`";
+                Err(crate::follow::MembershipError::new(origin, reason).into())
+            }
+        }
     }
 
     /// Reads these files again and again while the node runs, and replaces its identity with what they hold once that
@@ -168,7 +177,7 @@ impl NodeBuilder {
 
     /// Who the members are, besides those of [`NodeBuilder::peer`]. It is asked again and again, and what it says is
     /// followed while the node runs. Until its first answer the node holds its phase, unless it knows its members
-    /// beforehand. Default: nobody.
+    /// beforehand. A node has one: the later takes the place of the earlier, and of a configuration's. Default: nobody.
     pub fn membership(mut self, membership: impl Membership) -> Self {
         self.membership = Some(Source::new(membership));
         self
@@ -510,18 +519,26 @@ mod tests {
         for (file, text) in [("ca", authority.pem()), ("cert", certificate.pem()), ("key", own_key.serialize_pem())] {
             std::fs::write(folder.path().join(file), text).expect("a file");
         }
-        let text = "name = \"n1\"\nrelease = \"1.0\"\nlisten = \"127.0.0.1:4001\"\n\
-                    [identity]\nca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\n\
-                    [membership]\nsrv = \"_rexi._udp.rexi.example.\"\n";
-        let file = folder.path().join("node.toml");
-        std::fs::write(&file, text).expect("a file");
+        let head = "name = \"n1\"\nrelease = \"1.0\"\nlisten = \"127.0.0.1:4001\"\n\
+                    [identity]\nca = \"ca\"\ncert = \"cert\"\nkey = \"key\"\n";
         let train = Train::new("tests").release("1.0", |r| r);
-        let config = Config::from_file(&file, &train).expect("a configuration");
-        let refused = NodeBuilder::from_config(&config).expect_err("this build has no DNS");
-        assert!(matches!(refused, StartError::Membership(_)), "{refused:?}");
-        let refused = refused.to_string();
-        for part in ["_rexi._udp.rexi.example.", "by DNS", "build rexi-server with its feature `dns`"] {
-            assert!(refused.contains(part), "{part:?} is not in {refused:?}");
+        let build = |rest: &str| {
+            let file = folder.path().join("node.toml");
+            std::fs::write(&file, format!("{head}{rest}")).expect("a file");
+            NodeBuilder::from_config(&Config::from_file(&file, &train).expect("a configuration"))
+        };
+        for (rest, origin) in [
+            ("[membership]\nsrv = \"_rexi._udp.rexi.example.\"\n", "_rexi._udp.rexi.example."),
+            ("[peers]\nn2 = \"127.0.0.1:4002\"\nn3 = \"n3.rexi.svc:4001\"\n", "n3.rexi.svc:4001 (peers.n3)"),
+        ] {
+            let refused = build(rest).expect_err("this build has no DNS");
+            assert!(matches!(refused, StartError::Membership(_)), "{refused:?}");
+            let refused = refused.to_string();
+            for part in [origin, "by DNS", "build rexi-server with its feature `dns`"] {
+                assert!(refused.contains(part), "{part:?} is not in {refused:?}");
+            }
         }
+        let own = build("[peers]\nn1 = \"n1.rexi.svc:4001\"\nn2 = \"127.0.0.1:4002\"\n");
+        assert!(own.is_ok(), "its own host is not looked up: {own:?}");
     }
 }

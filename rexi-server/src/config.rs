@@ -24,8 +24,10 @@ use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
 use crate::engine::{AllowList, CALL_TIME_LIMIT};
 use crate::files::read_text;
-use crate::follow::{Ceilings, IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX};
-use crate::net::{Identity, IdentityError};
+use crate::follow::{Ceilings, IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX, PeerAddress};
+#[cfg(feature = "dns")]
+use crate::follow::{DnsMembership, MembershipError};
+use crate::net::{Identity, IdentityError, canonical};
 
 /// The configuration of a node.
 ///
@@ -57,6 +59,7 @@ use crate::net::{Identity, IdentityError};
 ///         [peers]
 ///         n1 = "127.0.0.1:4001"
 ///         n2 = "127.0.0.1:4002"
+///         n3 = "n3.greeter.example:4001"
 ///
 ///         [rollout]
 ///         ceiling = "introduce"
@@ -67,7 +70,8 @@ use crate::net::{Identity, IdentityError};
 /// )?;
 /// // Not `std::env::var(key).ok()`, which would skip a variable that is not Unicode.
 /// config.apply_env(|key| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned()))?;
-/// assert_eq!(config.peers().count(), 1);
+/// let peers: Vec<String> = config.peers().map(|(name, address)| format!("{name} {address}")).collect();
+/// assert_eq!(peers, ["n2 127.0.0.1:4002", "n3 n3.greeter.example:4001"]);
 /// # Ok::<(), rexi_server::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +82,7 @@ pub struct Config {
     profile: Profile,
     identity: Option<IdentityFiles>,
     /// As written, so with the node itself where it is listed.
-    peers: BTreeMap<NodeName, SocketAddr>,
+    peers: BTreeMap<NodeName, PeerAddress>,
     ceilings: Ceilings,
     phase_file: Option<PathBuf>,
     admin: Option<SocketAddr>,
@@ -86,7 +90,7 @@ pub struct Config {
     limits: Limits,
     call_time_limit: Option<Duration>,
     identity_interval: Duration,
-    membership: Option<String>,
+    membership_srv: Option<String>,
     membership_interval: Option<Duration>,
     allowed: Option<AllowList>,
     train: Train,
@@ -127,9 +131,9 @@ impl Config {
     }
 
     /// Overrides keys by the variables of [`CONFIG_KEYS`], which `get` looks up: `REXI_LIMITS_JOBS_MAX` is `jobs_max`
-    /// of `[limits]`, `REXI_PHASE` the ceiling, and `REXI_PEERS` a list `n1=127.0.0.1:4001,n2=…` in place of the table.
-    /// A variable that is set to the empty string is refused like any other invalid value. Variables that belong to no
-    /// key are ignored, since an orchestrator sets such variables of its own.
+    /// of `[limits]`, `REXI_PHASE` the ceiling, and `REXI_PEERS` a list `n1=127.0.0.1:4001,n2=n2.example:4001` in
+    /// place of the table. A variable that is set to the empty string is refused like any other invalid value.
+    /// Variables that belong to no key are ignored, since an orchestrator sets such variables of its own.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found; the configuration is then as before.
@@ -164,9 +168,10 @@ impl Config {
         self.identity.as_ref()
     }
 
-    /// The other members and their addresses, by name; the node itself is left out.
-    pub fn peers(&self) -> impl Iterator<Item = (&NodeName, SocketAddr)> {
-        self.peers.iter().filter(|(name, _)| **name != self.name).map(|(name, &address)| (name, address))
+    /// The other members and where each is, by name; the node itself is left out. Hosts need the feature `dns`: see
+    /// [`NodeBuilder::from_config`](crate::NodeBuilder::from_config).
+    pub fn peers(&self) -> impl Iterator<Item = (&NodeName, &PeerAddress)> {
+        self.peers.iter().filter(|(name, _)| **name != self.name)
     }
 
     /// The cluster's name, where it is not the train's.
@@ -206,9 +211,37 @@ impl Config {
         self.identity_interval
     }
 
-    /// The name whose SRV records point to further members, and how often to ask for them.
-    pub fn membership(&self) -> Option<(&str, Option<Duration>)> {
-        self.membership.as_deref().map(|name| (name, self.membership_interval))
+    /// The name whose SRV records point to further members.
+    pub fn membership_srv(&self) -> Option<&str> {
+        self.membership_srv.as_deref()
+    }
+
+    /// How often DNS is asked for members, if the configuration says so.
+    pub fn membership_interval(&self) -> Option<Duration> {
+        self.membership_interval
+    }
+
+    /// The members that DNS is asked for: those of `[peers]` that are hosts, and those of `membership.srv`; a node that
+    /// both name is at the host. `None` where the configuration has neither.
+    ///
+    /// [`NodeBuilder::from_config`](crate::NodeBuilder::from_config) has the node follow this. To ask another name
+    /// server than the system's, give it to [`NodeBuilder::membership`](crate::NodeBuilder::membership) once more, with
+    /// [`DnsMembership::name_server`].
+    ///
+    /// # Errors
+    /// [`MembershipError`] where the name is not a domain name, or the system's configuration of DNS cannot be read.
+    #[cfg(feature = "dns")]
+    pub fn dns_membership(&self) -> Result<Option<DnsMembership>, MembershipError> {
+        let mut hosts = self.peers().filter(|(_, address)| matches!(address, PeerAddress::Host { .. })).peekable();
+        let found = match (&self.membership_srv, hosts.peek().is_some()) {
+            (None, false) => return Ok(None),
+            (None, true) => DnsMembership::hosts(hosts.map(owned))?,
+            (Some(srv), _) => DnsMembership::srv(srv)?.and_hosts(hosts.map(owned)),
+        };
+        Ok(Some(match self.membership_interval {
+            Some(interval) => found.interval(interval),
+            None => found,
+        }))
     }
 
     /// Who may call what. `None`: every member every function.
@@ -280,7 +313,7 @@ impl Config {
             call_time_limit: Some(call_limit.map_or(Ok(CALL_TIME_LIMIT), |limit| limit.millis())?)
                 .filter(|limit| !limit.is_zero()),
             identity_interval: interval("identity")?.unwrap_or(IDENTITY_INTERVAL),
-            membership: document.string("membership", "srv")?.map(|name| name.value),
+            membership_srv: document.string("membership", "srv")?.map(|name| name.value),
             membership_interval: interval("membership")?,
             allowed: allowed(&document)?,
             profile,
@@ -295,11 +328,12 @@ impl Config {
 
     /// A node that is to dial its own address would take itself for another member.
     fn refuse_own_address(&self, place: &ConfigPlace) -> Result<(), ConfigError> {
-        match self.peers().find(|&(_, address)| address == self.listen) {
+        let own = PeerAddress::At(canonical(self.listen));
+        match self.peers().find(|&(_, address)| *address == own) {
             None => Ok(()),
             Some((peer, address)) => Err(ConfigError::DuplicateAddress {
                 place: place.clone(),
-                address,
+                address: address.clone(),
                 first: peer.clone(),
                 second: self.name.clone(),
             }),
@@ -307,15 +341,20 @@ impl Config {
     }
 }
 
-fn peers(document: &Document<'_>) -> Result<BTreeMap<NodeName, SocketAddr>, ConfigError> {
+#[cfg(feature = "dns")]
+fn owned((name, address): (&NodeName, &PeerAddress)) -> (NodeName, PeerAddress) {
+    (name.clone(), address.clone())
+}
+
+fn peers(document: &Document<'_>) -> Result<BTreeMap<NodeName, PeerAddress>, ConfigError> {
     let mut peers = BTreeMap::new();
     let mut names = BTreeMap::new();
-    let wanted = "an address in quotes (a name with dots needs quotes too)";
+    let wanted = "an address or a host, and a port, in quotes (a name with dots needs quotes too)";
     for (name, address) in document.by_name("peers", wanted)? {
         let name = name.node_name()?;
         let place = address.place.clone();
-        let address = address.dialled_address()?;
-        if let Some(first) = names.insert(address, name.clone()) {
+        let address = address.peer_address()?;
+        if let Some(first) = names.insert(address.clone(), name.clone()) {
             return Err(ConfigError::DuplicateAddress { place, address, first, second: name });
         }
         peers.insert(name, address);

@@ -11,5 +11,5 @@ pub use self::identity::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles
 #[cfg(feature = "dns")]
 pub use self::membership::DnsMembership;
 pub(crate) use self::membership::Source;
-pub use self::membership::{MemberList, Membership, MembershipError, StaticMembership};
+pub use self::membership::{MemberList, Membership, MembershipError, PeerAddress, PeerAddressError, StaticMembership};
 pub use self::rollout::{PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout};

@@ -95,7 +95,7 @@ pub mod membership {
     pub use crate::engine::{EventsMissed, MEMBER_EVENTS_KEPT, MEMBERS_MAX, MemberError, MemberEvent};
     #[cfg(feature = "dns")]
     pub use crate::follow::DnsMembership;
-    pub use crate::follow::{MemberList, Membership, MembershipError, StaticMembership};
+    pub use crate::follow::{MemberList, Membership, MembershipError, PeerAddress, PeerAddressError, StaticMembership};
     pub use crate::node::{MemberEvents, PresenceWatch};
 }
 

@@ -2,6 +2,7 @@
 //! outside, such as tasks, randomness and a clock.
 
 pub(crate) mod transport;
+mod address;
 mod socket;
 mod doorman;
 mod close;
@@ -12,6 +13,7 @@ mod credentials;
 #[cfg(feature = "dev-certs")]
 mod dev_certs;
 
+pub(crate) use self::address::canonical;
 pub(crate) use self::close::close;
 pub(crate) use self::credentials::Credentials;
 pub use self::crypto::QuicCrypto;

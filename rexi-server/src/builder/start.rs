@@ -23,7 +23,7 @@ use crate::engine::{
     Told, Waiters, link::accept, members, members::can_dial, publish,
 };
 use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
-use crate::net::{Credentials, Doorman, Settings, transport};
+use crate::net::{Credentials, Doorman, Settings, canonical, transport};
 use crate::node::Node;
 
 impl NodeBuilder {
@@ -35,9 +35,9 @@ impl NodeBuilder {
         std::mem::take(&mut self.layers).apply(&mut self.registry).map_err(StartError::LayerWithoutFunction)?;
         let (source, followed) = (self.rollout.source.take(), self.followed.take());
         let membership = self.membership.take();
-        let known = membership.as_ref().map(Source::known);
-        let listed = !matches!(known, Some(None));
-        let members = self.members(&known.flatten().unwrap_or_default())?;
+        let known = membership.as_ref().map_or_else(|| Some(MemberList::new()), Source::known);
+        let listed = known.as_ref().is_some_and(MemberList::is_complete);
+        let members = self.members(&known.unwrap_or_default())?;
         let rollout = self.start_rollout(&members, listed, source.as_deref())?;
         let addresses = members.values().flatten().copied();
         let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
@@ -98,25 +98,26 @@ impl NodeBuilder {
 
     /// The members to start with, but for the node itself: the peers, and those whom the membership knows beforehand.
     fn members(&self, known: &MemberList) -> Result<BTreeMap<NodeName, Option<SocketAddr>>, StartError> {
-        let mut members = BTreeMap::new();
+        let mut members: BTreeMap<NodeName, Vec<SocketAddr>> = BTreeMap::new();
         for (name, address) in self.peers.iter() {
-            if *name == self.name || members.insert(name.clone(), Some(address)).is_some() {
+            if *name == self.name || members.insert(name.clone(), vec![address]).is_some() {
                 return Err(StartError::PeerTwice(name.clone()));
             }
         }
-        for (name, address) in known.iter().filter(|(name, _)| **name != self.name) {
-            members.entry(name.clone()).or_insert(address);
+        for (name, addresses) in known.iter().filter(|(name, _)| **name != self.name) {
+            members.entry(name.clone()).or_insert_with(|| addresses.to_vec());
         }
         if members.len() >= MEMBERS_MAX {
             return Err(StartError::TooManyMembers { members: members.len() + 1, max: MEMBERS_MAX });
         }
-        let dialed = members.iter().filter_map(|(name, address)| Some((name, (*address)?)));
-        match { dialed }.find(|(_, address)| !can_dial(self.listen, *address)) {
-            Some((peer, address)) => {
-                Err(StartError::AddressFamily { peer: peer.clone(), address, listen: self.listen })
+        let dialed = |(name, addresses): (NodeName, Vec<SocketAddr>)| {
+            let reached = addresses.iter().copied().find(|&address| can_dial(self.listen, address));
+            match (reached, addresses.first()) {
+                (None, Some(&address)) => Err(StartError::AddressFamily { peer: name, address, listen: self.listen }),
+                (reached, _) => Ok((name, reached.map(canonical))),
             }
-            None => Ok(members),
-        }
+        };
+        members.into_iter().map(dialed).collect()
     }
 
     fn start_rollout(

@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigPlace};
 use super::keys::{CONFIG_KEYS, holds_names, keys_of, tables};
-use crate::follow::Ceilings;
+use crate::follow::{Ceilings, PeerAddress};
 
 /// A parsed text that has no unknown key.
 pub(super) struct Document<'a> {
@@ -199,16 +199,21 @@ impl Given {
     }
 
     pub(super) fn address(&self) -> Result<SocketAddr, ConfigError> {
-        self.value.parse().map_err(|_| self.bad_address("an IP address and port"))
+        self.value.parse().map_err(|_| ConfigError::BadAddress {
+            place: self.place.clone(),
+            key: shown(&self.key),
+            value: shown(&self.value),
+        })
     }
 
-    /// An address that can be dialled, not only served at.
-    pub(super) fn dialled_address(&self) -> Result<SocketAddr, ConfigError> {
-        let address = self.address()?;
-        if address.ip().is_unspecified() || address.port() == 0 {
-            return Err(self.bad_address("an IP address and port that can be dialled"));
-        }
-        Ok(address)
+    /// Where another node is.
+    pub(super) fn peer_address(&self) -> Result<PeerAddress, ConfigError> {
+        self.value.parse().map_err(|reason| ConfigError::BadPeerAddress {
+            place: self.place.clone(),
+            key: shown(&self.key),
+            value: shown(&self.value),
+            reason,
+        })
     }
 
     /// The profile of the train that this names.
@@ -252,10 +257,6 @@ impl Given {
                 Err(ConfigError::ImpossiblePhase { place, key, value, profile })
             }
         }
-    }
-
-    fn bad_address(&self, wanted: &'static str) -> ConfigError {
-        ConfigError::BadAddress { place: self.place.clone(), key: shown(&self.key), value: shown(&self.value), wanted }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rexi_proto::{
@@ -10,7 +9,7 @@ use rexi_proto::{
 };
 use thiserror::Error;
 
-use crate::follow::CeilingsError;
+use crate::follow::{CeilingsError, PeerAddress, PeerAddressError};
 
 /// Where a value was given: a file and mostly a line, or the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,8 +120,8 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: NodeNameError,
     },
-    /// A text is not an address, or not one of the kind needed.
-    #[error("{place}: {key} = {value:?} is not {wanted}, such as \"127.0.0.1:4001\" or \"[::1]:4001\"")]
+    /// A text is not an address.
+    #[error("{place}: {key} = {value:?} is not an IP address and port, such as \"127.0.0.1:4001\" or \"[::1]:4001\"")]
     BadAddress {
         /// Where.
         place: ConfigPlace,
@@ -130,16 +129,26 @@ pub enum ConfigError {
         key: String,
         /// What was given.
         value: String,
-        /// What is needed.
-        wanted: &'static str,
     },
-    /// Two members have one address.
+    /// A text does not say where a member can be dialed.
+    #[error("{place}: {key} = {value:?}: {reason}")]
+    BadPeerAddress {
+        /// Where.
+        place: ConfigPlace,
+        /// The key, with its table.
+        key: String,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        reason: PeerAddressError,
+    },
+    /// Two members have one address, or one host and port.
     #[error("{place}: {first} and {second} have the same address, {address}; give each node its own")]
     DuplicateAddress {
         /// Where the second was found.
         place: ConfigPlace,
         /// The address.
-        address: SocketAddr,
+        address: PeerAddress,
         /// The one.
         first: NodeName,
         /// The other.

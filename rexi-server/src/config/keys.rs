@@ -55,9 +55,14 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     key("identity", "cert", "PEM file: the node's certificate, then its intermediates", "required"),
     key("identity", "key", "PEM file: the certificate's private key", "required"),
     key("identity", "interval_ms", "how often those files are looked at while the node runs, in milliseconds", "30000"),
-    key("peers", "<name>", "IP address and UDP port of a member; the node itself may be listed", "no peers"),
+    key(
+        "peers",
+        "<name>",
+        "IP address or host, with the feature `dns`, and UDP port of a member; the node itself may be listed",
+        "no peers",
+    ),
     key("membership", "srv", "name whose SRV records point to the members, with the feature `dns`", "no name"),
-    key("membership", "interval_ms", "how often DNS is asked, in milliseconds", "5000"),
+    key("membership", "interval_ms", "how often DNS is asked, for hosts of `peers` too, in milliseconds", "5000"),
     key("allow", "<name>", "functions that this member may call, separated by blanks, or `*`", "all, if no table"),
     key(
         "rollout",

@@ -187,9 +187,59 @@ fn a_bad_name_or_address_is_refused_where_it_stands() {
 
     let peers = |rest: &str| format!("{HEAD}[peers]\n{rest}\n");
     refused(&peers("n_2 = \"127.0.0.1:4002\""), &["node.toml:5: `peers.n_2`: \"n_2\" is not a node name"]);
-    refused(&peers("n2 = \"4002\""), &["node.toml:5: peers.n2 = \"4002\" is not an IP address and port"]);
-    for undialled in ["0.0.0.0:4002", "127.0.0.1:0", "[::]:4002"] {
-        refused(&peers(&format!("n2 = \"{undialled}\"")), &["peers.n2 = ", undialled, "that can be dialled"]);
+    for (value, reason) in [
+        ("4002", "it has no port"),
+        ("n2.rexi.svc", "it has no port"),
+        ("[::1]", "it has no port"),
+        ("127.0.0.1:0", "its port cannot be dialled; give one from 1 to 65535"),
+        ("n2.rexi.svc:0", "its port cannot be dialled"),
+        ("n2.rexi.svc:http", "its port cannot be dialled"),
+        (":4002", "it has a port and no host"),
+        ("0.0.0.0:4002", "it stands for all addresses of a machine"),
+        ("[::]:4002", "it stands for all addresses of a machine"),
+        ("n2..svc:4002", "its host is neither an IP address nor a DNS name"),
+        ("300.0.0.1:4002", "its host is neither an IP address nor a DNS name"),
+    ] {
+        let said = format!("node.toml:5: peers.n2 = {value:?}: {reason}");
+        let error = refused(&peers(&format!("n2 = \"{value}\"")), &[&said]);
+        assert!(matches!(error, ConfigError::BadPeerAddress { .. }));
+    }
+}
+
+#[test]
+fn a_peer_is_at_an_address_or_a_host() {
+    let config = config(&format!("{HEAD}[peers]\nn1 = \"n1.svc:4001\"\nn2 = \"N2.svc:4001\"\nn3 = \"[::1]:4003\"\n"));
+    let host = PeerAddress::Host { host: "n2.svc".to_owned(), port: 4001 };
+    let at = PeerAddress::At("[::1]:4003".parse().expect("an address"));
+    assert_eq!(config.peers().collect::<Vec<_>>(), [(&name("n2"), &host), (&name("n3"), &at)]);
+    let mut by_env = self::config(HEAD);
+    by_env.apply_env(env(&[("REXI_PEERS", "n2=n2.svc:4001,n3=[::1]:4003")])).expect("a list");
+    assert_eq!(by_env.peers().collect::<Vec<_>>(), config.peers().collect::<Vec<_>>());
+}
+
+#[cfg(feature = "dns")]
+#[test]
+fn hosts_and_srv_records_are_followed_at_one_interval() {
+    use crate::follow::Membership;
+
+    let (hosts, srv) = ("[peers]\nn2 = \"n2.svc:4001\"\n", "srv = \"_rexi._udp.rexi.example.\"\n");
+    let found = |rest: &str| config(&format!("{HEAD}{rest}")).dns_membership().expect("names");
+    let [n2, n1] = ["n2", "n1"].map(|of| format!("[peers]\n{of} = \"127.0.0.1:4002\"\n"));
+    assert!(found("").is_none() && found(&n2).is_none() && found(&n1).is_none(), "nothing to look up");
+    let own = "[peers]\nn1 = \"n1.svc:4001\"\n";
+    assert!(found(own).is_none(), "its own host is not looked up");
+    // Whether the hosts are all members.
+    for (rest, is_all, interval) in [
+        (hosts.to_owned(), Some(true), 5_000),
+        (format!("{hosts}[membership]\ninterval_ms = 900\n"), Some(true), 900),
+        (format!("{hosts}[membership]\n{srv}interval_ms = 900\n"), Some(false), 900),
+        (format!("[membership]\n{srv}"), None, 5_000),
+    ] {
+        let found = found(&rest).expect("something to look up");
+        let known = found.known();
+        assert_eq!(known.as_ref().map(|known| known.is_complete()), is_all, "{rest}");
+        assert!(known.is_none_or(|known| known.contains(&name("n2")) && known.len() == 1), "{rest}");
+        assert_eq!(Membership::interval(&found), Some(Duration::from_millis(interval)), "{rest}");
     }
 }
 
@@ -200,6 +250,18 @@ fn two_members_at_one_address_are_refused() {
         &peers("n3 = \"127.0.0.1:4002\"\nn2 = \"127.0.0.1:4002\""),
         &["node.toml:6: n3 and n2 have the same address, 127.0.0.1:4002"],
     );
+    refused(
+        &peers("n3 = \"n2.rexi.svc:4002\"\nn2 = \"N2.rexi.svc:4002\""),
+        &["node.toml:6: n3 and n2 have the same address, n2.rexi.svc:4002"],
+    );
+    // Its own host counts, and one address is one however it is written.
+    refused(&peers("n1 = \"a.svc:1\"\nn2 = \"a.svc:1\""), &["node.toml:6: n1 and n2 have the same address, a.svc:1"]);
+    refused(
+        &peers("n3 = \"127.0.0.1:4002\"\nn2 = \"[::ffff:127.0.0.1]:4002\""),
+        &["node.toml:6: n3 and n2 have the same address, 127.0.0.1:4002"],
+    );
+    refused(&peers("n2 = \"[::ffff:127.0.0.1]:4001\""), &["node.toml:2: n2 and n1 have the same address"]);
+    config(&peers("n3 = \"n2.rexi.svc:4002\"\nn2 = \"n2.rexi.svc:4003\""));
     refused(&peers("n2 = \"127.0.0.1:4001\""), &["node.toml:2: n2 and n1 have the same address, 127.0.0.1:4001"]);
     refused(&peers("n2 = \"127.0.0.1:4002\"\nn2 = \"127.0.0.1:4003\""), &["node.toml:6: not TOML", "duplicate key"]);
     // Behind a translated address, a node does not listen where it is dialled.
@@ -229,7 +291,11 @@ fn a_value_of_the_wrong_type_is_refused() {
     refused(&format!("{HEAD}[[identity]]\nca = \"x\"\n"), &["`identity` must be a table, not of type array"]);
     refused(
         &format!("{HEAD}[peers]\nn2.example = \"127.0.0.1:4002\"\n"),
-        &["node.toml:5: `peers.n2` must be an address in quotes", "a name with dots needs quotes", "not of type table"],
+        &[
+            "node.toml:5: `peers.n2` must be an address or a host, and a port, in quotes",
+            "a name with dots needs quotes",
+            "not of type table",
+        ],
     );
 }
 
@@ -404,7 +470,7 @@ fn the_environment_alone_makes_a_node() {
             "n2",
             "environment: REXI_PEERS: \"n2\" is not an entry; give name=value for each, separated by commas",
         ),
-        ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\" is not an IP address and port"),
+        ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\": it has no port"),
     ] {
         assert_contains(&by_env.clone().apply_env(env(&[(variable, value)])).expect_err("refused"), &[part]);
     }
@@ -438,10 +504,12 @@ fn a_list_of_who_may_call_what_denies_all_else() {
 #[test]
 fn intervals_and_the_source_of_members_are_given() {
     let default = config(HEAD);
-    assert_eq!((default.identity_interval(), default.membership()), (Duration::from_secs(30), None));
+    assert_eq!((default.identity_interval(), default.membership_srv()), (Duration::from_secs(30), None));
+    assert_eq!(default.membership_interval(), None);
     let text = format!("{HEAD}[membership]\nsrv = \"_rexi._udp.rexi.example.\"\ninterval_ms = 900\n");
-    let expected = Some(("_rexi._udp.rexi.example.", Some(Duration::from_millis(900))));
-    assert_eq!(config(&text).membership(), expected);
+    let set = config(&text);
+    assert_eq!(set.membership_srv(), Some("_rexi._udp.rexi.example."));
+    assert_eq!(set.membership_interval(), Some(Duration::from_millis(900)));
     let files = "[identity]\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\ninterval_ms = 50\n";
     assert_eq!(config(&format!("{HEAD}{files}")).identity_interval(), Duration::from_millis(50));
 }

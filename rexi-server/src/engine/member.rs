@@ -28,7 +28,7 @@ use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
 use crate::engine::worker::{self, Owner, Worker};
-use crate::net::close;
+use crate::net::{canonical, close};
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -307,6 +307,17 @@ impl Member {
         self.lock().last_error = Some(error);
     }
 
+    /// Why there is no address to dial it at, which is nobody's concern while it is connected.
+    pub(crate) fn note_undialed(&self, reason: &str) {
+        let mut state = self.lock();
+        let is_news = state.last_error.as_deref() != Some(reason);
+        if is_news && !matches!(state.peer.presence(), Presence::Up(..)) {
+            state.last_error = Some(reason.to_owned());
+            drop(state);
+            self.presence_changed();
+        }
+    }
+
     /// Does what follows from a change, and releases the lock. A peer's word on its phase can move every member, so it
     /// is dealt with after that.
     fn settle(self: &Arc<Self>, state: MutexGuard<'_, State>) {
@@ -388,7 +399,7 @@ impl Member {
 
     fn handle_close(&self, state: &mut State, shared: &Shared, code: CloseCode, reason: &str) {
         let Some(connection) = state.connection.take() else { return };
-        let address = connection.remote_address();
+        let address = canonical(connection.remote_address());
         tracing::warn!(node = %shared.name, peer = %self.name, %address, ?code, reason, "closing a connection");
         state.last_error = Some(reason.to_owned());
         close(&connection, code, reason);

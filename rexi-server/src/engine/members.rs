@@ -4,7 +4,7 @@
 //! made one at a time, behind a lock that is taken before all others. A member that has left keeps its state, so that
 //! those who still hold it get an answer; its number is never used again.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::engine::link::local;
 use crate::engine::member::Member;
 use crate::engine::member_events::MemberEvent;
 use crate::engine::shared::{Members, Shared};
+use crate::net::canonical;
 
 /// A change of the members that was not made. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -57,6 +58,7 @@ pub enum MemberError {
 
 /// Takes a member in; one without an address is not dialed, but may dial.
 pub(crate) fn join(shared: &Arc<Shared>, name: NodeName, address: Option<SocketAddr>) -> Result<(), MemberError> {
+    let address = address.map(canonical);
     let mut next_id = shared.lock_members();
     let members = shared.members.load_full();
     if shared.is_leaving() {
@@ -121,6 +123,7 @@ pub(crate) fn leave(shared: &Arc<Shared>, name: &NodeName) -> Result<(), MemberE
 
 /// Dials a member elsewhere.
 pub(crate) fn relocate(shared: &Arc<Shared>, name: &NodeName, address: SocketAddr) -> Result<(), MemberError> {
+    let address = canonical(address);
     let _changing = shared.lock_members();
     let member = shared.member(name).ok_or_else(|| MemberError::NotAMember(name.clone()))?;
     if member.is_local() {
@@ -149,11 +152,19 @@ pub(crate) fn spawn_tasks(shared: &Arc<Shared>, member: &Arc<Member>) {
     }
 }
 
+/// The first of a member's addresses that this node can dial. There is one at least.
+pub(crate) fn choose(shared: &Shared, name: &NodeName, addresses: &[SocketAddr]) -> Result<SocketAddr, MemberError> {
+    let dialed = |address: &&SocketAddr| check_address(shared, name, Some(**address)).is_ok();
+    let first = *addresses.first().expect("a member without an address is not asked for one");
+    let address = *addresses.iter().find(dialed).unwrap_or(&first);
+    check_address(shared, name, Some(address)).map(|()| address)
+}
+
 /// Whether a node that listens on `listen` can dial that address: it dials from the socket it listens on. One that
 /// listens on all of IPv6 may reach IPv4 too.
 pub(crate) fn can_dial(listen: SocketAddr, address: SocketAddr) -> bool {
-    let listens_on_all = listen.ip() == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
-    listen.is_ipv4() == address.is_ipv4() || listens_on_all
+    let (listen, address) = (canonical(listen), canonical(address));
+    listen.is_ipv4() == address.is_ipv4() || listen.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
 fn check_address(shared: &Shared, name: &NodeName, address: Option<SocketAddr>) -> Result<(), MemberError> {
@@ -193,18 +204,57 @@ pub const MEMBERS_MAX: usize = 256;
 /// How long datagrams of a member that has left may still come.
 const LATE_LIMIT: Duration = Duration::from_secs(10);
 
-#[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-
     use super::*;
-    use crate::Train;
-    use crate::testing::TestCluster;
 
+    #[test]
+    fn a_node_dials_its_own_family_and_both_where_it_listens_on_all_of_ipv6() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let (short, mapped, long) = ("127.0.0.1:2", "[::ffff:127.0.0.1]:2", "[::1]:2");
+        for (listen, dialed, not_dialed) in [
+            ("127.0.0.1:1", &[short, mapped][..], &[long][..]),
+            ("0.0.0.0:1", &[short, mapped], &[long]),
+            ("[::ffff:127.0.0.1]:1", &[short, mapped], &[long]),
+            ("[::1]:1", &[long], &[short, mapped]),
+            ("[::]:1", &[short, mapped, long], &[]),
+        ] {
+            assert!(dialed.iter().all(|&to| can_dial(address(listen), address(to))), "{listen}");
+            assert!(!not_dialed.iter().any(|&to| can_dial(address(listen), address(to))), "{listen}");
+        }
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test(start_paused = true)]
+    async fn an_address_in_another_form_is_no_other_address() {
+        use crate::testing::TestCluster;
+
+        let cluster = TestCluster::new(["n1", "n2"]);
+        let newest = crate::Train::new("tests").release("1.0", |r| r).profile("1.0").expect("a train");
+        let node = cluster.start("n1", &newest).expect("it starts");
+        let (n2, given) = (cluster.name("n2"), cluster.address("n2"));
+        let std::net::IpAddr::V4(ip) = given.ip() else { panic!("{given} is IPv4") };
+        let mapped = SocketAddr::from((ip.to_ipv6_mapped(), given.port()));
+        let dialed = |node: &crate::Node| node.shared().member(&n2).expect("a member").address();
+        node.move_member(&n2, mapped).expect("a member");
+        assert_eq!(dialed(&node), Some(given));
+        node.remove_member(&n2).expect("a member");
+        node.add_member(n2.clone(), mapped).expect("no member");
+        assert_eq!(dialed(&node), Some(given));
+        // Its earlier self is not taken for a stranger's while the member is there.
+        tokio::time::sleep(LATE_LIMIT * 2).await;
+        let _n2 = cluster.start("n2", &newest).expect("it starts");
+        node.ready().await;
+        assert_eq!(node.status().stray_datagrams, 0);
+    }
+
+    #[cfg(feature = "testing")]
     #[tokio::test(start_paused = true)]
     async fn who_joins_again_gets_another_number_and_the_earlier_one_is_nobodys() {
+        use crate::testing::TestCluster;
+
         let cluster = TestCluster::new(["n1", "n2", "n3"]);
-        let newest = Train::new("tests").release("1.0", |r| r).profile("1.0").expect("a train");
+        let newest = crate::Train::new("tests").release("1.0", |r| r).profile("1.0").expect("a train");
         let node = cluster.start("n1", &newest).expect("it starts");
         let (n2, n3) = (cluster.name("n2"), cluster.name("n3"));
         let of = |name: &NodeName| node.shared().members().get(name).expect("a member").id();

@@ -67,7 +67,7 @@ pub struct RolloutStatus {
 pub struct PeerStatus {
     /// Its name.
     pub name: NodeName,
-    /// Where it is dialed; `None` for the node itself.
+    /// Where it is dialed; `None` for the node itself, and where that is not known.
     pub address: Option<SocketAddr>,
     /// Whether it is there.
     pub presence: PeerPresence,
@@ -77,7 +77,7 @@ pub struct PeerStatus {
     pub incarnation: Option<Incarnation>,
     /// The release that it last connected with.
     pub release: Option<String>,
-    /// Why the last try to connect failed, until one succeeds.
+    /// Why the last try to connect failed, or why there is no address to dial, until it is connected.
     pub last_error: Option<String>,
     /// The verdict of the last handshake, if it was a refusal, until one succeeds.
     pub refusal: Option<Refusal>,

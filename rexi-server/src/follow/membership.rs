@@ -4,6 +4,7 @@
 //! (`members.rs`). A failed or nonsensical answer changes nothing: the last good one holds, for as long as it takes.
 //! The membership does not take back what was added by `NodeBuilder::peer` or by hand.
 
+mod address;
 #[cfg(feature = "dns")]
 mod dns;
 
@@ -19,11 +20,12 @@ use thiserror::Error;
 
 use crate::engine::{
     MEMBERS_MAX, MemberError, Shared,
-    members::{join, leave, relocate},
+    members::{choose, join, leave, relocate},
 };
 
+pub use self::address::{PeerAddress, PeerAddressError};
 #[cfg(feature = "dns")]
-pub use dns::DnsMembership;
+pub use self::dns::DnsMembership;
 
 /// Something that knows who the members are: a service registry, an orchestrator, DNS.
 ///
@@ -33,6 +35,8 @@ pub use dns::DnsMembership;
 /// - A member that joined by an earlier answer and is no longer named leaves. Members of [`NodeBuilder::peer`] and
 ///   [`Node::add_member`] stay, whatever the answers say.
 /// - A name that was removed by [`Node::remove_member`] joins again only after an answer without it.
+/// - Of several addresses of a node, the first is taken that can be dialed from the address that this node listens on.
+///   Where none can, the reason is logged, and is the member's `last_error` in the status.
 /// - An answer that fails, comes too late (10 s), names more than 256 members, or no other member where an earlier one
 ///   did, is not followed: an outage of DNS, or an emptied registry, must not empty a cluster. It is logged once until
 ///   that changes. The last nodes of a cluster that is taken down are removed by hand, or simply stopped.
@@ -46,8 +50,9 @@ pub trait Membership: Send + Sync + 'static {
     /// Who the members are now. It is dropped where it takes longer than 10 s.
     fn members(&self) -> impl Future<Output = Result<MemberList, MembershipError>> + Send;
 
-    /// Who the members are, where that is known without asking; they are members from the start. `None`: the node must
-    /// ask, and holds its phase until the first answer, since it would take itself for a cluster of one else.
+    /// Who the members are, where that is known without asking; they are members from the start. `None`, or a list that
+    /// is not complete: the node must ask, and holds its phase until the first answer, since it would take itself, or
+    /// those few, for the whole cluster else.
     fn known(&self) -> Option<MemberList> {
         None
     }
@@ -80,8 +85,12 @@ impl MembershipError {
 /// Who the members are, and where each is dialed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberList {
-    /// Or why there is no address.
-    members: BTreeMap<NodeName, Result<SocketAddr, String>>,
+    /// Where each may be dialed, best first; or why that is not known.
+    members: BTreeMap<NodeName, Result<Vec<SocketAddr>, String>>,
+    /// What else is wrong with the answer.
+    problems: Vec<String>,
+    /// Why there may be members that are not in the list.
+    missing: Option<String>,
 }
 
 impl MemberList {
@@ -90,9 +99,17 @@ impl MemberList {
         Self::default()
     }
 
-    /// A member at this address. A later address of the same name takes the place of an earlier one.
+    /// A member at this address. What is said later of the same name takes the place of what was said before.
     pub fn insert(&mut self, name: NodeName, address: SocketAddr) {
-        self.members.insert(name, Ok(address));
+        self.members.insert(name, Ok(vec![address]));
+    }
+
+    /// A member at all of these addresses, best first: it is dialed at the first that the node can dial. Without any it
+    /// is as in [`MemberList::insert_unresolved`].
+    pub fn insert_all(&mut self, name: NodeName, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let addresses: Vec<SocketAddr> = addresses.into_iter().collect();
+        let known = if addresses.is_empty() { Err("it has none".to_owned()) } else { Ok(addresses) };
+        self.members.insert(name, known);
     }
 
     /// A member whose address is not known now, for a reason that is logged. It keeps the address that it had; without
@@ -101,9 +118,26 @@ impl MemberList {
         self.members.insert(name, Err(reason.into()));
     }
 
-    /// Names and addresses, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&NodeName, Option<SocketAddr>)> {
-        self.members.iter().map(|(name, address)| (name, address.as_ref().ok().copied()))
+    /// Something in the answer that names no member and makes no sense. It is logged once until it changes, and the
+    /// rest is followed.
+    pub fn add_problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// There may be members that are not in the list, for a reason that is logged: nobody leaves because of it, and the
+    /// node does not take it for the list that it waits for.
+    pub fn set_incomplete(&mut self, reason: impl Into<String>) {
+        self.missing = Some(reason.into());
+    }
+
+    /// Whether no member is missing.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.missing.is_none()
+    }
+
+    /// Names and addresses, by name; a member whose address is not known has none.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeName, &[SocketAddr])> {
+        self.members.iter().map(|(name, known)| (name, known.as_deref().unwrap_or_default()))
     }
 
     /// How many.
@@ -124,7 +158,9 @@ impl MemberList {
 
 impl FromIterator<(NodeName, SocketAddr)> for MemberList {
     fn from_iter<I: IntoIterator<Item = (NodeName, SocketAddr)>>(members: I) -> Self {
-        Self { members: members.into_iter().map(|(name, address)| (name, Ok(address))).collect() }
+        let mut list = Self::new();
+        members.into_iter().for_each(|(name, address)| list.insert(name, address));
+        list
     }
 }
 
@@ -218,15 +254,18 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Source, mut named: BTree
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("there was no answer within {MEMBERSHIP_TIME_LIMIT:?}")),
         };
-        let followed = answer.and_then(|list| apply(&shared, &mut named, &list));
+        let problem = match answer.and_then(|list| apply(&shared, &mut named, &list)) {
+            Ok(problems) if problems.is_empty() => None,
+            Ok(problems) => Some(("a part of the membership is not followed", problems.join("; "))),
+            Err(problem) => Some(("the membership is not followed", problem)),
+        };
         let interval = source.0.interval();
-        if followed.is_ok() && interval.is_none() {
+        if problem.is_none() && interval.is_none() {
             return;
         }
-        let problem = followed.err();
         if problem != said {
             match &problem {
-                Some(problem) => tracing::warn!(node = %shared.name, problem, "the membership is not followed"),
+                Some((what, problem)) => tracing::warn!(node = %shared.name, problem, "{what}"),
                 None => tracing::info!(node = %shared.name, "the membership is followed again"),
             }
             said = problem;
@@ -235,63 +274,63 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Source, mut named: BTree
     }
 }
 
-/// Makes of the members what an answer says; `Err` says what of it could not be done.
-fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList) -> Result<(), String> {
-    let others = || list.iter().filter(|(name, _)| **name != shared.name);
-    if others().next().is_none() && !named.is_empty() {
+/// Makes of the members what an answer says, and says what of it could not be done; `Err`: nothing was.
+fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList) -> Result<Vec<String>, String> {
+    let is_complete = list.is_complete();
+    let others = || list.members.iter().filter(|(name, _)| **name != shared.name);
+    if is_complete && others().next().is_none() && !named.is_empty() {
         return Err("it names no other member, though it did before; the last ones are kept".to_owned());
     }
     if list.len() > MEMBERS_MAX {
         return Err(format!("it names {} members, but a node may have {MEMBERS_MAX} at most", list.len()));
     }
-    let (mut problems, mut all_joined) = (Vec::new(), true);
+    let mut problems: Vec<String> = list.missing.iter().chain(&list.problems).cloned().collect();
     // Before others join: there may be no room for them else.
     named.retain(|name| {
-        if !list.contains(name) {
+        let stays = list.contains(name) || !is_complete;
+        if !stays {
             // Fails where it was removed by hand.
             let _ = leave(shared, name);
         }
-        list.contains(name)
+        stays
     });
-    for (name, address) in others() {
-        let done = match (shared.member(name), address) {
-            (Some(_), Some(address)) => relocate(shared, name, address),
-            (Some(_), None) => Ok(()),
+    let mut all_joined = is_complete;
+    for (name, known) in others() {
+        let is_member = shared.member(name).is_some();
+        if !is_member && named.contains(name) {
             // Removed by hand.
-            (None, _) if named.contains(name) => Ok(()),
-            (None, _) => {
-                let (joined, problem) = join_as_far_as_possible(shared, name, address);
-                all_joined &= joined;
-                if joined {
-                    named.insert(name.clone());
-                }
-                problem
-            }
+            continue;
+        }
+        let address = match known {
+            Ok(addresses) => choose(shared, name, addresses).map_err(|error| error.to_string()),
+            Err(reason) => Err(format!("the address of {name} is not known: {reason}")),
+        };
+        // A member that cannot be dialed from here is still one: it must be heard from before the phase is raised.
+        let (address, undialed) = (address.as_ref().ok().copied(), address.err());
+        let done = match (is_member, address) {
+            (true, Some(address)) => relocate(shared, name, address),
+            (true, None) => Ok(()),
+            (false, address) => join(shared, name.clone(), address).inspect_err(|_| all_joined = false),
         };
         match done {
+            Ok(()) => {
+                named.extend((!is_member).then(|| name.clone()));
+            }
             // Removed by hand a moment ago.
-            Ok(()) | Err(MemberError::NotAMember(_)) => {}
+            Err(MemberError::NotAMember(_)) => {}
             Err(problem) => problems.push(problem.to_string()),
         }
+        if let Some(reason) = undialed {
+            if let Some(member) = shared.member(name) {
+                member.note_undialed(&reason);
+            }
+            problems.push(reason);
+        }
     }
-    let unresolved = list.members.iter().filter_map(|(name, address)| Some((name, address.as_ref().err()?)));
-    problems.extend(unresolved.map(|(name, reason)| format!("the address of {name} is not known: {reason}")));
     if all_joined {
         shared.note_listed();
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
-}
-
-/// A member that cannot be dialed from here is still one: it must be heard from before the phase is raised.
-fn join_as_far_as_possible(
-    shared: &Arc<Shared>,
-    name: &NodeName,
-    address: Option<SocketAddr>,
-) -> (bool, Result<(), MemberError>) {
-    match join(shared, name.clone(), address) {
-        Err(problem @ MemberError::AddressFamily { .. }) => (join(shared, name.clone(), None).is_ok(), Err(problem)),
-        done => (done.is_ok(), done),
-    }
+    Ok(problems)
 }
 
 /// How often a membership is asked that does not say how often.

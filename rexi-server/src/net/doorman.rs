@@ -16,11 +16,14 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::time::Instant;
 
+use super::address::canonical;
+
 /// Knows which addresses may send what.
 #[derive(Debug)]
 pub(crate) struct Doorman {
     node: rexi_proto::NodeName,
-    /// Members and connected peers: what they send late, to a connection that has ended, is not news.
+    /// Members and connected peers: what they send late, to a connection that has ended, is not news. Each in the one
+    /// form of its address: a socket for both families shows IPv4 in another than the members are given in.
     known: RwLock<BTreeSet<SocketAddr>>,
     strays: AtomicU64,
     logged: Mutex<Option<Instant>>,
@@ -28,7 +31,7 @@ pub(crate) struct Doorman {
 
 impl Doorman {
     pub(crate) fn new(node: rexi_proto::NodeName, members: impl IntoIterator<Item = SocketAddr>) -> Self {
-        let known = RwLock::new(members.into_iter().collect());
+        let known = RwLock::new(members.into_iter().map(canonical).collect());
         Self { node, known, strays: AtomicU64::new(0), logged: Mutex::new(None) }
     }
 
@@ -39,12 +42,12 @@ impl Doorman {
 
     /// A connection from this address has shown who it is.
     pub(crate) fn admit(&self, address: SocketAddr) {
-        self.known.write().expect("nothing panics while it holds the addresses").insert(address);
+        self.known.write().expect("nothing panics while it holds the addresses").insert(canonical(address));
     }
 
     /// Nobody known is at this address any longer.
     pub(crate) fn dismiss(&self, address: SocketAddr) {
-        self.known.write().expect("nothing panics while it holds the addresses").remove(&address);
+        self.known.write().expect("nothing panics while it holds the addresses").remove(&canonical(address));
     }
 
     /// Datagrams so far that belonged to nobody.
@@ -54,6 +57,7 @@ impl Doorman {
 
     fn look_at(&self, datagram: &[u8], from: SocketAddr) {
         let Some(oddity) = oddity(datagram) else { return };
+        let from = canonical(from);
         if self.known.read().expect("nothing panics while it holds the addresses").contains(&from) {
             return;
         }
@@ -145,5 +149,24 @@ mod tests {
         assert!(oddity(b"GET / HTTP/1.1").is_some());
         assert!(oddity(&[]).is_some());
         assert!(oddity(&[0xff; 1200]).is_some());
+    }
+
+    #[test]
+    fn who_is_known_by_its_ipv4_address_is_no_stranger_where_the_socket_is_for_both_families() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let forms = ["127.0.0.1:4002", "[::ffff:127.0.0.1]:4002"].map(address);
+        for (given, seen) in [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(given, seen)| (forms[given], forms[seen])) {
+            let node = rexi_proto::NodeName::new("n1").expect("a name");
+            let doorman = Doorman::new(node, [given]);
+            doorman.look_at(b"late", seen);
+            doorman.look_at(b"late", address("[::ffff:127.0.0.1]:4003"));
+            assert_eq!(doorman.strays(), 1, "{given} {seen}");
+            doorman.dismiss(seen);
+            doorman.look_at(b"late", given);
+            assert_eq!(doorman.strays(), 2, "{given} {seen}");
+            doorman.admit(seen);
+            doorman.look_at(b"late", given);
+            assert_eq!(doorman.strays(), 2, "{given} {seen}");
+        }
     }
 }

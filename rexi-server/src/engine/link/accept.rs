@@ -10,7 +10,7 @@ use crate::engine::link::connection;
 use crate::engine::link::handshake::{self, ConnectError, Established};
 use crate::engine::member::HANDSHAKE_LIMIT;
 use crate::engine::shared::Shared;
-use crate::net::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX};
+use crate::net::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX, canonical};
 
 /// Runs for as long as the node lives.
 pub(crate) async fn listen(shared: Arc<Shared>) {
@@ -30,7 +30,7 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
         let shared_by_task = Arc::clone(&shared);
         shared.spawn(async move {
             let shared = shared_by_task;
-            let address = incoming.remote_address();
+            let address = canonical(incoming.remote_address());
             let accepted = accept(&shared, incoming).await;
             drop(guard);
             if let Err(error) = &accepted {

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::engine::link::handshake::Established;
 use crate::engine::member::{LEFT, Member};
 use crate::engine::shared::Shared;
-use crate::net::close;
+use crate::net::{canonical, close};
 
 /// Why a connection is no longer in use.
 enum End {
@@ -37,7 +37,7 @@ enum End {
 /// Serves an agreed connection until it ends.
 pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let Established { member, connection, send, mut recv, session, release } = established;
-    let address = connection.remote_address();
+    let address = canonical(connection.remote_address());
     shared.doorman.admit(address);
     let wire = session.wire;
     if shared.flush.is_cancelled() {
@@ -80,7 +80,7 @@ fn of_writer(ended: Result<Option<End>, JoinError>) -> End {
 
 /// Tells the member and the operator how a connection ended.
 async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, id: ConnectionId, end: End) {
-    let address = connection.remote_address();
+    let address = canonical(connection.remote_address());
     let (node, peer) = (&shared.name, member.name());
     if matches!(end, End::Finished) {
         let _ = tokio::time::timeout(CLOSE_GRACE, connection.closed()).await;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::Record;
-use hickory_resolver::proto::rr::rdata::A;
+use hickory_resolver::proto::rr::rdata::{A, AAAA};
 use tokio::net::UdpSocket;
 
 use super::*;
@@ -22,6 +22,24 @@ fn srv(target: &str, port: u16) -> Record {
 
 fn host(host: &str, last: u8) -> Record {
     Record::from_rdata(domain(host), 60, RData::A(A::new(10, 0, 0, last)))
+}
+
+fn long_host(host: &str, last: u16) -> Record {
+    Record::from_rdata(domain(host), 60, RData::AAAA(AAAA([0xfd00, 0, 0, 0, 0, 0, 0, last].into())))
+}
+
+fn name(text: &str) -> NodeName {
+    NodeName::new(text).expect("a name")
+}
+
+fn place(text: &str) -> PeerAddress {
+    text.parse().expect("a place")
+}
+
+/// Each member and its addresses.
+fn shown(members: &MemberList) -> Vec<String> {
+    let addresses = |at: &[SocketAddr]| at.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ");
+    members.iter().map(|(name, at)| format!("{name} {}", addresses(at))).collect()
 }
 
 async fn server(zone: Zone) -> SocketAddr {
@@ -49,7 +67,7 @@ async fn server(zone: Zone) -> SocketAddr {
 }
 
 fn list(members: &[(&str, &str)]) -> MemberList {
-    let member = |&(name, at): &(&str, &str)| (NodeName::new(name).expect("a name"), at.parse().expect("an address"));
+    let member = |&(of, at): &(&str, &str)| (name(of), at.parse().expect("an address"));
     members.iter().map(member).collect()
 }
 
@@ -63,37 +81,111 @@ async fn srv_records_name_the_members_and_what_makes_no_sense_is_an_error() {
     assert!(dns.members().await.is_err(), "it is out of order");
     let both = vec![srv("n1.test.", 4001), srv("N2.test.", 4002), host("n1.test.", 9), host("n1.test.", 1)];
     say([both.clone(), vec![host("n2.test.", 2)]].concat());
-    assert_eq!(dns.members().await, Ok(list(&[("n1", "10.0.0.1:4001"), ("n2", "10.0.0.2:4002")])));
+    let members = dns.members().await.expect("an answer");
+    assert_eq!(shown(&members), ["n1 10.0.0.1:4001 10.0.0.9:4001", "n2 10.0.0.2:4002"]);
     say(both);
     let members = dns.members().await.expect("an answer");
-    assert_eq!((members.len(), members.iter().filter(|(_, at)| at.is_none()).count()), (2, 1), "n2 has no address");
-    for wrong in [vec![], vec![srv("n1.test.", 1), srv("n1.test.", 2)], vec![srv("a_b.test.", 1)], vec![srv(".", 1)]] {
+    assert_eq!((members.len(), members.iter().filter(|(_, at)| at.is_empty()).count()), (2, 1), "n2 has no address");
+    for wrong in [vec![], vec![srv("a_b.test.", 1)], vec![srv(".", 1)]] {
         say(wrong.clone());
         assert!(dns.members().await.is_err(), "{wrong:?}");
     }
 }
 
 #[tokio::test]
+async fn of_bad_targets_among_good_ones_each_is_said_and_the_good_ones_are_followed() {
+    let zone = Zone::default();
+    let address = server(Arc::clone(&zone)).await;
+    let dns = DnsMembership::srv("_rexi._udp.test.").expect("a name").name_server(address);
+    let mut records = vec![
+        srv("n1.test.", 4001),
+        srv("n1.test.", 4001),
+        srv("a_b.test.", 1),
+        srv(".", 1),
+        srv("n2.test.", 0),
+        srv("n3.test.", 1),
+        srv("n3.other.", 1),
+        srv("n3.test.", 2),
+        host("n1.test.", 1),
+        host("n2.test.", 2),
+        host("n3.test.", 3),
+    ];
+    let mut answers = Vec::new();
+    for _ in 0..records.len() {
+        // A server changes the order with each answer; what is said of it is the same.
+        records.rotate_left(1);
+        *zone.lock().expect("nothing panics") = Some(records.clone());
+        answers.push(dns.members().await.expect("an answer"));
+    }
+    answers.dedup();
+    let [members] = &answers[..] else { panic!("they differ: {answers:?}") };
+    assert_eq!(shown(members), ["n1 10.0.0.1:4001", "n2 ", "n3 "]);
+    let said = format!("{members:?}");
+    for part in ["a_b.test. does not begin with a node's name", "no such service", "n2.test. has the port 0"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    assert!(["n3.other.:1", "n3.test.:1", "n3.test.:2", "would both be n3"].iter().all(|part| said.contains(part)));
+}
+
+#[test]
+fn targets_good_and_bad_are_256_at_most() {
+    let crowd = |bad: usize| {
+        let bad = (0..bad).map(|number| (domain(&format!("{number}_.test.")), 1));
+        Targets::of(bad.chain([(domain("n1.test."), 1)]).collect())
+    };
+    assert_eq!(crowd(MEMBERS_MAX - 1).expect("as many as may be").problems.len(), MEMBERS_MAX - 1);
+    assert_eq!(crowd(MEMBERS_MAX).map(|_| ()), Err("there are more than 256".to_owned()));
+    assert!(crowd(0).is_ok());
+}
+
+#[tokio::test]
+async fn all_addresses_of_a_host_are_named_those_of_the_preferred_family_first_and_the_lowest_first() {
+    let zone = Zone::default();
+    let address = server(Arc::clone(&zone)).await;
+    let dns = || DnsMembership::hosts([(name("n1"), place("a.test.:1"))]).expect("hosts").name_server(address);
+    let records = [long_host("a.test.", 2), host("a.test.", 9), long_host("a.test.", 1), host("a.test.", 3)];
+    *zone.lock().expect("nothing panics") = Some(records.to_vec());
+    let found = dns().members().await.expect("an answer");
+    assert_eq!(shown(&found), ["n1 10.0.0.3:1 10.0.0.9:1 [fd00::1]:1 [fd00::2]:1"]);
+    let found = dns().prefer_ipv6().members().await.expect("an answer");
+    assert_eq!(shown(&found), ["n1 [fd00::1]:1 [fd00::2]:1 10.0.0.3:1 10.0.0.9:1"]);
+    // One family alone is no less.
+    *zone.lock().expect("nothing panics") = Some(vec![long_host("a.test.", 1)]);
+    assert_eq!(shown(&dns().members().await.expect("an answer")), ["n1 [fd00::1]:1"]);
+}
+
+#[tokio::test]
+async fn hosts_and_srv_records_are_one_answer_and_a_host_that_is_given_goes_before_a_record() {
+    let zone = Zone::default();
+    let address = server(Arc::clone(&zone)).await;
+    let given = [(name("n1"), place("a.test.:1")), (name("n3"), place("127.0.0.1:3"))];
+    let dns = DnsMembership::srv("_rexi._udp.test.").expect("a name").and_hosts(given).name_server(address);
+    let known = dns.known().expect("those that are given");
+    assert_eq!((shown(&known), known.is_complete()), (vec!["n1 ".to_owned(), "n3 127.0.0.1:3".to_owned()], false));
+    let hosts = vec![host("a.test.", 7), host("n1.test.", 1), host("n2.test.", 2)];
+    let records = vec![srv("n1.test.", 1), srv("n1.other.", 1), srv("n2.test.", 2)];
+    *zone.lock().expect("nothing panics") = Some([records, hosts.clone()].concat());
+    let all = list(&[("n1", "10.0.0.7:1"), ("n2", "10.0.0.2:2"), ("n3", "127.0.0.1:3")]);
+    assert_eq!(dns.members().await, Ok(all));
+    // Without the records, the hosts are followed; and nobody is taken for gone.
+    *zone.lock().expect("nothing panics") = Some(hosts);
+    let found = dns.members().await.expect("an answer");
+    assert_eq!(shown(&found), ["n1 10.0.0.7:1", "n3 127.0.0.1:3"]);
+    assert!(format!("{found:?}").contains("SRV records of _rexi._udp.test."), "{found:?}");
+}
+
+#[tokio::test]
 async fn hosts_that_are_given_are_known_beforehand_and_looked_up_again() {
     let zone = Zone::default();
     let address = server(Arc::clone(&zone)).await;
-    let hosts = [(NodeName::new("n1").expect("a name"), "a.test.:4000")];
+    let hosts = [(name("n1"), place("a.test.:4000"))];
     let dns = DnsMembership::hosts(hosts).expect("a host").name_server(address);
-    let nowhere = |members: MemberList| members.iter().map(|(_, at)| at).collect::<Vec<_>>() == [None];
+    let nowhere = |members: MemberList| shown(&members) == ["n1 "];
     assert!(nowhere(dns.known().expect("it is given")));
     assert!(nowhere(dns.members().await.expect("it is a member all the same")));
     for last in [3, 4] {
         *zone.lock().expect("nothing panics") = Some(vec![host("a.test.", last)]);
         assert_eq!(dns.members().await, Ok(list(&[("n1", &format!("10.0.0.{last}:4000"))])));
-    }
-}
-
-#[test]
-fn a_host_is_a_name_or_an_address_with_a_port() {
-    assert_eq!(parse_host("n1.example:4000"), Ok(("n1.example".to_owned(), 4000)));
-    assert_eq!(parse_host("[::1]:4000"), Ok(("::1".to_owned(), 4000)));
-    for wrong in ["n1.example", "n1.example:", ":4000", "n1.example:0", "n1.example:70000"] {
-        assert!(parse_host(wrong).is_err(), "{wrong}");
     }
 }
 
@@ -130,7 +222,7 @@ async fn a_name_server_that_is_silent_is_asked_twice_for_2_s_each() {
 #[tokio::test(start_paused = true)]
 async fn sixteen_hosts_are_looked_up_at_once_and_the_next_when_one_is_known() {
     let (socket, address) = silent().await;
-    let hosts = (0..17).map(|n| (NodeName::new(format!("n{n}")).expect("a name"), format!("n{n}.test.:4000")));
+    let hosts = (0..17).map(|n| (name(&format!("n{n}")), place(&format!("n{n}.test.:4000"))));
     let dns = DnsMembership::hosts(hosts).expect("hosts").name_server(address);
     let answering = async {
         let mut waiting = Vec::new();
@@ -158,7 +250,38 @@ async fn sixteen_hosts_are_looked_up_at_once_and_the_next_when_one_is_known() {
         biased;
         members = dns.members() => {
             let members = members.expect("an answer");
-            assert_eq!(members.iter().filter(|(_, address)| address.is_some()).count(), 17);
+            assert_eq!(members.iter().filter(|(_, address)| !address.is_empty()).count(), 17);
+        }
+        () = answering => unreachable!("it answers on"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_are_not_looked_up_within_8_s_keep_no_other_from_being_followed() {
+    let (socket, address) = silent().await;
+    let answering = async {
+        loop {
+            let (asked, from, question) = question(&socket).await;
+            if asked == "n00.test." {
+                let mut said = Message::response(question.metadata.id, question.metadata.op_code);
+                said.queries = question.queries.clone();
+                said.answers = vec![host(&asked, 1)];
+                socket.send_to(&said.to_vec().expect("it can be encoded"), from).await.expect("sent");
+            }
+        }
+    };
+    // Sixteen at once take 4 s, so two lots and no third.
+    let hosts = (0..40).map(|n| (name(&format!("n{n:02}")), place(&format!("n{n:02}.test.:1"))));
+    let dns = DnsMembership::hosts(hosts).expect("hosts").name_server(address);
+    let began = Instant::now();
+    tokio::select! {
+        biased;
+        members = dns.members() => {
+            let members = members.expect("an answer");
+            assert_eq!(began.elapsed().as_secs(), 8);
+            let shown = shown(&members);
+            assert_eq!((shown[0].as_str(), shown[1].as_str(), shown.len()), ("n00 10.0.0.1:1", "n01 ", 40));
+            assert!(format!("{members:?}").contains("n39.test.:1 was not looked up within 8s"), "{members:?}");
         }
         () = answering => unreachable!("it answers on"),
     }
