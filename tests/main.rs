@@ -44,3 +44,4 @@ mod time_limits;
 mod traces;
 mod turns;
 mod typed;
+mod typed_clients;

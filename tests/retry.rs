@@ -10,8 +10,8 @@ use std::time::Duration;
 use rexi_server::middleware::{CallRequest, Client, HedgeLayer, RETRY_ATTEMPTS_MAX, RetryPolicy};
 use rexi_server::testing::TestCluster;
 use rexi_server::{
-    AskError, Bytes, CallError, CastError, Context, DownReason, ExitReason, Limits, Node, NodeBuilder, PeerPresence,
-    Request, SendError,
+    Bytes, CallError, CastError, Context, DownReason, ExitReason, Limits, Node, NodeBuilder, PeerPresence, Request,
+    SendError,
 };
 use rexi_tests::{Held, MODES, Mode, idle, name, pass, peer, release, until, within};
 use tokio::time::Instant;
@@ -53,10 +53,6 @@ impl Service<CallRequest> for Seen {
 rexi_server::function! {
     /// Adds one.
     Next = "next" (u32) -> u32, error String, since 1.0;
-    /// Adds one, where a node has it.
-    OnlyThere = "only-there" (u32) -> u32, error String, since 1.0;
-    /// Its node's name; of n3 after 9 s.
-    Slow = "slow-typed" () -> String, error String, since 1.0;
     /// Not to be called in any release of the train.
     Later = "later" (u32) -> u32, error String, since 1.0, emitted 9.0;
 }
@@ -74,16 +70,8 @@ fn build(node: NodeBuilder, of: &str, held: &Held) -> NodeBuilder {
         .function("ask", |mut job: Context, _| async move { job.sync_reply("what?", Duration::from_secs(9)).await })
         .function("stream", |mut job: Context, _| async move { job.stream("item").await })
         .function("large", |_, _| ready(Ok::<_, String>(vec![0; 5 << 20])))
-        .serve(Next, |_, number| ready(Ok(number + 1)))
-        .serve_with(Slow, &of.to_owned(), |of: String, _, ()| async move {
-            pass(Duration::from_secs(if of == "n3" { 9 } else { 0 })).await;
-            Ok(of)
-        });
-    if of != "n2" {
-        return node;
-    }
-    let there = |_, number: u32| ready(number.checked_add(1).ok_or_else(|| "there is no next one".to_owned()));
-    node.function("only", |_, argument: Bytes| ready(Ok::<_, String>(argument))).serve(OnlyThere, there)
+        .serve(Next, |_, number| ready(Ok(number + 1)));
+    if of == "n2" { node.function("only", |_, argument: Bytes| ready(Ok::<_, String>(argument))) } else { node }
 }
 
 /// Limits of n1 and n3 in the cluster of the table.
@@ -497,32 +485,4 @@ async fn tries_wait_10_ms_and_ever_longer_up_to_a_second_unless_they_are_told_ot
     let waits: u128 = 1_270;
     let all = took(16).await;
     assert!((waits + 8_000..=waits * 3 / 2 + 8_000 + 16 * 4).contains(&all), "{all} ms");
-}
-
-#[tokio::test(start_paused = true)]
-async fn typed_calls_are_tried_again_and_hedged_like_any_other() {
-    let cluster = plain(MODES[3], &Held::default()).await;
-    let n1 = cluster.node("n1");
-    let request = |number| CallRequest::of(OnlyThere, name("n3"), &number).or(name("n2"));
-    let client = ServiceBuilder::new().retry(n1.retry_policy()).service(n1.client_of(OnlyThere));
-    assert_eq!(within("the reply", client.clone().oneshot(request(1))).await, Ok(2));
-    let own = within("the error", client.oneshot(request(u32::MAX))).await;
-    assert_eq!(own, Err(AskError::Function("there is no next one".to_owned())), "it has answered");
-    // Layers that box errors know which are safe, too.
-    let boxed = ServiceBuilder::new()
-        .retry(n1.retry_policy())
-        .timeout(Duration::from_secs(5))
-        .layer(HedgeLayer::after(Duration::from_millis(20)))
-        .service(n1.client_of(OnlyThere));
-    assert_eq!(within("the reply", boxed.clone().oneshot(request(1))).await.expect("n2 has it"), 2);
-    let own = within("the error", boxed.oneshot(request(u32::MAX))).await.expect_err("its own error");
-    let own = own.downcast_ref::<AskError<String>>();
-    assert_eq!(own, Some(&AskError::Function("there is no next one".to_owned())));
-    // The first is slow, so the second is asked.
-    let hedged = ServiceBuilder::new().layer(HedgeLayer::after(Duration::from_millis(20))).service(n1.client_of(Slow));
-    let slow = CallRequest::of(Slow, name("n3"), &()).or(name("n2")).idempotent();
-    assert_eq!(within("the reply", hedged.oneshot(slow)).await, Ok("n2".to_owned()));
-    let limited = CallRequest::of(Slow, name("n3"), &()).time_limit(Duration::from_millis(50));
-    let limited = within("the end", n1.client_of(Slow).oneshot(limited)).await;
-    assert_eq!(limited, Err(AskError::Call(CallError::TimePassed)));
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rexi_migrate::tool(&rexi_migrate::demo::train()).main()
+    rexi_migrate::tool(&rexi_migrate::demo::train()).lock_file("rexi-migrate/wire.lock.json").main()
 }

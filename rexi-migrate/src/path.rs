@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rexi_proto::{MigrationKey, Phase, Profile, Release, Train, TrainError};
+use rexi_proto::{Form, FunctionRow, Migration, MigrationKey, Phase, Profile, Release, Stage, Train, TrainError};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
@@ -27,9 +27,47 @@ impl Place {
     }
 }
 
-/// The releases to go through, in order: at least one. Cheap to clone.
+/// The releases to go through, in order: at least one; and what changes on the way of a service's functions. Cheap to
+/// clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UpgradePath(Arc<[Profile]>);
+pub struct UpgradePath {
+    profiles: Arc<[Profile]>,
+    /// The service's functions, as far as they are known.
+    functions: Arc<[FunctionRow]>,
+    changing: Arc<[Changing]>,
+}
+
+/// Functions of a service that not every release of a path takes and calls alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changing {
+    /// Calls of one become calls of another: the migration of this number.
+    Migration(usize, Migration),
+    /// One that comes, falls silent or goes, as its row says.
+    Function(FunctionRow),
+}
+
+impl Changing {
+    /// The functions of it that a node of a release takes.
+    pub fn taken(&self, profile: &Profile) -> impl Iterator<Item = &str> {
+        let (forms, row) = match self {
+            Self::Migration(number, migration) => {
+                let takes = profile.stage_at(*number).takes();
+                let form = move |form: Form| migration.function(form).filter(|_| takes.contains(form));
+                ([form(Form::Old), form(Form::New)], None)
+            }
+            Self::Function(row) => ([None; 2], Some(&*row.name).filter(|_| row.accepted(profile.stop()))),
+        };
+        forms.into_iter().flatten().chain(row)
+    }
+
+    /// The function of it that a node of a release calls, given the phase of each migration by number.
+    pub fn called(&self, profile: &Profile, phase: impl FnOnce(usize) -> Phase) -> Option<&str> {
+        match self {
+            Self::Migration(number, migration) => migration.function(phase(*number).says()),
+            Self::Function(row) => Some(&*row.name).filter(|_| row.emitted(profile.stop())),
+        }
+    }
+}
 
 /// Why a text is not a train. The operator is at fault; nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -63,7 +101,41 @@ impl UpgradePath {
     /// # Errors
     /// [`TrainError`] where the train contradicts itself.
     pub fn of(train: &Train) -> Result<Self, TrainError> {
-        train.profiles().map(|profiles| Self(profiles.into()))
+        train.profiles().map(|profiles| Self::new(profiles.into(), train.functions().into()))
+    }
+
+    /// The same releases, of a service with these functions besides those that its train declares. Those of a migration
+    /// follow that, whatever their rows say.
+    #[must_use]
+    pub fn with_functions(&self, functions: impl IntoIterator<Item = FunctionRow>) -> Self {
+        let mut all: Vec<FunctionRow> = functions.into_iter().collect();
+        let declared = self.functions.iter().filter(|row| all.iter().all(|of| of.name != row.name)).cloned();
+        all.extend(declared.collect::<Vec<_>>());
+        Self::new(Arc::clone(&self.profiles), all.into())
+    }
+
+    fn new(profiles: Arc<[Profile]>, functions: Arc<[FunctionRow]>) -> Self {
+        let migrations: Vec<&Migration> = profiles[0].migrations().map(|(migration, _)| migration).collect();
+        let forms =
+            |migration: &&Migration| [Form::Old, Form::New].map(|form| migration.function(form).map(str::to_owned));
+        let of_migrations: Vec<String> = migrations.iter().flat_map(forms).flatten().collect();
+        let differs = |stages: &[Stage]| stages.iter().any(|stage| *stage != stages[0] || stage.moves());
+        let moves =
+            |number: usize| differs(&profiles.iter().map(|profile| profile.stage_at(number)).collect::<Vec<_>>());
+        let migrated = (0..).zip(migrations).filter(|(number, of)| of.function(Form::Old).is_some() && moves(*number));
+        let changes = |row: &&FunctionRow| {
+            let life = |profile: &Profile| (row.accepted(profile.stop()), row.emitted(profile.stop()));
+            let of_none = !of_migrations.iter().any(|name| **name == *row.name);
+            of_none && profiles.iter().any(|profile| life(profile) != life(&profiles[0]))
+        };
+        let rows = functions.iter().filter(changes).map(|row| Changing::Function(row.clone()));
+        let changing = migrated.map(|(number, of)| Changing::Migration(number, of.clone())).chain(rows).collect();
+        Self { profiles, functions, changing }
+    }
+
+    /// What changes of the service's functions on the way: migrations first.
+    pub fn changing(&self) -> &[Changing] {
+        &self.changing
     }
 
     /// Each place, the first release's first.
@@ -73,7 +145,7 @@ impl UpgradePath {
 
     /// The place of the last release.
     pub fn last(&self) -> Place {
-        Place(u8::try_from(self.0.len() - 1).expect("a train is short"))
+        Place(u8::try_from(self.profiles.len() - 1).expect("a train is short"))
     }
 
     /// The release of this number alone.
@@ -82,22 +154,22 @@ impl UpgradePath {
     /// As [`UpgradePath::at`].
     #[must_use]
     pub fn only(&self, number: usize) -> Self {
-        Self([self.at(number).clone()].into())
+        Self::new([self.at(number).clone()].into(), Arc::clone(&self.functions))
     }
 
     /// How many releases it has.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.profiles.len()
     }
 
     /// Whether a node of some release can change the servers that it sends to while it runs.
     pub fn switches_servers(&self) -> bool {
-        self.0.iter().any(|profile| profile.server_stage().moves())
+        self.profiles.iter().any(|profile| profile.server_stage().moves())
     }
 
     /// Never: a path has at least one release.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.profiles.is_empty()
     }
 
     /// What the release of this number may do, the first being 0.
@@ -105,7 +177,7 @@ impl UpgradePath {
     /// # Panics
     /// Where the path ends before: the caller's fault.
     pub fn at(&self, number: usize) -> &Profile {
-        &self.0[number]
+        &self.profiles[number]
     }
 
     /// The release of this number as reports name it, such as `1.1`.
@@ -121,7 +193,7 @@ impl UpgradePath {
     /// # Panics
     /// Where the train ends before: the caller's fault.
     pub fn profile(&self, place: Place) -> &Profile {
-        &self.0[place.index()]
+        &self.profiles[place.index()]
     }
 
     /// The release at a place.
@@ -164,7 +236,8 @@ impl UpgradePath {
             return Err(PathError::TooLong { count });
         }
         let profile = |release: &str| self.find(release.trim()).map(|place| self.profile(place).clone());
-        text.split(',').map(profile).collect::<Result<_, _>>().map(Self)
+        let profiles = text.split(',').map(profile).collect::<Result<_, _>>()?;
+        Ok(Self::new(profiles, Arc::clone(&self.functions)))
     }
 
     fn known(&self) -> String {

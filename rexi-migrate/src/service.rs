@@ -2,15 +2,17 @@
 //! and the words that call the command.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rexi_proto::{Train, TrainError};
+use thiserror::Error;
 
 use crate::path::UpgradePath;
 use crate::plan::Upgrades;
 use crate::rehearse::Workload;
 use crate::simulate::Simulation;
-use crate::wire::{Lock, LockError};
+use crate::wire::{Lock, LockError, TrainLock};
 
 /// A service that is verified.
 #[derive(Clone)]
@@ -23,22 +25,33 @@ pub struct Service {
     pub actions: u16,
     /// What it adds to a rehearsal.
     pub workload: Option<Arc<dyn Workload>>,
-    /// Adds its functions to a lock.
-    pub functions: Option<Arc<AddFunctions>>,
+    /// Its functions, as a lock of them alone.
+    pub functions: Lock,
+    /// The file of its lock, in the folder that its tools are run in.
+    pub lock_file: PathBuf,
     /// The words between its executable and a subcommand of the tools.
     pub under: Vec<String>,
 }
-
-/// Adds functions to a lock.
-pub type AddFunctions = dyn Fn(Lock) -> Result<Lock, LockError> + Send + Sync;
 
 /// A service's own command of the tools. Made by [`tool`].
 #[derive(Clone, Debug)]
 #[must_use = "a tool does nothing until it is run"]
 pub struct Tool {
-    pub(crate) service: Result<Service, TrainError>,
+    pub(crate) service: Result<Service, ServiceError>,
     /// The words that lead to it, also where there is no service to be had from its train.
     pub(crate) under: Vec<String>,
+}
+
+/// A service that cannot be verified: nothing is known of it that makes sense.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// Its train contradicts itself.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// A function of its own cannot be locked.
+    #[error("the functions cannot be locked: {0}")]
+    Functions(Arc<LockError>),
 }
 
 /// The tools for this train, as a command of the service: `rehearse`, `simulate`, `check`, `plan`, `verify`, `wire`.
@@ -59,7 +72,8 @@ pub struct Tool {
 ///
 /// A train that contradicts itself ends the run with its error and the exit code of wrong usage.
 pub fn tool(train: &Train) -> Tool {
-    Tool { service: UpgradePath::of(train).map(Service::new), under: Vec::new() }
+    let service = UpgradePath::of(train).map(Service::new);
+    Tool { service: service.map_err(ServiceError::from), under: Vec::new() }
 }
 
 impl Tool {
@@ -75,10 +89,21 @@ impl Tool {
         self.with(|service| (service.simulation, service.actions) = (simulation, actions))
     }
 
-    /// The service's functions, for its lock: `|lock| lock.function(Get)?.function(Put)`. Default: none, so that only
-    /// rexi's own messages are locked.
-    pub fn functions(self, add: impl Fn(Lock) -> Result<Lock, LockError> + Send + Sync + 'static) -> Self {
-        self.with(|service| service.functions = Some(Arc::new(add)))
+    /// The service's functions: `|lock| lock.function(Get)?.function(Put)`. They are locked, and each level looks at
+    /// those that come, change or go along the train. Default: none, so that only rexi's own messages are locked.
+    pub fn functions(self, add: impl FnOnce(Lock) -> Result<Lock, LockError>) -> Self {
+        let Self { service, under } = self;
+        let service = service.and_then(|service| {
+            let functions = add(Lock::empty()).map_err(|error| ServiceError::Functions(Arc::new(error)))?;
+            let train = service.train.with_functions(functions.rows());
+            Ok(Service { train, functions, ..service })
+        });
+        Self { service, under }
+    }
+
+    /// The file of the service's lock, from the folder that its tools are run in. Default: `wire.lock.json`.
+    pub fn lock_file(self, file: impl Into<PathBuf>) -> Self {
+        self.with(|service| service.lock_file = file.into())
     }
 
     /// The words that lead to the tools, where they are a subcommand of the service's own program, such as `rollout`.
@@ -98,7 +123,15 @@ impl Tool {
 impl Service {
     /// A service that adds nothing, and whose program is the tools'.
     pub fn new(train: UpgradePath) -> Self {
-        Self { train, simulation: Simulation::new(), actions: 0, workload: None, functions: None, under: Vec::new() }
+        Self {
+            train,
+            simulation: Simulation::new(),
+            actions: 0,
+            workload: None,
+            functions: Lock::empty(),
+            lock_file: "wire.lock.json".into(),
+            under: Vec::new(),
+        }
     }
 
     /// The lock of all that this build says.
@@ -106,11 +139,8 @@ impl Service {
     /// # Errors
     /// [`LockError`] where a schema cannot be told.
     pub fn lock(&self) -> Result<Lock, LockError> {
-        let lock = Lock::of_this_build()?;
-        match &self.functions {
-            Some(add) => add(lock),
-            None => Ok(lock),
-        }
+        let (train, functions) = (Some(TrainLock::of(&self.train)), self.functions.functions.clone());
+        Ok(Lock { train, functions, ..Lock::of_this_build()? })
     }
 
     /// What its scenarios are made of.

@@ -9,6 +9,7 @@ mod schema;
 mod tracer;
 mod lock;
 mod functions;
+mod train;
 mod relock;
 mod value;
 mod same;
@@ -36,6 +37,7 @@ pub use report::{GENERATED, LOCKED, report};
 pub use schema::{Enum, Field, Layout, Named, Parts, Type};
 pub use search::{Reading, reading};
 pub use tracer::{TraceError, trace};
+pub use train::{ReleaseLock, TrainLock};
 pub use value::{Carried, Value, shape};
 
 #[cfg(test)]

@@ -4,6 +4,10 @@ pub(crate) mod work;
 pub(crate) mod load;
 mod away;
 mod phases;
+mod functions;
 
 pub(crate) use away::away;
+#[cfg(test)]
+pub(crate) use functions::FUNCTION;
+pub(crate) use functions::{Functions, called, taken};
 pub(crate) use phases::PhaseWatch;

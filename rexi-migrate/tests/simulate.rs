@@ -189,7 +189,7 @@ fn the_plan_of_a_rehearsal_is_played_to_its_end_with_every_step_waited_for() {
     assert_eq!(plan(&rehearsal.to_string()), rehearsal);
     let outcome = Simulation::new().run(&rehearsal);
     assert!(outcome.is_safe(), "{outcome}");
-    assert!(!outcome.events.iter().any(|(_, event)| matches!(event, ScenarioEvent::Skipped(_))), "{outcome}");
+    assert!(!outcome.events.iter().any(|(_, event)| matches!(event, ScenarioEvent::Skipped(..))), "{outcome}");
     let starts = outcome.events.iter().filter(|(_, event)| matches!(event, ScenarioEvent::Started { .. })).count();
     assert_eq!(starts, 3 * 6, "1.0, 1.1, 1.2, 1.1, 1.2 and 2.0");
     // Where every node stands when its leg, or the flips, are over.
@@ -367,5 +367,39 @@ mod mutants {
         let (code, text) = simulate(&["--plan", plan]);
         assert_eq!(code, Some(0), "{text}");
         assert_eq!(simulate(&["--mutant", "kill-nobody"]).0, Some(2));
+    }
+}
+
+#[test]
+fn a_plan_of_which_a_step_was_not_done_proves_nothing_and_says_which() {
+    let plan = "nodes 3 start 1.0 seed 5; upgrade n1 kill; upgrade n1 kill; upgrade n1 kill; cast n2 n3 reply 1";
+    let (code, text) = simulate(&["--plan", plan]);
+    assert_eq!(code, Some(3), "{text}");
+    let says = "upgrade n1 kill: not done, since n2 is at 1.0, more than one release from 1.2";
+    assert_eq!(text.matches(says).count(), 2, "{text}");
+    assert!(text.contains("doubt: upgrade n1 kill was not done"), "{text}");
+    for (plan, says) in [
+        ("nodes 2 start 1.0 seed 5; back n1 kill", "n1 is at 1.0, and no release is beyond"),
+        ("nodes 2 start 2.0 seed 5; upgrade n2 drain", "n2 is at 2.0, and no release is beyond"),
+        ("nodes 2 start 1.0 seed 5; stop n1; pass 3000; cast n1 n2 reply 1", "n1 does not run"),
+        ("nodes 2 start 1.0 seed 5; start n1", "n1 runs"),
+        ("nodes 2 start 1.0 seed 5; kill 0", "no call is open"),
+        ("nodes 2 start 1.0 seed 5; lower n1", "no phase can move there"),
+    ] {
+        let (code, text) = simulate(&["--plan", plan]);
+        assert_eq!(code, Some(3), "{plan}: {text}");
+        assert!(text.contains(&format!("not done, since {says}")), "{plan}: {text}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_named_before_the_run() {
+    for command in [&["simulate", "--scenarios", "1000000"][..], &["check", "--nodes", "3"], &["plan"], &["rehearse"]] {
+        let file = "/nonexistent/folder/report.json";
+        let tool = Command::new(env!("CARGO_BIN_EXE_rexi-migrate")).args(command).args(["--json", file]).output();
+        let Output { status, stdout, stderr } = tool.expect("the command line starts");
+        assert_eq!((status.code(), stdout.len()), (Some(2), 0), "{command:?}: {stderr:?}");
+        let stderr = String::from_utf8_lossy(&stderr);
+        assert!(stderr.contains("--json: cannot write") && stderr.contains(file), "{command:?}: {stderr}");
     }
 }

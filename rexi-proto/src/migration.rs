@@ -220,6 +220,16 @@ impl Migration {
         Self { key: MigrationKey::constant(key), forms }
     }
 
+    /// The same migration of other functions, whose names are made of its own.
+    #[must_use]
+    pub fn with_functions(&self, name: impl Fn(&str) -> String) -> Self {
+        let forms = match &self.forms {
+            Subject::Servers => Subject::Servers,
+            Subject::Functions(old, new) => Subject::Functions(name(old).into(), name(new).into()),
+        };
+        Self { key: self.key.clone(), forms }
+    }
+
     /// Its key.
     pub const fn key(&self) -> &MigrationKey {
         &self.key

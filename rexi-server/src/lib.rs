@@ -14,7 +14,7 @@
 //!   operate, testing           who runs a node, who tests a service
 //!   builder                    a node described, then started ─► config, follow: what it is told from outside
 //!   node                       the handle that a service holds
-//!   functions, middleware      calls and jobs with types, and with layers
+//!   middleware, functions      calls and jobs with layers, and with types
 //!   calls                      the caller's side ─► typed: payloads with their types
 //!   engine                     the protocol at work, and its links
 //!   net                        socket, QUIC, certificates

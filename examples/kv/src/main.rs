@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use rexi_kv::cluster::{self, ClusterArgs};
 use rexi_kv::node::{self, NodeArgs};
+use rexi_kv::planted::Planted;
 use rexi_kv::rehearsal::Rehearsed;
-use rexi_kv::{simulation, train};
+use rexi_kv::{replica, simulation, train};
+use rexi_migrate::Tool;
 use rexi_migrate::cli::ToolArgs;
 use tracing_subscriber::EnvFilter;
 
@@ -39,17 +41,30 @@ struct StoreArgs {
     /// Lets the store forget what it says it keeps, to show that a rehearsal notices.
     #[arg(long, hide = true)]
     forgets: bool,
+    /// Adds functions that come or go so, to show what each level says to that.
+    #[arg(long, hide = true)]
+    plant: Option<Planted>,
+}
+
+impl StoreArgs {
+    /// The tools for the store's train.
+    fn tool(&self) -> Tool {
+        let planted = self.plant.iter().flat_map(|plant| ["--plant", plant.name()]);
+        let under = ["rollout"].into_iter().chain(self.forgets.then_some("--forgets")).chain(planted);
+        rexi_migrate::tool(&train())
+            .functions(|lock| self.plant.map_or(Ok(lock.clone()), |plant| plant.lock(lock)).and_then(replica::lock))
+            .lock_file("examples/kv/wire.lock.json")
+            .simulation(simulation::simulation(), simulation::ACTIONS)
+            .workload(Rehearsed { forgets: self.forgets })
+            .under(under)
+    }
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Node(args) => serve(async move { node::run(&args).await.map_err(Into::into) }),
         Command::Cluster(args) => serve(async move { cluster::run(&args).await.map_err(Into::into) }),
-        Command::Rollout { store: StoreArgs { forgets }, args } => {
-            let under = ["rollout"].into_iter().chain(forgets.then_some("--forgets"));
-            let tool = rexi_migrate::tool(&train()).simulation(simulation::simulation(), simulation::ACTIONS);
-            tool.workload(Rehearsed { forgets }).under(under).run(args)
-        }
+        Command::Rollout { store, args } => store.tool().run(args),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rexi_migrate::wire::{Lock, LockError};
 use rexi_server::{Context, Migrate, NodeBuilder};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -72,6 +73,14 @@ impl Migrate for ReadConsistency {
     fn answer_from_old(answer: Result<Option<Entry>, StoreError>) -> Result<Option<Entry>, StoreError> {
         answer
     }
+}
+
+/// The lock with the functions of a replica.
+///
+/// # Errors
+/// As [`Lock::function`].
+pub fn lock(lock: Lock) -> Result<Lock, LockError> {
+    lock.function(Read)?.function(ReadConsistency)?.function(ReadVersion)?.function(Write)
 }
 
 /// Serves the functions of a replica with this store.

@@ -33,3 +33,15 @@ fn a_store_that_forgets_is_unsafe_though_no_call_is_lost() {
     assert!(of_store(&report, "stale") > 0 && of_store(&report, "lost") > 0, "{text}");
     assert!(text.contains("was not there"), "{text}");
 }
+
+#[test]
+fn a_function_that_comes_or_goes_unsafely_is_missed_by_real_processes_and_named() {
+    for (planted, train, function) in [("eager", "2.0,2.1", "kv.purge"), ("early", "2.1,2.2", "kv.count")] {
+        let args = ["--nodes", "2", "--rate", "100", "--train", train, "--dwell-ms", "200", "--seed", "1"];
+        let (code, text, report) = rehearsed::rehearse(&[&ROLLOUT[..], &["--plant", planted]].concat(), &args);
+        assert_eq!(code, Some(1), "{text}");
+        assert_eq!(report["judgement"]["counts"]["lost"].as_u64(), Some(0), "{text}");
+        assert!(report["judgement"]["counts"]["refused"].as_u64() > Some(0), "{text}");
+        assert!(text.contains("no such function") && text.contains(&format!("it is of {function}")), "{text}");
+    }
+}

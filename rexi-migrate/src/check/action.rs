@@ -8,8 +8,9 @@ use crate::model::CallRecord;
 /// One thing that happens. Nodes are numbered from 0, calls by their place in the observer's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A node casts to another; whether the job is to send a stream.
-    Cast(usize, usize, bool),
+    /// A node casts to another; whether the job is to send a stream; the place of the function among those that the
+    /// node calls now.
+    Cast(usize, usize, bool, usize),
     /// A caller kills a call.
     Kill(usize),
     /// A caller kills all its calls to a node at once.
@@ -127,11 +128,11 @@ impl Cluster {
         let Scope { jobs, streams, monitors, items, .. } = self.scope;
         if state.used.jobs < jobs {
             for (from, to) in self.ordered() {
-                if state.used.jobs - state.used.streams < jobs - streams {
-                    actions.push(Action::Cast(from, to, false));
-                }
-                if state.used.streams < streams {
-                    actions.push(Action::Cast(from, to, true));
+                let may_stream = state.used.streams < streams;
+                let may_not = state.used.jobs - state.used.streams < jobs - streams;
+                for place in 0..state.nodes[from].called().len() {
+                    let kinds = [(false, may_not), (true, may_stream)].into_iter().filter(|(_, may)| *may);
+                    actions.extend(kinds.map(|(stream, _)| Action::Cast(from, to, stream, place)));
                 }
             }
         }

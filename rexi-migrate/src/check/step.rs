@@ -33,7 +33,7 @@ impl<'a> Stepper<'a> {
 
     pub(super) fn apply(&mut self, action: Action) {
         match action {
-            Action::Cast(from, to, stream) => self.cast(from, to, stream),
+            Action::Cast(from, to, stream, place) => self.cast(from, to, stream, place),
             Action::Kill(call) => self.kill(&[call]),
             Action::KillAll(from, to) => {
                 let of_both = |call: &CallRecord| call.is_open() && (call.by, call.to) == (from, to);
@@ -165,10 +165,10 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    fn cast(&mut self, from: usize, to: usize, stream: bool) {
+    fn cast(&mut self, from: usize, to: usize, stream: bool, place: usize) {
         self.state.used.jobs += 1;
         self.state.used.streams += u8::from(stream);
-        self.at(from, |node, notes| node.cast(NOW, to, (0, stream), notes));
+        self.at(from, |node, notes| node.cast(NOW, to, place, (0, stream), notes));
     }
 
     /// A caller kills these calls, which all go to the same node.

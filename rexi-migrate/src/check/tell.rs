@@ -6,7 +6,7 @@ use super::action::{Action, Stop, Straggler};
 use super::model::Cluster;
 use super::scope::Scope;
 use super::state::State;
-use crate::model::{Job, frames, name};
+use crate::model::{FUNCTION, Job, frames, name};
 use crate::search::{Broken, Path};
 use crate::verdict::trace::{Place, Trace, TraceEvent};
 
@@ -36,10 +36,14 @@ fn event(scope: &Scope, state: &State, action: Action) -> TraceEvent {
     let call = |at: usize| &state.notes.calls[at];
     let at_job = |at: usize| Place::At(call(at).to);
     let (place, what) = match action {
-        Action::Cast(from, to, stream) => {
+        Action::Cast(from, to, stream, function) => {
+            let function = match state.nodes[from].called()[function] {
+                FUNCTION => String::new(),
+                name => format!(" of {name}"),
+            };
             let place = state.notes.calls.iter().position(|call| call.over).unwrap_or(state.notes.calls.len());
             let streams = if stream { ", whose job sends a stream" } else { "" };
-            (Place::At(from), format!("casts call {place} to {}{streams}", name(to)))
+            (Place::At(from), format!("casts call {place}{function} to {}{streams}", name(to)))
         }
         Action::Kill(at) => (Place::At(call(at).by), format!("kills call {at}")),
         Action::KillAll(from, to) => (Place::At(from), format!("kills all its calls to {}", name(to))),

@@ -11,7 +11,7 @@ use crate::service::Service;
 use clap::Args;
 use miette::Report;
 
-use super::shared::{path, print, write_json, write_svg};
+use super::shared::{path, print, writable, write_json, write_svg};
 
 /// Visits every state that a small cluster can be in on its way through the releases, and judges each.
 ///
@@ -66,7 +66,10 @@ fn parse_nodes(text: &str) -> Result<usize, String> {
 
 /// Checks, and gives the exit code of the report; an error comes with the exit code that it means.
 pub(crate) fn run(args: &CheckArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
-    let report = check(&args.options(service)?);
+    let options = args.options(service)?;
+    writable("--json", args.json.as_deref())?;
+    writable("--svg", args.svg.as_deref())?;
+    let report = check(&options);
     print(&report.to_text());
     if let Some(file) = &args.json {
         write_json(file, &report)?;

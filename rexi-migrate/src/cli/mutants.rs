@@ -13,7 +13,7 @@ use crate::verdict::level::Level;
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::shared::{COULD_NOT_TELL, USAGE, print, write_json};
+use super::shared::{COULD_NOT_TELL, USAGE, print, writable, write_json};
 
 /// Breaks every guard of the protocol on purpose, one after another, and shows who notices.
 ///
@@ -95,6 +95,7 @@ fn all_hunts() -> Vec<Hunt> {
 /// Tries the variants, and gives the exit code of the score.
 pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, (u8, Report)> {
     let started = Instant::now();
+    writable("--json", args.json.as_deref())?;
     let subjects = subjects(&args.subjects);
     let hunted = args.how.hunt(&subjects)?;
     let score = Score::new(hunted, args.command(), started.elapsed());

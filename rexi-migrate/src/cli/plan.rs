@@ -14,7 +14,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 use serde_json::{Value, json};
 
-use super::shared::{USAGE, write_json};
+use super::shared::{USAGE, writable, write_json};
 
 /// Prints the steps of a migration: what each changes, what has to be true before it, and the way back.
 ///
@@ -44,6 +44,7 @@ pub(crate) struct PlanArgs {
 /// Plans, and gives the exit code of the worst; an error comes with the exit code that it means.
 pub(crate) fn run(args: &PlanArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     let migrations = args.migrations(service).map_err(|report| (USAGE, report))?;
+    writable("--json", args.json.as_deref())?;
     let (mut worst, mut text, mut parts) = (Conclusion::Safe, String::new(), Vec::new());
     for migration in &migrations {
         let (conclusion, part) = if args.synthesize {

@@ -1,5 +1,6 @@
 //! What the subcommands share: exit codes, files that are written, and words that a shell reads back.
 
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,6 +17,17 @@ pub(super) const USAGE: u8 = 2;
 
 /// The exit code of a run that proves nothing.
 pub(super) const COULD_NOT_TELL: u8 = 3;
+
+/// Looks whether the file of this flag can be written, before the run, so that a wrong path costs none. Leaves what is in
+/// it.
+pub(super) fn writable(flag: &str, file: Option<&Path>) -> Result<(), (u8, Report)> {
+    let Some(file) = file else { return Ok(()) };
+    let opened = OpenOptions::new().append(true).create(true).open(file).into_diagnostic();
+    opened
+        .map(drop)
+        .wrap_err_with(|| format!("{flag}: cannot write {}", file.display()))
+        .map_err(|error| (USAGE, error))
+}
 
 /// Writes a value to the file of `--json`; an error comes with the exit code that it means.
 pub(super) fn write_json(file: &Path, value: &impl Serialize) -> Result<(), (u8, Report)> {

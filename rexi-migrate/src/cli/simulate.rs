@@ -12,7 +12,7 @@ use crate::verdict::level::LevelReport;
 use clap::{Args, ValueEnum};
 use miette::{Report, miette};
 
-use super::shared::{USAGE, print, write_json, write_svg};
+use super::shared::{USAGE, print, writable, write_json, write_svg};
 
 /// Upgrades a simulated cluster thousands of times, in virtual time.
 ///
@@ -75,6 +75,8 @@ fn nodes() -> std::ops::RangeInclusive<i64> {
 
 /// Simulates, and gives the exit code of the verdict; an error comes with the exit code that it means.
 pub(crate) fn run(args: &SimulateArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
+    writable("--json", args.json.as_deref())?;
+    writable("--svg", args.svg.as_deref())?;
     let (report, svg) = match &args.plan {
         Some(text) => {
             let plan = Plan::parse(text, &service.train);

@@ -1,6 +1,5 @@
 //! `rexi-migrate verify`: every level, every plan and every broken variant within a budget of time; one page, one file.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +11,7 @@ use crate::verify::{BUDGET, Options, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::shared::{COULD_NOT_TELL, USAGE, pinned};
+use super::shared::{COULD_NOT_TELL, USAGE, pinned, writable};
 
 /// Runs all levels of the verification within a budget of time, and writes one page of it.
 ///
@@ -47,7 +46,7 @@ pub(crate) struct VerifyArgs {
 pub(crate) fn run(args: &VerifyArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     // Before the run, so that a wrong path costs no ten minutes.
     for (flag, file) in [("--html", &args.html), ("--json", &args.json)] {
-        writable(flag, file).map_err(|report| (USAGE, report))?;
+        writable(flag, Some(file))?;
     }
     if same(&args.html, &args.json) {
         return Err((USAGE, miette!("--html and --json name the same file, {}", args.html.display())));
@@ -70,12 +69,6 @@ pub(crate) fn run(args: &VerifyArgs, service: &Service) -> Result<ExitCode, (u8,
     args.write(&verification).map_err(|report| (code, report))?;
     let _ = writeln!(std::io::stdout(), "{} and {}", args.html.display(), args.json.display());
     Ok(verification.verdict.into())
-}
-
-/// Leaves what is in the file.
-fn writable(flag: &str, file: &Path) -> Result<(), Report> {
-    let opened = OpenOptions::new().append(true).create(true).open(file).into_diagnostic();
-    opened.map(drop).wrap_err_with(|| format!("{flag}: cannot write {}", file.display()))
 }
 
 fn same(one: &Path, other: &Path) -> bool {

@@ -10,7 +10,7 @@ use crate::wire::{Diff, Lock, LockError, Unshipped, matrix, report};
 use clap::{Args, Subcommand};
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
 
-use super::shared::{COULD_NOT_TELL, USAGE, write_json};
+use super::shared::{COULD_NOT_TELL, USAGE, writable, write_json};
 
 /// Shows what messages are made of, who breaks when that changes, and how each version reads the others.
 ///
@@ -25,14 +25,14 @@ pub(crate) struct WireArgs {
 enum WireCommand {
     /// Locks the schemas of this build, or checks them against their lock.
     Lock {
-        /// Where the lock is. [default: wire.lock.json in this folder, or rexi's own]
+        /// Where the lock is. [default: the service's]
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Writes nothing. Exits with 1 if the lock is not this build's.
         #[arg(long)]
         check: bool,
-        /// What is locked but in no release yet, so that it may change: wire versions such as v3, hello, functions, or
-        /// all; separated by commas. Everything else is frozen.
+        /// What is locked but in no release yet, so that it may change: wire versions such as v3, releases such as
+        /// 3.2, train, hello, functions, or all; separated by commas. Everything else is frozen.
         #[arg(long, value_name = "PARTS", conflicts_with = "check")]
         unshipped: Option<Unshipped>,
     },
@@ -72,11 +72,12 @@ enum WireCommand {
 /// Runs a subcommand; an error comes with the exit code that it means.
 pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     match args.command {
-        WireCommand::Lock { file, check: true, .. } => check(&place(file, service), service),
+        WireCommand::Lock { file, check: true, .. } => check(&file.unwrap_or(service.lock_file.clone()), service),
         WireCommand::Lock { file, unshipped, .. } => {
-            lock(&place(file, service), service, &unshipped.unwrap_or_default())
+            lock(&file.unwrap_or(service.lock_file.clone()), service, &unshipped.unwrap_or_default())
         }
         WireCommand::Diff { old, new, json } => {
+            writable("--json", json.as_deref())?;
             let diff = Diff::new(&read(&old)?, &read(&new)?);
             let (text, verdict) = diff.told();
             print!("{text}");
@@ -91,6 +92,7 @@ pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Re
             Ok(if read.wrong.is_empty() { Conclusion::Safe } else { Conclusion::Unsafe }.into())
         }
         WireCommand::Report { generated, seed, json } => {
+            writable("--json", json.as_deref())?;
             let told = report(generated as usize, seed.unwrap_or_else(random), &service.called())
                 .map_err(|error| no_schema(&error))?;
             print!("{}", told.to_text());
@@ -98,12 +100,6 @@ pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Re
             Ok(told.verdict.into())
         }
     }
-}
-
-/// Where the lock is: a service's own lies in the folder that its command is run in.
-fn place(file: Option<PathBuf>, service: &Service) -> PathBuf {
-    let usual = if service.functions.is_some() { "wire.lock.json" } else { "rexi-migrate/wire.lock.json" };
-    file.unwrap_or_else(|| usual.into())
 }
 
 fn check(file: &Path, service: &Service) -> Result<ExitCode, (u8, Report)> {

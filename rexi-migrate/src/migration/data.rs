@@ -5,6 +5,8 @@ use std::fmt;
 use rexi_proto::{FunctionRow, Release};
 use serde::{Deserialize, Serialize};
 
+use crate::path::UpgradePath;
+
 /// A change of the protocol: what may be said, and what each release accepts and emits of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProtocolChange {
@@ -159,13 +161,12 @@ impl ProtocolChange {
         format!("{}: understands {}; says {}{memory}", of.name, self.names(of.accepts), self.names(of.emits))
     }
 
-    /// The migration of one function of a service through those of its releases in which it changes: from the one
-    /// before it is accepted to the one that has retired it. Functions that take each other's place are given together,
-    /// oldest first: a release asks for the newest that it may ask for.
+    /// The change of one function of a service along its train. Functions that take each other's place are given
+    /// together, oldest first: a release asks for the newest that it may ask for.
     ///
     /// # Panics
     /// Where there are more functions or changes than a migration holds ([`FORMS_MAX`], [`RELEASES_MAX`]).
-    pub fn of_functions(name: &str, rows: &[FunctionRow]) -> Self {
+    pub fn of_functions(name: &str, rows: &[FunctionRow], train: &UpgradePath) -> Self {
         let form = |row: &FunctionRow| MessageForm {
             name: format!("call of {}", row.name),
             role: Role::Start,
@@ -177,19 +178,22 @@ impl ProtocolChange {
             let newest = (0..rows.len()).rev().find(|&row| rows[row].emitted(release));
             Behaviour { name: release.to_string(), accepts, emits: newest.into_iter().collect(), remembers: true }
         };
-        let mut changes: Vec<Release> = rows
-            .iter()
-            .flat_map(|row| [Some(row.accepted_since), Some(row.emitted_since), row.silent_since, row.retired_in])
-            .flatten()
-            .collect();
-        changes.sort_unstable();
-        changes.dedup();
-        assert!(changes.len() <= RELEASES_MAX, "a migration has at most {RELEASES_MAX} releases");
+        let mut releases: Vec<Behaviour> = Vec::new();
+        for next in (0..train.len()).map(|number| behaviour(train.at(number).stop())) {
+            let is_alike = |before: &Behaviour| (next.accepts, next.emits) == (before.accepts, before.emits);
+            match &mut releases[..] {
+                // Of those before the first change, the last one is met.
+                [only] if is_alike(only) => *only = next,
+                [.., last] if is_alike(last) => {}
+                _ => releases.push(next),
+            }
+        }
+        assert!(releases.len() <= RELEASES_MAX, "a migration has at most {RELEASES_MAX} releases");
         Self {
             name: name.to_owned(),
-            about: "functions of a service that take each other's place".to_owned(),
+            about: "functions of a service come and go".to_owned(),
             forms: rows.iter().map(form).collect(),
-            releases: changes.into_iter().map(behaviour).collect(),
+            releases,
         }
     }
 }

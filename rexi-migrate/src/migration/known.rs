@@ -6,7 +6,7 @@
 use rexi_proto::{Form, Migration, Stage};
 
 use super::data::{Behaviour, MessageForm, MessageForms, ProtocolChange, Role, Unknown};
-use crate::path::UpgradePath;
+use crate::path::{Changing, UpgradePath};
 
 /// What the releases of a path change, a migration each; and two changes of rexi's own messages.
 pub fn known(train: &UpgradePath) -> Vec<ProtocolChange> {
@@ -15,7 +15,8 @@ pub fn known(train: &UpgradePath) -> Vec<ProtocolChange> {
     known
 }
 
-/// The migrations that the releases of a path go on in, each through the releases in which it does.
+/// The migrations that the releases of a path go on in, each through the releases in which it does, and the functions
+/// that come or go on the way.
 pub fn of_train(train: &UpgradePath) -> Vec<ProtocolChange> {
     let numbers = 0..train.at(0).migrations().count();
     let changes = numbers.map(|number| {
@@ -24,13 +25,20 @@ pub fn of_train(train: &UpgradePath) -> Vec<ProtocolChange> {
         // The release before the first change, and each that changes something.
         let mut stages: Vec<(String, Stage)> = Vec::new();
         for release in 0..train.len() {
-            if stages.last().is_none_or(|(_, before)| *before != stage(release)) {
-                stages.push((train.name(release), stage(release)));
+            match &mut stages[..] {
+                // Of those before the first change, the last one is met.
+                [(name, before)] if *before == stage(release) => *name = train.name(release),
+                [.., (_, before)] if *before == stage(release) => {}
+                _ => stages.push((train.name(release), stage(release))),
             }
         }
         of_migration(migration, &stages)
     });
-    changes.filter(|change| change.releases.len() > 1).collect()
+    let rows = train.changing().iter().filter_map(|changing| match changing {
+        Changing::Function(row) => Some(ProtocolChange::of_functions(&row.name, std::slice::from_ref(row), train)),
+        Changing::Migration(..) => None,
+    });
+    changes.filter(|change| change.releases.len() > 1).chain(rows).collect()
 }
 
 fn of_migration(migration: &Migration, stages: &[(String, Stage)]) -> ProtocolChange {

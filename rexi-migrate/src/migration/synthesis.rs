@@ -203,20 +203,19 @@ impl Behaviour {
 }
 
 /// Every behaviour that makes sense: it accepts any set of forms; casts in one form and answers in one, since more
-/// would run twice and be heard twice; ends jobs in any number of forms, but at least one; with and without memory.
+/// would run twice and be heard twice; ends jobs in any number of forms, but at least one; with and without memory. It
+/// says nothing in a role only where the first or the last release does.
 fn candidates(draft: &ProtocolChange) -> Vec<Behaviour> {
     let all = (0..1_u32 << draft.forms.len()).map(MessageForms);
     let within = |role: Role| all.clone().filter(move |forms| forms.without(draft.of_role(role)).is_empty());
-    let one_of = |role: Role| {
-        let one: Vec<MessageForms> = within(role).filter(|forms| forms.0.count_ones() == 1).collect();
-        if one.is_empty() { vec![MessageForms::NONE] } else { one }
-    };
-    let some_of = |role: Role| {
-        let some: Vec<MessageForms> = within(role).filter(|forms| !forms.is_empty()).collect();
-        if some.is_empty() { vec![MessageForms::NONE] } else { some }
-    };
+    let ends = [0, draft.releases.len() - 1];
+    let is_silent = |role: Role| ends.iter().any(|&release| draft.emitted(release, role).is_empty());
+    let allowed = |role: Role, forms: MessageForms| if forms.is_empty() { is_silent(role) } else { true };
+    let some_of = |role: Role| within(role).filter(|&forms| allowed(role, forms)).collect::<Vec<_>>();
+    let one_of = |role: Role| some_of(role).into_iter().filter(|forms| forms.0.count_ones() <= 1).collect::<Vec<_>>();
     let (casts, answers, ends) = (one_of(Role::Start), one_of(Role::Answer), some_of(Role::End));
-    let memory: &[bool] = if draft.of_role(Role::End).is_empty() { &[false] } else { &[false, true] };
+    let remembers = draft.releases[0].remembers;
+    let memory: &[bool] = if draft.of_role(Role::End).is_empty() { &[remembers] } else { &[false, true] };
     let mut behaviours = Vec::new();
     for accepts in all.clone() {
         for &cast in &casts {

@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
-use rexi_proto::{FunctionRow, Release};
+use rexi_proto::{FunctionRow, Release, Train};
 
 use super::*;
+use crate::path::UpgradePath;
 use crate::verdict::invariant::Invariant;
 
 mod needed;
@@ -203,21 +204,52 @@ fn a_service_adds_the_rows_of_its_functions() {
         retired_in: retired,
     };
     let good = [row("get", 0, 0, Some(Release(1, 3, 0))), row("get.v2", 1, 2, None)];
-    let migration = ProtocolChange::of_functions("get", &good);
+    let train = of_releases(&["1.0", "1.1", "1.2", "1.3"]);
+    let migration = ProtocolChange::of_functions("get", &good, &train);
     let names: Vec<&str> = migration.releases.iter().map(|release| release.name.as_str()).collect();
     assert_eq!(names, ["1.0", "1.1", "1.2", "1.3"]);
     assert_eq!(breach(&migration), None);
     let hasty = [row("get", 0, 0, Some(Release(1, 2, 0))), row("get.v2", 1, 2, None)];
-    let (invariant, what) = breach(&ProtocolChange::of_functions("get", &hasty)).expect("1.1 calls what 1.2 has not");
+    let (invariant, what) =
+        breach(&ProtocolChange::of_functions("get", &hasty, &train)).expect("1.1 calls what 1.2 has not");
     assert_eq!((invariant, what.as_str()), (Invariant::S1, "a call of get reaches 1.2, which does not take it"));
     // One that nothing takes the place of is silent before it goes.
     let mut last = row("compact", 0, 0, Some(Release(1, 2, 0)));
-    assert_eq!(
-        breach(&ProtocolChange::of_functions("compact", &[last.clone()])).map(|(broken, _)| broken),
-        Some(Invariant::S1)
-    );
+    let compact = |row: FunctionRow| breach(&ProtocolChange::of_functions("compact", &[row], &train)).map(|of| of.0);
+    assert_eq!(compact(last.clone()), Some(Invariant::S1));
     last.silent_since = Some(Release(1, 1, 0));
-    assert_eq!(breach(&ProtocolChange::of_functions("compact", &[last])), None);
+    assert_eq!(compact(last), None);
+    // Called in the release that brings it, beside one that does not have it.
+    assert_eq!(compact(row("compact", 2, 2, None)), Some(Invariant::S1));
+    assert_eq!(compact(row("compact", 2, 3, None)), None);
+    assert_eq!(compact(row("compact", 0, 0, None)), None, "no release was before it");
+}
+
+fn of_releases(releases: &[&str]) -> UpgradePath {
+    let train = releases.iter().fold(Train::new("service"), |train, release| train.release(release, |r| r));
+    UpgradePath::of(&train).expect("a train")
+}
+
+#[test]
+fn a_function_that_comes_or_goes_has_a_plan_of_two_steps() {
+    let row = |emitted, silent_since, retired_in| FunctionRow {
+        name: "kv.new".into(),
+        accepted_since: Release(1, 1, 0),
+        emitted_since: emitted,
+        silent_since,
+        retired_in,
+    };
+    let train = of_releases(&["1.0", "1.1"]);
+    let came = ProtocolChange::of_functions("new", &[row(Release(1, 1, 0), None, None)], &train);
+    let gone = FunctionRow { accepted_since: Release(1, 0, 0), ..row(Release(1, 0, 0), None, Some(Release(1, 1, 0))) };
+    let gone = ProtocolChange::of_functions("old", &[gone], &train);
+    for hasty in [came, gone] {
+        let plan = synthesize(&hasty).expect("it is narrow").plan.expect("there is one");
+        let [first, between, last] = &plan.releases[..] else { panic!("two steps: {:?}", plan.releases) };
+        assert_eq!((first, last), (&hasty.releases[0], &hasty.releases[1]));
+        assert!(between.accepts.contains(0) && between.emits.is_empty(), "it takes the call, and says nothing");
+        assert_eq!(breach(&plan), None);
+    }
 }
 
 #[test]
@@ -245,6 +277,21 @@ fn a_file_declares_a_migration_and_errors_say_what_is_wrong() {
     ] {
         let error = from_toml(&text.replace(from, to)).expect_err(to).to_string();
         assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn the_examples_are_what_they_say() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/migrations");
+    let files: Vec<_> =
+        std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").path()).collect();
+    assert!(files.len() >= 4, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a text");
+        let migration = from_toml(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert_eq!(breach(&migration).is_some(), text.contains("UNSAFE"), "{}", file.display());
+        let plan = synthesize(&migration).expect("it is narrow").plan;
+        assert!(plan.is_some(), "{} has a safe plan", file.display());
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rexi_proto::{Form, FunctionTable, Limits, Migration, Mutants, Profile, Stage, Unlimited};
+use rexi_proto::{FunctionTable, Limits, Mutants, Unlimited};
 
 use crate::path::UpgradePath;
 
@@ -29,19 +29,15 @@ pub struct Build<P = Unlimited> {
 impl<P> Build<P> {
     /// Nodes of these releases, as [`Build`] has them.
     pub fn new(nodes: usize, train: &UpgradePath, limits: Limits, pool: P, mutants: Mutants) -> Self {
-        let functions = (0..train.len()).map(|release| functions(train.at(release))).collect();
+        let functions = (0..train.len()).map(|release| functions(train, release)).collect();
         Self { nodes, train: train.clone(), functions, limits: Arc::new(limits), pool, numbered: false, mutants }
     }
 }
 
-/// What a node of a release takes: [`FUNCTION`], and of each migration of functions the forms of its stage.
-fn functions(profile: &Profile) -> FunctionTable {
-    let taken = |(migration, stage): (&Migration, Stage)| {
-        let forms = [Form::Old, Form::New].into_iter().filter(move |&form| stage.takes().contains(form));
-        forms.filter_map(|form| migration.function(form).map(str::to_owned)).collect::<Vec<_>>()
-    };
-    let of_migrations = profile.migrations().flat_map(taken);
-    FunctionTable::new([FUNCTION.to_owned()].into_iter().chain(of_migrations)).expect("there are few")
+/// What a node of a release takes: [`FUNCTION`], and of the service's own what changes on the way.
+fn functions(train: &UpgradePath, release: usize) -> FunctionTable {
+    let changing = train.changing().iter().flat_map(|changing| changing.taken(train.at(release)));
+    FunctionTable::new([FUNCTION].into_iter().chain(changing)).expect("there are few")
 }
 
 /// The function that every node takes.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::{Cast, Form, Incarnation, ItemStep, JobEnding, Migration, MonitorRef, Pool, Presence, Stage};
+use rexi_proto::{Cast, Incarnation, ItemStep, JobEnding, MonitorRef, Pool, Presence};
 
 use super::build::FUNCTION;
 use super::case::Case;
@@ -50,15 +50,23 @@ impl CallRecord {
 }
 
 impl<P: Pool + Clone> NodeModel<P> {
-    /// Casts to a member, so many bytes at least; whether the job is to send a stream.
-    pub fn cast(&mut self, now: Duration, to: usize, (bytes, stream): (usize, bool), notes: &mut Observer) {
+    /// Casts to a member the function at this place of those that it calls, so many bytes at least; whether the job is
+    /// to send a stream.
+    pub fn cast(
+        &mut self,
+        now: Duration,
+        to: usize,
+        place: usize,
+        (bytes, stream): (usize, bool),
+        notes: &mut Observer,
+    ) {
         let (by, life) = (self.index, self.life);
         let call = notes.free_ref(by, life);
         let buffered_for = (!self.is_up(to)).then(|| notes.releases[to]);
         let mailbox =
             notes.take_down(CallRecord { over: false, by, life, to, call, stream, buffered_for, ..CallRecord::OVER });
         let body = payload(mailbox, 0, bytes);
-        let function = self.function_of(mailbox).into();
+        let function = self.called()[place].into();
         let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
         let place = u16::try_from(mailbox).expect("there are few calls");
         if self.peer_mut(to).cast(now, cast, place).is_err() {
@@ -67,16 +75,13 @@ impl<P: Pool + Clone> NodeModel<P> {
         }
     }
 
-    /// The function that a call is of: of a migration in the form that the node's phase says now, where the train has
-    /// any. Calls take turns among several.
-    fn function_of(&self, call: usize) -> &str {
-        let of_functions = |(_, (migration, _)): &(usize, (&Migration, Stage))| migration.function(Form::Old).is_some();
-        let migrations = || self.profile().migrations().enumerate().filter(of_functions);
-        let turn = call.checked_rem(migrations().count());
-        let said = turn
-            .and_then(|turn| migrations().nth(turn))
-            .and_then(|(number, (migration, _))| migration.function(self.rollout.phase_at(number).says()));
-        said.unwrap_or(FUNCTION)
+    /// The functions that it calls now: what changes on the way, of a migration in the form that its phase says; where
+    /// there is none, one that every node takes.
+    pub fn called(&self) -> Vec<&str> {
+        let phase = |number| self.rollout.phase_at(number);
+        let called: Vec<&str> =
+            self.train.changing().iter().filter_map(|of| of.called(self.profile(), phase)).collect();
+        if called.is_empty() { vec![FUNCTION] } else { called }
     }
 
     /// Kills these of its calls, which all go to the same member.

@@ -14,6 +14,7 @@ use crate::plan::{Leave, Op, Plan};
 use crate::rehearse::cluster::{Ending, ProcessLife};
 use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
+use crate::workload::called;
 use rexi_proto::Release;
 
 /// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
@@ -24,6 +25,7 @@ pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence 
         required: required(plan),
         outlives_max: Some(outlives_max()),
         doubtful_after: Some(DOUBTFUL_AFTER),
+        functions: called(&plan.train),
         simulated: false,
     }
 }

@@ -21,13 +21,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::history::ledger::{Entry, LedgerHeader, LedgerWriter, take_offset};
-use crate::path::{Phases, UpgradePath};
+use crate::path::{Phases, Place, UpgradePath};
 use crate::rehearse::control::{Command, LineReader, NodeEvent, Stats, encode};
 use crate::rehearse::pace::{Beats, Pace};
 use crate::rehearse::workload::{BoxError, Site, Workload};
 use crate::workload::load::thread::LoadThread;
 use crate::workload::load::{Load, index_of};
-use crate::workload::work::{FUNCTION, carry_out, record};
+use crate::workload::work::{carry_out, record};
+use crate::workload::{Functions, taken};
 use crate::workload::{PhaseWatch, away};
 use rexi_proto::Release;
 
@@ -92,7 +93,7 @@ async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Worklo
     // The ledger names the node's incarnation, which it has only once it runs; its functions need the ledger before.
     let ledger = Arc::new(std::sync::OnceLock::new());
     let site = Site { name: name.clone(), listen: args.listen, dir: args.dir.clone() };
-    let node = start(&args, train, &site, workload, Arc::clone(&ledger))?;
+    let node = start(&args, train, &site, workload, &ledger)?;
     let header = LedgerHeader::new(name, own, version, node.incarnation());
     let writer = Arc::new(LedgerWriter::create(&args.ledger, &header).map_err(|e| e.to_string())?);
     let writer = Arc::clone(ledger.get_or_init(|| writer));
@@ -101,7 +102,8 @@ async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Worklo
     let beats = Beats::start(Arc::clone(&writer), pace.clone()).map_err(|e| e.to_string())?;
     let NodeArgs { rate, seed, release, .. } = args;
     let (caller, records) = (node.clone(), Arc::clone(&writer));
-    let load = move || Load::new(caller, records, own, rate, seed, Box::new(move || pace.awake()));
+    let functions = Functions::called(train, train.profile(release_of(&args, train)?));
+    let load = move || Load::new(caller, records, own, functions, rate, seed, Box::new(move || pace.awake()));
     Child {
         phases: PhaseWatch::of(&node),
         members: node.watch_members(),
@@ -122,13 +124,10 @@ fn start(
     train: &UpgradePath,
     site: &Site,
     workload: Option<&dyn Workload>,
-    ledger: Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
+    ledger: &Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
 ) -> Result<Node, String> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
-    let place = train
-        .place(args.release)
-        .ok_or_else(|| format!("there is no release {} in the train {train}", args.release))?;
-    let profile = train.profile(place).clone();
+    let profile = train.profile(release_of(args, train)?).clone();
     let mut builder = Node::builder(site.name.clone(), profile, identity(&args.dir, &site.name)?)
         .listen(args.listen)
         .rollout(rollout);
@@ -139,14 +138,17 @@ fn start(
         let (peer, address) = parsed.ok_or_else(|| format!("{peer:?} is not a peer: use name=address:port"))?;
         builder = builder.peer(peer, address);
     }
-    builder = builder.function(FUNCTION, move |job, argument| {
-        let ledger = ledger.get().cloned();
-        async move {
-            // Casts can come from peers between the node's start and the ledger's; such a cast is refused by its end.
-            let ledger = ledger.ok_or("this node has no ledger yet")?;
-            carry_out(ledger, job, argument).await
-        }
-    });
+    for function in taken(train, builder.profile()) {
+        let ledger = Arc::clone(ledger);
+        builder = builder.function(&function, move |job, argument| {
+            let ledger = ledger.get().cloned();
+            async move {
+                // Casts can come between the node's start and the ledger's; such a cast is refused by its end.
+                let ledger = ledger.ok_or("this node has no ledger yet")?;
+                carry_out(ledger, job, argument).await
+            }
+        });
+    }
     if let Some(workload) = workload {
         builder = workload.define(builder, site).map_err(|e| e.to_string())?;
     }
@@ -156,6 +158,11 @@ fn start(
         builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is not a mutant"))?);
     }
     builder.start().map_err(|e| e.to_string())
+}
+
+fn release_of(args: &NodeArgs, train: &UpgradePath) -> Result<Place, String> {
+    let place = train.place(args.release);
+    place.ok_or_else(|| format!("there is no release {} in the train {train}", args.release))
 }
 
 fn identity(dir: &Path, name: &NodeName) -> Result<Identity, String> {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::ledger::ScenarioEvent;
 use super::outcome::Outcome;
 use super::run::Simulation;
 use crate::path::UpgradePath;
@@ -252,6 +253,12 @@ impl Campaign {
         let mut report = LevelReport::new(Level::Simulate, format!("one plan, {}", outcome.plan), command);
         tally.tell(&mut report, &outcome.plan.train, false, 0);
         tell_breaches(&mut report, outcome, &|_| command.to_owned());
+        // Who asks about one plan asks about all of it.
+        let skipped = outcome.events.iter().filter_map(|(_, event)| match event {
+            ScenarioEvent::Skipped(op, why) => Some(format!("{op} was not done, since {why}")),
+            _ => None,
+        });
+        report.doubts.extend(skipped);
         conclude(report, outcome.own.is_some(), outcome.took)
     }
 }

@@ -16,6 +16,7 @@ use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{CallNumber, Entry, LedgerHeader, LedgerWriter, Memory, Outcome, ProcessLedger, Record};
 use crate::path::{Place, UpgradePath};
 use crate::plan::Op;
+use crate::workload::called;
 use crate::workload::work::record;
 
 /// One life of a node, counted over all nodes.
@@ -51,8 +52,8 @@ pub enum LifeEnd {
 pub enum ScenarioEvent {
     /// An operation of the plan was done.
     Did(Op),
-    /// An operation made no sense where the cluster stood.
-    Skipped(Op),
+    /// An operation made no sense where the cluster stood, for this reason.
+    Skipped(Op, String),
     /// A node started.
     Started {
         /// Which.
@@ -206,7 +207,7 @@ impl Ledger {
             ProcessRecord { node: index(life.node), ledger, end: life.end }
         };
         let processes = self.lock().lives.iter().map(process).collect();
-        Evidence { processes, simulated: true, ..Evidence::default() }
+        Evidence { processes, functions: called(train), simulated: true, ..Evidence::default() }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::history::ledger::{self, CallId, CallNumber, LedgerWriter, NodeIndex};
 use crate::plan::Work;
+use crate::workload::Functions;
 use crate::workload::load::Load;
 use crate::workload::work::{Order, record};
 use crate::workload::{PhaseWatch, away};
@@ -25,12 +26,13 @@ impl Caller {
     pub(super) fn new(
         node: Node,
         own: usize,
+        functions: Functions,
         ledger: Arc<LedgerWriter>,
         numbers: Arc<AtomicU64>,
     ) -> (Self, impl Future<Output = ()>) {
         let started = Instant::now();
         let awake = Box::new(move || started.elapsed());
-        let (mut load, mailbox) = Load::new(node.clone(), Arc::clone(&ledger), index(own), 0, 0, awake);
+        let (mut load, mailbox) = Load::new(node.clone(), Arc::clone(&ledger), index(own), functions, 0, 0, awake);
         load.number_from(numbers);
         let caller = Self(Arc::new(Mutex::new(load)));
         let mut phases = PhaseWatch::of(&node);

@@ -177,7 +177,7 @@ fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<TraceEvent> {
     let line = |place, what: String| Some(TraceEvent::new(place, what));
     match event {
         ScenarioEvent::Did(op) => line(Place::Everywhere, op.to_string()),
-        ScenarioEvent::Skipped(_) => None,
+        ScenarioEvent::Skipped(op, why) => line(Place::Everywhere, format!("{op}: not done, since {why}")),
         ScenarioEvent::Started { node, release } => {
             line(Place::At(*node), format!("starts as {}", of.plan.train.release(*release)))
         }

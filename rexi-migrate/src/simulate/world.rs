@@ -18,7 +18,8 @@ use super::seen::Tally;
 use crate::history::ledger::{CallNumber, LedgerWriter};
 use crate::path::{Place, UpgradePath};
 use crate::plan::{Leave, Op, Whom};
-use crate::workload::work::{FUNCTION, carry_out};
+use crate::workload::work::carry_out;
+use crate::workload::{Functions, taken};
 
 /// The cluster, and what is known of each of its nodes.
 pub(super) struct World {
@@ -74,9 +75,11 @@ impl World {
 
     fn define(&self, number: usize, builder: NodeBuilder) -> NodeBuilder {
         let ledger = self.next_ledger(number);
-        let builder = builder
-            .function(FUNCTION, move |job, argument| carry_out(Arc::clone(&ledger), job, argument))
-            .limits(limits(number));
+        let taken = taken(&self.train, builder.profile());
+        let builder = taken.iter().fold(builder.limits(limits(number)), |builder, function| {
+            let ledger = Arc::clone(&ledger);
+            builder.function(function, move |job, argument| carry_out(Arc::clone(&ledger), job, argument))
+        });
         let builder = self.actions.mutate(builder);
         self.actions.define(builder, &self.names[number])
     }
@@ -91,7 +94,8 @@ impl World {
         // Before what it brings about.
         let at_us = self.ledger.now_us();
         let done = self.try_apply(op);
-        self.ledger.note_at(at_us, if done { ScenarioEvent::Did(op) } else { ScenarioEvent::Skipped(op) });
+        let event = if done { ScenarioEvent::Did(op) } else { ScenarioEvent::Skipped(op, self.why_not(op)) };
+        self.ledger.note_at(at_us, event);
     }
 
     /// `false`: it makes no sense where the cluster stands.
@@ -155,6 +159,41 @@ impl World {
         }
     }
 
+    /// Why an operation was not done, where the cluster stands.
+    fn why_not(&self, op: Op) -> String {
+        let (node, does) = match op {
+            Op::Upgrade { node, .. } | Op::RollBack { node, .. } => return self.why_no_step(self.number(node), op),
+            Op::Cast { from: node, .. } | Op::Gather { from: node } => (node, "does not run"),
+            Op::KillAll { node } | Op::Crash { node } => (node, "does not run"),
+            Op::Stop { node } => (node, "does not run, or leaves already"),
+            Op::Act { node, .. } => (node, "does not run, or has no such action"),
+            Op::Start { node } => (node, "runs"),
+            Op::Force { node, .. } => (node, "runs that release"),
+            Op::Clock { node, .. } => (node, "has its clock moved by nothing"),
+            Op::Kill { .. } => return "no call is open".to_owned(),
+            Op::Lower { .. } | Op::Raise { .. } => return "no phase can move there".to_owned(),
+            _ => return "both ends are one node".to_owned(),
+        };
+        format!("{} {does}", self.names[self.number(node)])
+    }
+
+    fn why_no_step(&self, number: usize, op: Op) -> String {
+        let (name, nodes) = (&self.names[number], self.lock());
+        let release = |place: Place| self.train.release(place);
+        let from = nodes[number].release;
+        let Some(to) = op.moves(from).filter(|&to| to <= self.train.last()) else {
+            return format!("{name} is at {}, and no release is beyond", release(from));
+        };
+        let others = nodes.iter().enumerate().filter(|(other, _)| *other != number).map(|of| (of.0, next(of)));
+        match { others }.find(|(_, other)| !other.is_near(to)) {
+            Some((other, at)) => {
+                let (other, at, to) = (&self.names[other], release(at), release(to));
+                format!("{other} is at {at}, more than one release from {to}")
+            }
+            None => format!("{name} does not run, or leaves already"),
+        }
+    }
+
     fn between(&self, one: u8, other: u8, change: impl FnOnce(&str, &str)) -> bool {
         let (one, other) = (self.number(one), self.number(other));
         if one != other {
@@ -173,7 +212,8 @@ impl World {
         let started = self.cluster.start(self.names[number].as_str(), self.train.profile(release));
         let node = started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number]));
         self.ledger.runs(life, node.incarnation());
-        let (caller, run) = Caller::new(node.clone(), number, ledger, Arc::clone(&self.ledger.numbers));
+        let functions = Functions::called(&self.train, self.train.profile(release));
+        let (caller, run) = Caller::new(node.clone(), number, functions, ledger, Arc::clone(&self.ledger.numbers));
         let tasks = vec![tokio::spawn(run).abort_handle()];
         let member = &mut self.lock()[number];
         member.release = release;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 
+use rexi_proto::Release;
 use serde::Serialize;
 
 use super::changes::{Edit, edits};
@@ -16,6 +17,7 @@ use super::lock::{FrameLock, Lock, RowLock};
 use super::same::show;
 use super::schema::Layout;
 use super::search::{Reading, reading};
+use super::train::{Missed, TrainChange, TrainLock};
 use super::value::Carried;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
@@ -198,9 +200,11 @@ impl Diff {
         for version in names {
             changes.extend(self::version(version, old.versions.get(version), new.versions.get(version)));
         }
+        changes.extend(train(old.train.as_ref(), new.train.as_ref()));
+        let missed = new.missed(old);
         let names: BTreeSet<&String> = old.functions.keys().chain(new.functions.keys()).collect();
         for name in names {
-            changes.extend(function(name, old.functions.get(name), new.functions.get(name)));
+            changes.extend(function(name, old.functions.get(name), new.functions.get(name), missed.get(name)));
         }
         if changes.is_empty() && old != new {
             let unknown = || Direction::plain(Effect::Refused, "unknown, so treated as a break");
@@ -369,11 +373,43 @@ fn frame(version: &str, number: u8, old: Option<&FrameLock>, new: Option<&FrameL
     }
 }
 
-fn function(name: &str, old: Option<&FunctionLock>, new: Option<&FunctionLock>) -> Vec<Change> {
+/// A function that is called where it is not.
+pub(super) fn missed(missed: &Missed) -> Change {
+    let ways = [(); 2].map(|()| Direction::plain(Effect::Refused, "answered with NoSuchFunction"));
+    Change::of_rows(ChangeKind::FunctionMissed, format!("function {}", missed.function), missed.to_string(), ways)
+}
+
+fn train(old: Option<&TrainLock>, new: Option<&TrainLock>) -> Vec<Change> {
+    let (old, new) = match (old, new) {
+        (None, None) => return Vec::new(),
+        (None, Some(_)) => return vec![come(ChangeKind::TrainCame, "train", "there is a train")],
+        (Some(_), None) => return vec![gone(ChangeKind::TrainGone, "train", "the train is gone")],
+        (Some(old), Some(new)) => (old, new),
+    };
+    let change = |TrainChange { kind, what, breaks, .. }| {
+        let way = if breaks {
+            Direction::plain(Effect::Refused, "a node in the field does what its release was declared with")
+        } else {
+            Direction::plain(Effect::Safe, "no node in the field is told otherwise")
+        };
+        let change = Change::of_rows(kind, "train".to_owned(), what, [way.clone(), way]);
+        Change { breaks: breaks.then_some(Invariant::S11), ..change }
+    };
+    new.changes(old).into_iter().map(change).collect()
+}
+
+fn function(
+    name: &str,
+    old: Option<&FunctionLock>,
+    new: Option<&FunctionLock>,
+    missed: Option<&Missed>,
+) -> Vec<Change> {
     let place = format!("function {name}");
     let (old, new) = match (old, new) {
         (None, None) => return Vec::new(),
-        (None, Some(_)) => return vec![come(ChangeKind::FunctionCame, &place, "a new function")],
+        (None, Some(_)) => {
+            return vec![missed.map_or_else(|| come(ChangeKind::FunctionCame, &place, "a new function"), self::missed)];
+        }
         (Some(old), None) => {
             let unknown = Direction::plain(Effect::Refused, "answered with NoSuchFunction");
             let effect = if old.retired_in.is_some() { Direction::plain(Effect::Safe, "retired") } else { unknown };
@@ -384,8 +420,8 @@ fn function(name: &str, old: Option<&FunctionLock>, new: Option<&FunctionLock>) 
     };
     let mut changes = Vec::new();
     let life = |of: &FunctionLock| {
-        let or_never = |release: &Option<String>| release.clone().unwrap_or_else(|| "never".to_owned());
-        let (silent, retired) = (or_never(&of.silent_since), or_never(&of.retired_in));
+        let or_never = |release: Option<Release>| release.map_or_else(|| "never".to_owned(), |of| of.to_string());
+        let (silent, retired) = (or_never(of.silent_since), or_never(of.retired_in));
         format!("accepted {}, emitted {}, silent {silent}, retired {retired}", of.accepted_since, of.emitted_since)
     };
     if life(old) != life(new) {
@@ -394,7 +430,8 @@ fn function(name: &str, old: Option<&FunctionLock>, new: Option<&FunctionLock>) 
         let said = if moved { "a release in the field keeps to the old row" } else { "silent or retired from then on" };
         let ways = [(); 2].map(|()| Direction::plain(effect, said));
         let what = format!("{} -> {}", life(old), life(new));
-        changes.push(Change::of_rows(ChangeKind::FunctionRow, place.clone(), what, ways));
+        let row = Change::of_rows(ChangeKind::FunctionRow, place.clone(), what, ways);
+        changes.push(missed.map_or(row, self::missed));
     }
     let (roots, now) = (old.roots(), new.roots());
     if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {

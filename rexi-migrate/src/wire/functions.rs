@@ -2,7 +2,8 @@
 //!
 //! A service names its functions in a test and compares the lock with the file that it has checked in.
 
-use rexi_server::{Function, StreamFunction, proto::FunctionRow};
+use rexi_proto::{FunctionRow, Migration, MigrationKey, Release};
+use rexi_server::{Function, StreamFunction};
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, LockError};
@@ -12,15 +13,18 @@ use super::tracer::trace;
 /// One function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionLock {
-    /// The first release that runs it, as `1.2.0`.
-    pub accepted_since: String,
+    /// The first release that runs it.
+    pub accepted_since: Release,
     /// The first release that may call it.
-    pub emitted_since: String,
+    pub emitted_since: Release,
     /// The first release that no longer calls it, but still runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub silent_since: Option<String>,
+    pub silent_since: Option<Release>,
     /// The first release without it.
-    pub retired_in: Option<String>,
+    pub retired_in: Option<Release>,
+    /// The migration whose phase says which form is called, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrationKey>,
     /// What it takes.
     pub argument: Type,
     /// What it is answered with: a value, or the items of a stream.
@@ -41,6 +45,12 @@ pub enum AnswerType {
 }
 
 impl FunctionLock {
+    /// The function's row.
+    pub fn row(&self, name: &str) -> FunctionRow {
+        let &Self { accepted_since, emitted_since, silent_since, retired_in, .. } = self;
+        FunctionRow { name: name.to_owned().into(), accepted_since, emitted_since, silent_since, retired_in }
+    }
+
     /// What travels as a typed payload of its own, each with a word for it.
     pub fn roots(&self) -> Vec<(&'static str, Layout)> {
         let result = |ok: Type| {
@@ -58,12 +68,13 @@ impl FunctionLock {
         }
     }
 
-    fn new(row: &FunctionRow, argument: Type, answer: AnswerType, error: Type) -> Self {
+    fn new(row: &FunctionRow, migration: Option<Migration>, argument: Type, answer: AnswerType, error: Type) -> Self {
         Self {
-            accepted_since: row.accepted_since.to_string(),
-            emitted_since: row.emitted_since.to_string(),
-            silent_since: row.silent_since.map(|release| release.to_string()),
-            retired_in: row.retired_in.map(|release| release.to_string()),
+            migration: migration.map(|migration| migration.key().clone()),
+            accepted_since: row.accepted_since,
+            emitted_since: row.emitted_since,
+            silent_since: row.silent_since,
+            retired_in: row.retired_in,
             argument,
             answer,
             error,
@@ -72,6 +83,11 @@ impl FunctionLock {
 }
 
 impl Lock {
+    /// The rows of the service's functions.
+    pub fn rows(&self) -> impl Iterator<Item = FunctionRow> {
+        self.functions.iter().map(|(name, function)| function.row(name))
+    }
+
     /// The lock with a function of the service.
     ///
     /// ```
@@ -92,8 +108,9 @@ impl Lock {
     /// # Errors
     /// [`LockError::NoSchema`] where one of its types cannot be told.
     pub fn function<F: Function>(mut self, _function: F) -> Result<Self, LockError> {
+        let (row, migration) = (F::LIFE.row(F::NAME), F::old().map(|old| old.migration()));
         let answer = AnswerType::Reply(trace::<F::Reply>()?);
-        let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
+        let lock = FunctionLock::new(&row, migration, trace::<F::Argument>()?, answer, trace::<F::Error>()?);
         self.functions.insert(F::NAME.to_owned(), lock);
         Ok(self)
     }
@@ -103,8 +120,9 @@ impl Lock {
     /// # Errors
     /// As [`Lock::function`].
     pub fn stream_function<F: StreamFunction>(mut self, _function: F) -> Result<Self, LockError> {
+        let (row, migration) = (F::LIFE.row(F::NAME), F::old().map(|old| old.migration()));
         let answer = AnswerType::Items(trace::<F::Item>()?);
-        let lock = FunctionLock::new(&F::LIFE.row(F::NAME), trace::<F::Argument>()?, answer, trace::<F::Error>()?);
+        let lock = FunctionLock::new(&row, migration, trace::<F::Argument>()?, answer, trace::<F::Error>()?);
         self.functions.insert(F::NAME.to_owned(), lock);
         Ok(self)
     }

@@ -97,6 +97,20 @@ kinds! {
     FrameSent,
     /// A frame is no longer sent.
     FrameSilent,
+    /// A train has another name.
+    TrainRenamed,
+    /// There is a train.
+    TrainCame,
+    /// There is no longer a train.
+    TrainGone,
+    /// A new release.
+    ReleaseCame,
+    /// A release is gone.
+    ReleaseGone,
+    /// A release does something else, or stands elsewhere.
+    ReleaseChanged,
+    /// A release calls a function that a release next to it does not have.
+    FunctionMissed,
     /// A new function.
     FunctionCame,
     /// A function is gone.

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::functions::FunctionLock;
 use super::schema::{Layout, Type};
 use super::tracer::{TraceError, trace};
+use super::train::TrainLock;
 
 /// Version of the lock's own format. Raised where a field changes its meaning or goes.
 pub const LOCK_FORMAT_VERSION: u32 = 1;
@@ -36,6 +37,9 @@ pub struct Lock {
     /// By wire version, as `v1`, and the kind's number: the frames that a node accepts in it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub versions: BTreeMap<String, BTreeMap<u8, FrameLock>>,
+    /// A service's train; none in rexi's own lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<TrainLock>,
     /// A service's functions, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<String, FunctionLock>,
@@ -107,7 +111,7 @@ impl Lock {
     /// A lock of nothing.
     pub fn empty() -> Self {
         let (rows, versions, functions) = Default::default();
-        Self { format_version: LOCK_FORMAT_VERSION, hello: None, rows, versions, functions }
+        Self { format_version: LOCK_FORMAT_VERSION, hello: None, rows, versions, train: None, functions }
     }
 
     /// The lock of the wire that this build speaks, without functions.

@@ -1,19 +1,22 @@
 //! Whether a new lock may take the place of an old one: what a release speaks is frozen, and only appending is left.
 //!
 //! Allowed are a new wire version, a new kind that no node of a locked version sends, a version for the retirement of a
-//! kind or a function, a new function, and variants at the end of a function's enum. Everything else changes what nodes
-//! in the field rely on; for that, the caller has to state that no release has shipped what was locked.
+//! kind or a function, a new function that is not called yet, variants at the end of a function's enum, and a release
+//! behind the others. Everything else changes what nodes in the field rely on; for that, the caller has to state that
+//! no release has shipped what was locked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use rexi_proto::Release;
 use thiserror::Error;
 
-use super::diff::{Carrier, Change, Diff, Effect, compare};
+use super::diff::{Carrier, Change, Diff, Effect, compare, missed};
 use super::functions::FunctionLock;
 use super::kind::ChangeKind;
 use super::lock::Lock;
+use super::train::{Missed, TrainChange};
 
 /// What is locked and was never shipped, so that it may change still.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,11 +44,14 @@ impl FromStr for Unshipped {
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: BTreeSet<String> = text.split(',').map(|part| part.trim().to_owned()).collect();
         let version = |part: &str| part.strip_prefix('v').is_some_and(|number| number.parse::<u16>().is_ok());
-        match parts.iter().find(|part| !version(part) && ![ALL, HELLO, FUNCTIONS].contains(&part.as_str())) {
-            Some(part) => {
-                Err(format!("{part:?} is not a part of the lock: use v1 and the like, {HELLO}, {FUNCTIONS}, {ALL}"))
-            }
-            None => Ok(Self(parts)),
+        let release = |part: &str| part.parse::<Release>().ok().map(|release| release.to_string());
+        let known = |part: &String| version(part) || [ALL, HELLO, FUNCTIONS, TRAIN].contains(&part.as_str());
+        match parts.iter().find(|part| !known(part) && release(part).is_none()) {
+            Some(part) => Err(format!(
+                "{part:?} is not a part of the lock: use v1 and the like, a release such as 3.2, {HELLO}, {FUNCTIONS}, \
+                 {TRAIN}, {ALL}"
+            )),
+            None => Ok(Self(parts.into_iter().map(|part| release(&part).unwrap_or(part)).collect())),
         }
     }
 }
@@ -59,6 +65,7 @@ impl fmt::Display for Unshipped {
 const ALL: &str = "all";
 const HELLO: &str = "hello";
 const FUNCTIONS: &str = "functions";
+const TRAIN: &str = "train";
 
 impl Lock {
     /// Whether this lock may take the place of `old`.
@@ -92,6 +99,25 @@ impl Lock {
                 add(Frozen::NewFrameSent, version, place);
             }
         }
+        match (&old.train, &self.train) {
+            (Some(old), Some(new)) => {
+                for TrainChange { kind, release, what, .. } in new.changes(old).into_iter().filter(|of| of.breaks) {
+                    let part = release.map_or_else(|| TRAIN.to_owned(), |release| release.to_string());
+                    let why = match kind {
+                        ChangeKind::ReleaseGone => Frozen::ReleaseGone,
+                        ChangeKind::ReleaseCame => Frozen::ReleaseCame,
+                        ChangeKind::TrainRenamed => Frozen::TrainRenamed,
+                        _ => Frozen::Release,
+                    };
+                    add(why, &part, format!("the train: {what}"));
+                }
+            }
+            (Some(_), None) => add(Frozen::TrainGone, TRAIN, "the train is gone".to_owned()),
+            (None, _) => {}
+        }
+        for (name, missed) in self.missed(old) {
+            add(Frozen::FunctionMissed, FUNCTIONS, format!("function {name}: {missed}"));
+        }
         for (name, function) in &old.functions {
             if let Some((why, what)) = broken(function, self.functions.get(name)) {
                 add(why, FUNCTIONS, format!("function {name}: {what}"));
@@ -100,12 +126,29 @@ impl Lock {
         found
     }
 
-    /// Whether the lock's own rows contradict themselves: a message that is sent before it is understood.
+    /// Whether the lock's own rows contradict themselves: a message that is sent before it is understood, a function
+    /// that is called where a neighbour does not have it.
     pub fn contradictions(&self) -> Vec<Change> {
         let without = Self { rows: Default::default(), ..self.clone() };
         let mut changes = Diff::new(&without, self).changes;
         changes.retain(|change| change.kind == ChangeKind::RowEarly);
+        changes.extend(self.missed(&Self::empty()).values().map(missed));
         changes
+    }
+
+    /// Functions that differ from `old` and are called where they are not: as the train shows, or the row by itself.
+    pub(super) fn missed(&self, old: &Self) -> BTreeMap<String, Missed> {
+        let missed = |(name, function): (&String, &FunctionLock)| {
+            let (row, known) = (function.row(name), old.functions.get(name));
+            let missed = match &self.train {
+                _ if function.migration.is_some() => None,
+                Some(train) => train.missed(&row),
+                // What is locked for the first time may be of the service's first release.
+                None => Missed::by_itself(&row, known.is_none() && *old != Self::empty()),
+            };
+            missed.filter(|_| known != Some(function)).map(|missed| (name.clone(), missed))
+        };
+        self.functions.iter().filter_map(missed).collect()
     }
 }
 
@@ -116,9 +159,16 @@ pub(super) enum Frozen {
     VersionGone,
     Frame,
     NewFrameSent,
+    TrainGone,
+    TrainRenamed,
+    Release,
+    ReleaseGone,
+    ReleaseCame,
+    FunctionMissed,
     FunctionGone,
     FunctionRow,
     FunctionRetired,
+    FunctionSilent,
     FunctionAnswers,
     FunctionTypes,
 }
@@ -130,6 +180,9 @@ fn broken(old: &FunctionLock, new: Option<&FunctionLock>) -> Option<(Frozen, &'s
     };
     if (&old.accepted_since, &old.emitted_since) != (&new.accepted_since, &new.emitted_since) {
         return Some((Frozen::FunctionRow, "its row changed"));
+    }
+    if old.silent_since.is_some() && old.silent_since != new.silent_since {
+        return Some((Frozen::FunctionSilent, "it fell silent, and in another release"));
     }
     if old.retired_in.is_some() && old.retired_in != new.retired_in {
         return Some((Frozen::FunctionRetired, "it was retired, and in another release"));

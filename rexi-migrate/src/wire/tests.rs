@@ -1,5 +1,7 @@
 //! The wire of this build against its lock, the diff on real and on generated schemas, and a service's functions.
 
+use rexi_proto::Release;
+
 use super::*;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
@@ -29,9 +31,17 @@ fn versions(names: &[&str]) -> Lock {
 
 /// A function of the first release.
 fn function(argument: Type, answer: AnswerType, error: Type) -> FunctionLock {
-    let first = || "1.0.0".to_owned();
-    let (accepted_since, emitted_since) = (first(), first());
-    FunctionLock { accepted_since, emitted_since, silent_since: None, retired_in: None, argument, answer, error }
+    let (accepted_since, emitted_since) = (Release(1, 0, 0), Release(1, 0, 0));
+    FunctionLock {
+        accepted_since,
+        emitted_since,
+        silent_since: None,
+        retired_in: None,
+        migration: None,
+        argument,
+        answer,
+        error,
+    }
 }
 
 /// A variant that holds nothing.

@@ -9,6 +9,7 @@
 //! (`load/steered.rs`).
 
 mod gather;
+mod monitor;
 mod question;
 mod steered;
 mod stream;
@@ -22,14 +23,15 @@ use std::time::Duration;
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use rexi_proto::{CallRef, DownReason, MonitorRef, NodeName};
-use rexi_server::{Answer, Event, Mailbox, Node, Request, calls::MailboxHandle};
+use rexi_proto::{CallRef, MonitorRef, NodeName};
+use rexi_server::{Answer, Event, Mailbox, Node, calls::MailboxHandle};
 use tokio::time::Instant;
 
 use crate::history::ledger::{CallId, CallNumber, Entry, LedgerWriter, MonitorNumber, NodeIndex, Outcome, Work};
 use crate::name::node_number;
+use crate::workload::functions::Functions;
 use crate::workload::phases::server_phase;
-use crate::workload::work::{FUNCTION, Order, record};
+use crate::workload::work::{Order, record};
 use gather::Gathers;
 use stream::{CLOSED_MAX, Reading};
 
@@ -42,6 +44,8 @@ pub(crate) struct Load {
     ends: Vec<Entry>,
     rng: Xoshiro256PlusPlus,
     own: NodeIndex,
+    /// What its calls are of.
+    functions: Functions,
     targets: Vec<Target>,
     /// Casts a second.
     rate: u32,
@@ -103,6 +107,8 @@ struct Open {
     questions: u16,
     /// The question that is open is not the one that was due.
     wrong_question: bool,
+    /// Its peer has refused it once, since it takes the other form of its migration.
+    again: bool,
 }
 
 /// A cast that is to be made.
@@ -129,6 +135,7 @@ impl Load {
         node: Node,
         ledger: Arc<LedgerWriter>,
         own: NodeIndex,
+        functions: Functions,
         rate: u32,
         seed: u64,
         awake: Awake,
@@ -145,6 +152,7 @@ impl Load {
             ends: Vec::new(),
             rng: Xoshiro256PlusPlus::seed_from_u64(seed),
             own,
+            functions,
             unwatched: Vec::new(),
             targets,
             rate,
@@ -242,14 +250,6 @@ impl Load {
         self.fall_silent(&silent);
     }
 
-    fn stop_watching(&mut self, mailbox: &Mailbox) {
-        self.unwatched.clear();
-        for (monitor, (number, _)) in std::mem::take(&mut self.monitors) {
-            mailbox.demonitor(monitor);
-            record(&self.ledger, &[Entry::Demonitored { monitor: number }]);
-        }
-    }
-
     /// Takes an answer or a down, and all that are there with it.
     pub(crate) fn handle(&mut self, event: Event, mailbox: &mut Mailbox) {
         let mut next = Some(event);
@@ -272,6 +272,9 @@ impl Load {
     }
 
     fn handle_answer(&mut self, call: CallRef, answer: &Answer) {
+        if *answer == Answer::NoSuchFunction && self.send_again(call) {
+            return;
+        }
         let Some(open) = self.open.get_mut(&call) else { return self.handle_late(call, answer) };
         let (work, outcome) = (open.order.work, open.order.outcome(answer));
         match (work, answer) {
@@ -299,20 +302,6 @@ impl Load {
                 self.closed.pop_front();
             }
             self.closed.push_back((call, number));
-        }
-    }
-
-    fn handle_down(&mut self, monitor: MonitorRef, reason: DownReason) {
-        if let Some((number, on)) = self.monitors.remove(&monitor) {
-            let reason = down_code(reason);
-            record(&self.ledger, &[Entry::MonitorDown { monitor: number, reason }]);
-            let again = if self.on { WATCH_AGAIN } else { STEERED_WATCH_AGAIN };
-            self.unwatched.push((Instant::now() + again, on));
-            if self.on {
-                // So that gathers surely meet a node that is down: one as it goes, one when it is gone.
-                self.begin_gather();
-                self.due.push(Reverse((Instant::now() + GATHER_AGAIN, Due::Gather)));
-            }
         }
     }
 
@@ -353,23 +342,40 @@ impl Load {
         record(&self.ledger, &casts.iter().map(entry).collect::<Vec<_>>());
         for Cast { target, order, reading } in casts {
             self.counts.casts += 1;
-            let open = Open { order, target, reading, questions: 0, wrong_question: false };
-            match self.mailbox.cast(&self.targets[target].name, Request::new(FUNCTION, order.encode())) {
-                Ok(call) => {
-                    self.open.insert(call, open);
-                    if order.work == Work::Hold {
-                        let life = Duration::from_millis(self.rng.random_range(50..2_000));
-                        self.due.push(Reverse((now + life, Due::Kill(call))));
-                    }
-                }
-                // The bound on open calls; the cast was refused with a typed error, so its caller knows.
-                Err(_) => {
-                    self.make_room(&open);
-                    self.ends.push(Entry::Answered { call: order.id.call, outcome: Outcome::Dropped });
-                }
-            }
+            self.send(now, Open { order, target, reading, questions: 0, wrong_question: false, again: false });
         }
         self.write_ends();
+    }
+
+    /// Sends a call that is recorded.
+    fn send(&mut self, now: Instant, open: Open) {
+        let order = open.order;
+        let request = self.functions.request(order.id.call, order.encode());
+        match self.mailbox.cast(&self.targets[open.target].name, request) {
+            Ok(call) => {
+                self.open.insert(call, open);
+                if order.work == Work::Hold {
+                    let life = Duration::from_millis(self.rng.random_range(50..2_000));
+                    self.due.push(Reverse((now + life, Due::Kill(call))));
+                }
+            }
+            // The bound on open calls; the cast was refused with a typed error, so its caller knows.
+            Err(_) => {
+                self.make_room(&open);
+                self.ends.push(Entry::Answered { call: order.id.call, outcome: Outcome::Dropped });
+            }
+        }
+    }
+
+    /// Sends a call of a migration once more that its peer does not take in the form that was said. `false`: it was.
+    fn send_again(&mut self, call: CallRef) -> bool {
+        let Some(open) = self.open.get(&call) else { return false };
+        if open.again || !self.functions.is_migrated(open.order.id.call) {
+            return false;
+        }
+        let open = self.open.remove(&call).expect("it was just found");
+        self.send(Instant::now(), Open { again: true, ..open });
+        true
     }
 
     /// Takes a call out of those that are open.
@@ -431,36 +437,11 @@ impl Load {
         }
         self.mailbox.kill(&open);
     }
-
-    fn watch(&mut self, now: Instant, mailbox: &Mailbox) {
-        let due = self.unwatched.extract_if(.., |(at, _)| *at <= now).map(|(_, on)| on).collect::<Vec<_>>();
-        for on in due {
-            let Some(Target { name, .. }) = self.targets.iter().find(|target| target.index == on) else { continue };
-            let number = MonitorNumber(self.next_monitor);
-            self.next_monitor += 1;
-            record(&self.ledger, &[Entry::Monitored { monitor: number, on }]);
-            if let Ok(monitor) = mailbox.monitor(name) {
-                self.monitors.insert(monitor, (number, on));
-            }
-        }
-    }
 }
 
 /// The place of node `n3` in the cluster is 2.
 pub(crate) fn index_of(name: &NodeName) -> Option<NodeIndex> {
     node_number(name.as_str()).and_then(|node| node.try_into().ok()).map(NodeIndex)
-}
-
-/// The ledger's code of a monitor's reason.
-fn down_code(reason: DownReason) -> u8 {
-    match reason {
-        DownReason::NoConnect => 1,
-        DownReason::NoServer => 2,
-        DownReason::NoConnection => 3,
-        DownReason::Restarted => 4,
-        DownReason::Shutdown => 5,
-        _ => 0,
-    }
 }
 
 /// Longer than the stability period of 15 s, after which a peer that is away is down.
@@ -477,15 +458,6 @@ const IN_FLIGHT_MAX: usize = 1_000;
 
 /// How many casts or ends are recorded in one write, at most.
 const BATCH_MAX: usize = 64;
-
-/// How long after a down all nodes are asked once more.
-const GATHER_AGAIN: Duration = Duration::from_millis(4);
-
-/// How long after a down a node is watched again.
-const WATCH_AGAIN: Duration = Duration::from_millis(200);
-
-/// The same of a load that a plan steers: in virtual time a node may be gone for long.
-const STEERED_WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -119,6 +119,3 @@ impl Drop for EndRecord {
         record(&self.ledger, &[Entry::Ended { id: self.id, how: self.how }]);
     }
 }
-
-/// The name that the function is registered by.
-pub(crate) const FUNCTION: &str = "workload.work";

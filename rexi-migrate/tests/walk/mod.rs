@@ -265,7 +265,7 @@ impl Walk {
     fn cast(&mut self, from: usize, to: usize, bulk: bool) {
         let Some((from, to)) = self.pair(from, to) else { return };
         let bytes = size(bulk, self.world.notes.calls.len());
-        self.world.at(from, |node, now, notes| node.cast(now, to, (bytes, false), notes));
+        self.world.at(from, |node, now, notes| node.cast(now, to, 0, (bytes, false), notes));
     }
 
     /// The calls of a node that are open.

@@ -297,8 +297,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             if guards.phase_is_announced() {
                 self.control(Message::Announce(number, said));
             }
-            let for_form = matches!(&self.link.presence, Presence::Refused(refusal) if matches!(**refusal, Refusal::NotTaken { .. }));
-            if for_form && guards.refusal_ends_with_phase() {
+            if let Presence::Refused(refusal) = &self.link.presence
+                && matches!(**refusal, Refusal::NotTaken { .. })
+                && guards.refusal_ends_with_phase()
+            {
                 self.set_presence(Presence::Away(now + self.config.limits.stability_period));
             }
             let takes = self.link.session().map(|session| session.takes[place]);

@@ -197,7 +197,7 @@ impl Request {
 
 impl OldSaid {
     fn of<A, R, E>(form: &OldForm<A, R, E>, argument: &A) -> Box<Self> {
-        let migration = (form.migration)();
+        let migration = form.migration();
         Box::new(Self { migration, function: form.name.into(), body: (form.say)(argument), translate: form.translate })
     }
 

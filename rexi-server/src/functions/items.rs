@@ -102,8 +102,8 @@ impl<F: StreamFunction> AskStream<F> {
     }
 
     /// How long the whole stream may take, from when it is sent: see [`Request::time_limit`]. Default: as long as it
-    /// takes. A job whose reader is slow ends after `stream_time_limit`, and one whose node goes away when that is given
-    /// up. It changes nothing once the first item was asked for.
+    /// takes; a job whose reader is slow ends after `stream_time_limit`, and one whose node goes away once that is
+    /// given up. It changes nothing after the first item was asked for.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         if let Asked::Unsent { request, .. } = &mut self.call {
             *request = request.clone().time_limit(limit);

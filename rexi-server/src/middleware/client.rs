@@ -15,8 +15,8 @@ use crate::engine::Running;
 use crate::functions::{Ask, AskError};
 use crate::typed::Function;
 
-/// Calls of a node as a tower service: of a typed function `F`, made by [`Node::client_of`](crate::Node::client_of), or
-/// of any, made by [`Node::client`](crate::Node::client). Always ready, since a cast never waits; dropping a call's future
+/// Calls of a node as a tower service: of a typed function `F` by [`Node::client_of`](crate::Node::client_of), of any
+/// other by [`Node::client`](crate::Node::client). Always ready, since a cast never waits; dropping a call's future
 /// kills its job.
 ///
 /// ```

@@ -125,6 +125,20 @@ pub struct OldStream<F: StreamFunction> {
     pub(crate) item: fn(F::Item) -> Result<Bytes, PayloadError>,
 }
 
+impl<A, R, E> OldForm<A, R, E> {
+    /// The migration that it is of.
+    pub fn migration(&self) -> Migration {
+        (self.migration)()
+    }
+}
+
+impl<F: StreamFunction> OldStream<F> {
+    /// The migration that it is of.
+    pub fn migration(&self) -> Migration {
+        self.form.migration()
+    }
+}
+
 // By hand, since a derive asks these of the types that the functions take.
 impl<A, R, E> Clone for OldForm<A, R, E> {
     fn clone(&self) -> Self {

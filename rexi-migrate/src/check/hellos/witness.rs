@@ -19,5 +19,8 @@ pub(super) const CASES: [Case; 9] = [
 /// The same, as what they count.
 pub(super) const SENTENCES: [&str; CASES.len()] = sentences(CASES);
 
+/// Cases that take a node that has removed an old form.
+pub(super) const OF_REMOVED: [Case; 3] = [Case::HandshakeRefused, Case::LoweringRefused, Case::HoldoutNamed];
+
 /// Cases that take a third node.
 pub(super) const OF_THREE: [Case; 1] = [Case::HoldoutNamed];

@@ -26,7 +26,7 @@ fn frames_and_payloads_that_were_on_their_way_are_among_what_comes_late() {
     let cluster = Cluster::new(scope());
     let late = |state: &State| state.pairs[0].late.iter().flatten().cloned().collect::<Vec<_>>();
     let mut state = cluster.initial().remove(0);
-    for action in [Action::Connect(0, 1), Action::Cast(0, 1, false), Action::Cut(0, 1), Action::Connect(0, 1)] {
+    for action in [Action::Connect(0, 1), Action::Cast(0, 1, false, 0), Action::Cut(0, 1), Action::Connect(0, 1)] {
         state = cluster.step(&state, &action).expect("a step");
     }
     let kinds: Vec<bool> =

@@ -264,6 +264,8 @@ pub(super) fn of_call(joined: &Joined<'_>, call: &Call) -> Example {
     let jobs: Vec<&Job> = joined.jobs.iter().filter(|job| call.jobs > 0 && job.id == id).collect();
     let ran_on = jobs.first().map(|job| &joined.processes[job.on]);
     let target = ran_on.or_else(|| joined.process_at(call.to, call.cast_us)).map(|p| p.header);
+    let is_missing = call.answer.is_some_and(|answer| answer.outcome == Outcome::NoSuchFunction);
+    let missing = joined.function_of(call).filter(|_| is_missing);
     Example {
         call: Some(id),
         work: Some(call.work),
@@ -278,7 +280,7 @@ pub(super) fn of_call(joined: &Joined<'_>, call: &Call) -> Example {
         killed_us: call.kill.map(|kill| kill.at_us),
         answered_us: call.timed_out_us.or(call.answer.map(|a| a.at_us)),
         outcome: call.timed_out_us.map(|_| Outcome::TimedOut).or(call.answer.map(|a| a.outcome)),
-        note: None,
+        note: missing.map(|function| format!("it is of {function}")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
-use rexi_proto::{Incarnation, Phase, ServerAddress};
+use rexi_proto::{Incarnation, Phase, Release, ServerAddress};
 
 use super::gathers::{Gather, gathers_of};
 use super::standing::Standing;
@@ -37,6 +37,8 @@ pub(super) struct Joined<'a> {
     pub(super) outlives_max_us: Option<u64>,
     /// From when on a call without an answer, or a job that runs on, is a doubt.
     pub(super) doubtful_us: Option<u64>,
+    /// See [`Evidence::functions`].
+    functions: &'a BTreeMap<Release, Vec<String>>,
     /// See [`Evidence::simulated`].
     pub(super) simulated: bool,
 }
@@ -129,6 +131,14 @@ pub(super) enum Fate {
 }
 
 impl<'a> Joined<'a> {
+    /// The service's function that a call is of; `None` for the one that every node takes.
+    pub(super) fn function_of(&self, call: &Call) -> Option<&str> {
+        let release = Release::from(&self.processes[call.by].header.release);
+        let called = self.functions.get(&release)?;
+        let turn = self.id(call).call.0 % (called.len() as u64 + 1);
+        called.get(usize::try_from(turn).ok()?).map(String::as_str)
+    }
+
     pub(super) fn new(evidence: &'a Evidence) -> Self {
         let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         let mut joined = Self {
@@ -142,6 +152,7 @@ impl<'a> Joined<'a> {
             doubts: Vec::new(),
             outlives_max_us: evidence.outlives_max.map(micros),
             doubtful_us: evidence.doubtful_after.map(micros),
+            functions: &evidence.functions,
             simulated: evidence.simulated,
         };
         for record in &evidence.processes {

@@ -9,7 +9,8 @@ use super::*;
 use crate::history::judge::{FindingKind, judge};
 use crate::history::ledger::{CallId, Content, Ending, MonitorNumber};
 use crate::plan::Work as Asking;
-use crate::workload::work::{FUNCTION, Order, Part, Value, carry_out};
+use crate::workload::FUNCTION;
+use crate::workload::work::{Order, Part, Value, carry_out};
 
 /// Two nodes of 1.2 that are connected; the second has this function in place of its own, if any.
 async fn world<F, Fut>(function: Option<F>) -> Arc<World>

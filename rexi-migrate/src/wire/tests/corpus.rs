@@ -5,6 +5,7 @@
 //! reported, or a value that broke where none was said to break; a *false alarm* is a break that was said, and that
 //! neither a sampled value nor the diff's own example shows.
 
+use rexi_proto::Release;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -269,10 +270,11 @@ fn written_down(carrier: Carrier, layout: &Layout) -> Lock {
         }
         Carrier::Typed => {
             let function = FunctionLock {
-                accepted_since: "1.0.0".to_owned(),
-                emitted_since: "1.0.0".to_owned(),
+                accepted_since: Release(1, 0, 0),
+                emitted_since: Release(1, 0, 0),
                 silent_since: None,
                 retired_in: None,
+                migration: None,
                 argument: layout.headers[0].clone(),
                 answer: AnswerType::Reply(Type::Unit),
                 error: Type::Unit,

@@ -1,5 +1,7 @@
 //! For each reason to refuse a lock, a change that is refused for it alone, and similar changes that are allowed.
 
+use rexi_proto::{Release, Train};
+
 use super::super::relock::Frozen;
 use super::*;
 
@@ -20,8 +22,15 @@ planted! {
     Frame => [framed(Layout::of(Type::U32)), framed(Layout::of(Type::U64))],
     NewFrameSent => [versions(&["v1"]), with_new_frame(true)],
     FunctionGone => [with(get()), Lock::empty()],
-    FunctionRow => [with(get()), with(FunctionLock { emitted_since: "1.1.0".to_owned(), ..get() })],
+    FunctionRow => [with(get()), with(FunctionLock { emitted_since: Release(1, 1, 0), ..get() })],
     FunctionRetired => [with(retired("1.2.0")), with(retired("1.3.0"))],
+    FunctionSilent => [with(silent(Release(1, 1, 0))), with(silent(Release(1, 2, 0)))],
+    FunctionMissed => [with(get()), with(FunctionLock { silent_since: None, ..retired("1.2.0") })],
+    TrainGone => [of_train(&["3.0"]), Lock::empty()],
+    TrainRenamed => [of_train(&["3.0"]), renamed(of_train(&["3.0"]))],
+    Release => [of_train(&["3.0"]), of_other_wire(of_train(&["3.0"]))],
+    ReleaseGone => [of_train(&["3.0", "3.1"]), of_train(&["3.0"])],
+    ReleaseCame => [of_train(&["3.0", "3.2"]), of_train(&["3.0", "3.1", "3.2"])],
     FunctionAnswers => [with(get()), with(FunctionLock { answer: AnswerType::Items(Type::U32), ..get() })],
     FunctionTypes => [with(get()), with(FunctionLock { argument: Type::I32, ..get() })],
 }
@@ -31,7 +40,28 @@ fn get() -> FunctionLock {
 }
 
 fn retired(release: &str) -> FunctionLock {
-    FunctionLock { retired_in: Some(release.to_owned()), ..get() }
+    let retired_in = Some(release.parse().expect("a release"));
+    FunctionLock { silent_since: Some(Release(1, 1, 0)), retired_in, ..get() }
+}
+
+fn silent(release: Release) -> FunctionLock {
+    FunctionLock { silent_since: Some(release), ..get() }
+}
+
+fn of_train(releases: &[&str]) -> Lock {
+    let train = releases.iter().fold(Train::new("service"), |train, release| train.release(release, |r| r));
+    let path = crate::path::UpgradePath::of(&train).expect("a train");
+    Lock { train: Some(TrainLock::of(&path)), ..Lock::empty() }
+}
+
+fn renamed(mut lock: Lock) -> Lock {
+    lock.train.as_mut().expect("it has one").name = "other".to_owned();
+    lock
+}
+
+fn of_other_wire(mut lock: Lock) -> Lock {
+    lock.train.as_mut().expect("it has one").releases[0].wire = "v9".to_owned();
+    lock
 }
 
 fn with(function: FunctionLock) -> Lock {
@@ -75,6 +105,10 @@ fn what_may_be_added_is_not_refused() {
         (versions(&["v1"]), with_new_frame(false)),
         (Lock::empty(), Lock { hello: Some(Layout::of(Type::U32)), ..Lock::empty() }),
         (Lock::empty(), with(get())),
+        (Lock::empty(), of_train(&["3.0"])),
+        (of_train(&["3.0"]), of_train(&["3.0", "3.1"])),
+        (of_train(&["3.0", "3.1", "3.2"]), of_train(&["3.1", "3.2"])),
+        (with(get()), with(silent(Release(1, 1, 0)))),
         (with(get()), with(retired("1.2.0"))),
         (with(retired("1.2.0")), Lock::empty()),
         (
@@ -92,7 +126,8 @@ fn every_other_change_of_a_lock_is_refused() {
     for &why in REASONS {
         let [old, new] = planted(why);
         let back = old.may_replace(&new, &Unshipped::nothing());
-        let is_addition = matches!(why, Frozen::VersionGone | Frozen::FunctionGone);
+        let is_addition =
+            matches!(why, Frozen::VersionGone | Frozen::FunctionGone | Frozen::TrainGone | Frozen::ReleaseGone);
         assert_eq!(back.is_ok(), is_addition, "{why:?}, the other way about: {back:?}");
     }
 }

@@ -1,6 +1,9 @@
 //! For each kind of change, two locks that differ in it alone: what the diff no longer looks for is noticed here.
 
 use super::*;
+use std::collections::BTreeMap;
+
+use rexi_proto::Release;
 
 /// What the diff says of a kind's two locks, and its directions.
 struct Planted {
@@ -84,7 +87,12 @@ fn planted(kind: ChangeKind) -> Planted {
         K::HelloCame | K::HelloGone | K::RowEarly | K::RowCame | K::RowGone | K::RowChanged => of_rows(kind),
         K::VersionCame | K::VersionGone => of_versions(kind),
         K::FrameCame | K::FrameGone | K::FrameNumber | K::FrameSent | K::FrameSilent => of_frames(kind),
-        K::FunctionCame | K::FunctionGone | K::FunctionRow | K::FunctionAnswers => of_functions(kind),
+        K::FunctionCame | K::FunctionGone | K::FunctionRow | K::FunctionAnswers | K::FunctionMissed => {
+            of_functions(kind)
+        }
+        K::TrainRenamed | K::TrainCame | K::TrainGone | K::ReleaseCame | K::ReleaseGone | K::ReleaseChanged => {
+            of_trains(kind)
+        }
         K::Unnamed => {
             let other = Lock { format_version: LOCK_FORMAT_VERSION + 1, ..Lock::empty() };
             Planted { locks: [Lock::empty(), other], effects: [Refused, Refused] }
@@ -144,8 +152,12 @@ fn of_functions(kind: ChangeKind) -> Planted {
     let (old, new, effects) = match kind {
         ChangeKind::FunctionCame => (Lock::empty(), with(plain), [Safe, Safe]),
         ChangeKind::FunctionGone => (with(plain), Lock::empty(), [Refused, Safe]),
+        ChangeKind::FunctionMissed => {
+            let gone = FunctionLock { retired_in: Some(Release(1, 1, 0)), ..plain.clone() };
+            (with(plain), with(gone), [Refused, Refused])
+        }
         ChangeKind::FunctionRow => {
-            let later = FunctionLock { emitted_since: "1.1.0".to_owned(), ..plain.clone() };
+            let later = FunctionLock { emitted_since: Release(1, 1, 0), ..plain.clone() };
             (with(plain), with(later), [Refused, Refused])
         }
         _ => {
@@ -154,6 +166,30 @@ fn of_functions(kind: ChangeKind) -> Planted {
         }
     };
     Planted { locks: [old, new], effects }
+}
+
+fn of_trains(kind: ChangeKind) -> Planted {
+    use Effect::{Refused, Safe};
+    let of = |name: &str, releases: &[(&str, &str)]| {
+        let release = |(release, wire): &(&str, &str)| ReleaseLock {
+            release: release.parse().expect("a release"),
+            wire: (*wire).to_owned(),
+            migrations: BTreeMap::new(),
+        };
+        let functions = BTreeMap::new();
+        let train = TrainLock { name: name.to_owned(), functions, releases: releases.iter().map(release).collect() };
+        Lock { train: Some(train), ..Lock::empty() }
+    };
+    let two = || of("service", &[("3.0", "v3"), ("3.1", "v3")]);
+    let (old, new, effect) = match kind {
+        ChangeKind::TrainCame => (Lock::empty(), two(), Safe),
+        ChangeKind::TrainGone => (two(), Lock::empty(), Refused),
+        ChangeKind::TrainRenamed => (two(), of("other", &[("3.0", "v3"), ("3.1", "v3")]), Refused),
+        ChangeKind::ReleaseCame => (of("service", &[("3.0", "v3")]), two(), Safe),
+        ChangeKind::ReleaseGone => (two(), of("service", &[("3.1", "v3")]), Safe),
+        _ => (two(), of("service", &[("3.0", "v3"), ("3.1", "v2")]), Refused),
+    };
+    Planted { locks: [old, new], effects: [effect; 2] }
 }
 
 /// Two layouts of one frame.

@@ -1,5 +1,6 @@
 //! No difference is overlooked: edits at both ends and in the middle of every list, at every depth, and at random.
 
+use rexi_proto::Release;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::Xoshiro256PlusPlus;
@@ -153,7 +154,10 @@ fn an_edit_at_any_place_of_the_lists_of_a_lock_is_found() {
         frames.extend(numbered().map(|(number, name)| (number, frame(name))));
     }
     whole.rows = numbered().map(|(number, name)| (number, row(name))).collect();
-    let get = function(Type::Unit, AnswerType::Reply(Type::Unit), Type::Unit);
+    let get = FunctionLock {
+        emitted_since: Release(1, 1, 0),
+        ..function(Type::Unit, AnswerType::Reply(Type::Unit), Type::Unit)
+    };
     whole.functions = names.map(|name| (name.to_owned(), get.clone())).into();
     for number in 1..=3 {
         for version in ["v1", "v2", "v3"] {
@@ -189,15 +193,15 @@ fn each_part_of_a_row_counts() {
         one_change(&old, &new, [ChangeKind::RowChanged; 2]);
     }
     let old = FunctionLock {
-        silent_since: Some("1.1.0".to_owned()),
+        silent_since: Some(Release(1, 1, 0)),
         ..function(Type::Unit, AnswerType::Reply(Type::Unit), Type::Unit)
     };
     let edits: [fn(&mut FunctionLock); 5] = [
-        |row| row.accepted_since = "0.9.0".to_owned(),
-        |row| row.emitted_since = "1.0.1".to_owned(),
-        |row| row.silent_since = Some("1.2.0".to_owned()),
+        |row| row.accepted_since = Release(0, 9, 0),
+        |row| row.emitted_since = Release(1, 0, 1),
+        |row| row.silent_since = Some(Release(1, 2, 0)),
         |row| row.silent_since = None,
-        |row| row.retired_in = Some("1.3.0".to_owned()),
+        |row| row.retired_in = Some(Release(1, 3, 0)),
     ];
     for edit in edits {
         let mut new = old.clone();
@@ -347,7 +351,8 @@ fn locks_of_all_parts_at_once_tell_each() {
     let mut new = old.clone();
     new.hello = Some(Layout::of(Type::I32));
     new.versions.get_mut("v1").expect("it is there").get_mut(&9).expect("a frame").layout = Layout::of(Type::Bool);
-    let changed = FunctionLock { retired_in: Some("2.0.0".to_owned()), argument: Type::Str, error: Type::U8, ..get };
+    let (silent_since, retired_in) = (Some(Release(1, 1, 0)), Some(Release(2, 0, 0)));
+    let changed = FunctionLock { silent_since, retired_in, argument: Type::Str, error: Type::U8, ..get };
     new.functions = BTreeMap::from([("get".to_owned(), changed)]);
     let diff = Diff::new(&old, &new);
     let kinds: Vec<_> = diff.changes.iter().map(|change| change.kind).collect();

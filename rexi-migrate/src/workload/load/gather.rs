@@ -18,7 +18,8 @@ use tokio::time::Instant;
 
 use super::{Load, index_of};
 use crate::history::ledger::{CallId, CallNumber, Entry, GatherEnd, GatherForm, LedgerWriter, NodeSet, Outcome, Work};
-use crate::workload::work::{FUNCTION, Order, outcome_of, record};
+use crate::workload::functions::FUNCTION;
+use crate::workload::work::{Order, outcome_of, record};
 
 /// The gathers of one node that are under way.
 pub(super) struct Gathers {

@@ -12,6 +12,7 @@ use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
 use crate::history::judge::{FindingKind, Judgement, Verdict, judge};
 use crate::history::ledger::{Content, LedgerHeader, ProcessLedger};
 use crate::verdict::case::{Requirement, Witness};
+use crate::workload::FUNCTION;
 use crate::workload::work::{Part, Value, carry_out};
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
@@ -38,7 +39,8 @@ where
     cluster.ready().await;
     let awake: Awake = Box::new(move || begun.elapsed());
     let writer = Arc::clone(&ledgers[0]);
-    let (mut load, mut mailbox) = Load::new(cluster.node("n1"), writer, NodeIndex(0), 500, 3, awake);
+    let (mut load, mut mailbox) =
+        Load::new(cluster.node("n1"), writer, NodeIndex(0), Functions::default(), 500, 3, awake);
     record(&ledgers[0], &[Entry::PhaseChanged { migration: 0, phase: Phase::Remove }]);
     load.set_on(true);
     run((&mut load, &mut mailbox), Duration::from_secs(5), false).await;

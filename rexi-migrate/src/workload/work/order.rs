@@ -198,7 +198,7 @@ const PART_HEADER_BYTES: usize = 21;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::work::FUNCTION;
+    use crate::workload::FUNCTION;
 
     fn order(work: Work, payload_bytes: u32) -> Order {
         let id = CallId { caller: NodeIndex(3), incarnation: Incarnation(1 << 50), call: CallNumber(77) };
