@@ -2,7 +2,8 @@
 //!
 //! The type is deserialized again and again from nothing but made-up values; each run notes what was asked for, and
 //! takes another variant of the enums that are not known in full, wherever they stand. The schema is complete once
-//! nothing is left to ask. Places are told apart by where they are and not by a name, so that two types of one name
+//! nothing is left to ask. What a type holds of itself is made up by a variant that ends. Each whole value is written and
+//! read back, so that a type which does not read what it writes is found here. Places are told apart by where they are and not by a name, so that two types of one name
 //! stay two. serde-reflection keys them by name: it makes one of two enums of one name, and gives up on an enum inside
 //! an option; a test compares the two wherever it can tell.
 
@@ -12,6 +13,7 @@ use std::fmt;
 use serde::de::value::U32Deserializer;
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess};
 use serde::de::{VariantAccess, Visitor};
+use serde::ser::Serialize;
 use thiserror::Error;
 
 use super::schema::{Enum, Field, Named, Parts, Type};
@@ -30,13 +32,17 @@ pub struct TraceError {
 /// The schema of `T`.
 ///
 /// # Errors
-/// [`TraceError`] where the type checks what it reads and takes none of the values that were made up, or is not
-/// positional (`deserialize_any`, `flatten`, an untagged enum), or is larger than 10,000 variants.
-pub fn trace<T: Deserialize<'static>>() -> Result<Type, TraceError> {
+/// [`TraceError`] where the type checks what it reads and takes none of the values that were made up, is not positional
+/// (`deserialize_any`, `flatten`, an untagged enum), does not read what it writes (`skip` on a variant), or is larger
+/// than 10,000 variants.
+pub fn trace<T: Serialize + Deserialize<'static>>() -> Result<Type, TraceError> {
     let mut root = Node::Unknown;
     let mut known = 0;
     for _ in 0..RUNS_MAX {
         let ended = T::deserialize(Probe { node: &mut root, inside: None });
+        if let Ok(value) = &ended {
+            read_back(value).map_err(|reason| TraceError { name: type_name::<T>(), reason })?;
+        }
         if root.complete() {
             return Ok(root.into_type());
         }
@@ -50,6 +56,18 @@ pub fn trace<T: Deserialize<'static>>() -> Result<Type, TraceError> {
         known = root.known();
     }
     Err(TraceError { name: type_name::<T>(), reason: format!("it is not known in full after {RUNS_MAX} runs") })
+}
+
+/// Writes a value that was made up, and reads it.
+fn read_back<T: Serialize + Deserialize<'static>>(value: &T) -> Result<(), String> {
+    let written = postcard::to_allocvec(value).map_err(|error| format!("a value of it cannot be written: {error}"))?;
+    // A value may borrow from its bytes for ever; there are a few for each variant of a type.
+    let bytes: &'static [u8] = Box::leak(written.into_boxed_slice());
+    let read = postcard::from_bytes::<T>(bytes).map(|read| postcard::to_allocvec(&read));
+    if matches!(read, Ok(Ok(again)) if *again == *bytes) {
+        return Ok(());
+    }
+    Err("it does not read what it writes, as a type does that skips a variant or a field in one direction".to_owned())
 }
 
 /// Runs for one type; each brings a variant at least, so this bounds the variants.
@@ -193,6 +211,10 @@ impl de::Error for Stop {
 #[derive(Clone, Copy)]
 struct Inside<'a> {
     type_name: &'static str,
+    /// The variant by which a value of it ends, where one is known.
+    ends_by: Option<usize>,
+    /// It is made up only to end what holds it: nothing is noted.
+    is_end: bool,
     above: Option<&'a Self>,
 }
 
@@ -207,21 +229,34 @@ impl<'a> Probe<'a> {
         *self.node = Node::Plain(plain);
     }
 
-    /// Notes a type that has a name, once, and stops where the place is inside the same type already.
-    fn open<V>(&mut self, name: &'static str, fresh: impl FnOnce() -> Node) -> Result<Inside<'a>, Stop> {
-        let inside = Inside { type_name: type_name::<V>(), above: self.inside };
-        let mut above = self.inside;
-        while let Some(outer) = above {
-            if outer.type_name == inside.type_name {
+    fn ends(&self) -> bool {
+        self.inside.is_some_and(|inside| inside.is_end)
+    }
+
+    /// Enters a type that has a name. One that the place is inside of already is noted as such, and from there on the
+    /// value is to end. Out: what is inside of it, and the node to note that in.
+    fn open<'b, V>(
+        &'b mut self,
+        name: &'static str,
+        unnoted: &'b mut Node,
+        fresh: impl FnOnce() -> Node,
+    ) -> Result<(Inside<'a>, &'b mut Node), Stop> {
+        let mut inside = Inside { type_name: type_name::<V>(), ends_by: None, is_end: self.ends(), above: self.inside };
+        let mut above = std::iter::successors(self.inside, |inside| inside.above);
+        if let Some(outer) = above.find(|outer| outer.type_name == inside.type_name) {
+            if !inside.is_end {
                 *self.node = Node::Recursive(name);
+            }
+            if outer.is_end {
                 return Err(Stop(format!("{name} holds itself in every value")));
             }
-            above = outer.above;
+            (inside.is_end, inside.ends_by) = (true, outer.ends_by);
         }
-        if matches!(self.node, Node::Unknown) {
-            *self.node = fresh();
+        let node = if inside.is_end { unnoted } else { &mut *self.node };
+        if matches!(node, Node::Unknown) {
+            *node = fresh();
         }
-        Ok(inside)
+        Ok((inside, node))
     }
 }
 
@@ -271,11 +306,12 @@ impl Deserializer<'static> for Probe<'_> {
     not_positional! { deserialize_any, deserialize_ignored_any, deserialize_identifier }
 
     fn deserialize_option<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+        let ends = self.ends();
         if matches!(self.node, Node::Unknown) {
             *self.node = Node::Option(Box::new(Node::Unknown));
         }
         let Node::Option(inner) = self.node else { return Err(changed()) };
-        if inner.complete() && inner.recurs() {
+        if ends || inner.complete() && inner.recurs() {
             return visitor.visit_none();
         }
         visitor.visit_some(Probe { node: inner, inside: self.inside })
@@ -292,17 +328,20 @@ impl Deserializer<'static> for Probe<'_> {
         visitor: V,
     ) -> Result<V::Value, Stop> {
         let fresh = || Node::Struct(name, PartNodes::Newtype(Box::new(Node::Unknown)));
-        let inside = self.open::<V::Value>(name, fresh)?;
-        let Node::Struct(_, PartNodes::Newtype(inner)) = self.node else { return Err(changed()) };
+        let mut unnoted = Node::Unknown;
+        let (inside, node) = self.open::<V::Value>(name, &mut unnoted, fresh)?;
+        let Node::Struct(_, PartNodes::Newtype(inner)) = node else { return Err(changed()) };
         visitor.visit_newtype_struct(Probe { node: inner, inside: Some(&inside) })
     }
 
     fn deserialize_seq<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+        let ends = self.ends();
         if matches!(self.node, Node::Unknown) {
             *self.node = Node::Seq(Box::new(Node::Unknown));
         }
         let Node::Seq(inner) = self.node else { return Err(changed()) };
-        let nodes = if inner.complete() && inner.recurs() { Vec::new() } else { vec![&mut **inner] };
+        let ends = ends || inner.complete() && inner.recurs();
+        let nodes = if ends { Vec::new() } else { vec![&mut **inner] };
         visitor.visit_seq(Parted { nodes: nodes.into_iter(), inside: self.inside })
     }
 
@@ -320,18 +359,21 @@ impl Deserializer<'static> for Probe<'_> {
         parts: usize,
         visitor: V,
     ) -> Result<V::Value, Stop> {
-        let inside = self.open::<V::Value>(name, || Node::Struct(name, PartNodes::unknown_tuple(parts)))?;
-        let Node::Struct(_, parts) = self.node else { return Err(changed()) };
+        let (mut unnoted, fresh) = (Node::Unknown, || Node::Struct(name, PartNodes::unknown_tuple(parts)));
+        let (inside, node) = self.open::<V::Value>(name, &mut unnoted, fresh)?;
+        let Node::Struct(_, parts) = node else { return Err(changed()) };
         visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&inside) })
     }
 
     fn deserialize_map<V: Visitor<'static>>(self, visitor: V) -> Result<V::Value, Stop> {
+        let ends = self.ends();
         if matches!(self.node, Node::Unknown) {
             *self.node = Node::Map(Box::new(Node::Unknown), Box::new(Node::Unknown));
         }
         let Node::Map(key, value) = self.node else { return Err(changed()) };
         let done = key.complete() && value.complete() && (key.recurs() || value.recurs());
-        let nodes = if done { Vec::new() } else { vec![&mut **key, &mut **value] };
+        let ends = ends || done;
+        let nodes = if ends { Vec::new() } else { vec![&mut **key, &mut **value] };
         visitor.visit_map(Parted { nodes: nodes.into_iter(), inside: self.inside })
     }
 
@@ -341,8 +383,9 @@ impl Deserializer<'static> for Probe<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Stop> {
-        let inside = self.open::<V::Value>(name, || Node::Struct(name, PartNodes::unknown_fields(fields)))?;
-        let Node::Struct(_, parts) = self.node else { return Err(changed()) };
+        let (mut unnoted, fresh) = (Node::Unknown, || Node::Struct(name, PartNodes::unknown_fields(fields)));
+        let (inside, node) = self.open::<V::Value>(name, &mut unnoted, fresh)?;
+        let Node::Struct(_, parts) = node else { return Err(changed()) };
         visitor.visit_seq(Parted { nodes: parts.nodes_mut().into_iter(), inside: Some(&inside) })
     }
 
@@ -353,13 +396,21 @@ impl Deserializer<'static> for Probe<'_> {
         visitor: V,
     ) -> Result<V::Value, Stop> {
         let fresh = || Node::Enum(name, variants.iter().map(|&variant| (variant, None)).collect());
-        let inside = self.open::<V::Value>(name, fresh)?;
-        let Node::Enum(_, variants) = self.node else { return Err(changed()) };
+        let mut unnoted = Node::Unknown;
+        let (mut inside, node) = self.open::<V::Value>(name, &mut unnoted, fresh)?;
+        let Node::Enum(_, variants) = node else { return Err(changed()) };
         let open = |parts: &PartNodes| parts.nodes().iter().any(|node| !node.complete());
         let recurs = |parts: &PartNodes| parts.nodes().iter().any(|node| node.recurs());
-        let unknown = variants.iter().position(|(_, parts)| parts.as_ref().is_none_or(open));
-        let plain = || variants.iter().position(|(_, parts)| parts.as_ref().is_some_and(|parts| !recurs(parts)));
-        let index = unknown.or_else(plain).unwrap_or(0);
+        let place = |of: &dyn Fn(&Option<PartNodes>) -> bool| variants.iter().position(|(_, parts)| of(parts));
+        let plain = place(&|parts| parts.as_ref().is_some_and(|parts| !open(parts) && !recurs(parts)));
+        let index = if inside.is_end {
+            inside.ends_by.unwrap_or(0)
+        } else {
+            inside.ends_by = plain;
+            // One that was never taken first: by it what the others hold may end.
+            let unknown = place(&Option::is_none).or_else(|| place(&|parts| parts.as_ref().is_some_and(open)));
+            unknown.or(plain).unwrap_or(0)
+        };
         let (_, parts) = variants.get_mut(index).ok_or_else(|| Stop(format!("{name} has no variants")))?;
         let number = u32::try_from(index).map_err(de::Error::custom)?;
         visitor.visit_enum(Chosen { number, parts, inside })

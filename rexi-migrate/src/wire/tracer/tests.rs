@@ -1,7 +1,7 @@
 //! serde-reflection as a second opinion on every layout of the wire.
 
 use rexi_proto::{Kind, LayoutVisitor, WIRE_VERSIONS, show_hello, show_layouts};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_reflection::{ContainerFormat, Format, Registry, Samples, Tracer, TracerConfig, VariantFormat};
 
 use super::*;
@@ -97,4 +97,93 @@ fn serde_reflection_tells_the_same_of_every_layout() {
     }
     show_hello(&mut told);
     assert!(told.0.len() > 60, "{} layouts", told.0.len());
+}
+
+/// Types that hold themselves, with something behind the place where they do.
+mod recursive {
+    use serde::{Deserialize, Serialize};
+
+    macro_rules! types {
+        ($($item:item)*) => { $(#[derive(Debug, Serialize, Deserialize)] $item)* };
+    }
+
+    types! {
+        pub(super) enum Expr { Num(i64), Add(Box<Expr>, Box<Expr>), Not(Box<Expr>), Of { all: Vec<Expr>, rest: u8 } }
+        pub(super) enum Late { Add(Box<Late>, Box<Late>), Pair(Box<(Late, Late)>, u16), Num(i64) }
+        pub(super) enum Rev { Nil, Cons(Box<Rev>, u32) }
+        pub(super) enum Tree { Leaf, Node(Box<Tree>, Box<Tree>) }
+        pub(super) struct Dir { kids: Kids, name: String }
+        pub(super) enum Kids { Two(Box<Dir>, Box<Dir>), Many(Vec<Dir>, u8), None }
+        pub(super) struct Chain(pub(super) Option<Box<Chain>>, u8);
+        pub(super) enum Even { Odd(Box<Odd>, u8), End }
+        pub(super) enum Odd { Even(Box<Even>, u16) }
+        pub(super) enum Endless { More(Box<Endless>, u8), Other(Box<Endless>) }
+    }
+}
+
+#[test]
+fn what_stands_behind_a_recursive_place_is_known() {
+    use recursive::*;
+    let parts = |of: Type, variant: usize| match of {
+        Type::Enum(of) => of.variants[variant].parts.types().into_iter().cloned().collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    let itself = |name: &str| Type::Recursive(name.to_owned());
+    let expr = || trace::<Expr>().expect("it ends by Num");
+    assert_eq!(parts(expr(), 0), [Type::I64]);
+    assert_eq!(parts(expr(), 1), [itself("Expr"), itself("Expr")]);
+    assert_eq!(parts(expr(), 2), [itself("Expr")]);
+    assert_eq!(parts(expr(), 3), [Type::Seq(Box::new(itself("Expr"))), Type::U8]);
+    let late = trace::<Late>().expect("it ends by its last");
+    assert_eq!(parts(late, 1), [Type::Tuple(vec![itself("Late"), itself("Late")]), Type::U16]);
+    assert_eq!(parts(trace::<Rev>().expect("it ends"), 1), [itself("Rev"), Type::U32]);
+    assert_eq!(parts(trace::<Tree>().expect("it ends"), 1), [itself("Tree"), itself("Tree")]);
+    let Type::Struct(dir) = trace::<Dir>().expect("it ends") else { panic!("a struct") };
+    let [kids, Type::Str] = &dir.parts.types()[..] else { panic!("{dir:?}") };
+    assert_eq!(parts((*kids).clone(), 1), [Type::Seq(Box::new(itself("Dir"))), Type::U8]);
+    let Type::Struct(chain) = trace::<Chain>().expect("it ends") else { panic!("a struct") };
+    assert_eq!(chain.parts.types(), [&Type::Option(Box::new(itself("Chain"))), &Type::U8]);
+    let odd = parts(trace::<Even>().expect("it ends"), 0).remove(0);
+    assert_eq!(parts(odd, 0), [itself("Even"), Type::U16]);
+    let endless = trace::<Endless>().expect_err("no value of it ends").to_string();
+    assert!(endless.contains("Endless holds itself in every value"), "{endless}");
+}
+
+#[test]
+fn a_type_that_does_not_read_what_it_writes_is_refused() {
+    #[derive(Debug, Serialize, Deserialize)]
+    enum Skips {
+        A,
+        #[serde(skip)]
+        #[expect(dead_code, reason = "it is what is skipped")]
+        B,
+        C,
+        D,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    enum SkipsWithFields {
+        A(u8),
+        #[serde(skip)]
+        #[expect(dead_code, reason = "it is what is skipped")]
+        B(u8),
+        C(u8),
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct OneWay {
+        #[serde(skip_serializing)]
+        #[expect(dead_code, reason = "serde writes it")]
+        a: u8,
+        b: u16,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    struct Inside(Vec<Option<Skips>>);
+    let refused = [
+        trace::<Skips>().expect_err("C is written as B"),
+        trace::<SkipsWithFields>().expect_err("C is written as B"),
+        trace::<OneWay>().expect_err("a is not written"),
+        trace::<Inside>().expect_err("it holds one"),
+    ];
+    for error in refused {
+        assert!(error.to_string().contains("it does not read what it writes"), "{error}");
+    }
 }
