@@ -18,8 +18,8 @@ pub(super) const USAGE: u8 = 2;
 /// The exit code of a run that proves nothing.
 pub(super) const COULD_NOT_TELL: u8 = 3;
 
-/// Looks whether the file of this flag can be written, before the run, so that a wrong path costs none. Leaves what is in
-/// it.
+/// Looks whether the file of this flag can be written, before the run, so that a wrong path costs none. Leaves what is
+/// in it.
 pub(super) fn writable(flag: &str, file: Option<&Path>) -> Result<(), (u8, Report)> {
     let Some(file) = file else { return Ok(()) };
     let opened = OpenOptions::new().append(true).create(true).open(file).into_diagnostic();

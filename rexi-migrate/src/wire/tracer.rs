@@ -2,10 +2,10 @@
 //!
 //! The type is deserialized again and again from nothing but made-up values; each run notes what was asked for, and
 //! takes another variant of the enums that are not known in full, wherever they stand. The schema is complete once
-//! nothing is left to ask. What a type holds of itself is made up by a variant that ends. Each whole value is written and
-//! read back, so that a type which does not read what it writes is found here. Places are told apart by where they are and not by a name, so that two types of one name
-//! stay two. serde-reflection keys them by name: it makes one of two enums of one name, and gives up on an enum inside
-//! an option; a test compares the two wherever it can tell.
+//! nothing is left to ask. What a type holds of itself is made up by a variant that ends. Each whole value is written
+//! and read back, so that a type which does not read what it writes is found here. Places are told apart by where they
+//! are and not by a name, so that two types of one name stay two. serde-reflection keys them by name: it makes one of
+//! two enums of one name, and gives up on an enum inside an option; a test compares the two wherever it can tell.
 
 use std::any::type_name;
 use std::fmt;

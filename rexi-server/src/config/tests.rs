@@ -104,7 +104,7 @@ fn what_is_left_out_has_its_default() {
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
     let top = "allowed here: name, listen, release, cluster, identity, peers, membership, allow, rollout, admin, \
-               drain, limits";
+               calls, drain, limits";
     refused(&format!("{BARE}relase = \"1.1\"\n"), &["node.toml:3: unknown key `relase`", "is `release`", top]);
     refused(&format!("{HEAD}[peer]\nn2 = \"127.0.0.1:4002\"\n"), &["node.toml:4", "`peer`", "is `peers`", top]);
     refused(&format!("{HEAD}limits.jobs = 3\n"), &["unknown key `limits.jobs`", "is `limits.jobs_max`"]);
@@ -123,7 +123,7 @@ fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
     );
     // The first of several is named, and unknown keys go before bad values.
     let error = refused(&format!("{BARE}release = \"9\"\nzzz = 1\naaa = 2\n"), &["`zzz`"]);
-    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 12));
+    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 13));
 }
 
 #[test]
