@@ -25,6 +25,7 @@ mod handshakes;
 mod mailbox;
 mod membership;
 mod membership_answers;
+mod membership_partial;
 mod migrations;
 mod metrics;
 mod middleware;

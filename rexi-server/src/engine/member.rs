@@ -269,6 +269,12 @@ impl Member {
         self.lock().jobs.abort_all();
     }
 
+    /// Whether it is there, and has said that it leaves.
+    pub(crate) fn is_draining(&self) -> bool {
+        let state = self.lock();
+        state.peer.is_leaving() && matches!(state.peer.presence(), Presence::Up(..))
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.lock().peer.presence(), Presence::Up(..))
     }

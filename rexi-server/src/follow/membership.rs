@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rexi_proto::NodeName;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::engine::{
     MEMBERS_MAX, MemberError, Shared,
@@ -32,8 +33,10 @@ pub use self::dns::DnsMembership;
 /// What becomes of an answer:
 ///
 /// - A node that is named and not a member yet joins; a member with another address is dialed there the next time.
-/// - A member that joined by an earlier answer and is no longer named leaves. Members of [`NodeBuilder::peer`] and
-///   [`Node::add_member`] stay, whatever the answers say.
+/// - A member that joined by an earlier answer leaves once the answers of a stability period
+///   ([`Limits::stability_period`](crate::Limits::stability_period)) have not named it: one that is incomplete costs
+///   nobody a running call. One that drains stays until it has gone, since a list of nodes that are ready has it no
+///   more. Members of [`NodeBuilder::peer`] and [`Node::add_member`] stay, whatever the answers say.
 /// - A name that was removed by [`Node::remove_member`] joins again only after an answer without it.
 /// - Of several addresses of a node, the first is taken that can be dialed from the address that this node listens on.
 ///   Where none can, the reason is logged, and is the member's `last_error` in the status.
@@ -246,7 +249,8 @@ impl<M: Membership> Ask for M {
 
 /// Asks who the members are, again and again, for as long as the node lives. What cannot be had or followed is logged
 /// once, until it changes. `named` are members since the membership has said so, and so are its to let go.
-pub(crate) async fn follow(shared: Arc<Shared>, source: Source, mut named: BTreeSet<NodeName>) {
+pub(crate) async fn follow(shared: Arc<Shared>, source: Source, named: BTreeSet<NodeName>) {
+    let mut named: BTreeMap<NodeName, Option<Instant>> = named.into_iter().map(|name| (name, None)).collect();
     let mut said = None;
     loop {
         let asked = tokio::time::timeout(MEMBERSHIP_TIME_LIMIT, source.0.ask()).await;
@@ -274,8 +278,13 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Source, mut named: BTree
     }
 }
 
-/// Makes of the members what an answer says, and says what of it could not be done; `Err`: nothing was.
-fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList) -> Result<Vec<String>, String> {
+/// Makes of the members what an answer says, and says what of it could not be done; `Err`: nothing was. Of those who
+/// are named, since when they are no longer is noted.
+fn apply(
+    shared: &Arc<Shared>,
+    named: &mut BTreeMap<NodeName, Option<Instant>>,
+    list: &MemberList,
+) -> Result<Vec<String>, String> {
     let is_complete = list.is_complete();
     let others = || list.members.iter().filter(|(name, _)| **name != shared.name);
     if is_complete && others().next().is_none() && !named.is_empty() {
@@ -286,10 +295,18 @@ fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList
     }
     let mut problems: Vec<String> = list.missing.iter().chain(&list.problems).cloned().collect();
     // Before others join: there may be no room for them else.
-    named.retain(|name| {
-        let stays = list.contains(name) || !is_complete;
+    named.retain(|name, unnamed| {
+        if list.contains(name) || !is_complete {
+            *unnamed = None;
+            return true;
+        }
+        // Removed by hand.
+        let Some(member) = shared.member(name) else { return false };
+        let since = *unnamed.get_or_insert_with(Instant::now);
+        let is_new = since.elapsed() < shared.limits.stability_period;
+        let stays = is_new || member.is_draining();
         if !stays {
-            // Fails where it was removed by hand.
+            // Fails where it was removed by hand a moment ago.
             let _ = leave(shared, name);
         }
         stays
@@ -297,7 +314,7 @@ fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList
     let mut all_joined = is_complete;
     for (name, known) in others() {
         let is_member = shared.member(name).is_some();
-        if !is_member && named.contains(name) {
+        if !is_member && named.contains_key(name) {
             // Removed by hand.
             continue;
         }
@@ -314,7 +331,7 @@ fn apply(shared: &Arc<Shared>, named: &mut BTreeSet<NodeName>, list: &MemberList
         };
         match done {
             Ok(()) => {
-                named.extend((!is_member).then(|| name.clone()));
+                named.extend((!is_member).then(|| (name.clone(), None)));
             }
             // Removed by hand a moment ago.
             Err(MemberError::NotAMember(_)) => {}
