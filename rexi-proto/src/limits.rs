@@ -191,6 +191,8 @@ impl Limits {
         let payload = self.payload_bytes_max as usize;
         need("inline_bytes_max", inline, "payload_bytes_max", payload, inline)?;
         need("one frame's need", 1, "buffered_frames_max", self.buffered_frames_max, 1)?;
+        // Less would let nothing out, ever.
+        need("one frame's need", 1, "unwritten_bytes_max", self.unwritten_bytes_max, 1)?;
         need("one item's need", 1, "stream_window", self.stream_window as usize, 1)?;
         need("payload_bytes_max", payload, "mailbox_bytes_max", self.mailbox_bytes_max, payload)?;
         need("payload_bytes_max", payload, "job_bytes_max", self.job_bytes_max, payload)?;
@@ -279,6 +281,7 @@ mod tests {
         let for_ever = Limits { stability_period: Duration::MAX, ..Limits::default() };
         assert!(for_ever.check().expect_err("times would overflow").to_string().contains("up to 86400s"));
         assert!(Limits { buffered_frames_max: 0, ..Limits::default() }.check().is_err());
+        assert!(Limits { unwritten_bytes_max: 0, ..Limits::default() }.check().is_err());
         assert!(Limits { inline_bytes_max: 2 << 20, ..Limits::default() }.check().is_err());
     }
 

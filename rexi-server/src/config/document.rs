@@ -3,7 +3,7 @@
 //! In go the text and what the environment overrides; out come [`Given`] values, each still a string, once all keys
 //! are known ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -171,7 +171,17 @@ impl Given {
                 Err(ConfigError::BadList { place, key, value, wanted })
             }
         };
-        entries.map(pair).collect()
+        let pairs: Vec<(Self, Self)> = entries.map(pair).collect::<Result<_, ConfigError>>()?;
+        let (place, key) = (self.place.clone(), self.key.clone());
+        // The table of the file would be gone without a word, and the node be a cluster of one.
+        if pairs.is_empty() {
+            return Err(ConfigError::EmptyList { place, key });
+        }
+        let mut names = BTreeSet::new();
+        match pairs.iter().find(|(name, _)| !names.insert(&name.value)) {
+            Some((twice, _)) => Err(ConfigError::NamedTwice { place, key, name: shown(&twice.value) }),
+            None => Ok(pairs),
+        }
     }
 
     /// A whole number that the key's type holds.

@@ -102,6 +102,24 @@ pub enum ConfigError {
         /// What a value is.
         wanted: &'static str,
     },
+    /// A list from the environment names nobody. Where a list is not wanted, the variable is to be unset.
+    #[error("{place}: {key} holds nothing: unset it, or give name=value for each, separated by commas")]
+    EmptyList {
+        /// Where.
+        place: ConfigPlace,
+        /// The variable.
+        key: String,
+    },
+    /// A list from the environment has a name twice.
+    #[error("{place}: {key} has {name:?} twice: name each once")]
+    NamedTwice {
+        /// Where.
+        place: ConfigPlace,
+        /// The variable.
+        key: String,
+        /// The name.
+        name: String,
+    },
     /// The limits contradict each other.
     #[error("{place}: limits: {reason}")]
     Limits {

@@ -470,6 +470,15 @@ fn the_environment_alone_makes_a_node() {
             "n2",
             "environment: REXI_PEERS: \"n2\" is not an entry; give name=value for each, separated by commas",
         ),
+        ("REXI_PEERS", "", "environment: REXI_PEERS holds nothing: unset it"),
+        ("REXI_PEERS", " ", "environment: REXI_PEERS holds nothing: unset it"),
+        ("REXI_PEERS", ",", "environment: REXI_PEERS holds nothing: unset it"),
+        ("REXI_ALLOW", "", "environment: REXI_ALLOW holds nothing: unset it"),
+        (
+            "REXI_PEERS",
+            "n2=127.0.0.1:4002,n2=127.0.0.1:4003",
+            "environment: REXI_PEERS has \"n2\" twice: name each once",
+        ),
         ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\": it has no port"),
     ] {
         assert_contains(&by_env.clone().apply_env(env(&[(variable, value)])).expect_err("refused"), &[part]);
