@@ -25,7 +25,7 @@ use crate::service::Tool;
 
 /// Shows whether a cluster may change its protocol while it runs.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, max_term_width = 80)]
 struct Cli {
     #[command(flatten)]
     args: ToolArgs,
@@ -33,6 +33,7 @@ struct Cli {
 
 /// The command line of the tools, as a part of a service's own.
 #[derive(Debug, Args)]
+#[command(max_term_width = 80)]
 pub struct ToolArgs {
     #[command(subcommand)]
     command: Subcommands,

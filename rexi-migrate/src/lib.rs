@@ -9,6 +9,7 @@
 //! all of it. A [`tool`] is that command line for a `service` and its train; `rexi-migrate` is the one of `demo`.
 
 pub mod cli;
+mod columns;
 mod screen;
 mod name;
 pub mod path;

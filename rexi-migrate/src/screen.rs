@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::columns::each_line;
+
 /// Where progress goes. What is live is taken away when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Screen {
@@ -118,9 +120,9 @@ fn bar(measured: bool) -> ProgressBar {
     bar
 }
 
-/// A line of standard error. Where that is gone (a closed terminal), the run goes on to its own end.
+/// A line of standard error that stays, wrapped. Where that is gone (a closed terminal), the run goes on to its end.
 fn line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", each_line(text));
 }
 
 /// `count` in `time`, a second; 0 where no time has passed.

@@ -25,6 +25,11 @@ fn simulate(args: &[&str]) -> (Option<i32>, String) {
     (status.code(), format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr)))
 }
 
+/// Text as words, wherever its lines are wrapped.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn plan(text: &str) -> Plan {
     Plan::parse(text, &demo::path()).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -376,6 +381,7 @@ fn a_plan_of_which_a_step_was_not_done_proves_nothing_and_says_which() {
     let (code, text) = simulate(&["--plan", plan]);
     assert_eq!(code, Some(3), "{text}");
     let says = "upgrade n1 kill: not done, since n2 is at 1.0, more than one release from 1.2";
+    let text = words(&text);
     assert_eq!(text.matches(says).count(), 2, "{text}");
     assert!(text.contains("doubt: upgrade n1 kill was not done"), "{text}");
     for (plan, says) in [
@@ -388,7 +394,7 @@ fn a_plan_of_which_a_step_was_not_done_proves_nothing_and_says_which() {
     ] {
         let (code, text) = simulate(&["--plan", plan]);
         assert_eq!(code, Some(3), "{plan}: {text}");
-        assert!(text.contains(&format!("not done, since {says}")), "{plan}: {text}");
+        assert!(words(&text).contains(&format!("not done, since {says}")), "{plan}: {text}");
     }
 }
 

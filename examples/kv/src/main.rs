@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 /// A replicated key-value store.
 #[derive(Debug, Parser)]
-#[command(name = "rexi-kv", version)]
+#[command(name = "rexi-kv", version, max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

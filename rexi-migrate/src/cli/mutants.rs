@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
+use crate::columns::{each_line, wrapped};
 use crate::mutation::{BUGS, Budget, Entry, Fate, How, Hunt, Hunted, Score, hunt, hunts};
 use crate::screen::Screen;
 use crate::verdict::conclusion::Conclusion;
@@ -113,9 +114,9 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, (u8, Report)> {
 pub(crate) fn history(args: &HistoryArgs) -> Result<ExitCode, (u8, Report)> {
     let mut all_shown = true;
     for bug in BUGS.iter().filter(|bug| args.all || args.ids.iter().any(|id| id == bug.id)) {
-        print(&format!("{}: {} ({})\n", bug.id, bug.what, bug.oracles));
+        print(&(wrapped("", "  ", &format!("{}: {} ({})", bug.id, bug.what, bug.oracles)) + "\n"));
         if let How::Impossible { construction, held_by } = bug.how {
-            print(&format!("  impossible here: {construction}\n  held by {held_by}\n\n"));
+            print(&(each_line(&format!("  impossible here: {construction}\n  held by {held_by}\n")) + "\n\n"));
             continue;
         }
         let hunted = args.how.hunt(&standing(bug))?;

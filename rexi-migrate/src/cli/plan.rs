@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::columns::{hanging, wrapped};
 use crate::migration::{
     Checked, PlanStep, ProtocolChange, RuledOut, Synthesis, check, from_toml, known, steps, synthesize,
 };
@@ -102,21 +103,25 @@ fn breach(checked: &Checked) -> Value {
 
 fn tell(text: &mut String, migration: &ProtocolChange, checked: &Checked, steps: &[PlanStep]) {
     let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all that is written to it");
-    say(format!("{}: {}", migration.name, migration.about));
+    say(wrapped("", "  ", &format!("{}: {}", migration.name, migration.about)));
     for (number, step) in (1..).zip(steps) {
         say(format!("\nstep {number}: {} -> {}", step.from, step.to));
-        step.changes.iter().for_each(|change| say(format!("  changes   {change}")));
-        step.needs.iter().for_each(|need| say(format!("  needs     {need}")));
-        say(format!("  way back  {}", step.way_back));
+        step.changes.iter().for_each(|change| say(hanging("  changes   ", change)));
+        step.needs.iter().for_each(|need| say(hanging("  needs     ", need)));
+        say(hanging("  way back  ", &step.way_back));
     }
     let Checked { states, transitions, depth, .. } = checked;
-    say(format!("\nevery mix of three nodes: {states} states, {transitions} steps between them, {depth} deep"));
+    let searched = format!("every mix of three nodes: {states} states, {transitions} steps between them, {depth} deep");
+    say(format!("\n{}", wrapped("", "  ", &searched)));
     for (what, times) in &checked.met {
-        say(format!("  met {times} {what}"));
+        say(wrapped("  ", "    ", &format!("met {times} {what}")));
     }
     match &checked.breach {
         None => say("SAFE\n".to_owned()),
-        Some((invariant, what, trace)) => say(format!("UNSAFE, {invariant}: {what}\n{trace}")),
+        Some((invariant, what, trace)) => {
+            let what = wrapped("", "  ", &format!("UNSAFE, {invariant}: {what}"));
+            say(format!("{what}\n{trace}"));
+        }
     }
 }
 
@@ -124,17 +129,18 @@ fn synthesized(migration: &ProtocolChange, traces: bool, text: &mut String) -> m
     let found = synthesize(migration).into_diagnostic().wrap_err_with(|| migration.name.clone())?;
     let Synthesis { plan, candidates, pairs, states, ruled_out } = &found;
     let mut say = |line: String| writeln!(text, "{line}").expect("a string takes all that is written to it");
-    say(format!("{}: {}", migration.name, migration.about));
-    say(format!(
-        "{candidates} behaviours of a release between, {pairs} pairs of neighbours, {states} states searched\n"
-    ));
+    say(wrapped("", "  ", &format!("{}: {}", migration.name, migration.about)));
+    let searched =
+        format!("{candidates} behaviours of a release between, {pairs} pairs of neighbours, {states} states searched");
+    say(wrapped("", "  ", &searched) + "\n");
     for RuledOut { steps, plans, pair, invariant, what, trace } in ruled_out {
         let many =
             |count: &str, what: &str| if count == "1" { format!("1 {what}") } else { format!("{count} {what}s") };
         let (plans, steps) = (many(&plans.to_string(), "plan"), many(&steps.to_string(), "step"));
-        say(format!("ruled out: {plans} of {steps}; {} events to {invariant}: {what}", trace.events.len()));
+        let out = format!("ruled out: {plans} of {steps}; {} events to {invariant}: {what}", trace.events.len());
+        say(wrapped("", "  ", &out));
         for release in pair {
-            say(format!("  {}", migration.behaviour(release)));
+            say(wrapped("  ", "    ", &migration.behaviour(release).to_string()));
         }
         if traces {
             say(trace.to_string());

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::columns::wrapped;
 use crate::page;
 use crate::service::{Service, quoted};
 use crate::verify::{BUDGET, Options, Verification, verify};
@@ -67,7 +68,8 @@ pub(crate) fn run(args: &VerifyArgs, service: &Service) -> Result<ExitCode, (u8,
     let code = verification.verdict.code();
     let code = if code == 0 { COULD_NOT_TELL } else { code };
     args.write(&verification).map_err(|report| (code, report))?;
-    let _ = writeln!(std::io::stdout(), "{} and {}", args.html.display(), args.json.display());
+    let files = format!("{} and {}", args.html.display(), args.json.display());
+    let _ = writeln!(std::io::stdout(), "{}", wrapped("", "  ", &files));
     Ok(verification.verdict.into())
 }
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::columns::{each_line, rerun};
 use crate::service::Service;
 use crate::verdict::conclusion::Conclusion;
 use crate::wire::{Diff, Lock, LockError, Unshipped, matrix, report};
@@ -80,7 +81,7 @@ pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Re
             writable("--json", json.as_deref())?;
             let diff = Diff::new(&read(&old)?, &read(&new)?);
             let (text, verdict) = diff.told();
-            print!("{text}");
+            say(&text);
             json.map_or(Ok(()), |file| write_json(&file, &diff))?;
             Ok(verdict.into())
         }
@@ -88,7 +89,8 @@ pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Re
             let seed = seed.unwrap_or_else(random);
             let read =
                 matrix(generated as usize, seed, rexi_proto::Mutants::default()).map_err(|error| no_schema(&error))?;
-            println!("{read}\nrerun: {} wire matrix --generated {generated} --seed {seed}", service.called());
+            let command = format!("{} wire matrix --generated {generated} --seed {seed}", service.called());
+            println!("{read}\n{}", rerun(&command));
             Ok(if read.wrong.is_empty() { Conclusion::Safe } else { Conclusion::Unsafe }.into())
         }
         WireCommand::Report { generated, seed, json } => {
@@ -105,15 +107,15 @@ pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Re
 fn check(file: &Path, service: &Service) -> Result<ExitCode, (u8, Report)> {
     let (old, new) = (read(file)?, service.lock().map_err(|error| no_schema(&error))?);
     if old == new {
-        println!("{} is the lock of this build: {} schemas", file.display(), new.schemas());
+        say(&format!("{} is the lock of this build: {} schemas", file.display(), new.schemas()));
         return Ok(Conclusion::Safe.into());
     }
-    print!("{}", Diff::new(&old, &new).to_text());
-    println!(
+    say(&Diff::new(&old, &new).to_text());
+    say(&format!(
         "{} is not the lock of this build; {} wire lock writes it, where that is allowed",
         file.display(),
         service.called()
-    );
+    ));
     Ok(Conclusion::Unsafe.into())
 }
 
@@ -132,8 +134,12 @@ fn lock(file: &Path, service: &Service, unshipped: &Unshipped) -> Result<ExitCod
     }
     let written = std::fs::write(file, new.to_text()).into_diagnostic();
     written.wrap_err_with(|| format!("cannot write {}", file.display())).map_err(|error| (USAGE, error))?;
-    println!("{}: {} schemas", file.display(), new.schemas());
+    say(&format!("{}: {} schemas", file.display(), new.schemas()));
     Ok(Conclusion::Safe.into())
+}
+
+fn say(text: &str) {
+    println!("{}", each_line(text));
 }
 
 fn read(path: &Path) -> Result<Lock, (u8, Report)> {

@@ -3,11 +3,10 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::catalogue::{BUGS, Entry, How, MUTANTS};
+use crate::columns::{rerun, table, wrapped};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::Level;
 use crate::verdict::trace::Trace;
@@ -158,9 +157,7 @@ impl Score {
     }
 
     fn write_text(&self, out: &mut String) -> fmt::Result {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["variant", "ids", "fate", "L0", "L1", "L2", "L3"]);
+        let mut table = table(["variant", "ids", "fate", "L0", "L1", "L2", "L3"]);
         for hunted in &self.hunted {
             let mut name = hunted.name.clone();
             if let Some(cover) = &hunted.cover {
@@ -174,8 +171,7 @@ impl Score {
         writeln!(out, "{table}")?;
         for (name, rows) in [("mutants", &self.mutants), ("historical bugs", &self.bugs)] {
             let count = |fate| Self::count(rows, fate);
-            writeln!(
-                out,
+            let sums = format!(
                 "{} {name}: {} killed, {} equivalent by themselves but killed without their second guard, \
                  {} impossible here, {} alive",
                 rows.len(),
@@ -183,41 +179,43 @@ impl Score {
                 count(Fate::Equivalent),
                 count(Fate::Impossible),
                 count(Fate::Alive)
-            )?;
+            );
+            writeln!(out, "{}", wrapped("", "  ", &sums))?;
         }
         for row in self.mutants.iter().chain(&self.bugs) {
-            match &row.impossible {
-                Some((construction, held_by)) => {
-                    writeln!(out, "{} {}: impossible: {construction} ({held_by})", row.id, row.what)?;
-                }
-                None if row.fate == Fate::Alive => writeln!(out, "{} {}: ALIVE", row.id, row.what)?,
-                None => {}
-            }
+            let fate = match &row.impossible {
+                Some((construction, held_by)) => format!("impossible: {construction} ({held_by})"),
+                None if row.fate == Fate::Alive => "ALIVE".to_owned(),
+                None => continue,
+            };
+            writeln!(out, "{}", wrapped("", "  ", &format!("{} {}: {fate}", row.id, row.what)))?;
         }
-        writeln!(out, "in {:.1} s; rerun: {}", self.elapsed_ms as f64 / 1e3, self.command)
+        writeln!(out, "in {:.1} s\n{}", self.elapsed_ms as f64 / 1e3, rerun(&self.command))
     }
 }
 
 impl Hunted {
     /// As text for a terminal: each level, and the case that was found first.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{} ({}): {}\n", self.name, self.fate, self.sentence);
+        let mut text = wrapped("", "  ", &format!("{} ({}): {}", self.name, self.fate, self.sentence)) + "\n";
         let mut shown = false;
         for tried in &self.tried {
-            let _ = writeln!(text, "  {}: {} ({})", tried.level, self.cell(tried.level), tried.looked_at);
+            let said = format!("{}: {} ({})", tried.level, self.cell(tried.level), tried.looked_at);
+            let _ = writeln!(text, "{}", wrapped("  ", "    ", &said));
             let Some(found) = &tried.found else { continue };
-            let _ = writeln!(text, "    {}\n    rerun: {}", found.what, found.command);
+            let _ = writeln!(text, "{}\n  {}", wrapped("    ", "      ", &found.what), rerun(&found.command));
             if let (false, Some(trace)) = (shown, &found.trace) {
                 let _ = write!(text, "{trace}");
                 shown = true;
             }
         }
         if let Some(cover) = &self.cover {
-            let _ =
-                writeln!(text, "  without {}, since by itself it is covered: {}", cover.with.join(", "), cover.guard);
+            let covered = format!("without {}, since by itself it is covered: {}", cover.with.join(", "), cover.guard);
+            let _ = writeln!(text, "{}", wrapped("  ", "    ", &covered));
             for tried in &cover.alone {
                 let found = tried.found.as_ref().map_or("nothing", |found| &found.what);
-                let _ = writeln!(text, "    alone, {}: {found} ({})", tried.level, tried.looked_at);
+                let alone = format!("alone, {}: {found} ({})", tried.level, tried.looked_at);
+                let _ = writeln!(text, "{}", wrapped("    ", "      ", &alone));
             }
         }
         text + "\n"

@@ -16,6 +16,7 @@ use rexi_server::{DevAuthority, identity::DevCertsError};
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
+use crate::columns::rerun;
 use crate::history::evidence::Evidence;
 use crate::history::judge::Judgement;
 use crate::path::UpgradePath;
@@ -134,7 +135,7 @@ pub async fn rehearse(
         None => Directory::temporary().map_err(environment("make a temporary directory"))?,
     };
     let setup = options.setup(directory.path());
-    progress.note(&format!("seed {}; rerun: {}", options.seed, options.command));
+    progress.note(&format!("seed {}\n{}", options.seed, rerun(&options.command)));
     prepare_identities(directory.path(), &setup.names())?;
     progress.note(&format!("development certificates made in {}", directory.path().display()));
     let plan = rolling(&options.train, options.nodes, options.seed, options.kill_share);

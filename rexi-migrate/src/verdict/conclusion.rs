@@ -17,6 +17,15 @@ pub enum Conclusion {
 }
 
 impl Conclusion {
+    /// As a report shouts it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Safe => "SAFE",
+            Self::CouldNotTell => "COULD NOT TELL",
+            Self::Unsafe => "UNSAFE",
+        }
+    }
+
     /// The process's exit code: 0, 1 or 3; 2 is for wrong usage.
     pub fn code(self) -> u8 {
         match self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::columns::{hanging, rerun, wrapped};
 use crate::verdict::case::WitnessCount;
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
@@ -180,32 +181,28 @@ impl LevelReport {
     }
 
     fn write_text(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "{}: {}", self.level, self.checked)?;
+        writeln!(out, "{}", wrapped("", "  ", &format!("{}: {}", self.level, self.checked)))?;
         for figure in &self.figures {
-            writeln!(out, "  {figure}")?;
+            writeln!(out, "{}", wrapped("  ", "    ", &figure.to_string()))?;
         }
         for Met { what, count, required } in &self.witnesses {
             let needed = if *required > 0 { format!(" (needs {required})") } else { String::new() };
-            writeln!(out, "  met {count} {what}{needed}")?;
+            writeln!(out, "{}", wrapped("  ", "    ", &format!("met {count} {what}{needed}")))?;
         }
         for breach in &self.breaches {
             let times = if breach.count == 1 { "once".to_owned() } else { format!("{} times", breach.count) };
-            writeln!(out, "\n{}: {} ({times})", breach.invariant, breach.what)?;
-            writeln!(out, "  {}", breach.invariant.sentence())?;
+            let what = format!("{}: {} ({times})", breach.invariant, breach.what);
+            writeln!(out, "\n{}", wrapped("", "  ", &what))?;
+            writeln!(out, "{}", hanging("  ", breach.invariant.sentence()))?;
             if let Some(trace) = &breach.trace {
                 write!(out, "{trace}")?;
             }
-            writeln!(out, "  rerun: {}", breach.command)?;
+            writeln!(out, "{}", rerun(&breach.command))?;
         }
         for doubt in &self.doubts {
-            writeln!(out, "doubt: {doubt}")?;
+            writeln!(out, "{}", wrapped("", "  ", &format!("doubt: {doubt}")))?;
         }
-        let verdict = match self.verdict {
-            Conclusion::Safe => "SAFE",
-            Conclusion::CouldNotTell => "COULD NOT TELL",
-            Conclusion::Unsafe => "UNSAFE",
-        };
-        writeln!(out, "{verdict} in {:.1} s; rerun: {}", self.elapsed_ms as f64 / 1e3, self.command)
+        writeln!(out, "{} in {:.1} s\n{}", self.verdict.words(), self.elapsed_ms as f64 / 1e3, rerun(&self.command))
     }
 }
 
@@ -220,6 +217,7 @@ impl fmt::Display for Figure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::tests::{assert_fits, unwrapped};
 
     fn report() -> LevelReport {
         LevelReport::new(Level::Check, "three nodes", "rexi-migrate check")
@@ -239,17 +237,21 @@ mod tests {
     fn a_breach_makes_it_unsafe_and_is_told_with_its_command() {
         let breach = Breach {
             invariant: Invariant::S3,
-            what: "a killed job ran on".to_owned(),
+            what: "a killed job ran on".to_owned() + &" and on".repeat(20),
             count: 2,
             trace: None,
             command: "rexi-migrate check --mutant kill-follows-phase".to_owned(),
         };
-        let found = LevelReport { breaches: vec![breach], doubts: vec!["late".to_owned()], ..report() };
+        let figures = vec![Figure::new("states of \"a scope of many words\" ".repeat(4), 12.0, "")];
+        let doubts = vec!["late ".repeat(30)];
+        let found = LevelReport { breaches: vec![breach], doubts, figures, ..report() };
         let found = found.concluded(Duration::ZERO);
         assert_eq!(found.verdict, Conclusion::Unsafe);
         let text = found.to_text();
-        assert!(text.contains("S3: a killed job ran on (2 times)"), "{text}");
+        let words = unwrapped(&text);
+        assert!(words.contains("S3: a killed job ran on and on ") && words.contains("and on (2 times)"), "{text}");
         assert!(text.contains("rerun: rexi-migrate check --mutant kill-follows-phase"), "{text}");
+        assert_fits(&text);
         assert_eq!(Figure::new("states", 12.0, "").to_string(), "states: 12");
         assert_eq!(Figure::new("rate", 1.5, "states/s").to_string(), "rate: 1.50 states/s");
     }

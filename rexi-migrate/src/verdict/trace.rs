@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::columns::hanging;
+
 /// What happened, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Trace {
@@ -136,22 +138,21 @@ impl Trace {
 }
 
 impl fmt::Display for Trace {
-    /// One line an event: number, time, where, what.
+    /// A line an event, or more of them where one is too long: number, time, where, what.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lane = |lane: usize| self.lanes.get(lane).map_or("?", String::as_str);
         for (number, event) in (1..).zip(&self.events) {
-            write!(f, "{number:>4} ")?;
-            if let Some(at) = event.at {
-                write!(f, "{:>10} ", seconds(at))?;
-            }
-            match event.place {
-                Place::At(at) => write!(f, "{}: ", lane(at))?,
-                Place::Between(from, to) => write!(f, "{} -> {}: ", lane(from), lane(to))?,
-                Place::Lost(from, to) => write!(f, "{} -x {}: ", lane(from), lane(to))?,
-                Place::Everywhere => f.write_str("-- ")?,
-            }
-            f.write_str(&event.what)?;
-            f.write_str(if event.breach { "  <-- here\n" } else { "\n" })?;
+            let time = event.at.map_or_else(String::new, |at| format!("{:>10} ", seconds(at)));
+            let place = match event.place {
+                Place::At(at) => format!("{}: ", lane(at)),
+                Place::Between(from, to) => format!("{} -> {}: ", lane(from), lane(to)),
+                Place::Lost(from, to) => format!("{} -x {}: ", lane(from), lane(to)),
+                Place::Everywhere => "-- ".to_owned(),
+            };
+            // Its two words stay together.
+            let here = if event.breach { "  <--\u{a0}here" } else { "" };
+            let line = hanging(&format!("{number:>4} {time}"), &format!("{place}{}{here}", event.what));
+            writeln!(f, "{}", line.replace("<--\u{a0}", "<-- "))?;
         }
         Ok(())
     }
@@ -225,6 +226,17 @@ mod tests {
                         3    1.500 s n2 1.2 -x n1 1.1: Reply c1\n   \
                         4 n2 1.2: c1 still runs  <-- here\n";
         assert_eq!(trace().to_string(), expected);
+    }
+
+    #[test]
+    fn a_long_event_goes_on_under_its_place() {
+        let mut trace = trace();
+        trace.events[2].what = "Reply of many words ".repeat(5).trim().to_owned();
+        let text = trace.to_string();
+        crate::columns::tests::assert_fits(&text);
+        let goes_on = format!("\n{}Reply of many words", " ".repeat(16));
+        assert!(text.contains(&goes_on) || text.contains(&format!("\n{}of many", " ".repeat(16))), "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::budget::Part;
 use super::verification::{Mutation, Verification};
+use crate::columns::{hanging, rerun, wrapped};
 use crate::mutation::{Fate, Score};
 use crate::verdict::conclusion::Conclusion;
 
@@ -18,35 +19,38 @@ impl Verification {
     fn write_text(&self, out: &mut String) -> fmt::Result {
         for level in &self.levels {
             let verdict = level.verdict.words();
-            writeln!(out, "{:<12} {verdict:<15} {}", level.level.to_string(), level.checked)?;
+            writeln!(out, "{}", row(&level.level.to_string(), verdict, &level.checked))?;
         }
         for plan in &self.plans {
             let (name, verdict, steps) = (&plan.name, plan.verdict.words(), plan.steps.len());
-            writeln!(out, "{:<12} {verdict:<15} {name}: {steps} steps, {} states", Part::Plans, plan.states)?;
+            let what = format!("{name}: {steps} steps, {} states", plan.states);
+            writeln!(out, "{}", row(&Part::Plans.to_string(), verdict, &what))?;
         }
-        writeln!(out, "{:<12} {:<15} {}", Part::Mutants, self.mutation.word(), self.mutation.words())?;
+        let words = match &self.mutation {
+            Mutation::NotBuilt { .. } => "this build has none; try them with:".to_owned(),
+            tried @ Mutation::Tried(_) => tried.words(),
+        };
+        writeln!(out, "{}", row(&Part::Mutants.to_string(), self.mutation.word(), &words))?;
+        if let Mutation::NotBuilt { command } = &self.mutation {
+            writeln!(out, "{}", rerun(command))?;
+        }
         for (part, doubt) in self.doubts() {
-            writeln!(out, "doubt: {part}: {doubt}")?;
+            writeln!(out, "{}", wrapped("", "  ", &format!("doubt: {part}: {doubt}")))?;
         }
         for level in &self.levels {
             for breach in &level.breaches {
-                writeln!(out, "{}: {} ({})", breach.invariant, breach.what, level.level)?;
+                let what = format!("{}: {} ({})", breach.invariant, breach.what, level.level);
+                writeln!(out, "{}", wrapped("", "  ", &what))?;
             }
         }
         let seconds = self.elapsed_ms as f64 / 1e3;
-        writeln!(out, "{} in {seconds:.1} s; rerun: {}", self.verdict.words(), self.command)
+        writeln!(out, "{} in {seconds:.1} s\n{}", self.verdict.words(), rerun(&self.command))
     }
 }
 
-impl Conclusion {
-    /// As a report shouts it.
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Safe => "SAFE",
-            Self::CouldNotTell => "COULD NOT TELL",
-            Self::Unsafe => "UNSAFE",
-        }
-    }
+/// A part, its verdict, and what it looked at.
+fn row(part: &str, verdict: &str, what: &str) -> String {
+    hanging(&format!("{part:<12} {verdict:<15} "), what)
 }
 
 impl Mutation {

@@ -233,7 +233,7 @@ impl Diff {
         (self.to_text(), self.verdict())
     }
 
-    /// The diff as text for a terminal.
+    /// The diff as text: a line for each thing that is said of a change, however wide.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         self.write_text(&mut text).expect("a string takes all that is written to it");

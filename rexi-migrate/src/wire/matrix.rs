@@ -9,8 +9,6 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rexi_proto::{
@@ -20,6 +18,7 @@ use rexi_proto::{
 
 use super::lock::{FrameLock, Lock, LockError};
 use super::sample::carried;
+use crate::columns::{table, wrapped};
 use crate::verdict::invariant::Invariant;
 
 #[path = "../../../rexi-proto/tests/wire_golden/golden.rs"]
@@ -286,18 +285,23 @@ const KINDS: u8 = 64;
 
 impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pairs: Vec<(u16, u16)> =
-            WIRE_VERSIONS.iter().flat_map(|w| WIRE_VERSIONS.iter().map(move |r| (w.0, r.0))).collect();
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-        let heads = pairs.iter().map(|(writer, reader)| format!("v{writer} > v{reader}"));
-        table.set_header(std::iter::once("kind".to_owned()).chain(heads));
-        for (kind, cells) in &self.cells {
-            let cell = |pair: &(u16, u16)| cells.get(pair).map_or_else(String::new, Cell::to_string);
-            table.add_row(std::iter::once(kind.clone()).chain(pairs.iter().map(cell)));
+        // A table for each version that writes, since one for all pairs is too wide.
+        for writer in WIRE_VERSIONS.iter().map(|version| version.0) {
+            let readers = || WIRE_VERSIONS.iter().map(|version| version.0);
+            let heads = readers().map(|reader| format!("v{writer} > v{reader}"));
+            let mut table = table(std::iter::once("kind".to_owned()).chain(heads));
+            for (kind, cells) in &self.cells {
+                let cell = |reader| cells.get(&(writer, reader)).map_or_else(String::new, Cell::to_string);
+                let row: Vec<String> = readers().map(cell).collect();
+                if row.iter().any(|cell| !cell.is_empty()) {
+                    table.add_row(std::iter::once(kind.clone()).chain(row));
+                }
+            }
+            writeln!(f, "{table}")?;
         }
-        writeln!(f, "{table}")?;
-        self.wrong.iter().try_for_each(|wrong| writeln!(f, "WRONG: {}", wrong.what))?;
+        self.wrong
+            .iter()
+            .try_for_each(|wrong| writeln!(f, "{}", wrapped("", "  ", &format!("WRONG: {}", wrong.what))))?;
         let wrong = self.sum(|cell| cell.wrong);
         write!(
             f,

@@ -19,6 +19,8 @@ pub(crate) fn rehearse(program: &[&str], args: &[&str]) -> (Option<i32>, String,
         .expect("the command line starts");
     let text = format!("{}\n{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     let report = std::fs::read(&json).unwrap_or_else(|error| panic!("no report: {error}\n{text}"));
+    // Words, wherever their lines are wrapped.
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     (status.code(), text, serde_json::from_slice(&report).expect("the report is JSON"))
 }
 

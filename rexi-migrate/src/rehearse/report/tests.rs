@@ -1,8 +1,10 @@
 //! A report's text and JSON, made by hand.
 
 use super::*;
+use crate::columns::tests::{assert_fits, unwrapped};
 use crate::history::judge::{Counts, Example, Finding, FindingKind, StepRow as StepCounts, Verdict};
 use crate::history::ledger::{CallId, CallNumber, GatherEnd, NodeIndex, Outcome, Work};
+use crate::rehearse::workload::Account;
 use crate::verdict::case::{Witness, WitnessCount};
 
 fn report() -> Report {
@@ -77,9 +79,11 @@ fn judged(report: &mut Report) -> &mut Judgement {
     report.judgement.as_mut().expect("judged")
 }
 
+/// The text has these parts, wherever it is wrapped, and fits.
 fn assert_has(text: &str, parts: &[&str]) {
+    assert_fits(text);
     for part in parts {
-        assert!(text.contains(part), "no {part:?} in\n{text}");
+        assert!(unwrapped(text).contains(&unwrapped(part)), "no {part:?} in\n{text}");
     }
 }
 
@@ -94,16 +98,16 @@ fn the_text_says_what_was_done_and_what_it_proves() {
             "6,543",
             "1,011,999 ┆ reply",
             "1 ┆ failed_as_asked",
-            "61 ┆    37 ┆      59 │",
+            "2 ┆ 6,543 ┆ 6,000 ┆ 543 ┆ 0 │",
             "1,500 ┆ reached",
             "3 ┆ timed_out",
             "0 of 1,200 streams (9,000 items) broken; 0 of 1 question astray; 1,500 of 1,503 gathers reached their \
              quorum, 0 late or contradicted.\n",
-            "SAFE: 0 lost, 0 executed twice, 0 orphans in 1,013,086 casts by 4 processes; 2 kill -9s\n",
+            "SAFE: 0 lost, 0 executed twice, 0 orphans in 1,013,086 casts by 4 processes It met 2 kill -9s.",
             "31 ┆        ┆ large bodies served",
             "\nOf the casts, 99.9 % were answered, 0.0 % told that they were not served (0.0 % refused by a draining \
              node), 0.1 % killed.\n",
-            "5,525 of 6,000 casts/s while the load was on. Seed 9; rerun: rexi-migrate \
+            "Seed 9; restarts by kill -9: 2; 9 s, 5,525 of 6,000 casts/s while the load was on.\n  rerun: rexi-migrate \
              rehearse --seed 9",
         ],
     );
@@ -118,10 +122,10 @@ fn a_run_that_was_stopped_says_where_and_why_and_what_its_ledgers_hold() {
     let text = report.to_text();
     let lines = "UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nAs far as the ledgers go: 0 lost";
     assert_has(&text, &[lines, "kill -9 FAILED"]);
-    assert!(!text.contains("processes; 2 kill -9s"), "{text}");
+    assert!(!text.contains("It met"), "{text}");
     report.judgement = None;
     let text = report.to_text();
-    assert_has(&text, &["UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nRestarts"]);
+    assert_has(&text, &["UNSAFE: 1.2 may not meet 1.0 (after 1 of 30 steps)\nSeed 9; restarts"]);
     assert!(!text.contains("orphans"), "{text}");
 }
 
@@ -195,7 +199,34 @@ fn the_shares_say_how_many_casts_draining_nodes_refused_and_one_of_anything_is_s
     judged.witnesses = vec![WitnessCount { witness: Witness::RestartInFlight, count: 1, required: 1 }];
     let shares = "Of the casts, 85.0 % were answered, 10.0 % told that they were not served (9.9 % refused by a \
                   draining node), 5.0 % killed.";
-    assert_has(&report.to_text(), &[shares, "in 1,000 casts by 1 process; 1 restart with jobs in flight\n"]);
+    assert_has(&report.to_text(), &[shares, "in 1,000 casts by 1 process It met 1 restart with jobs in flight."]);
+}
+
+#[test]
+fn long_texts_and_large_numbers_are_wrapped_and_a_column_of_zeroes_is_left_out() {
+    let mut report = report();
+    let zeroes = ["┆ told", "┆ twice", "┆ phans"];
+    assert!(zeroes.iter().all(|head| !report.to_text().contains(head)), "{}", report.to_text());
+    let row = &mut report.steps[1];
+    row.how = "ceiling kv.read-consistency introduce, rexi.server-per-node remove".to_owned();
+    (row.from, row.to) = ("10.10".parse().ok(), "10.11".parse().ok());
+    (row.number, row.in_flight, row.ready_ms, row.casts_per_s) = (143, 123_456, Some(25_000), Some(200_000));
+    let counts = &mut judged(&mut report).steps[1];
+    (counts.casts, counts.answered, counts.told, counts.killed) = (999_999, 999_999, 99_999, 99_999);
+    (counts.lost, counts.caller_died, counts.twice, counts.orphans) = (9_999, 99_999, 999, 9_999);
+    report.workload = Some(Account {
+        name: "the store",
+        summary: "many words ".repeat(20).trim().to_owned(),
+        breaches: vec!["a breach of many words ".repeat(9).trim().to_owned()],
+        doubts: vec!["a doubt of many words ".repeat(9).trim().to_owned()],
+        ..Account::default()
+    });
+    report.stopped = Some("stopped for a reason of many words ".repeat(5).trim().to_owned());
+    report.command = "rexi-migrate rehearse ".to_owned() + &"--seed 9 ".repeat(12);
+    let text = report.to_text();
+    let numbers = "143 ┆ 999,999 ┆ 999,999 ┆ 99,999 ┆ 99,999 ┆ 99,999 ┆ 9,999 ┆ 999 ┆ 9,999 │";
+    assert_has(&text, &[numbers, "server-per-node", "phans", "a doubt of many words a doubt"]);
+    assert!(text.ends_with(&format!("\n  rerun: {}", report.command)), "{text}");
 }
 
 #[test]

@@ -2,21 +2,21 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{CellAlignment, ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, Table};
 
 use super::{Report, StepRow};
+use crate::columns::{align_right, hanging, rerun, table, wrapped};
 use crate::history::judge::{Finding, Judgement, StepRow as StepCounts};
 use crate::history::ledger::Outcome;
-use crate::rehearse::workload::Account;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
 
 impl Report {
-    /// The report as text: the tables, then the verdict. About 180 columns wide.
+    /// The report as text of 80 columns: the tables, then the verdict.
     pub fn to_text(&self) -> String {
         let mut text = format!("{}\n", self.step_table());
         if let Some(judged) = self.judgement.as_ref().filter(|judged| judged.counts.casts > 0) {
+            let _ = write!(text, "\n{}\n", self.fate_table(judged));
             let _ = write!(text, "\n{}\n\n{}\n", outcome_table(judged), case_table(judged));
             if !judged.gathers.is_empty() {
                 let _ = write!(text, "\n{}\n", gather_table(judged));
@@ -26,68 +26,67 @@ impl Report {
         text
     }
 
+    /// What was done.
     fn step_table(&self) -> Table {
-        let mut header = vec!["step", "node", "release", "how", "ready\nms", "in\nflight", "casts/s"];
-        if self.judgement.is_some() {
-            header.extend(["casts", "answered", "told", "killed", "lost", "caller\ndied", "twice", "orphans"]);
-            header.extend(["streams", "asked", "gathers"]);
-        }
-        let columns = header.len();
-        let mut table = table(&header);
-        // A row for each step, and perhaps one for what was outside all of them.
+        let mut table = table(["step", "node", "release", "how", "ready\nms", "in\nflight", "casts/s"]);
         let counts = self.judgement.as_ref().map_or(&[][..], |judged| &judged.steps);
         for (index, row) in self.steps.iter().enumerate() {
             table.add_row(row.cells(counts.get(index)));
         }
-        for outside in counts.iter().skip(self.steps.len()) {
-            let mut cells = vec![String::new(), outside.name.clone()];
-            cells.resize(7, String::new());
-            cells.extend(count_cells(outside));
-            table.add_row(cells);
+        // What is wrapped, if something must be, is how.
+        for (index, column) in table.column_iter_mut().enumerate() {
+            if index != HOW {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
-        align_right(&mut table, std::iter::once(0).chain(4..columns));
+        align_right(&mut table, [0, 4, 5, 6]);
         table
     }
 
+    /// What became of the casts: a row for each step, and perhaps one for what was outside all of them. A column
+    /// other than `casts`, `answered` and `lost` is shown only where it counts anything.
+    fn fate_table(&self, judged: &Judgement) -> Table {
+        let is_shown = |fate: &&Fate| fate.always || judged.steps.iter().any(|row| (fate.count)(row) > 0);
+        let fates: Vec<&Fate> = FATES.iter().filter(is_shown).collect();
+        let mut table = table(["step"].into_iter().chain(fates.iter().map(|fate| fate.head)));
+        for (index, row) in judged.steps.iter().enumerate() {
+            let step = self.steps.get(index).map_or_else(|| row.name.clone(), |step| step.number.to_string());
+            table.add_row(std::iter::once(step).chain(fates.iter().map(|fate| grouped((fate.count)(row)))));
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+        align_right(&mut table, 0..=fates.len());
+        table
+    }
+
+    /// The verdict in a few words, then what it rests on.
     fn verdict_text(&self) -> String {
-        let mut text = match self.verdict {
-            Conclusion::Safe => "SAFE".to_owned(),
-            Conclusion::Unsafe => "UNSAFE".to_owned(),
-            Conclusion::CouldNotTell => "COULD NOT TELL".to_owned(),
-        };
+        let mut verdict = self.verdict.words().to_owned();
+        let sums = self.judgement.as_ref().filter(|judged| judged.counts.casts > 0).map(sums);
+        // Zeroes mean nothing where the evidence does not suffice.
+        let so_far = self.stopped.is_some() || self.verdict == Conclusion::CouldNotTell;
         if let Some(stopped) = &self.stopped {
             let done = self.steps.iter().filter(|row| row.error.is_none()).count();
-            let _ = write!(text, ": {stopped} (after {done} of {} steps)", self.steps_planned);
+            let _ = write!(verdict, ": {stopped} (after {done} of {} steps)", self.steps_planned);
+        } else if let Some(sums) = sums.as_ref().filter(|_| !so_far) {
+            let _ = write!(verdict, ": {sums}");
+        }
+        let mut text = Lines(wrapped("", "  ", &verdict));
+        if let Some(sums) = sums.filter(|_| so_far) {
+            text.say(&format!("As far as the ledgers go: {sums}"));
         }
         if let Some(judged) = &self.judgement {
-            let sums = (judged.counts.casts > 0).then(|| sums(judged) + &self.cases(judged));
-            // Zeroes mean nothing where the evidence does not suffice.
-            let so_far = self.stopped.is_some() || self.verdict == Conclusion::CouldNotTell;
-            match sums {
-                Some(sums) if so_far => _ = write!(text, "\nAs far as the ledgers go: {sums}"),
-                Some(sums) => _ = write!(text, ": {sums}"),
-                None => {}
-            }
-            let begun_us = self.steps.first().map_or(0, |row| row.started_us);
-            for finding in judged.findings() {
-                finding_lines(&mut text, finding, begun_us);
-            }
-            for doubt in &judged.doubts {
-                let _ = write!(text, "\n  - doubt: {doubt}");
-            }
-            let ran_on = grouped(judged.counts.orphan_max_us.div_ceil(1_000));
-            if judged.counts.casts > 0 {
-                let _ = write!(text, "\n{}\n{}", shares(judged), talk(judged));
-            }
-            let _ =
-                write!(text, "\nThe longest time that a job ran on after its kill or its caller's death: {ran_on} ms.");
+            self.judgement_lines(&mut text, judged);
         }
         // A load that no longer hears anything makes no casts: that is not the machine's fault.
         if let Some(doubt) = self.load.doubt().filter(|_| self.verdict != Conclusion::Unsafe) {
-            let _ = write!(text, "\n  - doubt: {doubt}");
+            text.doubt(&doubt);
         }
         if let Some(account) = &self.workload {
-            text += &account_lines(account);
+            text.say(&format!("{}: {}", account.name, account.summary));
+            account.breaches.iter().for_each(|breach| text.point(breach));
+            account.doubts.iter().for_each(|doubt| text.doubt(doubt));
         }
         let (reached, asked) = (grouped(self.load.reached()), grouped(self.load.rate.into()));
         let rate = if self.load.asked > 0 {
@@ -96,35 +95,100 @@ impl Report {
             String::new()
         };
         let seconds = self.elapsed_ms / 1000;
-        let _ = write!(
-            text,
-            "\nRestarts by kill -9: {}; {seconds} s{rate}. Seed {}; rerun: {}",
-            self.kills, self.seed, self.command
-        );
-        text
+        text.say(&format!("Seed {}; restarts by kill -9: {}; {seconds} s{rate}.", self.seed, self.kills));
+        text.0 + "\n" + &rerun(&self.command)
+    }
+
+    fn judgement_lines(&self, text: &mut Lines, judged: &Judgement) {
+        let begun_us = self.steps.first().map_or(0, |row| row.started_us);
+        judged.findings().iter().for_each(|finding| text.finding(finding, begun_us));
+        judged.doubts.iter().for_each(|doubt| text.doubt(doubt));
+        if judged.counts.casts > 0 {
+            if let Some(met) = self.cases(judged) {
+                text.say(&format!("It met {met}."));
+            }
+            text.say(&shares(judged));
+            text.say(&talk(judged));
+        }
+        let ran_on = grouped(judged.counts.orphan_max_us.div_ceil(1_000));
+        text.say(&format!("The longest time that a job ran on after its kill or its caller's death: {ran_on} ms."));
     }
 
     /// The cases that the run had to meet. Nothing for a run that was stopped: the nodes it had to kill then are not a
     /// case.
-    fn cases(&self, judged: &Judgement) -> String {
+    fn cases(&self, judged: &Judgement) -> Option<String> {
         let needed = judged.witnesses.iter().filter(|row| row.required > 0 && self.stopped.is_none());
         let met: Vec<String> =
             needed.map(|row| format!("{} {}", grouped(row.count), row.witness.words(row.count))).collect();
-        if met.is_empty() { String::new() } else { format!("; {}", met.join(", ")) }
+        (!met.is_empty()).then(|| met.join(", "))
     }
 }
 
-/// What the clients of a service have come to.
-fn account_lines(account: &Account) -> String {
-    let mut text = format!("\n{}: {}", account.name, account.summary);
-    for breach in &account.breaches {
-        let _ = write!(text, "\n  - {breach}");
+/// Lines below a verdict, each of which is wrapped.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, line: &str) {
+        self.0.push('\n');
+        self.0.push_str(line);
     }
-    for doubt in &account.doubts {
-        let _ = write!(text, "\n  - doubt: {doubt}");
+
+    fn say(&mut self, text: &str) {
+        self.add(&wrapped("", "  ", text));
     }
-    text
+
+    fn point(&mut self, text: &str) {
+        self.add(&hanging("  - ", text));
+    }
+
+    fn doubt(&mut self, text: &str) {
+        self.point(&format!("doubt: {text}"));
+    }
+
+    fn finding(&mut self, finding: &Finding, begun_us: u64) {
+        let Finding { invariant, sentence, count, examples, .. } = finding;
+        self.point(&format!("{invariant}: {} {sentence}", grouped(*count)));
+        for example in examples {
+            self.add(&wrapped("      ", "        ", &example.line(begun_us)));
+        }
+        let more = count.saturating_sub(examples.len() as u64);
+        if more > 0 {
+            self.add(&format!("      and {} more", grouped(more)));
+        }
+    }
 }
+
+/// One column of what became of casts.
+struct Fate {
+    head: &'static str,
+    /// Whether it is shown though it counts nothing.
+    always: bool,
+    count: fn(&StepCounts) -> u64,
+}
+
+impl Fate {
+    const fn new(head: &'static str, count: fn(&StepCounts) -> u64) -> Self {
+        Self { head, always: false, count }
+    }
+
+    const fn always(head: &'static str, count: fn(&StepCounts) -> u64) -> Self {
+        Self { head, always: true, count }
+    }
+}
+
+const FATES: [Fate; 8] = [
+    Fate::always("casts", |row| row.casts),
+    Fate::always("answered", |row| row.answered),
+    Fate::new("told", |row| row.told),
+    Fate::new("killed", |row| row.killed),
+    Fate::new("caller\ndied", |row| row.caller_died),
+    Fate::always("lost", |row| row.lost),
+    Fate::new("twice", |row| row.twice),
+    Fate::new("or-\nphans", |row| row.orphans),
+];
+
+/// The column of `how`.
+const HOW: usize = 3;
 
 impl StepRow {
     fn cells(&self, counts: Option<&StepCounts>) -> Vec<String> {
@@ -135,7 +199,7 @@ impl StepRow {
             || self.casts_per_s.map_or_else(String::new, grouped),
             |counts| grouped(counts.casts_per_second.round() as u64),
         );
-        let mut cells = vec![
+        vec![
             self.number.to_string(),
             self.node.clone(),
             self.releases(),
@@ -143,19 +207,12 @@ impl StepRow {
             self.ready_ms.map_or_else(String::new, grouped),
             grouped(self.in_flight),
             rate,
-        ];
-        cells.extend(counts.into_iter().flat_map(count_cells));
-        cells
+        ]
     }
 }
 
-fn count_cells(row: &StepCounts) -> impl Iterator<Item = String> {
-    let fates = [row.casts, row.answered, row.told, row.killed, row.lost, row.caller_died, row.twice, row.orphans];
-    fates.into_iter().chain([row.streams, row.questions, row.gathers]).map(grouped)
-}
-
 fn outcome_table(judged: &Judgement) -> Table {
-    let mut table = table(&["calls", "ended in"]);
+    let mut table = table(["calls", "ended in"]);
     for (outcome, &count) in &judged.outcomes {
         table.add_row([grouped(count), outcome.to_string()]);
     }
@@ -164,7 +221,7 @@ fn outcome_table(judged: &Judgement) -> Table {
 }
 
 fn gather_table(judged: &Judgement) -> Table {
-    let mut table = table(&["gathers", "ended in"]);
+    let mut table = table(["gathers", "ended in"]);
     for (how, &count) in &judged.gathers {
         table.add_row([grouped(count), how.to_string()]);
     }
@@ -173,28 +230,13 @@ fn gather_table(judged: &Judgement) -> Table {
 }
 
 fn case_table(judged: &Judgement) -> Table {
-    let mut table = table(&["met", "needed", "case"]);
+    let mut table = table(["met", "needed", "case"]);
     for row in &judged.witnesses {
         let required = if row.required > 0 { grouped(row.required) } else { String::new() };
         table.add_row([grouped(row.count), required, row.witness.sentence().to_owned()]);
     }
     align_right(&mut table, [0, 1]);
     table
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    table
-}
-
-fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
 }
 
 /// The numbers that the verdict rests on, in one line.
@@ -239,18 +281,6 @@ fn talk(judged: &Judgement) -> String {
         counted(counts.gathers, "gather", "gathers"),
         grouped(counts.gathers_broken)
     )
-}
-
-fn finding_lines(text: &mut String, finding: &Finding, begun_us: u64) {
-    let Finding { invariant, sentence, count, examples, .. } = finding;
-    let _ = write!(text, "\n  - {invariant}: {} {sentence}", grouped(*count));
-    for example in examples {
-        let _ = write!(text, "\n      {}", example.line(begun_us));
-    }
-    let more = count.saturating_sub(examples.len() as u64);
-    if more > 0 {
-        let _ = write!(text, "\n      and {} more", grouped(more));
-    }
 }
 
 fn counted(number: u64, one: &str, many: &str) -> String {
