@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::catalogue::{BUGS, Entry, How, MUTANTS};
-use crate::columns::{rerun, table, wrapped};
+use crate::columns::{each_line, rerun, table, wrapped};
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::Level;
 use crate::verdict::trace::Trace;
@@ -203,7 +203,8 @@ impl Hunted {
             let said = format!("{}: {} ({})", tried.level, self.cell(tried.level), tried.looked_at);
             let _ = writeln!(text, "{}", wrapped("  ", "    ", &said));
             let Some(found) = &tried.found else { continue };
-            let _ = writeln!(text, "{}\n  {}", wrapped("    ", "      ", &found.what), rerun(&found.command));
+            let what: Vec<String> = found.what.lines().map(|line| format!("    {line}")).collect();
+            let _ = writeln!(text, "{}\n  {}", each_line(&what.join("\n")), rerun(&found.command));
             if let (false, Some(trace)) = (shown, &found.trace) {
                 let _ = write!(text, "{trace}");
                 shown = true;
