@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use rexi_proto::{Form, FunctionRow, Migration, MigrationKey, Phase, Profile, Release, Stage, Train, TrainError};
+use rexi_proto::{Form, FunctionRow, Migration, MigrationKey, Phase, Profile, Release, Train, TrainError};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
@@ -116,20 +116,22 @@ impl UpgradePath {
 
     fn new(profiles: Arc<[Profile]>, functions: Arc<[FunctionRow]>) -> Self {
         let migrations: Vec<&Migration> = profiles[0].migrations().map(|(migration, _)| migration).collect();
-        let forms =
-            |migration: &&Migration| [Form::Old, Form::New].map(|form| migration.function(form).map(str::to_owned));
-        let of_migrations: Vec<String> = migrations.iter().flat_map(forms).flatten().collect();
-        let differs = |stages: &[Stage]| stages.iter().any(|stage| *stage != stages[0] || stage.moves());
-        let moves =
-            |number: usize| differs(&profiles.iter().map(|profile| profile.stage_at(number)).collect::<Vec<_>>());
-        let migrated = (0..).zip(migrations).filter(|(number, of)| of.function(Form::Old).is_some() && moves(*number));
+        let moves = |number: usize| {
+            let mut stages = profiles.iter().map(|profile| profile.stage_at(number));
+            stages.any(|stage| stage.moves() || stage != profiles[0].stage_at(number))
+        };
+        let of_functions = |migration: &Migration| migration.function(Form::Old).is_some();
+        let migrated = (0..).zip(&migrations).filter(|&(number, of)| of_functions(of) && moves(number));
         let changes = |row: &&FunctionRow| {
             let life = |profile: &Profile| (row.accepted(profile.stop()), row.emitted(profile.stop()));
-            let of_none = !of_migrations.iter().any(|name| **name == *row.name);
-            of_none && profiles.iter().any(|profile| life(profile) != life(&profiles[0]))
+            let is_of = |migration: &&Migration| {
+                [Form::Old, Form::New].into_iter().any(|form| migration.function(form) == Some(&*row.name))
+            };
+            !migrations.iter().any(is_of) && profiles.iter().any(|profile| life(profile) != life(&profiles[0]))
         };
         let rows = functions.iter().filter(changes).map(|row| Changing::Function(row.clone()));
-        let changing = migrated.map(|(number, of)| Changing::Migration(number, of.clone())).chain(rows).collect();
+        let migrated = migrated.map(|(number, &of)| Changing::Migration(number, of.clone()));
+        let changing = migrated.chain(rows).collect();
         Self { profiles, functions, changing }
     }
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use rexi_kv::cluster::{self, ClusterArgs};
 use rexi_kv::node::{self, NodeArgs};
 use rexi_kv::planted::Planted;
@@ -49,10 +49,16 @@ struct StoreArgs {
 impl StoreArgs {
     /// The tools for the store's train.
     fn tool(&self) -> Tool {
-        let planted = self.plant.iter().flat_map(|plant| ["--plant", plant.name()]);
+        let planted = self.plant.and_then(|plant| plant.to_possible_value());
+        let planted = planted.iter().flat_map(|plant| ["--plant", plant.get_name()]);
         let under = ["rollout"].into_iter().chain(self.forgets.then_some("--forgets")).chain(planted);
         rexi_migrate::tool(&train())
-            .functions(|lock| self.plant.map_or(Ok(lock.clone()), |plant| plant.lock(lock)).and_then(replica::lock))
+            .functions(|lock| {
+                replica::lock(match self.plant {
+                    Some(plant) => plant.lock(lock)?,
+                    None => lock,
+                })
+            })
             .lock_file("examples/kv/wire.lock.json")
             .simulation(simulation::simulation(), simulation::ACTIONS)
             .workload(Rehearsed { forgets: self.forgets })

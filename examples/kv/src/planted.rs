@@ -35,13 +35,4 @@ impl Planted {
             Self::Safe => lock.function(SafePurge)?.function(SafeCount),
         }
     }
-
-    /// As the command line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Eager => "eager",
-            Self::Early => "early",
-            Self::Safe => "safe",
-        }
-    }
 }

@@ -127,12 +127,13 @@ impl Cluster {
     fn work(&self, state: &State, actions: &mut Vec<Action>) {
         let Scope { jobs, streams, monitors, items, .. } = self.scope;
         if state.used.jobs < jobs {
+            let called: Vec<usize> = state.nodes.iter().map(|node| node.called().len()).collect();
+            let may_stream = state.used.streams < streams;
+            let may_not = state.used.jobs - state.used.streams < jobs - streams;
             for (from, to) in self.ordered() {
-                let may_stream = state.used.streams < streams;
-                let may_not = state.used.jobs - state.used.streams < jobs - streams;
-                for place in 0..state.nodes[from].called().len() {
-                    let kinds = [(false, may_not), (true, may_stream)].into_iter().filter(|(_, may)| *may);
-                    actions.extend(kinds.map(|(stream, _)| Action::Cast(from, to, stream, place)));
+                for place in 0..called[from] {
+                    actions.extend(may_not.then_some(Action::Cast(from, to, false, place)));
+                    actions.extend(may_stream.then_some(Action::Cast(from, to, true, place)));
                 }
             }
         }

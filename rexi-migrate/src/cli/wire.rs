@@ -73,9 +73,9 @@ enum WireCommand {
 /// Runs a subcommand; an error comes with the exit code that it means.
 pub(crate) fn run(args: WireArgs, service: &Service) -> Result<ExitCode, (u8, Report)> {
     match args.command {
-        WireCommand::Lock { file, check: true, .. } => check(&file.unwrap_or(service.lock_file.clone()), service),
-        WireCommand::Lock { file, unshipped, .. } => {
-            lock(&file.unwrap_or(service.lock_file.clone()), service, &unshipped.unwrap_or_default())
+        WireCommand::Lock { file, check: only_check, unshipped } => {
+            let file = file.as_ref().unwrap_or(&service.lock_file);
+            if only_check { check(file, service) } else { lock(file, service, &unshipped.unwrap_or_default()) }
         }
         WireCommand::Diff { old, new, json } => {
             writable("--json", json.as_deref())?;

@@ -23,8 +23,7 @@ pub struct Evidence {
     /// From when on a job that runs on so is a doubt, and so is a call that had heard nothing for as long when its
     /// caller's process died; `None` doubts neither.
     pub doubtful_after: Option<Duration>,
-    /// The service's functions that a node of each release calls, among which calls take turns: by their number, modulo
-    /// one more than these.
+    /// The service's functions that a node of each release calls, among which calls take turns (`CallNumber::turn`).
     pub functions: BTreeMap<Release, Vec<String>>,
     /// Whether a plan drove the nodes in one virtual time: callers kill what they like, and leave with calls open; and
     /// nothing is late because a machine was slow, so what would be in doubt for that is found.

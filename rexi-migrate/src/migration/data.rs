@@ -133,6 +133,20 @@ impl fmt::Debug for MessageForms {
     }
 }
 
+/// Of what each release does, the last before the first change, which is the one that is met, and each that changes
+/// something.
+pub(super) fn changes<T>(all: impl IntoIterator<Item = T>, is_alike: impl Fn(&T, &T) -> bool) -> Vec<T> {
+    let mut changes: Vec<T> = Vec::new();
+    for next in all {
+        match &mut changes[..] {
+            [only] if is_alike(only, &next) => *only = next,
+            [.., last] if is_alike(last, &next) => {}
+            _ => changes.push(next),
+        }
+    }
+    changes
+}
+
 impl ProtocolChange {
     /// The forms of a role.
     pub fn of_role(&self, role: Role) -> MessageForms {
@@ -178,16 +192,8 @@ impl ProtocolChange {
             let newest = (0..rows.len()).rev().find(|&row| rows[row].emitted(release));
             Behaviour { name: release.to_string(), accepts, emits: newest.into_iter().collect(), remembers: true }
         };
-        let mut releases: Vec<Behaviour> = Vec::new();
-        for next in (0..train.len()).map(|number| behaviour(train.at(number).stop())) {
-            let is_alike = |before: &Behaviour| (next.accepts, next.emits) == (before.accepts, before.emits);
-            match &mut releases[..] {
-                // Of those before the first change, the last one is met.
-                [only] if is_alike(only) => *only = next,
-                [.., last] if is_alike(last) => {}
-                _ => releases.push(next),
-            }
-        }
+        let all = (0..train.len()).map(|number| behaviour(train.at(number).stop()));
+        let releases = changes(all, |one, other| (one.accepts, one.emits) == (other.accepts, other.emits));
         assert!(releases.len() <= RELEASES_MAX, "a migration has at most {RELEASES_MAX} releases");
         Self {
             name: name.to_owned(),

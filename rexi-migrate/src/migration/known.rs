@@ -5,7 +5,7 @@
 
 use rexi_proto::{Form, Migration, Stage};
 
-use super::data::{Behaviour, MessageForm, MessageForms, ProtocolChange, Role, Unknown};
+use super::data::{self, Behaviour, MessageForm, MessageForms, ProtocolChange, Role, Unknown};
 use crate::path::{Changing, UpgradePath};
 
 /// What the releases of a path change, a migration each; and two changes of rexi's own messages.
@@ -19,26 +19,16 @@ pub fn known(train: &UpgradePath) -> Vec<ProtocolChange> {
 /// that come or go on the way.
 pub fn of_train(train: &UpgradePath) -> Vec<ProtocolChange> {
     let numbers = 0..train.at(0).migrations().count();
-    let changes = numbers.map(|number| {
+    let migrations = numbers.map(|number| {
         let (migration, _) = train.at(0).migrations().nth(number).expect("every release has all of them");
-        let stage = |release: usize| train.at(release).stage_at(number);
-        // The release before the first change, and each that changes something.
-        let mut stages: Vec<(String, Stage)> = Vec::new();
-        for release in 0..train.len() {
-            match &mut stages[..] {
-                // Of those before the first change, the last one is met.
-                [(name, before)] if *before == stage(release) => *name = train.name(release),
-                [.., (_, before)] if *before == stage(release) => {}
-                _ => stages.push((train.name(release), stage(release))),
-            }
-        }
-        of_migration(migration, &stages)
+        let all = (0..train.len()).map(|release| (train.name(release), train.at(release).stage_at(number)));
+        of_migration(migration, &data::changes(all, |(_, one), (_, other)| one == other))
     });
     let rows = train.changing().iter().filter_map(|changing| match changing {
         Changing::Function(row) => Some(ProtocolChange::of_functions(&row.name, std::slice::from_ref(row), train)),
         Changing::Migration(..) => None,
     });
-    changes.filter(|change| change.releases.len() > 1).chain(rows).collect()
+    migrations.filter(|change| change.releases.len() > 1).chain(rows).collect()
 }
 
 fn of_migration(migration: &Migration, stages: &[(String, Stage)]) -> ProtocolChange {

@@ -208,10 +208,8 @@ impl Behaviour {
 fn candidates(draft: &ProtocolChange) -> Vec<Behaviour> {
     let all = (0..1_u32 << draft.forms.len()).map(MessageForms);
     let within = |role: Role| all.clone().filter(move |forms| forms.without(draft.of_role(role)).is_empty());
-    let ends = [0, draft.releases.len() - 1];
-    let is_silent = |role: Role| ends.iter().any(|&release| draft.emitted(release, role).is_empty());
-    let allowed = |role: Role, forms: MessageForms| if forms.is_empty() { is_silent(role) } else { true };
-    let some_of = |role: Role| within(role).filter(|&forms| allowed(role, forms)).collect::<Vec<_>>();
+    let is_silent = |role: Role| [0, draft.releases.len() - 1].iter().any(|&end| draft.emitted(end, role).is_empty());
+    let some_of = |role: Role| within(role).filter(|forms| !forms.is_empty() || is_silent(role)).collect::<Vec<_>>();
     let one_of = |role: Role| some_of(role).into_iter().filter(|forms| forms.0.count_ones() <= 1).collect::<Vec<_>>();
     let (casts, answers, ends) = (one_of(Role::Start), one_of(Role::Answer), some_of(Role::End));
     let remembers = draft.releases[0].remembers;

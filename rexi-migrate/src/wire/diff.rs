@@ -374,9 +374,9 @@ fn frame(version: &str, number: u8, old: Option<&FrameLock>, new: Option<&FrameL
 }
 
 /// A function that is called where it is not.
-pub(super) fn missed(missed: &Missed) -> Change {
+pub(super) fn missed(function: &str, why: &Missed) -> Change {
     let ways = [(); 2].map(|()| Direction::plain(Effect::Refused, "answered with NoSuchFunction"));
-    Change::of_rows(ChangeKind::FunctionMissed, format!("function {}", missed.function), missed.to_string(), ways)
+    Change::of_rows(ChangeKind::FunctionMissed, format!("function {function}"), why.to_string(), ways)
 }
 
 fn train(old: Option<&TrainLock>, new: Option<&TrainLock>) -> Vec<Change> {
@@ -408,7 +408,8 @@ fn function(
     let (old, new) = match (old, new) {
         (None, None) => return Vec::new(),
         (None, Some(_)) => {
-            return vec![missed.map_or_else(|| come(ChangeKind::FunctionCame, &place, "a new function"), self::missed)];
+            let came = || come(ChangeKind::FunctionCame, &place, "a new function");
+            return vec![missed.map_or_else(came, |why| self::missed(name, why))];
         }
         (Some(old), None) => {
             let unknown = Direction::plain(Effect::Refused, "answered with NoSuchFunction");
@@ -431,7 +432,7 @@ fn function(
         let ways = [(); 2].map(|()| Direction::plain(effect, said));
         let what = format!("{} -> {}", life(old), life(new));
         let row = Change::of_rows(ChangeKind::FunctionRow, place.clone(), what, ways);
-        changes.push(missed.map_or(row, self::missed));
+        changes.push(missed.map_or(row, |why| self::missed(name, why)));
     }
     let (roots, now) = (old.roots(), new.roots());
     if roots.iter().map(|(what, _)| what).ne(now.iter().map(|(what, _)| what)) {

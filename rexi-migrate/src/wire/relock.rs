@@ -132,7 +132,7 @@ impl Lock {
         let without = Self { rows: Default::default(), ..self.clone() };
         let mut changes = Diff::new(&without, self).changes;
         changes.retain(|change| change.kind == ChangeKind::RowEarly);
-        changes.extend(self.missed(&Self::empty()).values().map(missed));
+        changes.extend(self.missed(&Self::empty()).iter().map(|(name, why)| missed(name, why)));
         changes
     }
 

@@ -48,13 +48,7 @@ pub(super) struct TrainChange {
 
 /// A function that is called where it is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Missed {
-    pub(super) function: String,
-    why: Why,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Why {
+pub(super) enum Missed {
     /// The first release calls it, and the other, which runs beside it, does not have it.
     Neighbour(Release, Release),
     /// It is called in the release that brings it, which runs beside one that does not have it.
@@ -68,22 +62,21 @@ impl Missed {
     pub(super) fn by_itself(row: &FunctionRow, is_new: bool) -> Option<Self> {
         let retired = row.retired_in.filter(|&retired| row.silent_since.is_none_or(|silent| silent >= retired));
         let at_once = Some(row.emitted_since).filter(|&emitted| is_new && emitted == row.accepted_since);
-        let why = retired.map(Why::NeverSilent).or(at_once.map(Why::AtOnce))?;
-        Some(Self { function: row.name.to_string(), why })
+        retired.map(Self::NeverSilent).or(at_once.map(Self::AtOnce))
     }
 }
 
 impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.why {
-            Why::Neighbour(caller, without) => {
+        match self {
+            Self::Neighbour(caller, without) => {
                 write!(f, "{caller} calls it, and {without}, which runs beside it, does not have it")
             }
-            Why::AtOnce(release) => write!(
+            Self::AtOnce(release) => write!(
                 f,
                 "called in {release}, which brings it, beside a release without it: say `emitted` a release later"
             ),
-            Why::NeverSilent(release) => write!(
+            Self::NeverSilent(release) => write!(
                 f,
                 "retired in {release}, and called in the release before: say `silent` a release before `retired`"
             ),
@@ -170,8 +163,8 @@ impl TrainLock {
         }
         let releases = self.releases.iter().map(|known| known.release);
         let mut pairs = releases.clone().zip(releases.skip(1)).flat_map(|(one, other)| [(one, other), (other, one)]);
-        let (caller, without) = pairs.find(|&(caller, other)| row.emitted(caller) && !row.accepted(other))?;
-        Some(Missed { function: row.name.to_string(), why: Why::Neighbour(caller, without) })
+        let missed = pairs.find(|&(caller, other)| row.emitted(caller) && !row.accepted(other));
+        missed.map(|(caller, without)| Missed::Neighbour(caller, without))
     }
 }
 

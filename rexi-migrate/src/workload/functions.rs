@@ -24,11 +24,11 @@ enum Called {
 
 impl Functions {
     pub(crate) fn called(train: &UpgradePath, profile: &Profile) -> Self {
-        let called = |changing: &Changing| match changing {
-            Changing::Function(row) => row.emitted(profile.stop()).then(|| Called::Function(stand_in(&row.name))),
-            Changing::Migration(_, migration) => Some(Called::Migration(migration.with_functions(stand_in))),
+        let stand_in_of = |changing: &Changing| match changing {
+            Changing::Function(row) => Called::Function(stand_in(&row.name)),
+            Changing::Migration(_, migration) => Called::Migration(migration.with_functions(stand_in)),
         };
-        Self { changing: train.changing().iter().filter_map(called).collect() }
+        Self { changing: called_by(train, profile).map(stand_in_of).collect() }
     }
 
     /// The request of a call. Calls take turns among the functions.
@@ -46,24 +46,28 @@ impl Functions {
         matches!(self.of(call), Some(Called::Migration(_)))
     }
 
-    fn names(&self) -> Vec<String> {
-        let name = |called: &Called| match called {
-            Called::Function(name) => name.trim_start_matches(PREFIX).to_owned(),
-            Called::Migration(migration) => migration.key().to_string(),
-        };
-        self.changing.iter().map(name).collect()
-    }
-
     fn of(&self, call: CallNumber) -> Option<&Called> {
-        let turns = self.changing.len() as u64 + 1;
-        usize::try_from(call.0 % turns).ok().and_then(|turn| self.changing.get(turn))
+        self.changing.get(call.turn(self.changing.len()))
     }
 }
 
 /// The service's functions that a node of each release calls, for a judge.
 pub(crate) fn called(train: &UpgradePath) -> BTreeMap<Release, Vec<String>> {
-    let of = |number: usize| (train.at(number).stop(), Functions::called(train, train.at(number)).names());
-    (0..train.len()).map(of).collect()
+    let name = |changing: &Changing| match changing {
+        Changing::Function(row) => row.name.to_string(),
+        Changing::Migration(_, migration) => migration.key().to_string(),
+    };
+    let profiles = (0..train.len()).map(|number| train.at(number));
+    profiles.map(|profile| (profile.stop(), called_by(train, profile).map(name).collect())).collect()
+}
+
+/// What a node of a release calls of what changes; of a migration in some form, always.
+fn called_by<'a>(train: &'a UpgradePath, profile: &Profile) -> impl Iterator<Item = &'a Changing> {
+    let release = profile.stop();
+    train.changing().iter().filter(move |changing| match changing {
+        Changing::Function(row) => row.emitted(release),
+        Changing::Migration(..) => true,
+    })
 }
 
 /// What a node of a release registers, all of it for one function.

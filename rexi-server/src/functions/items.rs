@@ -105,9 +105,10 @@ impl<F: StreamFunction> AskStream<F> {
     /// takes; a job whose reader is slow ends after `stream_time_limit`, and one whose node goes away once that is
     /// given up. It changes nothing after the first item was asked for.
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        if let Asked::Unsent { request, .. } = &mut self.call {
-            *request = request.clone().time_limit(limit);
-        }
+        self.call = match self.call {
+            Asked::Unsent { node, peer, request } => Asked::Unsent { node, peer, request: request.time_limit(limit) },
+            sent => sent,
+        };
         self
     }
 }
@@ -120,21 +121,17 @@ impl<F: StreamFunction> Stream for AskStream<F> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let part = match &mut self.call {
-                Asked::Sent(parts) => ready!(Pin::new(parts).poll_next(cx)),
-                Asked::Over => None,
-                Asked::Unsent { node, peer, request } => match Call::cast(node, peer, request.clone()) {
-                    Ok(call) => {
-                        self.call = Asked::Sent(Parts::new(call));
-                        continue;
-                    }
-                    Err(unsent) => {
-                        self.call = Asked::Over;
-                        Some(Part::Failed(unsent.into()))
-                    }
-                },
+            let Asked::Sent(parts) = &mut self.call else {
+                let Asked::Unsent { node, peer, request } = std::mem::replace(&mut self.call, Asked::Over) else {
+                    return Poll::Ready(None);
+                };
+                match Call::cast(&node, &peer, request) {
+                    Ok(call) => self.call = Asked::Sent(Parts::new(call)),
+                    Err(unsent) => return Poll::Ready(Some(Err(unsent.into()))),
+                }
+                continue;
             };
-            let Some(part) = part else { return Poll::Ready(None) };
+            let Some(part) = ready!(Pin::new(parts).poll_next(cx)) else { return Poll::Ready(None) };
             let item = match part {
                 Part::Item(body) => Some(reply::item(self.function, &body).map_err(AskError::Call)),
                 Part::Last(body) => reply::last(self.function, &body).transpose(),

@@ -135,8 +135,7 @@ impl<'a> Joined<'a> {
     pub(super) fn function_of(&self, call: &Call) -> Option<&str> {
         let release = Release::from(&self.processes[call.by].header.release);
         let called = self.functions.get(&release)?;
-        let turn = self.id(call).call.0 % (called.len() as u64 + 1);
-        called.get(usize::try_from(turn).ok()?).map(String::as_str)
+        called.get(self.id(call).call.turn(called.len())).map(String::as_str)
     }
 
     pub(super) fn new(evidence: &'a Evidence) -> Self {

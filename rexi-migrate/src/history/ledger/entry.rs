@@ -16,6 +16,15 @@ pub struct NodeIndex(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallNumber(pub u64);
 
+impl CallNumber {
+    /// Whose turn it is among so many functions of a service: its place. Behind the last, it is that of the function
+    /// which every node takes.
+    pub(crate) fn turn(self, functions: usize) -> usize {
+        let turns = functions as u64 + 1;
+        usize::try_from(self.0 % turns).expect("no more than there are functions")
+    }
+}
+
 impl std::fmt::Display for CallNumber {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "call {}", self.0)
