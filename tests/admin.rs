@@ -81,7 +81,7 @@ async fn a_node_that_has_stopped_is_neither_alive_nor_ready() {
         (head.status.as_u16(), String::from_utf8(body.to_vec()).expect("text"))
     };
     assert_eq!(ask("/livez").await, (200, "[+] serving\n".to_owned()));
-    assert_eq!(ask("/readyz").await, (200, "[+] started\n[+] admitting\n".to_owned()));
+    assert_eq!(ask("/readyz").await, (200, "[+] started\n[+] admitting\n[+] admitted\n".to_owned()));
     within("n1 to have left", n1.shutdown(Duration::ZERO)).await;
     assert_eq!(ask("/livez").await, (503, "[-] serving: the node has stopped\n".to_owned()));
     assert_eq!(ask("/readyz").await.0, 503);

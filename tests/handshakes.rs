@@ -369,7 +369,7 @@ async fn a_welcome_that_comes_too_late_for_its_life_or_its_member_puts_nothing_t
         let (closed, reason) = early.closed().await;
         let expected = match removed {
             true => (code(CloseCode::NotTrusted), "it is no longer a member of this cluster"),
-            false => (code(CloseCode::Replaced), "a later start of this node is connected"),
+            false => (code(CloseCode::Replaced), "a later start of this node has said hello"),
         };
         assert_eq!((closed, &*reason), expected);
         if !removed {

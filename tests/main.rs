@@ -46,3 +46,4 @@ mod traces;
 mod turns;
 mod typed;
 mod typed_clients;
+mod who_is_who;

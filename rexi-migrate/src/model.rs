@@ -25,4 +25,5 @@ pub use observer::{Breach, CallRecord, Monitor, Observer, payload};
 pub use rule::Rule;
 pub use wire::{End, EndStage, Holdout, Parting, PlantedFrames, Wire};
 pub use work::{Deed, Word};
+pub(crate) use world::CLOCK;
 pub use world::{Late, World};

@@ -11,6 +11,7 @@ use bytes::BytesMut;
 
 use crate::compat::{self, Kind};
 use crate::error::{DecodeError, EncodeError};
+use crate::limits::START_AHEAD_MAX;
 use crate::link::Presence;
 use crate::message::{Body, Message, Reply, Sent};
 use crate::migration::{Form, Forms};
@@ -210,6 +211,11 @@ impl Guards {
         known.is_none_or(|known| of >= known) || self.lacks(Mutant::OldRefusalHeeded)
     }
 
+    /// A connection is let go once a later life of the peer has said hello.
+    pub(crate) fn connection_ends_with_its_life(self, of: Option<Incarnation>, latest: Incarnation) -> bool {
+        of.is_some_and(|of| of < latest) && !self.lacks(Mutant::PastConnectionKept)
+    }
+
     /// What was encoded for a connection ends with it.
     pub(crate) fn unwritten_ends_with_connection(self) -> bool {
         !self.lacks(Mutant::UnwrittenKept)
@@ -248,6 +254,11 @@ impl Guards {
         holdout != remover && !self.lacks(Mutant::HoldoutsIgnored)
     }
 
+    /// A node speaks for those that still say a form while it takes that form itself.
+    pub(crate) fn witness_speaks(self, has_removed: bool) -> bool {
+        !has_removed || self.lacks(Mutant::HoldoutsOfRemovers)
+    }
+
     /// The hellos are judged again with the phase of now.
     pub(crate) fn phase_judged_again(self, said: Phase, now: Phase) -> Phase {
         if self.lacks(Mutant::SingleVerdict) { said } else { now }
@@ -266,6 +277,17 @@ impl Guards {
     /// A hello of an earlier life than the one known is refused.
     pub(crate) fn is_dead_life(self, says: Incarnation, known: Incarnation) -> bool {
         known > says && !self.lacks(Mutant::DeadLifeWelcome)
+    }
+
+    /// The life that a node says to be to a peer that has met a later one, which is over: the next.
+    pub(crate) fn life_after(self, met: Incarnation) -> Option<Incarnation> {
+        met.0.checked_add(1).map(Incarnation).filter(|_| !self.lacks(Mutant::ShutOutByLaterLife))
+    }
+
+    /// A start that lies far ahead of the clock is not believed.
+    pub(crate) fn is_far_ahead(self, start: Incarnation, clock: Incarnation) -> bool {
+        let ahead = Duration::from_micros(start.0.saturating_sub(clock.0));
+        ahead > START_AHEAD_MAX && !self.lacks(Mutant::FarStartBelieved)
     }
 
     /// A hello counts, whatever versions it names.

@@ -30,8 +30,11 @@ pub struct Hello {
     pub cluster: Arc<str>,
     /// Its name; the certificate must name it too.
     pub node: NodeName,
-    /// Its life.
+    /// Its life, as the node that it speaks to may count it.
     pub incarnation: Incarnation,
+    /// The latest life of the other node that it has met, unless it is connected to that. The other's life is to come
+    /// after it.
+    pub last_met: Option<Incarnation>,
     /// Its release.
     pub release: Version,
     /// The release as its train names it, of which the release may be a patch.
@@ -114,12 +117,14 @@ pub(crate) fn verdict_guarded(one: &Hello, other: &Hello, guards: Guards) -> Res
         }
     }
     // A node that has removed a form meets the members one by one, and may not have met the one that still says it. So
-    // each member also speaks for those that it knows of.
+    // each member also speaks for those that it knows of, unless it has removed the form as well: then no member that
+    // says it can be connected to either, and to keep the two apart protects nobody.
     for (remover, witness) in [(first, second), (second, first)] {
         for standing in &witness.migrations {
             let in_the_way = standing.holdouts.iter().find(|node| guards.holdout_counts(node, &remover.node));
-            let takes_old = remover.takes(&standing.key, witness.stop).contains(Form::Old);
-            if let (false, Some(holdout)) = (takes_old, in_the_way) {
+            let removed_by = |node: &Hello, other: &Hello| !node.takes(&standing.key, other.stop).contains(Form::Old);
+            let counts = guards.witness_speaks(removed_by(witness, remover));
+            if let (true, true, Some(holdout)) = (removed_by(remover, witness), counts, in_the_way) {
                 let (holdout, witness, remover) = (holdout.clone(), witness.party(), remover.party());
                 let saying = Saying { migration: standing.key.clone(), form: Form::Old };
                 return Err(Box::new(Refusal::OldFormInUse { saying, holdout, witness, remover }));

@@ -56,7 +56,7 @@ pub use frame::FrameBuffer;
 pub use function::{FunctionRow, Release, ReleaseError};
 pub use guards::{decode_by, encode_by};
 pub use hello::{Agreement, Hello, Party, Refusal, Saying, Standing, verdict};
-pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
+pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, START_AHEAD_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{
     Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent, TraceContext,

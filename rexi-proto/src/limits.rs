@@ -228,6 +228,9 @@ pub const HELLO_BYTES_MAX: u32 = 64 << 10;
 /// What a frame that waits for its payload takes beside its function's name.
 const WAITING_FRAME_BYTES: usize = 256;
 
+/// How far ahead of a node's clock a peer may say to have started.
+pub const START_AHEAD_MAX: Duration = Duration::from_hours(24);
+
 /// The longest that a peer that is away may be kept.
 const STABILITY_PERIOD_MAX: Duration = Duration::from_hours(24);
 

@@ -166,6 +166,10 @@ mutants! {
         breaks "S6 S8 S13";
     EarlierLifeBelieved "earlier-life-believed" "M35"
         "What an earlier life of a member announced counts after its next hello."
+        breaks "S12"
+        covered by "`Peer::handle_met` lets go of the connection to the earlier life", with PastConnectionKept;
+    PastConnectionKept "past-connection-kept" ""
+        "A connection to an earlier life is kept once a later one has said hello."
         breaks "S12";
     EarlierEpochBelieved "earlier-epoch-believed" "M35"
         "An older word of a member counts after a newer one."
@@ -173,6 +177,15 @@ mutants! {
     DeadLifeWelcome "dead-life-welcome" "M36"
         "The hello of an earlier life is taken after that of a later one."
         breaks "S12 S2 S7 L1";
+    ShutOutByLaterLife "shut-out-by-later-life" ""
+        "A node whose peer has met a later life of it goes on as the earlier one."
+        breaks "L7";
+    FarStartBelieved "far-start-believed" ""
+        "A start that lies far ahead of the clock is taken for one."
+        breaks "L7";
+    HoldoutsOfRemovers "holdouts-of-removers" ""
+        "A node that has removed a form speaks for members that still say it."
+        breaks "L7";
     FirstReleaseBelieved "first-release-believed" "M38 M45"
         "A member's first hello is believed for ever."
         breaks "S6 S12 L4";

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -92,9 +93,17 @@ impl From<NodeName> for String {
 
 /// One life of a node, from start to exit: microseconds since 1970 when it started.
 ///
-/// A later start has a greater incarnation. A peer refuses one that is older than the one it has already met.
+/// A later start has a greater incarnation. A peer refuses one that is older than the one it is connected to; one that
+/// is older than what it was connected to, a node replaces towards that peer by the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub u64);
+
+impl Incarnation {
+    /// That of a node that starts so long after 1970.
+    pub fn since_1970(start: Duration) -> Self {
+        Self(u64::try_from(start.as_micros()).unwrap_or(u64::MAX))
+    }
+}
 
 /// A caller's number for one of its casts, unique within the caller's incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

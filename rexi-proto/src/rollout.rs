@@ -39,6 +39,8 @@ pub struct Rollout {
     /// Whether it is known who the members are.
     listed: bool,
     members: BTreeMap<NodeName, Option<Announced>>,
+    /// The life that this node says to be, to members that had met a later one than its own.
+    lives: BTreeMap<NodeName, Incarnation>,
     guards: Guards,
 }
 
@@ -69,8 +71,8 @@ impl Rollout {
     fn start(node: NodeName, profile: Profile, members: impl IntoIterator<Item = NodeName>, listed: bool) -> Self {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
         let tracks = profile.migrations().map(|(_, stage)| Track::new(stage)).collect();
-        let (cluster, guards) = (profile.train().into(), Guards::default());
-        let mut rollout = Self { node, cluster, profile, tracks, listed, members, guards };
+        let (cluster, lives, guards) = (profile.train().into(), BTreeMap::new(), Guards::default());
+        let mut rollout = Self { node, cluster, profile, tracks, listed, members, lives, guards };
         rollout.settle();
         rollout
     }
@@ -122,7 +124,8 @@ impl Rollout {
     #[must_use]
     pub fn renamed(&self, rename: impl Fn(&NodeName) -> NodeName) -> Self {
         let members = self.members.iter().map(|(name, said)| (rename(name), said.clone())).collect();
-        Self { node: rename(&self.node), members, ..self.clone() }
+        let lives = self.lives.iter().map(|(name, life)| (rename(name), *life)).collect();
+        Self { node: rename(&self.node), members, lives, ..self.clone() }
     }
 
     /// The release's profile.
@@ -130,7 +133,31 @@ impl Rollout {
         &self.profile
     }
 
-    /// What this node says of itself in a handshake.
+    /// What this node, which started in that `incarnation`, says of itself in a handshake with a member.
+    pub fn hello_to(
+        &self,
+        member: &NodeName,
+        is_connected: bool,
+        incarnation: Incarnation,
+        functions: &FunctionTable,
+        limits: &Limits,
+    ) -> Hello {
+        let last_met = self.last_met(member).filter(|_| !is_connected);
+        Hello { last_met, ..self.hello(self.life_to(member, incarnation), functions, limits) }
+    }
+
+    /// The latest life of a member that has said hello to this node.
+    pub fn last_met(&self, member: &NodeName) -> Option<Incarnation> {
+        self.members.get(member).and_then(Option::as_ref).map(|said| said.incarnation)
+    }
+
+    /// The life that this node says to be to a member: that in which it started, or one after the latest that the
+    /// member has met, so that a clock that was set back, or a second process of its name, shuts nobody out.
+    pub fn life_to(&self, member: &NodeName, incarnation: Incarnation) -> Incarnation {
+        self.lives.get(member).copied().unwrap_or(incarnation).max(incarnation)
+    }
+
+    /// What this node says of itself to whoever asks.
     pub fn hello(&self, incarnation: Incarnation, functions: &FunctionTable, limits: &Limits) -> Hello {
         let standing = |(place, (migration, stage)): (usize, (&Migration, Stage))| {
             let track = &self.tracks[place];
@@ -150,6 +177,7 @@ impl Rollout {
             cluster: Arc::clone(&self.cluster),
             node: self.node.clone(),
             incarnation,
+            last_met: None,
             release: self.profile.release().clone(),
             stop: self.profile.stop(),
             follows: self.profile.follows(),
@@ -162,28 +190,50 @@ impl Rollout {
         }
     }
 
-    /// Takes a member's hello, given the one that we sent it. What it says of itself counts as announced even where the
-    /// two may not speak: after a failure of all nodes in mid-upgrade, no node could be raised otherwise.
+    /// Takes a member's hello, given the one that we sent it and the life of a node that would start now. What it says
+    /// of itself counts as announced even where the two may not speak: after a failure of all nodes in mid-upgrade, no
+    /// node could be raised otherwise.
     ///
     /// # Errors
-    /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member or stale.
-    pub fn handle_hello(&mut self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
+    /// [`HandshakeError`]; the member's word is then noted all the same, unless it is no member, or its life is no
+    /// longer, or not yet, possible.
+    pub fn handle_hello(
+        &mut self,
+        ours: &Hello,
+        theirs: &Hello,
+        clock: Incarnation,
+    ) -> Result<Agreement, HandshakeError> {
         if theirs.node == self.node || theirs.cluster != self.cluster {
             return verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused);
         }
         let guards = self.guards;
         let known = self.members.get_mut(&theirs.node);
         let known = known.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
+        if guards.is_far_ahead(theirs.incarnation, clock) {
+            let (node, start) = (theirs.node.clone(), theirs.incarnation);
+            return Err(HandshakeError::StartsAhead { node, start, clock });
+        }
+        let outlived = theirs.last_met.filter(|&met| met > ours.incarnation);
+        let outlived = outlived.and_then(|met| Some((met, guards.life_after(met)?)));
+        if let Some((_, next)) = outlived {
+            self.lives.insert(theirs.node.clone(), next);
+        }
         if let Some(known) = known.as_ref()
             && guards.is_dead_life(theirs.incarnation, known.incarnation)
         {
             let (node, old, known) = (theirs.node.clone(), theirs.incarnation, known.incarnation);
-            return Err(HandshakeError::StaleIncarnation { node, old, known });
+            return Err(match ours.last_met == Some(known) {
+                true => HandshakeError::Outlived { node, old, known },
+                false => HandshakeError::StaleIncarnation { node, old, known },
+            });
         }
         if guards.hello_counts(theirs.wire) {
             *known = Some(Announced::of(theirs, &self.profile, known.as_ref(), guards));
         }
         self.settle();
+        if let Some((known, _)) = outlived {
+            return Err(HandshakeError::Outlived { node: ours.node.clone(), old: ours.incarnation, known });
+        }
         let agreement = verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused)?;
         let now = Hello { migrations: self.judged_again(&ours.migrations), ..ours.clone() };
         verdict_guarded(&now, theirs, guards).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
@@ -264,6 +314,7 @@ impl Rollout {
     /// that joins later is another member. `false`: it is none.
     pub fn remove_member(&mut self, member: &NodeName) -> bool {
         let was_one = self.members.remove(member).is_some();
+        self.lives.remove(member);
         self.settle();
         was_one
     }

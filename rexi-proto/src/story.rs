@@ -34,6 +34,7 @@ pub(crate) fn hello(name: &str, profile: &Profile, phase: Phase) -> Hello {
         holdouts: Vec::new(),
     };
     Hello {
+        last_met: None,
         cluster: profile.train().into(),
         node: NodeName::new(name).expect("a name"),
         incarnation: Incarnation(7),

@@ -211,6 +211,7 @@ fn a_hello_has_the_bytes_it_always_had() {
         cluster: "inventory".into(),
         node: NodeName::new("n1.example").expect("a name"),
         incarnation: Incarnation(1_700_000_000_000_000),
+        last_met: Some(Incarnation(1_600_000_000_000_000)),
         release: "1.2.1".parse().expect("a version"),
         stop: Release(1, 2, 0),
         follows: Some(Release(1, 1, 0)),

@@ -195,6 +195,7 @@ pub fn hello_of(of: &str, profile: &Profile) -> Hello {
         cluster: profile.train().into(),
         node: name(of),
         incarnation: Incarnation(1),
+        last_met: None,
         release: profile.release().clone(),
         stop: profile.stop(),
         follows: profile.follows(),

@@ -10,7 +10,7 @@ use super::action::{Stop, Straggler};
 use super::scope::{Notice, Operator};
 use super::state::{Late, NOW, Stage, pair};
 use super::step::Stepper;
-use crate::model::{Case, NodeModel, Rule, Way, frames, name, over_the_wire};
+use crate::model::{CLOCK, Case, NodeModel, Rule, Way, frames, name, over_the_wire};
 
 impl Stepper<'_> {
     /// The first frame on its way arrives.
@@ -249,7 +249,10 @@ impl Stepper<'_> {
             self.state.notes.breaks(Rule::HelloUnread, what);
             return None;
         };
-        let taken = self.node(index).rollout_mut().handle_hello(ours, &theirs);
+        let taken = self.node(index).rollout_mut().handle_hello(ours, &theirs, CLOCK);
+        if let Some(met) = self.state.nodes[index].met(member) {
+            self.node(index).peer_mut(member).handle_met(NOW, met);
+        }
         let agreed = match taken {
             Ok(agreement) => Some(Session::of(ours, &theirs, agreement)),
             Err(HandshakeError::Refused(refusal)) => {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use rexi_proto::{FunctionTable, HandshakeError, Hello, Incarnation, Limits, Refusal, Rollout, verdict};
 
-use crate::model::name;
+use crate::model::{CLOCK, name};
 use crate::path::UpgradePath;
 use crate::verdict::invariant::Invariant;
 use crate::verdict::level::{Breach, Figure, LevelReport};
@@ -61,8 +61,8 @@ fn settle(train: &UpgradePath, vector: &[usize], broken: &mut Vec<String>) -> Ve
                 let pair = [(one, vector[one]), (other, vector[other])];
                 let hellos = [hello(&rollouts[one]), hello(&rollouts[other])];
                 let sides = [
-                    rollouts[one].handle_hello(&hellos[0], &hellos[1]),
-                    rollouts[other].handle_hello(&hellos[1], &hellos[0]),
+                    rollouts[one].handle_hello(&hellos[0], &hellos[1], CLOCK),
+                    rollouts[other].handle_hello(&hellos[1], &hellos[0], CLOCK),
                 ];
                 if verdict(&hellos[0], &hellos[1]) != verdict(&hellos[1], &hellos[0]) {
                     broken.push(format!("{}: two verdicts", words(train, vector)));

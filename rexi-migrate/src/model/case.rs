@@ -41,6 +41,8 @@ cases! {
     PhaseMoved "phases moved between hello and attachment",
     OfThePast "connections to an earlier life let go when the later one was attached",
     HandshakeRefused "handshakes refused",
+    Outlived "nodes that went on above a later life of theirs",
+    StartsAhead "starts that lie too far ahead refused",
     RaisedOverTarget "phases raised over a change of cast target",
     LoweringRefused "lowerings refused",
     HoldoutNamed "removers kept out by a holdout",

@@ -69,8 +69,6 @@ pub struct NodeModel<P: Pool = Unlimited> {
 pub struct Seen {
     /// The latest life, and changes of its phases, of a hello that it has read, and the place of that life's release.
     pub hello: Option<(Incarnation, u64, usize)>,
-    /// The latest life that it was attached to.
-    pub attached: Option<Incarnation>,
 }
 
 /// A worker.
@@ -222,6 +220,21 @@ impl<P: Pool + Clone> NodeModel<P> {
     /// What it says when it connects.
     pub fn hello(&self) -> Hello {
         self.rollout.hello(self.life, &self.functions, &self.limits)
+    }
+
+    /// What it says to a member when it connects.
+    pub fn hello_to(&self, member: usize) -> Hello {
+        self.rollout.hello_to(&name(member), self.is_up(member), self.life, &self.functions, &self.limits)
+    }
+
+    /// The latest life of a member that has said hello to it.
+    pub fn met(&self, member: usize) -> Option<Incarnation> {
+        self.rollout.last_met(&name(member))
+    }
+
+    /// The life that it says to be to a member.
+    pub fn life_to(&self, member: usize) -> Incarnation {
+        self.rollout.life_to(&name(member), self.life)
     }
 
     /// The numbers of all others.

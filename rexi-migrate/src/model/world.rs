@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{
-    CloseCode, ConnectionId, Form, HandshakeError, Kind, Phase, PhaseError, Pool, Presence, Refusal, Saying, Session,
-    Unlimited,
+    CloseCode, ConnectionId, Form, HandshakeError, Incarnation, Kind, Phase, PhaseError, Pool, Presence, Refusal,
+    Saying, Session, Unlimited,
 };
 
 use super::case::Case;
@@ -33,6 +33,9 @@ pub struct World<P: Pool = Unlimited> {
     /// Whether a writer takes what is encoded at once.
     pub eager: bool,
 }
+
+/// The life of a node that would start now.
+pub(crate) const CLOCK: Incarnation = Incarnation(1 << 20);
 
 /// What comes of a connection when another one is in its place.
 #[derive(Debug)]
@@ -144,7 +147,8 @@ impl<P: Pool + Clone> World<P> {
 
     /// A connection is opened, and both hellos are made; it gets this place among all.
     pub fn dial(&mut self, one: usize, other: usize, place: usize) {
-        let [first, second] = [one, other].map(|index| self.nodes[index].hello());
+        let first = self.nodes[one].hello_to(other);
+        let second = self.nodes[other].hello_to(one);
         let ends = [
             End::opening(first.clone(), second.clone(), self.known_holdouts(one)),
             End::opening(second, first, self.known_holdouts(other)),
@@ -170,16 +174,21 @@ impl<P: Pool + Clone> World<P> {
         let release = (0..train.len()).find(|&release| *train.at(release).release() == theirs.release);
         let changes = theirs.migrations.iter().map(|standing| standing.epoch).sum();
         let said = (theirs.incarnation, changes, release.expect("all run releases of the train"));
-        let read = &mut self.node(index).seen[member].hello;
-        let earlier = read.is_some_and(|(life, ..)| theirs.incarnation < life);
-        *read = (*read).max(Some(said));
+        let earlier = self.nodes[index].seen[member].hello.is_some_and(|(life, ..)| theirs.incarnation < life);
         if earlier {
             self.notes.saw(Case::EarlierLife);
         }
         let now = self.local(index);
         let node = Arc::make_mut(&mut self.nodes[index]);
-        let verdict = node.rollout_mut().handle_hello(&ours, &theirs);
+        let verdict = node.rollout_mut().handle_hello(&ours, &theirs, CLOCK);
+        if !matches!(verdict, Err(HandshakeError::StartsAhead { .. })) {
+            let read = &mut node.seen[member].hello;
+            *read = (*read).max(Some(said));
+        }
         node.tell_phases(now, &mut self.notes);
+        if let Some(met) = node.met(member) {
+            node.peer_mut(member).handle_met(now, met);
+        }
         match verdict {
             Ok(agreement) => {
                 if earlier {
@@ -199,6 +208,8 @@ impl<P: Pool + Clone> World<P> {
                         self.node(index).peer_mut(member).handle_refused(now, theirs.incarnation, refusal);
                     }
                     HandshakeError::PhaseMoved => self.notes.saw(Case::PhaseMoved),
+                    HandshakeError::Outlived { .. } => self.notes.saw(Case::Outlived),
+                    HandshakeError::StartsAhead { .. } => self.notes.saw(Case::StartsAhead),
                     _ => {}
                 }
             }
@@ -215,14 +226,12 @@ impl<P: Pool + Clone> World<P> {
         if !phases.iter().map(|now| now.epoch).eq(session.said.iter().copied()) {
             self.notes.saw(Case::PhaseMoved);
         }
-        let latest = &mut self.node(index).seen[member].attached;
-        if latest.is_some_and(|latest| session.incarnation < latest) {
-            // As the shell does: a later life was attached since the hellos, so this connection is of the past.
+        if self.nodes[index].met(member).is_some_and(|met| session.incarnation < met) {
+            // As the shell does: a later life has said hello since, so this connection is of the past.
             self.notes.saw(Case::OfThePast);
             self.close_end(at, side);
             return None;
         }
-        *latest = Some(session.incarnation);
         self.judge_holdouts(at, side);
         let replaced = self.attached(index, member);
         let peer = self.node(index).peer_mut(member);
@@ -457,7 +466,7 @@ impl<P: Pool + Clone> World<P> {
         let (witness, member) = self.wires[at].of(side);
         let Some((life, known)) = self.wires[at].ends[side].known_holdouts() else { return };
         let remover = &self.nodes[member];
-        if remover.life != life || remover.down {
+        if remover.life_to(witness) != life || remover.down {
             return;
         }
         let remains = |holdout: &&Holdout| {

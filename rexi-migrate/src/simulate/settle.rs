@@ -61,14 +61,14 @@ pub(super) async fn calm(world: &World) {
     wait_until(world, BOUND, || is_over(world)).await;
 }
 
-/// Starts every node that does not run. One that is more than one release behind is brought that near: no handshake may
-/// ever succeed otherwise.
+/// Sets every clock right, and starts every node that does not run. One that is more than one release behind is brought
+/// that near, and one that started far ahead of its time is started again: no handshake may ever succeed otherwise.
 fn start_all(world: &Arc<World>) {
     let releases = world.releases();
     let newest = releases.iter().max().map_or(0, |newest| newest.0);
     for (number, release) in releases.into_iter().enumerate() {
         let least = Place(newest.saturating_sub(1));
-        if release < least {
+        if release < least || world.right_clock(number) {
             world.crash(number);
         }
         world.start(number, release.max(least));
@@ -90,7 +90,8 @@ pub(super) fn apart(world: &World) -> Vec<(usize, usize)> {
         for (other, peer, theirs) in &running {
             let legal = release.is_near(*theirs);
             let sees = |seen: &rexi_server::status::PeerStatus| {
-                let current = seen.incarnation == Some(peer.incarnation());
+                let known_as = peer.status().peers.iter().find(|of| of.name == *node.name()).map(|of| of.known_as);
+                let current = seen.incarnation.is_some() && seen.incarnation == known_as;
                 seen.name == *peer.name() && current && seen.presence == PeerPresence::Connected
             };
             if number != other && legal && !status.peers.iter().any(sees) {

@@ -4,8 +4,9 @@
 //! present state is skipped and says so.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use rexi_proto::START_AHEAD_MAX;
 use rexi_server::status::{NodeStatus, RolloutStatus};
 use rexi_server::testing::TestCluster;
 use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile, Stage};
@@ -334,6 +335,17 @@ impl World {
             self.cluster.set_clock_ahead(name, by);
         }
         seconds != 0
+    }
+
+    /// Sets the clock of a node right. Whether it runs and has started so far ahead that its peers do not believe it.
+    pub(super) fn right_clock(&self, number: usize) -> bool {
+        self.cluster.set_clock_right(self.names[number].as_str());
+        let running = self.cluster.running(self.names[number].as_str());
+        let is_far = |node: Node| {
+            let now = self.cluster.wall_clock(node.name().as_str()).duration_since(UNIX_EPOCH).unwrap_or_default();
+            Duration::from_micros(node.incarnation().0) > now + START_AHEAD_MAX
+        };
+        running.is_some_and(is_far)
     }
 
     fn kill(&self, call: u8) -> bool {

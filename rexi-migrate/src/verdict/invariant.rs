@@ -46,6 +46,7 @@ invariants! {
     L4 "An upgrade always reaches done or cleanly rolled back, or names what blocks it.",
     L5 "Every operator's request gets an explicit outcome; nothing is skipped in silence.",
     L6 "Traffic to the singleton reaches zero, measurably, before it is removed.",
+    L7 "Two nodes that may speak are connected again within a stated bound, whatever was said in a node's name before.",
 }
 
 impl fmt::Display for Invariant {

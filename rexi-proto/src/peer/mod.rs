@@ -233,6 +233,20 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
+    /// That life of the peer is the latest that has said hello: a connection to an earlier one is of the past.
+    pub fn handle_met(&mut self, now: Duration, latest: Incarnation) {
+        if self.guards().connection_ends_with_its_life(self.incarnation, latest) {
+            self.let_go_of_past(now);
+        }
+    }
+
+    fn let_go_of_past(&mut self, now: Duration) {
+        if self.link.session().is_some() {
+            self.close(CloseCode::Replaced, "a later start of this node has said hello".to_owned());
+            self.handle_disconnected(now, self.connection);
+        }
+    }
+
     /// The handshake with that life of the peer ended in a refusal. A final one answers every call at once; after
     /// another kind calls wait for as long as for a peer that is away. That of an earlier life, which a later one has
     /// overtaken, is passed over.
@@ -241,10 +255,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return;
         }
         if self.incarnation.is_some_and(|known| known != incarnation) {
-            if self.link.session().is_some() {
-                self.close(CloseCode::Replaced, "the peer has restarted".to_owned());
-                self.handle_disconnected(now, self.connection);
-            }
+            self.let_go_of_past(now);
             self.end_life(DownReason::Restarted);
         }
         if self.link.session().is_some() {
@@ -276,8 +287,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    /// This node has stopped, or the peer is no longer a member: those who still wait for it are told, and so are those
-    /// who ask later. It must not be connected again.
+    /// This node has stopped, or the peer is no longer a member: those who wait are told, and so are those who ask
+    /// later. It must not be connected again.
     pub fn stop(&mut self) {
         self.drop_connection();
         self.give_up(&Answer::Down(DownReason::NoConnect), DownReason::NoConnection);

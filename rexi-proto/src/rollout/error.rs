@@ -104,10 +104,35 @@ pub enum HandshakeError {
     /// The node is not among the members.
     #[error("{0} is not a member of this cluster; add it to the peers of this node")]
     NotAMember(NodeName),
-    /// A later life of that node has been met already.
+    /// A node says that it started more than a day after now: its clock was ahead, or ours is behind.
     #[error(
-        "{node} says it started {} us after 1970, but a later start of it, at {}, is known; is it running twice, or \
-         was its clock set back?",
+        "{node} says it started {} h ahead of this node's clock; set the clock of whichever is wrong, and start that \
+         node again", start.0.saturating_sub(clock.0) / 3_600_000_000
+    )]
+    StartsAhead {
+        /// The node.
+        node: NodeName,
+        /// The incarnation it claims.
+        start: Incarnation,
+        /// That of a node that would start now.
+        clock: Incarnation,
+    },
+    /// A later life of that node was met, and is over: the node goes on above it. Dial again.
+    #[error(
+        "{node} started {} us after 1970, and a start of it at {} was met, which is over: it goes on as a later one",
+        old.0, known.0
+    )]
+    Outlived {
+        /// The node.
+        node: NodeName,
+        /// The incarnation it has claimed.
+        old: Incarnation,
+        /// The latest that was met.
+        known: Incarnation,
+    },
+    /// A later life of that node is connected, or was since the hellos.
+    #[error(
+        "{node} says it started {} us after 1970, but a later start of it, at {}, is connected; is it running twice?",
         old.0, known.0
     )]
     StaleIncarnation {
@@ -121,4 +146,11 @@ pub enum HandshakeError {
     /// Our own phase has changed since our hello; dial again.
     #[error("our phase has changed since our hello")]
     PhaseMoved,
+}
+
+impl HandshakeError {
+    /// Whether the next dial meets what has changed by now: the ordinary course.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::PhaseMoved | Self::Outlived { .. })
+    }
 }

@@ -8,6 +8,9 @@ use crate::story::{self, now, profiles};
 use crate::train::Train;
 use crate::version::VersionRange;
 
+/// The life of a node that starts now.
+const CLOCK: Incarnation = Incarnation(1_000);
+
 fn name(name: &str) -> NodeName {
     NodeName::new(name).expect("a name")
 }
@@ -31,7 +34,7 @@ fn limit(rollout: &Rollout) -> LimitingFactor {
 
 fn greet(rollout: &mut Rollout, theirs: &Hello) -> Result<Agreement, HandshakeError> {
     let ours = rollout.hello(Incarnation(9), &story::functions(), &Limits::default());
-    rollout.handle_hello(&ours, theirs)
+    rollout.handle_hello(&ours, theirs, CLOCK)
 }
 
 /// n1 at 1.2, raised, beside two others like it.
@@ -174,14 +177,68 @@ fn holdouts_keep_a_remover_out_until_they_follow() {
 }
 
 #[test]
+fn removers_that_know_of_one_that_says_the_old_form_stay_together() {
+    let mut rollout = rollout(3);
+    let refused = greet(&mut rollout, &hello("n2", 1, Phase::Introduce, 1, 0));
+    assert!(matches!(refused, Err(HandshakeError::Refused(_))), "{refused:?}");
+    let ours = rollout.hello_to(&name("n3"), false, Incarnation(9), &story::functions(), &Limits::default());
+    assert_eq!(ours.migrations[0].holdouts, [name("n2")], "it is known");
+    greet(&mut rollout, &hello("n3", 3, Phase::Remove, 1, 0)).expect("neither takes the old form");
+}
+
+#[test]
+fn a_life_that_was_met_and_is_over_makes_way_for_the_node_that_is_there() {
+    let (mut n1, n2) = (raised(), name("n2"));
+    greet(&mut n1, &hello("n2", 2, Phase::Switch, 500, 0)).expect("the latest");
+    let ours = |n1: &Rollout, is_connected| {
+        n1.hello_to(&n2, is_connected, Incarnation(9), &story::functions(), &Limits::default())
+    };
+    // While the later one is connected, the node is told that it runs twice, and no more.
+    let earlier = hello("n2", 2, Phase::Switch, 100, 0);
+    let connected = ours(&n1, true);
+    assert_eq!(connected.last_met, None);
+    let stale = n1.handle_hello(&connected, &earlier, CLOCK).expect_err("an earlier life");
+    assert!(matches!(stale, HandshakeError::StaleIncarnation { known: Incarnation(500), .. }), "{stale}");
+    // Once that is gone, both learn alike that the node goes on above it.
+    let away = ours(&n1, false);
+    assert_eq!(away.last_met, Some(Incarnation(500)));
+    let outlived = n1.handle_hello(&away, &earlier, CLOCK).expect_err("it dials again");
+    assert_eq!(outlived, HandshakeError::Outlived { node: n2.clone(), old: Incarnation(100), known: Incarnation(500) });
+    let mut its = Rollout::new(n2, profiles()[2].clone(), ["n1", "n2"].map(name));
+    let its_hello =
+        |its: &Rollout| its.hello_to(&name("n1"), false, Incarnation(100), &story::functions(), &Limits::default());
+    assert_eq!(its.handle_hello(&its_hello(&its), &away, CLOCK), Err(outlived));
+    assert_eq!(its_hello(&its).incarnation, Incarnation(501));
+    assert_eq!(its.life_to(&name("n3"), Incarnation(100)), Incarnation(100), "others have met no later one");
+    its.handle_hello(&its_hello(&its), &away, CLOCK).expect("a later life");
+    n1.handle_hello(&away, &its_hello(&its), CLOCK).expect("a later life");
+    // A member that leaves is forgotten, and so is what it had met.
+    its.remove_member(&name("n1"));
+    assert_eq!(its.life_to(&name("n1"), Incarnation(100)), Incarnation(100));
+}
+
+#[test]
+fn a_start_that_lies_a_day_ahead_is_refused_and_forgotten() {
+    let mut n1 = raised();
+    let day = u64::try_from(crate::START_AHEAD_MAX.as_micros()).expect("few");
+    let latest = CLOCK.0 + day;
+    for far in [latest + 1, u64::MAX] {
+        let refused = greet(&mut n1, &hello("n2", 2, Phase::Switch, far, 0)).expect_err("far ahead");
+        assert!(matches!(refused, HandshakeError::StartsAhead { start, .. } if start.0 == far), "{refused}");
+    }
+    greet(&mut n1, &hello("n2", 2, Phase::Switch, 2, 0)).expect("nothing was remembered");
+    greet(&mut n1, &hello("n2", 2, Phase::Switch, latest, 0)).expect("a clock may be a day ahead");
+}
+
+#[test]
 fn a_phase_that_moves_in_a_handshake_is_noticed_where_it_matters() {
     let mut rollout = raised();
     let ours = rollout.hello(Incarnation(9), &story::functions(), &Limits::default());
     rollout.set_ceiling(SERVER_PER_NODE.key(), Some(Phase::Introduce)).expect("all host the singleton");
     let theirs = hello("n3", 3, Phase::Remove, 2, 0);
-    assert_eq!(rollout.handle_hello(&ours, &theirs), Err(HandshakeError::PhaseMoved));
+    assert_eq!(rollout.handle_hello(&ours, &theirs, CLOCK), Err(HandshakeError::PhaseMoved));
     let theirs = hello("n3", 2, Phase::Switch, 3, 0);
-    assert!(rollout.handle_hello(&ours, &theirs).is_ok(), "who hosts both need not dial again");
+    assert!(rollout.handle_hello(&ours, &theirs, CLOCK).is_ok(), "who hosts both need not dial again");
 }
 
 #[test]

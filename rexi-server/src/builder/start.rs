@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rexi_proto::{
-    FunctionRow, FunctionTable, Incarnation, NodeName, NodePool, Peer, PeerConfig, PeerId, Release, Server,
-    ServerAddress, Train,
+    FunctionRow, FunctionTable, NodeName, NodePool, Peer, PeerConfig, PeerId, Release, Server, ServerAddress, Train,
 };
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -192,7 +191,7 @@ impl NodeBuilder {
                 mutants,
                 name: name.clone(),
                 release: profile.stop(),
-                incarnation: incarnation(env.now()),
+                incarnation: env.life(),
                 limits,
                 call_time_limit,
                 started: Instant::now(),
@@ -239,10 +238,4 @@ fn spawn_tasks(shared: &Arc<Shared>, source: Option<Box<dyn PhaseSource>>) {
 fn phases(status: &NodeStatus) -> String {
     let phase = |rollout: &RolloutStatus| format!("{}={}", rollout.migration, rollout.phase);
     status.rollouts.iter().map(phase).collect::<Vec<_>>().join(",")
-}
-
-/// Microseconds since 1970; a clock before that counts as 1970.
-fn incarnation(now: SystemTime) -> Incarnation {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Incarnation(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

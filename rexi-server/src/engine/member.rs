@@ -61,13 +61,16 @@ struct State {
     peer: Peer<Arc<Inbox<Member>>, SharedPool>,
     jobs: Jobs,
     connection: Option<quinn::Connection>,
-    /// The latest life of the peer that was attached.
+    /// The latest life of the peer that was attached, and that has said hello.
     latest: Option<Incarnation>,
+    met: Option<Incarnation>,
     /// When a handshake was chosen that is not attached yet.
     claimed: Option<Duration>,
     /// The release that the peer last connected with.
     release: Option<String>,
     last_error: Option<String>,
+    /// The peer has turned this node away in the last try to connect.
+    turned_away: bool,
     refusal: Option<Refusal>,
 }
 
@@ -85,9 +88,11 @@ impl Member {
             jobs: Jobs::default(),
             connection: None,
             latest: None,
+            met: None,
             claimed: None,
             release: None,
             last_error: None,
+            turned_away: false,
             refusal: None,
         };
         Self {
@@ -190,13 +195,22 @@ impl Member {
         true
     }
 
+    /// The latest life of the peer that has said hello is this one.
+    pub(crate) fn meet(self: &Arc<Self>, met: Incarnation) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.met = state.met.max(Some(met));
+        state.peer.handle_met(now, met);
+        self.settle(state);
+    }
+
     /// A chosen handshake has failed.
     pub(crate) fn unclaim(&self) {
         self.lock().claimed = None;
     }
 
     /// Takes a completed handshake. An earlier connection is closed before the new one is read. `None`: a later life of
-    /// the peer was attached since the hellos, or it is no longer a member, so this connection is outdated.
+    /// the peer has said hello since, or it is no longer a member, so this connection is outdated.
     pub(crate) fn attach(
         self: &Arc<Self>,
         connection: &quinn::Connection,
@@ -205,7 +219,7 @@ impl Member {
     ) -> Option<ConnectionId> {
         let now = self.now();
         let mut state = self.lock();
-        if self.has_left() || state.latest.is_some_and(|latest| latest > session.incarnation) {
+        if self.has_left() || state.met.is_some_and(|met| met > session.incarnation) {
             state.claimed = None;
             return None;
         }
@@ -214,6 +228,7 @@ impl Member {
             close(&earlier, CloseCode::Replaced, "another connection is in use");
         }
         (state.last_error, state.refusal, state.claimed, state.release) = (None, None, None, Some(release));
+        state.turned_away = false;
         let id = state.peer.handle_connected(now, session);
         self.metrics.connections.increment(1);
         self.settle(state);
@@ -279,7 +294,7 @@ impl Member {
         matches!(self.lock().peer.presence(), Presence::Up(..))
     }
 
-    pub(crate) fn status(&self) -> PeerStatus {
+    pub(crate) fn status(&self, known_as: Incarnation) -> PeerStatus {
         let state = self.lock();
         PeerStatus {
             name: self.name.clone(),
@@ -287,8 +302,10 @@ impl Member {
             presence: state.peer.presence().into(),
             draining: state.peer.is_leaving(),
             incarnation: state.latest,
+            known_as,
             release: state.release.clone(),
             last_error: state.last_error.clone(),
+            turned_away: state.turned_away,
             refusal: state.refusal.clone(),
             denied_casts: self.denied.load(Ordering::Relaxed),
             stats: state.peer.stats(),
@@ -309,8 +326,9 @@ impl Member {
         self.presence_changed();
     }
 
-    pub(crate) fn note_error(&self, error: String) {
-        self.lock().last_error = Some(error);
+    pub(crate) fn note_error(&self, error: String, turned_away: bool) {
+        let mut state = self.lock();
+        (state.last_error, state.turned_away) = (Some(error), turned_away);
     }
 
     /// Why there is no address to dial it at, which is nobody's concern while it is connected.

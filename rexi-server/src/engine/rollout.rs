@@ -58,16 +58,23 @@ impl RolloutControl {
 }
 
 impl Shared {
-    /// What this node says of itself now.
-    pub(crate) fn hello(&self) -> Hello {
-        self.rollout().hello(self.incarnation, &self.functions, &self.limits)
+    /// What this node says of itself now to a peer.
+    pub(crate) fn hello_to(&self, peer: &NodeName) -> Hello {
+        let is_connected = self.member(peer).is_some_and(|member| member.is_connected());
+        self.rollout().hello_to(peer, is_connected, self.incarnation, &self.functions, &self.limits)
     }
 
     /// Takes a peer's hello and gives the verdict. The phase may move with it.
     pub(crate) fn admit(&self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
-        let verdict = self.change_rollout(|rollout| rollout.handle_hello(ours, theirs));
-        if let (Err(HandshakeError::Refused(refusal)), Some(member)) = (&verdict, self.member(&theirs.node)) {
-            member.refuse(theirs.incarnation, refusal);
+        let (verdict, met) = self.change_rollout(|rollout| {
+            let verdict = rollout.handle_hello(ours, theirs, self.env.life());
+            (verdict, rollout.last_met(&theirs.node))
+        });
+        if let (Some(member), Some(met)) = (self.member(&theirs.node), met) {
+            member.meet(met);
+            if let Err(HandshakeError::Refused(refusal)) = &verdict {
+                member.refuse(theirs.incarnation, refusal);
+            }
         }
         verdict
     }

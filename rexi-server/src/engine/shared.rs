@@ -145,7 +145,8 @@ impl Shared {
     }
 
     pub(crate) fn status(&self) -> NodeStatus {
-        let peers: Vec<_> = self.members().iter().map(|member| member.status()).collect();
+        let known_as = |member: &Member| self.rollout().life_to(member.name(), self.incarnation);
+        let peers: Vec<_> = self.members().iter().map(|member| member.status(known_as(member))).collect();
         let release = self.rollout().profile().release().clone();
         let of_singleton = self.singleton.as_ref().map(|singleton| singleton.streams());
         let (singleton_streams, singleton_timeouts) = of_singleton.unwrap_or_default();

@@ -49,6 +49,27 @@ pub struct NodeStatus {
     pub peers: Vec<PeerStatus>,
 }
 
+impl NodeStatus {
+    /// Why no member takes this node, where none does and not for want of being there: each that answers has turned it
+    /// away, or may not speak with it by its release, and it was never connected to one.
+    pub fn turned_away_by_all(&self) -> Option<String> {
+        let others = || self.peers.iter().filter(|peer| peer.name != self.name);
+        if others().any(|peer| peer.presence == PeerPresence::Connected) {
+            return None;
+        }
+        let never_connected = others().all(|peer| peer.incarnation.is_none());
+        let refuses = |peer: &&PeerStatus| {
+            peer.turned_away || never_connected && matches!(peer.presence, PeerPresence::Refused(_))
+        };
+        let reason = |peer: &PeerStatus| {
+            let reason = peer.last_error.as_deref().unwrap_or("it does not say why");
+            format!("{}: {reason}", peer.name)
+        };
+        let reasons: Vec<String> = others().filter(refuses).map(reason).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+}
+
 /// Where a rollout stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,10 +96,14 @@ pub struct PeerStatus {
     pub draining: bool,
     /// The life of it that connected last: a peer that restarts may look connected until the new life has.
     pub incarnation: Option<Incarnation>,
+    /// The life that this node is to it: its own, or a later one where the peer had met a later one of its name.
+    pub known_as: Incarnation,
     /// The release that it last connected with.
     pub release: Option<String>,
     /// Why the last try to connect failed, or why there is no address to dial, until it is connected.
     pub last_error: Option<String>,
+    /// Whether the peer has turned this node away for who it is, in the last try to connect: `last_error` says why.
+    pub turned_away: bool,
     /// The verdict of the last handshake, if it was a refusal, until one succeeds.
     pub refusal: Option<Refusal>,
     /// Casts of it that the allow-list has denied since the start.

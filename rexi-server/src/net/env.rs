@@ -7,12 +7,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::{HandshakeTokenKey, HmacKey};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TimeSource};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use rexi_proto::Incarnation;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,6 +99,11 @@ impl NodeEnv {
 
     pub(crate) fn now(&self) -> SystemTime {
         (self.wall_clock.0)()
+    }
+
+    /// That of a node that starts now; a clock before 1970 counts as 1970.
+    pub(crate) fn life(&self) -> Incarnation {
+        Incarnation::since_1970(self.now().duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     pub(crate) fn time_source(&self) -> Arc<dyn TimeSource> {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `/livez` | the process serves; restart it where it does not | 200, 503 |
 //! | `/startupz` | each member was met once, or is known to be away or of a release that does not fit | 200, 503 |
-//! | `/readyz` | it has started and does not drain; what phase other nodes are in does not matter | 200, 503 |
+//! | `/readyz` | it has started, does not drain, and is not turned away by all; the phase of others is no matter | 200, 503 |
 //! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!
@@ -12,6 +12,7 @@
 
 mod document;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -104,7 +105,7 @@ struct Admin {
 impl Admin {
     fn live(&self) -> Response {
         let stopped = self.shared.has_stopped();
-        probe(&[("serving", !stopped, "the node has stopped")])
+        probe(&[("serving", !stopped, "the node has stopped".into())])
     }
 
     fn startup(&self) -> Response {
@@ -114,8 +115,10 @@ impl Admin {
     fn ready(&self) -> Response {
         let serving = !self.shared.has_stopped();
         let draining = self.shared.draining.load(Ordering::Relaxed);
-        let admitting = ("admitting", serving && !draining, "the node is leaving and takes no new casts");
-        probe(&[self.has_started(), admitting])
+        let admitting = ("admitting", serving && !draining, "the node is leaving and takes no new casts".into());
+        let turned_away = self.shared.status().turned_away_by_all();
+        let admitted = ("admitted", turned_away.is_none(), turned_away.unwrap_or_default().into());
+        probe(&[self.has_started(), admitting, admitted])
     }
 
     fn has_started(&self) -> Check {
@@ -124,7 +127,11 @@ impl Admin {
             let started = !self.shared.status().peers.iter().any(|peer| unknown(&peer.presence));
             self.started.store(started, Ordering::Relaxed);
         }
-        ("started", self.started.load(Ordering::Relaxed), "a member was neither met nor given up since the start")
+        (
+            "started",
+            self.started.load(Ordering::Relaxed),
+            "a member was neither met nor given up since the start".into(),
+        )
     }
 
     fn metrics(&self) -> Response {
@@ -141,11 +148,11 @@ impl Admin {
 }
 
 /// A probe's question, whether its answer is yes, and what a no means.
-type Check = (&'static str, bool, &'static str);
+type Check = (&'static str, bool, Cow<'static, str>);
 
 fn probe(checks: &[Check]) -> Response {
-    let passed = checks.iter().all(|&(_, passed, _)| passed);
-    let line = |&(name, passed, problem): &Check| match passed {
+    let passed = checks.iter().all(|(_, passed, _)| *passed);
+    let line = |(name, passed, problem): &Check| match passed {
         true => format!("[+] {name}\n"),
         false => format!("[-] {name}: {problem}\n"),
     };

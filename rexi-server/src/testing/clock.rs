@@ -1,24 +1,25 @@
 //! Wall clocks in virtual time, one for each member, which can be set.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// The members' wall clocks. They move with tokio's time and give no microsecond twice, so that each life of a node is
-/// later than the one before it. One that is set back stands still, except for a microsecond a reading, until time has
-/// caught up.
+/// The members' wall clocks. They move with tokio's time and give no microsecond twice, so that no two lives of a node
+/// are the same. One that is set back gives earlier times.
 pub(super) struct Clock {
     started: Instant,
     clocks: Mutex<Vec<Reading>>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Reading {
-    last: Duration,
-    /// What it is ahead of the time that has passed.
+    /// What it is ahead of the time that has passed, or behind it.
     ahead: Duration,
     behind: Duration,
+    /// All that it has given.
+    given: BTreeSet<Duration>,
 }
 
 impl Clock {
@@ -27,23 +28,42 @@ impl Clock {
     }
 
     pub(super) fn next_microsecond(&self, member: usize) -> SystemTime {
+        let elapsed = self.started.elapsed();
         let clock = &mut self.lock()[member];
-        let now = (self.started.elapsed() + clock.ahead).saturating_sub(clock.behind);
-        clock.last = now.max(clock.last + Duration::from_micros(1));
-        UNIX_EPOCH + START_OF_TIME + clock.last
+        let mut now = START_OF_TIME + elapsed + clock.ahead - clock.behind;
+        while !clock.given.insert(now) {
+            now += Duration::from_micros(1);
+        }
+        UNIX_EPOCH + now
     }
 
     pub(super) fn set_ahead(&self, member: usize, by: Duration) {
         let clock = &mut self.lock()[member];
-        clock.ahead = (clock.ahead + by).min(AHEAD_MAX);
+        clock.ahead = clock.ahead.saturating_add(by);
+        clock.keep_to_dates();
     }
 
     pub(super) fn set_back(&self, member: usize, by: Duration) {
-        self.lock()[member].behind += by;
+        let clock = &mut self.lock()[member];
+        clock.behind = clock.behind.saturating_add(by);
+        clock.keep_to_dates();
+    }
+
+    pub(super) fn set_right(&self, member: usize) {
+        let clock = &mut self.lock()[member];
+        (clock.ahead, clock.behind) = (Duration::ZERO, Duration::ZERO);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Reading>> {
         self.clocks.lock().expect("nothing panics while it holds the clocks")
+    }
+}
+
+impl Reading {
+    /// No further from the time that has passed than certificates are good for.
+    fn keep_to_dates(&mut self) {
+        let (ahead, behind) = (self.ahead.saturating_sub(self.behind), self.behind.saturating_sub(self.ahead));
+        (self.ahead, self.behind) = (ahead.min(AHEAD_MAX), behind.min(BEHIND_MAX));
     }
 }
 
@@ -52,3 +72,6 @@ const START_OF_TIME: Duration = Duration::from_secs(1_893_456_000);
 
 /// 10 years, so that the certificates' dates are kept.
 const AHEAD_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// 25 years, for the same reason.
+const BEHIND_MAX: Duration = Duration::from_hours(25 * 365 * 24);

@@ -1,7 +1,7 @@
 //! What can happen to the links and the clocks of a test cluster, and who watches its datagrams.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::TestCluster;
 use super::network::{Datagram, Link};
@@ -66,11 +66,23 @@ impl TestCluster {
         self.clock.set_ahead(self.members.find(member).number, by);
     }
 
-    /// Sets a member's wall clock back. It gives no time that it has given before: it stands until time has caught up,
-    /// so that a node that starts again meanwhile is still of a later life.
+    /// Sets a member's wall clock back, by 25 years in all at most. A node that starts then is of an earlier life than
+    /// the one before it.
     #[track_caller]
     pub fn set_clock_back(&self, member: &str, by: Duration) {
         self.clock.set_back(self.members.find(member).number, by);
+    }
+
+    /// Sets a member's wall clock right again, to the time that has passed.
+    #[track_caller]
+    pub fn set_clock_right(&self, member: &str) {
+        self.clock.set_right(self.members.find(member).number);
+    }
+
+    /// A member's wall clock, which gives no time twice.
+    #[track_caller]
+    pub fn wall_clock(&self, member: &str) -> SystemTime {
+        self.clock.next_microsecond(self.members.find(member).number)
     }
 
     /// Shows each datagram that is sent from now on, by any node, before anything else is known of it: two runs of one

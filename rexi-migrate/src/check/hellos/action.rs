@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::bounds::WIRES_OF_A_PAIR_MAX;
+use super::bounds::{Bounds, WIRES_OF_A_PAIR_MAX};
 use super::model::Hellos;
-use super::state::State;
+use super::state::{FAR_AHEAD, State};
 use crate::model::{EndStage, NodeModel};
 
 /// One thing that happens. Nodes are numbered from 0; a connection by its place among those that are open; its ends are
@@ -23,12 +23,27 @@ pub enum Action {
     Cut(usize),
     /// An end learns that its connection is gone.
     Notice(usize, usize),
-    /// A node is killed and starts again in this release.
-    Restart(usize, usize),
+    /// A node is killed and starts again in this release, by such a clock.
+    Restart(usize, usize, Clock),
+    /// A second process of a node's name starts, and the first one loses its connections and goes on alone.
+    Twin(usize),
+    /// The second process is killed, and the first one is there again.
+    Return(usize),
     /// The operator lowers a node to its lowest phase, of the migration of this number.
     Lower(usize, usize),
     /// The operator lets it rise again.
     Lift(usize, usize),
+}
+
+/// What the clock of a node that starts has done since its last start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// It has gone on.
+    Forward,
+    /// It was set back.
+    Back,
+    /// It was set far ahead.
+    FarAhead,
 }
 
 impl Hellos {
@@ -55,6 +70,7 @@ impl Hellos {
         }
         for (index, node) in state.world.nodes.iter().enumerate() {
             self.of_node(state, index, node, actions);
+            self.starts(state, index, node, actions);
         }
     }
 
@@ -80,10 +96,27 @@ impl Hellos {
                 actions.push(Action::Lower(index, migration));
             }
         }
-        if state.used.restarts < self.bounds.restarts {
-            let last = self.bounds.train.len() - 1;
-            let into = node.release.saturating_sub(1)..=last.min(node.release + 1);
-            actions.extend(into.map(|release| Action::Restart(index, release)));
+    }
+
+    fn starts(&self, state: &State, index: usize, node: &NodeModel, actions: &mut Vec<Action>) {
+        let Bounds { restarts, astray, clocks, twins, ref train, .. } = self.bounds;
+        if state.aside[index].is_some() {
+            actions.push(Action::Return(index));
+            return;
+        }
+        if state.used.twins < twins {
+            actions.push(Action::Twin(index));
+        }
+        if state.used.restarts < restarts {
+            let last = train.len() - 1;
+            let near = node.release.saturating_sub(1)..=last.min(node.release + 1);
+            let into = if astray { 0..=last } else { near };
+            // After a start far ahead a clock can only be set back.
+            let forward = (node.life != FAR_AHEAD).then_some(Clock::Forward);
+            let set = [Clock::Back, Clock::FarAhead].into_iter().filter(|_| state.used.clocks < clocks);
+            let clocks = forward.into_iter().chain(set).collect::<Vec<_>>();
+            let starts = into.flat_map(|release| clocks.iter().map(move |&clock| (release, clock)));
+            actions.extend(starts.map(|(release, clock)| Action::Restart(index, release, clock)));
         }
     }
 }

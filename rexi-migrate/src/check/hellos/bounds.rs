@@ -21,6 +21,12 @@ pub struct Bounds {
     pub dials: u8,
     /// Restarts, each into the next release, the same or the one before.
     pub restarts: u8,
+    /// Whether a restart may be into any release.
+    pub astray: bool,
+    /// Restarts before which the node's clock was set back, or far ahead.
+    pub clocks: u8,
+    /// Second processes of a node's name, each of which is killed before the first one says a word.
+    pub twins: u8,
     /// Times that an operator lowers a node to its lowest phase. Lifting is free.
     pub lowers: u8,
     /// Connections that break with all that is on its way.
@@ -34,11 +40,16 @@ impl Bounds {
     pub fn describe(&self) -> String {
         let starts: Vec<String> = self.starts.iter().map(|&release| self.train.name(release)).collect();
         let mut text = format!("{} nodes that begin as {}", self.nodes, starts.join(" or "));
-        for (count, one) in
-            [(self.dials, "dial"), (self.restarts, "restart"), (self.lowers, "lowering"), (self.cuts, "cut")]
-        {
+        for (count, one) in [
+            (self.dials, "dial"),
+            (self.restarts, if self.astray { "restart into any release" } else { "restart" }),
+            (self.clocks, "clock set"),
+            (self.twins, "second process"),
+            (self.lowers, "lowering"),
+            (self.cuts, "cut"),
+        ] {
             if count > 0 {
-                text += &format!(", {count} {one}{}", if count == 1 { "" } else { "s" });
+                text += &format!(", {count} {}", if count == 1 { one.to_owned() } else { plural(one) });
             }
         }
         text
@@ -50,42 +61,42 @@ pub fn bounds(nodes: usize, train: &UpgradePath, mutants: Mutants) -> Vec<Bounds
     let switching: Vec<usize> = (0..train.len()).filter(|&release| train.at(release).moves()).collect();
     let before = switching.iter().filter_map(|&release| release.checked_sub(1));
     let around: BTreeSet<usize> = before.chain(switching.iter().copied()).collect();
+    let last = vec![train.len() - 1];
+    let late: Vec<usize> = switching.last().into_iter().chain(&last).copied().collect();
+    let of = |name: &str, nodes, starts| Bounds {
+        name: name.to_owned(),
+        nodes,
+        train: train.clone(),
+        starts,
+        dials: 1,
+        restarts: 1,
+        astray: false,
+        clocks: 0,
+        twins: 0,
+        lowers: 0,
+        cuts: 0,
+        mutants,
+    };
+    let in_every_order = |name, nodes, starts| Bounds { lowers: 1, ..of(name, nodes, starts) };
     let all = [
-        Bounds {
-            name: "hellos of two nodes in every order".to_owned(),
-            nodes: 2,
-            train: train.clone(),
-            starts: around.into_iter().collect(),
-            dials: 2,
-            restarts: 1,
-            lowers: 1,
-            cuts: 0,
-            mutants,
-        },
-        Bounds {
-            name: "hellos of three nodes in every order".to_owned(),
-            nodes: 3,
-            train: train.clone(),
-            starts: switching.clone(),
-            dials: 1,
-            restarts: 1,
-            lowers: 1,
-            cuts: 0,
-            mutants,
-        },
-        Bounds {
-            name: "hellos of two nodes and a cut".to_owned(),
-            nodes: 2,
-            train: train.clone(),
-            starts: switching.clone(),
-            dials: 1,
-            restarts: 1,
-            lowers: 1,
-            cuts: 1,
-            mutants,
-        },
+        Bounds { dials: 2, ..in_every_order("hellos of two nodes in every order", 2, around.into_iter().collect()) },
+        in_every_order("hellos of three nodes in every order", 3, switching.clone()),
+        Bounds { cuts: 1, ..in_every_order("hellos of two nodes and a cut", 2, switching.clone()) },
+        Bounds { clocks: 2, dials: 2, restarts: 2, ..of("hellos of two nodes whose clocks are set", 2, late) },
+        Bounds { twins: 1, dials: 2, ..of("hellos of two nodes, and a second process of one", 2, last.clone()) },
+        Bounds { astray: true, ..of("hellos of three nodes, one of any release", 3, last) },
     ];
     all.into_iter().filter(|bounds| bounds.nodes <= nodes && !bounds.starts.is_empty()).collect()
+}
+
+/// The same word of several: "dials", "second processes", "restarts into any release".
+fn plural(one: &str) -> String {
+    match one.split_once(" into") {
+        Some((word, rest)) => format!("{word}s into{rest}"),
+        None if one.ends_with("ss") => format!("{one}es"),
+        None if one == "clock set" => "clocks set".to_owned(),
+        None => format!("{one}s"),
+    }
 }
 
 /// Connections of a pair that may be open at once.

@@ -3,9 +3,11 @@
 //! It is written as safety: nothing is on its way between two attached nodes, and still they are wrong. What only the
 //! step from one state to the next can break is a rule of the model.
 
+use rexi_proto::Form;
+
 use super::oracle::{Oracle, Oracles};
-use super::state::State;
-use crate::model::{name, saying};
+use super::state::{FAR_AHEAD, State};
+use crate::model::{NodeModel, World, name, saying};
 use crate::search::Broken;
 
 /// Asks these oracles.
@@ -25,8 +27,61 @@ pub(super) fn judge(oracles: Oracles, state: &State) -> Result<(), Broken> {
         }
     }
     let attached = state.world.wires.iter().filter(|wire| wire.is_attached());
-    attached.map(|wire| wire.between).try_for_each(|[low, high]| judge_pair(oracles, state, low, high))
+    attached.map(|wire| wire.between).try_for_each(|[low, high]| judge_pair(oracles, state, low, high))?;
+    for high in 0..state.world.nodes.len() {
+        for low in 0..high {
+            let apart = oracles.has(Oracle::ShutOut) && stays_apart(&state.world, low, high);
+            find(oracles, Oracle::ShutOut, apart, || {
+                format!("{} and {} may speak, and {DIALS} dials in a row come to nothing", name(low), name(high))
+            })?;
+        }
+    }
+    Ok(())
 }
+
+/// Whether two that are there, not connected, and may speak would stay apart, however often they dial.
+fn stays_apart(world: &World, low: usize, high: usize) -> bool {
+    let is_open = world.wires.iter().any(|wire| wire.is_between(low, high) && wire.is_open());
+    let thinks_up = world.nodes[low].is_up(high) || world.nodes[high].is_up(low);
+    let is_far = [low, high].iter().any(|&index| world.nodes[index].life == FAR_AHEAD);
+    if is_open || thinks_up || is_far {
+        return false;
+    }
+    let mut later = world.clone();
+    for _ in 0..DIALS {
+        let at = later.wires.len();
+        later.dial(low, high, at);
+        (0..2).for_each(|side| later.hear(at, side));
+        (0..2).for_each(|side| drop(later.attach(at, side)));
+        (0..2).for_each(|side| later.notice(at, side));
+        if later.is_connected(low, high) {
+            return false;
+        }
+    }
+    may_speak(&later, low, high)
+}
+
+/// Whether nothing that is so keeps two apart: neither their releases, nor what they say, nor a third that says what
+/// one of them alone has removed.
+fn may_speak(world: &World, low: usize, high: usize) -> bool {
+    let nodes = [&world.nodes[low], &world.nodes[high]];
+    let takes_what_is_said = |from: &NodeModel, to: &NodeModel| {
+        let said = |migration| from.rollout.phase_at(migration).says();
+        from.migrations().all(|migration| to.takes(migration).contains(said(migration)))
+    };
+    let removed_alike = |migration| {
+        let [one, other] = nodes.map(|node| node.takes(migration).contains(Form::Old));
+        one == other
+    };
+    nodes[0].profile().is_near(nodes[1].profile())
+        && takes_what_is_said(nodes[0], nodes[1])
+        && takes_what_is_said(nodes[1], nodes[0])
+        && nodes[0].migrations().all(removed_alike)
+}
+
+/// Dials in a row after which two that may speak are connected: one may show either the life that it is to go on above,
+/// and one more the phase that has moved since.
+const DIALS: usize = 4;
 
 /// What two that are attached to each other are.
 fn judge_pair(oracles: Oracles, state: &State, low: usize, high: usize) -> Result<(), Broken> {

@@ -1,13 +1,13 @@
 //! Hellos in every order as a [`Model`]: where it begins, what a step does, which states count as one.
 
-use rexi_proto::{Incarnation, Limits, Unlimited};
+use rexi_proto::{Limits, Unlimited};
 
 use super::super::witness::met;
 use super::action::Action;
 use super::bounds::Bounds;
 use super::judge::judge;
 use super::oracle::Oracles;
-use super::state::{State, Used};
+use super::state::{FIRST, State, Used};
 use super::step::Stepper;
 use super::witness::{CASES, SENTENCES};
 use crate::model::{Build, World};
@@ -33,9 +33,10 @@ impl Hellos {
 
     /// Nodes of one release that have just started, and know nobody.
     fn strangers(&self, release: usize) -> State {
-        let nodes = (0..self.bounds.nodes).map(|index| self.node(index, release, Incarnation(1)));
+        let nodes = (0..self.bounds.nodes).map(|index| self.node(index, release, FIRST));
         let world = World::new(nodes.collect(), true);
-        let state = State { world, used: Used::default(), broken: None, print: Fingerprint::default() };
+        let aside = vec![None; self.bounds.nodes];
+        let state = State { world, aside, used: Used::default(), broken: None, print: Fingerprint::default() };
         Stepper { model: self, state }.seal()
     }
 

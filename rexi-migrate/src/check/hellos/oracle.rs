@@ -11,6 +11,7 @@ declare! {
     AttachedOverSkew S11,
     SendsToNoServer S13,
     StaleView S12,
+    ShutOut L7,
     @steps
     RaisedUnready S6,
     HoldoutLeftBehind S13,

@@ -6,6 +6,7 @@ use super::bounds::Bounds;
 use super::model::Hellos;
 use super::tell::trace;
 use super::witness::{CASES, OF_REMOVED, OF_THREE, SENTENCES};
+use crate::model::Case;
 use crate::search::{End, Options, Outcome, search_shown};
 use crate::verdict::level::{Breach, Figure, LevelReport, Met};
 
@@ -31,17 +32,32 @@ pub(crate) fn report(
         }),
     }
     // From a release that can move in a migration every case is within reach, but for those that take one that has
-    // removed the old form; a case is counted where it takes this many nodes, and in the search with a cut, which has
-    // one dial alone, none.
+    // removed the old form.
     let any = |of: fn(&Bounds, usize) -> bool| bounds.starts.iter().any(|&release| of(bounds, release));
     let (moves, removes) = (any(|bounds, release| bounds.train.at(release).moves()), any(may_meet_removed));
     for (at, (what, &count)) in SENTENCES.iter().zip(&outcome.tally.met).enumerate() {
-        if OF_THREE.contains(&CASES[at]) == (bounds.nodes > 2) && bounds.cuts == 0 {
-            let required = u64::from(if OF_REMOVED.contains(&CASES[at]) { removes } else { moves });
-            report.witnesses.push(Met { what: (*what).to_owned(), count, required });
+        if is_within_reach(CASES[at], bounds) {
+            let required = match CASES[at] {
+                Case::Outlived | Case::StartsAhead => true,
+                case if OF_REMOVED.contains(&case) => removes,
+                _ => moves,
+            };
+            report.witnesses.push(Met { what: (*what).to_owned(), count, required: required.into() });
         }
     }
     outcome
+}
+
+/// Whether a search within these bounds is to meet the case: where it takes this many nodes, clocks that are set, or a
+/// second process. In the search with a cut, which has one dial alone, none; nor in that for one of any release.
+fn is_within_reach(case: Case, bounds: &Bounds) -> bool {
+    let Bounds { nodes, clocks, twins, astray, cuts, .. } = *bounds;
+    match case {
+        Case::Outlived => clocks > 0 || twins > 0,
+        Case::StartsAhead => clocks > 0,
+        _ if clocks > 0 || twins > 0 || astray || cuts > 0 => false,
+        _ => OF_THREE.contains(&case) == (nodes > 2),
+    }
 }
 
 /// Whether a node of this release may say a form that one of the next release has removed.

@@ -3,11 +3,13 @@
 //! A writer takes what is encoded at once: what it would hold back is lost with its connection, as what is on its way
 //! is by a cut.
 
+use std::sync::Arc;
+
 use rexi_proto::{Incarnation, PhaseError};
 
-use super::action::Action;
+use super::action::{Action, Clock};
 use super::model::Hellos;
-use super::state::State;
+use super::state::{FAR_AHEAD, State};
 use crate::model::{Cases, EndStage, NodeModel, Parting, Rule, Wire, name};
 
 /// A state on its way to the next.
@@ -32,7 +34,9 @@ impl<'a> Stepper<'a> {
             Action::Deliver(at, side) => world.deliver(at, side, None),
             Action::Cut(at) => self.cut(at),
             Action::Notice(at, side) => world.notice(at, side),
-            Action::Restart(index, release) => self.restart(index, release),
+            Action::Restart(index, release, clock) => self.restart(index, release, clock),
+            Action::Twin(index) => self.twin(index),
+            Action::Return(index) => self.return_first(index),
             Action::Lower(index, migration) => self.lower(index, migration),
             Action::Lift(index, migration) => world.at(index, |node, _, notes| node.lift(migration, notes)),
         }
@@ -76,11 +80,46 @@ impl<'a> Stepper<'a> {
         opening.for_each(|end| end.stage = EndStage::Closed);
     }
 
-    fn restart(&mut self, index: usize, release: usize) {
-        self.state.used.restarts += 1;
-        let life = Incarnation(self.state.world.nodes[index].life.0 + 1);
+    fn restart(&mut self, index: usize, release: usize, clock: Clock) {
+        let used = &mut self.state.used;
+        used.restarts += 1;
+        used.clocks += u8::from(clock != Clock::Forward);
+        let life = match clock {
+            Clock::Forward => Incarnation(self.state.world.nodes[index].life.0 + 1),
+            // Below the first, and no two alike.
+            Clock::Back => Incarnation(used.restarts.into()),
+            Clock::FarAhead => FAR_AHEAD,
+        };
         self.state.world.stop(index, Parting::Lost);
         self.state.world.place(self.model.node(index, release, life));
+    }
+
+    fn twin(&mut self, index: usize) {
+        self.state.used.twins += 1;
+        let (release, life) = (self.state.world.nodes[index].release, self.state.world.nodes[index].life);
+        self.part_from_all(index);
+        self.state.aside[index] = Some(Arc::clone(&self.state.world.nodes[index]));
+        self.state.world.place(self.model.node(index, release, Incarnation(life.0 + 1)));
+    }
+
+    fn return_first(&mut self, index: usize) {
+        self.state.world.stop(index, Parting::Lost);
+        if let Some(first) = self.state.aside[index].take() {
+            self.state.world.nodes[index] = first;
+        }
+    }
+
+    /// A node loses all its connections, and knows it.
+    fn part_from_all(&mut self, index: usize) {
+        for at in 0..self.state.world.wires.len() {
+            let Some(side) = (0..2).find(|&side| self.state.world.wires[at].of(side).0 == index) else { continue };
+            let member = self.state.world.wires[at].of(side).1;
+            let was_attached = self.state.world.wires[at].ends[side].is_attached();
+            self.state.world.close_end(at, side);
+            if was_attached {
+                self.state.world.at(index, |node, now, _| node.disconnect(now, member));
+            }
+        }
     }
 
     fn lower(&mut self, index: usize, migration: usize) {

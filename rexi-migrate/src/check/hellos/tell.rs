@@ -2,7 +2,7 @@
 
 use rexi_proto::{Form, LENGTH_BYTES, Message, Presence, Saying, decode};
 
-use super::action::Action;
+use super::action::{Action, Clock};
 use super::model::Hellos;
 use super::state::State;
 use crate::model::{EndStage, Wire, frames, name};
@@ -64,10 +64,17 @@ fn event(state: &State, action: Action) -> TraceEvent {
             let (index, member) = state.world.wires[at].of(side);
             (Place::At(index), format!("learns that a connection to {} is gone{}", name(member), age(state, at)))
         }
-        Action::Restart(index, release) => {
+        Action::Restart(index, release, clock) => {
             let train = &state.world.nodes[index].train;
-            (Place::At(index), format!("is killed, and starts as {}", train.name(release)))
+            let clock = match clock {
+                Clock::Forward => "",
+                Clock::Back => ", its clock set back",
+                Clock::FarAhead => ", its clock far ahead",
+            };
+            (Place::At(index), format!("is killed, and starts as {}{clock}", train.name(release)))
         }
+        Action::Twin(index) => (Place::At(index), "a second process of its name starts".to_owned()),
+        Action::Return(index) => (Place::At(index), "its second process is killed, and the first goes on".to_owned()),
         Action::Lower(index, _) => (Place::At(index), "its operator lowers it to its lowest phase".to_owned()),
         Action::Lift(index, _) => (Place::At(index), "its operator lets it rise again".to_owned()),
     };
@@ -94,7 +101,11 @@ fn hello(state: &State, at: usize, side: usize) -> String {
     let phases: Vec<String> = theirs.migrations.iter().map(|standing| standing.phase.to_string()).collect();
     let phase = phases.join(", ");
     let member = state.world.wires[at].of(side).1;
-    let over = if state.world.nodes[member].life == theirs.incarnation { "" } else { ", which is over" };
+    let over = if state.world.nodes[member].life_to(state.world.wires[at].of(side).0) == theirs.incarnation {
+        ""
+    } else {
+        ", which is over"
+    };
     let mut text = format!("hello of its life {life}{over}: {release}, at {phase}");
     for standing in theirs.migrations.iter().filter(|standing| !standing.holdouts.is_empty()) {
         let names: Vec<String> = standing.holdouts.iter().map(ToString::to_string).collect();

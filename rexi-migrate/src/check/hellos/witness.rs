@@ -4,7 +4,7 @@ use super::super::witness::sentences;
 use crate::model::Case;
 
 /// Every case that is counted, in the order of reports.
-pub(super) const CASES: [Case; 9] = [
+pub(super) const CASES: [Case; 11] = [
     Case::EarlierLife,
     Case::EarlierWord,
     Case::PhaseMoved,
@@ -14,6 +14,8 @@ pub(super) const CASES: [Case; 9] = [
     Case::LoweringRefused,
     Case::HoldoutNamed,
     Case::Replaced,
+    Case::Outlived,
+    Case::StartsAhead,
 ];
 
 /// The same, as what they count.

@@ -12,7 +12,7 @@ use super::super::oracle::{Oracle, Oracles};
 use super::super::state::NOW;
 use super::super::step::Stepper;
 use super::*;
-use crate::model::{Build, CallRecord, Job, Monitor, NodeModel, PEER, Word, payload};
+use crate::model::{Build, CLOCK, CallRecord, Job, Monitor, NodeModel, PEER, Word, payload};
 
 /// What breaks.
 enum Planted {
@@ -228,7 +228,7 @@ fn of_node(oracle: Oracle) -> Planted {
             let build = Build::new(2, &crate::demo::path(), Limits::default(), Unlimited, Mutants::default());
             let mut node = NodeModel::start(0, 2, Incarnation(9), &build);
             let (ours, theirs) = (node.hello(), hello(&rollout(1, 2, Phase::Switch)));
-            node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
+            node.rollout_mut().handle_hello(&ours, &theirs, CLOCK).expect("they may speak");
             let notes = &mut stepper.state.notes;
             node.tell_phases(NOW, notes);
             node.lower(NOW, (0, Phase::Introduce), &[(1, Forms::NEW)], notes).expect("nobody objects");

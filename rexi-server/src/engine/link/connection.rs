@@ -47,7 +47,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     let Some(id) = member.attach(&connection, session, release) else {
         let (code, reason) = match member.has_left() {
             true => (CloseCode::NotTrusted, LEFT),
-            false => (CloseCode::Replaced, "a later start of this node is connected"),
+            false => (CloseCode::Replaced, "a later start of this node has said hello"),
         };
         return close(&connection, code, reason);
     };

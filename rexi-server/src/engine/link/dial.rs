@@ -50,7 +50,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
             Err(error) => {
                 handshake::count(&shared.name, &error);
                 let text = error.to_string();
-                member.note_error(text.clone());
+                member.note_error(text.clone(), error.is_turned_away());
                 let (node, peer, address) = (&shared.name, member.name(), member.address());
                 // Said once, until it changes: a peer that is down for a day is one line, not 86,400.
                 if error.is_routine() || said.as_ref() == Some(&text) {

@@ -56,7 +56,7 @@ impl ConnectError {
     pub(crate) fn close_code(&self) -> CloseCode {
         match self {
             Self::Handshake(HandshakeError::Refused(_)) => CloseCode::Refused,
-            Self::Handshake(HandshakeError::PhaseMoved) => CloseCode::TryAgain,
+            Self::Handshake(error) if error.is_passing() => CloseCode::TryAgain,
             Self::WrongCertificate(_) | Self::WrongNode { .. } | Self::Handshake(_) => CloseCode::NotTrusted,
             Self::Duplicate => CloseCode::Replaced,
             _ => CloseCode::BadHandshake,
@@ -69,6 +69,7 @@ impl ConnectError {
             Self::Handshake(HandshakeError::Refused(_)) => "incompatible_release",
             Self::Handshake(HandshakeError::NotAMember(_)) => "not_a_member",
             Self::Handshake(HandshakeError::StaleIncarnation { .. }) => "stale_incarnation",
+            Self::Handshake(HandshakeError::StartsAhead { .. }) => "starts_ahead",
             Self::Handshake(_) | Self::Duplicate => "tried_again",
             Self::WrongCertificate(_) | Self::WrongNode { .. } => "wrong_name",
             Self::Hello(_) | Self::Malformed(_) => "bad_hello",
@@ -81,10 +82,18 @@ impl ConnectError {
         }
     }
 
+    /// Whether the peer has turned this node away for who it is: a later process of its name, no member, a clock that
+    /// is ahead. A verdict on two releases is not of this kind, since it is the same for both.
+    pub(crate) fn is_turned_away(&self) -> bool {
+        let Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) = self else { return false };
+        CloseCode::from_code(closed.error_code.into_inner()) == Some(CloseCode::NotTrusted)
+    }
+
     /// Whether this is the ordinary course of two nodes that dial each other, and so not news.
     pub(crate) fn is_routine(&self) -> bool {
         match self {
-            Self::Duplicate | Self::Handshake(HandshakeError::PhaseMoved) => true,
+            Self::Duplicate => true,
+            Self::Handshake(error) => error.is_passing(),
             Self::Connection(quinn::ConnectionError::ApplicationClosed(closed)) => {
                 let code = closed.error_code.into_inner();
                 // quinn closes a connection that was dropped before its handshake was complete with code 0 and no
@@ -133,7 +142,7 @@ pub(crate) async fn dial(
     let (mut send, mut recv) = connection.open_bi().await?;
     // The lane comes before bulk.
     let _ = send.set_priority(LANE_PRIORITY);
-    let ours = shared.hello();
+    let ours = shared.hello_to(member.name());
     send_hello(&mut send, &ours).await?;
     let theirs = read_hello(&mut recv).await?;
     if theirs.node != *member.name() {
@@ -148,14 +157,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Res
     let _ = send.set_priority(LANE_PRIORITY);
     // A peer that is not who it says it is gets no word from us.
     let theirs = Certified::new(read_hello(&mut recv).await?, connection)?;
-    let ours = shared.hello();
+    let ours = shared.hello_to(&theirs.0.node);
     send_hello(&mut send, &ours).await?;
     settle(shared, connection, send, recv, &ours, theirs).await
 }
 
 /// Closes a connection whose handshake failed, after the peer had time to read our hello and reach the same verdict.
 pub(crate) async fn give_up(connection: &Connection, error: &ConnectError) {
-    if matches!(error, ConnectError::Handshake(HandshakeError::Refused(_))) {
+    if matches!(error, ConnectError::Handshake(HandshakeError::Refused(_) | HandshakeError::Outlived { .. })) {
         let _ = tokio::time::timeout(VERDICT_GRACE, connection.closed()).await;
     }
     close(connection, error.close_code(), &error.to_string());

@@ -31,7 +31,7 @@ pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
 }
 
 fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
-    let hello = shared.hello();
+    let hello = shared.hello_to(&shared.name);
     let agreement = Agreement { wire: hello.wire.newest };
     member.attach_local(Session::of(&hello, &hello, agreement))
 }

@@ -10,10 +10,10 @@ use super::super::super::state::NOW;
 use super::super::action::Action;
 use super::super::judge::judge;
 use super::super::oracle::{Oracle, Oracles};
-use super::super::state::State;
+use super::super::state::{FAR_AHEAD, State};
 use super::super::step::Stepper;
 use super::*;
-use crate::model::{EndStage, Holdout, NodeModel, name};
+use crate::model::{CLOCK, EndStage, Holdout, NodeModel, name};
 use crate::search::Model;
 use crate::verdict::invariant::Invariant;
 
@@ -66,7 +66,7 @@ fn rollout_that_knows(index: usize, release: usize, phase: Phase, other: &Rollou
     let mut rollout = rollout(index, release, phase);
     let theirs = hello(other);
     let ours = hello(&rollout);
-    let _ = rollout.handle_hello(&ours, &theirs);
+    let _ = rollout.handle_hello(&ours, &theirs, CLOCK);
     rollout
 }
 
@@ -84,6 +84,7 @@ fn planted(oracle: Oracle) -> Planted {
         Oracle::StaleView => Planted::State(|state| {
             *node(state, 1).rollout_mut() = rollout_that_knows(1, 3, Phase::Remove, &rollout(0, 1, Phase::Introduce));
         }),
+        Oracle::ShutOut => Planted::State(believe_the_last_life),
         Oracle::RaisedUnready => Planted::Step(|stepper| {
             let world = &mut stepper.state.world;
             *world.node(0).rollout_mut() = rollout(0, 2, Phase::Switch);
@@ -134,7 +135,7 @@ fn planted(oracle: Oracle) -> Planted {
         Oracle::EarlierLifeAgreed => Planted::Step(|stepper| {
             // The observer has seen a later life, and the node has not.
             let world = &mut stepper.state.world;
-            world.node(0).seen[1].hello = Some((Incarnation(9), 0, 3));
+            world.node(0).seen[1].hello = Some((Incarnation(99), 0, 3));
             let hellos = [0, 1].map(|index| world.nodes[index].hello());
             world.wire(0).ends[0].stage = EndStage::Opening(Box::new(hellos), Vec::new());
             world.hear(0, 0);
@@ -158,14 +159,14 @@ fn lift_in_vain(stepper: &mut Stepper<'_>) {
 fn refused_for_an_earlier_phase(stepper: &mut Stepper<'_>) {
     let mutants = Mutants::from_names("refusal-outlived").expect("a known name");
     let model = Hellos::new(Bounds { mutants, ..stepper.model.bounds.clone() });
-    let theirs = model.node(1, 3, Incarnation(9));
+    let theirs = model.node(1, 3, Incarnation(99));
     *stepper.state.world.node(0) = model.node(0, 2, Incarnation(1));
     stepper.state.world.at(0, |node, now, notes| {
         node.rollout_mut().hold(SERVER_PER_NODE.key(), Phase::Introduce).expect("the release has it");
         node.tell_phases(now, notes);
         let refusal = verdict(&node.hello(), &theirs.hello()).expect_err("the old form is removed");
-        node.seen[1].hello = Some((Incarnation(9), 0, 3));
-        node.peer_mut(1).handle_refused(now, Incarnation(9), refusal);
+        node.seen[1].hello = Some((Incarnation(99), 0, 3));
+        node.peer_mut(1).handle_refused(now, Incarnation(99), refusal);
         node.rollout_mut().hold(SERVER_PER_NODE.key(), Phase::Switch).expect("the release has it");
         node.tell_phases(now, notes);
     });
@@ -175,11 +176,20 @@ fn refused_for_an_earlier_phase(stepper: &mut Stepper<'_>) {
 fn lower_to_removed(stepper: &mut Stepper<'_>) {
     let mut node = stepper.model.node(0, 2, Incarnation(9));
     let (ours, theirs) = (node.hello(), hello(&rollout(1, 2, Phase::Switch)));
-    node.rollout_mut().handle_hello(&ours, &theirs).expect("they may speak");
+    node.rollout_mut().handle_hello(&ours, &theirs, CLOCK).expect("they may speak");
     node.seen[1].hello = Some((Incarnation(1), 0, 2));
     let notes = &mut stepper.state.world.notes;
     node.tell_phases(NOW, notes);
     node.lower(NOW, (0, Phase::Introduce), &[(1, Forms::NEW)], notes).expect("nobody objects");
+}
+
+/// A life that was believed, and that no life can come after.
+fn believe_the_last_life(state: &mut State) {
+    let theirs = Hello { incarnation: FAR_AHEAD, ..state.world.nodes[1].hello_to(0) };
+    state.world.cut(0);
+    (0..2).for_each(|side| state.world.notice(0, side));
+    let ours = state.world.nodes[0].hello_to(1);
+    node(state, 0).rollout_mut().handle_hello(&ours, &theirs, FAR_AHEAD).expect("a later life");
 }
 
 /// What is found of a planted breach by these oracles.
