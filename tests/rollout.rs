@@ -258,7 +258,7 @@ async fn child_that_reads_the_variable() {
 fn the_environment_overrides_the_ceiling_of_a_configuration() {
     let text = "name = \"n1\"\nlisten = \"127.0.0.1:0\"\nrelease = \"1.2\"\n[rollout]\nceiling = \"switch\"\n";
     let mut config = Config::from_toml(text, "n1.toml", &train()).expect("a configuration");
-    let set = |phase: &'static str| move |key: &str| (key == "REXI_PHASE").then(|| phase.to_owned());
+    let set = |phase: &'static str| [("REXI_PHASE", phase)];
     config.apply_env(set("introduce")).expect("1.2 allows it");
     assert_eq!(config.ceilings(), &Ceilings::only(Phase::Introduce));
     let error = config.apply_env(set("remove")).expect_err("1.2 does not").to_string();

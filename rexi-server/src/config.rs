@@ -6,10 +6,12 @@
 //! executable.
 
 mod document;
+mod environment;
 mod error;
 mod keys;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,8 +70,7 @@ use crate::net::{Identity, IdentityError, canonical};
 ///     "n1.toml",
 ///     &train,
 /// )?;
-/// // Not `std::env::var(key).ok()`, which would skip a variable that is not Unicode.
-/// config.apply_env(|key| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned()))?;
+/// config.apply_env(std::env::vars_os())?;
 /// let peers: Vec<String> = config.peers().map(|(name, address)| format!("{name} {address}")).collect();
 /// assert_eq!(peers, ["n2 127.0.0.1:4002", "n3 n3.greeter.example:4001"]);
 /// # Ok::<(), rexi_server::ConfigError>(())
@@ -130,20 +131,20 @@ impl Config {
         Self::parse(train, &Arc::new(source), &BTreeMap::new())
     }
 
-    /// Overrides keys by the variables of [`CONFIG_KEYS`], which `get` looks up: `REXI_LIMITS_JOBS_MAX` is `jobs_max`
-    /// of `[limits]`, `REXI_PHASE` the ceiling, and `REXI_PEERS` a list `n1=127.0.0.1:4001,n2=n2.example:4001` in
-    /// place of the table. A variable that is set to the empty string is refused like any other invalid value.
-    /// Variables that belong to no key are ignored, since an orchestrator sets such variables of its own.
+    /// Overrides keys by the variables of [`CONFIG_KEYS`], out of all that there are: `REXI_LIMITS_JOBS_MAX` is
+    /// `jobs_max` of `[limits]`, `REXI_PHASE` (or `REXI_ROLLOUT_CEILING`) the ceiling, and `REXI_PEERS` a list
+    /// `n1=127.0.0.1:4001,n2=n2.example:4001` in place of the table. One that holds nothing is refused, and so is one
+    /// that was meant for a key and is none's: it begins as a table's do, or is nearly a known one. Others are passed
+    /// over, since an orchestrator sets such variables of its own.
     ///
     /// # Errors
     /// [`ConfigError`], the first one found; the configuration is then as before.
-    pub fn apply_env(&mut self, get: impl Fn(&str) -> Option<String>) -> Result<(), ConfigError> {
+    pub fn apply_env<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        &mut self,
+        variables: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<(), ConfigError> {
         let mut overrides = self.overrides.clone();
-        for variable in CONFIG_KEYS.iter().map(ConfigKey::variable) {
-            if let Some(value) = get(&variable) {
-                overrides.insert(variable, value);
-            }
-        }
+        overrides.extend(environment::overrides(variables)?);
         *self = Self::parse(&self.train, &self.source, &overrides)?;
         Ok(())
     }

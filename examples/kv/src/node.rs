@@ -69,7 +69,7 @@ pub enum NodeError {
 pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     let stop = stop_signal(args.attached).map_err(NodeError::Signals)?;
     let mut config = Config::from_file(&args.config, &train())?;
-    config.apply_env(|key| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned()))?;
+    config.apply_env(std::env::vars_os())?;
     let store = Store::open(&args.data)?;
     let no_http = |address| move |reason| NodeError::Http { address, reason };
     let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;

@@ -103,8 +103,44 @@ pub enum ConfigError {
         wanted: &'static str,
     },
     /// A list from the environment names nobody. Where a list is not wanted, the variable is to be unset.
-    #[error("{place}: {key} holds nothing: unset it, or give name=value for each, separated by commas")]
+    #[error("{place}: {key} names nobody: unset it, or give name=value for each, separated by commas")]
     EmptyList {
+        /// Where.
+        place: ConfigPlace,
+        /// The variable.
+        key: String,
+    },
+    /// A variable that is a key's holds nothing. Where it is not wanted, it is to be unset.
+    #[error("{place}: {key} holds nothing: unset it, or give it a value")]
+    EmptyVariable {
+        /// Where.
+        place: ConfigPlace,
+        /// The variable.
+        key: String,
+    },
+    /// A variable is no key's, and was meant to be.
+    #[error("{place}: {key} is no key's variable; the nearest that is one is {nearest}")]
+    UnknownVariable {
+        /// Where.
+        place: ConfigPlace,
+        /// The variable.
+        key: String,
+        /// The known variable that differs least from it.
+        nearest: String,
+    },
+    /// A key has two variables, and both are set.
+    #[error("{place}: {key} and {other} set the same key: unset one of them")]
+    SetTwice {
+        /// Where.
+        place: ConfigPlace,
+        /// The one variable.
+        key: String,
+        /// The other.
+        other: &'static str,
+    },
+    /// A variable that is a key's is not text.
+    #[error("{place}: {key} is not UTF-8 text")]
+    NotUnicode {
         /// Where.
         place: ConfigPlace,
         /// The variable.

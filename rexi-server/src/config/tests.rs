@@ -67,10 +67,6 @@ fn assert_contains(error: &ConfigError, parts: &[&str]) {
     }
 }
 
-fn env<'a>(set: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
-    |key| set.iter().find(|(name, _)| *name == key).map(|(_, value)| (*value).to_owned())
-}
-
 #[test]
 fn a_full_file_gives_every_part() {
     let config = config(FULL);
@@ -213,7 +209,7 @@ fn a_peer_is_at_an_address_or_a_host() {
     let at = PeerAddress::At("[::1]:4003".parse().expect("an address"));
     assert_eq!(config.peers().collect::<Vec<_>>(), [(&name("n2"), &host), (&name("n3"), &at)]);
     let mut by_env = self::config(HEAD);
-    by_env.apply_env(env(&[("REXI_PEERS", "n2=n2.svc:4001,n3=[::1]:4003")])).expect("a list");
+    by_env.apply_env([("REXI_PEERS", "n2=n2.svc:4001,n3=[::1]:4003")]).expect("a list");
     assert_eq!(by_env.peers().collect::<Vec<_>>(), config.peers().collect::<Vec<_>>());
 }
 
@@ -318,10 +314,10 @@ fn a_long_text_is_cut_in_errors() {
 #[test]
 fn the_environment_overrides_the_file() {
     let mut config = config(FULL);
-    config.apply_env(env(&[])).expect("nothing to change");
+    config.apply_env::<&str, &str>([]).expect("nothing to change");
     assert_eq!(config, self::config(FULL));
     let set = [("REXI_NAME", "n2"), ("REXI_LISTEN", "127.0.0.1:4002"), ("REXI_PHASE", "switch"), ("OTHER", "x")];
-    config.apply_env(env(&set)).expect("all three at once");
+    config.apply_env(set).expect("all three at once");
     assert_eq!((config.name(), config.listen().port()), (&name("n2"), 4002));
     assert_eq!(config.ceilings(), &Ceilings::only(Phase::Switch));
     let peers: Vec<&NodeName> = config.peers().map(|(name, _)| name).collect();
@@ -334,7 +330,7 @@ fn an_environment_that_is_refused_changes_nothing() {
         ("REXI_PHASE", "remove", &["REXI_PHASE = \"remove\" is impossible", "release 1.2 allows: introduce, switch"]),
         ("REXI_PHASE", "singleton", &["REXI_PHASE = \"singleton\" is impossible"]),
         ("REXI_PHASE", "swich", &["REXI_PHASE: \"swich\" is not a phase", "release 1.2 allows: introduce, switch"]),
-        ("REXI_PHASE", "", &["REXI_PHASE: \"\" is not a phase"]),
+        ("REXI_PHASE", "", &["REXI_PHASE holds nothing: unset it"]),
         ("REXI_NAME", "N1", &["`REXI_NAME`: \"N1\" is not a node name"]),
         ("REXI_LISTEN", "4001", &["REXI_LISTEN = \"4001\" is not an IP address and port"]),
         // The name of another node with the address of this one.
@@ -342,7 +338,7 @@ fn an_environment_that_is_refused_changes_nothing() {
     ];
     for (key, value, parts) in cases {
         let mut config = config(FULL);
-        let error = config.apply_env(env(&[(key, value)])).expect_err("refused");
+        let error = config.apply_env([(key, value)]).expect_err("refused");
         assert_contains(&error, parts);
         assert_contains(&error, &["environment: "]);
         assert_eq!(config, self::config(FULL), "{key}={value} changed it");
@@ -404,7 +400,7 @@ fn the_identity_is_loaded_and_must_be_the_nodes_own() {
     let mut config = Config::from_file(&path, &train()).expect("a configuration");
     assert!(config.load_identity().expect("loaded").expect("there").certifies_name(&name("n1")));
 
-    config.apply_env(env(&[("REXI_NAME", "n2")])).expect("a name");
+    config.apply_env([("REXI_NAME", "n2")]).expect("a name");
     let error = config.load_identity().expect_err("n1's certificate for n2").to_string();
     assert!(error.contains("n1.pem") && error.contains("not a certificate of node n2"), "{error}");
 }
@@ -435,7 +431,7 @@ fn every_key_can_be_set_and_its_default_is_the_one_that_is_documented() {
         assert!(other.unwrap_or(true), "{}", known.key);
         let mut by_env = config(HEAD);
         let variable = known.variable();
-        by_env.apply_env(env(&[(&variable, known.default)])).expect("its default");
+        by_env.apply_env([(&variable, known.default)]).expect("its default");
         assert_eq!(by_env.limits(), default.limits(), "{variable}");
     }
     let rest = "[admin]\nlisten = \"127.0.0.1:9100\"\n[drain]\nlimit_ms = 1500\n";
@@ -460,7 +456,7 @@ fn the_environment_alone_makes_a_node() {
         // An orchestrator's own, for a service that is called rexi.
         ("REXI_SERVICE_HOST", "10.0.0.9"),
     ];
-    by_env.apply_env(env(&set)).expect("all at once");
+    by_env.apply_env(set).expect("all at once");
     assert_eq!((by_env.limits().jobs_max, by_env.peers().count()), (10, 1));
     assert_eq!(by_env.identity_files().expect("files").key, Path::new("/pki/n1.key"));
     for (variable, value, part) in [
@@ -472,7 +468,7 @@ fn the_environment_alone_makes_a_node() {
         ),
         ("REXI_PEERS", "", "environment: REXI_PEERS holds nothing: unset it"),
         ("REXI_PEERS", " ", "environment: REXI_PEERS holds nothing: unset it"),
-        ("REXI_PEERS", ",", "environment: REXI_PEERS holds nothing: unset it"),
+        ("REXI_PEERS", ",", "environment: REXI_PEERS names nobody: unset it"),
         ("REXI_ALLOW", "", "environment: REXI_ALLOW holds nothing: unset it"),
         (
             "REXI_PEERS",
@@ -481,8 +477,64 @@ fn the_environment_alone_makes_a_node() {
         ),
         ("REXI_PEERS", "n2=4", "environment: REXI_PEERS = \"4\": it has no port"),
     ] {
-        assert_contains(&by_env.clone().apply_env(env(&[(variable, value)])).expect_err("refused"), &[part]);
+        assert_contains(&by_env.clone().apply_env([(variable, value)]).expect_err("refused"), &[part]);
     }
+}
+
+#[test]
+fn every_variable_that_holds_nothing_or_is_nearly_a_keys_is_refused() {
+    let mut config = config(FULL);
+    for variable in CONFIG_KEYS.iter().map(ConfigKey::variable) {
+        for nothing in ["", " ", "\t\n"] {
+            let error = config.apply_env([(&variable, nothing)]).expect_err("nothing");
+            assert_contains(&error, &["environment: ", &variable, "holds nothing: unset it"]);
+        }
+        let swapped = {
+            let (start, end) = variable.split_at(variable.len() - 2);
+            start.to_owned() + &end.chars().rev().collect::<String>()
+        };
+        for misspelt in [variable.clone() + "S", variable[..variable.len() - 1].to_owned(), swapped] {
+            if CONFIG_KEYS.iter().all(|known| known.variable() != misspelt) {
+                let error = config.apply_env([(&misspelt, "5")]).expect_err("none of ours");
+                assert_contains(&error, &["environment: ", &misspelt, "is no key's variable", "nearest"]);
+            }
+        }
+    }
+    for (variable, nearest) in [
+        ("REXI_LIMITS_JOB_MAX", "REXI_LIMITS_JOBS_MAX"),
+        ("REXI_IDENTITY_INTERVAL", "REXI_IDENTITY_INTERVAL_MS"),
+        ("REXI_ROLLOUT_CEILLING", "REXI_ROLLOUT_CEILING"),
+        ("REXI_PEERS_N2", "REXI_PEERS"),
+        ("REXI_RELAESE", "REXI_RELEASE"),
+    ] {
+        let error = config.apply_env([(variable, "5")]).expect_err("none of ours").to_string();
+        assert!(error.ends_with(&format!("the nearest that is one is {nearest}")), "{error}");
+    }
+    // An orchestrator's, and other people's.
+    let others = ["REXI_SERVICE_HOST", "REXI_PORT", "REXI_PORT_4001_TCP", "REXI_HOME", "REXIX", "PATH", ""];
+    config.apply_env(others.map(|variable| (variable, ""))).expect("nobody's");
+    assert_eq!(config, self::config(FULL));
+}
+
+#[test]
+fn the_ceiling_has_two_variables_of_which_one_may_be_set() {
+    let mut config = config(FULL);
+    config.apply_env([("REXI_ROLLOUT_CEILING", "switch")]).expect("its other name");
+    assert_eq!(config.ceilings(), &Ceilings::only(Phase::Switch));
+    let both = [("REXI_ROLLOUT_CEILING", "switch"), ("REXI_PHASE", "switch")];
+    assert_contains(&config.apply_env(both).expect_err("both"), &["set the same key: unset one of them"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_text_is_refused_where_it_is_a_keys() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let bytes = OsStr::from_bytes(b"n\xff");
+    let mut config = config(FULL);
+    config.apply_env([("HOME", bytes), ("REXI_SERVICE_HOST", bytes)]).expect("nobody's");
+    config.apply_env([(bytes, bytes)]).expect("nobody's");
+    assert_contains(&config.apply_env([("REXI_NAME", bytes)]).expect_err("ours"), &["REXI_NAME is not UTF-8 text"]);
 }
 
 #[test]
@@ -504,7 +556,7 @@ fn a_list_of_who_may_call_what_denies_all_else() {
     let set = config(&format!("{HEAD}[allow]\nn2 = \"kv.get kv.put\"\nn3 = \"*\"\n"));
     assert_eq!(set.allow_list(), Some(&list));
     let mut by_env = config(HEAD);
-    by_env.apply_env(env(&[("REXI_ALLOW", "n2=kv.get kv.put, n3=*")])).expect("a list");
+    by_env.apply_env([("REXI_ALLOW", "n2=kv.get kv.put, n3=*")]).expect("a list");
     assert_eq!(by_env.allow_list(), Some(&list));
     refused(&format!("{HEAD}[allow]\nn2 = [\"kv.get\"]\n"), &["node.toml:5: `allow.n2` must be functions in quotes"]);
     refused(&format!("{HEAD}[allow]\nN2 = \"*\"\n"), &["node.toml:5: `allow.N2`: \"N2\" is not a node name"]);
