@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rexi_server::config::CONFIG_KEYS;
+use rexi_server::testing::TestCluster;
 use rexi_server::{
     Bytes, Config, ConfigError, Context, DevAuthority, LimitingFactor, Node, NodeBuilder, Phase, Request, StartError,
 };
-use rexi_tests::{Cluster, name, train, within};
+use rexi_tests::{Cluster, functions, name, release, train, within};
 
 /// Writes a node's certificate and key and its configuration, and gives the configuration's path.
 fn write(dir: &Path, of: &str, cluster: &Cluster, rest: &str) -> PathBuf {
@@ -117,4 +120,37 @@ fn an_impossible_phase_is_refused_with_what_is_allowed() {
             assert!(text.contains(part), "{text}");
         }
     }
+}
+
+/// Every number that a key takes: a node that is started with it works as far as the number lets it, or is not started.
+#[tokio::test(start_paused = true)]
+async fn every_limit_at_its_edges_is_refused_or_works() {
+    let (mut refused, mut works) = (0, 0);
+    for key in CONFIG_KEYS.iter().filter(|key| key.table == "limits") {
+        for value in [0, 1, 2, u64::from(u32::MAX) - 1, u32::MAX.into(), u64::MAX - 1, u64::MAX] {
+            let text = format!(
+                "name = \"n1\"\nlisten = \"127.0.0.1:0\"\nrelease = \"2.0\"\n[limits]\n{} = {value}\n",
+                key.key
+            );
+            let Ok(config) = Config::from_toml(&text, "node.toml", &train()) else {
+                refused += 1;
+                continue;
+            };
+            let cluster = TestCluster::new(["n1", "n2"]);
+            let limits = config.limits().clone();
+            assert!(limits.inbound_bytes_max(config.profile().hosts()) > 0);
+            cluster.define("n1", move |node| functions(node).limits(limits.clone()));
+            cluster.define("n2", functions);
+            cluster.start_all(&release("2.0")).expect("what was not refused starts");
+            cluster.ready().await;
+            for (from, to) in [("n1", "n2"), ("n2", "n1")] {
+                let (node, to) = (cluster.node(from), name(to));
+                let call = node.call(&to, Request::new("echo", "hello"));
+                let end = tokio::time::timeout(Duration::from_secs(90), call).await;
+                assert!(end.is_ok(), "{} = {value}: a call from {from} does not end", key.key);
+            }
+            works += 1;
+        }
+    }
+    assert!(refused > 50 && works > 50, "{refused} refused, {works} work");
 }

@@ -130,6 +130,16 @@ pub enum LimitsError {
         /// What it needs to be.
         needed: usize,
     },
+    /// A limit is beyond what its counter and those that it is added to can hold.
+    #[error("{limit} is {value}, allowed are up to {max}")]
+    TooLarge {
+        /// The limit.
+        limit: &'static str,
+        /// Its value.
+        value: usize,
+        /// What is allowed.
+        max: usize,
+    },
     /// A peer that is away would be kept for longer than times are counted.
     #[error("stability_period is {given:?}, allowed are up to {max:?}")]
     StabilityPeriod {
@@ -158,12 +168,37 @@ impl Limits {
     /// transfer.
     pub fn inbound_bytes_max(&self, hosts: Servers) -> usize {
         let (window, streams) = (STREAM_WINDOW_BYTES as usize, self.bulk_streams_max as usize);
-        let unread = (1 + streams) * window;
-        let frame = self.frame_bytes_max as usize + READ_BYTES_MAX;
-        let payloads = streams * window + self.payload_bytes_max as usize;
-        let frames = self.bulk_frames_max * (self.function_bytes_max + WAITING_FRAME_BYTES);
-        let arguments = hosts.iter().count() * self.job_bytes_max;
-        unread + frame + payloads + frames + arguments
+        let windows = streams.saturating_mul(window);
+        let unread = windows.saturating_add(window);
+        let frame = (self.frame_bytes_max as usize).saturating_add(READ_BYTES_MAX);
+        let payloads = windows.saturating_add(self.payload_bytes_max as usize);
+        let frames = self.bulk_frames_max.saturating_mul(self.function_bytes_max.saturating_add(WAITING_FRAME_BYTES));
+        let arguments = self.job_bytes_max.saturating_mul(hosts.iter().count());
+        [unread, frame, payloads, frames, arguments].into_iter().fold(0, usize::saturating_add)
+    }
+
+    /// Every limit that a counter is compared with.
+    fn counted(&self) -> [(&'static str, usize); 18] {
+        [
+            ("bulk_frames_max", self.bulk_frames_max),
+            ("unwritten_bytes_max", self.unwritten_bytes_max),
+            ("buffered_frames_max", self.buffered_frames_max),
+            ("buffered_bytes_max", self.buffered_bytes_max),
+            ("buffered_frames_total_max", self.buffered_frames_total_max),
+            ("buffered_bytes_total_max", self.buffered_bytes_total_max),
+            ("calls_open_max", self.calls_open_max),
+            ("jobs_max", self.jobs_max),
+            ("jobs_total_max", self.jobs_total_max),
+            ("job_bytes_max", self.job_bytes_max),
+            ("job_bytes_total_max", self.job_bytes_total_max),
+            ("streams_max", self.streams_max),
+            ("streams_total_max", self.streams_total_max),
+            ("monitors_max", self.monitors_max),
+            ("tombstones_max", self.tombstones_max),
+            ("mailbox_length_max", self.mailbox_length_max),
+            ("mailbox_bytes_max", self.mailbox_bytes_max),
+            ("function_bytes_max", self.function_bytes_max),
+        ]
     }
 
     /// Checks that the limits agree with each other.
@@ -174,6 +209,11 @@ impl Limits {
         let frame = self.frame_bytes_max as usize;
         if self.stability_period > STABILITY_PERIOD_MAX {
             return Err(LimitsError::StabilityPeriod { given: self.stability_period, max: STABILITY_PERIOD_MAX });
+        }
+        for (limit, value) in self.counted() {
+            if value > COUNTED_MAX {
+                return Err(LimitsError::TooLarge { limit, value, max: COUNTED_MAX });
+            }
         }
         let need = |smaller, smaller_value, larger, larger_value, needed| {
             if larger_value >= needed {
@@ -186,8 +226,11 @@ impl Limits {
         let resume = self.calls_open_max.saturating_mul(CALL_REF_BYTES_MAX).saturating_add(FRAME_OVERHEAD_BYTES);
         need("calls_open_max", self.calls_open_max, "frame_bytes_max", frame, resume)?;
         let inline = self.inline_bytes_max as usize;
-        let header = FRAME_OVERHEAD_BYTES + self.function_bytes_max;
-        need("inline_bytes_max", inline, "frame_bytes_max", frame, inline + header)?;
+        let header = self.function_bytes_max.saturating_add(FRAME_OVERHEAD_BYTES);
+        need("function_bytes_max", self.function_bytes_max, "frame_bytes_max", frame, header)?;
+        need("inline_bytes_max", inline, "frame_bytes_max", frame, header.saturating_add(inline))?;
+        // Nobody could be asked for anything.
+        need("one name's need", 1, "function_bytes_max", self.function_bytes_max, 1)?;
         let payload = self.payload_bytes_max as usize;
         need("inline_bytes_max", inline, "payload_bytes_max", payload, inline)?;
         need("one frame's need", 1, "buffered_frames_max", self.buffered_frames_max, 1)?;
@@ -230,6 +273,9 @@ const WAITING_FRAME_BYTES: usize = 256;
 
 /// How far ahead of a node's clock a peer may say to have started.
 pub const START_AHEAD_MAX: Duration = Duration::from_hours(24);
+
+/// The largest limit that a counter may be compared with, so that a sum of some of them is a number still.
+const COUNTED_MAX: usize = 1 << 60;
 
 /// The longest that a peer that is away may be kept.
 const STABILITY_PERIOD_MAX: Duration = Duration::from_hours(24);
