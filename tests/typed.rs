@@ -1,7 +1,8 @@
 //! Typed functions between two real nodes: what is declared is what is run, and nothing else.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
 
 use futures_util::StreamExt;
 use rexi_server::{
@@ -318,4 +319,48 @@ async fn a_functions_own_error_does_not_count_in_a_typed_quorum() {
     };
     let refused = VoteError::Function(AskError::Function(Refused::NoSuchDatabase("users".to_owned())));
     assert_eq!(failed, [(name("n3"), refused)]);
+}
+
+/// Bytes that tell where they were decoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Traced(Vec<u8>);
+
+static DECODED: Mutex<Vec<(usize, ThreadId)>> = Mutex::new(Vec::new());
+
+impl<'de> Deserialize<'de> for Traced {
+    fn deserialize<D: serde::Deserializer<'de>>(decoder: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename = "Traced")]
+        struct Plain(Vec<u8>);
+        let Plain(bytes) = Plain::deserialize(decoder)?;
+        DECODED.lock().expect("nothing panics").push((bytes.len(), thread::current().id()));
+        Ok(Self(bytes))
+    }
+}
+
+rexi_server::function! {
+    /// Gives back what it is given.
+    Mirror = "mirror" (Traced) -> Traced, error Refused, since 1.0;
+}
+
+#[tokio::test]
+async fn a_large_payload_is_decoded_where_it_holds_nobody_up() {
+    let cluster = Cluster::new(["n1", "n2"]);
+    let serve = |of: &str| {
+        let builder = cluster.builder(of, release("2.0"));
+        builder.serve(Mirror, |_, traced: Traced| async move { Ok(traced) }).start().expect("it starts")
+    };
+    let (n1, n2) = (serve("n1"), serve("n2"));
+    within("both to be ready", async { tokio::join!(n1.ready(), n2.ready()) }).await;
+    // The runtime of a test has one thread, which is this one.
+    let here = thread::current().id();
+    // A shape and a length before the bytes.
+    for (bytes, is_here) in [(1, true), ((64 << 10) - 8, true), ((64 << 10) + 1, false), (1 << 20, false)] {
+        let sent = Traced(vec![7; bytes]);
+        let answer = within("the answer", n1.ask(Mirror, &name("n2"), &sent)).await;
+        assert_eq!(answer, Ok(sent));
+        let decoded: Vec<_> = std::mem::take(&mut *DECODED.lock().expect("nothing panics"));
+        assert_eq!(decoded.iter().map(|(length, _)| *length).collect::<Vec<_>>(), [bytes; 2], "at both ends");
+        assert!(decoded.iter().all(|&(_, thread)| (thread == here) == is_here), "{bytes} bytes: {decoded:?}");
+    }
 }

@@ -84,7 +84,7 @@ pub enum PayloadError {
         expected: &'static str,
     },
     /// The value would take far more memory than its payload.
-    #[error("as {expected} it takes far more memory than its {bytes} bytes account for")]
+    #[error("as {expected} it takes far more memory than its {bytes} bytes account for; send it in parts")]
     Memory {
         /// The type that is expected here.
         expected: &'static str,
@@ -93,23 +93,29 @@ pub enum PayloadError {
     },
 }
 
-/// Encodes a value. Cost: three walks of it. A long `Vec<u8>` is walked byte by byte; as serde bytes it is one step.
+/// Encodes a value. Cost: three walks of it. A long `Vec<u8>` is walked byte by byte; as serde bytes it is one step. A
+/// value of thousands of parts of a few bytes each is decoded too, to see that it can be.
 ///
 /// # Errors
 /// [`PayloadError`] where it cannot be a payload: nested more than 128 deep, a field left out by `skip_serializing_if`,
-/// a sequence of unknown length, or a `Serialize` that fails.
+/// a sequence of unknown length, a `Serialize` that fails, or parts that take more memory than
+/// [`decode`] allows.
 pub fn encode<T: Payload>(value: &T) -> Result<Bytes, PayloadError> {
     // The shape comes first, since it also bounds the nesting that the codec then follows.
-    let shape = Shape::of(value)?;
+    let (shape, parts) = Shape::counted(value)?;
     let bytes = postcard::serialize_with_flavor(value, Size::default()).map_err(PayloadError::NotWritten)?;
     // Of the very length: a `Bytes` takes such a vector over as it is, and another into a block of its own.
     let mut payload = Vec::with_capacity(SHAPE_BYTES + bytes);
     payload.extend_from_slice(&shape.0.to_le_bytes());
-    postcard::to_extend(value, payload).map(Bytes::from).map_err(PayloadError::NotWritten)
+    let payload = postcard::to_extend(value, payload).map_err(PayloadError::NotWritten)?;
+    if !bounded::certainly_fits(parts, bytes) {
+        read::<T>(&payload[SHAPE_BYTES..])?;
+    }
+    Ok(Bytes::from(payload))
 }
 
-/// Decodes a value and makes sure that it is what was sent. Cost: the decoding and two walks of the value; sequences
-/// take at most 32 times the payload's length and 64 KiB.
+/// Decodes a value and makes sure that it is what was sent. Cost: the decoding and two walks of the value; what it is
+/// built of takes at most 32 times the payload's length and 4 MiB, as [`encode`] has made sure of.
 ///
 /// # Errors
 /// [`PayloadError`] where the payload is anything else than one value of this type in its only encoding.
@@ -119,18 +125,7 @@ pub fn decode<T: Payload>(payload: &[u8]) -> Result<T, PayloadError> {
         return Err(PayloadError::TooShort { bytes: payload.len() });
     };
     let malformed = |problem| PayloadError::Malformed { expected, problem };
-    let budget = Budget::of(body.len());
-    let mut codec = postcard::Deserializer::from_bytes(body);
-    let decoded = bounded::deserialize::<T, _>(&mut codec, &budget);
-    let value = decoded.map_err(|problem| match budget.passed() {
-        Some(Bound::Nesting) => PayloadError::Nested { expected },
-        Some(Bound::Memory) => PayloadError::Memory { expected, bytes: body.len() },
-        None => malformed(problem),
-    })?;
-    let bytes = codec.finalize().map_err(malformed)?.len();
-    if bytes > 0 {
-        return Err(PayloadError::TrailingBytes { expected, bytes });
-    }
+    let value = read::<T>(body)?;
     let (sent, decoded) = (Shape(u32::from_le_bytes(*shape)), Shape::of(&value)?);
     if sent != decoded {
         return Err(PayloadError::OtherShape { expected, sent, decoded });
@@ -140,6 +135,24 @@ pub fn decode<T: Payload>(payload: &[u8]) -> Result<T, PayloadError> {
         return Err(PayloadError::NotCanonical { expected, bytes: body.len(), canonical });
     }
     Ok(value)
+}
+
+/// Reads a value behind its shape, within the bounds of memory and nesting, to its last byte.
+fn read<T: Payload>(body: &[u8]) -> Result<T, PayloadError> {
+    let expected = std::any::type_name::<T>();
+    let malformed = |problem| PayloadError::Malformed { expected, problem };
+    let budget = Budget::of(body.len());
+    let mut codec = postcard::Deserializer::from_bytes(body);
+    let decoded = bounded::deserialize::<T, _>(&mut codec, &budget);
+    let value = decoded.map_err(|problem| match budget.passed() {
+        Some(Bound::Nesting) => PayloadError::Nested { expected },
+        Some(Bound::Memory) => PayloadError::Memory { expected, bytes: body.len() },
+        None => malformed(problem),
+    })?;
+    match codec.finalize().map_err(malformed)?.len() {
+        0 => Ok(value),
+        bytes => Err(PayloadError::TrailingBytes { expected, bytes }),
+    }
 }
 
 /// Bytes of the shape that a typed payload opens with.

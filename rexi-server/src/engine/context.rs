@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::pool::SharedPool;
+use crate::engine::shared::Shared;
 use crate::engine::worker::Owner;
 
 /// What a running function knows of its job, and how it talks to its caller before it ends.
@@ -88,6 +89,11 @@ impl Context {
     /// The start of the caller's life, in microseconds since 1970: with the call's number it names the job.
     pub fn caller_incarnation(&self) -> Incarnation {
         self.job.caller.incarnation
+    }
+
+    /// The node, for as long as it lives.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.owner.shared()
     }
 
     /// The caller's number for the call.

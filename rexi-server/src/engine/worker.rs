@@ -42,6 +42,14 @@ impl Owner {
         }
     }
 
+    /// The node, for as long as it lives.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        match self {
+            Self::PerNode(member) => member.shared(),
+            Self::Singleton(singleton) => singleton.shared(),
+        }
+    }
+
     /// The member that a job of this server runs for; `None` where it has left.
     fn caller(&self, shared: &Shared, job: JobKey) -> Option<Arc<Member>> {
         match self {
@@ -51,12 +59,8 @@ impl Owner {
     }
 
     fn note_failure(&self, job: JobKey, function: &Arc<str>, reason: &ExitReason) {
-        let shared = match self {
-            Self::PerNode(member) => member.shared(),
-            Self::Singleton(singleton) => singleton.shared(),
-        };
         // The caller may have left, which has killed the job.
-        if let Some(shared) = shared
+        if let Some(shared) = self.shared()
             && let Some(caller) = shared.member_by_id(job.caller.peer)
         {
             let (caller, function) = (caller.name().clone(), Arc::clone(function));

@@ -184,7 +184,7 @@ where
     Arc::new(move |job: Context, body: Bytes| -> registry::Work {
         let handler = Arc::clone(&handler);
         Box::pin(async move {
-            match argument(hear, body) {
+            match argument(&job, hear, body).await {
                 Ok(argument) => ending(say(handler(Items { job, old }, argument).await), "last item"),
                 Err(ending) => ending,
             }

@@ -15,14 +15,14 @@ use rexi_proto::{ExitReason, JobEnding, NodeName};
 use tokio::time::Instant;
 
 use crate::calls::{Call, CallError, Quorum, Request, SendError};
-use crate::engine::{Context, Running, registry};
+use crate::engine::{Aside, Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
 use crate::typed::{self, Function, OldForm, PayloadError};
 
 /// A call of the typed function `F`, made by [`Node::ask`](crate::Node::ask): a future of its reply. It is sent when it
 /// is first polled; dropping it kills the job.
 #[must_use = "nothing is asked until it is awaited"]
-pub struct Ask<F> {
+pub struct Ask<F: Function> {
     node: Running,
     peer: NodeName,
     /// What is to be sent, or sent again.
@@ -30,8 +30,13 @@ pub struct Ask<F> {
     call: Option<Call>,
     /// When its time limit passes, once it was sent: one that is sent again has what is left.
     deadline: Option<Instant>,
+    /// A reply that takes long to decode.
+    reading: Option<Reading<F>>,
     function: F,
 }
+
+/// A reply that is being decoded.
+struct Reading<F: Function>(Aside<Result<F::Reply, AskError<F::Error>>>);
 
 impl<F: Function> Ask<F> {
     /// The argument is encoded at once, so it need not outlive this.
@@ -42,7 +47,7 @@ impl<F: Function> Ask<F> {
     /// A request of `F`.
     pub(crate) fn of(function: F, node: Running, peer: NodeName, request: Request) -> Self {
         let request = Some(request.of_call(node.shared()));
-        Self { node, peer, request, call: None, deadline: None, function }
+        Self { node, peer, request, call: None, deadline: None, reading: None, function }
     }
 
     /// As [`Request::time_limit`]. Default: the node's
@@ -76,20 +81,30 @@ impl<F: Function> Ask<F> {
 }
 
 // Nothing in it is pinned.
-impl<F> Unpin for Ask<F> {}
+impl<F: Function> Unpin for Ask<F> {}
 
 impl<F: Function> Future for Ask<F> {
     type Output = Result<F::Reply, AskError<F::Error>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         loop {
+            if let Some(Reading(reading)) = &mut self.reading {
+                return Pin::new(reading).poll(cx);
+            }
             let Some(call) = &mut self.call else {
                 self.call = Some(self.send()?);
                 continue;
             };
             match ready!(call.poll_reply(cx)) {
                 Err(CallError::NoSuchFunction) if self.request.is_some() => self.call = Some(self.send()?),
-                replied => return Poll::Ready(reply(self.function, &replied?)),
+                replied => match replied? {
+                    body if body.len() > DECODED_AT_ONCE_BYTES_MAX => {
+                        let function = self.function;
+                        let reading = self.node.shared().env.aside(move || reply(function, &body));
+                        self.reading = Some(Reading(reading));
+                    }
+                    body => return Poll::Ready(reply(self.function, &body)),
+                },
             }
         }
     }
@@ -145,7 +160,7 @@ where
         let handler = Arc::clone(&handler);
         // All of it inside the future, so that a panic in it is the worker's, not the reader's.
         Box::pin(async move {
-            match argument(hear, body) {
+            match argument(&context, hear, body).await {
                 Ok(argument) => ending(say(handler(context, argument).await), "reply"),
                 Err(ending) => ending,
             }
@@ -154,9 +169,15 @@ where
 }
 
 /// A job's argument, or the end of a job that was sent something else. The payload is let go before the job runs.
-pub(super) fn argument<A>(hear: impl Fn(&[u8]) -> Result<A, PayloadError>, body: Bytes) -> Result<A, JobEnding> {
-    let decoded = hear(&body);
-    drop(body);
+pub(super) async fn argument<A: Send + 'static>(
+    job: &Context,
+    hear: impl Fn(&[u8]) -> Result<A, PayloadError> + Send + 'static,
+    body: Bytes,
+) -> Result<A, JobEnding> {
+    let decoded = match job.shared() {
+        Some(shared) if body.len() > DECODED_AT_ONCE_BYTES_MAX => shared.env.aside(move || hear(&body)).await,
+        _ => hear(&body),
+    };
     decoded.map_err(|problem| JobEnding::Exit(ExitReason::WrongType(problem.to_string().into())))
 }
 
@@ -167,3 +188,6 @@ pub(super) fn ending(encoded: Result<Bytes, PayloadError>, what: &str) -> JobEnd
         Err(problem) => JobEnding::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
     }
 }
+
+/// Bytes of the longest payload that is decoded on the spot: some hundred microseconds, where its elements are small.
+const DECODED_AT_ONCE_BYTES_MAX: usize = 64 << 10;

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::{HandshakeTokenKey, HmacKey};
@@ -88,6 +89,15 @@ impl NodeEnv {
         &self.tasks
     }
 
+    /// Does work that takes long where it holds nobody up: on a thread of its own, or, where a seed repeats all that
+    /// happens, on the spot.
+    pub(crate) fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Aside<T> {
+        match self.random.seeded {
+            true => Aside::Done(Some(work())),
+            false => Aside::Thread(tokio::task::spawn_blocking(work)),
+        }
+    }
+
     pub(crate) fn open_socket(&self, address: SocketAddr) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         (self.open)(address)
     }
@@ -112,6 +122,33 @@ impl NodeEnv {
 
     pub(crate) fn random(&self) -> &Random {
         &self.random
+    }
+}
+
+/// What comes of work that is done aside: a future of it, which panics as the work does.
+pub(crate) enum Aside<T> {
+    Done(Option<T>),
+    Thread(JoinHandle<T>),
+}
+
+// Nothing in it is pinned.
+impl<T> Unpin for Aside<T> {}
+
+impl<T> Future for Aside<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        match self.get_mut() {
+            Self::Done(value) => Poll::Ready(value.take().expect("it is not polled again")),
+            Self::Thread(thread) => match ready!(Pin::new(thread).poll(cx)) {
+                Ok(value) => Poll::Ready(value),
+                Err(failed) => match failed.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The runtime shuts down, so nobody waits for it.
+                    Err(_) => Poll::Pending,
+                },
+            },
+        }
     }
 }
 

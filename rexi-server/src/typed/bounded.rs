@@ -14,10 +14,26 @@ use serde::de::{
 /// How deeply values may be nested: options, newtypes, sequences, maps, tuples, structs and variants count.
 pub(crate) const NESTING_MAX: usize = 128;
 
-/// Memory that the elements of a decoded value may take: this many times the payload, and what a small payload may take
-/// beyond that. An element of no size counts as one byte.
+/// Memory that the elements of a value may take: this many times the payload, and beyond that as much as the longest
+/// payload has by default, so that many short ones, such as options that are empty, are read back. Where a value is
+/// encoded the same is asked, so that its sender hears of it. An element of no size counts as one byte.
 const MEMORY_FACTOR_MAX: usize = 32;
-const MEMORY_FREE_BYTES_MAX: usize = 64 * 1024;
+const MEMORY_FREE_BYTES_MAX: usize = 4 << 20;
+
+/// The size of a part of a value up to which [`certainly_fits`] counts it. One that is larger is a type that is better
+/// boxed.
+const PART_BYTES_MAX: usize = 1024;
+
+/// The memory that a value of this payload may take.
+const fn memory_max(payload_bytes: usize) -> usize {
+    payload_bytes.saturating_mul(MEMORY_FACTOR_MAX).saturating_add(MEMORY_FREE_BYTES_MAX)
+}
+
+/// Whether a value of so many parts will be decoded out of so many bytes, whatever its parts are. Where that is not
+/// certain, only its decoding shows it: what is encoded does not tell how large its types are.
+pub(super) const fn certainly_fits(parts: usize, payload_bytes: usize) -> bool {
+    parts.saturating_mul(PART_BYTES_MAX) <= memory_max(payload_bytes)
+}
 
 /// What of a bound is left, and whether one was passed.
 pub(crate) struct Budget {
@@ -34,8 +50,7 @@ pub(crate) enum Bound {
 
 impl Budget {
     pub(crate) fn of(payload_bytes: usize) -> Self {
-        let bytes = payload_bytes.saturating_mul(MEMORY_FACTOR_MAX).saturating_add(MEMORY_FREE_BYTES_MAX);
-        Self { bytes_left: Cell::new(bytes), passed: Cell::new(None) }
+        Self { bytes_left: Cell::new(memory_max(payload_bytes)), passed: Cell::new(None) }
     }
 
     /// The bound that ended a decoding, if it was one.
@@ -272,10 +287,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_take_32_times_the_payload_and_64_kib_and_not_one_byte_more() {
+    fn elements_take_32_times_the_payload_and_4_mib_and_not_one_byte_more() {
         for payload in [0, 1, 100] {
             let budget = Budget::of(payload);
-            for _ in 0..payload * 32 + 64 * 1024 {
+            for _ in 0..payload * 32 + (4 << 20) {
                 budget.charge::<u8, de::value::Error>().expect("it is within the bound");
             }
             assert_eq!(budget.passed(), None);

@@ -7,6 +7,7 @@
 //! The elements of a sequence or map are added up, so that their order does not count: a hash set may be walked in
 //! another order on each side.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::ser::{self, Serialize, Serializer};
@@ -25,8 +26,15 @@ impl Shape {
     /// # Errors
     /// [`ShapeError`] where the value cannot be a payload.
     pub fn of(value: &impl Serialize) -> Result<Self, ShapeError> {
-        let hash = value.serialize(Walk { depth: 0 })?.0;
-        Ok(Self((hash ^ (hash >> 32)) as u32))
+        Self::counted(value).map(|(shape, _)| shape)
+    }
+
+    /// As [`Shape::of`], and how many elements and fields it has that are no numbers: what may take more memory than
+    /// its bytes on the wire tell.
+    pub(super) fn counted(value: &impl Serialize) -> Result<(Self, usize), ShapeError> {
+        let parts = Cell::new(0);
+        let hash = value.serialize(Walk { depth: 0, parts: &parts })?.0;
+        Ok((Self((hash ^ (hash >> 32)) as u32), parts.get()))
     }
 }
 
@@ -127,21 +135,28 @@ enum Tag {
 
 /// One step of the walk.
 #[derive(Clone, Copy)]
-struct Walk {
+struct Walk<'p> {
     depth: usize,
+    parts: &'p Cell<usize>,
 }
 
-impl Walk {
+impl<'p> Walk<'p> {
     fn deeper(self) -> Result<Self, ShapeError> {
         let depth = self.depth + 1;
-        if depth > NESTING_MAX { Err(ShapeError::Nested) } else { Ok(Self { depth }) }
+        if depth > NESTING_MAX { Err(ShapeError::Nested) } else { Ok(Self { depth, ..self }) }
     }
 
-    fn fields(self, hash: Hash) -> Result<Fields, ShapeError> {
+    /// Walks an element or a field.
+    fn part<T: Serialize + ?Sized>(self, value: &T) -> Result<Hash, ShapeError> {
+        self.parts.set(self.parts.get() + 1);
+        value.serialize(self)
+    }
+
+    fn fields(self, hash: Hash) -> Result<Fields<'p>, ShapeError> {
         Ok(Fields { hash, inner: self.deeper()? })
     }
 
-    fn elements(self, tag: Tag) -> Result<Elements, ShapeError> {
+    fn elements(self, tag: Tag) -> Result<Elements<'p>, ShapeError> {
         Ok(Elements { tag, sum: 0, count: 0, key: None, inner: self.deeper()? })
     }
 }
@@ -151,28 +166,28 @@ fn variant(tag: Tag, name: &str, index: u32, variant: &str) -> Hash {
 }
 
 /// Parts whose order counts: fields of a struct, parts of a tuple.
-struct Fields {
+struct Fields<'p> {
     hash: Hash,
-    inner: Walk,
+    inner: Walk<'p>,
 }
 
-impl Fields {
+impl Fields<'_> {
     fn add<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), ShapeError> {
-        self.hash = self.hash.name(name).then(value.serialize(self.inner)?);
+        self.hash = self.hash.name(name).then(self.inner.part(value)?);
         Ok(())
     }
 }
 
 /// Parts whose order does not count: elements of a sequence, entries of a map.
-struct Elements {
+struct Elements<'p> {
     tag: Tag,
     sum: u64,
     count: u64,
     key: Option<Hash>,
-    inner: Walk,
+    inner: Walk<'p>,
 }
 
-impl Elements {
+impl Elements<'_> {
     fn add(&mut self, hash: Hash) {
         self.sum = self.sum.wrapping_add(hash.spread());
         self.count += 1;
@@ -186,21 +201,23 @@ impl Elements {
 macro_rules! primitives {
     ($($method:ident: $type:ty = $tag:ident),* $(,)?) => {
         $(fn $method(self, _: $type) -> Result<Hash, ShapeError> {
+            // Its size is in proportion to its bytes. The value as a whole may be a number too, and is no part.
+            self.parts.set(self.parts.get().saturating_sub(1));
             Ok(const { Hash::new(Tag::$tag) })
         })*
     };
 }
 
-impl Serializer for Walk {
+impl<'p> Serializer for Walk<'p> {
     type Ok = Hash;
     type Error = ShapeError;
-    type SerializeSeq = Elements;
-    type SerializeTuple = Fields;
-    type SerializeTupleStruct = Fields;
-    type SerializeTupleVariant = Fields;
-    type SerializeMap = Elements;
-    type SerializeStruct = Fields;
-    type SerializeStructVariant = Fields;
+    type SerializeSeq = Elements<'p>;
+    type SerializeTuple = Fields<'p>;
+    type SerializeTupleStruct = Fields<'p>;
+    type SerializeTupleVariant = Fields<'p>;
+    type SerializeMap = Elements<'p>;
+    type SerializeStruct = Fields<'p>;
+    type SerializeStructVariant = Fields<'p>;
 
     primitives! {
         serialize_bool: bool = Bool,
@@ -262,19 +279,19 @@ impl Serializer for Walk {
         Ok(variant(Tag::NewtypeVariant, name, index, of).then(value.serialize(self.deeper()?)?))
     }
 
-    fn serialize_seq(self, _: Option<usize>) -> Result<Elements, ShapeError> {
+    fn serialize_seq(self, _: Option<usize>) -> Result<Elements<'p>, ShapeError> {
         self.elements(Tag::Seq)
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Elements, ShapeError> {
+    fn serialize_map(self, _: Option<usize>) -> Result<Elements<'p>, ShapeError> {
         self.elements(Tag::Map)
     }
 
-    fn serialize_tuple(self, parts: usize) -> Result<Fields, ShapeError> {
+    fn serialize_tuple(self, parts: usize) -> Result<Fields<'p>, ShapeError> {
         self.fields(Hash::new(Tag::Tuple).number(parts as u64))
     }
 
-    fn serialize_tuple_struct(self, name: &'static str, parts: usize) -> Result<Fields, ShapeError> {
+    fn serialize_tuple_struct(self, name: &'static str, parts: usize) -> Result<Fields<'p>, ShapeError> {
         self.fields(Hash::new(Tag::TupleStruct).name(name).number(parts as u64))
     }
 
@@ -284,11 +301,11 @@ impl Serializer for Walk {
         index: u32,
         of: &'static str,
         parts: usize,
-    ) -> Result<Fields, ShapeError> {
+    ) -> Result<Fields<'p>, ShapeError> {
         self.fields(variant(Tag::TupleVariant, name, index, of).number(parts as u64))
     }
 
-    fn serialize_struct(self, name: &'static str, fields: usize) -> Result<Fields, ShapeError> {
+    fn serialize_struct(self, name: &'static str, fields: usize) -> Result<Fields<'p>, ShapeError> {
         self.fields(Hash::new(Tag::Struct).name(name).number(fields as u64))
     }
 
@@ -298,7 +315,7 @@ impl Serializer for Walk {
         index: u32,
         of: &'static str,
         fields: usize,
-    ) -> Result<Fields, ShapeError> {
+    ) -> Result<Fields<'p>, ShapeError> {
         self.fields(variant(Tag::StructVariant, name, index, of).number(fields as u64))
     }
 
@@ -312,12 +329,12 @@ impl Serializer for Walk {
     }
 }
 
-impl ser::SerializeSeq for Elements {
+impl ser::SerializeSeq for Elements<'_> {
     type Ok = Hash;
     type Error = ShapeError;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ShapeError> {
-        let hash = value.serialize(self.inner)?;
+        let hash = self.inner.part(value)?;
         self.add(hash);
         Ok(())
     }
@@ -327,18 +344,18 @@ impl ser::SerializeSeq for Elements {
     }
 }
 
-impl ser::SerializeMap for Elements {
+impl ser::SerializeMap for Elements<'_> {
     type Ok = Hash;
     type Error = ShapeError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ShapeError> {
-        self.key = Some(key.serialize(self.inner)?);
+        self.key = Some(self.inner.part(key)?);
         Ok(())
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ShapeError> {
         let key = self.key.take().ok_or_else(|| ShapeError::Refused("a map's value came before its key".into()))?;
-        let value = value.serialize(self.inner)?;
+        let value = self.inner.part(value)?;
         self.add(key.then(value));
         Ok(())
     }
@@ -350,7 +367,7 @@ impl ser::SerializeMap for Elements {
 
 macro_rules! unnamed {
     ($($trait:ident :: $method:ident),* $(,)?) => {
-        $(impl ser::$trait for Fields {
+        $(impl ser::$trait for Fields<'_> {
             type Ok = Hash;
             type Error = ShapeError;
 
@@ -373,7 +390,7 @@ unnamed! {
 
 macro_rules! named {
     ($($trait:ident),* $(,)?) => {
-        $(impl ser::$trait for Fields {
+        $(impl ser::$trait for Fields<'_> {
             type Ok = Hash;
             type Error = ShapeError;
 

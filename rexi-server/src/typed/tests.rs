@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{PayloadError, decode, encode};
+use super::{PayloadError, SHAPE_BYTES, Shape, decode, encode};
 use crate::calls::CallError;
 use crate::functions::{self, AskError};
 use crate::typed::bounded::NESTING_MAX;
@@ -229,9 +229,10 @@ fn a_few_bytes_do_not_become_endless_elements() {
 
 #[test]
 fn a_byte_each_does_not_become_a_kilobyte_each() {
-    let nones = |count: usize| vec![None::<[u128; 32]>; count];
-    assert!(pass::<Vec<Option<[u128; 32]>>>(&nones(100)).is_ok(), "a few may");
-    let error = pass::<Vec<Option<[u128; 32]>>>(&nones(200)).expect_err("many may not");
+    // By a sender to whom they are small.
+    let nones = |count: usize| vec![None::<u8>; count];
+    assert!(pass::<Vec<Option<[u128; 32]>>>(&nones(7_000)).is_ok(), "as many as 4 MiB hold may");
+    let error = pass::<Vec<Option<[u128; 32]>>>(&nones(9_000)).expect_err("more may not");
     assert!(matches!(error, PayloadError::Memory { .. }), "{error}");
 }
 
@@ -295,4 +296,59 @@ proptest! {
             prop_assert_eq!(encode(&other).expect("it was decoded").len(), payload.len());
         }
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Row {
+    version: u64,
+    value: String,
+    etag: String,
+}
+
+#[test]
+fn what_is_encoded_is_decoded_and_what_would_not_be_is_refused_where_it_is_encoded() {
+    let row = |n: usize| Row { version: n as u64, value: "v".repeat(n % 7), etag: String::new() };
+    let mut refused = 0;
+    for n in [0, 1, 1_149, 2_000, 3_000, 5_000, 100_000, 200_000] {
+        // Options that are empty take a byte each on the wire, and a row each in memory.
+        let absent = vec![None::<Row>; n];
+        match encode(&absent) {
+            Ok(bytes) => assert_eq!(decode::<Vec<Option<Row>>>(&bytes).expect("as it was let out"), absent, "{n}"),
+            Err(error) => {
+                assert!(error.to_string().contains("send it in parts"), "{error}");
+                refused += 1;
+            }
+        }
+        let rows: Vec<(usize, Row)> = (0..n.min(5_000)).map(|n| (n, row(n))).collect();
+        let map: BTreeMap<usize, Row> = rows.iter().cloned().collect();
+        let bytes = encode(&(rows.clone(), map.clone())).expect("rows of some bytes each");
+        assert_eq!(decode::<(Vec<(usize, Row)>, BTreeMap<usize, Row>)>(&bytes), Ok((rows, map)));
+    }
+    assert_eq!(refused, 1, "4 MiB hold 74,898 rows, and 32 bytes for each byte of the payload are 174,762");
+}
+
+/// A value that takes all that is allowed is let out and read back; with a byte more it is neither let out nor read.
+#[test]
+fn both_ends_charge_the_same() {
+    type Nested = (Vec<Vec<Option<(u64, String)>>>, BTreeMap<u16, Vec<[u32; 3]>>, Vec<()>);
+    let nested = |units: usize| -> Nested {
+        (vec![vec![None; 10], vec![Some((7, "x".to_owned())); 3]], [(3, vec![[1, 2, 3]; 5])].into(), vec![(); units])
+    };
+    // Each unit takes no byte, and is charged with one.
+    let (mut most, mut refused) = (4_194_304_usize - 1_000, 4_194_304 + 3_000);
+    while refused - most > 1 {
+        let between = most.midpoint(refused);
+        if encode(&nested(between)).is_ok() { most = between } else { refused = between }
+    }
+    let payload = encode(&nested(most)).expect("all that is allowed");
+    assert_eq!(decode::<Nested>(&payload), Ok(nested(most)));
+    let error = encode(&nested(refused)).expect_err("one more");
+    assert!(matches!(error, PayloadError::Memory { .. }), "{error}");
+    let mut forged = payload.to_vec();
+    forged[..SHAPE_BYTES].copy_from_slice(&Shape::of(&nested(refused)).expect("a shape").0.to_le_bytes());
+    let [count, one_more] = [most, refused].map(|count| postcard::to_allocvec(&count).expect("it fits"));
+    let end = forged.len() - count.len();
+    assert_eq!(forged[end..], count);
+    forged[end..].copy_from_slice(&one_more);
+    assert!(matches!(decode::<Nested>(&forged), Err(PayloadError::Memory { .. })), "nor is it read");
 }
