@@ -4,6 +4,7 @@
 pub(crate) mod transport;
 mod address;
 mod socket;
+mod line;
 mod doorman;
 mod close;
 mod env;
@@ -20,8 +21,9 @@ pub use self::crypto::QuicCrypto;
 #[cfg(feature = "dev-certs")]
 pub use self::dev_certs::{DevAuthority, DevCertsError};
 pub(crate) use self::doorman::Doorman;
-pub(crate) use self::env::Random;
+pub(crate) use self::env::{Aside, Random};
 pub use self::env::{NodeEnv, TaskGroup};
 pub(crate) use self::identity::certifies;
 pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+pub(crate) use self::line::Line;
 pub(crate) use self::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX, Settings};

@@ -218,7 +218,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// The peer refuses what is cast from now on, so nothing more is sent to it in this life. What waits in the buffer
     /// would be refused as well, and is answered here; a stream's words and responses to jobs that still run go on.
     fn handle_draining(&mut self) {
-        self.peer_draining = true;
+        if std::mem::replace(&mut self.peer_draining, true) {
+            return;
+        }
         for cast in self.link.take_waiting_casts(&mut self.pool) {
             self.refuse_as_draining(cast.call, cast.function.into_name());
         }

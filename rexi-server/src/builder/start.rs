@@ -22,7 +22,7 @@ use crate::engine::{
     Told, Waiters, link::accept, members, members::can_dial, publish,
 };
 use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
-use crate::net::{Credentials, Doorman, Settings, canonical, transport};
+use crate::net::{Credentials, Doorman, Line, Settings, canonical, transport};
 use crate::node::Node;
 
 impl NodeBuilder {
@@ -207,6 +207,7 @@ impl NodeBuilder {
                 endpoint,
                 credentials,
                 doorman,
+                refused: Line::default(),
                 env,
                 flush: CancellationToken::new(),
                 draining: AtomicBool::new(false),

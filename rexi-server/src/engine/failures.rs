@@ -1,6 +1,7 @@
 //! The last failures of this node's jobs, kept per server for inspection, and logged (R10, R11).
 //!
-//! In: every end of a job that is an error or a panic of its function. What ends for another reason - a time limit, a
+//! In: every end of a job that is an error or a panic of its function. Of each caller a line a second is
+//! logged, with how many were left out. What ends for another reason - a time limit, a
 //! kill, an argument of the wrong type - is not a crash, and neither is a typed function's own error, which is a value.
 //! Arguments are never kept or logged; the text of an error or panic is, whatever the function has put into it.
 
@@ -9,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use rexi_proto::{CallRef, ExitReason, NodeName, ServerAddress};
+
+use crate::net::Line;
 
 /// A job that ended with an error or a panic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ struct State {
     next: u64,
     /// By server, oldest first. The per-node servers have their caller's name.
     servers: BTreeMap<Option<NodeName>, VecDeque<(u64, Failure)>>,
+    /// By caller.
+    lines: BTreeMap<NodeName, Line>,
 }
 
 /// Whose job an end belongs to.
@@ -55,7 +60,7 @@ pub(crate) struct Origin {
 
 impl Failures {
     pub(crate) fn new(length_max: usize) -> Self {
-        Self { state: Mutex::new(State { length_max, next: 0, servers: BTreeMap::new() }) }
+        Self { state: Mutex::new(State { length_max, next: 0, servers: BTreeMap::new(), lines: BTreeMap::new() }) }
     }
 
     /// Logs and keeps the end of a job, if it is a failure.
@@ -66,8 +71,12 @@ impl Failures {
             _ => return,
         };
         let Origin { server, caller, function, call } = origin;
-        tracing::warn!(%caller, %function, call = call.0, class, %reason, "a job ended with an error");
-        self.lock().push(Failure { server, caller, function, call, reason, when: SystemTime::now() });
+        let mut state = self.lock();
+        if let Some(unsaid) = state.lines.entry(caller.clone()).or_default().next() {
+            let reason = logged(&reason);
+            tracing::warn!(%caller, %function, call = call.0, class, reason, unsaid, "a job ended with an error");
+        }
+        state.push(Failure { server, caller, function, call, reason, when: SystemTime::now() });
     }
 
     /// Where that is fewer than before, the newest stay.
@@ -114,6 +123,19 @@ fn clipped(text: &Arc<str>) -> Arc<str> {
         end => text[..end].into(),
     }
 }
+
+/// As much of a failure as a line of the log has; [`Node::errors`](crate::Node::errors) has all of it.
+fn logged(reason: &ExitReason) -> String {
+    let mut text = reason.to_string();
+    if text.len() > LINE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
+
+/// Bytes of a failure in the log.
+const LINE_BYTES_MAX: usize = 512;
 
 /// Bytes of a text that are kept: as many as an exit carries.
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -202,5 +224,13 @@ mod tests {
         }
         fail(&failures, PER_NODE, "n1", &format!("{}é", "a".repeat(4_095)));
         assert_eq!(texts(&failures)[0].len(), 4_095);
+    }
+
+    #[test]
+    fn a_line_has_the_beginning_of_a_long_failure() {
+        let text = |bytes: usize| logged(&ExitReason::Failed("é".repeat(bytes / 2).into()));
+        assert!(!text(400).ends_with('…'));
+        let long = text(4_096);
+        assert!(long.ends_with('…') && long.len() <= LINE_BYTES_MAX + '…'.len_utf8(), "{}", long.len());
     }
 }

@@ -5,12 +5,12 @@
 //! [`NotAllowed`](rexi_proto::ExitReason::NotAllowed) and counted, and it never reaches a worker or a handler.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use rexi_proto::NodeName;
-use tokio::time::Instant;
+
+use crate::net::Line;
 
 /// Which member may call which functions of a node. What it does not name is denied.
 ///
@@ -91,12 +91,12 @@ impl AllowList {
 #[derive(Debug)]
 pub(crate) struct Gate {
     list: ArcSwapOption<AllowList>,
-    logged: Mutex<Option<Instant>>,
+    line: Line<1>,
 }
 
 impl Gate {
     pub(crate) fn new(list: Option<AllowList>) -> Self {
-        Self { list: ArcSwapOption::from_pointee(list), logged: Mutex::new(None) }
+        Self { list: ArcSwapOption::from_pointee(list), line: Line::default() }
     }
 
     /// Whether `caller` may call `function` of the node `own`. At most one line a second is logged about those that may
@@ -107,9 +107,7 @@ impl Gate {
         if list.allows(caller, function) || caller == own && !list.names(own) {
             return true;
         }
-        let mut logged = self.logged.lock().expect("nothing panics while it holds the time of the last line");
-        if logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
-            *logged = Some(Instant::now());
+        if self.line.next().is_some() {
             tracing::warn!(node = %own, peer = %caller, function, "denied a cast that the allow-list does not name");
         }
         false
@@ -124,8 +122,6 @@ impl Gate {
         self.list.load_full()
     }
 }
-
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,7 @@ use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
 use crate::engine::worker::{self, Owner, Worker};
-use crate::net::{canonical, close};
+use crate::net::{Line, canonical, close};
 
 /// A member and all that this node keeps for it.
 pub(crate) struct Member {
@@ -53,6 +53,18 @@ pub(crate) struct Member {
     left: CancellationToken,
     /// Casts of it that the allow-list has denied.
     pub(crate) denied: AtomicU64,
+    pub(crate) lines: Lines,
+}
+
+/// What a peer can have logged.
+#[derive(Default)]
+pub(crate) struct Lines {
+    pub(crate) connected: Line,
+    pub(crate) disconnected: Line,
+    pub(crate) cut_short: Line,
+    leaving: Line,
+    unsupported: Line,
+    closing: Line,
 }
 
 struct State {
@@ -109,6 +121,7 @@ impl Member {
             kicked: Notify::new(),
             left: CancellationToken::new(),
             denied: AtomicU64::new(0),
+            lines: Lines::default(),
         }
     }
 
@@ -399,11 +412,16 @@ impl Member {
                 }
                 Output::Announced(incarnation, number, now) => announced.push((incarnation, number, now)),
                 Output::Draining => {
-                    tracing::info!(node = %shared.name, peer = %self.name, "the peer is leaving");
+                    if let Some(unsaid) = self.lines.leaving.next() {
+                        tracing::info!(node = %shared.name, peer = %self.name, unsaid, "the peer is leaving");
+                    }
                     self.presence_changed();
                 }
                 Output::Unsupported(kind) => {
-                    tracing::warn!(node = %shared.name, peer = %self.name, kind, "the peer does not know this frame");
+                    if let Some(unsaid) = self.lines.unsupported.next() {
+                        let (node, peer) = (&shared.name, &self.name);
+                        tracing::warn!(%node, %peer, kind, unsaid, "the peer does not know this frame");
+                    }
                 }
                 Output::Writable => self.writable.notify_one(),
                 Output::Room => self.room.wake(),
@@ -424,7 +442,10 @@ impl Member {
     fn handle_close(&self, state: &mut State, shared: &Shared, code: CloseCode, reason: &str) {
         let Some(connection) = state.connection.take() else { return };
         let address = canonical(connection.remote_address());
-        tracing::warn!(node = %shared.name, peer = %self.name, %address, ?code, reason, "closing a connection");
+        if let Some(unsaid) = self.lines.closing.next() {
+            let (node, peer) = (&shared.name, &self.name);
+            tracing::warn!(%node, %peer, %address, ?code, reason, unsaid, "closing a connection");
+        }
         state.last_error = Some(reason.to_owned());
         close(&connection, code, reason);
         self.presence_changed();

@@ -28,7 +28,7 @@ use crate::engine::registry::Registry;
 use crate::engine::singleton::Singleton;
 use crate::engine::status::NodeStatus;
 use crate::engine::waiters::Waiters;
-use crate::net::{Credentials, Doorman, Identity, IdentityError, NodeEnv};
+use crate::net::{Credentials, Doorman, Identity, IdentityError, Line, NodeEnv};
 
 /// What the node's tasks share.
 pub(crate) struct Shared {
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) credentials: Credentials,
     pub(crate) doorman: Arc<Doorman>,
+    /// Connections of strangers, and of members, that were refused.
+    pub(crate) refused: Line<32>,
     pub(crate) env: NodeEnv,
     /// Set when connections are to say their last words.
     pub(crate) flush: CancellationToken,

@@ -8,15 +8,14 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
-use tokio::time::Instant;
 
 use super::address::canonical;
+use super::line::Line;
 
 /// Knows which addresses may send what.
 #[derive(Debug)]
@@ -26,13 +25,13 @@ pub(crate) struct Doorman {
     /// form of its address: a socket for both families shows IPv4 in another than the members are given in.
     known: RwLock<BTreeSet<SocketAddr>>,
     strays: AtomicU64,
-    logged: Mutex<Option<Instant>>,
+    line: Line<1>,
 }
 
 impl Doorman {
     pub(crate) fn new(node: rexi_proto::NodeName, members: impl IntoIterator<Item = SocketAddr>) -> Self {
         let known = RwLock::new(members.into_iter().map(canonical).collect());
-        Self { node, known, strays: AtomicU64::new(0), logged: Mutex::new(None) }
+        Self { node, known, strays: AtomicU64::new(0), line: Line::default() }
     }
 
     /// Puts itself before `socket`.
@@ -62,9 +61,7 @@ impl Doorman {
             return;
         }
         let strays = self.strays.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut logged = self.logged.lock().expect("nothing panics while it holds the time of the last line");
-        if logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) {
-            *logged = Some(Instant::now());
+        if self.line.next().is_some() {
             let bytes = datagram.len();
             tracing::warn!(node = %self.node, address = %from, bytes, strays, "dropped a datagram: {oddity}");
         }
@@ -134,8 +131,6 @@ const LONG_HEADER: u8 = 0x80;
 
 /// Bytes of the shortest datagram that may open a connection (RFC 9000 §14.1).
 const INITIAL_BYTES_MIN: usize = 1_200;
-
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

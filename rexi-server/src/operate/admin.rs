@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `/livez` | the process serves; restart it where it does not | 200, 503 |
 //! | `/startupz` | each member was met once, or is known to be away or of a release that does not fit | 200, 503 |
-//! | `/readyz` | it has started, does not drain, and is not turned away by all; the phase of others is no matter | 200, 503 |
+//! | `/readyz` | it has started, does not drain, and some member takes it, whatever the phase of others | 200, 503 |
 //! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!

@@ -39,7 +39,11 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
             match accepted {
                 Ok(established) => connection::run(&shared, established).await,
                 Err(error) if error.is_routine() => tracing::debug!(node = %shared.name, %address, %error, "refused"),
-                Err(error) => tracing::warn!(node = %shared.name, %address, %error, "refused a connection"),
+                Err(error) => {
+                    if let Some(unsaid) = shared.refused.next() {
+                        tracing::warn!(node = %shared.name, %address, %error, unsaid, "refused a connection");
+                    }
+                }
             }
         });
     }

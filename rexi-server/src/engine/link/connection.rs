@@ -51,7 +51,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
         };
         return close(&connection, code, reason);
     };
-    tracing::info!(node = %shared.name, peer = %member.name(), %address, %wire, "connected");
+    if let Some(unsaid) = member.lines.connected.next() {
+        tracing::info!(node = %shared.name, peer = %member.name(), %address, %wire, unsaid, "connected");
+    }
     let bulk = shared.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
     let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
     let mut writer = shared.spawn(writer.run(send));
@@ -87,8 +89,10 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
     }
     // What a later connection has not read to its end yet does not belong to this one.
     let bytes = member.with(|peer, _| if peer.connection() == id { peer.incomplete_bytes() } else { 0 });
-    if bytes > 0 {
-        tracing::warn!(%node, %peer, %address, bytes, "the lane ended in the middle of a frame");
+    if bytes > 0
+        && let Some(unsaid) = member.lines.cut_short.next()
+    {
+        tracing::warn!(%node, %peer, %address, bytes, unsaid, "the lane ended in the middle of a frame");
     }
     let departed = match connection.close_reason() {
         Some(ConnectionError::ApplicationClosed(closed)) => {
@@ -103,7 +107,9 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
         End::Flushed => (CloseCode::Shutdown, "this node is leaving".to_owned()),
         End::TooSlow => (CloseCode::TooSlow, format!("nothing was read for {WRITE_LIMIT:?}")),
     };
-    tracing::info!(%node, %peer, %address, departed, reason, "disconnected");
+    if let Some(unsaid) = member.lines.disconnected.next() {
+        tracing::info!(%node, %peer, %address, departed, reason, unsaid, "disconnected");
+    }
     // Before the close, so that no task finds a closed connection in use.
     member.detach(id, departed);
     close(connection, code, &reason);
