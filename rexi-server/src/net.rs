@@ -26,4 +26,6 @@ pub use self::env::{NodeEnv, TaskGroup};
 pub(crate) use self::identity::certifies;
 pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub(crate) use self::line::Line;
-pub(crate) use self::transport::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX, Settings};
+pub(crate) use self::transport::{
+    INCOMING_MAX, INCOMING_OF_KNOWN_MAX, INCOMING_OF_SOURCE_MAX, INCOMING_UNVALIDATED_MAX, Settings,
+};

@@ -40,6 +40,11 @@ pub struct Lane {
 impl Stranger {
     /// A client that speaks `alpn`, and shows this certificate, or none. It believes any peer that it dials.
     pub fn showing(shown: Option<&Shown>, alpn: &[u8]) -> Self {
+        Self::showing_from(Ipv4Addr::LOCALHOST, shown, alpn)
+    }
+
+    /// As [`Stranger::showing`], from this address.
+    pub fn showing_from(source: Ipv4Addr, shown: Option<&Shown>, alpn: &[u8]) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -52,7 +57,7 @@ impl Stranger {
         };
         config.alpn_protocols = vec![alpn.to_vec()];
         let crypto = QuicClientConfig::try_from(config).expect("TLS 1.3 has QUIC's cipher");
-        let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port on loopback");
+        let mut endpoint = Endpoint::client((source, 0).into()).expect("a free port on loopback");
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         let mut transport = quinn::TransportConfig::default();
         transport.keep_alive_interval(Some(Duration::from_secs(2)));
@@ -63,8 +68,13 @@ impl Stranger {
 
     /// A client with all that a member called `of` needs.
     pub fn member(authority: &DevAuthority, of: &str) -> Self {
+        Self::member_from(Ipv4Addr::LOCALHOST, authority, of)
+    }
+
+    /// As [`Stranger::member`], from this address.
+    pub fn member_from(source: Ipv4Addr, authority: &DevAuthority, of: &str) -> Self {
         let (chain, key) = authority.issue_pem(&name(of)).expect("a certificate can be made");
-        Self::showing(Some(&Shown { chain, key }), ALPN)
+        Self::showing_from(source, Some(&Shown { chain, key }), ALPN)
     }
 
     /// Where it sends from, as log lines show it.

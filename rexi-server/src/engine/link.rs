@@ -1,6 +1,7 @@
 //! The connection to each member, dialed or accepted, agreed on and served until it ends; and the node's to itself.
 
 pub(crate) mod dial;
+mod places;
 pub(crate) mod accept;
 pub(crate) mod handshake;
 pub(crate) mod connection;

@@ -49,6 +49,11 @@ impl Doorman {
         self.known.write().expect("nothing panics while it holds the addresses").remove(&canonical(address));
     }
 
+    /// Whether a member or a connected peer is at this address.
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
+        self.known.read().expect("nothing panics while it holds the addresses").contains(&canonical(address))
+    }
+
     /// Datagrams so far that belonged to nobody.
     pub(crate) fn strays(&self) -> u64 {
         self.strays.load(Ordering::Relaxed)
@@ -56,10 +61,10 @@ impl Doorman {
 
     fn look_at(&self, datagram: &[u8], from: SocketAddr) {
         let Some(oddity) = oddity(datagram) else { return };
-        let from = canonical(from);
-        if self.known.read().expect("nothing panics while it holds the addresses").contains(&from) {
+        if self.knows(from) {
             return;
         }
+        let from = canonical(from);
         let strays = self.strays.fetch_add(1, Ordering::Relaxed) + 1;
         if self.line.next().is_some() {
             let bytes = datagram.len();

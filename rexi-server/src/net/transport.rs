@@ -140,8 +140,15 @@ impl ConnectionIdGenerator for SeededIds {
     }
 }
 
-/// Connections that may be half open; beyond, new ones are refused before they cost anything.
+/// Connections of strangers that may be half open; beyond, new ones are refused before they cost anything.
 pub(crate) const INCOMING_MAX: usize = 256;
+
+/// How many of those may be of one IP address.
+pub(crate) const INCOMING_OF_SOURCE_MAX: usize = 128;
+
+/// Connections from the address of a member, or of a peer that was connected, that may be half open: both may dial, and
+/// an earlier try may still be there.
+pub(crate) const INCOMING_OF_KNOWN_MAX: usize = 4;
 
 /// From this many half-open connections on, a new one must first show that it receives at the address it sends from.
 pub(crate) const INCOMING_UNVALIDATED_MAX: usize = 64;

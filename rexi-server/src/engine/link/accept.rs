@@ -1,38 +1,45 @@
 //! Accepts what others dial. A stranger is refused, the log names the reason and its address, and the loop goes on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use quinn::Incoming;
 use tokio::time::Instant;
 
 use crate::engine::link::connection;
 use crate::engine::link::handshake::{self, ConnectError, Established};
+use crate::engine::link::places::{NoPlace, Places};
 use crate::engine::member::HANDSHAKE_LIMIT;
 use crate::engine::shared::Shared;
-use crate::net::{INCOMING_MAX, INCOMING_UNVALIDATED_MAX, canonical};
+use crate::net::canonical;
 
 /// Runs for as long as the node lives.
 pub(crate) async fn listen(shared: Arc<Shared>) {
-    let half_open = Arc::new(AtomicUsize::new(0));
+    let places = Arc::new(Places::default());
     while let Some(incoming) = shared.endpoint.accept().await {
-        let waiting = half_open.load(Ordering::Relaxed);
-        if waiting >= INCOMING_MAX || shared.flush.is_cancelled() {
+        if shared.flush.is_cancelled() {
             incoming.refuse();
             continue;
         }
-        if waiting >= INCOMING_UNVALIDATED_MAX && incoming.may_retry() {
-            // Fails only where no retry may be sent, which was just asked.
-            let _ = incoming.retry();
-            continue;
-        }
-        let guard = HalfOpen::new(&half_open);
+        let address = canonical(incoming.remote_address());
+        let place = places.take(address, shared.doorman.knows(address), incoming.remote_address_validated());
+        let place = match place {
+            Ok(place) => place,
+            Err(NoPlace::Unvalidated) if incoming.may_retry() => {
+                // Fails only where no retry may be sent, which was just asked.
+                let _ = incoming.retry();
+                continue;
+            }
+            Err(_) => {
+                incoming.refuse();
+                continue;
+            }
+        };
         let shared_by_task = Arc::clone(&shared);
         shared.spawn(async move {
             let shared = shared_by_task;
-            let address = canonical(incoming.remote_address());
-            let accepted = accept(&shared, incoming).await;
-            drop(guard);
+            let accepted = accept(&shared, incoming, place.is_scarce).await;
+            drop(place);
             if let Err(error) = &accepted {
                 handshake::count(&shared.name, error);
             }
@@ -49,10 +56,12 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(shared: &Arc<Shared>, incoming: Incoming) -> Result<Established, ConnectError> {
-    let (until, late) = (Instant::now() + HANDSHAKE_LIMIT, |_| ConnectError::TimedOut(HANDSHAKE_LIMIT));
+async fn accept(shared: &Arc<Shared>, incoming: Incoming, is_scarce: bool) -> Result<Established, ConnectError> {
+    let (now, late) = (Instant::now(), |_| ConnectError::TimedOut(HANDSHAKE_LIMIT));
+    let (until, tls_limit) = (now + HANDSHAKE_LIMIT, if is_scarce { TLS_LIMIT_SCARCE } else { HANDSHAKE_LIMIT });
     let connecting = incoming.accept()?;
-    let connection = tokio::time::timeout_at(until, connecting).await.map_err(late)??;
+    let connected = tokio::time::timeout_at(now + tls_limit, connecting).await;
+    let connection = connected.map_err(|_| ConnectError::TimedOut(tls_limit))??;
     let answered = tokio::time::timeout_at(until, handshake::answer(shared, &connection)).await;
     let answered = answered.map_err(late).flatten();
     if let Err(error) = &answered {
@@ -61,18 +70,5 @@ async fn accept(shared: &Arc<Shared>, incoming: Incoming) -> Result<Established,
     answered
 }
 
-/// Counts one connection as half open for as long as it lives.
-struct HalfOpen(Arc<AtomicUsize>);
-
-impl HalfOpen {
-    fn new(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for HalfOpen {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// How long TLS may take a stranger while places are scarce.
+const TLS_LIMIT_SCARCE: Duration = Duration::from_secs(1);
