@@ -87,6 +87,7 @@ pub struct Config {
     ceilings: Ceilings,
     phase_file: Option<PathBuf>,
     admin: Option<SocketAddr>,
+    admin_hosts: Vec<String>,
     drain_limit: Duration,
     limits: Limits,
     call_time_limit: Option<Duration>,
@@ -196,6 +197,11 @@ impl Config {
         self.admin
     }
 
+    /// The names that it may be asked by, beside its own: for `AdminPort::open_as`.
+    pub fn admin_hosts(&self) -> impl Iterator<Item = String> {
+        self.admin_hosts.clone().into_iter()
+    }
+
     /// How long jobs may go on when the node leaves: what to give [`Node::shutdown`](crate::Node::shutdown).
     pub fn drain_limit(&self) -> Duration {
         self.drain_limit
@@ -296,6 +302,7 @@ impl Config {
         let profile = release.profile(train)?;
         let ceiling = document.string("rollout", "ceiling")?;
         let admin = document.string("admin", "listen")?;
+        let hosts = document.string("admin", "hosts")?;
         let drain_limit = document.number("drain", "limit_ms")?;
         let call_limit = document.number("calls", "time_limit_ms")?;
         let interval = |table| document.number(table, "interval_ms")?.map(|interval| interval.millis()).transpose();
@@ -308,6 +315,7 @@ impl Config {
             ceilings: ceiling.map(|given| given.ceilings(&profile)).transpose()?.unwrap_or_default(),
             phase_file: document.string("rollout", "file")?.map(|path| dir.join(path.value)),
             admin: admin.map(|address| address.address()).transpose()?,
+            admin_hosts: hosts.map(|given| given.words()).unwrap_or_default(),
             drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,
             limits: limits(&document, origin)?,
             // Written as 0 where there is to be none.

@@ -32,7 +32,7 @@ const WORDS: [&str; 11] =
 
 /// What looks like a bound and is not one, with the reason.
 const NO_BOUNDS: [(&str, &str); 4] = [
-    ("operate::admin::ACCEPT_PAUSE", "how long a loop rests that the system refuses"),
+    ("operate::admin::port::ACCEPT_PAUSE", "how long a loop rests that the system refuses"),
     ("operate::admin::UPKEEP_INTERVAL", "how often a recorder tidies up, which nothing shows"),
     ("guards::LATE", "how late a mutant is; not in a release"),
     ("limits::READ_BYTES_MAX", "never reached, since QUIC hands over one packet at most; a term of a sum"),

@@ -81,7 +81,7 @@ pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     let mut paths = http::router(Kv::new(node.clone()));
     match config.admin() {
         Some(address) => {
-            AdminPort::open(&node, address, recorder).await.map_err(no_http(address))?;
+            AdminPort::open_as(&node, address, config.admin_hosts(), recorder).await.map_err(no_http(address))?;
         }
         // Beside the store's own paths, so that the example needs one port.
         None => paths = paths.merge(admin::router(&node, recorder)),

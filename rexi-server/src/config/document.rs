@@ -195,6 +195,11 @@ impl Given {
         })
     }
 
+    /// Words with blanks between.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.value.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// A time in whole milliseconds.
     pub(super) fn millis(&self) -> Result<Duration, ConfigError> {
         self.whole().map(Duration::from_millis)

@@ -72,6 +72,7 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     ),
     key("rollout", "file", "file that holds such ceilings, read again while the node runs", "no file"),
     key("admin", "listen", "IP address and TCP port for probes, metrics and status", "no port"),
+    key("admin", "hosts", "names that the port may be asked by beside its own, separated by blanks", "no names"),
     key("calls", "time_limit_ms", "how long a call for one reply waits, in milliseconds; 0 for no limit", "60000"),
     key("drain", "limit_ms", "how long jobs may go on when the node leaves, in milliseconds", "30000"),
     key("limits", "frame_bytes_max", "bytes of one frame on the ordered lane", "1048576"),

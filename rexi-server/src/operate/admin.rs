@@ -8,9 +8,11 @@
 //! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!
-//! It speaks plain HTTP/1.1 and asks nobody who they are: bind it to loopback or a network of the operators' own.
+//! It speaks plain HTTP/1.1 and asks nobody who they are: bind it to loopback or a network of the operators' own. Who
+//! asks [`AdminPort`] by a name that it does not know gets a 421.
 
 mod document;
+mod port;
 
 use std::borrow::Cow;
 use std::io;
@@ -22,14 +24,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 
 pub use self::document::STATUS_FORMAT_VERSION;
 use self::document::StatusDocument;
@@ -59,18 +58,34 @@ pub struct AdminPort {
 
 impl AdminPort {
     /// Opens the port of `node` at a TCP address; port 0 lets the system choose. Without a handle on a recorder there
-    /// is no `/metrics`. At most 64 connections are served at once, and others wait.
+    /// is no `/metrics`. At most 64 connections are served at once: the oldest that has not asked makes way for the
+    /// next. It is asked by an IP address, as `localhost`, or by the node's name or one below it.
     ///
     /// # Errors
     /// What the system says of the address.
     pub async fn open(node: &Node, address: SocketAddr, recorder: Option<PrometheusHandle>) -> io::Result<Self> {
+        Self::open_as(node, address, [], recorder).await
+    }
+
+    /// As [`AdminPort::open`]; it may be asked by these names too, in whatever port.
+    ///
+    /// # Errors
+    /// As [`AdminPort::open`].
+    pub async fn open_as(
+        node: &Node,
+        address: SocketAddr,
+        hosts: impl IntoIterator<Item = String>,
+        recorder: Option<PrometheusHandle>,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = node.shared();
         if let Some(recorder) = recorder.clone() {
             shared.spawn(keep_up(recorder));
         }
-        shared.spawn(serve(Arc::clone(shared), listener, router(node, recorder)));
+        let (own, hosts): (Arc<str>, Arc<[String]>) = (shared.name.as_str().into(), hosts.into_iter().collect());
+        let named = move |request, next| port::by_known_name(Arc::clone(&own), Arc::clone(&hosts), request, next);
+        shared.spawn(port::serve(Arc::clone(shared), listener, router(node, recorder).layer(from_fn(named))));
         tracing::info!(node = %shared.name, %address, "the port for operators is open");
         Ok(Self { address })
     }
@@ -168,76 +183,8 @@ async fn keep_up(recorder: PrometheusHandle) {
     }
 }
 
-/// Serves connections for as long as the node lives.
-async fn serve(shared: Arc<Shared>, listener: TcpListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
-        match listener.accept().await {
-            Ok((connection, _)) => {
-                let served = serve_connection(connection, router.clone());
-                shared.spawn(async move {
-                    served.await;
-                    drop(place);
-                });
-            }
-            // Out of file descriptors, say: it passes, and until then no time is to be lost in a loop.
-            Err(error) => {
-                tracing::warn!(node = %shared.name, %error, "the port for operators cannot accept");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn serve_connection(connection: TcpStream, router: Router) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT).keep_alive(false);
-    let served = http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
-    // What a client breaks off or never finishes is its own matter.
-    let _ = tokio::time::timeout(REQUEST_LIMIT, served).await;
-}
-
 /// Bounds of the histogram of jobs, in seconds.
 const JOB_DURATION_BOUNDS: [f64; 15] =
     [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0];
 
-/// Connections that are served at once.
-const CONNECTIONS_MAX: usize = 64;
-
-/// How long a client may take for the head of its request.
-const HEADER_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long a request may take in all, its answer's way included.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::time::Instant;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_takes_10_s_at_most_whatever_its_answer_waits_for() {
-        let pending = || async { std::future::pending::<StatusCode>().await };
-        let router = Router::new().route("/never", get(pending)).route("/now", get(|| async { StatusCode::OK }));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
-        let address = listener.local_addr().expect("it is bound");
-        for (path, seconds) in [("/never", 10), ("/now", 0)] {
-            let mut client = TcpStream::connect(address).await.expect("it listens");
-            let (served, _) = listener.accept().await.expect("it has come");
-            let began = Instant::now();
-            let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
-            client.write_all(request.as_bytes()).await.expect("sent");
-            let mut answer = String::new();
-            let (_, read) = tokio::join!(serve_connection(served, router.clone()), client.read_to_string(&mut answer));
-            read.expect("it is closed in good order");
-            assert_eq!((began.elapsed().as_secs(), answer.contains("200 OK")), (seconds, seconds == 0), "{path}");
-        }
-    }
-}
