@@ -12,7 +12,7 @@ use std::time::Duration;
 use rexi_proto::{CloseCode, Hello, Kind, Message, WireVersion};
 use rexi_server::{DevAuthority, Node, PeerPresence};
 use rexi_tests::{
-    Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, pass, peer, release, until,
+    Cluster, Log, Stranger, Traffic, Witness, cast_of_witness, encoded, hello, name, pass, peer, release, until, within,
 };
 
 /// A node `n1` with its good peer `n2`; `n3` is a member that does not run.
@@ -326,4 +326,33 @@ async fn a_member_that_has_moved_is_no_stranger_where_it_is_and_for_10_s_where_i
     assert_eq!((says(&elsewhere).await, says(&of_n3).await), (4, 5), "neither counts");
     pass(Duration::from_millis(10_100)).await;
     assert_eq!((says(&elsewhere).await, says(&of_n3).await), (6, 8), "where it was is a stranger's now");
+}
+
+#[tokio::test]
+async fn who_resets_its_lane_is_told_that_it_breaks_the_protocol() {
+    let scene = Scene::new().await;
+    let mut lane = scene.member().shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
+    until("n3 to be there", &scene.n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
+    lane.send.reset(7_u32.into()).expect("it is open");
+    assert_eq!(lane.closed().await, (u64::from(CloseCode::ProtocolBroken.code()), "the lane was reset".to_owned()));
+    scene.ends_well().await;
+}
+
+#[tokio::test]
+async fn who_resets_its_payloads_again_and_again_is_closed() {
+    let scene = Scene::new().await;
+    let lane = scene.member().shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
+    let reset = async || {
+        let mut payload = within("its turn", lane.connection.open_uni()).await.ok()?;
+        payload.write_all(b"a few bytes").await.ok()?;
+        payload.reset(7_u32.into()).ok()
+    };
+    for _ in 0..1_000 {
+        reset().await.expect("it may, so far");
+    }
+    // The next one is one too many, once all before it were looked at.
+    while reset().await.is_some() {}
+    let (code, reason) = lane.closed().await;
+    assert_eq!((code, &*reason), (u64::from(CloseCode::ProtocolBroken.code()), "payloads were reset again and again"));
+    scene.ends_well().await;
 }

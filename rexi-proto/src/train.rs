@@ -360,7 +360,7 @@ pub const TRAIN_RELEASES_MAX: usize = 16;
 pub const TRAIN_NAME_BYTES_MAX: usize = 64;
 
 /// Bytes of a release's text, so that a hello stays within its own bound.
-const RELEASE_BYTES_MAX: usize = 255;
+pub(crate) const RELEASE_BYTES_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! A hello as one frame, and back.
 
 use bytes::BytesMut;
+use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{Hello, Standing};
@@ -12,7 +13,7 @@ use crate::migration::{Forms, MIGRATIONS_MAX, MigrationKey, SERVER_PER_NODE};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
 use crate::table::FunctionTable;
-use crate::train::{TRAIN_NAME_BYTES_MAX, Train};
+use crate::train::{RELEASE_BYTES_MAX, TRAIN_NAME_BYTES_MAX, Train};
 use crate::version::{VersionRange, WireVersion};
 use crate::wire::{FrameReader, FrameWriter};
 
@@ -89,7 +90,7 @@ impl Hello {
             node: name(layout.node)?,
             incarnation: Incarnation(layout.incarnation),
             last_met: layout.last_met.map(Incarnation),
-            release: layout.release.parse().map_err(|e: semver::Error| malformed(format!("release: {e}")))?,
+            release: release(layout.release)?,
             stop: stop(layout.stop)?,
             follows: layout.follows.map(stop).transpose()?,
             wire: VersionRange::new(WireVersion(layout.wire_oldest), WireVersion(layout.wire_newest)),
@@ -150,6 +151,14 @@ impl Standing {
 
 fn name(name: &str) -> Result<NodeName, DecodeError> {
     NodeName::new(name).map_err(|e| malformed(e.to_string()))
+}
+
+/// A release, in no more bytes than a train's may have.
+fn release(text: &str) -> Result<Version, DecodeError> {
+    if text.len() > RELEASE_BYTES_MAX {
+        return out_of_bounds("bytes of the release", text.len() as u64, "at most 255");
+    }
+    text.parse().map_err(|e: semver::Error| malformed(format!("release: {e}")))
 }
 
 fn functions(names: &[&str]) -> Result<FunctionTable, DecodeError> {

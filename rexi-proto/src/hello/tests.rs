@@ -323,3 +323,16 @@ fn every_train_begins_with_rexis_own_migration() {
         assert_eq!(hello("n1", profile, profile.server_stage().lowest()).servers().key, *SERVER_PER_NODE.key());
     }
 }
+
+#[test]
+fn a_release_of_a_hello_is_as_long_as_a_trains_and_no_longer() {
+    let of = |bytes: usize| {
+        let release = format!("1.2.0-{}", "a".repeat(bytes - 6)).parse().expect("a version");
+        let mut out = BytesMut::new();
+        Hello { release, ..hello("n1", &profiles()[2], Phase::Switch) }.encode(&mut out);
+        Hello::decode(&out[crate::LENGTH_BYTES..]).map(|hello| hello.release.to_string().len())
+    };
+    assert_eq!(of(255), Ok(255));
+    assert!(matches!(of(256), Err(DecodeError::OutOfBounds { field: "bytes of the release", value: 256, .. })));
+    assert!(of(15_000).is_err());
+}

@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::caller::{Answer, CastError};
 use crate::error::{CloseCode, EncodeError};
+use crate::limits::FRAME_OVERHEAD_BYTES;
 use crate::link::{Full, Presence};
 use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
 use crate::name::{CallRef, MonitorRef};
@@ -313,9 +314,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Encodes one message for a peer that is there, after `waited` in the buffer.
     fn transmit(&mut self, message: Message, waited: Duration) {
-        let Some(payload_bytes_max) = self.link.session().map(|session| session.payload_bytes_max as usize) else {
-            return;
-        };
+        let Some(session) = self.link.session() else { return };
+        let (payload_bytes_max, frame_bytes_max) =
+            (session.payload_bytes_max as usize, session.frame_bytes_max as usize);
         let message = match message {
             Message::Cast(made_for, cast) => match self.route(made_for, cast, waited, payload_bytes_max) {
                 Some(routed) => routed,
@@ -330,26 +331,18 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             {
                 return self.lose(call);
             }
+            // Its two texts share the frame.
+            Message::Exit(exit) => Message::Exit(exit.cut_to(frame_bytes_max.saturating_sub(FRAME_OVERHEAD_BYTES) / 2)),
             other => other,
         };
-        let (cast, ended) = match &message {
-            Message::Cast(_, cast) => (Some(cast.call), None),
-            Message::Exit(exit) => (None, Some(exit.call)),
-            _ => (None, None),
-        };
+        let cast = if let Message::Cast(_, cast) = &message { Some(cast.call) } else { None };
         if let Message::Response(_, Response { call, number, .. }) = &message {
             self.calls.note_responded(*call, *number);
         }
-        match (self.encode(message), cast, ended) {
-            (Ok(()), ..) => {}
-            (Err(EncodeError::TooLong { .. }), Some(call), _) => self.end_call(call, Answer::TooLarge),
-            (Err(EncodeError::TooLong { .. }), _, Some(call)) => self.control(Message::Exit(Exit {
-                call,
-                replies: 0,
-                function: "".into(),
-                reason: ExitReason::ReplyTooLarge,
-            })),
-            (Err(error), ..) => self.close(CloseCode::ProtocolBroken, error.to_string()),
+        match (self.encode(message), cast) {
+            (Ok(()), _) => {}
+            (Err(EncodeError::TooLong { .. }), Some(call)) => self.end_call(call, Answer::TooLarge),
+            (Err(error), _) => self.close(CloseCode::ProtocolBroken, error.to_string()),
         }
     }
 

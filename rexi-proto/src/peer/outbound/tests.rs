@@ -130,11 +130,20 @@ fn what_does_not_fit_a_short_frame_is_told_and_the_connection_goes_on() {
     let long = Cast { nonce: u64::MAX, trace, ..request(1, Bytes::new()) };
     peer.cast(SECOND, long, 1).expect("this node lets it through");
     assert_eq!(answers(&mut peer), [(1, Answer::TooLarge)]);
-    let job = serve(&mut peer, 2);
-    let reason = ExitReason::Failed("no".repeat(40).into());
-    peer.with_server(|server| server.handle_end(job, JobEnding::Exit(reason)));
-    assert_eq!(sent(&mut peer), [exit(2, "", ExitReason::ReplyTooLarge)], "it ended, if not why");
     assert_eq!(outputs(&mut peer), []);
+}
+
+#[test]
+fn what_a_job_says_of_its_failure_is_cut_to_the_shortest_frame_that_a_peer_may_take() {
+    for failed in [ExitReason::Failed, ExitReason::Panicked, ExitReason::WrongType] {
+        let mut peer = peer(Phase::Remove, Limits::default());
+        peer.handle_connected(Duration::ZERO, Session { frame_bytes_max: 1_024, ..session(WireVersion::V3) });
+        let job = serve(&mut peer, 2);
+        peer.with_server(|server| server.handle_end(job, JobEnding::Exit(failed("né".repeat(1_300).into()))));
+        // 896 bytes for two texts, of which the name is one.
+        assert_eq!(sent(&mut peer), [exit(2, "f", failed(("né".repeat(149) + "n").into()))]);
+        assert_eq!(outputs(&mut peer), []);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -32,6 +33,8 @@ enum End {
     Flushed,
     /// The peer did not read.
     TooSlow,
+    /// The peer has reset its lane, or stopped ours, which no sound one does.
+    Reset,
 }
 
 /// Serves an agreed connection until it ends.
@@ -106,6 +109,7 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
         End::Lost(reason) => (CloseCode::TryAgain, reason),
         End::Flushed => (CloseCode::Shutdown, "this node is leaving".to_owned()),
         End::TooSlow => (CloseCode::TooSlow, format!("nothing was read for {WRITE_LIMIT:?}")),
+        End::Reset => (CloseCode::ProtocolBroken, "the lane was reset".to_owned()),
     };
     if let Some(unsaid) = member.lines.disconnected.next() {
         tracing::info!(%node, %peer, %address, departed, reason, unsaid, "disconnected");
@@ -137,7 +141,7 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
                 }
             }
             Ok(None) => return End::Finished,
-            Err(ReadError::ConnectionLost(error)) => return End::Lost(error.to_string()),
+            Err(ReadError::Reset(_)) => return End::Reset,
             Err(error) => return End::Lost(error.to_string()),
         }
         if let Some(singleton) = &shared.singleton {
@@ -152,10 +156,12 @@ async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Conne
     let places = Arc::new(Semaphore::new(shared.limits.bulk_streams_max as usize));
     let large = Arc::new(Semaphore::new(1));
     let bytes_max = shared.limits.payload_bytes_max as usize + BULK_HEADER_BYTES;
+    let resets = Arc::new(AtomicUsize::new(0));
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
         let Ok(stream) = connection.accept_uni().await else { return };
         let (member, connection, large) = (Arc::clone(&member), connection.clone(), Arc::clone(&large));
+        let resets = Arc::clone(&resets);
         shared.spawn(async move {
             let _place = place;
             match read_bulk(stream, bytes_max, &large).await {
@@ -168,9 +174,12 @@ async fn accept_bulk(shared: Arc<Shared>, member: Arc<Member>, connection: Conne
                     }
                     None => close(&connection, CloseCode::BadFrame, "a payload without its number"),
                 },
-                Err(Some(reason)) => close(&connection, CloseCode::BadFrame, reason),
-                // The connection has ended, and with it what was in transfer.
-                Err(None) => {}
+                Err(Unread::TooLong) => close(&connection, CloseCode::BadFrame, "a payload above the limit"),
+                Err(Unread::Reset) if resets.fetch_add(1, Ordering::Relaxed) >= RESETS_MAX => {
+                    close(&connection, CloseCode::ProtocolBroken, "payloads were reset again and again");
+                }
+                // What was in transfer has ended, or with its connection all has.
+                Err(Unread::Reset | Unread::Lost) => {}
             }
         });
     }
@@ -183,7 +192,7 @@ async fn read_bulk(
     mut stream: RecvStream,
     bytes_max: usize,
     large: &Arc<Semaphore>,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Option<&'static str>> {
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Unread> {
     let (mut bytes, mut permit) = (Vec::new(), None);
     loop {
         let small = (STREAM_WINDOW_BYTES as usize).saturating_sub(bytes.len());
@@ -191,12 +200,16 @@ async fn read_bulk(
             permit = Some(Arc::clone(large).acquire_owned().await.expect("it is never closed"));
         }
         let most = if permit.is_some() { READ_BYTES_MAX } else { small.min(READ_BYTES_MAX) };
-        let Some(chunk) = stream.read_chunk(most, true).await.map_err(|_| None)? else {
+        let chunk = stream.read_chunk(most, true).await.map_err(|error| match error {
+            ReadError::Reset(_) => Unread::Reset,
+            _ => Unread::Lost,
+        });
+        let Some(chunk) = chunk? else {
             bytes.shrink_to_fit();
             return Ok((bytes.into(), permit));
         };
         if bytes.len() + chunk.bytes.len() > bytes_max {
-            return Err(Some("a payload above the limit"));
+            return Err(Unread::TooLong);
         }
         if bytes.capacity() - bytes.len() < chunk.bytes.len() {
             // By steps and not by doubling: memory is not taken for what has not arrived.
@@ -204,6 +217,14 @@ async fn read_bulk(
         }
         bytes.extend_from_slice(&chunk.bytes);
     }
+}
+
+/// Why a payload did not come to its end.
+enum Unread {
+    TooLong,
+    Reset,
+    /// With its connection.
+    Lost,
 }
 
 struct Writer {
@@ -306,6 +327,9 @@ impl Drop for Writer {
 const BULK_HEADER_BYTES: usize = 8;
 
 const BULK_PRIORITY: i32 = -1;
+
+/// Payloads of one connection that may be reset: a node of ours resets none.
+const RESETS_MAX: usize = 1_000;
 
 /// How long a reader goes on before others have their turn. No longer than the first polls of a chunk may take.
 const TURN: Duration = Duration::from_micros(100);
