@@ -22,6 +22,7 @@ mod failures;
 mod fuzz;
 mod gather;
 mod handshakes;
+mod hostile;
 mod mailbox;
 mod membership;
 mod membership_answers;
