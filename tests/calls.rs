@@ -7,7 +7,7 @@ use std::time::Duration;
 use rexi_server::{
     Answer, Bytes, CallError, Context, ExitReason, JobOver, NodeBuilder, Request, ServerAddress, TraceContext,
 };
-use rexi_tests::{Cluster, Held, MODES, idle, in_every_mode, name, peer, until, within};
+use rexi_tests::{Cluster, Held, Log, MODES, idle, in_every_mode, name, peer, release, until, within};
 use tokio::sync::Notify;
 
 /// On real sockets, as a service runs.
@@ -219,4 +219,34 @@ async fn large_payloads_that_have_arrived_make_room_for_the_next_also_of_a_node_
         let waiting = peer(&n1, to).stats;
         assert_eq!((waiting.buffered, waiting.dropped), (0, 0));
     }
+}
+
+#[tokio::test]
+async fn a_function_that_holds_up_its_callers_connection_is_named() {
+    let (log, cluster) = (Log::here(), Cluster::new(["n1", "n2"]));
+    let work = |time: Duration| {
+        let began = std::time::Instant::now();
+        while began.elapsed() < time {}
+        Ok::<_, String>(Bytes::from_static(b"worked"))
+    };
+    let long = Duration::from_millis(120);
+    let n2 = cluster.builder("n2", release("2.0"));
+    let n2 = n2
+        .function("holds-up", move |_, _: Bytes| async move { work(long) })
+        .function("held-up", move |_, _: Bytes| async move { work(Duration::ZERO) })
+        .function_blocking("aside", move |_, _: Bytes| work(long))
+        .function_blocking("panics-aside", |_, _: Bytes| -> Result<Bytes, String> { panic!("aside") });
+    let (n1, _n2) = (cluster.start("n1", "2.0"), n2.start().expect("it starts"));
+    within("n1 to be ready", n1.ready()).await;
+    for function in ["holds-up", "held-up", "aside"] {
+        let reply = within("the reply", n1.call(&name("n2"), Request::new(function, ""))).await;
+        assert_eq!(reply, Ok(Bytes::from_static(b"worked")), "{function}");
+    }
+    log.line(&["a function has held up its caller's connection", "function=holds-up", "function_blocking"]).await;
+    for function in ["held-up", "aside"] {
+        let of = format!("function={function} ");
+        assert!(log.lines(&["a function has held up", &of]).is_empty(), "{function}");
+    }
+    let panicked = within("its end", n1.call(&name("n2"), Request::new("panics-aside", ""))).await;
+    assert!(panicked.as_ref().is_err_and(|error| error.to_string().contains("aside")), "{panicked:?}");
 }

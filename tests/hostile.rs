@@ -1,7 +1,7 @@
 //! Peers and strangers that mean harm, each by a script: what they make a node log, and what they cost a good peer.
 //!
-//! Each attack runs beside a good peer that calls all the while, and once without the attack, as its control. What can be
-//! counted is asserted; times are printed, by `cargo test --release -p rexi-tests --test behaviour -- --ignored hostile`.
+//! What can be counted is asserted. Times are printed, beside a control without the attack, by
+//! `cargo test --release -p rexi-tests --test behaviour -- --ignored hostile --nocapture --test-threads 1`.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use rexi_proto::{Body, CallRef, Cast, Message, ServerAddress};
 use rexi_server::admin::AdminPort;
 use rexi_server::{Bytes, Node, PeerPresence, Request, typed};
-use rexi_tests::{Cluster, Lane, Log, Stranger, frame_of, get, hello, name, peer, release, until, within};
+use rexi_tests::{Cluster, Lane, Log, Stranger, frame_of, get, hello, name, pass, peer, release, until, within};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// A node, its good peer, and a member whose key somebody else has. Names are this file's own, for its lines of the log.
+/// A node, its good peer, and a member whose key somebody else has. Names are this file's own, for its lines of log.
 struct Scene {
     cluster: Cluster,
     node: Node,
@@ -66,13 +66,13 @@ impl Scene {
             let began = Instant::now();
             self.serves().await;
             took.push(began.elapsed());
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            pass(Duration::from_millis(1)).await;
         }
         took.sort_unstable();
         (took[calls / 2], took[calls * 99 / 100])
     }
 
-    /// What the good peer's calls take without an attack, and with it, three times in turns: medians of the percentiles.
+    /// What the good peer's calls take without an attack, and with it, three times in turns: medians of percentiles.
     async fn beside(&self, what: &str, attack: impl Fn(Arc<AtomicBool>) -> JoinHandle<()>) {
         let (mut control, mut attacked) = (Vec::new(), Vec::new());
         for _ in 0..3 {
@@ -188,12 +188,12 @@ async fn hostile_a_true_node_gets_in_beside_2_500_half_open_dials_a_second() {
                     let number = dialed.fetch_add(1, Ordering::Relaxed) as usize;
                     let _ = sockets[number % 8].send_to(&caught[number % caught.len()], to);
                 }
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                pass(Duration::from_millis(2)).await;
             }
             began.elapsed()
         })
     };
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    pass(Duration::from_secs(1)).await;
     for _ in 0..10 {
         let began = Instant::now();
         let h3 = rexi_tests::start_again(|| scene.cluster.builder("h3", release("2.0"))).await;
@@ -257,7 +257,7 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
             tokio::spawn(async move {
                 while on.load(Ordering::Relaxed) {
                     let _ = bad.ask(Rows, &name("h1"), &*sparse).await;
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    pass(Duration::from_millis(500)).await;
                 }
             })
         })
@@ -270,9 +270,9 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
                     let to = name("h1");
                     let calls: Vec<_> =
                         (0..20_000).filter_map(|_| bad.cast(&to, Request::new("forever", "")).ok()).collect();
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    pass(Duration::from_millis(300)).await;
                     drop(calls);
-                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    pass(Duration::from_millis(300)).await;
                 }
             })
         })

@@ -7,6 +7,7 @@ mod start;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -184,6 +185,10 @@ impl NodeBuilder {
     /// A function that others may run. It is called with the job's context and the encoded argument, in a task of its
     /// own; its value goes to the caller, its error or panic becomes an exit with the function's name. If it is killed,
     /// its future is dropped at its next await.
+    ///
+    /// It is polled for the first time where its cast is read: what it does before its first await holds up whatever
+    /// passes between the two nodes, in both directions. A function that works for long, or blocks its thread, belongs
+    /// into [`NodeBuilder::function_blocking`]. One that took over 100 ms is logged by name, and counted.
     pub fn function<F, Fut, T, E>(mut self, name: &str, function: F) -> Self
     where
         F: Fn(Context, Bytes) -> Fut + Send + Sync + 'static,
@@ -193,6 +198,26 @@ impl NodeBuilder {
     {
         self.register(name, registry::boxed(function), None);
         self
+    }
+
+    /// A function that works for long or blocks its thread: it is called on a thread of its own, and holds nobody up.
+    /// If it is killed it goes on, and nobody hears of its end; it should look at [`Context::cancellation`] now and
+    /// then.
+    pub fn function_blocking<F, T, E>(self, name: &str, function: F) -> Self
+    where
+        F: Fn(Context, Bytes) -> Result<T, E> + Send + Sync + 'static,
+        T: IntoEnding + Send + 'static,
+        E: fmt::Display + Send + 'static,
+    {
+        let function = Arc::new(function);
+        self.function(name, move |job, argument| {
+            let function = Arc::clone(&function);
+            async move {
+                // A job does not outlive its node.
+                let Some(shared) = job.shared() else { return std::future::pending().await };
+                shared.env.aside(move || function(job, argument)).await
+            }
+        })
     }
 
     /// Wraps all functions of the node in a tower layer, whether they are registered before or after. As in tower's

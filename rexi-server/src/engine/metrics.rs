@@ -12,6 +12,8 @@ use std::time::Duration;
 use metrics::{Counter, Histogram, SharedString, Unit};
 use rexi_proto::{ExitReason, JobEnding, NodeName};
 
+use crate::net::Line;
+
 /// A metric of every node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -55,6 +57,11 @@ pub const METRICS: &[Metric] = &[
         labels: &["node", "function"],
         help: "Seconds from where a cast is read to its job's end; killed jobs are left out.",
     },
+    counter(
+        "rexi_slow_first_steps_total",
+        &["node", "function"],
+        "Jobs that took over 100 ms before their first wait, and held up what their caller sent behind.",
+    ),
     gauge("rexi_jobs", &["node"], "Jobs that run now."),
     gauge("rexi_calls", &["node"], "Calls of this node that are open now."),
     gauge("rexi_reply_streams", &["node"], "Reply streams that jobs have asked for or opened."),
@@ -111,6 +118,8 @@ pub(super) fn describe() {
 pub(crate) struct FunctionMetrics {
     duration: Histogram,
     outcomes: [Counter; OUTCOMES.len()],
+    slow_first_steps: Counter,
+    pub(crate) slow: Line,
 }
 
 /// How a job may end, in the order of [`outcome_of`]'s numbers.
@@ -136,13 +145,20 @@ impl FunctionMetrics {
             metrics::counter!("rexi_jobs_total", "node" => node, "function" => function, "outcome" => outcome)
         };
         let outcomes = OUTCOMES.map(outcome);
-        let duration = metrics::histogram!(JOB_DURATION, "node" => node, "function" => function);
-        Self { duration, outcomes }
+        let of_both = [("node", node), ("function", function)];
+        let duration = metrics::histogram!(JOB_DURATION, &of_both);
+        let slow_first_steps = metrics::counter!("rexi_slow_first_steps_total", &of_both);
+        Self { duration, outcomes, slow_first_steps, slow: Line::default() }
     }
 
     pub(crate) fn ended(&self, ending: &JobEnding, after: Duration) {
         self.outcomes[outcome_of(ending)].increment(1);
         self.duration.record(after.as_secs_f64());
+    }
+
+    /// The job has held up what its caller sent behind it.
+    pub(crate) fn slow_first_step(&self) {
+        self.slow_first_steps.increment(1);
     }
 
     /// The job is gone before its end.

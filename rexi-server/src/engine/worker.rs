@@ -187,11 +187,27 @@ impl Worker {
     fn start(mut self, shared: &Shared, now: Instant) -> Instant {
         self.started = Some(now);
         // Nobody needs to be woken: the task that takes over polls again at once.
-        if Pin::new(&mut self).poll(&mut task::Context::from_waker(Waker::noop())).is_pending() {
+        let polled = Pin::new(&mut self).poll(&mut task::Context::from_waker(Waker::noop()));
+        let then = self.ended.unwrap_or_else(Instant::now);
+        self.tell_if_slow(shared, then - now);
+        if polled.is_pending() {
             self.spawn(shared, now);
             return Instant::now();
         }
-        self.ended.unwrap_or(now)
+        then
+    }
+
+    /// Tells of a first step that has held up its peer's reader, and so both directions between the two.
+    fn tell_if_slow(&self, shared: &Shared, took: Duration) {
+        if took < SLOW_FIRST_STEP {
+            return;
+        }
+        self.metrics.slow_first_step();
+        if let Some(unsaid) = self.metrics.slow.next() {
+            let (node, function, millis) = (&shared.name, &self.function, took.as_millis());
+            let what = "a function has held up its caller's connection: use function_blocking";
+            tracing::warn!(%node, %function, millis, unsaid, "{what}");
+        }
     }
 
     /// Goes on as a task, unless the job was killed before that.
@@ -276,6 +292,9 @@ const OWN_PREFIX: &str = "rexi.";
 
 /// How long the peer's next frames may wait for the first polls of the workers that came before them.
 const FIRST_POLLS_LIMIT: Duration = Duration::from_micros(500);
+
+/// How long a function may work before its first wait without a word.
+const SLOW_FIRST_STEP: Duration = Duration::from_millis(100);
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
