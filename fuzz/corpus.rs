@@ -10,14 +10,26 @@ mod hello;
 #[path = "checks/lane.rs"]
 mod lane;
 #[allow(dead_code, reason = "the checks are for the targets")]
+#[path = "checks/ledger.rs"]
+mod ledger;
+#[allow(dead_code, reason = "the checks are for the targets")]
 #[path = "checks/payload.rs"]
 mod payload;
+#[allow(dead_code, reason = "the checks are for the targets")]
+#[path = "checks/texts.rs"]
+mod texts;
 
 use std::path::Path;
 use std::{fs, io};
 
 fn main() -> io::Result<()> {
-    for (target, seeds) in [("hello", hello::seeds()), ("lane", lane::seeds()), ("payload", payload::seeds())] {
+    for (target, seeds) in [
+        ("hello", hello::seeds()),
+        ("lane", lane::seeds()),
+        ("payload", payload::seeds()),
+        ("texts", texts::seeds()),
+        ("ledger", ledger::seeds()),
+    ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         fs::create_dir_all(&folder)?;
         for (number, seed) in seeds.iter().enumerate() {

@@ -11,8 +11,12 @@ mod golden;
 mod hello;
 #[path = "../fuzz/checks/lane.rs"]
 mod lane;
+#[path = "../fuzz/checks/ledger.rs"]
+mod ledger;
 #[path = "../fuzz/checks/payload.rs"]
 mod payload;
+#[path = "../fuzz/checks/texts.rs"]
+mod texts;
 
 /// Bytes that are drawn by chance: splitmix64.
 struct Chance(u64);
@@ -47,13 +51,18 @@ const INTERESTING: [u8; 8] = [0, 1, 2, 0x3f, 0x7f, 0x80, 0xfe, 0xff];
 
 const ROUNDS: usize = 4_000;
 
+/// A number that a variable may give.
+fn given(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|number| number.parse().expect("a number"))
+}
+
 /// Checks the seeds as they are, then changed ones.
 fn holds(check: fn(&[u8]), seeds: &[Vec<u8>]) {
     seeds.iter().for_each(|seed| check(seed));
-    let given = std::env::var("REXI_FUZZ_SEED").ok().map(|seed| seed.parse().expect("REXI_FUZZ_SEED is a number"));
-    let seed = given.unwrap_or_else(|| std::process::id().into());
+    let seed = given("REXI_FUZZ_SEED").unwrap_or_else(|| std::process::id().into());
+    let rounds = given("REXI_FUZZ_ROUNDS").map_or(ROUNDS, |rounds| usize::try_from(rounds).expect("a few"));
     let mut chance = Chance(seed);
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let bytes = chance.change(seeds);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(&bytes))) {
             eprintln!("{bytes:?}; again: REXI_FUZZ_SEED={seed} cargo test -p rexi-tests --test behaviour fuzz::");
@@ -75,4 +84,14 @@ fn whatever_comes_on_a_lane_is_refused_or_written_again_as_it_came() {
 #[test]
 fn whatever_is_taken_for_a_typed_payload_is_refused_or_written_again_as_it_came() {
     holds(payload::check, &payload::seeds());
+}
+
+#[test]
+fn whatever_is_taken_for_a_text_of_ours_is_refused_or_agrees_with_itself() {
+    holds(texts::check, &texts::seeds());
+}
+
+#[test]
+fn whatever_is_taken_for_a_record_is_damaged_or_written_again_as_it_came() {
+    holds(ledger::check, &ledger::seeds());
 }

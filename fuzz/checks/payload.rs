@@ -19,7 +19,7 @@ pub(crate) fn check(bytes: &[u8]) {
     read_as::<Vec<()>>(bytes, is_written_as_it_came);
     read_as::<Vec<[u64; 16]>>(bytes, |value, bytes| {
         let (taken, body_bytes) = (value.capacity() * size_of::<[u64; 16]>(), bytes.len() - SHAPE_BYTES);
-        assert!(taken <= 32 * body_bytes + (64 << 10), "{body_bytes} bytes take {taken}");
+        assert!(taken <= 32 * body_bytes + (4 << 20), "{body_bytes} bytes take {taken}");
         is_written_as_it_came(value, bytes);
     });
     read_as::<BTreeMap<u16, Row>>(bytes, |value, _| {

@@ -43,7 +43,8 @@ impl fmt::Display for Damage {
 }
 
 impl Record {
-    pub(super) fn encode(&self) -> [u8; RECORD_BYTES] {
+    /// The record as it lies in a file.
+    pub fn encode(&self) -> [u8; RECORD_BYTES] {
         let raw = Raw::from_entry(&self.entry);
         let mut bytes = [0; RECORD_BYTES];
         bytes[0..8].copy_from_slice(&self.at_us.to_le_bytes());
@@ -52,12 +53,22 @@ impl Record {
         bytes[12..14].copy_from_slice(&raw.node.to_le_bytes());
         bytes[16..24].copy_from_slice(&raw.number.to_le_bytes());
         bytes[24..32].copy_from_slice(&raw.second.to_le_bytes());
-        let check = check(&bytes);
-        bytes[14..16].copy_from_slice(&check.to_le_bytes());
+        Self::seal(&mut bytes);
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8; RECORD_BYTES]) -> Result<Self, Damage> {
+    /// Puts the check that fits the bytes into its place among them.
+    pub fn seal(bytes: &mut [u8; RECORD_BYTES]) {
+        bytes[14..16].fill(0);
+        let check = check(bytes);
+        bytes[14..16].copy_from_slice(&check.to_le_bytes());
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: &[u8; RECORD_BYTES]) -> Result<Self, Damage> {
         let mut unchecked = *bytes;
         unchecked[14..16].fill(0);
         if check(&unchecked).to_le_bytes() != bytes[14..16] {
