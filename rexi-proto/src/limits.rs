@@ -162,7 +162,7 @@ impl Limits {
     /// | frames that wait for their payload | 0.5 MiB |
     /// | arguments of jobs, per server | 8 MiB |
     ///
-    /// Not in it: what a job takes by running, which is a task and a row of about 1 KiB and whatever its function does,
+    /// Not in it: what a job takes by running, which is a task and a row of about 2 KiB and whatever its function does,
     /// for [`Limits::jobs_max`] jobs; and what this node has for a peer that does not read, which is bounded by
     /// [`Limits::unwritten_bytes_max`], [`Limits::buffered_bytes_max`] and the latter once more for payloads in
     /// transfer.
