@@ -9,11 +9,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ED25519, date_time_ymd,
 };
 use rexi_proto::NodeName;
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 use tracing::warn;
@@ -23,8 +26,9 @@ use crate::net::identity::{Identity, IdentityError, PEM_FILE_BYTES_MAX};
 
 /// An authority for development, which certifies any name for anyone who can read its key.
 ///
-/// Keys are Ed25519. Certificates are valid from 2000 to 2100, so that neither a demo nor a simulated clock outlives
-/// them: one more reason to keep this authority out of production.
+/// Keys are Ed25519, in PKCS#8 version 1: OpenSSL 3.0 and much else do not read version 2. Certificates are valid from
+/// 2000 to 2100, so that neither a demo nor a simulated clock outlives them: one more reason to keep this authority out
+/// of production.
 #[derive(Debug)]
 pub struct DevAuthority {
     issuer: Issuer<'static, KeyPair>,
@@ -211,16 +215,22 @@ fn params(subject: &str) -> CertificateParams {
 }
 
 fn new_key(subject: &str) -> Result<KeyPair, DevCertsError> {
-    KeyPair::generate_for(&PKCS_ED25519).map_err(|reason| unmakable(subject, reason))
+    // rcgen's own keys are of version 2, which holds the public key too.
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new());
+    let pkcs8 = pkcs8.map_err(|_| unmakable(subject, rcgen::Error::RingUnspecified))?;
+    key_of(pkcs8.as_ref(), subject)
+}
+
+fn key_of(pkcs8: &[u8], subject: &str) -> Result<KeyPair, DevCertsError> {
+    let pkcs8 = PrivatePkcs8KeyDer::from(pkcs8);
+    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519).map_err(|reason| unmakable(subject, reason))
 }
 
 /// An Ed25519 key whose secret is the hash of the subject's name.
 #[cfg(feature = "testing")]
 fn fixed_key(subject: &str) -> Result<KeyPair, DevCertsError> {
     let secret = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, subject.as_bytes());
-    let pkcs8 = [PKCS8_ED25519, secret.as_ref()].concat();
-    let pkcs8 = rustls_pki_types::PrivatePkcs8KeyDer::from(pkcs8);
-    KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519).map_err(|reason| unmakable(subject, reason))
+    key_of(&[PKCS8_ED25519, secret.as_ref()].concat(), subject)
 }
 
 /// The key in the file, and whether this call made it. Of several callers at once, one makes it and all get that one.
@@ -274,7 +284,7 @@ fn unmakable(subject: &str, reason: rcgen::Error) -> DevCertsError {
 const CA: &str = "CA";
 
 /// What stands before the 32 bytes of the secret in PKCS#8 version 1 (RFC 8410 §7).
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "testing", test))]
 const PKCS8_ED25519: &[u8] = &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
 const OWNER_READS: u32 = 0o600;
@@ -315,6 +325,20 @@ mod tests {
         let n2 = again.issue(&name("n2")).expect("issued");
         n2.check(&name("n2"), SystemTime::now()).expect("accepted");
         assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 6, "a temporary file was left behind");
+    }
+
+    #[test]
+    fn a_new_key_is_pkcs8_version_1_and_one_of_version_2_is_read() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pem = |key: &KeyPair| key.serialize_pem();
+        let of_rcgen = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
+        fs::write(dir.path().join("ca.key"), pem(&of_rcgen)).expect("written");
+        let authority = DevAuthority::open_or_create(dir.path()).expect("its key is read");
+        authority.issue(&name("n1")).expect("issued");
+        assert_eq!(fs::read_to_string(dir.path().join("ca.key")).expect("a key"), pem(&of_rcgen));
+        assert_eq!(of_rcgen.serialized_der()[..5], [0x30, 0x51, 2, 1, 1], "version 2");
+        let (key, _) = key_in_file(&dir.path().join("n1.key"), "n1").expect("a key");
+        assert!(key.serialized_der().starts_with(PKCS8_ED25519) && key.serialized_der().len() == 48);
     }
 
     #[cfg(unix)]
