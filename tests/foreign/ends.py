@@ -149,7 +149,7 @@ async def reset(scene):
     await scene.node.status(jobs=2)
     session.link.refuse_lane()
     session.cast(3, "echo")
-    await session.closes("TryAgain")
+    await session.closes("ProtocolBroken")
     await scene.node.status(py="Away", jobs=2)
 
 

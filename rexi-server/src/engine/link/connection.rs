@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 use rexi_proto::{BulkId, CloseCode, ConnectionId, READ_BYTES_MAX, STREAM_WINDOW_BYTES};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -109,7 +109,7 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
         End::Lost(reason) => (CloseCode::TryAgain, reason),
         End::Flushed => (CloseCode::Shutdown, "this node is leaving".to_owned()),
         End::TooSlow => (CloseCode::TooSlow, format!("nothing was read for {WRITE_LIMIT:?}")),
-        End::Reset => (CloseCode::ProtocolBroken, "the lane was reset".to_owned()),
+        End::Reset => (CloseCode::ProtocolBroken, "the lane was reset, or stopped".to_owned()),
     };
     if let Some(unsaid) = member.lines.disconnected.next() {
         tracing::info!(%node, %peer, %address, departed, reason, unsaid, "disconnected");
@@ -266,6 +266,7 @@ impl Writer {
                     // A limit on silence and not on the whole: a slow peer that keeps reading is not dead.
                     match tokio::time::timeout(WRITE_LIMIT, lane.write(unwritten)).await {
                         Ok(Ok(written)) => unwritten = &unwritten[written..],
+                        Ok(Err(WriteError::Stopped(_))) => return End::Reset,
                         Ok(Err(error)) => return End::Lost(error.to_string()),
                         Err(_) => return End::TooSlow,
                     }
@@ -305,7 +306,7 @@ impl Writer {
                 stream.write_chunk(body).await?;
                 let _ = stream.finish();
                 let _ = stream.stopped().await;
-                Ok::<_, quinn::WriteError>(())
+                Ok::<_, WriteError>(())
             };
             // If it fails, the connection has ended, and its end is reported where it is noticed.
             let _ = sent.await;
