@@ -195,8 +195,9 @@ async fn hostile_a_true_node_gets_in_beside_2_500_half_open_dials_a_second() {
     };
     pass(Duration::from_secs(1)).await;
     for _ in 0..10 {
-        let began = Instant::now();
+        // Its socket is free once its last close was sent, which is not what is measured.
         let h3 = rexi_tests::start_again(|| scene.cluster.builder("h3", release("2.0"))).await;
+        let began = Instant::now();
         until("h3 to get in", &h3, |h3| peer(h3, "h1").presence == PeerPresence::Connected).await;
         times.push(began.elapsed());
         within("h3 to leave", h3.shutdown(Duration::from_secs(1))).await;
