@@ -334,7 +334,10 @@ async fn who_resets_its_lane_is_told_that_it_breaks_the_protocol() {
     let mut lane = scene.member().shake_hands(scene.cluster.address("n1"), "n1", &hello("n3")).await;
     until("n3 to be there", &scene.n1, |n1| peer(n1, "n3").presence == PeerPresence::Connected).await;
     lane.send.reset(7_u32.into()).expect("it is open");
-    assert_eq!(lane.closed().await, (u64::from(CloseCode::ProtocolBroken.code()), "the lane was reset, or stopped".to_owned()));
+    assert_eq!(
+        lane.closed().await,
+        (u64::from(CloseCode::ProtocolBroken.code()), "the lane was reset, or stopped".to_owned())
+    );
     scene.ends_well().await;
 }
 
