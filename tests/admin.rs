@@ -126,6 +126,28 @@ async fn metrics_are_shown_where_there_is_a_recorder() {
     assert_eq!((code, echoes), (200, Some(1.0)));
 }
 
+/// By whichever of the node's two ways it is shown. The handle's description has what was taken in, and does not take it
+/// in as rendering would.
+#[tokio::test(start_paused = true)]
+async fn a_recorder_is_kept_up_by_the_node_that_shows_it_though_nobody_scrapes() {
+    for own_server in [false, true] {
+        let recorder = Box::leak(Box::new(admin::recorder().build_recorder()));
+        let _guard = metrics::set_default_local_recorder(recorder);
+        let cluster = Cluster::new(["n1"]);
+        let n1 = cluster.start("n1", "2.0");
+        if own_server {
+            drop(admin::router(&n1, Some(recorder.handle())));
+        } else {
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            AdminPort::open(&n1, any, Some(recorder.handle())).await.expect("a free port");
+        }
+        metrics::histogram!("a_histogram").record(1.0);
+        let taken_in = || format!("{:?}", recorder.handle()).contains("\"a_histogram\": ");
+        assert!(!taken_in(), "nobody has taken it in yet");
+        until("the upkeep", &n1, |_| taken_in()).await;
+    }
+}
+
 /// Clients that connect and say half a request.
 async fn half_requests(port: SocketAddr, number: usize) -> Vec<TcpStream> {
     let mut open = Vec::new();

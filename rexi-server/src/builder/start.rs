@@ -215,6 +215,8 @@ impl NodeBuilder {
                 job_ended: Waiters::default(),
                 next_call: AtomicU64::new(1),
                 told: Told::default(),
+                #[cfg(feature = "admin")]
+                upkeep: std::sync::Once::new(),
             }
         })
     }

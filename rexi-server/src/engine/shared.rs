@@ -73,6 +73,9 @@ pub(crate) struct Shared {
     pub(crate) job_ended: Waiters,
     pub(crate) next_call: AtomicU64,
     pub(crate) told: Told,
+    /// Done once the node keeps the recorder up that it was given.
+    #[cfg(feature = "admin")]
+    pub(crate) upkeep: std::sync::Once,
 }
 
 /// The members at one moment, the node itself among them.
