@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | `/livez` | the process serves; restart it where it does not | 200, 503 |
 //! | `/startupz` | each member was met once, or is known to be away or of a release that does not fit | 200, 503 |
-//! | `/readyz` | it has started, does not drain, and some member takes it, whatever the phase of others | 200, 503 |
+//! | `/readyz` | it has started, does not drain, not all turn it away, and the service's own checks pass | 200, 503 |
 //! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!
-//! It speaks plain HTTP/1.1 and asks nobody who they are: bind it to loopback or a network of the operators' own. Who
-//! asks [`AdminPort`] by a name that it does not know gets a 421.
+//! No answer depends on the phase of other nodes. It speaks plain HTTP/1.1 and asks nobody who they are: bind it to
+//! loopback or a network of the operators' own. Who asks [`AdminPort`] by a name that it does not know gets a 421.
 
 mod document;
 mod port;
@@ -36,8 +36,8 @@ use crate::engine::{JOB_DURATION, PeerPresence, Shared, publish};
 use crate::node::Node;
 
 /// Makes Prometheus' recorder the process's own, and returns what renders it. To be called once, before the first node
-/// starts. It is kept up for as long as the process runs, by a thread of its own, whoever renders it and however seldom.
-/// A process that has a recorder of its own makes a handle with [`recorder`] instead.
+/// starts. It is kept up for as long as the process runs, by a thread of its own, whoever renders it and however
+/// seldom. A process that has a recorder of its own makes a handle with [`recorder`] instead.
 ///
 /// # Errors
 /// [`BuildError`] where the process has a recorder already.
@@ -56,7 +56,7 @@ pub fn install_recorder() -> Result<PrometheusHandle, BuildError> {
 }
 
 /// Prometheus' recorder with the bounds of rexi's histogram, 10 µs to 60 s, to be added to and installed. It is kept up
-/// by the first node that shows it; where none does, [`PrometheusHandle::run_upkeep`] is to be called every few seconds.
+/// by the first node that shows it; where none does, call [`PrometheusHandle::run_upkeep`] every few seconds.
 pub fn recorder() -> PrometheusBuilder {
     let duration = Matcher::Full(JOB_DURATION.to_owned());
     PrometheusBuilder::new().set_buckets_for_metric(duration, &JOB_DURATION_BOUNDS).expect("there are bounds")
@@ -146,10 +146,16 @@ impl Admin {
         let admitting = ("admitting", serving && !draining, "the node is leaving and takes no new casts".into());
         let turned_away = self.shared.status().turned_away_by_all();
         let admitted = ("admitted", turned_away.is_none(), turned_away.unwrap_or_default().into());
-        probe(&[self.has_started(), admitting, admitted])
+        let mut checks = vec![self.has_started(), admitting, admitted];
+        checks.extend(self.shared.ready_checks.iter().map(|(name, check)| {
+            let (passed, problem) = check().map_or_else(|problem| (false, problem), |()| (true, String::new()));
+            // A line for each check, whatever it says.
+            (name.as_str(), passed, problem.replace(['\r', '\n'], " ").into())
+        }));
+        probe(&checks)
     }
 
-    fn has_started(&self) -> Check {
+    fn has_started(&self) -> Check<'static> {
         if !self.started.load(Ordering::Relaxed) {
             let unknown = |presence: &PeerPresence| *presence == PeerPresence::Away;
             let started = !self.shared.status().peers.iter().any(|peer| unknown(&peer.presence));
@@ -176,11 +182,11 @@ impl Admin {
 }
 
 /// A probe's question, whether its answer is yes, and what a no means.
-type Check = (&'static str, bool, Cow<'static, str>);
+type Check<'a> = (&'a str, bool, Cow<'static, str>);
 
-fn probe(checks: &[Check]) -> Response {
+fn probe(checks: &[Check<'_>]) -> Response {
     let passed = checks.iter().all(|(_, passed, _)| *passed);
-    let line = |(name, passed, problem): &Check| match passed {
+    let line = |(name, passed, problem): &Check<'_>| match passed {
         true => format!("[+] {name}\n"),
         false => format!("[-] {name}: {problem}\n"),
     };
