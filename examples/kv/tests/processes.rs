@@ -1,5 +1,5 @@
 //! The store as real processes on loopback, spoken to over HTTP: with one of three killed, with one left, restarted on
-//! its own data, and as the command that starts all three.
+//! its own data, without descriptors, and as the command that starts all three.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use rexi_kv::cluster::{Member, free_ports, prepare};
 use rexi_kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// A process that is killed when it is dropped.
 struct Process(Child);
@@ -151,6 +151,38 @@ async fn operators_have_their_paths_beside_the_store_s_or_at_the_port_that_the_c
     for (address, line) in [(own.address, "200 OK"), (n1.address, "404 Not Found"), (n2.address, "200 OK")] {
         assert_eq!(status_line(address, "/livez").await, format!("HTTP/1.1 {line}"), "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_port_without_descriptors_says_so_once_a_second_and_goes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [n1, ..] = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let log = dir.path().join("log");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 48 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_rexi-kv")]).args(n1.arguments());
+    let stderr = std::fs::File::create(&log).expect("a file");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    let _node = Process(command.spawn().expect("there is a shell"));
+    let client = Client::new(n1.address);
+    until("it listens", 404, || client.get("")).await;
+
+    let began = Instant::now();
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(TcpStream::connect(n1.address).await.expect("the system takes it in any case"));
+    }
+    let said = || {
+        let text = std::fs::read_to_string(&log).expect("a file");
+        text.lines().filter(|line| line.contains("cannot accept HTTP connections")).count()
+    };
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    while said() < 3 {
+        ticks.tick().await;
+        assert!(began.elapsed() < Duration::from_secs(30), "it is silent");
+    }
+    drop(held);
+    until("it answers again", 404, || client.get("")).await;
+    assert!(said() <= 1 + began.elapsed().as_secs() as usize, "{} lines in {:?}", said(), began.elapsed());
 }
 
 /// What the cluster says of a node that serves.
