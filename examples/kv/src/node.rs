@@ -24,9 +24,13 @@ pub struct NodeArgs {
     /// Its configuration: name, address, release, certificate and peers, as `rexi_server::Config` has them.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The file with its data, which is made if it is not there.
+    /// The file with its data.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
+    /// Makes that file, for the first start of a node of a new cluster. Without it a node whose file is lost does not
+    /// start: it would count in majorities without what it has acknowledged.
+    #[arg(long)]
+    pub init: bool,
     /// Where it serves HTTP.
     #[arg(long, value_name = "ADDRESS")]
     pub http: SocketAddr,
@@ -70,6 +74,9 @@ pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
     let stop = stop_signal(args.attached).map_err(NodeError::Signals)?;
     let mut config = Config::from_file(&args.config, &train())?;
     config.apply_env(std::env::vars_os())?;
+    if args.init {
+        Store::create(&args.data)?;
+    }
     let store = Store::open(&args.data)?;
     let no_http = |address| move |reason| NodeError::Http { address, reason };
     let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
