@@ -106,7 +106,11 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     loop {
         tokio::select! {
             biased;
-            () = stop.next(), if !stopping.is_cancelled() => stopping.cancel(),
+            () = stop.next() => match stopping.is_cancelled() {
+                // Asked twice: the nodes leave by themselves, since their standard input ends with this process.
+                true => return Ok(()),
+                false => stopping.cancel(),
+            },
             ended = running.join_next() => match ended {
                 Some(ended) => ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?,
                 None => return Ok(()),
