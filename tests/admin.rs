@@ -6,11 +6,12 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::Request as HttpRequest;
 use rexi_server::admin::{self, AdminPort};
-use rexi_server::{Node, Phase, Request};
-use rexi_tests::{Cluster, Exposition, get, name, until, within};
+use rexi_server::{Node, NodeBuilder, Phase, Request, StartError};
+use rexi_tests::{Cluster, Exposition, get, name, release, until, within};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -124,6 +125,63 @@ async fn metrics_are_shown_where_there_is_a_recorder() {
     let scrape = Exposition::parse(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
     let echoes = scrape.value("rexi_jobs_total{node=\"n1\",function=\"echo\",outcome=\"replied\"}");
     assert_eq!((code, echoes), (200, Some(1.0)));
+}
+
+/// By whichever of the node's two ways it is shown. The handle's description has what was taken in, and does not take
+/// it in as rendering would.
+#[tokio::test(start_paused = true)]
+async fn a_recorder_is_kept_up_by_the_node_that_shows_it_though_nobody_scrapes() {
+    for own_server in [false, true] {
+        let recorder = Box::leak(Box::new(admin::recorder().build_recorder()));
+        let _guard = metrics::set_default_local_recorder(recorder);
+        let cluster = Cluster::new(["n1"]);
+        let n1 = cluster.start("n1", "2.0");
+        if own_server {
+            drop(admin::router(&n1, Some(recorder.handle())));
+        } else {
+            let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            AdminPort::open(&n1, any, Some(recorder.handle())).await.expect("a free port");
+        }
+        metrics::histogram!("a_histogram").record(1.0);
+        let taken_in = || format!("{:?}", recorder.handle()).contains("\"a_histogram\": ");
+        assert!(!taken_in(), "nobody has taken it in yet");
+        until("the upkeep", &n1, |_| taken_in()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_ready_while_its_own_checks_say_so() {
+    let cluster = Cluster::new(["n1"]);
+    let (problem, told) = watch::channel(None::<&str>);
+    let n1 = cluster
+        .builder("n1", release("2.0"))
+        .ready_check("store", move || told.borrow().map_or(Ok(()), Err))
+        .ready_check("queue", || Ok::<_, String>(()))
+        .start()
+        .expect("it is described well");
+    within("n1 to be ready", n1.ready()).await;
+    let port = open(&n1).await;
+    let own = "[+] started\n[+] admitting\n[+] admitted\n";
+    assert_eq!(get(port, "/readyz").await, (200, format!("{own}[+] store\n[+] queue\n")));
+    problem.send_replace(Some("the disk is full:\nno space left"));
+    let said = format!("{own}[-] store: the disk is full: no space left\n[+] queue\n");
+    assert_eq!(get(port, "/readyz").await, (503, said));
+    assert_eq!(codes(port).await, [200, 200, 503]);
+    problem.send_replace(None);
+    assert_eq!(codes(port).await, [200, 200, 200]);
+}
+
+#[tokio::test]
+async fn a_ready_check_has_a_name_of_its_own_in_one_word() {
+    for (names, at_fault) in
+        [(["a", "a"], "a"), (["a", "admitted"], "admitted"), (["b c", "a"], "b c"), (["", "a"], "")]
+    {
+        let cluster = Cluster::new(["n1"]);
+        let check = |node: NodeBuilder, name| node.ready_check(name, || Ok::<_, String>(()));
+        let node = names.into_iter().fold(cluster.builder("n1", release("2.0")), check);
+        let refused = node.start().expect_err("a name that cannot be");
+        assert!(matches!(&refused, StartError::ReadyCheckName(name) if name == at_fault), "{refused}");
+    }
 }
 
 /// Clients that connect and say half a request.

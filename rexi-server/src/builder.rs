@@ -1,6 +1,8 @@
 //! Describes a node and starts it. What is wrong is said before anything runs.
 
 mod error;
+#[cfg(feature = "admin")]
+mod ready;
 mod serve;
 mod start;
 
@@ -48,6 +50,8 @@ pub struct NodeBuilder {
     call_time_limit: Option<Duration>,
     errors_kept: usize,
     mutants: Mutants,
+    #[cfg(feature = "admin")]
+    ready_checks: ready::ReadyChecks,
     cluster: Option<String>,
     env: NodeEnv,
 }
@@ -80,6 +84,8 @@ impl NodeBuilder {
             call_time_limit: Some(CALL_TIME_LIMIT),
             errors_kept: 0,
             mutants: Mutants::default(),
+            #[cfg(feature = "admin")]
+            ready_checks: Default::default(),
             cluster: None,
             env: NodeEnv::system(),
         }

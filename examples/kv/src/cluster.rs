@@ -19,6 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::store::{OpenError, Store};
 use crate::train::train;
 
 /// What a cluster is started with.
@@ -54,6 +55,9 @@ pub enum ClusterError {
     /// The certificates cannot be made.
     #[error(transparent)]
     Certificates(#[from] DevCertsError),
+    /// A data file cannot be made.
+    #[error(transparent)]
+    Data(#[from] OpenError),
     /// The environment gives no ports, signals or processes.
     #[error("cannot {what}: {reason}")]
     Environment {
@@ -102,7 +106,11 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     loop {
         tokio::select! {
             biased;
-            () = stop.next(), if !stopping.is_cancelled() => stopping.cancel(),
+            () = stop.next() => match stopping.is_cancelled() {
+                // Asked twice: the nodes leave by themselves, since their standard input ends with this process.
+                true => return Ok(()),
+                false => stopping.cancel(),
+            },
             ended = running.join_next() => match ended {
                 Some(ended) => ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?,
                 None => return Ok(()),
@@ -111,10 +119,11 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
     }
 }
 
-/// Makes certificates and configurations of three nodes in a directory; data that is there stays. Blocks.
+/// Makes certificates and configurations of three nodes in a directory, and their data files where none has one; data
+/// that is there stays, and a file that was lost stays lost. Blocks.
 ///
 /// # Errors
-/// [`ClusterError::Directory`], [`ClusterError::Certificates`].
+/// [`ClusterError::Directory`], [`ClusterError::Certificates`], [`ClusterError::Data`].
 ///
 /// # Panics
 /// Never: the names are good ones.
@@ -130,6 +139,10 @@ pub fn prepare(dir: &Path, ports: [u16; 3], release: &str) -> Result<[Member; 3]
         let config = member.file("toml");
         std::fs::write(&config, member.config(&members, release))
             .map_err(|reason| ClusterError::Directory { path: config, reason })?;
+    }
+    let is_new = !members.iter().any(|member| member.file("redb").exists());
+    for member in members.iter().filter(|_| is_new) {
+        Store::create(member.file("redb"))?;
     }
     Ok(members)
 }

@@ -7,6 +7,8 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
@@ -14,12 +16,14 @@ use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use rexi_server::Bytes;
 use serde::Deserialize;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::coordinator::{Kv, KvError, VALUE_BYTES_MAX};
 use crate::replica::{Consistency, UnknownConsistency};
+use crate::sparse::Sparse;
 use crate::version::Version;
 
 /// Serves these paths until `stop` is done, then until the requests that are under way are answered.
@@ -31,7 +35,34 @@ pub async fn serve(
     paths: Router,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, paths).with_graceful_shutdown(stop).await
+    axum::serve(Patient(listener), paths).with_graceful_shutdown(stop).await
+}
+
+/// A listener that goes on where it cannot accept for a while, and says so.
+struct Patient(TcpListener);
+
+impl Listener for Patient {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.0.accept().await {
+                Ok(accepted) => return accepted,
+                // Out of file descriptors, say: it passes, and until then no time is to be lost in a loop.
+                Err(error) => {
+                    if let Some(times) = ACCEPT_FAILURES.line() {
+                        tracing::error!(%error, times, "cannot accept HTTP connections");
+                    }
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
 }
 
 /// The store's paths.
@@ -133,6 +164,10 @@ impl IntoResponse for Refusal {
         (status, text + "\n").into_response()
     }
 }
+
+static ACCEPT_FAILURES: Sparse = Sparse::new();
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The header with the version of the entry that an answer is about.
 pub const VERSION_HEADER: &str = "kv-version";

@@ -15,6 +15,7 @@
 pub mod http;
 mod coordinator;
 pub mod replica;
+mod sparse;
 mod store;
 mod version;
 mod train;

@@ -11,6 +11,7 @@ use rexi_kv::rehearsal::Rehearsed;
 use rexi_kv::{replica, simulation, train};
 use rexi_migrate::Tool;
 use rexi_migrate::cli::ToolArgs;
+use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
 /// A replicated key-value store.
@@ -74,11 +75,16 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn serve(command: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
+fn serve(command: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match command.await {
+    let ended = Runtime::new().map_err(Into::into).and_then(|runtime| {
+        let ended = runtime.block_on(command);
+        // A thread may still wait for the disk. The process does not: what a crash leaves behind can be opened.
+        runtime.shutdown_background();
+        ended
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rexi-kv: {error}");

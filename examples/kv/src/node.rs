@@ -1,6 +1,6 @@
 //! One process of the store: a node of the cluster with its file and its HTTP port, from its start until it has left.
 
-use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use axum::Router;
 use rexi_server::admin::{self, AdminPort};
+use rexi_server::operate::Termination;
 use rexi_server::{CancellationToken, Config, ConfigError, Node, NodeBuilder, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::coordinator::Kv;
 use crate::store::{OpenError, Store};
@@ -24,9 +25,13 @@ pub struct NodeArgs {
     /// Its configuration: name, address, release, certificate and peers, as `rexi_server::Config` has them.
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The file with its data, which is made if it is not there.
+    /// The file with its data.
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
+    /// Makes that file, for the first start of a node of a new cluster. Without it a node whose file is lost does not
+    /// start: it would count in majorities without what it has acknowledged.
+    #[arg(long)]
+    pub init: bool,
     /// Where it serves HTTP.
     #[arg(long, value_name = "ADDRESS")]
     pub http: SocketAddr,
@@ -55,22 +60,47 @@ pub enum NodeError {
         address: SocketAddr,
         /// What the system says.
         #[source]
-        reason: std::io::Error,
+        reason: io::Error,
     },
     /// The system gives no signals.
     #[error("cannot listen for signals")]
-    Signals(#[source] std::io::Error),
+    Signals(#[source] io::Error),
 }
 
-/// Runs a node until SIGTERM or Ctrl-C, and lets it finish what it has taken on.
+/// Runs a node until SIGTERM or Ctrl-C, and lets it finish what it has taken on, within the configuration's
+/// `drain.limit_ms` in all. A second signal ends it at once. A thread may wait for the disk even then: a process that
+/// is to end does not wait for its runtime.
 ///
 /// # Errors
 /// [`NodeError`].
 pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
-    let stop = stop_signal(args.attached).map_err(NodeError::Signals)?;
+    let NodeArgs { data, init, .. } = args.clone();
+    let open = move || {
+        if init {
+            Store::create(&data)?;
+        }
+        Store::open(&data)
+    };
+    run_on(args, open).await
+}
+
+/// As [`run`], with a store that is opened so: for tests that let its disk fail.
+///
+/// # Errors
+/// [`NodeError`].
+pub async fn run_on(
+    args: &NodeArgs,
+    open: impl FnOnce() -> Result<Store, OpenError> + Send + 'static,
+) -> Result<(), NodeError> {
+    let mut stop = Stop::listen(args.attached).map_err(NodeError::Signals)?;
     let mut config = Config::from_file(&args.config, &train())?;
     config.apply_env(std::env::vars_os())?;
-    let store = Store::open(&args.data)?;
+    let store = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(()),
+        // It may take long, on a slow disk or after a crash.
+        opened = tokio::task::spawn_blocking(open) => opened.expect("opening does not panic, and is not aborted")?,
+    };
     let no_http = |address| move |reason| NodeError::Http { address, reason };
     let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
     // Before the node starts, which counts from then on. Fails where the process has a recorder already.
@@ -86,59 +116,92 @@ pub async fn run(args: &NodeArgs) -> Result<(), NodeError> {
         // Beside the store's own paths, so that the example needs one port.
         None => paths = paths.merge(admin::router(&node, recorder)),
     }
-    serve(node, paths, listener, config.drain_limit(), stop).await.map_err(no_http(args.http))
+    let limit = config.drain_limit();
+    serve(node, &store, paths, listener, limit, stop).await.map_err(no_http(args.http))
 }
 
-/// Serves these paths alongside the node until `stop` is done. Then it takes no more requests, answers those under way,
-/// and the node leaves the cluster in good order: its jobs may go on for `drain_limit`.
-///
-/// # Errors
-/// What the system says of the listener.
-pub async fn serve(
+/// Serves these paths alongside the node until it is asked to stop. Then it takes no more requests, answers those under
+/// way, leaves the cluster in good order and closes the store: all within `limit`, whatever the disk does, or until it
+/// is asked once more.
+async fn serve(
     node: Node,
+    store: &Store,
     paths: Router,
     listener: TcpListener,
-    drain_limit: Duration,
-    stop: impl Future<Output = ()>,
-) -> std::io::Result<()> {
+    limit: Duration,
+    mut stop: Stop,
+) -> io::Result<()> {
     let stopping = CancellationToken::new();
-    let stopped = stopping.clone().cancelled_owned();
-    let mut serving = pin!(http::serve(listener, paths, stopped));
-    let failed = tokio::select! {
+    let mut serving = pin!(http::serve(listener, paths, stopping.clone().cancelled_owned()));
+    let served = tokio::select! {
         biased;
-        served = &mut serving => served.err(),
-        () = stop => {
-            stopping.cancel();
-            // A client that does not read its answer is not waited for any longer.
-            tokio::time::timeout(ANSWER_LIMIT, serving).await.ok().and_then(Result::err)
-        }
+        served = &mut serving => Some(served),
+        () = stop.asked() => None,
     };
-    let ended = node.shutdown(drain_limit).await;
-    tracing::info!(ended, "this node has left, and had to end so many jobs");
-    failed.map_or(Ok(()), Err)
+    stopping.cancel();
+    let until = Instant::now() + limit;
+    let jobs_until = until - LAST_WORDS.min(limit / 4);
+    let leave = async {
+        let served = match served {
+            Some(served) => served,
+            // A client that does not read its answer is not waited for any longer.
+            None => timeout_at(jobs_until.min(Instant::now() + ANSWER_LIMIT), serving).await.unwrap_or(Ok(())),
+        };
+        let ended = node.shutdown(jobs_until.saturating_duration_since(Instant::now())).await;
+        store.close().await;
+        tracing::info!(ended, "this node has left, and had to end so many jobs");
+        served
+    };
+    tokio::select! {
+        biased;
+        served = leave => served,
+        () = stop.asked_again() => {
+            tracing::warn!("asked once more: this node ends at once");
+            Ok(())
+        }
+        () = sleep_until(until) => {
+            tracing::warn!(?limit, "could not leave in good order within the limit");
+            Ok(())
+        }
+    }
 }
 
-/// Done when the process is asked to leave: by SIGTERM, by Ctrl-C, or by the end of its standard input.
-fn stop_signal(attached: bool) -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let detached = CancellationToken::new();
-    if attached {
-        let detached = detached.clone();
-        // A thread, since tokio's own for standard input would keep the process from ending.
-        std::thread::spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            detached.cancel();
-        });
+/// What asks the process to leave: SIGTERM, Ctrl-C, or the end of its standard input.
+struct Stop {
+    signals: Termination,
+    detached: CancellationToken,
+}
+
+impl Stop {
+    fn listen(attached: bool) -> io::Result<Self> {
+        let (signals, detached) = (Termination::listen()?, CancellationToken::new());
+        if attached {
+            let detached = detached.clone();
+            // A thread, since tokio's own for standard input would keep the process from ending.
+            std::thread::spawn(move || {
+                let _ = io::copy(&mut io::stdin(), &mut io::sink());
+                detached.cancel();
+            });
+        }
+        Ok(Self { signals, detached })
     }
-    Ok(async move {
+
+    async fn asked(&mut self) {
         tokio::select! {
             biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = detached.cancelled() => {}
+            () = self.signals.next() => {}
+            () = self.detached.cancelled() => {}
         }
-    })
+    }
+
+    /// By a signal alone: Ctrl-C reaches who started the process too, and its standard input ends thereupon.
+    async fn asked_again(&mut self) {
+        self.signals.next().await;
+    }
 }
 
 /// How long requests may take to be answered once the node is to leave.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is left of the limit when jobs are ended: to tell the other nodes, and to close the store.
+const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -37,7 +37,12 @@ pub struct Rehearsed {
 
 impl Workload for Rehearsed {
     fn define(&self, node: NodeBuilder, site: &Site) -> Result<NodeBuilder, BoxError> {
-        let store = Store::open(site.dir.join(format!("{}.redb", site.name)))?;
+        let data = site.dir.join(format!("{}.redb", site.name));
+        // Nobody else has this directory, so a file that is not there yet was never there.
+        if !data.exists() {
+            Store::create(&data)?;
+        }
+        let store = Store::open(&data)?;
         Ok(if self.forgets { forgetful(node) } else { replica::serve(node, &store) })
     }
 

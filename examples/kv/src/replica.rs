@@ -83,8 +83,10 @@ pub fn lock(lock: Lock) -> Result<Lock, LockError> {
     lock.function(Read)?.function(ReadConsistency)?.function(ReadVersion)?.function(Write)
 }
 
-/// Serves the functions of a replica with this store.
+/// Serves the functions of a replica with this store. The node is ready while the store works.
 pub fn serve(node: NodeBuilder, store: &Store) -> NodeBuilder {
+    let checked = store.clone();
+    let node = node.ready_check("store", move || checked.check());
     node.serve_with(ReadConsistency, store, |store: Store, job: Context, (key, consistency)| {
         tracing::trace!(caller = %job.caller(), %consistency, "a read");
         std::future::ready(store.read(&key))

@@ -4,83 +4,133 @@
 //! for the disk, so none is made on the runtime's threads: writes go through a bounded queue to a thread of the store's
 //! own, which commits all that wait there at once. A read waits for no commit and is done in place.
 
+mod disk;
+mod rows;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use rexi_server::Bytes;
+use redb::{Database, StorageBackend};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use self::disk::{Disk, Opener};
 use crate::version::{Entry, Version};
 
-/// A replica's data. A clone is another handle of the same; the last one to go closes the file.
+/// A replica's data. A clone is another handle of the same; the file is closed behind the last one to go.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Before the database, so that the thread has let go of it when it is closed.
-    committer: Option<Arc<Committer>>,
-    database: Arc<Database>,
+    /// To the thread, which ends when nobody can send any longer. `None`: writes are committed in place.
+    queue: Option<mpsc::Sender<Write>>,
+    disk: Arc<Disk>,
 }
 
-/// A file that cannot be used. The caller that named it, or the disk, is at fault.
+/// A file that cannot be used.
 #[derive(Debug, Error)]
-#[error("cannot use {} as a store: {reason}", path.display())]
-pub struct OpenError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why not.
-    #[source]
-    pub reason: Box<redb::Error>,
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file was lost, or the caller has named another one. An empty replica would count in majorities, and what was
+    /// acknowledged before would be gone.
+    #[error(
+        "there is no {}: for a node of a new cluster, make it with --init; if it was lost, first read every key once \
+         while all other nodes run, so that they keep all that this one did",
+        .0.display()
+    )]
+    Missing(PathBuf),
+    /// A file that is to be made is there already. The caller is at fault.
+    #[error("{} is there already: start this node without --init", .0.display())]
+    There(PathBuf),
+    /// The caller that named it, or the disk, is at fault.
+    #[error("cannot use {} as a store: {reason}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        reason: Box<redb::Error>,
+    },
 }
 
 /// A read or a write that failed. The replica is at fault; after a write, whether the entry is kept is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The disk or the file's content. Trying again does not help.
+    /// The disk or the file's content. Ask another replica; this one may be well again later.
     #[error("the replica's store has failed: {0}")]
     Failed(String),
-    /// The thread that commits is gone.
+    /// The node leaves. Ask another replica.
     #[error("the replica's store is closed")]
     Closed,
 }
 
 impl Store {
-    /// Opens the file, or makes it, and starts the thread. Blocks; longer after a crash, when the file is checked.
+    /// Makes the file of a new replica, whole or not at all. Blocks.
+    ///
+    /// # Errors
+    /// [`OpenError::There`], [`OpenError::Unusable`].
+    pub fn create(path: impl AsRef<Path>) -> Result<(), OpenError> {
+        let path = path.as_ref();
+        if path.exists() {
+            return Err(OpenError::There(path.to_owned()));
+        }
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".new");
+        let made = || -> Result<(), redb::Error> {
+            let database = Database::create(&unfinished)?;
+            rows::begin(&database)?;
+            database.close()?;
+            std::fs::rename(&unfinished, path)?;
+            // Or the name could be gone after a crash of the machine.
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Ok(std::fs::File::open(folder)?.sync_all()?)
+        };
+        made().map_err(|reason| unusable(path, reason))
+    }
+
+    /// Opens the file, and starts the thread. Blocks; longer after a crash, when the file is checked. Where the disk
+    /// fails later, the file is opened again until it is well.
     ///
     /// # Errors
     /// [`OpenError`], also where another process has the file open.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let path = path.as_ref();
-        let unusable = |reason: redb::Error| OpenError { path: path.to_owned(), reason: Box::new(reason) };
-        let database = Arc::new(with_table(Database::create(path)).map_err(unusable)?);
-        let committer = Committer::start(Arc::clone(&database)).map_err(|error| unusable(error.into()))?;
-        Ok(Self { committer: Some(Arc::new(committer)), database })
+        let path = path.as_ref().to_owned();
+        if !path.exists() {
+            return Err(OpenError::Missing(path));
+        }
+        let file = path.clone();
+        Self::opened_by(Box::new(move || Database::open(&file))).map_err(|reason| unusable(&path, reason))
+    }
+
+    /// A store on storage of another kind, which is asked for anew after each failure: for tests that let it fail.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn on<B: StorageBackend>(storage: impl Fn() -> B + Send + Sync + 'static) -> Result<Self, redb::Error> {
+        Self::opened_by(Box::new(move || Database::builder().create_with_backend(storage())))
     }
 
     /// A store that is gone with its last handle, for tests. It never waits for a disk, so it has no thread: a test's
     /// paused clock would run on while one works.
-    ///
-    /// # Panics
-    /// Never: there is always memory for an empty one.
     pub fn in_memory() -> Self {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        let database = with_table(database).expect("memory does not fail as a disk may");
-        Self { committer: None, database: Arc::new(database) }
+        Self { queue: None, disk: Disk::in_memory() }
+    }
+
+    fn opened_by(open: Box<Opener>) -> Result<Self, redb::Error> {
+        let disk = Disk::open(open)?;
+        let (queue, writes) = mpsc::channel(QUEUE_MAX);
+        let thread = std::thread::Builder::new().name("kv-commit".to_owned());
+        let committed = Arc::clone(&disk);
+        thread.spawn(move || commit_all(&committed, writes))?;
+        Ok(Self { queue: Some(queue), disk })
     }
 
     /// What is held of a key; `None` where it was never written.
     ///
     /// # Errors
-    /// [`StoreError::Failed`].
+    /// [`StoreError::Failed`], also where the value was changed at rest.
     pub fn read(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        self.look_up(key, |(counter, writer, life, write, value)| Entry {
-            version: Version { counter, writer: writer.to_owned(), life, write },
-            value: value.map(Bytes::copy_from_slice),
-        })
+        self.disk.with(|database| rows::entry(database, key)).flatten()
     }
 
     /// The version of what is held of a key.
@@ -88,12 +138,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Failed`].
     pub fn version(&self, key: &str) -> Result<Option<Version>, StoreError> {
-        self.look_up(key, |(counter, writer, life, write, _)| Version {
-            counter,
-            writer: writer.to_owned(),
-            life,
-            write,
-        })
+        self.disk.with(|database| rows::version(database, key)).flatten()
     }
 
     /// Keeps the entry unless a later one is held, and returns when what is held is on disk. Waits where
@@ -102,27 +147,27 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn write(&self, key: String, entry: Entry) -> Result<(), StoreError> {
-        let Some(committer) = &self.committer else { return commit(&self.database, &[(key, entry)]) };
+        let Some(queue) = &self.queue else {
+            return commit(&self.disk, &[(key, entry)]).swap_remove(0);
+        };
         let (done, committed) = oneshot::channel();
-        committer.queue().send(Write { of: (key, entry), done }).await.map_err(|_| StoreError::Closed)?;
+        queue.send(Write { of: (key, entry), done }).await.map_err(|_| StoreError::Closed)?;
         committed.await.map_err(|_| StoreError::Closed)?
     }
 
-    fn look_up<T>(&self, key: &str, take: impl Fn(Row<'_>) -> T) -> Result<Option<T>, StoreError> {
-        let looked_up = || -> Result<Option<T>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(ENTRIES)?;
-            Ok(table.get(key)?.map(|row| take(row.value())))
-        };
-        looked_up().map_err(|error| failed(&error))
+    /// Whether it works, as far as is known: for a probe.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] from a failure of the disk on, until the file is open again.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.disk.check()
     }
-}
 
-/// The thread that commits, and the queue before it.
-#[derive(Debug)]
-struct Committer {
-    /// `None` only while this is dropped.
-    queue: Option<mpsc::Sender<Write>>,
-    thread: Option<JoinHandle<()>>,
+    /// Closes the file, whoever else has a handle, and returns when the commit under way is done and it is closed. What
+    /// is asked from then on is refused.
+    pub async fn close(&self) {
+        self.disk.close().await;
+    }
 }
 
 /// An entry on its way to the disk.
@@ -132,85 +177,32 @@ struct Write {
     done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-impl Committer {
-    fn start(database: Arc<Database>) -> std::io::Result<Self> {
-        let (queue, writes) = mpsc::channel(QUEUE_MAX);
-        let thread = std::thread::Builder::new().name("kv-store".to_owned());
-        let thread = thread.spawn(move || commit_all(&database, writes))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
-    }
-
-    fn queue(&self) -> &mpsc::Sender<Write> {
-        self.queue.as_ref().expect("it is taken only when this is dropped")
-    }
-}
-
-impl Drop for Committer {
-    /// Waits for the commit under way, so that the file is closed in good order.
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        let ended = self.thread.take().map(JoinHandle::join);
-        if let Some(Err(_)) = ended {
-            tracing::error!("the thread of the store has panicked");
-        }
-    }
-}
-
 /// Commits what comes until nobody can send any longer: each time, what waits in the queue goes into one transaction,
 /// so that many writers share the wait for the disk.
-fn commit_all(database: &Database, mut queue: mpsc::Receiver<Write>) {
+fn commit_all(disk: &Disk, mut queue: mpsc::Receiver<Write>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while queue.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-        let (entries, waiting): (Vec<_>, Vec<_>) = batch.drain(..).map(|write| (write.of, write.done)).unzip();
-        let committed = commit(database, &entries);
-        for done in waiting {
-            // Nobody waits any longer where the caller's time has passed.
-            let _ = done.send(committed.clone());
+        // Where nobody waits any longer, as in a node that leaves, there is nothing to keep.
+        let waited_for = batch.drain(..).filter(|write| !write.done.is_closed());
+        let (entries, waiting): (Vec<_>, Vec<_>) = waited_for.map(|write| (write.of, write.done)).unzip();
+        for (done, committed) in waiting.into_iter().zip(commit(disk, &entries)) {
+            let _ = done.send(committed);
         }
     }
 }
 
 /// Keeps each entry that is later than what is held, all or none, and waits until they are on disk.
-fn commit(database: &Database, entries: &[(String, Entry)]) -> Result<(), StoreError> {
-    let committed = || -> Result<(), redb::Error> {
-        let transaction = database.begin_write()?;
-        let mut table = transaction.open_table(ENTRIES)?;
-        for (key, Entry { version, value }) in entries {
-            let row = (version.counter, version.writer.as_str(), version.life, version.write, value.as_deref());
-            let held = table.get(key.as_str())?;
-            if held.is_none_or(|held| age(held.value()) < age(row)) {
-                table.insert(key.as_str(), row)?;
-            }
-        }
-        drop(table);
-        Ok(transaction.commit()?)
-    };
-    committed().map_err(|error| failed(&error))
+fn commit(disk: &Disk, entries: &[(String, Entry)]) -> Vec<Result<(), StoreError>> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let kept = disk.with(|database| rows::keep(database, entries));
+    kept.unwrap_or_else(|error| vec![Err(error); entries.len()])
 }
 
-/// What of a row makes its version, in the order of [`Version`].
-fn age((counter, writer, life, write, _): Row<'_>) -> (u64, &str, u64, u64) {
-    (counter, writer, life, write)
+fn unusable(path: &Path, reason: redb::Error) -> OpenError {
+    OpenError::Unusable { path: path.to_owned(), reason: Box::new(reason) }
 }
-
-fn failed(error: &redb::Error) -> StoreError {
-    tracing::error!(%error, "the store has failed");
-    StoreError::Failed(error.to_string())
-}
-
-/// A new file has no table, and reading one that is not there is an error.
-fn with_table(database: Result<Database, redb::DatabaseError>) -> Result<Database, redb::Error> {
-    let database = database?;
-    let transaction = database.begin_write()?;
-    transaction.open_table(ENTRIES)?;
-    transaction.commit()?;
-    Ok(database)
-}
-
-/// Counter, writer, life and write of the version, then the value.
-type Row<'a> = (u64, &'a str, u64, u64, Option<&'a [u8]>);
-
-const ENTRIES: TableDefinition<'_, &str, Row<'static>> = TableDefinition::new("entries");
 
 /// How many writes may wait for the thread; the next waits outside, bounded by what the node takes of jobs.
 pub const QUEUE_MAX: usize = 256;

@@ -1,5 +1,5 @@
 //! The store as real processes on loopback, spoken to over HTTP: with one of three killed, with one left, restarted on
-//! its own data, and as the command that starts all three.
+//! its own data, without it, without descriptors, and as the command that starts all three.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use rexi_kv::cluster::{Member, free_ports, prepare};
 use rexi_kv::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// A process that is killed when it is dropped.
 struct Process(Child);
@@ -150,6 +150,82 @@ async fn operators_have_their_paths_beside_the_store_s_or_at_the_port_that_the_c
     let _nodes = [node(&n1), node(&n2)];
     for (address, line) in [(own.address, "200 OK"), (n1.address, "404 Not Found"), (n2.address, "200 OK")] {
         assert_eq!(status_line(address, "/livez").await, format!("HTTP/1.1 {line}"), "{address}");
+    }
+}
+
+/// Waits for the end of a process, and tells what it wrote to standard error.
+fn refused(member: &Member, init: bool) -> String {
+    let args = member.arguments().into_iter().chain(init.then(|| "--init".to_owned()));
+    let output = Command::new(env!("CARGO_BIN_EXE_rexi-kv")).args(args).stdin(Stdio::null()).output();
+    let output = output.expect("the executable was just built");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(!output.status.success(), "{said}");
+    said
+}
+
+#[tokio::test]
+async fn a_replica_whose_file_is_lost_does_not_start_and_is_made_anew_only_where_that_is_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ports = free_ports().expect("ports");
+    let members = prepare(dir.path(), ports, "2.0").expect("prepared");
+    let [n1, n2, _] = members.each_ref().map(|member| Client::new(member.address));
+    let data = dir.path().join("n2.redb");
+    let mut nodes = [node(&members[0]), node(&members[1])];
+    until("written", 204, || n1.put("key", b"value")).await;
+    nodes.iter_mut().for_each(Process::kill);
+    std::fs::remove_file(&data).expect("it was there");
+
+    // n2 and n3 would be a majority that has never heard of the key.
+    assert!(refused(&members[1], false).contains("n2.redb: for a node of a new cluster, make it with --init"));
+    prepare(dir.path(), ports, "2.0").expect("prepared once more");
+    assert!(!data.exists(), "the others have theirs, so the cluster is not new");
+    let _one = node(&members[0]);
+    let first = members[1].arguments().into_iter().chain(["--init".to_owned()]).collect::<Vec<_>>();
+    let mut anew = Process::start(&first, Stdio::null());
+    assert_eq!(value(n2, "key").await, "value");
+    anew.kill();
+    assert!(refused(&members[1], true).contains("n2.redb is there already: start this node without --init"));
+    let _two = node(&members[1]);
+    assert_eq!(value(n2, "key").await, "value");
+}
+
+/// The store's port, and the one for operators.
+#[tokio::test]
+async fn a_port_without_descriptors_says_so_once_a_second_and_goes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [n1, _, own] = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let (config, log) = (dir.path().join("n1.toml"), dir.path().join("log"));
+    let text = std::fs::read_to_string(&config).expect("a file");
+    // n3 does not run, so its port is free.
+    std::fs::write(&config, format!("{text}\n[admin]\nlisten = \"{}\"\n", own.address)).expect("written");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 48 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_rexi-kv")]).args(n1.arguments());
+    let stderr = std::fs::File::create(&log).expect("a file");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    let _node = Process(command.spawn().expect("there is a shell"));
+
+    for (address, line) in
+        [(n1.address, "cannot accept HTTP connections"), (own.address, "the port for operators cannot accept")]
+    {
+        let client = Client::new(address);
+        until("it listens", 404, || client.get("")).await;
+        let began = Instant::now();
+        let mut held = Vec::new();
+        for _ in 0..48 {
+            held.push(TcpStream::connect(address).await.expect("the system takes it in any case"));
+        }
+        let said = || {
+            let text = std::fs::read_to_string(&log).expect("a file");
+            text.lines().filter(|said| said.contains(line)).count() as u64
+        };
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
+        while said() < 3 {
+            ticks.tick().await;
+            assert!(began.elapsed() < Duration::from_secs(30), "it is silent");
+        }
+        drop(held);
+        until("it answers again", 404, || client.get("")).await;
+        assert!(said() <= 1 + began.elapsed().as_secs(), "{} lines in {:?}", said(), began.elapsed());
     }
 }
 

@@ -36,6 +36,9 @@ pub enum StartError {
     /// A function was registered twice.
     #[error("two functions are called {0:?}; names must differ")]
     FunctionTwice(String),
+    /// A check of the service's readiness has a name that another has, one of the node's own, or one that is no word.
+    #[error("{0:?} cannot name a ready check: use one word that no other check has, nor started, admitting, admitted")]
+    ReadyCheckName(String),
     /// A layer is for a function that the node does not have.
     #[error("a layer is for the function {0:?}, which is not registered; register it, or correct the name")]
     LayerWithoutFunction(String),

@@ -75,6 +75,10 @@ impl NodeBuilder {
         if let Some(twice) = &self.twice {
             return Err(StartError::FunctionTwice(twice.clone()));
         }
+        #[cfg(feature = "admin")]
+        if let Some(name) = self.ready_checks.name_at_fault() {
+            return Err(StartError::ReadyCheckName(name.to_owned()));
+        }
         if let Some(unknown) = &self.unknown_migration {
             return Err(StartError::UnknownMigration(unknown.clone()));
         }
@@ -158,6 +162,8 @@ impl NodeBuilder {
         credentials: Credentials,
         doorman: Arc<Doorman>,
     ) -> Arc<Shared> {
+        #[cfg(feature = "admin")]
+        let ready_checks = self.ready_checks;
         let Self { name, profile, mut registry, allowed, limits, call_time_limit, errors_kept, mutants, env, .. } =
             self;
         let config = PeerConfig {
@@ -215,6 +221,10 @@ impl NodeBuilder {
                 job_ended: Waiters::default(),
                 next_call: AtomicU64::new(1),
                 told: Told::default(),
+                #[cfg(feature = "admin")]
+                ready_checks: ready_checks.0,
+                #[cfg(feature = "admin")]
+                upkeep: std::sync::Once::new(),
             }
         })
     }

@@ -4,12 +4,12 @@
 //! |---|---|---|
 //! | `/livez` | the process serves; restart it where it does not | 200, 503 |
 //! | `/startupz` | each member was met once, or is known to be away or of a release that does not fit | 200, 503 |
-//! | `/readyz` | it has started, does not drain, and some member takes it, whatever the phase of others | 200, 503 |
+//! | `/readyz` | it has started, does not drain, not all turn it away, and the service's own checks pass | 200, 503 |
 //! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!
-//! It speaks plain HTTP/1.1 and asks nobody who they are: bind it to loopback or a network of the operators' own. Who
-//! asks [`AdminPort`] by a name that it does not know gets a 421.
+//! No answer depends on the phase of other nodes. It speaks plain HTTP/1.1 and asks nobody who they are: bind it to
+//! loopback or a network of the operators' own. Who asks [`AdminPort`] by a name that it does not know gets a 421.
 
 mod document;
 mod port;
@@ -36,15 +36,27 @@ use crate::engine::{JOB_DURATION, PeerPresence, Shared, publish};
 use crate::node::Node;
 
 /// Makes Prometheus' recorder the process's own, and returns what renders it. To be called once, before the first node
-/// starts. A process that has a recorder of its own makes a handle with [`recorder`] instead.
+/// starts. It is kept up for as long as the process runs, by a thread of its own, whoever renders it and however
+/// seldom. A process that has a recorder of its own makes a handle with [`recorder`] instead.
 ///
 /// # Errors
 /// [`BuildError`] where the process has a recorder already.
 pub fn install_recorder() -> Result<PrometheusHandle, BuildError> {
-    recorder().install_recorder()
+    let recorder = recorder().install_recorder()?;
+    let kept = recorder.clone();
+    let upkeep = move || loop {
+        // May wake early, which does no harm.
+        std::thread::park_timeout(UPKEEP_INTERVAL);
+        kept.run_upkeep();
+    };
+    let thread = std::thread::Builder::new().name("metrics-upkeep".to_owned()).spawn(upkeep);
+    // Where the system gives none, the first node that shows it keeps it up.
+    KEPT_UP.store(thread.is_ok(), Ordering::Relaxed);
+    Ok(recorder)
 }
 
-/// Prometheus' recorder with the bounds of rexi's histogram, 10 µs to 60 s, to be added to and installed.
+/// Prometheus' recorder with the bounds of rexi's histogram, 10 µs to 60 s, to be added to and installed. It is kept up
+/// by the first node that shows it; where none does, call [`PrometheusHandle::run_upkeep`] every few seconds.
 pub fn recorder() -> PrometheusBuilder {
     let duration = Matcher::Full(JOB_DURATION.to_owned());
     PrometheusBuilder::new().set_buckets_for_metric(duration, &JOB_DURATION_BOUNDS).expect("there are bounds")
@@ -80,9 +92,6 @@ impl AdminPort {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let shared = node.shared();
-        if let Some(recorder) = recorder.clone() {
-            shared.spawn(keep_up(recorder));
-        }
         let (own, hosts): (Arc<str>, Arc<[String]>) = (shared.name.as_str().into(), hosts.into_iter().collect());
         let named = move |request, next| port::by_known_name(Arc::clone(&own), Arc::clone(&hosts), request, next);
         shared.spawn(port::serve(Arc::clone(shared), listener, router(node, recorder).layer(from_fn(named))));
@@ -98,7 +107,11 @@ impl AdminPort {
 
 /// The paths of the port, for a service that has an HTTP server of its own.
 pub fn router(node: &Node, recorder: Option<PrometheusHandle>) -> Router {
-    let admin = Admin { shared: Arc::clone(node.shared()), recorder, started: Arc::default() };
+    let shared = node.shared();
+    if let Some(recorder) = recorder.clone().filter(|_| !KEPT_UP.load(Ordering::Relaxed)) {
+        shared.upkeep.call_once(|| drop(shared.spawn(keep_up(recorder))));
+    }
+    let admin = Admin { shared: Arc::clone(shared), recorder, started: Arc::default() };
     Router::new()
         .route("/livez", get(async |State(admin): State<Admin>| admin.live()))
         .route("/startupz", get(async |State(admin): State<Admin>| admin.startup()))
@@ -133,10 +146,16 @@ impl Admin {
         let admitting = ("admitting", serving && !draining, "the node is leaving and takes no new casts".into());
         let turned_away = self.shared.status().turned_away_by_all();
         let admitted = ("admitted", turned_away.is_none(), turned_away.unwrap_or_default().into());
-        probe(&[self.has_started(), admitting, admitted])
+        let mut checks = vec![self.has_started(), admitting, admitted];
+        checks.extend(self.shared.ready_checks.iter().map(|(name, check)| {
+            let (passed, problem) = check().map_or_else(|problem| (false, problem), |()| (true, String::new()));
+            // A line for each check, whatever it says.
+            (name.as_str(), passed, problem.replace(['\r', '\n'], " ").into())
+        }));
+        probe(&checks)
     }
 
-    fn has_started(&self) -> Check {
+    fn has_started(&self) -> Check<'static> {
         if !self.started.load(Ordering::Relaxed) {
             let unknown = |presence: &PeerPresence| *presence == PeerPresence::Away;
             let started = !self.shared.status().peers.iter().any(|peer| unknown(&peer.presence));
@@ -163,11 +182,11 @@ impl Admin {
 }
 
 /// A probe's question, whether its answer is yes, and what a no means.
-type Check = (&'static str, bool, Cow<'static, str>);
+type Check<'a> = (&'a str, bool, Cow<'static, str>);
 
-fn probe(checks: &[Check]) -> Response {
+fn probe(checks: &[Check<'_>]) -> Response {
     let passed = checks.iter().all(|(_, passed, _)| *passed);
-    let line = |(name, passed, problem): &Check| match passed {
+    let line = |(name, passed, problem): &Check<'_>| match passed {
         true => format!("[+] {name}\n"),
         false => format!("[-] {name}: {problem}\n"),
     };
@@ -183,8 +202,32 @@ async fn keep_up(recorder: PrometheusHandle) {
     }
 }
 
+/// Whether the process's recorder is kept up already. A process has one, so no other is shown where it is.
+static KEPT_UP: AtomicBool = AtomicBool::new(false);
+
 /// Bounds of the histogram of jobs, in seconds.
 const JOB_DURATION_BOUNDS: [f64; 15] =
     [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0];
 
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use metrics::histogram;
+
+    use super::*;
+
+    #[test]
+    fn the_recorder_of_the_process_is_kept_up_though_nobody_shows_it() {
+        let recorder = install_recorder().expect("no other test of this program installs one");
+        let began = std::time::Instant::now();
+        histogram!("a_histogram").record(1.0);
+        // What was taken in is seen in its description, which does not take it in as rendering would.
+        while !format!("{recorder:?}").contains("\"a_histogram\": ") {
+            assert!(began.elapsed() < 10 * UPKEEP_INTERVAL, "{recorder:?}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        let twice = install_recorder().expect_err("a process has one recorder");
+        assert!(matches!(twice, BuildError::FailedToSetGlobalRecorder(_)), "{twice}");
+    }
+}

@@ -1,0 +1,63 @@
+//! What a service itself says of whether its node is ready, beside what the node knows.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::NodeBuilder;
+use crate::engine::ReadyCheck;
+
+impl NodeBuilder {
+    /// A check of the service's own that `/readyz` makes beside the node's: whether its store can be written, say.
+    /// While it is an error, the node is not ready, and the probe shows the reason as `[-] name: reason`, in one line.
+    /// The node serves all the same: an orchestrator sends it no clients meanwhile.
+    ///
+    /// It is called at each probe, on a thread of the runtime: it must answer at once from what is known, without
+    /// waiting for a disk or a peer. What depends on other nodes does not belong here: where all are unready at once,
+    /// nobody serves, and a rolling upgrade waits for itself.
+    ///
+    /// [`NodeBuilder::start`] fails where the name is not one word, is another check's, or one of the node's own:
+    /// `started`, `admitting`, `admitted`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use rexi_server::NodeBuilder;
+    ///
+    /// fn register(node: NodeBuilder, has_failed: Arc<AtomicBool>) -> NodeBuilder {
+    ///     node.ready_check("store", move || match has_failed.load(Ordering::Relaxed) {
+    ///         true => Err("the disk is full"),
+    ///         false => Ok(()),
+    ///     })
+    /// }
+    /// ```
+    pub fn ready_check<E: fmt::Display>(
+        mut self,
+        name: &str,
+        check: impl Fn() -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        let check = move || check().map_err(|reason| reason.to_string());
+        self.ready_checks.0.push((name.to_owned(), Box::new(check)));
+        self
+    }
+}
+
+/// The service's checks, in the order in which they are shown.
+#[derive(Default)]
+pub(super) struct ReadyChecks(pub(super) Vec<(String, Box<ReadyCheck>)>);
+
+impl ReadyChecks {
+    /// The first name that a check cannot have.
+    pub(super) fn name_at_fault(&self) -> Option<&str> {
+        let mut taken = BTreeSet::from(["started", "admitting", "admitted"]);
+        let mut names = self.0.iter().map(|(name, _)| name.as_str());
+        let is_word = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+        names.find(|name| !is_word(name) || !taken.insert(name))
+    }
+}
+
+impl fmt::Debug for ReadyChecks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
