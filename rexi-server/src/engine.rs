@@ -51,4 +51,6 @@ pub(crate) use self::shared::{Members, Shared};
 pub(crate) use self::singleton::Singleton;
 pub use self::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
 pub(crate) use self::waiters::Waiters;
-pub(crate) use crate::net::{Aside, Line};
+pub(crate) use crate::net::Aside;
+#[cfg(feature = "admin")]
+pub(crate) use crate::net::Line;
