@@ -209,7 +209,10 @@ impl Rollout {
         let guards = self.guards;
         let known = self.members.get_mut(&theirs.node);
         let known = known.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
-        if guards.is_far_ahead(theirs.incarnation, clock) {
+        // What this node has met, and the next, which it has asked for, it takes whatever its clock says now.
+        let asked_for =
+            known.as_ref().is_some_and(|known| theirs.incarnation.0 <= known.incarnation.0.saturating_add(1));
+        if !asked_for && guards.is_far_ahead(theirs.incarnation, clock) {
             let (node, start) = (theirs.node.clone(), theirs.incarnation);
             return Err(HandshakeError::StartsAhead { node, start, clock });
         }

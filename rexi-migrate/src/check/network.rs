@@ -250,7 +250,7 @@ impl Stepper<'_> {
             return None;
         };
         let taken = self.node(index).rollout_mut().handle_hello(ours, &theirs, CLOCK);
-        if let Some(met) = self.state.nodes[index].met(member) {
+        if let (Err(_), Some(met)) = (&taken, self.state.nodes[index].met(member)) {
             self.node(index).peer_mut(member).handle_met(NOW, met);
         }
         let agreed = match taken {

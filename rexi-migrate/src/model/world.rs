@@ -186,9 +186,6 @@ impl<P: Pool + Clone> World<P> {
             *read = (*read).max(Some(said));
         }
         node.tell_phases(now, &mut self.notes);
-        if let Some(met) = node.met(member) {
-            node.peer_mut(member).handle_met(now, met);
-        }
         match verdict {
             Ok(agreement) => {
                 if earlier {
@@ -201,6 +198,7 @@ impl<P: Pool + Clone> World<P> {
             }
             Err(error) => {
                 self.close_end(at, side);
+                self.end_handshake(index, member);
                 match error {
                     HandshakeError::Refused(refusal) => {
                         let by_holdout = matches!(*refusal, Refusal::OldFormInUse { .. });
@@ -217,6 +215,13 @@ impl<P: Pool + Clone> World<P> {
         self.drain(index);
     }
 
+    /// A handshake of a node has come to its end: no connection to an earlier life than the last is in use.
+    fn end_handshake(&mut self, index: usize, member: usize) {
+        if let Some(met) = self.nodes[index].met(member) {
+            self.at(index, |node, now, _| node.peer_mut(member).handle_met(now, met));
+        }
+    }
+
     /// An end whose hellos agree becomes the connection to its peer. Gives what may still come of the one before.
     pub fn attach(&mut self, at: usize, side: usize) -> Option<Late> {
         let (index, member) = self.wires[at].of(side);
@@ -230,6 +235,7 @@ impl<P: Pool + Clone> World<P> {
             // As the shell does: a later life has said hello since, so this connection is of the past.
             self.notes.saw(Case::OfThePast);
             self.close_end(at, side);
+            self.end_handshake(index, member);
             return None;
         }
         self.judge_holdouts(at, side);
@@ -326,6 +332,8 @@ impl<P: Pool + Clone> World<P> {
                     Parting::Departed => peer.handle_departed(now, peer.connection()),
                 }
             });
+        } else {
+            self.end_handshake(index, member);
         }
     }
 
@@ -461,7 +469,8 @@ impl<P: Pool + Clone> World<P> {
         others.flat_map(of).collect()
     }
 
-    /// Nobody lets in a node that has removed a form who knew, when it said hello, of a third that still says it.
+    /// Nobody lets in a node that has removed a form who takes that form and knew, when it said hello, of a third that
+    /// still says it. (One that has removed it as well is no way to the third.)
     pub fn judge_holdouts(&mut self, at: usize, side: usize) {
         let (witness, member) = self.wires[at].of(side);
         let Some((life, known)) = self.wires[at].ends[side].known_holdouts() else { return };
@@ -472,6 +481,7 @@ impl<P: Pool + Clone> World<P> {
         let remains = |holdout: &&Holdout| {
             let node = &self.nodes[holdout.node];
             holdout.node != member
+                && self.nodes[witness].takes(holdout.migration).contains(Form::Old)
                 && !remover.takes(holdout.migration).contains(Form::Old)
                 && node.life == holdout.life
                 && !node.down

@@ -68,7 +68,8 @@ fn start_all(world: &Arc<World>) {
     let newest = releases.iter().max().map_or(0, |newest| newest.0);
     for (number, release) in releases.into_iter().enumerate() {
         let least = Place(newest.saturating_sub(1));
-        if release < least || world.right_clock(number) {
+        let started_far_ahead = world.right_clock(number);
+        if release < least || started_far_ahead {
             world.crash(number);
         }
         world.start(number, release.max(least));

@@ -228,6 +228,12 @@ fn a_start_that_lies_a_day_ahead_is_refused_and_forgotten() {
     }
     greet(&mut n1, &hello("n2", 2, Phase::Switch, 2, 0)).expect("nothing was remembered");
     greet(&mut n1, &hello("n2", 2, Phase::Switch, latest, 0)).expect("a clock may be a day ahead");
+    // Its own clock is set back: what it has met is far ahead now, and so is the life that it asks for.
+    let ours = n1.hello_to(&name("n2"), false, Incarnation(9), &story::functions(), &Limits::default());
+    for (life, is_taken) in [(latest, true), (latest + 1, true), (latest + 3, false), (latest + 2, true)] {
+        let heard = n1.handle_hello(&ours, &hello("n2", 2, Phase::Switch, life, 0), Incarnation(1));
+        assert_eq!(heard.is_ok(), is_taken, "{life}: {heard:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! anybody else can look: answers are delivered in the order in which they came. Nothing waits under the lock.
 
 mod leave;
+pub(crate) mod met;
 mod wait;
 
 use std::net::SocketAddr;
@@ -206,15 +207,6 @@ impl Member {
         }
         state.claimed = Some(now);
         true
-    }
-
-    /// The latest life of the peer that has said hello is this one.
-    pub(crate) fn meet(self: &Arc<Self>, met: Incarnation) {
-        let now = self.now();
-        let mut state = self.lock();
-        state.met = state.met.max(Some(met));
-        state.peer.handle_met(now, met);
-        self.settle(state);
     }
 
     /// A chosen handshake has failed.

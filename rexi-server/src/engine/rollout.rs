@@ -8,6 +8,7 @@ use rexi_proto::{
 };
 use tokio::sync::watch;
 
+use crate::engine::member::met::Met;
 use crate::engine::running::Running;
 use crate::engine::shared::Shared;
 use crate::engine::status::RolloutStatus;
@@ -64,19 +65,20 @@ impl Shared {
         self.rollout().hello_to(peer, is_connected, self.incarnation, &self.functions, &self.limits)
     }
 
-    /// Takes a peer's hello and gives the verdict. The phase may move with it.
-    pub(crate) fn admit(&self, ours: &Hello, theirs: &Hello) -> Result<Agreement, HandshakeError> {
+    /// Takes a peer's hello and gives the verdict. The phase may move with it. Where the two agree, what is made of the
+    /// connection is to hold the [`Met`].
+    pub(crate) fn admit(&self, ours: &Hello, theirs: &Hello) -> Result<(Agreement, Met), HandshakeError> {
         let (verdict, met) = self.change_rollout(|rollout| {
             let verdict = rollout.handle_hello(ours, theirs, self.env.life());
             (verdict, rollout.last_met(&theirs.node))
         });
-        if let (Some(member), Some(met)) = (self.member(&theirs.node), met) {
-            member.meet(met);
-            if let Err(HandshakeError::Refused(refusal)) = &verdict {
-                member.refuse(theirs.incarnation, refusal);
-            }
+        let member = self.member(&theirs.node);
+        let met = member.as_ref().zip(met).map(|(member, met)| Met::new(member, met));
+        if let (Some(member), Err(HandshakeError::Refused(refusal))) = (&member, &verdict) {
+            member.refuse(theirs.incarnation, refusal);
         }
-        verdict
+        let agreement = verdict?;
+        Ok((agreement, met.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?))
     }
 
     /// A peer says that its phase has changed, of the migration that bears this number in its hello.

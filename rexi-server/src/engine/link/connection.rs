@@ -39,7 +39,7 @@ enum End {
 
 /// Serves an agreed connection until it ends.
 pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
-    let Established { member, connection, send, mut recv, session, release } = established;
+    let Established { member, connection, send, mut recv, session, release, met } = established;
     let address = canonical(connection.remote_address());
     shared.doorman.admit(address);
     let wire = session.wire;
@@ -47,7 +47,9 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
         // What a peer sent now would be neither run nor answered.
         return close(&connection, CloseCode::Shutdown, "this node is leaving");
     }
-    let Some(id) = member.attach(&connection, session, release) else {
+    let attached = member.attach(&connection, session, release);
+    drop(met);
+    let Some(id) = attached else {
         let (code, reason) = match member.has_left() {
             true => (CloseCode::NotTrusted, LEFT),
             false => (CloseCode::Replaced, "a later start of this node has said hello"),

@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
 use crate::engine::member::Member;
+use crate::engine::member::met::Met;
 use crate::engine::metrics;
 use crate::engine::shared::Shared;
 use crate::net::{certifies, close};
@@ -26,6 +27,7 @@ pub(crate) struct Established {
     pub(crate) recv: RecvStream,
     pub(crate) session: Session,
     pub(crate) release: String,
+    pub(crate) met: Met,
 }
 
 /// A handshake that failed. Its text is for the operator: it names the peer, its address and the reason.
@@ -178,7 +180,7 @@ async fn settle(
     ours: &Hello,
     Certified(theirs): Certified,
 ) -> Result<Established, ConnectError> {
-    let agreement = shared.admit(ours, &theirs)?;
+    let (agreement, met) = shared.admit(ours, &theirs)?;
     let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
     if shared.name < theirs.node {
         if !member.claim(theirs.incarnation, shared.now()) {
@@ -197,7 +199,7 @@ async fn settle(
     }
     let session = Session::of(ours, &theirs, agreement);
     let (connection, release) = (connection.clone(), theirs.release.to_string());
-    Ok(Established { member, connection, send, recv, session, release })
+    Ok(Established { member, connection, send, recv, session, release, met })
 }
 
 async fn send_hello(send: &mut SendStream, hello: &Hello) -> Result<(), ConnectError> {
