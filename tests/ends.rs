@@ -92,7 +92,7 @@ async fn a_lane_that_is_lost_is_closed_with_another_word_than_a_node_that_leaves
     let began = Instant::now();
     scene.lane.send.reset(7_u32.into()).expect("open until now");
     let (closed, reason) = scene.lane.closed().await;
-    assert_eq!(closed, code(CloseCode::TryAgain), "{reason}");
+    assert_eq!(closed, code(CloseCode::ProtocolBroken), "{reason}");
     took(began, 0..50);
     assert_eq!(scene.presence(), PeerPresence::Away);
     assert_eq!((scene.n1.status().jobs, scene.n1.status().calls), (1, 1));
