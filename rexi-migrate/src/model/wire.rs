@@ -113,6 +113,12 @@ impl Wire {
         self.ends.iter().any(End::is_open)
     }
 
+    /// The life of the other that this node has agreed with, where it is no connection yet.
+    pub fn agreed_life(&self, node: usize) -> Option<Incarnation> {
+        let end = (0..2).find(|&side| self.between[side] == node).map(|side| &self.ends[side]);
+        end.and_then(|end| if let EndStage::Agreed(session, _) = &end.stage { Some(session.incarnation) } else { None })
+    }
+
     /// The node of a side, and that of the other.
     pub fn of(&self, side: usize) -> (usize, usize) {
         (self.between[side], self.between[1 - side])

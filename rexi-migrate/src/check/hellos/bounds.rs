@@ -62,7 +62,7 @@ pub fn bounds(nodes: usize, train: &UpgradePath, mutants: Mutants) -> Vec<Bounds
     let before = switching.iter().filter_map(|&release| release.checked_sub(1));
     let around: BTreeSet<usize> = before.chain(switching.iter().copied()).collect();
     let last = vec![train.len() - 1];
-    let late: Vec<usize> = switching.last().into_iter().chain(&last).copied().collect();
+    let latest_switching = switching.last().copied().into_iter().collect();
     let of = |name: &str, nodes, starts| Bounds {
         name: name.to_owned(),
         nodes,
@@ -82,7 +82,8 @@ pub fn bounds(nodes: usize, train: &UpgradePath, mutants: Mutants) -> Vec<Bounds
         Bounds { dials: 2, ..in_every_order("hellos of two nodes in every order", 2, around.into_iter().collect()) },
         in_every_order("hellos of three nodes in every order", 3, switching.clone()),
         Bounds { cuts: 1, ..in_every_order("hellos of two nodes and a cut", 2, switching.clone()) },
-        Bounds { clocks: 2, dials: 2, restarts: 2, ..of("hellos of two nodes whose clocks are set", 2, late) },
+        Bounds { clocks: 1, dials: 2, ..of("hellos of two nodes, and a clock that is set", 2, latest_switching) },
+        Bounds { clocks: 2, dials: 2, restarts: 2, ..of("hellos of two nodes whose clocks are set", 2, last.clone()) },
         Bounds { twins: 1, dials: 2, ..of("hellos of two nodes, and a second process of one", 2, last.clone()) },
         Bounds { astray: true, ..of("hellos of three nodes, one of any release", 3, last) },
     ];

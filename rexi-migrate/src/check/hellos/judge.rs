@@ -7,7 +7,7 @@ use rexi_proto::Form;
 
 use super::oracle::{Oracle, Oracles};
 use super::state::{FAR_AHEAD, State};
-use crate::model::{NodeModel, World, name, saying};
+use crate::model::{NodeModel, Wire, World, name, saying};
 use crate::search::Broken;
 
 /// Asks these oracles.
@@ -100,7 +100,10 @@ fn judge_pair(oracles: Oracles, state: &State, low: usize, high: usize) -> Resul
                 format!("{} {says}, and {} does not take it", name(from), name(to))
             })?;
             let named = hello.migrations[migration].holdouts.contains(&name(from));
-            let stale = named != sender.says_old(migration);
+            // What a life that is over has told is settled when its handshake ends.
+            let of_past = |wire: &Wire| wire.agreed_life(to).is_some_and(|life| life != sender.life_to(to));
+            let pending = state.world.wires.iter().any(|wire| wire.is_between(from, to) && of_past(wire));
+            let stale = named != sender.says_old(migration) && !pending;
             find(oracles, Oracle::StaleView, stale, || format!("{} has a stale view of {}", name(to), name(from)))?;
         }
     }
