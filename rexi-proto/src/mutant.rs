@@ -170,7 +170,9 @@ mutants! {
         covered by "`Peer::handle_met` lets go of the connection to the earlier life", with PastConnectionKept;
     PastConnectionKept "past-connection-kept" ""
         "A connection to an earlier life is kept once a later one has said hello."
-        breaks "S12";
+        breaks "S12"
+        covered by "an announcement counts in the life that is known (`Rollout::handle_announce`)",
+        with EarlierLifeBelieved;
     EarlierEpochBelieved "earlier-epoch-believed" "M35"
         "An older word of a member counts after a newer one."
         breaks "S12";
