@@ -201,23 +201,6 @@ pub struct Exit {
     pub reason: ExitReason,
 }
 
-impl Exit {
-    /// The same, each of its texts cut at a character to so many bytes at most.
-    pub(crate) fn cut_to(self, text_bytes_max: usize) -> Self {
-        let cut = |text: Arc<str>| match text.floor_char_boundary(text_bytes_max) {
-            all if all == text.len() => text,
-            end => text[..end].into(),
-        };
-        let reason = match self.reason {
-            ExitReason::Failed(text) => ExitReason::Failed(cut(text)),
-            ExitReason::Panicked(text) => ExitReason::Panicked(cut(text)),
-            ExitReason::WrongType(text) => ExitReason::WrongType(cut(text)),
-            other => other,
-        };
-        Self { function: cut(self.function), reason, ..self }
-    }
-}
-
 /// The payload of a cast, a reply or a response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {

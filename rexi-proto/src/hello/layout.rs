@@ -30,9 +30,9 @@ impl Hello {
             ..self.layout(|standing| standing.holdouts[..named(standing)].iter().map(NodeName::as_str).collect())
         };
         let start = out.len();
-        let mut frame = FrameWriter::open(out, Kind::Hello as u8);
+        let mut frame = FrameWriter::open(out, Kind::Hello as u8, HELLO_BYTES_MAX);
         frame.header(&layout);
-        frame.close(start, HELLO_BYTES_MAX).expect("all names are bounded, so a hello is");
+        frame.close(start).expect("all names are bounded, so a hello is");
     }
 
     /// All but the release's texts.

@@ -124,7 +124,7 @@ fn sent(hello: &Hello, holdouts: usize) -> Result<Hello, DecodeError> {
     let (mut out, release, stop) = (BytesMut::new(), hello.release.to_string(), hello.stop.to_string());
     let mut layout = hello.layout(|_| vec!["n7"; holdouts]);
     (layout.release, layout.stop) = (&release, &stop);
-    FrameWriter::open(&mut out, Kind::Hello as u8).header(&layout);
+    FrameWriter::open(&mut out, Kind::Hello as u8, crate::HELLO_BYTES_MAX).header(&layout);
     Hello::decode(&out[4..])
 }
 
@@ -178,7 +178,7 @@ fn a_hello_that_no_node_could_say_is_refused_in_words() {
     let mut out = BytesMut::new();
     let mut layout = good.layout(|_| Vec::new());
     (layout.functions, layout.release, layout.stop) = (vec!["g", "f"], "1.1.0", "1.1");
-    FrameWriter::open(&mut out, Kind::Hello as u8).header(&layout);
+    FrameWriter::open(&mut out, Kind::Hello as u8, crate::HELLO_BYTES_MAX).header(&layout);
     let refused = Hello::decode(&out[4..]).expect_err("they number calls").to_string();
     assert!(refused.contains("its functions are not in the order of their names"), "{refused}");
 }

@@ -13,7 +13,6 @@ use bytes::{Bytes, BytesMut};
 use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::caller::{Answer, CastError};
 use crate::error::{CloseCode, EncodeError};
-use crate::limits::FRAME_OVERHEAD_BYTES;
 use crate::link::{Full, Presence};
 use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
 use crate::name::{CallRef, MonitorRef};
@@ -314,9 +313,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Encodes one message for a peer that is there, after `waited` in the buffer.
     fn transmit(&mut self, message: Message, waited: Duration) {
-        let Some(session) = self.link.session() else { return };
-        let (payload_bytes_max, frame_bytes_max) =
-            (session.payload_bytes_max as usize, session.frame_bytes_max as usize);
+        let Some(payload_bytes_max) = self.link.session().map(|session| session.payload_bytes_max as usize) else {
+            return;
+        };
         let message = match message {
             Message::Cast(made_for, cast) => match self.route(made_for, cast, waited, payload_bytes_max) {
                 Some(routed) => routed,
@@ -331,8 +330,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             {
                 return self.lose(call);
             }
-            // Its two texts share the frame.
-            Message::Exit(exit) => Message::Exit(exit.cut_to(frame_bytes_max.saturating_sub(FRAME_OVERHEAD_BYTES) / 2)),
             other => other,
         };
         let cast = if let Message::Cast(_, cast) = &message { Some(cast.call) } else { None };

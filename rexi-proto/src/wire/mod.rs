@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
 use crate::guards::Guards;
+use crate::limits::FRAME_OVERHEAD_BYTES;
 use crate::message::{Body, Message, ReplyForm};
 use crate::version::WireVersion;
 
@@ -50,14 +51,14 @@ pub(crate) fn encode_guarded(
         return Err(EncodeError::NotEmitted { kind, version });
     }
     let start = out.len();
-    let mut frame = FrameWriter::open(out, first_byte(guards.written_as(kind), version));
+    let mut frame = FrameWriter::open(out, first_byte(guards.written_as(kind), version), frame_bytes_max);
     let encoded = match version {
         _ if guards.wrote_early(version, message, &mut frame) => Ok(()),
         WireVersion::V1 => v1::encode(message, &mut frame),
         WireVersion::V2 => v2::encode(message, &mut frame),
         _ => v3::encode(message, &mut frame),
     };
-    let closed = encoded.and_then(|()| frame.close(start, frame_bytes_max));
+    let closed = encoded.and_then(|()| frame.close(start));
     if closed.is_err() {
         out.truncate(start);
     }
@@ -137,13 +138,19 @@ impl Message {
 /// One frame being written: a place for the length, the kind, then headers and payload.
 pub(crate) struct FrameWriter<'a> {
     out: &'a mut BytesMut,
+    bytes_max: u32,
 }
 
 impl<'a> FrameWriter<'a> {
-    pub(crate) fn open(out: &'a mut BytesMut, first_byte: u8) -> Self {
+    pub(crate) fn open(out: &'a mut BytesMut, first_byte: u8, bytes_max: u32) -> Self {
         out.put_u32_le(0);
         out.put_u8(first_byte);
-        Self { out }
+        Self { out, bytes_max }
+    }
+
+    /// Bytes that each of two texts may have, beside which all other fields find room.
+    pub(crate) fn text_bytes_max(&self) -> usize {
+        (self.bytes_max as usize).saturating_sub(FRAME_OVERHEAD_BYTES) / 2
     }
 
     pub(crate) fn header(&mut self, header: &impl Serialize) {
@@ -160,10 +167,10 @@ impl<'a> FrameWriter<'a> {
         }
     }
 
-    pub(crate) fn close(self, start: usize, frame_bytes_max: u32) -> Result<(), EncodeError> {
+    pub(crate) fn close(self, start: usize) -> Result<(), EncodeError> {
         let bytes = self.out.len() - start - LENGTH_BYTES;
-        let length = u32::try_from(bytes).ok().filter(|&length| length <= frame_bytes_max);
-        let length = length.ok_or(EncodeError::TooLong { bytes, max: frame_bytes_max })?;
+        let length = u32::try_from(bytes).ok().filter(|&length| length <= self.bytes_max);
+        let length = length.ok_or(EncodeError::TooLong { bytes, max: self.bytes_max })?;
         self.out[start..start + LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
         Ok(())
     }

@@ -72,12 +72,13 @@ pub(super) fn encode_unaddressed(
             frame.header(&Sent { call: call.0, replies: *replies, question: *question });
         }
         Message::Exit(exit) => {
-            let function = clipped(&exit.function, TEXT_BYTES_MAX);
+            let text_bytes_max = TEXT_BYTES_MAX.min(frame.text_bytes_max());
+            let function = clipped(&exit.function, text_bytes_max);
             frame.header(&Exit {
                 call: exit.call.0,
                 replies: exit.replies,
                 function,
-                reason: Reason::from(&exit.reason),
+                reason: Reason::of(&exit.reason, text_bytes_max),
             });
         }
         Message::Monitor(_, monitor) | Message::Demonitor(_, monitor) => frame.header(&monitor.0),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::TEXT_BYTES_MAX;
 use crate::message::{self, Body, BulkId, ExitReason, ReplyForm};
 use crate::name::CallRef;
 use crate::wire::clipped;
@@ -196,12 +195,13 @@ impl From<Bulk> for Body {
     }
 }
 
-impl<'a> From<&'a ExitReason> for Reason<'a> {
-    fn from(reason: &'a ExitReason) -> Self {
+impl<'a> Reason<'a> {
+    /// As it is written, with no more than so many bytes of text.
+    pub(super) fn of(reason: &'a ExitReason, text_bytes_max: usize) -> Self {
         match reason {
             ExitReason::Done => Self::Done,
-            ExitReason::Failed(text) => Self::Failed(clipped(text, TEXT_BYTES_MAX)),
-            ExitReason::Panicked(text) => Self::Panicked(clipped(text, TEXT_BYTES_MAX)),
+            ExitReason::Failed(text) => Self::Failed(clipped(text, text_bytes_max)),
+            ExitReason::Panicked(text) => Self::Panicked(clipped(text, text_bytes_max)),
             ExitReason::DuplicateRef => Self::DuplicateRef,
             ExitReason::TooManyJobs => Self::TooManyJobs,
             ExitReason::TimePassed => Self::TimePassed,
@@ -216,7 +216,7 @@ impl<'a> From<&'a ExitReason> for Reason<'a> {
             ExitReason::MismatchedAck => Self::MismatchedAck,
             ExitReason::TooManyStreams => Self::TooManyStreams,
             ExitReason::TooManyBytes => Self::TooManyBytes,
-            ExitReason::WrongType(text) => Self::WrongType(clipped(text, TEXT_BYTES_MAX)),
+            ExitReason::WrongType(text) => Self::WrongType(clipped(text, text_bytes_max)),
             ExitReason::TooManyJobsInAll => Self::TooManyJobsInAll,
             ExitReason::TooManyBytesInAll => Self::TooManyBytesInAll,
             ExitReason::TooManyStreamsInAll => Self::TooManyStreamsInAll,
