@@ -1,7 +1,6 @@
 //! The last failures of this node's jobs, kept per server for inspection, and logged (R10, R11).
 //!
-//! In: every end of a job that is an error or a panic of its function. Of each caller a line a second is
-//! logged, with how many were left out. What ends for another reason - a time limit, a
+//! In: every end of a job that is an error or a panic of its function. What ends for another reason - a time limit, a
 //! kill, an argument of the wrong type - is not a crash, and neither is a typed function's own error, which is a value.
 //! Arguments are never kept or logged; the text of an error or panic is, whatever the function has put into it.
 
@@ -45,8 +44,6 @@ struct State {
     next: u64,
     /// By server, oldest first. The per-node servers have their caller's name.
     servers: BTreeMap<Option<NodeName>, VecDeque<(u64, Failure)>>,
-    /// By caller.
-    lines: BTreeMap<NodeName, Line>,
 }
 
 /// Whose job an end belongs to.
@@ -60,23 +57,22 @@ pub(crate) struct Origin {
 
 impl Failures {
     pub(crate) fn new(length_max: usize) -> Self {
-        Self { state: Mutex::new(State { length_max, next: 0, servers: BTreeMap::new(), lines: BTreeMap::new() }) }
+        Self { state: Mutex::new(State { length_max, next: 0, servers: BTreeMap::new() }) }
     }
 
-    /// Logs and keeps the end of a job, if it is a failure.
-    pub(crate) fn note(&self, origin: Origin, reason: &ExitReason) {
+    /// Logs, as often as its caller's line may be written, and keeps the end of a job, if it is a failure.
+    pub(crate) fn note(&self, origin: Origin, reason: &ExitReason, line: &Line) {
         let (class, reason) = match reason {
             ExitReason::Failed(text) => ("error", ExitReason::Failed(clipped(text))),
             ExitReason::Panicked(text) => ("panic", ExitReason::Panicked(clipped(text))),
             _ => return,
         };
         let Origin { server, caller, function, call } = origin;
-        let mut state = self.lock();
-        if let Some(unsaid) = state.lines.entry(caller.clone()).or_default().next() {
+        if let Some(unsaid) = line.next() {
             let reason = logged(&reason);
             tracing::warn!(%caller, %function, call = call.0, class, reason, unsaid, "a job ended with an error");
         }
-        state.push(Failure { server, caller, function, call, reason, when: SystemTime::now() });
+        self.lock().push(Failure { server, caller, function, call, reason, when: SystemTime::now() });
     }
 
     /// Where that is fewer than before, the newest stay.
@@ -148,7 +144,7 @@ mod tests {
     fn fail(failures: &Failures, server: ServerAddress, caller: &str, text: &str) {
         let caller = NodeName::new(caller).expect("a good name");
         let origin = Origin { server, caller, function: "f".into(), call: CallRef(7) };
-        failures.note(origin, &ExitReason::Failed(text.into()));
+        failures.note(origin, &ExitReason::Failed(text.into()), &Line::default());
     }
 
     fn texts(failures: &Failures) -> Vec<String> {
@@ -208,10 +204,10 @@ mod tests {
         let caller = NodeName::new("n1").expect("a good name");
         let origin = Origin { server: PER_NODE, caller, function: "f".into(), call: CallRef(7) };
         let others = [ExitReason::Done, ExitReason::TimePassed, ExitReason::Killed, ExitReason::WrongType("no".into())];
-        others.iter().for_each(|reason| failures.note(origin.clone(), reason));
+        others.iter().for_each(|reason| failures.note(origin.clone(), reason, &Line::default()));
         assert_eq!(failures.newest_first(), []);
         let panic = ExitReason::Panicked("oh".into());
-        failures.note(origin, &panic);
+        failures.note(origin, &panic, &Line::default());
         assert_eq!(failures.newest_first()[0].reason, panic);
     }
 

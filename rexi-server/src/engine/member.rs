@@ -63,6 +63,7 @@ pub(crate) struct Lines {
     pub(crate) connected: Line,
     pub(crate) disconnected: Line,
     pub(crate) cut_short: Line,
+    pub(crate) failed: Line,
     leaving: Line,
     unsupported: Line,
     closing: Line,

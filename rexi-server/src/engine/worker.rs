@@ -63,8 +63,9 @@ impl Owner {
         if let Some(shared) = self.shared()
             && let Some(caller) = shared.member_by_id(job.caller.peer)
         {
-            let (caller, function) = (caller.name().clone(), Arc::clone(function));
-            shared.failures.note(Origin { server: job.server, caller, function, call: job.call }, reason);
+            let (name, function) = (caller.name().clone(), Arc::clone(function));
+            let origin = Origin { server: job.server, caller: name, function, call: job.call };
+            shared.failures.note(origin, reason, &caller.lines.failed);
         }
     }
 
@@ -192,7 +193,6 @@ impl Worker {
         self.tell_if_slow(shared, then - now);
         if polled.is_pending() {
             self.spawn(shared, now);
-            return Instant::now();
         }
         then
     }
