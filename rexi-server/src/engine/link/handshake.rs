@@ -181,7 +181,7 @@ async fn settle(
     Certified(theirs): Certified,
 ) -> Result<Established, ConnectError> {
     let (agreement, met) = shared.admit(ours, &theirs)?;
-    let member = shared.member(&theirs.node).ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
+    let member = Arc::clone(met.member());
     if shared.name < theirs.node {
         if !member.claim(theirs.incarnation, shared.now()) {
             return Err(ConnectError::Duplicate);

@@ -17,6 +17,11 @@ impl Met {
         drop(state);
         Self(Arc::clone(member), met)
     }
+
+    /// The peer.
+    pub(crate) fn member(&self) -> &Arc<Member> {
+        &self.0
+    }
 }
 
 impl Drop for Met {
