@@ -13,6 +13,7 @@ mod calls;
 mod certificates;
 mod config;
 mod connections;
+mod cuts;
 mod debug;
 mod dns;
 mod drain;

@@ -27,5 +27,5 @@ pub(crate) use self::identity::certifies;
 pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub(crate) use self::line::Line;
 pub(crate) use self::transport::{
-    INCOMING_MAX, INCOMING_OF_KNOWN_MAX, INCOMING_OF_SOURCE_MAX, INCOMING_UNVALIDATED_MAX, Settings,
+    INCOMING_MAX, INCOMING_OF_KNOWN_MAX, INCOMING_OF_SOURCE_MAX, INCOMING_UNVALIDATED_MAX, Progress, Settings,
 };

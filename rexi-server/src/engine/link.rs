@@ -4,5 +4,6 @@ pub(crate) mod dial;
 mod places;
 pub(crate) mod accept;
 pub(crate) mod handshake;
+mod silence;
 pub(crate) mod connection;
 pub(crate) mod local;

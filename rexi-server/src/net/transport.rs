@@ -3,6 +3,7 @@
 //! (docs/threats.md) or a brake. Settings kept at quinn's default are stated too, so that another quinn changes nothing
 //! unnoticed.
 
+mod congestion;
 mod per_connection;
 
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use rexi_proto::Limits;
 use crate::net::crypto::QuicCrypto;
 use crate::net::doorman::Doorman;
 use crate::net::env::{NodeEnv, Random};
+
+pub(crate) use congestion::Progress;
 
 /// Opens the node's one endpoint: it listens and dials from the same socket, so that a peer sees one address.
 pub(crate) fn open(

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::link::handshake::Established;
+use crate::engine::link::silence;
 use crate::engine::member::{LEFT, Member};
 use crate::engine::shared::Shared;
 use crate::net::{canonical, close};
@@ -66,6 +67,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
         biased;
         end = &mut writer => of_writer(end),
         end = read(shared, &member, id, &mut recv) => end,
+        never = silence::probe(&connection, &shared.limits) => match never {},
     };
     if matches!(end, End::Finished) && shared.flush.is_cancelled() {
         // Our writer still waits for its last words to be acknowledged. The lane in is kept open, though nobody reads

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::CubicConfig;
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rexi_proto::{Limits, STREAM_WINDOW_BYTES};
+
+use super::congestion::Cubic;
 
 pub(super) fn transport(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
@@ -26,16 +27,15 @@ pub(super) fn transport(limits: &Limits) -> TransportConfig {
 
 /// How much may be on its way.
 fn windows(transport: &mut TransportConfig, limits: &Limits) {
-    let bulk_streams = limits.bulk_streams_max.min(100);
     transport
         // The ordered lane, and no other.
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         // Each allowed stream takes memory beforehand.
-        .max_concurrent_uni_streams(VarInt::from_u32(bulk_streams))
+        .max_concurrent_uni_streams(VarInt::from_u32(bulk_streams(limits)))
         // What bulk may have in flight is what small calls wait behind: 1 to 2 times the bandwidth-delay product.
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
         // The lane and each bulk stream can use their windows in full; nothing could use more.
-        .receive_window(VarInt::from_u32((1 + bulk_streams) * STREAM_WINDOW_BYTES))
+        .receive_window(receive_window(limits))
         // What is kept until it is acknowledged, of all streams together: more than one stream's window, and bounded.
         .send_window(8 << 20)
         // quinn's default: streams of one priority take turns, so that no bulk waits for another.
@@ -43,6 +43,15 @@ fn windows(transport: &mut TransportConfig, limits: &Limits) {
         // There are no datagrams: a peer may send none, and for what is never sent quinn's default will do.
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(1 << 20);
+}
+
+fn bulk_streams(limits: &Limits) -> u32 {
+    limits.bulk_streams_max.min(100)
+}
+
+/// Bytes that a peer may have on its way, of all streams together.
+pub(super) fn receive_window(limits: &Limits) -> VarInt {
+    VarInt::from_u32((1 + bulk_streams(limits)) * STREAM_WINDOW_BYTES)
 }
 
 /// What packets look like.
@@ -85,7 +94,7 @@ fn loss(transport: &mut TransportConfig) {
         // quinn's default, RFC 9002's too: after this many timeouts in a row it starts from the smallest window again.
         .persistent_congestion_threshold(3)
         // quinn's default: BBR draws from a source of chance that no seed reaches, so no run could be repeated.
-        .congestion_controller_factory(Arc::new(CubicConfig::default()));
+        .congestion_controller_factory(Arc::new(Cubic::default()));
 }
 
 /// How long a connection may be silent. Well below the stability period, so that one that has died in silence can still
