@@ -9,6 +9,7 @@ mod bounds;
 mod bounds_in_all;
 mod bounds_of_a_peer;
 mod buffer;
+mod bulk;
 mod calls;
 mod certificates;
 mod config;

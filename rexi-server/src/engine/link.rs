@@ -4,6 +4,7 @@ pub(crate) mod dial;
 mod places;
 pub(crate) mod accept;
 pub(crate) mod handshake;
+mod lane;
 mod silence;
 pub(crate) mod connection;
 pub(crate) mod local;

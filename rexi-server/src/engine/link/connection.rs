@@ -16,9 +16,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 use crate::engine::link::handshake::Established;
+use crate::engine::link::lane::{BULK_PRIORITY, Lane, Transfer};
 use crate::engine::link::silence;
 use crate::engine::member::{LEFT, Member};
 use crate::engine::shared::Shared;
@@ -239,19 +239,21 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(self, mut lane: SendStream) -> End {
-        let mut out = BytesMut::new();
+    async fn run(self, stream: SendStream) -> End {
+        let (mut lane, mut out) = (Lane::new(stream, &self.connection), BytesMut::new());
         let bulk_streams = Arc::new(Semaphore::new(self.shared.limits.bulk_streams_max as usize));
-        let bulk_tasks = TaskTracker::new();
         let mut last_words = None;
         // On one thread, every task that was ready to send has sent before this one runs: to yield would only delay it.
         let shares_threads = Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread;
         loop {
-            let leaving = tokio::select! {
-                biased;
-                () = self.member.writable.notified() => false,
-                () = self.shared.flush.cancelled() => true,
+            let leaving = async {
+                tokio::select! {
+                    biased;
+                    () = self.member.writable.notified() => false,
+                    () = self.shared.flush.cancelled() => true,
+                }
             };
+            let leaving = lane.until(leaving).await;
             if shares_threads {
                 // Lets those who are about to send join this write.
                 tokio::task::yield_now().await;
@@ -277,7 +279,7 @@ impl Writer {
                 }
                 // Behind their frames, which name them.
                 for (bulk, body) in bulk {
-                    self.send_bulk(&bulk_streams, &bulk_tasks, bulk, body);
+                    self.send_bulk(&bulk_streams, lane.transfer(), bulk, body);
                 }
             }
             if !leaving {
@@ -285,19 +287,17 @@ impl Writer {
             }
             // Large payloads make room for what waits behind them, so all has been said only when none is left.
             let until = *last_words.get_or_insert_with(|| Instant::now() + FLUSH_LIMIT);
-            if bulk_tasks.is_empty() || Instant::now() >= until {
-                let _ = lane.finish();
-                let _ = tokio::time::timeout_at(until, lane.stopped()).await;
+            if lane.is_alone() || Instant::now() >= until {
+                let _ = tokio::time::timeout_at(until, lane.finish()).await;
                 return End::Flushed;
             }
-            let _ = tokio::time::timeout_at(until, self.member.writable.notified()).await;
+            let _ = tokio::time::timeout_at(until, lane.until(self.member.writable.notified())).await;
         }
     }
 
-    fn send_bulk(&self, streams: &Arc<Semaphore>, tasks: &TaskTracker, bulk: BulkId, body: Bytes) {
+    fn send_bulk(&self, streams: &Arc<Semaphore>, transfer: Transfer, bulk: BulkId, body: Bytes) {
         let (member, connection, id) = (Arc::clone(&self.member), self.connection.clone(), self.id);
         let streams = Arc::clone(streams);
-        let tracked = tasks.token();
         let bytes = body.len();
         self.shared.spawn(async move {
             let sent = async {
@@ -315,7 +315,7 @@ impl Writer {
             // If it fails, the connection has ended, and its end is reported where it is noticed.
             let _ = sent.await;
             member.with(|peer, now| peer.handle_bulk_sent(now, id, bytes));
-            drop(tracked);
+            drop(transfer);
             member.writable.notify_one();
         });
     }
@@ -330,8 +330,6 @@ impl Drop for Writer {
 
 /// A payload's own QUIC stream opens with its number: u64, little endian.
 const BULK_HEADER_BYTES: usize = 8;
-
-const BULK_PRIORITY: i32 = -1;
 
 /// Payloads of one connection that may be reset: a node of ours resets none.
 const RESETS_MAX: usize = 1_000;

@@ -13,6 +13,7 @@ use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello,
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
+use crate::engine::link::lane::LANE_PRIORITY;
 use crate::engine::member::Member;
 use crate::engine::member::met::Met;
 use crate::engine::metrics;
@@ -242,7 +243,5 @@ fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
 
 /// A frame of kind hello without a hello in it.
 const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
-
-const LANE_PRIORITY: i32 = 1;
 
 const VERDICT_GRACE: Duration = Duration::from_secs(1);
