@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rexi_server::testing::TestCluster;
 use rexi_server::{Bytes, Context, Request};
-use rexi_tests::{release, within};
+use rexi_tests::{pass, release, within};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -42,7 +42,7 @@ async fn shares(callers: usize, large: usize) -> Shares {
             }
         });
     }
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     let (begun, before) = (Instant::now(), answered.load(Ordering::Relaxed));
     let mut took = Vec::new();
     for _ in 0..large {
@@ -52,7 +52,7 @@ async fn shares(callers: usize, large: usize) -> Shares {
         took.push(begun.elapsed());
     }
     if large == 0 {
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        pass(Duration::from_secs(20)).await;
     }
     let small_a_second = (answered.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
     over.store(true, Ordering::Relaxed);

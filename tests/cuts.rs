@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rexi_server::testing::TestCluster;
 use rexi_server::{Bytes, Context, Request};
-use rexi_tests::{release, within};
+use rexi_tests::{pass, release, within};
 use tokio::time::Instant;
 
 /// How many calls a second go over the link.
@@ -37,16 +37,16 @@ async fn cut(seed: u64, lasts: Duration) -> After {
                     let reply = n1.call(&n2, Request::new("echo", "x")).await;
                     replies.lock().expect("no panic").push((Instant::now(), reply.is_ok()));
                 });
-                tokio::time::sleep(Duration::from_secs(1) / RATE).await;
+                pass(Duration::from_secs(1) / RATE).await;
             }
             calls.join_all().await;
         }
     };
     let before = Duration::from_millis(1_000 + seed * 37 % 500);
     let load = tokio::spawn(load(before + lasts + Duration::from_secs(3)));
-    tokio::time::sleep(before).await;
+    pass(before).await;
     cluster.cut("n1", "n2");
-    tokio::time::sleep(lasts).await;
+    pass(lasts).await;
     cluster.heal("n1", "n2");
     let whole = Instant::now();
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rexi_proto::{Body, CallRef, Cast, Message, ServerAddress};
+use rexi_proto::{Body, CallRef, Cast, CloseCode, Message, ServerAddress};
 use rexi_server::admin::AdminPort;
 use rexi_server::{Bytes, Node, PeerPresence, Request, typed};
 use rexi_tests::{Cluster, Lane, Log, Stranger, frame_of, get, hello, name, pass, peer, release, until, within};
@@ -278,4 +278,95 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
             })
         })
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures times; run it by itself, in a release build"]
+async fn hostile_what_the_end_of_100_000_jobs_costs_a_good_peer() {
+    const JOBS: u64 = 100_000;
+    let scene = Scene::new().await;
+    let forever = |number| {
+        let call = CallRef(number);
+        let body = Body::Inline(Bytes::new());
+        let cast = Cast { call, function: "forever".into(), time_left: None, nonce: 0, trace: None, body };
+        frame_of(&Message::Cast(ServerAddress::PerNode, cast))
+    };
+    let casts: Vec<u8> = (0..JOBS).flat_map(forever).collect();
+    let kill = frame_of(&Message::KillAll(ServerAddress::PerNode, (0..JOBS).map(CallRef).collect()));
+    for what in ["one frame kills them", "their caller leaves"] {
+        let mut longest = Vec::new();
+        for _ in 0..3 {
+            let mut lane = scene.member().await;
+            lane.say(&casts).await;
+            until("all jobs to run", &scene.node, |node| node.status().jobs as u64 == JOBS).await;
+            let ended = async {
+                match what {
+                    "one frame kills them" => lane.say(&kill).await,
+                    _ => lane.connection.close(CloseCode::Shutdown.code().try_into().expect("a code"), b"bye"),
+                }
+                until("all jobs to end", &scene.node, |node| node.status().jobs == 0).await;
+            };
+            let on = AtomicBool::new(true);
+            let good = async {
+                let mut longest = Duration::ZERO;
+                while on.load(Ordering::Relaxed) {
+                    let began = Instant::now();
+                    scene.serves().await;
+                    longest = longest.max(began.elapsed());
+                }
+                longest
+            };
+            let began = Instant::now();
+            let ended = async {
+                ended.await;
+                on.store(false, Ordering::Relaxed);
+                began.elapsed()
+            };
+            longest.push(tokio::join!(good, ended));
+            lane.connection.close(CloseCode::Shutdown.code().try_into().expect("a code"), b"bye");
+            until("h3 to be gone", &scene.node, |node| peer(node, "h3").presence != PeerPresence::Connected).await;
+        }
+        println!("100,000 jobs, {what}: a good peer's longest call, and until all had ended: {longest:?}");
+    }
+}
+
+/// Bytes of memory that this process holds.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux tells it");
+    pages.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number of pages") * 4_096
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures memory; run it by itself, in a release build"]
+async fn hostile_what_answers_cost_that_are_not_read() {
+    let scene = Scene::new().await;
+    let calls: Vec<CallRef> = (0..149_000).map(|number| CallRef((1 << 42) + number)).collect();
+    let resume = frame_of(&Message::Resume(ServerAddress::PerNode, calls));
+    println!("{} bytes a frame", resume.len());
+    let lane = scene.member().await;
+    let mut send = lane.send;
+    let before = resident();
+    let (on, most) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let watch = {
+        let (on, most) = (Arc::clone(&on), Arc::clone(&most));
+        tokio::spawn(async move {
+            while on.load(Ordering::Relaxed) {
+                most.fetch_max(resident() as u64, Ordering::Relaxed);
+                pass(Duration::from_millis(1)).await;
+            }
+        })
+    };
+    let mut written = 0;
+    for _ in 0..50 {
+        match tokio::time::timeout(Duration::from_secs(15), send.write_all(&resume)).await {
+            Ok(Ok(())) => written += 1,
+            _ => break,
+        }
+    }
+    scene.serves().await;
+    on.store(false, Ordering::Relaxed);
+    watch.await.expect("no panic");
+    let closed = lane.connection.close_reason();
+    let most = most.load(Ordering::Relaxed) as usize;
+    println!("{written} frames taken; +{} KiB at most; then {closed:?}", most.saturating_sub(before) >> 10);
 }

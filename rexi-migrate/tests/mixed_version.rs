@@ -52,8 +52,8 @@ const WITNESSES: [&str; 22] = [
 /// and has the number of one that its successor waits for; a refusal that is noted after a later life has connected.
 /// Both are noticed by `peer::tests::replaced`, and by the check in 7 steps, which `rexi-migrate mutants` holds. One
 /// whose pairs the demo's releases refuse for other reasons, too: the check notices it on releases that are alike.
-/// Three that take a clock that goes back, or a node of a wrong release: in these runs every start is later than the one
-/// before it. The check of the hellos notices each in at most 5 steps (`check::hellos::tests`).
+/// Three that take a clock that goes back, or a node of a wrong release: in these runs every start is later than the
+/// one before it. The check of the hellos notices each in at most 5 steps (`check::hellos::tests`).
 #[cfg(feature = "mutants")]
 const ELSEWHERE: [&str; 6] = [
     "old-payload-joins",

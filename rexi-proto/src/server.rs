@@ -5,6 +5,7 @@
 //! job's key holds its caller's incarnation, so that nothing of an earlier life meets a later one. Starting workers and
 //! finding functions is left to the shell. Source: rexi_server.erl; R3, R8, R12 to R14 and R31 of docs/rexi.md.
 
+mod behind;
 mod search;
 mod share;
 mod streams;
@@ -23,6 +24,7 @@ use crate::phase::ServerAddress;
 use crate::pool::{Pool, Unlimited};
 use crate::reply_stream::{ReplyStream, StreamSignal, StreamTimeouts};
 
+use behind::Part;
 use share::Share;
 
 /// Who asked: a peer in one of its lives.
@@ -86,6 +88,8 @@ pub enum ServerOutput {
     Job(JobOutput),
     /// Send this to the peer, if it still is in that life.
     Answer(Caller, Message),
+    /// Call [`Server::go_on`], once others have had their turn.
+    More,
 }
 
 /// How a worker came to its end.
@@ -138,6 +142,8 @@ pub struct Server<P = Unlimited> {
     limits: Limits,
     pool: P,
     guards: Guards,
+    /// Lists that are being worked off.
+    behind: VecDeque<Part>,
     outputs: VecDeque<ServerOutput>,
 }
 
@@ -177,6 +183,7 @@ impl<P: Pool> Server<P> {
             limits: limits.clone(),
             pool,
             guards: Guards::default(),
+            behind: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -191,7 +198,10 @@ impl<P: Pool> Server<P> {
     pub fn handle_request(&mut self, caller: Caller, request: ServerRequest) {
         match request {
             ServerRequest::Cast(cast) => self.handle_cast(caller, cast),
-            ServerRequest::Kill(calls) => calls.into_iter().for_each(|call| self.handle_kill(caller, call)),
+            ServerRequest::Kill(mut calls) => {
+                calls.reverse();
+                self.begin(Part::Kills(caller, calls));
+            }
             ServerRequest::Resume(calls) => self.handle_resume(caller, &calls),
             ServerRequest::Monitor(monitor) => match self.ended {
                 Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
@@ -260,6 +270,9 @@ impl<P: Pool> Server<P> {
     pub fn end(&mut self, reason: DownReason) {
         self.draining = true;
         self.ended = Some(reason);
+        while self.is_behind() {
+            self.go_on();
+        }
         for ((caller, call), job) in std::mem::take(&mut self.jobs) {
             self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));
             let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
@@ -280,7 +293,7 @@ impl<P: Pool> Server<P> {
 
     /// Jobs that run now.
     pub fn jobs(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() + self.ended_jobs()
     }
 
     /// Bytes of their arguments.
@@ -404,16 +417,14 @@ impl<P: Pool> Server<P> {
                 self.answer(caller, Message::StreamInit(call));
             }
         }
-        for &call in self.guards.lost_meanwhile(&open, &jobs) {
-            let exit = Exit { call, replies: 0, function: Arc::default(), reason: ExitReason::ConnectionLost };
-            self.answer(caller, Message::Exit(exit));
-        }
+        let mut lost: Vec<_> = self.guards.lost_meanwhile(&open, &jobs).copied().collect();
+        lost.reverse();
+        self.begin(Part::Lost(caller, lost));
     }
 
     fn forget(&mut self, caller: Caller) {
-        for call in self.jobs_of(caller) {
-            self.abandon(caller, call);
-        }
+        let ended = self.take_jobs(caller);
+        self.begin(Part::Ended(ended));
         self.tombstones.retain(|(of, _)| *of != caller);
         self.monitors.retain(|(of, _)| *of != caller);
     }
@@ -430,13 +441,17 @@ impl<P: Pool> Server<P> {
 
     fn remove(&mut self, caller: Caller, call: CallRef) -> Option<Job> {
         let job = self.jobs.remove(&(caller, call))?;
+        self.release(caller, &job);
+        Some(job)
+    }
+
+    fn release(&mut self, caller: Caller, job: &Job) {
         if let Some(share) = self.shares.get_mut(&caller.peer) {
             share.remove_job(job.bytes, job.stream, &mut self.pool);
             if *share == Share::default() {
                 self.shares.remove(&caller.peer);
             }
         }
-        Some(job)
     }
 
     fn answer(&mut self, caller: Caller, message: Message) {

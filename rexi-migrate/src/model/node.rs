@@ -370,6 +370,7 @@ impl<P: Pool + Clone> NodeModel<P> {
             }
             Output::Unsupported(kind) => notes.unsupported(self.index, member, kind),
             Output::Close(code, reason) => closes.push(Close { member, code, reason }),
+            Output::More => self.peer_mut(member).go_on(),
             _ => {}
         }
     }
@@ -388,6 +389,7 @@ impl<P: Pool + Clone> NodeModel<P> {
                 }
                 self.peer_mut(member).answer(Caller { peer, ..caller }, message);
             }
+            ServerOutput::More => self.singleton_mut().into_iter().for_each(Server::go_on),
         }
     }
 

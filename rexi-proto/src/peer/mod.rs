@@ -7,13 +7,14 @@
 mod config;
 mod inbound;
 mod outbound;
+mod output;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bulk::Inbound;
-use crate::caller::{Answer, Calls, Delivery};
+use crate::caller::{Answer, Calls};
 use crate::error::CloseCode;
 use crate::frame::FrameBuffer;
 use crate::guards::Guards;
@@ -21,80 +22,19 @@ use crate::hello::Refusal;
 use crate::link::{Link, Presence, Session};
 use crate::message::{DownReason, Message};
 use crate::migration::Forms;
-use crate::name::{CallRef, Incarnation, MonitorRef, PeerId};
+use crate::name::{CallRef, Incarnation, PeerId};
 use crate::phase::ServerAddress;
 use crate::pool::{Pool, Total, Unlimited};
-use crate::reply_stream::StreamTimeouts;
 use crate::rollout::PhaseNow;
-use crate::server::{Caller, JobOutput, Server, ServerOutput, ServerRequest};
+use crate::server::{Caller, Server, ServerOutput, ServerRequest};
 
 pub use config::PeerConfig;
+use output::to_mailbox;
+pub use output::{Output, PeerStats};
 
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
-
-/// What a peer's state wants done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Output<M> {
-    /// See to the worker of a job of the per-node server.
-    Job(JobOutput),
-    /// Hand this request to the node's singleton.
-    Singleton(Caller, ServerRequest),
-    /// Hand this answer to the mailbox.
-    Deliver(M, CallRef, Answer),
-    /// Tell the mailbox that what it monitors is down.
-    MonitorDown(M, MonitorRef, DownReason),
-    /// The peer, in this life, says that its phase has changed, of the migration that bears this number in its hello.
-    Announced(Incarnation, u8, PhaseNow),
-    /// The peer takes no new casts. Those that wait for it were answered, and so are those that are made now, until
-    /// this life of the peer is over.
-    Draining,
-    /// The peer does not know the frame kind that we sent.
-    Unsupported(u8),
-    /// The peer has come or gone, or is given up: the life that was connected before, and the one that is now.
-    Presence(Option<Incarnation>, Option<Incarnation>),
-    /// Close the connection, with this reason in words. The state has let go of it, or does so once told that it is
-    /// lost: a shell reports the end of every connection.
-    Close(CloseCode, String),
-    /// Let the writer take what is encoded: there is more of it.
-    Writable,
-    /// Let those go on who wait until [`Peer::is_clear`].
-    Room,
-}
-
-/// Counts of what this node and the peer have to do with each other now, and of what went wrong since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerStats {
-    /// Calls open to the peer.
-    pub calls: usize,
-    /// Jobs that the per-node server runs for the peer.
-    pub jobs: usize,
-    /// Bytes of their arguments.
-    pub job_bytes: usize,
-    /// Streams of those jobs.
-    pub streams: usize,
-    /// Streams that the peer did not drive in time.
-    pub stream_timeouts: StreamTimeouts,
-    /// Frames that wait in the buffer.
-    pub buffered: usize,
-    /// Bytes of their payloads.
-    pub buffered_bytes: usize,
-    /// Frames that had to wait there.
-    pub waited: u64,
-    /// Frames that the full buffer has dropped.
-    pub dropped: u64,
-    /// Frames of unknown kinds that came.
-    pub unknown_frames: u64,
-    /// Answers to calls that were no longer open.
-    pub stray_answers: u64,
-    /// Answers to an earlier life of the peer that were let go.
-    pub stale_answers: u64,
-    /// Payloads that were whole only after their connection had been replaced, and were let go.
-    pub late_payloads: u64,
-}
 
 /// The state of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +66,7 @@ pub struct Peer<M, P = Unlimited> {
     /// Said once, behind the outputs, however often it has come about.
     writable: bool,
     room: bool,
+    more: bool,
 }
 
 impl<M: Clone> Peer<M> {
@@ -160,6 +101,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             outputs: VecDeque::new(),
             writable: false,
             room: false,
+            more: false,
             config,
         }
     }
@@ -174,7 +116,19 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     pub fn poll_output(&mut self) -> Option<Output<M>> {
         let said = |flag: &mut bool, output| std::mem::take(flag).then_some(output);
         let next = self.outputs.pop_front();
-        next.or_else(|| said(&mut self.writable, Output::Writable)).or_else(|| said(&mut self.room, Output::Room))
+        let next = next.or_else(|| said(&mut self.writable, Output::Writable));
+        next.or_else(|| said(&mut self.room, Output::Room)).or_else(|| said(&mut self.more, Output::More))
+    }
+
+    /// Whether there is more to be done of what the peer has asked, or of its end: see [`Output::More`].
+    pub fn is_behind(&self) -> bool {
+        self.server.is_behind()
+    }
+
+    /// Does a part of what is left of it.
+    pub fn go_on(&mut self) {
+        self.server.go_on();
+        self.drain_server();
     }
 
     /// Takes a completed handshake; any earlier connection is let go. With the peer's earlier life its calls and jobs
@@ -479,6 +433,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             match output {
                 ServerOutput::Job(output) => self.outputs.push_back(Output::Job(output)),
                 ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
+                ServerOutput::More => self.more = true,
             }
         }
     }
@@ -491,11 +446,6 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     fn serves(&self, server: ServerAddress, now: Duration) -> bool {
         self.guards().serves(server, &self.config, &self.link.presence, now)
     }
-}
-
-/// Hands answers to their mailboxes, behind what is to be done already.
-fn to_mailbox<M>(outputs: &mut VecDeque<Output<M>>) -> impl FnMut(Delivery<M>) {
-    |(mailbox, call, answer)| outputs.push_back(Output::Deliver(mailbox, call, answer))
 }
 
 #[cfg(test)]

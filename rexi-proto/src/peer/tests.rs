@@ -10,8 +10,10 @@ use crate::frame::FrameBuffer;
 use crate::hello::verdict;
 use crate::limits::Limits;
 use crate::message::{Body, BulkId, Called, Cast, Exit, ExitReason, Reply, ReplyForm};
+use crate::name::MonitorRef;
 use crate::phase::Phase;
-use crate::server::{JobEnding, JobKey};
+use crate::reply_stream::StreamTimeouts;
+use crate::server::{JobEnding, JobKey, JobOutput};
 use crate::story::{functions, hello, now, profiles};
 use crate::version::WireVersion;
 use crate::wire;
@@ -58,7 +60,7 @@ pub(super) fn outputs(peer: &mut Peer<u32>) -> Vec<Output<u32>> {
 }
 
 fn is_awaited(output: &Output<u32>) -> bool {
-    matches!(output, Output::Writable | Output::Room | Output::Presence(..))
+    matches!(output, Output::Writable | Output::Room | Output::More | Output::Presence(..))
 }
 
 /// The answers that mailboxes hear, by call.
@@ -109,6 +111,9 @@ pub(super) fn receive(peer: &mut Peer<u32>, now: Duration, message: &Message) {
     let mut out = BytesMut::new();
     wire::encode(wire, &numbered(message), 1 << 20, &mut out).expect("it can be sent");
     peer.handle_bytes(now, peer.connection(), &out);
+    while peer.is_behind() {
+        peer.go_on();
+    }
 }
 
 /// A cast of the other end comes in; gives its job.

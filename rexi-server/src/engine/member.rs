@@ -418,6 +418,7 @@ impl Member {
                 }
                 Output::Writable => self.writable.notify_one(),
                 Output::Room => self.room.wake(),
+                Output::More => self.go_on_later(shared),
                 Output::Presence(before, now) => {
                     self.presence_changed();
                     self.tell(shared, before, now);

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use rexi_proto::{Caller, DownReason, JobEnding, JobKey, Server, ServerOutput, ServerRequest, StreamTimeouts, Total};
+use rexi_proto::{
+    Caller, Cast, DownReason, JobEnding, JobKey, Server, ServerOutput, ServerRequest, StreamTimeouts, Total,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -28,6 +30,8 @@ pub(crate) struct Singleton {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Caller, ServerRequest)>,
+    /// Of all that wait.
+    weight: usize,
     /// One was taken out and is not served yet.
     in_hand: bool,
 }
@@ -50,13 +54,16 @@ impl Singleton {
 
     /// Puts a request at the end of the queue.
     pub(crate) fn push(&self, caller: Caller, request: ServerRequest) {
-        self.queue().waiting.push_back((caller, request));
+        let mut queue = self.queue();
+        queue.weight += weight(&request);
+        queue.waiting.push_back((caller, request));
+        drop(queue);
         self.filled.notify_one();
     }
 
     /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.
     pub(crate) async fn room(&self) {
-        self.emptied.wait(|| self.queue().waiting.len() < QUEUED_REQUESTS_MAX).await;
+        self.emptied.wait(|| self.queue().weight < QUEUED_REQUESTS_MAX).await;
     }
 
     /// Waits until all that came was served.
@@ -70,7 +77,17 @@ impl Singleton {
         loop {
             self.filled.notified().await;
             while let Some((caller, request)) = self.pop() {
-                self.serve(|server, _| server.handle_request(caller, request));
+                let mut behind = self.serve(|server, _| {
+                    server.handle_request(caller, request);
+                    server.is_behind()
+                });
+                while behind {
+                    tokio::task::yield_now().await;
+                    behind = self.serve(|server, _| {
+                        server.go_on();
+                        server.is_behind()
+                    });
+                }
             }
             self.emptied.wake();
         }
@@ -147,7 +164,9 @@ impl Singleton {
         let mut queue = self.queue();
         let next = queue.waiting.pop_front();
         queue.in_hand = next.is_some();
-        if queue.waiting.len() == QUEUED_REQUESTS_MAX / 2 {
+        let before = queue.weight;
+        queue.weight -= next.as_ref().map_or(0, |(_, request)| weight(request));
+        if before > QUEUED_REQUESTS_MAX / 2 && queue.weight <= QUEUED_REQUESTS_MAX / 2 {
             self.emptied.wake();
         }
         next
@@ -167,6 +186,8 @@ impl Singleton {
                         member.with(|peer, _| peer.answer(caller, message));
                     }
                 }
+                // The loop that empties the queue goes on before it takes the next request.
+                ServerOutput::More => {}
             }
         }
     }
@@ -188,13 +209,22 @@ impl std::fmt::Debug for Singleton {
     }
 }
 
-/// Requests that may wait before readers wait too.
+/// As how many requests it counts: what it holds may take as much memory as many of them.
+fn weight(request: &ServerRequest) -> usize {
+    match request {
+        ServerRequest::Cast(Cast { body, .. }) | ServerRequest::Response(_, _, body) => 1 + body.len() / 4_096,
+        ServerRequest::Kill(calls) | ServerRequest::Resume(calls) => 1 + calls.len() / 512,
+        _ => 1,
+    }
+}
+
+/// Requests that may wait before readers wait too; one counts once more for each 4 KiB that it holds.
 const QUEUED_REQUESTS_MAX: usize = 4_096;
 
 #[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-    use rexi_proto::{CallRef, Cast, Incarnation, PeerId};
+    use rexi_proto::{CallRef, Incarnation, PeerId};
 
     use super::*;
     use crate::testing::TestCluster;

@@ -137,7 +137,13 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
         match chunk {
             Ok(Some(chunk)) => {
                 let read = Instant::now();
-                member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes));
+                let behind = member.with(|peer, now| {
+                    peer.handle_bytes(now, id, &chunk.bytes);
+                    peer.is_behind()
+                });
+                if behind {
+                    member.wait_caught_up().await;
+                }
                 if read.elapsed() >= TURN {
                     // Others wait for theirs: other peers, and workers of this chunk that became tasks, which those of
                     // the next one are not to overtake.

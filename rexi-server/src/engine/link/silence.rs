@@ -8,8 +8,8 @@ use rexi_proto::Limits;
 
 use crate::net::Progress;
 
-/// Sends a probe each [`PROBE_INTERVAL`] while what was said waits for an acknowledgement that does not come. QUIC's own tries
-/// come after times that double, and once the window is full, nothing else is sent; with quinn not even what
+/// Sends a probe each [`PROBE_INTERVAL`] while what was said waits for an acknowledgement that does not come. QUIC's
+/// own tries come after times that double, and once the window is full, nothing else is sent; with quinn not even what
 /// acknowledges the peer's tries.
 pub(super) async fn probe(connection: &Connection, limits: &Limits) -> Infallible {
     let progress = Progress::of(connection, limits);

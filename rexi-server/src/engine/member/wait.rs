@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rexi_proto::{BulkId, ConnectionId};
 
 use super::Member;
+use crate::engine::shared::Shared;
 
 impl Member {
     /// Waits until the peer is connected, or until it is not.
@@ -28,6 +29,20 @@ impl Member {
     /// Waits until the frame of this payload has come, or its connection has gone.
     pub(crate) async fn wait_for_frame(&self, connection: ConnectionId, bulk: BulkId) {
         self.joined.wait(|| !self.lock().peer.awaits_frame(connection, bulk)).await;
+    }
+
+    /// Waits until all that the peer has asked is done.
+    pub(crate) async fn wait_caught_up(&self) {
+        self.joined.wait(|| !self.lock().peer.is_behind()).await;
+    }
+
+    /// Lets the peer's state go on with what it has begun, once others have had their turn.
+    pub(super) fn go_on_later(self: &Arc<Self>, shared: &Arc<Shared>) {
+        let member = Arc::clone(self);
+        shared.spawn(async move {
+            tokio::task::yield_now().await;
+            member.with(|peer, _| peer.go_on());
+        });
     }
 
     /// Waits until no frame waits for its payload.
