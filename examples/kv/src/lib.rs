@@ -9,8 +9,8 @@
 //!
 //! It stays linearizable while a minority of the nodes is down, by the protocol of Attiya, Bar-Noy and Dolev: see
 //! [`Kv`]. `node` puts these parts together into one process, `cluster` starts three of them, and `client` speaks to
-//! them; `rehearsal` and `simulation` take the store through its upgrades, and `planted`
-//! has some that are not safe.
+//! them; `register` says whether what clients met is possible; `rehearsal` and `simulation` take the store through its
+//! upgrades, and `planted` has some that are not safe.
 
 pub mod http;
 mod coordinator;
@@ -22,6 +22,7 @@ mod train;
 pub mod node;
 pub mod cluster;
 pub mod client;
+pub mod register;
 pub mod rehearsal;
 pub mod simulation;
 pub mod planted;
