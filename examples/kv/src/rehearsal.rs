@@ -2,7 +2,8 @@
 //! ports meanwhile.
 //!
 //! Each node keeps its data in a file that outlives a `kill -9`. Out: an [`Account`] of acknowledged writes that were
-//! lost and of quorum reads that were stale, with the totals. `history.rs` decides whether a history is possible.
+//! lost and of quorum reads that were stale, with the totals. `history.rs` decides whether a history is possible, by the
+//! versions that the store gives; of keys that all write, [`register`](crate::register) does, by what was met alone.
 
 mod history;
 
@@ -23,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, timeout};
 use self::history::{History, body};
 use crate::client::{Answer, Client, ClientError};
 use crate::coordinator::Kv;
+use crate::register::Recorder;
 use crate::replica::Consistency;
 use crate::store::Store;
 use crate::version::Version;
@@ -79,6 +81,7 @@ struct WritersAndReaders {
 struct Shared {
     nodes: Vec<Client>,
     history: Mutex<History>,
+    registers: Mutex<Recorder>,
 }
 
 /// What is asked of a node.
@@ -111,11 +114,12 @@ impl WritersAndReaders {
     /// Clients of these nodes, which rest until they are told otherwise.
     async fn new(nodes: &[SocketAddr], seed: u64) -> Self {
         let nodes = nodes.iter().map(|&address| Client::new(address)).collect();
-        let shared = Arc::new(Shared { nodes, history: Mutex::default() });
+        let registers = Mutex::new(Recorder::new(REGISTERS));
+        let shared = Arc::new(Shared { nodes, history: Mutex::default(), registers });
         let gate = Arc::<RwLock<()>>::default();
         let rest = Arc::clone(&gate).write_owned().await;
         let mut tasks = JoinSet::new();
-        for number in 0..WRITERS + READERS {
+        for number in 0..WRITERS + READERS + USERS {
             let rng = Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add(number));
             tasks.spawn(run(Arc::clone(&shared), Arc::clone(&gate), number, rng));
         }
@@ -160,15 +164,18 @@ impl Clients for WritersAndReaders {
         Box::pin(async {
             self.rest().await;
             self.read_all().await;
+            self.shared.registers().finish();
         })
     }
 
     fn account(&self, kills: usize) -> Account {
-        self.shared.history().counts().account(kills)
+        let mut account = self.shared.history().counts().account(kills);
+        self.shared.registers().checked().add_to(&mut account);
+        account
     }
 }
 
-/// One client: a writer of keys that nobody else writes, or a reader of all.
+/// One client: a writer of keys that nobody else writes, a reader of all, or one that writes and reads registers.
 async fn run(shared: Arc<Shared>, gate: Arc<RwLock<()>>, number: u64, mut rng: Xoshiro256PlusPlus) {
     let mut ticks = tokio::time::interval(OPERATION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -180,6 +187,8 @@ async fn run(shared: Arc<Shared>, gate: Arc<RwLock<()>>, number: u64, mut rng: X
             // Some keys are written seldom and read at the end alone: what a read mends hides what was lost.
             let of = if rng.random_ratio(1, COLD_SHARE) { KEYS_EACH + rng.random_range(0..KEYS_EACH) } else { of };
             shared.write(&mut rng, &format!("w{number}k{of}")).await;
+        } else if number >= WRITERS + READERS {
+            shared.use_register(&mut rng).await;
         } else {
             let writer = rng.random_range(0..WRITERS);
             let consistency = Consistency::ALL[rng.random_range(0..Consistency::ALL.len())];
@@ -218,6 +227,31 @@ impl Shared {
             Found::NotYet => history.read_not_yet(),
             Found::Failed => history.read_failed(),
         }
+    }
+
+    /// Writes or reads one of the keys that all write.
+    async fn use_register(&self, rng: &mut Xoshiro256PlusPlus) {
+        let place = rng.random_range(0..REGISTERS);
+        if rng.random() {
+            let write = self.registers().begin_write(place);
+            match self.ask(rng, &write.key(), Asked::Write(&write.body())).await {
+                Done::Answered(answer) if answer.status == 204 => self.registers().written(write),
+                Done::Answered(answer) if answer.status == 503 => self.registers().without_effect(write),
+                Done::NotSent => self.registers().without_effect(write),
+                Done::Answered(_) | Done::Unknown => self.registers().unknown(write),
+            }
+        } else {
+            let read = self.registers().begin_read(place);
+            match self.ask(rng, &read.key(), Asked::Read(Consistency::Linearizable)).await {
+                Done::Answered(answer) if answer.status == 200 => self.registers().read(read, Some(&answer.body)),
+                Done::Answered(answer) if answer.status == 404 => self.registers().read(read, None),
+                _ => self.registers().without_effect(read),
+            }
+        }
+    }
+
+    fn registers(&self) -> MutexGuard<'_, Recorder> {
+        self.registers.lock().expect("nothing panics while it holds the registers")
     }
 
     /// What the store has of a key.
@@ -263,6 +297,10 @@ fn version(answer: &Answer) -> Option<Version> {
 
 const WRITERS: u64 = 4;
 const READERS: u64 = 8;
+
+/// Clients that write and read the same keys, and how many of these they use at once.
+const USERS: u64 = 4;
+const REGISTERS: usize = 3;
 
 /// Keys of each writer that are read all the time, and as many that are not.
 const KEYS_EACH: u64 = 8;

@@ -17,10 +17,11 @@ fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
     let args = ["--nodes", "3", "--seed", "12"];
     let (code, text, report) = rehearsed::rehearse_at(&ROLLOUT, 100, 400, &args);
     assert_eq!(code, Some(0), "{text}");
-    for nothing in ["lost", "stale", "never_written"] {
+    for nothing in ["lost", "stale", "never_written", "without_order"] {
         assert_eq!(of_store(&report, nothing), 0, "{nothing}: {text}");
     }
     assert!(of_store(&report, "writes_acknowledged") > 500 && of_store(&report, "reads_checked") > 500, "{text}");
+    assert!(of_store(&report, "operations_in_them") > 500, "{text}");
     assert_eq!(of_store(&report, "keys_checked"), of_store(&report, "keys"), "{text}");
     assert!(report["kills"].as_u64() > Some(0), "{text}");
 }
@@ -31,6 +32,7 @@ fn a_store_that_forgets_is_unsafe_though_no_call_is_lost() {
     let (code, text, report) = rehearsed::rehearse(&[&ROLLOUT[..], &["--forgets"]].concat(), &args);
     assert_eq!((code, report["judgement"]["counts"]["lost"].as_u64()), (Some(1), Some(0)), "{text}");
     assert!(of_store(&report, "stale") > 0 && of_store(&report, "lost") > 0, "{text}");
+    assert!(of_store(&report, "without_order") > 0, "{text}");
     assert!(text.contains("was not there"), "{text}");
 }
 

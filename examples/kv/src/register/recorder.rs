@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rexi_migrate::rehearse::Account;
+
 use super::{Act, Operation, check};
 
 /// Histories under way, and what became of those that were checked.
@@ -28,6 +30,19 @@ pub struct Checked {
     pub unknown: u64,
     /// What is not possible, in words; the first of them.
     pub broken: Vec<String>,
+}
+
+impl Checked {
+    /// Puts this into the account of a rehearsal.
+    pub(crate) fn add_to(&self, account: &mut Account) {
+        let Self { histories, operations, unknown, broken } = self;
+        let counts = [("histories", *histories), ("operations_in_them", *operations), ("unknown_in_them", *unknown)];
+        account.counts.extend(counts);
+        account.counts.insert("without_order", broken.len() as u64);
+        let order = if broken.is_empty() { "each has an order" } else { "some have no order" };
+        account.summary += &format!(" {histories} histories of registers, {operations} operations: {order}.");
+        account.breaches.extend_from_slice(broken);
+    }
 }
 
 /// What a client is doing, until it says what came of it.
@@ -90,7 +105,7 @@ impl Recorder {
     /// The write was acknowledged.
     pub fn written(&mut self, ticket: Ticket) {
         let act = Act::Write(ticket.value);
-        self.end(&ticket, Some(act));
+        self.end(ticket, Some(act));
     }
 
     /// The read was answered with this body; `None` where there was no value.
@@ -100,28 +115,28 @@ impl Recorder {
             Some(None) => {
                 let body = String::from_utf8_lossy(body.unwrap_or_default()).into_owned();
                 self.broken(format!("{} was read as {body:?}, which no client wrote", ticket.key()));
-                self.end(&ticket, None);
+                self.end(ticket, None);
             }
-            value => self.end(&ticket, Some(Act::Read(value.flatten()))),
+            value => self.end(ticket, Some(Act::Read(value.flatten()))),
         }
     }
 
     /// It had no effect: the client was told so, or it was a read without an answer.
     pub fn without_effect(&mut self, ticket: Ticket) {
-        self.end(&ticket, None);
+        self.end(ticket, None);
     }
 
     /// Nobody knows whether the write took effect, or will.
-    pub fn unknown(&mut self, ticket: Ticket) {
-        let key = self.keys.get_mut(&ticket.key).expect("an operation is under way");
+    pub fn unknown(&mut self, Ticket { key: at, .. }: Ticket) {
+        let key = self.keys.get_mut(&at).expect("an operation is under way");
         key.unknown += 1;
         key.under_way -= 1;
         if key.unknown >= UNKNOWN_MAX
-            && let Some(place) = self.places.iter().position(|&at| at == ticket.key)
+            && let Some(place) = self.places.iter().position(|&of_place| of_place == at)
         {
             self.close(place);
         }
-        self.check_if_over(ticket.key);
+        self.check_if_over(at);
     }
 
     /// Ends all histories.
@@ -141,16 +156,16 @@ impl Recorder {
         &self.checked
     }
 
-    fn end(&mut self, ticket: &Ticket, act: Option<Act>) {
+    fn end(&mut self, Ticket { key: at, operation, .. }: Ticket, act: Option<Act>) {
         self.clock += 1;
-        let key = self.keys.get_mut(&ticket.key).expect("an operation is under way");
-        let operation = &mut key.operations[ticket.operation];
+        let key = self.keys.get_mut(&at).expect("an operation is under way");
+        let operation = &mut key.operations[operation];
         match (act, operation) {
             (Some(act), Some(operation)) => (operation.act, operation.ended) = (act, Some(self.clock)),
             (_, operation) => *operation = None,
         }
         key.under_way -= 1;
-        self.check_if_over(ticket.key);
+        self.check_if_over(at);
     }
 
     /// The next operations of this place are on another key.

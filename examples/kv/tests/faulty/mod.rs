@@ -27,6 +27,12 @@ struct Faults {
     hangs: bool,
     /// How many writes and syncs have failed.
     failed: usize,
+    /// Syncs are said to be done, and nothing is.
+    lies: bool,
+    /// The power has failed: nothing works any more.
+    is_dead: bool,
+    /// What was where it was written since the last sync, in this order.
+    unsynced: Vec<(u64, Vec<u8>)>,
 }
 
 #[allow(dead_code, reason = "not each test needs all of them")]
@@ -51,6 +57,31 @@ impl FaultyDisk {
         self.faults().failed
     }
 
+    /// All hangs end.
+    pub(crate) fn go_on(&self) {
+        self.faults().hangs = false;
+        self.0.changed.notify_all();
+    }
+
+    /// From now on syncs do nothing, and say otherwise.
+    pub(crate) fn lie(&self) {
+        self.faults().lies = true;
+    }
+
+    /// The power fails: what was not synced is lost. The disk that is there after it is given; this one is dead.
+    pub(crate) fn crash(&self) -> Self {
+        let mut bytes = self.bytes();
+        let mut faults = self.faults();
+        for (offset, old) in std::mem::take(&mut faults.unsynced).into_iter().rev() {
+            let at = usize::try_from(offset).expect("it is in memory");
+            bytes[at..at + old.len()].copy_from_slice(&old);
+        }
+        (faults.is_dead, faults.hangs) = (true, false);
+        drop(faults);
+        self.0.changed.notify_all();
+        Self::with_file(&bytes)
+    }
+
     /// A disk that is well, with this file on it.
     pub(crate) fn with_file(bytes: &[u8]) -> Self {
         let disk = Self::default();
@@ -72,7 +103,7 @@ impl FaultyDisk {
     }
 
     fn may_write(faults: &mut Faults) -> io::Result<()> {
-        if faults.is_full {
+        if faults.is_full || faults.is_dead {
             faults.failed += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -101,11 +132,20 @@ impl StorageBackend for FaultyDisk {
             (faults.syncs, faults.failed) = (faults.syncs - 1, faults.failed + 1);
             return Err(io::ErrorKind::StorageFull.into());
         }
+        if !faults.lies {
+            faults.unsynced.clear();
+        }
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        Self::may_write(&mut self.faults())?;
+        let mut faults = self.faults();
+        Self::may_write(&mut faults)?;
+        let length = StorageBackend::len(&self.0.file)?;
+        let known = length.saturating_sub(offset).min(data.len() as u64);
+        let mut old = vec![0; usize::try_from(known).expect("it is in memory")];
+        StorageBackend::read(&self.0.file, offset, &mut old)?;
+        faults.unsynced.push((offset, old));
         StorageBackend::write(&self.0.file, offset, data)
     }
 }
