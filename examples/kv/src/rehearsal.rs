@@ -2,8 +2,9 @@
 //! ports meanwhile.
 //!
 //! Each node keeps its data in a file that outlives a `kill -9`. Out: an [`Account`] of acknowledged writes that were
-//! lost and of quorum reads that were stale, with the totals. `history.rs` decides whether a history is possible, by the
-//! versions that the store gives; of keys that all write, [`register`](crate::register) does, by what was met alone.
+//! lost and of quorum reads that were stale, with the totals. `history.rs` decides whether a history is possible, by
+//! the versions that the store gives; of keys that all write, [`register`](crate::register) does, by what was met
+//! alone.
 
 mod history;
 
