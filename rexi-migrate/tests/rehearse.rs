@@ -60,6 +60,7 @@ impl Fakes {
             keep: Some(self.kept()),
             under: Vec::new(),
             node_args: Vec::new(),
+            soak: None,
             quiet: true,
             command: "the same again".to_owned(),
         }

@@ -27,6 +27,7 @@ pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence 
         doubtful_after: Some(DOUBTFUL_AFTER),
         functions: called(&plan.train),
         simulated: false,
+        disturbances: Vec::new(),
     }
 }
 
@@ -53,7 +54,7 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 }
 
 /// Of the cases that prove a run's worth, those that this plan can produce.
-fn required(plan: &Plan) -> Vec<Requirement> {
+pub(crate) fn required(plan: &Plan) -> Vec<Requirement> {
     let mut required = Requirement::of_rehearsal();
     required.retain(|requirement| can_produce(plan, requirement.witness));
     required
@@ -183,6 +184,7 @@ mod tests {
             incarnation: None,
             stopped_us: Some(now_us()),
             ended,
+            judged: false,
         }
     }
 

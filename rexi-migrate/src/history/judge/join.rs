@@ -12,7 +12,7 @@ use rexi_proto::{Incarnation, Phase, Release, ServerAddress};
 use super::gathers::{Gather, gathers_of};
 use super::standing::Standing;
 use super::talk::{Talk, talks};
-use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
+use crate::history::evidence::{Disturbance, Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{
     CallId, CallNumber, Ending, Entry, LedgerHeader, NodeIndex, Outcome, ProcessLedger, Record, Work,
 };
@@ -41,6 +41,8 @@ pub(super) struct Joined<'a> {
     functions: &'a BTreeMap<Release, Vec<String>>,
     /// See [`Evidence::simulated`].
     pub(super) simulated: bool,
+    /// See [`Evidence::disturbances`].
+    pub(super) disturbances: &'a [Disturbance],
 }
 
 /// One process and its rows.
@@ -153,6 +155,7 @@ impl<'a> Joined<'a> {
             doubtful_us: evidence.doubtful_after.map(micros),
             functions: &evidence.functions,
             simulated: evidence.simulated,
+            disturbances: &evidence.disturbances,
         };
         for record in &evidence.processes {
             match &record.ledger {

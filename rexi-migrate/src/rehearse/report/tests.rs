@@ -70,6 +70,7 @@ fn report() -> Report {
             steps: vec![counts(1), counts(2)],
         }),
         workload: None,
+        soak: None,
         verdict: Conclusion::Safe,
         exit_code: 0,
     }
