@@ -128,7 +128,7 @@ pub const MINUTES_MAX: u32 = 1_440;
 const CALM: Range<Duration> = Duration::from_secs(3)..Duration::from_secs(6);
 
 /// How many casts a slice has: its judge takes some seconds and some hundred MiB for them.
-const SLICE_CASTS: u64 = 1_500_000;
+const SLICE_CASTS: u64 = 1_000_000;
 
 const SLICE_MIN: Duration = Duration::from_secs(60);
 

@@ -7,18 +7,19 @@ use crate::rehearse::soak::usage::mib;
 use crate::rehearse::soak::{LifeUsage, SoakOutcome, Trend};
 use crate::screen::grouped;
 
-/// The faults, by kind. Times are from the end of a fault.
+/// The faults, by kind: the longest of each, and the longest times from the end of one until all nodes were ready, and
+/// until those that it concerned answered each other again; of these the median, too.
 pub(super) fn fault_table(soak: &SoakOutcome) -> Table {
-    let head = ["fault", "times", "longest\ns", "ready\nin s", "answer\nmedian", "answer\nlongest", "casts", "told"];
+    let head = ["fault", "times", "longest\ns", "ready\nms", "answer\nms", "median\nms", "casts", "told"];
     let mut table = table(head);
     for row in &soak.kinds {
         table.add_row([
             row.kind.words().to_owned(),
             grouped(row.times as u64),
             seconds(row.longest_ms),
-            seconds(row.ready_ms_max),
-            seconds(row.answered_ms_median),
-            seconds(row.answered_ms_max),
+            grouped(row.ready_ms_max),
+            grouped(row.answered_ms_max),
+            grouped(row.answered_ms_median),
             grouped(row.casts),
             grouped(row.told),
         ]);

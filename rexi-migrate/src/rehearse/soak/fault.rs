@@ -42,11 +42,11 @@ impl FaultKind {
         match self {
             Self::Kill => "kill -9",
             Self::Freeze => "freeze",
-            Self::CutPair => "cut of a pair",
-            Self::CutNode => "cut of a node",
-            Self::LossNode => "loss at a node",
-            Self::LossAll => "loss everywhere",
-            Self::Delay => "delay, reordering",
+            Self::CutPair => "cut, a pair",
+            Self::CutNode => "cut, a node",
+            Self::LossNode => "loss, a node",
+            Self::LossAll => "loss",
+            Self::Delay => "delay",
         }
     }
 }
