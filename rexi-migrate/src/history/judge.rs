@@ -19,6 +19,7 @@ mod gather;
 mod gathers;
 mod join;
 mod monitor;
+mod phases;
 mod question;
 mod standing;
 mod steps;

@@ -4,11 +4,13 @@
 //! In: every process with its end, the rows of the steps, the plan. Out: what `judge.rs` judges. A ledger that cannot
 //! be read is passed on as such, since the judge decides what it means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::Limits;
 
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord, StepWindow};
+use crate::history::judge::Judgement;
 use crate::history::ledger::LedgerReader;
 use crate::plan::{Leave, Op, Plan};
 use crate::rehearse::cluster::{Ending, ProcessLife};
@@ -16,6 +18,9 @@ use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
 use crate::workload::called;
 use rexi_proto::Release;
+
+/// Who judges what the ledgers of a run show.
+pub(crate) type Judge = Arc<dyn Fn(&Evidence) -> Judgement + Send + Sync>;
 
 /// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
 pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence {

@@ -278,9 +278,10 @@ impl Run {
         let usage = self.cluster.take_usage();
         let due = options.rate_is_due.then_some(options.rate);
         let title = steps.iter().find(|row| row.how.starts_with("soak ")).map(StepRow::title);
-        let soak = self.soaking.take().map(|soaking| {
-            soaking.outcome(judgement.as_mut(), title.as_deref(), usage.as_ref(), due)
-        });
+        let soak = self
+            .soaking
+            .take()
+            .map(|soaking| soaking.outcome(judgement.as_mut(), title.as_deref(), usage.as_ref(), due));
         let soak_says = soak.as_ref().map_or(Conclusion::Safe, SoakOutcome::conclusion);
         let account = self.clients.as_ref().map(|clients| clients.account(kills));
         let clients_say = account.as_ref().map_or(Conclusion::Safe, Account::conclusion);

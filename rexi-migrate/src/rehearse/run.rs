@@ -4,20 +4,18 @@
 //! The steps are the plan's operations, between the start and the end of the cluster. A load runs alongside, and on for
 //! a while after most. What the end of a run means for its verdict is left to `rehearsal.rs`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{Profile, Release};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::history::evidence::Evidence;
-use crate::history::judge::Judgement;
 use crate::history::ledger::now_us;
 use crate::path::{Phases, Place};
 use crate::plan::{Leave, Op, Plan, Whom};
 use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
 use crate::rehearse::control::Command;
+use crate::rehearse::evidence::Judge;
 use crate::rehearse::pace::Allowance;
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::{KILL_NINE, StepRow};
@@ -65,9 +63,6 @@ impl Step {
         std::iter::once(Self::Start).chain(ops).chain(soak).chain([Self::Finish]).collect()
     }
 }
-
-/// Who judges what the ledgers of a run show.
-pub(crate) type Judge = Arc<dyn Fn(&Evidence) -> Judgement + Send + Sync>;
 
 /// A run under way.
 pub(crate) struct Run {

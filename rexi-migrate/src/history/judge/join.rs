@@ -10,6 +10,7 @@ use std::time::Duration;
 use rexi_proto::{Incarnation, Phase, Release, ServerAddress};
 
 use super::gathers::{Gather, gathers_of};
+use super::phases::Phases;
 use super::standing::Standing;
 use super::talk::{Talk, talks};
 use crate::history::evidence::{Disturbance, Evidence, ProcessEnd, ProcessRecord};
@@ -55,6 +56,7 @@ pub(super) struct Process<'a> {
     /// No later than this it was gone; the end of time while it lives.
     pub(super) gone_us: u64,
     pub(super) standing: Standing,
+    pub(super) phases: Phases,
     pub(super) calls: Range<usize>,
     pub(super) jobs: Range<usize>,
 }
@@ -251,6 +253,7 @@ impl<'a> Joined<'a> {
             torn: ledger.torn,
             gone_us: record.end.at_us().map_or(u64::MAX, |at| at.max(last_us)),
             standing: Standing::new(&ledger.records, record.end),
+            phases: Phases::of(&ledger.records),
             calls: 0..0,
             jobs: 0..0,
         };
@@ -339,16 +342,6 @@ impl<'a> Joined<'a> {
     pub(super) fn call_of(&self, id: CallId) -> Option<usize> {
         let range = self.processes[*self.lives.get(&(id.caller, id.incarnation))?].calls.clone();
         find(&self.calls[range.clone()], id.call).map(|at| range.start + at)
-    }
-
-    /// The phase of a process in rexi's own migration at a time, as it wrote it down.
-    pub(super) fn phase_at(&self, process: usize, at_us: u64) -> Option<Phase> {
-        let records = self.processes[process].records;
-        let before = &records[..records.partition_point(|record| record.at_us <= at_us)];
-        before.iter().rev().find_map(|record| match record.entry {
-            Entry::PhaseChanged { migration: 0, phase } => Some(phase),
-            _ => None,
-        })
     }
 
     /// For how much of the time between two times a node had no process.

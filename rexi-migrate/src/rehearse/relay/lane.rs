@@ -26,6 +26,9 @@ impl Traffic {
     }
 }
 
+/// When a datagram is due, its number, and its bytes.
+type Waiting = (Instant, u64, Box<[u8]>);
+
 /// A lane under way.
 pub(super) struct Lane {
     /// Where the sender finds the receiver.
@@ -37,7 +40,7 @@ pub(super) struct Lane {
     traffic: Arc<Traffic>,
     fates: Fates,
     /// Datagrams that are put off, the next first; of one time, in their order.
-    waiting: BinaryHeap<Reverse<(Instant, u64, Box<[u8]>)>>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
     next: u64,
 }
 

@@ -26,16 +26,7 @@ pub(super) fn fault_table(soak: &SoakOutcome) -> Table {
     }
     let calm = &soak.calm;
     let none = String::new;
-    table.add_row([
-        "none".to_owned(),
-        none(),
-        none(),
-        none(),
-        none(),
-        none(),
-        grouped(calm.casts),
-        grouped(calm.told),
-    ]);
+    table.add_row(["none".to_owned(), none(), none(), none(), none(), none(), grouped(calm.casts), grouped(calm.told)]);
     align_right(&mut table, 1..8);
     table
 }

@@ -1,5 +1,7 @@
 //! A report's text and JSON, made by hand.
 
+mod soak;
+
 use super::*;
 use crate::columns::tests::{assert_fits, unwrapped};
 use crate::history::judge::{Counts, Example, Finding, FindingKind, StepRow as StepCounts, Verdict};

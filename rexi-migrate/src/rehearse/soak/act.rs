@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fault::{Fault, FaultKind};
-use super::outcome::{FaultRow, Window};
-use super::{Soaking, slice};
+use super::fault::{Fault, FaultKind, index, pairs};
+use super::plan::RECOVERY_LIMIT;
+use super::slice::Slice;
+use super::state::{Soaking, Window};
 use crate::history::ledger::now_us;
-use crate::rehearse::cluster::{Cluster, NodeState};
+use crate::rehearse::cluster::{Cluster, NodeState, ProcessLife};
 use crate::rehearse::control::Command;
 use crate::rehearse::pace::Allowance;
 use crate::rehearse::relay::Weather;
@@ -128,7 +129,7 @@ impl Run {
             return Ok(ready.unwrap_or_else(|| healed.elapsed()));
         }
         let goal = format!("ready and answering after {fault}");
-        let late = |node, state: &NodeState| !is_ready(state) || fault.nodes(nodes).has(super::fault::index(node));
+        let late = |node, state: &NodeState| !is_ready(state) || fault.nodes(nodes).has(index(node));
         Err(self.cluster.timed_out(&goal, limit, healed.elapsed(), late).into())
     }
 
@@ -167,14 +168,14 @@ impl Run {
     }
 
     /// What is to be judged of these lives.
-    pub(in crate::rehearse) fn slice(&self, lives: Vec<crate::rehearse::cluster::ProcessLife>) -> slice::Slice {
+    pub(in crate::rehearse) fn slice(&self, lives: Vec<ProcessLife>) -> Slice {
         let soaking = self.soaking.as_ref().expect("a slice is of a soak");
         let mut rows = self.rows.clone();
         if let Some(row) = rows.last_mut() {
             row.ended_us = row.ended_us.max(now_us());
         }
         let nodes = self.cluster.states().count();
-        slice::Slice::new(soaking, lives, rows, self.plan.clone(), nodes, self.judge.clone())
+        Slice::new(soaking, lives, rows, self.plan.clone(), nodes, self.judge.clone())
     }
 
     /// Lets the load run, for so long by the clock.
@@ -188,46 +189,6 @@ impl Run {
         Ok(())
     }
 }
-
-impl Soaking {
-    /// A fault begins; gives its row.
-    fn begin(&mut self, fault: Fault, at_us: u64) -> usize {
-        self.end_window(at_us);
-        let row = self.rows.len();
-        self.rows.push(FaultRow::new(row + 1, fault, at_us));
-        self.windows.push(Window::of(row, at_us));
-        row
-    }
-
-    /// A fault is over, and what it did has to mend.
-    fn heal(&mut self, row: usize) -> Instant {
-        self.rows[row].healed_us = Some(now_us());
-        Instant::now()
-    }
-
-    fn recovered(&mut self, row: usize, ready: Duration, at_us: u64) {
-        self.end_window(at_us);
-        let row = &mut self.rows[row];
-        row.recovered_us = Some(at_us);
-        row.ready_ms = Some(ready.as_millis().try_into().unwrap_or(u64::MAX));
-        self.windows.push(Window::calm(at_us));
-    }
-
-    fn end_window(&mut self, at_us: u64) {
-        if let Some(window) = self.windows.last_mut() {
-            window.to_us = window.to_us.min(at_us);
-        }
-    }
-}
-
-/// Each node with each other one.
-pub(super) fn pairs(nodes: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..nodes).flat_map(move |from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to)
-}
-
-/// Within what time of the end of a fault all nodes are ready and connected, and calls answered again; besides the time
-/// that a slow load takes for a cast between two nodes. By the time that the machine gives.
-pub(super) const RECOVERY_LIMIT: Duration = READY_LIMIT;
 
 /// How many casts of a pair are waited for, at a low rate.
 const CASTS_OF_A_PAIR: f64 = 10.0;

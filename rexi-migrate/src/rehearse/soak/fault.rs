@@ -126,6 +126,11 @@ pub(super) fn index(node: usize) -> NodeIndex {
     NodeIndex(node.try_into().expect("a cluster has few nodes"))
 }
 
+/// Each node with each other one.
+pub(super) fn pairs(nodes: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..nodes).flat_map(move |from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to)
+}
+
 /// Draws faults without an end. Every kind comes once before any comes again.
 #[derive(Debug)]
 pub(crate) struct Faults {

@@ -1,19 +1,11 @@
 //! What came of a soak, in figures: each fault, each kind of fault, the calm between them, what processes took.
 //!
-//! In: the rows that the soak wrote and the judgement of its ledgers, whose steps have one for each window. Out: a
-//! [`SoakOutcome`], and a judgement whose steps are those of the run alone.
-
-use std::time::Duration;
+//! Nothing but data, for the report.
 
 use serde::Serialize;
 
-use super::act::RECOVERY_LIMIT;
 use super::fault::{Fault, FaultKind};
-use super::usage::{LifeUsage, Trend, Usage, own_peak_kib};
-use super::{Soak, Soaking};
-use crate::history::evidence::StepWindow;
-use crate::history::judge::{Judgement, StepRow};
-use crate::screen::grouped;
+use super::usage::{LifeUsage, Trend};
 use crate::verdict::conclusion::Conclusion;
 
 /// One fault as it went. Times are microseconds since 1970.
@@ -148,131 +140,3 @@ impl SoakOutcome {
         if self.doubts.is_empty() { Conclusion::Safe } else { Conclusion::CouldNotTell }
     }
 }
-
-/// A time of a soak, in which a fault was at work or none was.
-#[derive(Clone, Debug)]
-pub(super) struct Window {
-    pub(super) fault: Option<usize>,
-    pub(super) from_us: u64,
-    pub(super) to_us: u64,
-}
-
-impl Window {
-    pub(super) fn calm(from_us: u64) -> Self {
-        Self { fault: None, from_us, to_us: u64::MAX }
-    }
-
-    pub(super) fn of(fault: usize, from_us: u64) -> Self {
-        Self { fault: Some(fault), from_us, to_us: u64::MAX }
-    }
-
-    /// As the judge knows it: no other has this name.
-    pub(super) fn step(&self) -> StepWindow {
-        let what = self.fault.map_or_else(|| "calm".to_owned(), |fault| format!("fault {}", fault + 1));
-        StepWindow { name: format!("{what} from {}", self.from_us), from_us: self.from_us, to_us: self.to_us }
-    }
-}
-
-impl Soaking {
-    /// Adds up what came of it. The steps of the judgement that are windows of the soak become parts of the step of
-    /// this title.
-    pub(in crate::rehearse) fn outcome(
-        mut self,
-        judgement: Option<&mut Judgement>,
-        title: Option<&str>,
-        usage: Option<&Usage>,
-        due: Option<u32>,
-    ) -> SoakOutcome {
-        self.past.append(&mut self.windows);
-        let mut calm = Calm::default();
-        if let Some(judgement) = judgement {
-            let (windows, mut steps): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut judgement.steps).into_iter().partition(|step| self.window_of(step).is_some());
-            for step in &windows {
-                if let Some(sum) = steps.iter_mut().find(|it| Some(it.name.as_str()) == title) {
-                    sum.add(step);
-                }
-                match self.window_of(step).and_then(|window| window.fault) {
-                    Some(fault) => {
-                        let row = &mut self.rows[fault];
-                        row.casts += step.casts;
-                        row.told += step.told;
-                    }
-                    None => {
-                        calm.ms += step.to_us.saturating_sub(step.from_us) / 1_000;
-                        calm.casts += step.casts;
-                        calm.told += step.told;
-                    }
-                }
-            }
-            judgement.steps = steps;
-        }
-        let kinds: Vec<KindRow> = FaultKind::ALL.into_iter().filter_map(|kind| self.kind(kind)).collect();
-        let witness = usage.and_then(|usage| usage.trend(self.soaked));
-        let mut doubts = doubts(&self.soak, &calm, due, &kinds);
-        doubts.extend(witness.iter().flat_map(Trend::doubts));
-        let carried = self.relay.carried_in_all();
-        SoakOutcome {
-            asked_s: self.soak.lasts.as_secs(),
-            lasted_ms: millis(self.soaked),
-            slices: self.slices,
-            judged_ms: millis(self.judged),
-            judged_ms_max: millis(self.judged_max),
-            ledger_bytes_max: self.ledger_bytes_max,
-            tool_rss_kib_max: own_peak_kib(),
-            datagrams_passed: carried.passed,
-            datagrams_dropped: carried.dropped,
-            load_average_max: usage.map_or(0.0, Usage::load_average_max),
-            recovery_ms_limit: millis(RECOVERY_LIMIT),
-            kinds,
-            calm,
-            witness,
-            lives: usage.map(Usage::lives).unwrap_or_default(),
-            faults: self.rows,
-            doubts,
-        }
-    }
-
-    fn window_of(&self, step: &StepRow) -> Option<&Window> {
-        self.past.iter().find(|window| window.from_us == step.from_us && window.step().name == step.name)
-    }
-
-    fn kind(&self, kind: FaultKind) -> Option<KindRow> {
-        let of: Vec<&FaultRow> = self.rows.iter().filter(|row| row.kind == kind).collect();
-        let longest = of.iter().map(|row| millis(row.fault.lasts)).max()?;
-        let mut answered: Vec<u64> = of.iter().filter_map(|row| row.answered_ms).collect();
-        answered.sort_unstable();
-        Some(KindRow {
-            kind,
-            times: of.len(),
-            longest_ms: longest,
-            ready_ms_max: of.iter().filter_map(|row| row.ready_ms).max().unwrap_or(0),
-            answered_ms_median: answered.get(answered.len() / 2).copied().unwrap_or(0),
-            answered_ms_max: answered.last().copied().unwrap_or(0),
-            casts: of.iter().map(|row| row.casts).sum(),
-            told: of.iter().map(|row| row.told).sum(),
-        })
-    }
-}
-
-/// Why the soak proves less than it should. `due` is the rate that has to be reached, if one has.
-fn doubts(soak: &Soak, calm: &Calm, due: Option<u32>, kinds: &[KindRow]) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if kinds.is_empty() && !soak.lasts.is_zero() {
-        doubts.push("no fault happened in the soak".to_owned());
-    }
-    if let Some(rate) = due.filter(|rate| calm.rate() * 100 < u64::from(*rate) * CALM_PERCENT_MIN) {
-        let (rate, reached) = (grouped(rate.into()), grouped(calm.rate()));
-        doubts.push(format!(
-            "asked for {rate} casts/s, reached {reached} while nothing was wrong: the machine is too slow for this rate"
-        ));
-    }
-    doubts
-}
-
-fn millis(time: Duration) -> u64 {
-    time.as_millis().try_into().unwrap_or(u64::MAX)
-}
-
-/// How much of the rate that was asked for the calm has to reach, in percent: as much as a run without a soak.
-const CALM_PERCENT_MIN: u64 = 90;

@@ -8,17 +8,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::Soaking;
-use super::act::pairs;
-use super::outcome::{FaultRow, Window};
+use super::fault::{FaultKind, pairs};
+use super::outcome::FaultRow;
+use super::state::{Soaking, Window};
 use crate::history::evidence::{Disturbance, Evidence};
 use crate::history::judge::Judgement;
 use crate::history::ledger::{CallNumber, Entry, NodeIndex, now_us};
 use crate::plan::Plan;
 use crate::rehearse::cluster::ProcessLife;
-use crate::rehearse::evidence::gather;
+use crate::rehearse::evidence::{Judge, gather};
 use crate::rehearse::report::StepRow;
-use crate::rehearse::run::Judge;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
 
@@ -79,7 +78,7 @@ impl Slice {
     }
 
     fn disturbance(&self, row: &FaultRow) -> Disturbance {
-        let stopped = row.kind == super::FaultKind::Freeze;
+        let stopped = row.kind == FaultKind::Freeze;
         let to_us = row.recovered_us.unwrap_or(u64::MAX);
         Disturbance { nodes: row.fault.nodes(self.nodes), from_us: row.began_us, to_us, stopped }
     }

@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn what_may_be_added_is_a_tenth_and_four_mebibytes() {
-        let of = |last| Trend { rss_kib_last: last, ..trend(&samples(|_| 40_960, |_| 9), Duration::ZERO).expect("one") };
+        let of =
+            |last| Trend { rss_kib_last: last, ..trend(&samples(|_| 40_960, |_| 9), Duration::ZERO).expect("one") };
         assert!(of(40_960 + 4_096 + 4_096).memory_is_flat());
         assert!(!of(40_960 + 4_096 + 4_097).memory_is_flat());
         assert!(trend(&[], Duration::ZERO).is_none());

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::history::judge::Sum;
+use crate::verdict::case::Requirement;
 
 fn sum(slices: &[Evidence], required: &[Requirement]) -> Judgement {
     let mut sum = Sum::default();
