@@ -14,7 +14,9 @@ impl Cluster {
         self.views = (0..self.nodes.len()).map(|node| relay.seen_by(node).to_vec()).collect();
     }
 
-    /// Stops a node's process by SIGSTOP, or lets it go on; one that has ended is heard of soon.
+    /// Stops a node's process by SIGSTOP, or lets it go on; one that has ended is heard of soon. One that is stopped
+    /// reads nothing, not even that the rehearsal is gone. But it is the only one of its process group, and the system
+    /// ends a stopped group (SIGHUP, SIGCONT) whose parent has ended.
     pub(crate) fn freeze(&mut self, node: usize, stop: bool) {
         let pid = self.nodes[node].process.as_ref().and_then(|process| process.child.id());
         if let Some(pid) = pid.and_then(|pid| Pid::from_raw(pid.try_into().ok()?)) {

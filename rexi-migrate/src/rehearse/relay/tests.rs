@@ -69,6 +69,8 @@ fn nothing_passes_a_cut_and_all_does_once_it_is_healed_and_the_way_back_is_anoth
     pair.relay.set(0, 1, Weather::default());
     pair.send(0, 99);
     assert_eq!(pair.receive(1), 99, "the first that arrives was sent behind the cut");
+    assert_eq!(pair.carried(0, 21), Carried { passed: 1, dropped: 20 });
+    assert_eq!(pair.carried(1, 1), Carried { passed: 1, dropped: 0 });
     assert_eq!(pair.relay.carried_in_all(), Carried { passed: 2, dropped: 20 });
 }
 

@@ -10,7 +10,7 @@ use crate::screen::grouped;
 /// The faults, by kind: the longest of each, and the longest times from the end of one until all nodes were ready, and
 /// until those that it concerned answered each other again; of these the median, too.
 pub(super) fn fault_table(soak: &SoakOutcome) -> Table {
-    let head = ["fault", "times", "longest\ns", "ready\nms", "answer\nms", "median\nms", "casts", "told"];
+    let head = ["fault", "times", "up to\ns", "ready\nms", "answer\nms", "median\nms", "casts", "told"];
     let mut table = table(head);
     for row in &soak.kinds {
         table.add_row([

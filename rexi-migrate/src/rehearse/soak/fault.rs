@@ -42,10 +42,10 @@ impl FaultKind {
         match self {
             Self::Kill => "kill -9",
             Self::Freeze => "freeze",
-            Self::CutPair => "cut, a pair",
-            Self::CutNode => "cut, a node",
-            Self::LossNode => "loss, a node",
-            Self::LossAll => "loss",
+            Self::CutPair => "cut pair",
+            Self::CutNode => "cut node",
+            Self::LossNode => "loss node",
+            Self::LossAll => "loss all",
             Self::Delay => "delay",
         }
     }
@@ -112,7 +112,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.words(), self.whom())?;
+        f.write_str(self.kind.words())?;
+        match self.kind {
+            FaultKind::LossAll | FaultKind::Delay => {}
+            _ => write!(f, " {}", self.whom())?,
+        }
         match self.kind {
             FaultKind::LossNode | FaultKind::LossAll => write!(f, " {:.1} %", f64::from(self.strength) / 10.0)?,
             FaultKind::Delay => write!(f, " {} to {} ms", self.strength, 2 * self.strength)?,

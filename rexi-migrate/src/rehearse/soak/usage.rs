@@ -220,7 +220,7 @@ mod tests {
         assert!(peak.doubts().is_empty() && peak.rss_kib_max == 900_000, "{peak:?}");
         let leak = trend(&samples(|at| 50_000 + at * 100, |at| 20 + at / 20), warm_up).expect("a trend");
         let doubts = leak.doubts();
-        assert!(doubts.len() == 2 && doubts[0].starts_with("the memory of n1 grew: 56.0 MiB"), "{doubts:?}");
+        assert!(doubts.len() == 2 && doubts[0].starts_with("the memory of n1 grew: 56.2 MiB"), "{doubts:?}");
         assert!(doubts[1].starts_with("the descriptors of n1 grew: 23"), "{doubts:?}");
         let warming = trend(&samples(|at| if at < 30 { 10_000 } else { 50_000 }, |_| 20), warm_up).expect("a trend");
         assert!(warming.doubts().is_empty(), "{warming:?}");

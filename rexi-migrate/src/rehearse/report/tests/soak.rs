@@ -8,7 +8,7 @@ fn soaked() -> Report {
     let kind = |kind| KindRow {
         kind,
         times: 1_234,
-        longest_ms: 8_950,
+        longest_ms: 8_970,
         ready_ms_max: 12_345,
         answered_ms_median: 48,
         answered_ms_max: 12_345,
@@ -59,7 +59,7 @@ fn a_soak_says_what_went_wrong_what_that_cost_and_what_the_nodes_took() {
     assert_has(
         &text,
         &[
-            "cut, a node ┆ 1,234 ┆ 9.0 ┆ 12,345 ┆ 12,345 ┆ 48 ┆ 123,456,789 ┆ 234,567 │",
+            "cut node ┆ 1,234 ┆ 9.0 ┆ 12,345 ┆ 12,345 ┆ 48 ┆ 123,456,789 ┆ 234,567 │",
             "none ┆ ┆ ┆ ┆ ┆ ┆ 199,000,000 ┆ 42 │",
             "n1 ┆ 1 ┆ 50.0 ┆ 17 │",
             "n2 ┆ 2 ┆ 4.0 ┆ 17 │",
