@@ -1,4 +1,4 @@
-//! Does the soak of a run: calm, a fault, its recovery, and so on; and a rest now and then, at which ledgers are judged.
+//! Does the soak of a run: calm, a fault, its recovery, and so on; and a rest now and then, to judge the ledgers.
 //!
 //! Whatever a node does that no fault accounts for ends the run, as it would without a soak.
 
@@ -20,7 +20,7 @@ use crate::verdict::conclusion::Conclusion;
 
 impl Run {
     /// Soaks the cluster.
-    pub(in crate::rehearse) async fn soak(&mut self) -> Result<(), Halt> {
+    pub(crate) async fn soak(&mut self) -> Result<(), Halt> {
         let begun = Instant::now();
         self.cluster.watch_usage();
         let mut slice_begun = begun;
@@ -168,7 +168,7 @@ impl Run {
     }
 
     /// What is to be judged of these lives.
-    pub(in crate::rehearse) fn slice(&self, lives: Vec<ProcessLife>) -> Slice {
+    pub(crate) fn slice(&self, lives: Vec<ProcessLife>) -> Slice {
         let soaking = self.soaking.as_ref().expect("a slice is of a soak");
         let mut rows = self.rows.clone();
         if let Some(row) = rows.last_mut() {

@@ -1,8 +1,8 @@
 //! A slice of a soak: what happened from one rest of the cluster to the next, judged for itself.
 //!
 //! In: the ledgers that were closed at the rest, and what was done to the nodes meanwhile. Out: the slice's judgement,
-//! and for each fault when the nodes that it concerned answered each other again. At a rest no node has a call or a job,
-//! so nothing in the ledgers of one slice belongs to another: see `judge/sum.rs`.
+//! and for each fault when the nodes that it concerned answered each other again. At a rest no node has a call or a
+//! job, so nothing in the ledgers of one slice belongs to another: see `judge/sum.rs`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -137,7 +137,7 @@ impl fmt::Display for Judged {
 
 impl Soaking {
     /// Adds a slice; tells what it means for itself.
-    pub(in crate::rehearse) fn take(&mut self, judged: &Judged) -> Conclusion {
+    pub(crate) fn take(&mut self, judged: &Judged) -> Conclusion {
         self.sum.add(&judged.judgement);
         self.slices += 1;
         self.judged += judged.took;

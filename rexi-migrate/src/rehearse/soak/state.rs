@@ -1,5 +1,4 @@
-//! A soak under way: what has gone wrong so far, when, and what the ledgers that are judged say; at its end all of it in
-//! figures.
+//! A soak under way: what has gone wrong so far, when, and what the judged ledgers say; at its end, in figures.
 //!
 //! In: the rows that the soak writes and the judgement of its ledgers, whose steps have one for each window. Out: a
 //! [`SoakOutcome`], and a judgement whose steps are those of the run alone.
@@ -154,7 +153,7 @@ impl Soaking {
 impl Soaking {
     /// Adds up what came of it. The steps of the judgement that are windows of the soak become parts of the step of
     /// this title.
-    pub(in crate::rehearse) fn outcome(
+    pub(crate) fn outcome(
         mut self,
         judgement: Option<&mut Judgement>,
         title: Option<&str>,
