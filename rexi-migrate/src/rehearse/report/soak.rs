@@ -59,7 +59,7 @@ pub(super) fn sentences(soak: &SoakOutcome) -> Vec<String> {
     let calm = &soak.calm;
     let faults = soak.faults.len();
     let mut said = vec![format!(
-        "Soak: {} s, {} faults, each mended within {} s; {} s of it without a fault, at {} casts/s.",
+        "Soak: {} s, {} faults, each with {} s to mend; {} s of it without a fault, at {} casts/s.",
         soak.lasted_ms / 1_000,
         grouped(faults as u64),
         soak.recovery_ms_limit / 1_000,
@@ -68,7 +68,7 @@ pub(super) fn sentences(soak: &SoakOutcome) -> Vec<String> {
     )];
     said.extend(soak.witness.as_ref().map(trend));
     said.push(format!(
-        "Judged in {} slices of {} MiB at most, in {} s, {} s for one at most; {} MiB of memory. The relay passed {} \
+        "Slices judged: {}, of {} MiB at most, in {} s, {} s for one at most; {} MiB of memory. The relay passed {} \
          datagrams on and lost {}. Load average: {:.1} at most.",
         grouped(soak.slices as u64),
         grouped(soak.ledger_bytes_max >> 20),

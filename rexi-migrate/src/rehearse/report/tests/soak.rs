@@ -64,10 +64,10 @@ fn a_soak_says_what_went_wrong_what_that_cost_and_what_the_nodes_took() {
             "n1 ┆ 1 ┆ 50.0 ┆ 17 │",
             "n2 ┆ 2 ┆ 4.0 ┆ 17 │",
             "COULD NOT TELL",
-            "Soak: 86405 s, 0 faults, each mended within 20 s; 40000 s of it without a fault, at 4,975 casts/s.",
+            "Soak: 86405 s, 0 faults, each with 20 s to mend; 40000 s of it without a fault, at 4,975 casts/s.",
             "n1, never killed: 20.0 MiB in the first third, 40.0 in the last, 50.0 at most: NOT FLAT; 17 descriptors, \
              17, 18: flat.",
-            "Judged in 432 slices of 140 MiB at most, in 2000.5 s, 9.0 s for one at most; 500.0 MiB of memory.",
+            "Slices judged: 432, of 140 MiB at most, in 2000.5 s, 9.0 s for one at most; 500.0 MiB of memory.",
             "doubt: the memory of n1 grew: 20.0 MiB in the first third of the soak, 40.0 in the last",
         ],
     );
