@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::history::judge::judge;
 use crate::path::UpgradePath;
+use crate::rehearse::soak::{MINUTES_MAX, Soak};
 use crate::rehearse::{NODES_MAX, NODES_MIN, Options, RATE_DEFAULT, RATE_MAX, RehearsalError, rehearse};
 use crate::service::{Service, quoted};
 use crate::verdict::conclusion::Conclusion;
@@ -40,6 +41,10 @@ pub(crate) struct RehearseArgs {
     /// How long the load runs on after each step, in milliseconds, up to 600000.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=600_000))]
     dwell_ms: u64,
+    /// Soaks the cluster after the last step: the load runs on for so many minutes, 1 to 1440, while nodes are killed,
+    /// frozen, cut off and slowed down, one after the other.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MINUTES_MAX)))]
+    minutes: Option<u32>,
     /// Another executable for a release's nodes, such as 1.1=PATH. May be given once per release.
     #[arg(long = "release", value_name = "RELEASE=PATH", value_parser = parse_program)]
     releases: Vec<(Release, PathBuf)>,
@@ -125,9 +130,10 @@ impl RehearseArgs {
         let seed = self.seed.unwrap_or(random_seed);
         let node_args = self.node_args();
         let command = self.command(service, &train, seed);
+        let rate = self.rate.unwrap_or(RATE_DEFAULT);
         Ok(Options {
             nodes: self.nodes,
-            rate: self.rate.unwrap_or(RATE_DEFAULT),
+            rate,
             rate_is_due: self.rate.is_some(),
             seed,
             train,
@@ -138,6 +144,7 @@ impl RehearseArgs {
             keep: self.keep,
             under: service.under.clone(),
             node_args,
+            soak: self.minutes.map(|minutes| Soak::minutes(minutes, rate)),
             quiet: self.quiet,
             command,
         })
@@ -167,6 +174,9 @@ impl RehearseArgs {
         );
         if let Some(rate) = self.rate {
             command += &format!(" --rate {rate}");
+        }
+        if let Some(minutes) = self.minutes {
+            command += &format!(" --minutes {minutes}");
         }
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
@@ -208,6 +218,8 @@ mod tests {
             ("--nodes 33", "'33'", "from 2 to 32"),
             ("--nodes many", "'many'", "from 2 to 32"),
             ("--rate 0", "0", "1..=200000"),
+            ("--minutes 0", "0", "1..=1440"),
+            ("--minutes 1441", "1441", "1..=1440"),
             ("--rate 200001", "200001", "1..=200000"),
             ("--kill-share 1.1", "'1.1'", "from 0 to 1"),
             ("--kill-share NaN", "'NaN'", "from 0 to 1"),
@@ -247,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_command_repeats_the_run_with_its_seed() {
-        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --release 1.1=/bin/sh", 77);
+        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --minutes 3 --release 1.1=/bin/sh", 77);
         let words = first.command.split_once(" rehearse ").expect("a subcommand").1;
         let again = options(words, 78);
         assert_eq!(format!("{first:?}"), format!("{again:?}"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rexi_proto::Release;
 use serde::Serialize;
 
-use crate::history::ledger::{LedgerError, NodeIndex, ProcessLedger};
+use crate::history::ledger::{LedgerError, NodeIndex, NodeSet, ProcessLedger};
 use crate::verdict::case::Requirement;
 
 /// Everything that a judgement rests on.
@@ -28,6 +28,22 @@ pub struct Evidence {
     /// Whether a plan drove the nodes in one virtual time: callers kill what they like, and leave with calls open; and
     /// nothing is late because a machine was slow, so what would be in doubt for that is found.
     pub simulated: bool,
+    /// What the run itself did to its nodes while they were to go on, in any order; no two at one time.
+    pub disturbances: Vec<Disturbance>,
+}
+
+/// A time in which the run held up some of its nodes on purpose. What is late because of it is no doubt; a breach stays
+/// one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disturbance {
+    /// The nodes that were held up.
+    pub nodes: NodeSet,
+    /// When it began, in microseconds since 1970.
+    pub from_us: u64,
+    /// When all was well again.
+    pub to_us: u64,
+    /// Whether the processes of these nodes were stopped.
+    pub stopped: bool,
 }
 
 /// One node process: what it wrote down, and how it ended.

@@ -4,22 +4,26 @@
 //! of a call and of its jobs together, `judge/talk.rs` what they said before their end. `judge/count.rs` counts and
 //! finds what breaks an invariant of docs/safety.md, as do `stray_end.rs` for ends without a cause, `monitor.rs`,
 //! `stream.rs`, `question.rs` and `gather.rs` for what their names say; `standing.rs` knows which process was late
-//! because it stood still. `doubt.rs` finds what breaks none and is still not as it should be, `witness.rs` counts the
-//! cases that a run must have met, `steps.rs` splits it by step.
+//! because it stood still. `doubt.rs` finds what breaks none and is still not as it should be (`disturbed.rs` knows
+//! what the run did on purpose), `witness.rs` counts the cases that a run must have met, `steps.rs` splits it by step,
+//! `sum.rs` adds up the judgements of a run that was judged from rest to rest.
 //!
 //! A broken invariant makes the run unsafe, whatever else is missing. Without one, any doubt makes it one that could
 //! not tell: evidence that is missing or contradicts itself, or a required case that never occurred.
 
 mod count;
+mod disturbed;
 mod doubt;
 mod finding;
 mod gather;
 mod gathers;
 mod join;
 mod monitor;
+mod phases;
 mod question;
 mod standing;
 mod steps;
+mod sum;
 mod stray_end;
 mod stream;
 mod talk;
@@ -38,6 +42,7 @@ use join::Joined;
 pub use count::Counts;
 pub use finding::{EXAMPLES_MAX, Example, Finding, FindingKind};
 pub use steps::StepRow;
+pub use sum::Sum;
 
 /// What the ledgers show.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -5,6 +5,7 @@
 //! killed then, and exits by itself where even that cannot run, since its standard input ends. What a step is, and what
 //! a failure means for the verdict, is left to `rehearse.rs`.
 
+mod disturb;
 mod error;
 
 use std::io;
@@ -25,6 +26,7 @@ use crate::rehearse::control::{Command, NodeEvent, Stats, encode};
 use crate::rehearse::host::free_addresses;
 use crate::rehearse::pace::{Allowance, LOOK_INTERVAL};
 use crate::rehearse::process::{Notice, Process, Setup, Start};
+use crate::rehearse::soak::usage::Usage;
 use error::from_outside;
 use rexi_proto::Release;
 
@@ -48,6 +50,8 @@ pub struct ProcessLife {
     pub stopped_us: Option<u64>,
     /// How it ended; `None` while it runs.
     pub ended: Option<Ending>,
+    /// Whether all that it ever wrote is judged: nothing of it is evidence any longer.
+    pub judged: bool,
 }
 
 /// How a process ended.
@@ -81,6 +85,10 @@ pub struct NodeState {
     pub ceiling: Option<Result<(), String>>,
     /// The answer to the last quiesce, once it came: calls in flight and jobs.
     pub quiet: Option<(u64, u64)>,
+    /// Whether the last turn to another ledger was answered.
+    pub turned: bool,
+    /// How often it has told its counters.
+    pub told: u64,
     /// The last refusal that it met: the peer and the error.
     pub refusal: Option<(String, String)>,
     drained: bool,
@@ -92,6 +100,8 @@ pub struct NodeState {
 pub struct Cluster {
     setup: Setup,
     addresses: Vec<SocketAddr>,
+    /// Where each node finds the others, if not at their own addresses.
+    views: Vec<Vec<SocketAddr>>,
     nodes: Vec<Node>,
     lives: Vec<ProcessLife>,
     past: Stats,
@@ -99,6 +109,8 @@ pub struct Cluster {
     say: mpsc::Sender<Notice>,
     /// For how long all waits so far were stretched, in microseconds.
     stretched_us: Arc<AtomicU64>,
+    /// What the processes take, while that is watched.
+    usage: Option<Usage>,
 }
 
 #[derive(Debug)]
@@ -118,8 +130,8 @@ impl Cluster {
         let node = |name| Node { name, process: None, state: NodeState::default() };
         let nodes = setup.names().into_iter().map(node).collect();
         let (say, heard) = mpsc::channel(NOTICES_MAX);
-        let (lives, past, stretched_us) = (Vec::new(), Stats::default(), Arc::default());
-        Ok(Self { setup, addresses, nodes, lives, past, heard, say, stretched_us })
+        let (views, lives, past, stretched_us) = (Vec::new(), Vec::new(), Stats::default(), Arc::default());
+        Ok(Self { setup, addresses, views, nodes, lives, past, heard, say, stretched_us, usage: None })
     }
 
     /// Where the nodes listen, in the order of their numbers.
@@ -165,7 +177,8 @@ impl Cluster {
     /// [`ClusterError::Start`] where its program cannot be run.
     pub fn start(&mut self, node: usize, release: Release) -> Result<(), ClusterError> {
         let (life, name) = (self.lives.len(), self.nodes[node].name.clone());
-        let start = Start { node, life, release, addresses: &self.addresses };
+        let addresses = self.views.get(node).unwrap_or(&self.addresses);
+        let start = Start { node, life, release, addresses };
         let process = self.setup.spawn(&start, self.say.clone()).map_err(|source| {
             let program = self.setup.program(release).to_owned();
             ClusterError::Start { node: name.clone(), program, source }
@@ -181,6 +194,7 @@ impl Cluster {
             incarnation: None,
             stopped_us: None,
             ended: None,
+            judged: false,
         });
         self.nodes[node].state = NodeState { release: Some(release), running: true, ..NodeState::default() };
         Ok(())
@@ -196,6 +210,7 @@ impl Cluster {
         match command {
             Command::Ceiling { .. } => state.ceiling = None,
             Command::Quiesce => state.quiet = None,
+            Command::Turn { .. } => state.turned = false,
             Command::Drain { .. } => {
                 state.stopping = true;
                 // Before the command is on its way: what the node had under way by then was in flight.
@@ -281,6 +296,7 @@ impl Cluster {
     ) -> Result<bool, ClusterError> {
         let mut stretched = Duration::ZERO;
         while !done(self) {
+            self.look_at_usage();
             let left = allowance.left(self.nodes.iter().filter_map(|node| node.process.as_ref()?.child.id()));
             // Told as it goes on, since the limit of the whole run is stretched by it too.
             let more = allowance.stretched_by() - std::mem::replace(&mut stretched, allowance.stretched_by());
@@ -330,6 +346,7 @@ impl Cluster {
             NodeEvent::Stats(stats) => {
                 state.phases.clone_from(&stats.phases);
                 state.stats = stats;
+                state.told += 1;
             }
             NodeEvent::PhasesChanged { phases } => state.phases = phases,
             NodeEvent::CeilingSet { ok, error } => {
@@ -344,6 +361,7 @@ impl Cluster {
             }
             NodeEvent::Refused { peer, error, permanent: false } => state.refusal = Some((peer, error)),
             NodeEvent::Quiet { in_flight, jobs } => state.quiet = Some((in_flight, jobs)),
+            NodeEvent::Turned => state.turned = true,
             NodeEvent::Drained => state.drained = true,
             NodeEvent::Failed { error } => {
                 let was_ready = self.lives[life].incarnation.is_some();

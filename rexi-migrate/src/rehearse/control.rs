@@ -5,6 +5,8 @@
 //! rehearsal.
 //! What either side does on a message is in `cluster.rs` and `node.rs`.
 
+use std::path::PathBuf;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -35,6 +37,11 @@ pub enum Command {
     },
     /// Stop the load and, once own calls and jobs have ended, answer [`NodeEvent::Quiet`].
     Quiesce,
+    /// Go on in another ledger, as a node does that is at rest; answered by [`NodeEvent::Turned`].
+    Turn {
+        /// Its file, which does not exist yet.
+        ledger: PathBuf,
+    },
 }
 
 /// What a node tells the rehearsal. Fields that it does not know are ignored, since a node may be another build.
@@ -81,6 +88,8 @@ pub enum NodeEvent {
         /// Jobs still running here.
         jobs: u64,
     },
+    /// Answers [`Command::Turn`]: nothing is added to the ledger before any longer.
+    Turned,
     /// Answers [`Command::Drain`], just before the exit.
     Drained,
     /// The node cannot go on, and exits.
@@ -121,6 +130,9 @@ pub struct Stats {
     /// The members that the node is not connected with.
     #[serde(default)]
     pub waiting_for: Vec<String>,
+    /// Replies to own casts, by the node that gave them, in the order of the nodes.
+    #[serde(default)]
+    pub replies: Vec<u64>,
 }
 
 /// Why a line was not understood. The other side is at fault; nothing changed here, and it makes no sense to go on.
@@ -222,6 +234,7 @@ mod tests {
             NodeEvent::CeilingSet { ok: false, error: Some("n2 is at introduce".into()) },
             NodeEvent::Refused { peer: "n1".into(), error: "1.2 may not\nmeet 1.0".into(), permanent: true },
             NodeEvent::Quiet { in_flight: 0, jobs: 3 },
+            NodeEvent::Turned,
             NodeEvent::Drained,
             NodeEvent::Failed { error: "no socket".into() },
         ]
@@ -235,6 +248,7 @@ mod tests {
             Command::Ceiling { low: false },
             Command::Drain { deadline_ms: 3000 },
             Command::Quiesce,
+            Command::Turn { ledger: "n1.0.1.ledger".into() },
         ];
         let lines: String = commands.iter().map(encode).collect();
         assert_eq!(lines.lines().count(), commands.len());

@@ -4,11 +4,13 @@
 //! In: every process with its end, the rows of the steps, the plan. Out: what `judge.rs` judges. A ledger that cannot
 //! be read is passed on as such, since the judge decides what it means.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::Limits;
 
 use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord, StepWindow};
+use crate::history::judge::Judgement;
 use crate::history::ledger::LedgerReader;
 use crate::plan::{Leave, Op, Plan};
 use crate::rehearse::cluster::{Ending, ProcessLife};
@@ -16,6 +18,9 @@ use crate::rehearse::report::StepRow;
 use crate::verdict::case::{Requirement, Witness};
 use crate::workload::called;
 use rexi_proto::Release;
+
+/// Who judges what the ledgers of a run show.
+pub(crate) type Judge = Arc<dyn Fn(&Evidence) -> Judgement + Send + Sync>;
 
 /// Reads the ledger of every process and adds the rest. Blocks, for about a second a million records.
 pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence {
@@ -27,6 +32,7 @@ pub fn gather(lives: &[ProcessLife], rows: &[StepRow], plan: &Plan) -> Evidence 
         doubtful_after: Some(DOUBTFUL_AFTER),
         functions: called(&plan.train),
         simulated: false,
+        disturbances: Vec::new(),
     }
 }
 
@@ -53,7 +59,7 @@ fn windows(rows: &[StepRow]) -> Vec<StepWindow> {
 }
 
 /// Of the cases that prove a run's worth, those that this plan can produce.
-fn required(plan: &Plan) -> Vec<Requirement> {
+pub(crate) fn required(plan: &Plan) -> Vec<Requirement> {
     let mut required = Requirement::of_rehearsal();
     required.retain(|requirement| can_produce(plan, requirement.witness));
     required
@@ -183,6 +189,7 @@ mod tests {
             incarnation: None,
             stopped_us: Some(now_us()),
             ended,
+            judged: false,
         }
     }
 

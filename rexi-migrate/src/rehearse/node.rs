@@ -111,6 +111,7 @@ async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Worklo
         load: LoadThread::start(load).map_err(|e| e.to_string())?,
         service,
         ledger: writer,
+        header,
         beats,
         release,
         said: BTreeMap::new(),
@@ -211,6 +212,7 @@ struct Child {
     load: LoadThread,
     service: Option<Service>,
     ledger: Arc<LedgerWriter>,
+    header: LedgerHeader,
     beats: Beats,
     release: Release,
     members: MemberEvents,
@@ -249,6 +251,7 @@ impl Child {
                     say(&NodeEvent::CeilingSet { ok: set.is_ok(), error: set.err().map(|e| e.to_string()) });
                 }
                 Next::Command(Command::Quiesce) => self.quiesce(&mut commands, &mut ready).await?,
+                Next::Command(Command::Turn { ledger }) => self.turn(&ledger)?,
                 Next::Command(Command::Drain { deadline_ms }) => {
                     return self.drain(&mut commands, &mut ready, Duration::from_millis(deadline_ms)).await;
                 }
@@ -319,6 +322,15 @@ impl Child {
         Ok(())
     }
 
+    /// Goes on in another ledger, which opens with the phases, as the first one did.
+    fn turn(&mut self, ledger: &Path) -> Result<(), String> {
+        self.ledger.turn(ledger, &self.header).map_err(|e| e.to_string())?;
+        self.phases.tell_again();
+        record(&self.ledger, &self.phases.news());
+        say(&NodeEvent::Turned);
+        Ok(())
+    }
+
     async fn drain(
         mut self,
         commands: &mut LineReader<BufReader<Stdin>>,
@@ -366,6 +378,7 @@ impl Child {
             limiting: limiting_factor(&status.rollouts),
             limited_by_hello: status.rollouts.iter().any(by_hello),
             waiting_for: missing(&status.peers),
+            replies: self.load.replies(),
         }));
     }
 

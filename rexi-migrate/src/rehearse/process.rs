@@ -50,7 +50,7 @@ pub(crate) struct Start<'a> {
     pub(crate) life: usize,
     /// The release to run.
     pub(crate) release: Release,
-    /// The address of every node, in the order of their numbers.
+    /// Where it finds every node, in the order of their numbers, and at its own place where it listens.
     pub(crate) addresses: &'a [SocketAddr],
 }
 

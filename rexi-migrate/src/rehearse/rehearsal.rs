@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,15 +21,16 @@ use crate::columns::rerun;
 use crate::history::evidence::Evidence;
 use crate::history::judge::Judgement;
 use crate::path::UpgradePath;
-use crate::plan::{Op, Plan, rolling};
+use crate::plan::{Op, rolling};
 use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
-use crate::rehearse::evidence::gather;
+use crate::rehearse::evidence::{gather, required};
 use crate::rehearse::host::{Directory, Signals};
 use crate::rehearse::process::Setup;
 use crate::rehearse::progress::Progress;
-use crate::rehearse::report::{FORMAT_VERSION, KILL_NINE, Load, Report};
+use crate::rehearse::report::{FORMAT_VERSION, KILL_NINE, Load, Report, StepRow};
 use crate::rehearse::run::{Halt, Run, Step, text_of};
+use crate::rehearse::soak::{Soak, SoakOutcome, Soaking};
 use crate::rehearse::workload::{Account, Workload};
 use crate::verdict::conclusion::Conclusion;
 use rexi_proto::Release;
@@ -60,6 +62,8 @@ pub struct Options {
     pub under: Vec<String>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
+    /// The soak behind the steps of the plan, if there is to be one.
+    pub soak: Option<Soak>,
     /// Shows no progress.
     pub quiet: bool,
     /// The command line that repeats the run, for the report.
@@ -124,7 +128,7 @@ pub fn prepare_identities(dir: &Path, names: &[String]) -> Result<(), DevCertsEr
 pub async fn rehearse(
     options: &Options,
     workload: Option<&dyn Workload>,
-    judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
+    judge: impl Fn(&Evidence) -> Judgement + Send + Sync + 'static,
 ) -> Result<Report, RehearsalError> {
     let progress = Progress::new(options.quiet);
     let mut signals = Signals::new().map_err(environment("listen for signals"))?;
@@ -139,14 +143,20 @@ pub async fn rehearse(
     prepare_identities(directory.path(), &setup.names())?;
     progress.note(&format!("development certificates made in {}", directory.path().display()));
     let plan = rolling(&options.train, options.nodes, options.seed, options.kill_share);
-    let steps = Step::of(&plan);
+    let steps = Step::of(&plan, options.soak.as_ref());
     let (begun, limit) = (Instant::now(), time_limit(&steps, options.dwell));
-    let cluster = Cluster::new(setup)?;
+    let mut cluster = Cluster::new(setup)?;
+    let soaking = options.soak.as_ref().map(|soak| Soaking::new(soak, cluster.addresses(), options.seed));
+    let soaking = soaking.transpose().map_err(environment("start a relay"))?;
+    if let Some(soaking) = &soaking {
+        cluster.meet_through(soaking.relay());
+    }
     let clients = match workload {
         Some(workload) => Some(workload.clients(cluster.addresses(), options.seed).await),
         None => None,
     };
-    let mut run = Run::new(plan.clone(), cluster, clients, progress, options.dwell);
+    let mut run = Run::new(plan, cluster, clients, progress, (options.dwell, options.rate), Arc::new(judge));
+    run.soaking = soaking;
     let stretched_us = run.cluster.stretched_us();
     let mut halt = tokio::select! {
         biased;
@@ -163,7 +173,7 @@ pub async fn rehearse(
         let judged = tokio::select! {
             biased;
             halt = cut_short(&mut signals, begun, limit, &stretched_us) => Err(halt),
-            judged = run.judged(plan, judge) => judged,
+            judged = run.judged() => judged,
         };
         match judged {
             Ok(judged) => judgement = Some(judged),
@@ -206,6 +216,7 @@ fn time_limit(steps: &[Step], dwell: Duration) -> Duration {
         Step::Start | Step::Do(Op::Upgrade { .. } | Op::RollBack { .. }) => Duration::from_secs(3) + dwell,
         Step::Do(Op::Lower { .. } | Op::Raise { .. }) => Duration::from_secs(1) + dwell,
         Step::Do(_) => Duration::from_secs(1),
+        Step::Soak(seconds) => Duration::from_secs(60 + seconds),
         Step::Finish => Duration::from_secs(10),
     };
     (steps.iter().map(estimate).sum::<Duration>() * SLACK).max(TIME_LIMIT_MIN)
@@ -228,15 +239,26 @@ impl Options {
 
 impl Run {
     /// Has the ledgers read and judged outside the runtime, since both take their time.
-    async fn judged(
-        &self,
-        plan: Plan,
-        judge: impl FnOnce(&Evidence) -> Judgement + Send + 'static,
-    ) -> Result<Judgement, Halt> {
-        let (lives, rows) = (self.cluster.lives().to_vec(), self.rows.clone());
+    async fn judged(&mut self) -> Result<Judgement, Halt> {
+        let (lives, rows) = (self.cluster.open_lives(), self.rows.clone());
         self.progress.note(&format!("judging the ledgers of {} processes", lives.len()));
-        let judging = tokio::task::spawn_blocking(move || judge(&gather(&lives, &rows, &plan)));
-        judging.await.map_err(|error| Halt::Judge { error: error.to_string() })
+        let failed = |error: tokio::task::JoinError| Halt::Judge { error: error.to_string() };
+        if self.soaking.is_none() {
+            let (judge, plan) = (Arc::clone(&self.judge), self.plan.clone());
+            return tokio::task::spawn_blocking(move || judge(&gather(&lives, &rows, &plan))).await.map_err(failed);
+        }
+        let slice = self.slice(lives);
+        let judged = tokio::task::spawn_blocking(move || slice.judged()).await.map_err(failed)?;
+        if let Some(soaking) = &mut self.soaking {
+            soaking.take(&judged);
+            self.progress.note(&judged.to_string());
+        }
+        Ok(self.judged_so_far().unwrap_or(judged.judgement))
+    }
+
+    /// What the slices of a soak show that were judged until now.
+    fn judged_so_far(&mut self) -> Option<Judgement> {
+        self.soaking.as_mut()?.so_far(self.cluster.lives().len(), &required(&self.plan))
     }
 
     fn report(
@@ -247,15 +269,25 @@ impl Run {
         halt: Option<&Halt>,
         judgement: Option<Judgement>,
     ) -> Report {
+        let mut judgement = judgement.or_else(|| self.judged_so_far());
         let steps_say = halt.map_or(Conclusion::Safe, |halt| halt.conclusion(self.upgrading));
         let ledgers_say = judgement.as_ref().map_or(Conclusion::CouldNotTell, |judged| (&judged.verdict).into());
         let steps = std::mem::take(&mut self.rows);
-        let kills = steps.iter().filter(|row| row.how == KILL_NINE).count();
+        let soak_kills = self.soaking.as_ref().map_or(0, Soaking::kills);
+        let kills = steps.iter().filter(|row| row.how == KILL_NINE).count() + soak_kills;
+        let usage = self.cluster.take_usage();
+        let due = options.rate_is_due.then_some(options.rate);
+        let title = steps.iter().find(|row| row.how.starts_with("soak ")).map(StepRow::title);
+        let soak = self
+            .soaking
+            .take()
+            .map(|soaking| soaking.outcome(judgement.as_mut(), title.as_deref(), usage.as_ref(), due));
+        let soak_says = soak.as_ref().map_or(Conclusion::Safe, SoakOutcome::conclusion);
         let account = self.clients.as_ref().map(|clients| clients.account(kills));
         let clients_say = account.as_ref().map_or(Conclusion::Safe, Account::conclusion);
         let load = Load::new(options, &self.cluster.totals());
         let load_says = load.doubt().map_or(Conclusion::Safe, |_| Conclusion::CouldNotTell);
-        let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says);
+        let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says).max(soak_says);
         Report {
             format_version: FORMAT_VERSION,
             command: options.command.clone(),
@@ -266,6 +298,7 @@ impl Run {
             elapsed_ms: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
             kills,
             workload: account,
+            soak,
             steps,
             steps_planned,
             stopped: halt.map(|halt| text_of(halt)),
@@ -278,7 +311,9 @@ impl Run {
 
 impl Load {
     fn new(options: &Options, totals: &Stats) -> Self {
-        Self { rate: options.rate, due: options.rate_is_due, asked: totals.asked, casts: totals.casts }
+        // A soak has its rate when nothing is wrong, and says itself whether it does.
+        let due = options.rate_is_due && options.soak.is_none();
+        Self { rate: options.rate, due, asked: totals.asked, casts: totals.casts }
     }
 }
 
@@ -332,7 +367,7 @@ mod tests {
     fn a_longer_plan_may_take_longer_and_each_at_least_five_minutes() {
         let limit = |text: &str, dwell| {
             let plan = rolling(&crate::demo::path().select(text).expect("a path"), 5, 1, 0.4);
-            time_limit(&Step::of(&plan), dwell)
+            time_limit(&Step::of(&plan, None), dwell)
         };
         assert_eq!(limit("1.0,1.1", Duration::ZERO), TIME_LIMIT_MIN);
         let usual = limit("1.0,1.1,1.2,2.0", Duration::from_secs(1));

@@ -3,12 +3,14 @@
 //! In: the rows that the run wrote and what the judge found in the ledgers. Out: text for the terminal
 //! (`report/text.rs`), a file for machines (`format_version` 1), the exit code. Judges nothing itself.
 
+mod soak;
 mod text;
 
 use serde::Serialize;
 
 use crate::history::judge::Judgement;
 use crate::path::UpgradePath;
+use crate::rehearse::soak::SoakOutcome;
 use crate::rehearse::workload::Account;
 use crate::screen::grouped;
 use crate::verdict::conclusion::Conclusion;
@@ -101,6 +103,9 @@ pub struct Report {
     pub judgement: Option<Judgement>,
     /// What the clients of the service have come to, if one was rehearsed.
     pub workload: Option<Account>,
+    /// What came of its soak, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<SoakOutcome>,
     /// What the run means.
     pub verdict: Conclusion,
     /// The exit code that belongs to it.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use rexi_proto::Profile;
+use rexi_proto::{Profile, Release};
 use thiserror::Error;
 use tokio::time::Instant;
 
@@ -15,9 +15,11 @@ use crate::path::{Phases, Place};
 use crate::plan::{Leave, Op, Plan, Whom};
 use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
 use crate::rehearse::control::Command;
+use crate::rehearse::evidence::Judge;
 use crate::rehearse::pace::Allowance;
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::{KILL_NINE, StepRow};
+use crate::rehearse::soak::{Soak, Soaking};
 use crate::rehearse::workload::Clients;
 use crate::screen::per_second;
 
@@ -47,22 +49,25 @@ pub(crate) enum Step {
     Start,
     /// An operation of the plan.
     Do(Op),
+    /// The load runs on for so many seconds, while one fault follows another.
+    Soak(u64),
     /// The load stops, what is under way ends, every node leaves.
     Finish,
 }
 
 impl Step {
     /// The steps of a plan.
-    pub(crate) fn of(plan: &Plan) -> Vec<Self> {
+    pub(crate) fn of(plan: &Plan, soak: Option<&Soak>) -> Vec<Self> {
         let ops = plan.ops.iter().copied().map(Self::Do);
-        std::iter::once(Self::Start).chain(ops).chain([Self::Finish]).collect()
+        let soak = soak.map(|soak| Self::Soak(soak.lasts.as_secs()));
+        std::iter::once(Self::Start).chain(ops).chain(soak).chain([Self::Finish]).collect()
     }
 }
 
 /// A run under way.
 pub(crate) struct Run {
     /// What it does.
-    plan: Plan,
+    pub(super) plan: Plan,
     /// What each node runs, or ran last.
     at: Vec<Place>,
     /// The nodes.
@@ -73,6 +78,12 @@ pub(crate) struct Run {
     pub(crate) progress: Progress,
     /// How long the load runs on after each step.
     pub(crate) dwell: Duration,
+    /// Casts a second that all nodes together are asked for.
+    pub(super) rate: u32,
+    /// Who judges its ledgers.
+    pub(super) judge: Judge,
+    /// Its soak, if it has one.
+    pub(super) soaking: Option<Soaking>,
     /// A row for each step that began.
     pub(crate) rows: Vec<StepRow>,
     /// Whether a step other than the start has begun: from then on, what fails is the upgrade.
@@ -86,10 +97,11 @@ impl Run {
         cluster: Cluster,
         clients: Option<Box<dyn Clients>>,
         progress: Progress,
-        dwell: Duration,
+        (dwell, rate): (Duration, u32),
+        judge: Judge,
     ) -> Self {
-        let at = vec![plan.first(); plan.nodes.into()];
-        Self { plan, at, cluster, clients, progress, dwell, rows: Vec::new(), upgrading: false }
+        let (at, rows, soaking) = (vec![plan.first(); plan.nodes.into()], Vec::new(), None);
+        Self { plan, at, cluster, clients, progress, dwell, rate, judge, soaking, rows, upgrading: false }
     }
 
     /// The step under way was broken off from outside.
@@ -129,6 +141,7 @@ impl Run {
         match step {
             Step::Start => self.start_all().await.map(Some),
             Step::Do(op) => self.act(op).await.map(Some),
+            Step::Soak(_) => self.soak().await.map(|()| None),
             Step::Finish => self.finish().await.map(|()| None),
         }
     }
@@ -155,6 +168,11 @@ impl Run {
         Some(Restart { node, to, how })
     }
 
+    /// What a node runs, or ran last.
+    pub(super) fn release_of(&self, node: usize) -> Release {
+        self.plan.train.release(self.at[node])
+    }
+
     /// What the nodes may do: all run the same release wherever a plan waits for a phase or flips it.
     fn profile(&self) -> &Profile {
         self.plan.train.profile(self.at[0])
@@ -173,7 +191,7 @@ impl Run {
     }
 
     /// Turns the load on.
-    async fn load(&mut self) -> Result<(), Halt> {
+    pub(super) async fn load(&mut self) -> Result<(), Halt> {
         self.cluster.tell_all(&Command::Load { on: true }).await?;
         self.clients.iter_mut().for_each(|clients| clients.resume());
         Ok(())
@@ -244,7 +262,7 @@ impl Run {
     }
 
     /// Stops the load and waits until every call and job has ended; says of each node where they have not.
-    async fn quiesce(&mut self) -> Result<Vec<String>, Halt> {
+    pub(super) async fn quiesce(&mut self) -> Result<Vec<String>, Halt> {
         if let Some(clients) = &mut self.clients {
             clients.pause().await;
         }
@@ -281,7 +299,12 @@ impl Run {
         Ok(())
     }
 
-    async fn all(&mut self, goal: &str, limit: Duration, there: impl Fn(&NodeState) -> bool) -> Result<(), Halt> {
+    pub(super) async fn all(
+        &mut self,
+        goal: &str,
+        limit: Duration,
+        there: impl Fn(&NodeState) -> bool,
+    ) -> Result<(), Halt> {
         let progress = &mut self.progress;
         let done = |cluster: &Cluster| {
             progress.show(cluster);
@@ -294,7 +317,7 @@ impl Run {
         Err(self.cluster.timed_out(goal, limit, begun.elapsed(), |_, state| !there(state)).into())
     }
 
-    async fn one(
+    pub(super) async fn one(
         &mut self,
         node: usize,
         goal: &str,
@@ -324,6 +347,7 @@ impl Run {
             Step::Do(Op::Lower { .. }) => format!("ceiling {}", Phases::lowest(self.profile())),
             Step::Do(Op::Raise { .. }) => "ceiling none".to_owned(),
             Step::Do(op) => op.to_string(),
+            Step::Soak(seconds) => format!("soak {seconds} s"),
             Step::Finish => "quiesce, drain".to_owned(),
         };
         let restart = if let Step::Do(op) = step { self.restart_by(op) } else { None };

@@ -78,6 +78,7 @@ impl Size {
             keep: None,
             under: of.service.under.clone(),
             node_args: Vec::new(),
+            soak: None,
             quiet: of.quiet,
             command: format!(
                 "{} rehearse --nodes {nodes} --rate {rate} --seed {seed} --dwell-ms {dwell_ms}",

@@ -85,6 +85,8 @@ struct Target {
     name: NodeName,
     /// Open calls that count against the bound.
     open: usize,
+    /// Calls that a job of its answered.
+    replies: u64,
 }
 
 /// What the load has come to since the process's start.
@@ -141,7 +143,7 @@ impl Load {
         awake: Awake,
     ) -> (Self, Mailbox) {
         let mailbox = node.mailbox();
-        let target = |name: NodeName| Some(Target { index: index_of(&name)?, name, open: 0 });
+        let target = |name: NodeName| Some(Target { index: index_of(&name)?, name, open: 0, replies: 0 });
         let targets: Vec<_> = node.members().into_iter().filter_map(target).collect();
         let now = Instant::now();
         let of_target = usize::try_from(rate).unwrap_or(usize::MAX) / targets.len().max(1);
@@ -187,6 +189,11 @@ impl Load {
     /// Calls that are open, and those that gathers may have open.
     pub(crate) fn in_flight(&self) -> usize {
         self.open.len() + self.gathers.running() * self.targets.len()
+    }
+
+    /// Replies to own casts so far, by the node that gave them.
+    fn replies(&self) -> impl Iterator<Item = (NodeIndex, u64)> {
+        self.targets.iter().map(|target| (target.index, target.replies))
     }
 
     /// Does what is due: casts, gathers, kills, acknowledgements, responses, monitors.
@@ -293,6 +300,7 @@ impl Load {
     fn close(&mut self, call: CallRef, outcome: Outcome) {
         let Some(open) = self.forget(call) else { return };
         let number = open.order.id.call;
+        self.targets[open.target].replies += u64::from(outcome.needs_job());
         self.ends.push(Entry::Answered { call: number, outcome: open.reading.end(outcome) });
         if self.ends.len() >= BATCH_MAX {
             self.write_ends();

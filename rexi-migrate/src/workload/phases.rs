@@ -29,6 +29,11 @@ impl PhaseWatch {
         news.collect()
     }
 
+    /// All of them are news again.
+    pub(crate) fn tell_again(&mut self) {
+        self.is_new = true;
+    }
+
     /// Waits until there is news; an error where the node has ended. Cancel safe.
     pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         select_all(self.phases.iter_mut().map(|phase| Box::pin(changed(phase)))).await.0

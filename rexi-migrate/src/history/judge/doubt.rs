@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::count::{is_orphan, ran_on};
+use super::count::{RanOn, is_orphan, ran_on};
 use super::finding::in_words;
 use super::join::{Call, Fate, Job, Joined, node_name};
 use super::{gather, monitor};
@@ -22,12 +22,22 @@ fn stood_still(joined: &Joined<'_>) -> Vec<String> {
 
 fn stood_still_one(joined: &Joined<'_>, index: usize) -> Option<String> {
     let process = &joined.processes[index];
-    let longest = process.standing.longest()?;
+    let node = process.header.index;
+    // What the run stopped on purpose, and what came late of it, keeps nothing in doubt.
+    let longest = process.standing.longest_by(|stretch| joined.unplanned_us(node, stretch))?;
     let calls = &joined.calls[process.calls.clone()];
-    let by_clock = |job: &&Job| joined.outlives_max_us.is_some_and(|max| ran_on(joined, job).us > max);
+    let by_plan = |other, from_us, to_us| joined.disturbed_us(&[node, other], from_us, to_us) > 0;
+    let by_clock = |job: &&Job| {
+        let RanOn { from_us, us, .. } = ran_on(joined, job);
+        joined.outlives_max_us.is_some_and(|max| us > max)
+            && !by_plan(job.id.caller, from_us, from_us.saturating_add(us))
+    };
+    let stood = |call: &&Call| {
+        joined.fate(call) == Fate::StoodStill && !by_plan(call.to, call.cast_us, call.timed_out_us.unwrap_or(u64::MAX))
+    };
     let jobs = joined.jobs[process.jobs.clone()].iter().filter(|job| !is_orphan(joined, job)).filter(by_clock);
     let late: Vec<String> = [
-        (calls.iter().filter(|call| joined.fate(call) == Fate::StoodStill).count(), "call", "calls"),
+        (calls.iter().filter(stood).count(), "call", "calls"),
         (gather::excused(joined, index), "gather", "gathers"),
         (jobs.count(), "job", "jobs"),
     ]
@@ -35,7 +45,7 @@ fn stood_still_one(joined: &Joined<'_>, index: usize) -> Option<String> {
     .filter(|(count, ..)| *count > 0)
     .map(|(count, one, many)| counted(count, one, many))
     .collect();
-    if late.is_empty() && longest.stood_us < STOOD_STILL_US {
+    if late.is_empty() && joined.unplanned_us(node, &longest) < STOOD_STILL_US {
         return None;
     }
     let what = if late.is_empty() { String::new() } else { format!("; late of that: {}", late.join(", ")) };
@@ -55,7 +65,8 @@ fn left_open(joined: &Joined<'_>) -> Option<String> {
     let open_us = |call: &Call| {
         let by = &joined.processes[call.by];
         let away_us = joined.had_no_process_us(call.to, call.cast_us, by.gone_us);
-        Joined::awake_us([by], call.cast_us, by.gone_us).saturating_sub(away_us)
+        let disturbed_us = joined.disturbed_us(&[by.header.index, call.to], call.cast_us, by.gone_us);
+        Joined::awake_us([by], call.cast_us, by.gone_us).saturating_sub(away_us).saturating_sub(disturbed_us)
     };
     let doubtful = |call: &&Call| {
         call.work != Work::Hold && call.jobs == 0 && joined.fate(call) == Fate::CallerDied && open_us(call) > limit
@@ -78,7 +89,14 @@ fn left_open(joined: &Joined<'_>) -> Option<String> {
 /// Jobs that ran on for longer than any should, and for less than the protocol forbids.
 fn jobs_ran_on(joined: &Joined<'_>) -> Option<String> {
     let limit = joined.doubtful_us?;
-    let doubtful = |job: &&Job| ran_on(joined, job).awake_us > limit && !is_orphan(joined, job);
+    let undisturbed_us = |job: &Job| {
+        let RanOn { from_us, us, awake_us } = ran_on(joined, job);
+        let ends = [job.id.caller, joined.processes[job.on].header.index];
+        awake_us.saturating_sub(joined.disturbed_us(&ends, from_us, from_us.saturating_add(us)))
+    };
+    // Cheap first: there are millions of jobs, and hardly one that ran on.
+    let doubtful =
+        |job: &&Job| ran_on(joined, job).awake_us > limit && undisturbed_us(job) > limit && !is_orphan(joined, job);
     let late: Vec<&Job> = joined.jobs.iter().filter(doubtful).collect();
     let worst = late.iter().max_by_key(|job| ran_on(joined, job).awake_us)?;
     let caller = worst.by.map_or_else(|| node_name(worst.id.caller), |by| joined.name(&joined.processes[by]));

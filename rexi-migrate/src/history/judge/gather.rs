@@ -59,10 +59,16 @@ fn late(joined: &Joined<'_>, gather: &Gather) -> Option<Late> {
     }
 }
 
-/// How many gathers ended late only because their process, an index, stood still.
+/// How many gathers ended late only because their process, an index, stood still, and not by the run's own doing.
 pub(super) fn excused(joined: &Joined<'_>, by: usize) -> usize {
     let of_process = joined.gathers.iter().filter(|gather| gather.by == by);
-    of_process.filter(|gather| late(joined, gather).is_some_and(|late| late.excused)).count()
+    let by_plan = |gather: &&Gather| {
+        let node = joined.processes[by].header.index;
+        let until_us = gather.end.map_or(joined.processes[by].gone_us, |end| end.at_us);
+        joined.disturbed_us(&[node], gather.begun_us, until_us) > 0
+    };
+    let late = |gather: &&Gather| late(joined, gather).is_some_and(|late| late.excused);
+    of_process.filter(|gather| late(gather) && !by_plan(gather)).count()
 }
 
 /// In what a gather's end is not what the ledgers show.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use rexi_proto::{Incarnation, Phase, Release, ServerAddress};
 
 use super::gathers::{Gather, gathers_of};
+use super::phases::Phases;
 use super::standing::Standing;
 use super::talk::{Talk, talks};
-use crate::history::evidence::{Evidence, ProcessEnd, ProcessRecord};
+use crate::history::evidence::{Disturbance, Evidence, ProcessEnd, ProcessRecord};
 use crate::history::ledger::{
     CallId, CallNumber, Ending, Entry, LedgerHeader, NodeIndex, Outcome, ProcessLedger, Record, Work,
 };
@@ -41,6 +42,8 @@ pub(super) struct Joined<'a> {
     functions: &'a BTreeMap<Release, Vec<String>>,
     /// See [`Evidence::simulated`].
     pub(super) simulated: bool,
+    /// See [`Evidence::disturbances`].
+    pub(super) disturbances: &'a [Disturbance],
 }
 
 /// One process and its rows.
@@ -53,6 +56,7 @@ pub(super) struct Process<'a> {
     /// No later than this it was gone; the end of time while it lives.
     pub(super) gone_us: u64,
     pub(super) standing: Standing,
+    pub(super) phases: Phases,
     pub(super) calls: Range<usize>,
     pub(super) jobs: Range<usize>,
 }
@@ -153,6 +157,7 @@ impl<'a> Joined<'a> {
             doubtful_us: evidence.doubtful_after.map(micros),
             functions: &evidence.functions,
             simulated: evidence.simulated,
+            disturbances: &evidence.disturbances,
         };
         for record in &evidence.processes {
             match &record.ledger {
@@ -248,6 +253,7 @@ impl<'a> Joined<'a> {
             torn: ledger.torn,
             gone_us: record.end.at_us().map_or(u64::MAX, |at| at.max(last_us)),
             standing: Standing::new(&ledger.records, record.end),
+            phases: Phases::of(&ledger.records),
             calls: 0..0,
             jobs: 0..0,
         };
@@ -336,16 +342,6 @@ impl<'a> Joined<'a> {
     pub(super) fn call_of(&self, id: CallId) -> Option<usize> {
         let range = self.processes[*self.lives.get(&(id.caller, id.incarnation))?].calls.clone();
         find(&self.calls[range.clone()], id.call).map(|at| range.start + at)
-    }
-
-    /// The phase of a process in rexi's own migration at a time, as it wrote it down.
-    pub(super) fn phase_at(&self, process: usize, at_us: u64) -> Option<Phase> {
-        let records = self.processes[process].records;
-        let before = &records[..records.partition_point(|record| record.at_us <= at_us)];
-        before.iter().rev().find_map(|record| match record.entry {
-            Entry::PhaseChanged { migration: 0, phase } => Some(phase),
-            _ => None,
-        })
     }
 
     /// For how much of the time between two times a node had no process.

@@ -77,9 +77,9 @@ impl Standing {
         }
     }
 
-    /// The stretch in which it stood still for longest.
-    pub(super) fn longest(&self) -> Option<Stretch> {
-        self.stretches.iter().copied().max_by_key(|stretch| stretch.stood_us)
+    /// The stretch in which it stood still for longest, by this measure of one.
+    pub(super) fn longest_by(&self, measure: impl Fn(&Stretch) -> u64) -> Option<Stretch> {
+        self.stretches.iter().copied().max_by_key(measure)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
         let stood = standing(&[(1, 0), (2, 0), (92, 0), (93, 0), (94, 60), (95, 0)], live);
         assert_eq!(stood.stood_us(), 8_900_000 + 60_000);
         let longest = Stretch { from_us: 200_000, to_us: 9_200_000, stood_us: 8_900_000 };
-        assert_eq!(stood.longest(), Some(longest));
+        assert_eq!(stood.longest_by(|stretch| stretch.stood_us), Some(longest));
         for (from_us, to_us, between_us) in [
             (0, 200_000, 0),
             (0, 10_000_000, 8_960_000),

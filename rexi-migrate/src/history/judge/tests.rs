@@ -12,6 +12,7 @@ mod legal;
 mod needed;
 mod questions;
 mod simulated;
+mod slices;
 mod stray;
 mod streams;
 mod witnesses;

@@ -49,12 +49,13 @@ pub struct LedgerWriter(Sink);
 
 #[derive(Debug)]
 enum Sink {
-    File { path: PathBuf, tail: Mutex<Tail> },
+    File(Mutex<Tail>),
     Memory(Memory),
 }
 
 #[derive(Debug)]
 struct Tail {
+    path: PathBuf,
     file: File,
     last_us: u64,
     /// What is written at once; kept for the next time.
@@ -71,19 +72,23 @@ impl LedgerWriter {
     /// [`LedgerError::LongRelease`] where the header cannot hold the release.
     pub fn create(path: impl AsRef<Path>, header: &LedgerHeader) -> Result<Self, LedgerError> {
         let path = path.as_ref().to_owned();
-        let bytes = encode_header(header)?;
-        let create = || {
-            let mut file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-            file.write_all(&bytes)?;
-            Ok(file)
-        };
-        match create() {
-            Ok(file) => {
-                let tail = Tail { file, last_us: header.began_us, bytes: Vec::new(), broken: false };
-                Ok(Self(Sink::File { path, tail: Mutex::new(tail) }))
-            }
-            Err(source) => Err(LedgerError::Create { path, source }),
-        }
+        let file = create_file(&path, header)?;
+        let tail = Tail { path, file, last_us: header.began_us, bytes: Vec::new(), broken: false };
+        Ok(Self(Sink::File(Mutex::new(tail))))
+    }
+
+    /// Goes on in another file, which must not exist yet, with the header of the same process. What was appended before
+    /// stays where it is. Memory has no files, and goes on as it is.
+    ///
+    /// # Errors
+    /// As [`LedgerWriter::create`]; the ledger then stays in the file that it has.
+    pub fn turn(&self, path: impl AsRef<Path>, header: &LedgerHeader) -> Result<(), LedgerError> {
+        let Sink::File(tail) = &self.0 else { return Ok(()) };
+        let path = path.as_ref().to_owned();
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.file = create_file(&path, header)?;
+        tail.path = path;
+        Ok(())
     }
 
     /// A ledger of a life that has no process of its own, by this clock.
@@ -94,7 +99,7 @@ impl LedgerWriter {
     /// What is in memory; `None` where the records go to a file.
     pub fn memory(&self) -> Option<&Memory> {
         match &self.0 {
-            Sink::File { .. } => None,
+            Sink::File(_) => None,
             Sink::Memory(memory) => Some(memory),
         }
     }
@@ -112,8 +117,8 @@ impl LedgerWriter {
         if entries.is_empty() {
             return Ok(());
         }
-        let (path, tail) = match &self.0 {
-            Sink::File { path, tail } => (path, tail),
+        let tail = match &self.0 {
+            Sink::File(tail) => tail,
             Sink::Memory(memory) => {
                 memory.append(entries);
                 return Ok(());
@@ -122,7 +127,7 @@ impl LedgerWriter {
         let mut guard = tail.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = &mut *guard;
         if tail.broken {
-            return Err(LedgerError::Broken { path: path.clone() });
+            return Err(LedgerError::Broken { path: tail.path.clone() });
         }
         // Read under the lock, so that the order of the file is the order of the times.
         tail.last_us = tail.last_us.max(now_us());
@@ -132,7 +137,7 @@ impl LedgerWriter {
         }
         tail.file.write_all(&tail.bytes).map_err(|source| {
             tail.broken = true;
-            LedgerError::Write { path: path.clone(), source }
+            LedgerError::Write { path: tail.path.clone(), source }
         })
     }
 }
@@ -255,6 +260,16 @@ pub enum LedgerError {
         /// What is wrong with it.
         damage: Damage,
     },
+}
+
+fn create_file(path: &Path, header: &LedgerHeader) -> Result<File, LedgerError> {
+    let bytes = encode_header(header)?;
+    let create = || {
+        let mut file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        file.write_all(&bytes)?;
+        Ok(file)
+    };
+    create().map_err(|source| LedgerError::Create { path: path.to_owned(), source })
 }
 
 fn encode_header(header: &LedgerHeader) -> Result<Vec<u8>, LedgerError> {

@@ -1,5 +1,7 @@
 //! A report's text and JSON, made by hand.
 
+mod soak;
+
 use super::*;
 use crate::columns::tests::{assert_fits, unwrapped};
 use crate::history::judge::{Counts, Example, Finding, FindingKind, StepRow as StepCounts, Verdict};
@@ -70,6 +72,7 @@ fn report() -> Report {
             steps: vec![counts(1), counts(2)],
         }),
         workload: None,
+        soak: None,
         verdict: Conclusion::Safe,
         exit_code: 0,
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{ColumnConstraint, Table};
 
+use super::soak::{fault_table, sentences, usage_table};
 use super::{Report, StepRow};
 use crate::columns::{align_right, hanging, rerun, table, wrapped};
 use crate::history::judge::{Finding, Judgement, StepRow as StepCounts};
@@ -15,6 +16,9 @@ impl Report {
     /// The report as text of 80 columns: the tables, then the verdict.
     pub fn to_text(&self) -> String {
         let mut text = format!("{}\n", self.step_table());
+        if let Some(soak) = &self.soak {
+            let _ = write!(text, "\n{}\n\n{}\n", fault_table(soak), usage_table(soak));
+        }
         if let Some(judged) = self.judgement.as_ref().filter(|judged| judged.counts.casts > 0) {
             let _ = write!(text, "\n{}\n", self.fate_table(judged));
             let _ = write!(text, "\n{}\n\n{}\n", outcome_table(judged), case_table(judged));
@@ -82,6 +86,10 @@ impl Report {
         // A load that no longer hears anything makes no casts: that is not the machine's fault.
         if let Some(doubt) = self.load.doubt().filter(|_| self.verdict != Conclusion::Unsafe) {
             text.doubt(&doubt);
+        }
+        if let Some(soak) = &self.soak {
+            sentences(soak).iter().for_each(|sentence| text.say(sentence));
+            soak.doubts.iter().for_each(|doubt| text.doubt(doubt));
         }
         if let Some(account) = &self.workload {
             text.say(&format!("{}: {}", account.name, account.summary));

@@ -42,6 +42,8 @@ struct Shown {
     killed: AtomicU64,
     timed_out: AtomicU64,
     in_flight: AtomicUsize,
+    /// By the node that gave them.
+    replies: [AtomicU64; NODES_MAX],
 }
 
 impl LoadThread {
@@ -82,6 +84,13 @@ impl LoadThread {
         self.shown.in_flight.load(Ordering::Acquire)
     }
 
+    /// Replies to own casts, by the node that gave them; nodes behind the last that gave one are left out.
+    pub(crate) fn replies(&self) -> Vec<u64> {
+        let mut replies: Vec<u64> = self.shown.replies.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        replies.truncate(replies.iter().rposition(|count| *count > 0).map_or(0, |last| last + 1));
+        replies
+    }
+
     pub(crate) fn counts(&self) -> LoadCounts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let Shown { asked, casts, answered, killed, timed_out, .. } = &*self.shown;
@@ -103,6 +112,11 @@ impl Shown {
         self.answered.store(answered, Ordering::Relaxed);
         self.killed.store(killed, Ordering::Relaxed);
         self.timed_out.store(timed_out, Ordering::Relaxed);
+        for (node, replies) in load.replies() {
+            if let Some(shown) = self.replies.get(usize::from(node.0)) {
+                shown.store(replies, Ordering::Relaxed);
+            }
+        }
         self.in_flight.store(load.in_flight(), Ordering::Release);
     }
 }
@@ -139,6 +153,9 @@ async fn drive(
         heeded.map(|answer| answer.send(()));
     }
 }
+
+/// As many nodes as a set of a ledger holds.
+const NODES_MAX: usize = 32;
 
 /// How often the load looks at what is due.
 const TICK: Duration = Duration::from_millis(2);

@@ -1,6 +1,7 @@
 //! What breaks no invariant for certain and is still not safe. Times here are seconds.
 
 use super::*;
+use crate::history::evidence::Disturbance;
 use crate::history::ledger::{GatherForm, NodeSet};
 
 const SECOND: u64 = 1_000_000;
@@ -140,4 +141,40 @@ fn a_wait_for_a_node_that_has_no_process_is_no_doubt() {
     let open = caller().cast(SECOND, 1, 1, Work::Reply).kill_nine(8 * SECOND);
     let [gone, back] = down(2 * SECOND);
     assert!(doubt(&limited([open, gone, back])).contains("after 6000 ms"));
+}
+
+/// A run whose nodes 0 and 1 were held up by the run itself between these times, in seconds.
+fn disturbed(evidence: Evidence, from_s: u64, to_s: u64, stopped: bool) -> Evidence {
+    let nodes = NodeSet(0).with(NodeIndex(0)).with(NodeIndex(1));
+    let disturbances = vec![Disturbance { nodes, from_us: from_s * SECOND, to_us: to_s * SECOND, stopped }];
+    Evidence { disturbances, ..evidence }
+}
+
+#[test]
+fn what_is_late_while_the_run_held_up_its_nodes_is_no_doubt_and_a_breach_stays_one() {
+    let job = |s: u64| limited([held().0.live(), held().1.ended(s * SECOND, id(1), Ending::Dropped).live()]);
+    doubt(&job(8));
+    safe(&disturbed(job(8), 1, 7, false));
+    // A fault that was over long before explains nothing of what came after it.
+    doubt(&disturbed(job(8), 0, 2, false));
+    assert_eq!(found(&disturbed(job(26), 1, 20, false)), [(FindingKind::OrphanAfterKill, 1)]);
+    let open = || limited([caller().cast(100, 1, 1, Work::Reply).kill_nine(8 * SECOND), worker().live()]);
+    doubt(&open());
+    safe(&disturbed(open(), 1, 6, false));
+}
+
+#[test]
+fn a_process_that_the_run_stopped_stood_still_by_plan_and_no_longer_than_that() {
+    let beat = Entry::Beat { waited_us: 0 };
+    let still = || {
+        let (calls, jobs) = served(Work::Reply);
+        let beats = calls.add(SECOND, beat).add(9 * SECOND, beat).add(12 * SECOND, Entry::Quiet);
+        limited([beats.record(), jobs.live()])
+    };
+    doubt(&still());
+    safe(&disturbed(still(), 1, 9, true));
+    safe(&disturbed(still(), 1, 6, true));
+    doubt(&disturbed(still(), 1, 3, true));
+    // A cut stops no process.
+    doubt(&disturbed(still(), 1, 9, false));
 }
