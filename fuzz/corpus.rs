@@ -16,6 +16,9 @@ mod ledger;
 #[path = "checks/payload.rs"]
 mod payload;
 #[allow(dead_code, reason = "the checks are for the targets")]
+#[path = "checks/peer.rs"]
+mod peer;
+#[allow(dead_code, reason = "the checks are for the targets")]
 #[path = "checks/texts.rs"]
 mod texts;
 
@@ -29,6 +32,7 @@ fn main() -> io::Result<()> {
         ("payload", payload::seeds()),
         ("texts", texts::seeds()),
         ("ledger", ledger::seeds()),
+        ("peer", peer::seeds()),
     ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
         fs::create_dir_all(&folder)?;

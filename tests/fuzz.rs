@@ -15,6 +15,9 @@ mod lane;
 mod ledger;
 #[path = "../fuzz/checks/payload.rs"]
 mod payload;
+#[allow(dead_code, reason = "broken variants are tried elsewhere")]
+#[path = "../fuzz/checks/peer.rs"]
+mod peer;
 #[path = "../fuzz/checks/texts.rs"]
 mod texts;
 
@@ -79,6 +82,11 @@ fn whatever_a_connection_begins_with_is_refused_or_written_again_as_it_came() {
 #[test]
 fn whatever_comes_on_a_lane_is_refused_or_written_again_as_it_came() {
     holds(lane::check, &lane::seeds());
+}
+
+#[test]
+fn whatever_befalls_two_nodes_each_keeps_to_its_bounds_and_every_call_comes_to_its_end() {
+    holds(peer::check, &peer::seeds());
 }
 
 #[test]

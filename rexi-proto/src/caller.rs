@@ -143,7 +143,8 @@ struct Open<M> {
 /// What is known of a call whose answer is more than one small reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct More {
-    /// The last question whose response went out on the connection there is, and on those before it.
+    /// The latest question whose response went out on the connection there is, and on those before it: a job waits with
+    /// the latest that it has asked, and responses go out in any order.
     responded: Option<u64>,
     responded_before: Option<u64>,
     /// Answers behind a reply whose payload is still on its way.
@@ -284,14 +285,15 @@ impl<M: Clone> Calls<M> {
     /// Notes that the response to a question goes out.
     pub(crate) fn note_responded(&mut self, call: CallRef, question: u64) {
         if let Some(open) = self.open.get_mut(&call) {
-            open.more().responded = Some(question);
+            let responded = &mut open.more().responded;
+            *responded = (*responded).max(Some(question));
         }
     }
 
     /// There is another connection: what went out before may not have come.
     pub(crate) fn note_reconnected(&mut self) {
         for more in self.open.values_mut().filter_map(|open| open.more.as_mut()) {
-            more.responded_before = more.responded.take().or(more.responded_before);
+            more.responded_before = more.responded.take().max(more.responded_before);
         }
     }
 

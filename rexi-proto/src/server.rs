@@ -391,7 +391,8 @@ impl<P: Pool> Server<P> {
         if self.tombstones.len() >= self.limits.tombstones_max {
             self.guards.drop_oldest(&mut self.tombstones);
         }
-        if self.guards.kill_leaves_tombstone() {
+        // A bound of zero has no room to be made.
+        if self.tombstones.len() < self.limits.tombstones_max && self.guards.kill_leaves_tombstone() {
             self.tombstones.push_back((caller, call));
         }
     }

@@ -153,3 +153,19 @@ fn a_response_is_missed_where_it_went_out_on_an_earlier_connection_only() {
     assert!(calls.misses(Sent { replies: 1, question: None, ..asks(4) }), "a reply was lost");
     assert!(!calls.misses(Sent { call: STRANGER, ..asks(4) }));
 }
+
+#[test]
+fn a_response_is_missed_whatever_was_said_to_earlier_questions_since() {
+    let asks = |question| Sent { call: CALL, replies: 0, question: Some(question) };
+    let mut calls = calls();
+    calls.note_responded(CALL, 4);
+    calls.note_responded(CALL, 3);
+    calls.note_reconnected();
+    assert!(calls.misses(asks(4)), "of one connection, the earlier question's went out last");
+    calls.note_responded(CALL, 2);
+    calls.note_reconnected();
+    assert!(calls.misses(asks(4)), "on the next one too");
+    assert!(!calls.misses(asks(5)), "the job has asked again, and nobody has responded");
+    calls.note_responded(CALL, 5);
+    assert!(!calls.misses(asks(5)), "it is on its way");
+}

@@ -97,6 +97,16 @@ fn a_cast_behind_its_kill_does_not_start_as_far_as_kills_are_remembered() {
 }
 
 #[test]
+fn a_server_that_may_remember_no_kill_remembers_none() {
+    let mut server = server(9, 0);
+    assert_eq!(told(&mut server, kill(&[1, 2])), []);
+    assert!(server.tombstones.is_empty());
+    spawn(&mut server, 1);
+    spawn(&mut server, 2);
+    assert_eq!(server.jobs(), 2);
+}
+
+#[test]
 fn a_kill_of_an_earlier_life_does_not_reach_the_next() {
     let mut server = server(9, 9);
     server.handle_request(CALLER, kill(&[1]));
