@@ -40,6 +40,7 @@ impl World {
             match self.nodes[n].singleton.as_mut().and_then(Server::poll_output) {
                 Some(ServerOutput::Job(output)) => self.handle_job(n, output),
                 Some(ServerOutput::Answer(caller, message)) => self.nodes[n].peer.answer(caller, message),
+                Some(ServerOutput::More) => self.nodes[n].singleton.iter_mut().for_each(Server::go_on),
                 None => break,
             }
         }
@@ -72,6 +73,7 @@ impl World {
                 let connection = self.nodes[n].peer.connection();
                 self.nodes[n].peer.handle_disconnected(self.now, connection);
             }
+            Output::More => self.nodes[n].peer.go_on(),
             Output::Writable => self.nodes[n].writable = true,
             _ => {}
         }
