@@ -302,7 +302,7 @@ async fn hostile_what_the_end_of_100_000_jobs_costs_a_good_peer() {
             let ended = async {
                 match what {
                     "one frame kills them" => lane.say(&kill).await,
-                    _ => lane.connection.close(CloseCode::Shutdown.code().try_into().expect("a code"), b"bye"),
+                    _ => lane.connection.close(CloseCode::Shutdown.code().into(), b"bye"),
                 }
                 until("all jobs to end", &scene.node, |node| node.status().jobs == 0).await;
             };
@@ -323,7 +323,7 @@ async fn hostile_what_the_end_of_100_000_jobs_costs_a_good_peer() {
                 began.elapsed()
             };
             longest.push(tokio::join!(good, ended));
-            lane.connection.close(CloseCode::Shutdown.code().try_into().expect("a code"), b"bye");
+            lane.connection.close(CloseCode::Shutdown.code().into(), b"bye");
             until("h3 to be gone", &scene.node, |node| peer(node, "h3").presence != PeerPresence::Connected).await;
         }
         println!("100,000 jobs, {what}: a good peer's longest call, and until all had ended: {longest:?}");
