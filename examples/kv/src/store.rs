@@ -9,6 +9,7 @@ mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use redb::{Database, StorageBackend};
 use serde::{Deserialize, Serialize};
@@ -158,9 +159,9 @@ impl Store {
     /// Whether it works, as far as is known: for a probe.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] from a failure of the disk on, until the file is open again.
+    /// [`StoreError::Failed`] from a failure of the disk on, until the file is open again, and while a commit hangs.
     pub fn check(&self) -> Result<(), StoreError> {
-        self.disk.check()
+        self.disk.check(Instant::now())
     }
 
     /// Closes the file, whoever else has a handle, and returns when the commit under way is done and it is closed. What
@@ -196,7 +197,7 @@ fn commit(disk: &Disk, entries: &[(String, Entry)]) -> Vec<Result<(), StoreError
     if entries.is_empty() {
         return Vec::new();
     }
-    let kept = disk.with(|database| rows::keep(database, entries));
+    let kept = disk.commit(|database| rows::keep(database, entries));
     kept.unwrap_or_else(|error| vec![Err(error); entries.len()])
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Disk {
     /// Wakes the thread; memory has none, since it does not fail.
     failed: Option<SyncSender<()>>,
     failures: Sparse,
+    /// Since when a commit is under way, if one is.
+    committing: Mutex<Option<Instant>>,
 }
 
 /// A database that works, as far as is known.
@@ -54,7 +56,8 @@ impl Disk {
     }
 
     fn new(database: Database, failed: Option<SyncSender<()>>) -> Self {
-        Self { database: Mutex::new(Ok(Open::new(database))), failed, failures: Sparse::new() }
+        let database = Mutex::new(Ok(Open::new(database)));
+        Self { database, failed, failures: Sparse::new(), committing: Mutex::default() }
     }
 
     /// Does some work, or says why it cannot be done.
@@ -73,9 +76,27 @@ impl Disk {
         Err(StoreError::Failed(reason))
     }
 
-    /// Whether there is a database to work with.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.lock().as_ref().map(|_| ()).map_err(StoreError::clone)
+    /// As [`Disk::with`], for work that waits for the disk.
+    pub(super) fn commit<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        *self.committing() = Some(Instant::now());
+        let done = self.with(work);
+        *self.committing() = None;
+        done
+    }
+
+    /// Whether there is a database to work with, on a disk that takes commits.
+    pub(super) fn check(&self, now: Instant) -> Result<(), StoreError> {
+        self.lock().as_ref().map_err(StoreError::clone)?;
+        match *self.committing() {
+            Some(since) if now.saturating_duration_since(since) >= HANG_LIMIT => {
+                Err(StoreError::Failed(format!("a commit has not come back for {HANG_LIMIT:?}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn committing(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.committing.lock().expect("nothing panics while it holds a time")
     }
 
     /// Lets the database go for good, and waits until the work under way is done and it is closed.
@@ -165,9 +186,12 @@ fn text(panic: &(dyn Any + Send)) -> String {
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Disk").field(&self.check()).finish()
+        f.debug_tuple("Disk").field(&self.check(Instant::now())).finish()
     }
 }
+
+/// How long a commit may take before the replica is said to have failed. Longer than whoever writes waits for it.
+pub(super) const HANG_LIMIT: Duration = Duration::from_secs(5);
 
 /// The first wait before the database is opened again; each next one is twice as long.
 const REOPEN_PAUSE_MIN: Duration = Duration::from_millis(50);

@@ -235,3 +235,25 @@ const PAGE_BYTES: usize = 4_096;
 
 /// Of the bytes that lead to the values, every so many is changed.
 const STRIDE: usize = 97;
+
+#[tokio::test]
+async fn a_commit_that_does_not_come_back_counts_as_a_failure_until_it_does() {
+    let disk = FaultyDisk::default();
+    let on = disk.clone();
+    let store = Store::on(move || on.clone()).expect("the disk is well at first");
+    disk.hang();
+    let writing = {
+        let store = store.clone();
+        tokio::spawn(async move { write(&store, &entry(1, "n1", "a")).await })
+    };
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+    let late = || store.disk.check(Instant::now() + disk::HANG_LIMIT);
+    while late().is_ok() {
+        ticks.tick().await;
+    }
+    assert_eq!(late(), Err(StoreError::Failed("a commit has not come back for 5s".to_owned())));
+    assert_eq!(store.check(), Ok(()), "it may take its time");
+    disk.go_on();
+    writing.await.expect("written");
+    assert_eq!(late(), Ok(()));
+}
