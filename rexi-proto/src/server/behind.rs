@@ -94,7 +94,7 @@ impl<P: Pool> Server<P> {
 }
 
 /// What is done of a list before others have their turn: some tens of microseconds.
-const PART_CALLS_MAX: usize = 256;
+const PART_CALLS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -106,7 +106,7 @@ mod tests {
     use crate::server::ServerRequest;
     use crate::server::tests::{CALLER, cast, kill, messages, outputs, resume, server, spawn, told};
 
-    const MANY: u64 = 1_000;
+    const MANY: u64 = 200;
 
     /// How many jobs are to be aborted now, and whether there is more to be done.
     fn aborts(server: &mut Server) -> (usize, bool) {
@@ -130,7 +130,7 @@ mod tests {
                 server.go_on();
                 parts.push(aborts(&mut server));
             }
-            assert_eq!(parts, [(256, true), (256, true), (256, true), (232, false)]);
+            assert_eq!(parts, [(64, true), (64, true), (64, true), (8, false)]);
             assert_eq!((server.jobs(), server.job_bytes()), (0, 0));
             server.go_on();
             assert_eq!(outputs(&mut server), []);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_is_left_to_be_aborted_keeps_its_share_and_a_servers_end_aborts_it() {
-        let limits = Limits { jobs_max: 1_000, jobs_total_max: 1_000, ..Limits::default() };
+        let limits = Limits { jobs_max: 200, jobs_total_max: 200, ..Limits::default() };
         let pool = NodePool::new(&limits, 1, Servers::PER_NODE);
         let free = pool.left(Total::Jobs);
         let mut server = Server::with_pool(ServerAddress::PerNode, &limits, pool);
@@ -176,7 +176,7 @@ mod tests {
         server.end(DownReason::Shutdown);
         let aborted = std::iter::from_fn(|| server.poll_output())
             .filter(|output| matches!(output, ServerOutput::Job(JobOutput::Abort(_))));
-        assert_eq!(aborted.count(), 1_000);
+        assert_eq!(aborted.count(), 200);
         assert_eq!((server.jobs(), server.pool.left(Total::Jobs)), (0, free));
     }
 
@@ -184,7 +184,7 @@ mod tests {
     fn the_answers_to_a_resume_are_made_in_parts_and_in_order() {
         let (mut server, calls) = (server(9, 9), Vec::from_iter(0..MANY));
         let mut told = told(&mut server, resume(&calls));
-        assert_eq!(told.len(), 256);
+        assert_eq!(told.len(), 64);
         while server.is_behind() {
             server.go_on();
             told.extend(messages(&mut server));
