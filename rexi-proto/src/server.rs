@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::guards::Guards;
 use crate::limits::Limits;
-use crate::message::{Body, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Sent};
+use crate::message::{Body, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm};
 use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
 use crate::phase::ServerAddress;
@@ -198,10 +198,7 @@ impl<P: Pool> Server<P> {
     pub fn handle_request(&mut self, caller: Caller, request: ServerRequest) {
         match request {
             ServerRequest::Cast(cast) => self.handle_cast(caller, cast),
-            ServerRequest::Kill(mut calls) => {
-                calls.reverse();
-                self.begin(Part::Kills(caller, calls));
-            }
+            ServerRequest::Kill(calls) => self.handle_kills(caller, calls),
             ServerRequest::Resume(calls) => self.handle_resume(caller, &calls),
             ServerRequest::Monitor(monitor) => match self.ended {
                 Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
@@ -293,7 +290,7 @@ impl<P: Pool> Server<P> {
 
     /// Jobs that run now.
     pub fn jobs(&self) -> usize {
-        self.jobs.len() + self.ended_jobs()
+        self.jobs.len()
     }
 
     /// Bytes of their arguments.
@@ -381,19 +378,20 @@ impl<P: Pool> Server<P> {
         admitted
     }
 
-    fn handle_kill(&mut self, caller: Caller, call: CallRef) {
-        for (of, call) in self.guards.killed_beside(&self.jobs, caller, call) {
-            self.abandon(of, call);
+    fn handle_kills(&mut self, caller: Caller, calls: Vec<CallRef>) {
+        for &call in &calls {
+            for (of, call) in self.guards.killed_beside(&self.jobs, caller, call) {
+                self.abandon(of, call);
+            }
         }
-        if self.jobs.contains_key(&(caller, call)) {
-            return self.abandon(caller, call);
-        }
-        if self.tombstones.len() >= self.limits.tombstones_max {
-            self.guards.drop_oldest(&mut self.tombstones);
-        }
-        // A bound of zero has no room to be made.
-        if self.tombstones.len() < self.limits.tombstones_max && self.guards.kill_leaves_tombstone() {
-            self.tombstones.push_back((caller, call));
+        for call in self.end_jobs(caller, calls) {
+            if self.tombstones.len() >= self.limits.tombstones_max {
+                self.guards.drop_oldest(&mut self.tombstones);
+            }
+            // A bound of zero has no room to be made.
+            if self.tombstones.len() < self.limits.tombstones_max && self.guards.kill_leaves_tombstone() {
+                self.tombstones.push_back((caller, call));
+            }
         }
     }
 
@@ -404,28 +402,13 @@ impl<P: Pool> Server<P> {
         self.monitors.retain(|(of, _)| *of != caller);
         let open: BTreeSet<CallRef> = calls.iter().copied().collect();
         let jobs = self.jobs_of(caller);
-        for &call in self.guards.killed_meanwhile(&jobs, &open) {
-            self.abandon(caller, call);
-        }
-        // What the job has sent may be lost, and what its caller has said.
-        for &call in jobs.intersection(&open) {
-            let Some(&Job { replies, stream, ref question, .. }) = self.jobs.get(&(caller, call)) else { continue };
-            let question = question.as_deref().and_then(|(number, response)| response.is_none().then_some(*number));
-            if replies > 0 {
-                self.answer(caller, Message::Sent(Sent { call, replies, question }));
-            }
-            if stream == ReplyStream::Asked {
-                self.answer(caller, Message::StreamInit(call));
-            }
-        }
-        let mut lost: Vec<_> = self.guards.lost_meanwhile(&open, &jobs).copied().collect();
-        lost.reverse();
-        self.begin(Part::Lost(caller, lost));
+        self.end_jobs(caller, self.guards.killed_meanwhile(&jobs, &open).copied().collect());
+        self.tell_open(caller, jobs.intersection(&open).copied().collect());
+        self.tell_lost(caller, self.guards.lost_meanwhile(&open, &jobs).copied().collect());
     }
 
     fn forget(&mut self, caller: Caller) {
-        let ended = self.take_jobs(caller);
-        self.begin(Part::Ended(ended));
+        self.end_all_jobs(caller);
         self.tombstones.retain(|(of, _)| *of != caller);
         self.monitors.retain(|(of, _)| *of != caller);
     }
@@ -442,17 +425,13 @@ impl<P: Pool> Server<P> {
 
     fn remove(&mut self, caller: Caller, call: CallRef) -> Option<Job> {
         let job = self.jobs.remove(&(caller, call))?;
-        self.release(caller, &job);
-        Some(job)
-    }
-
-    fn release(&mut self, caller: Caller, job: &Job) {
         if let Some(share) = self.shares.get_mut(&caller.peer) {
             share.remove_job(job.bytes, job.stream, &mut self.pool);
             if *share == Share::default() {
                 self.shares.remove(&caller.peer);
             }
         }
+        Some(job)
     }
 
     fn answer(&mut self, caller: Caller, message: Message) {

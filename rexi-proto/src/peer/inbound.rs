@@ -17,7 +17,7 @@ use crate::name::CallRef;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::StreamSignal;
-use crate::server::ServerRequest;
+use crate::server::{Caller, ServerRequest};
 use crate::wire;
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
@@ -152,7 +152,10 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             }
             // Every call to it is lost.
             Message::Resume(_, calls) => {
-                calls.into_iter().for_each(|call| self.data(now, Message::NoSuchServer(server, call)));
+                if let Some(incarnation) = self.incarnation {
+                    self.server.tell_unserved(Caller { peer: self.id, incarnation }, server, calls);
+                    self.drain_server();
+                }
             }
             Message::Monitor(_, monitor) => self.control(Message::Down(monitor, DownReason::NoServer)),
             _ => {}

@@ -1,32 +1,43 @@
-//! Long lists, worked off in parts: kills, the jobs of a caller whose life is over, answers to a resume.
+//! Long lists, worked off in parts: workers to be aborted, and answers to a resume.
 //!
-//! One frame of a peer can name a hundred thousand calls. All that follows from it, done at once, would hold up
-//! everybody else of the node, and would take many times as much memory as the frame.
+//! One frame of a peer can name a hundred thousand calls. What it says counts at once: jobs that are killed, or whose
+//! caller has gone, run no more. But all that follows from it, done at once, would hold up everybody else of the node,
+//! and would take many times as much memory as the frame.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Caller, Job, JobOutput, Server, ServerOutput};
-use crate::message::{Exit, ExitReason, Message};
-use crate::name::{CallRef, Incarnation, PeerId};
+use crate::message::{Exit, ExitReason, Message, Sent};
+use crate::name::{CallRef, JobId};
+use crate::phase::ServerAddress;
 use crate::pool::Pool;
+use crate::reply_stream::ReplyStream;
 
-/// What is left of a list, last first.
+/// What is left of a list of one caller, last first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Part {
-    /// Kills of the caller.
-    Kills(Caller, Vec<CallRef>),
-    /// Calls of the caller that were lost with its connection, of which it is to be told.
-    Lost(Caller, Vec<CallRef>),
-    /// Jobs that nobody waits for any more. They keep their shares until their workers are aborted.
-    Ended(BTreeMap<(Caller, CallRef), Job>),
+pub(super) struct Part {
+    caller: Caller,
+    list: List,
 }
 
-impl Part {
-    fn is_done(&self) -> bool {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum List {
+    /// Jobs that have ended, whose workers do not know of it yet.
+    Ended(Vec<(CallRef, JobId)>),
+    /// Calls whose jobs run: what each has sent may be lost, and what its caller has said.
+    Open(Vec<CallRef>),
+    /// Calls that were lost with the connection.
+    Lost(Vec<CallRef>),
+    /// Calls to a server that this node does not run.
+    Unserved(ServerAddress, Vec<CallRef>),
+}
+
+impl List {
+    fn is_empty(&self) -> bool {
         match self {
-            Self::Kills(_, calls) | Self::Lost(_, calls) => calls.is_empty(),
             Self::Ended(jobs) => jobs.is_empty(),
+            Self::Open(calls) | Self::Lost(calls) | Self::Unserved(_, calls) => calls.is_empty(),
         }
     }
 }
@@ -39,74 +50,141 @@ impl<P: Pool> Server<P> {
 
     /// Does a part of what is left of it. To be called after [`ServerOutput::More`], once others have had their turn.
     pub fn go_on(&mut self) {
-        let Some(mut part) = self.behind.pop_front() else { return };
-        match &mut part {
-            Part::Kills(caller, calls) => {
-                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
-                    self.handle_kill(*caller, call);
-                }
-            }
-            Part::Lost(caller, calls) => {
-                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
-                    let reason = ExitReason::ConnectionLost;
-                    self.answer(*caller, Message::Exit(Exit { call, replies: 0, function: Arc::default(), reason }));
-                }
-            }
-            Part::Ended(jobs) => {
-                for ((caller, call), job) in std::iter::from_fn(|| jobs.pop_first()).take(PART_CALLS_MAX) {
-                    self.release(caller, &job);
-                    let key = self.key(caller, call, job.id);
+        let Some(Part { caller, mut list }) = self.behind.pop_front() else { return };
+        match &mut list {
+            List::Ended(jobs) => {
+                for (call, id) in jobs.drain(jobs.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                    let key = self.key(caller, call, id);
                     self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(key)));
                 }
             }
+            List::Open(calls) => {
+                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                    self.tell_sent(caller, call);
+                }
+            }
+            List::Lost(calls) => {
+                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                    let reason = ExitReason::ConnectionLost;
+                    self.answer(caller, Message::Exit(Exit { call, replies: 0, function: Arc::default(), reason }));
+                }
+            }
+            List::Unserved(server, calls) => {
+                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                    self.answer(caller, Message::NoSuchServer(*server, call));
+                }
+            }
         }
-        if !part.is_done() {
-            self.behind.push_front(part);
+        if !list.is_empty() {
+            self.behind.push_front(Part { caller, list });
         }
         if self.is_behind() {
             self.outputs.push_back(ServerOutput::More);
         }
     }
 
-    /// Begins with a list.
-    pub(super) fn begin(&mut self, part: Part) {
-        self.behind.push_back(part);
-        self.go_on();
+    /// Ends the jobs of these calls: they run no more, and hold nothing of the node's totals. Gives the calls that have
+    /// none.
+    pub(super) fn end_jobs(&mut self, caller: Caller, calls: Vec<CallRef>) -> Vec<CallRef> {
+        let (mut ended, mut unmet) = (Vec::new(), Vec::new());
+        for call in calls {
+            match self.remove(caller, call) {
+                Some(job) => ended.push((call, job.id)),
+                None => unmet.push(call),
+            }
+        }
+        ended.reverse();
+        self.begin(caller, List::Ended(ended));
+        unmet
+    }
+
+    /// Ends all jobs of a caller, whose life is over: it is told nothing more.
+    pub(super) fn end_all_jobs(&mut self, caller: Caller) {
+        let is_told = |part: &Part| part.caller == caller && !matches!(part.list, List::Ended(_));
+        self.behind.retain(|part| !is_told(part));
+        let jobs = self.take_jobs(caller);
+        let ended = jobs.iter().rev().map(|(&(_, call), job)| (call, job.id)).collect();
+        if let Some(mut share) = self.shares.remove(&caller.peer) {
+            jobs.values().for_each(|job| share.remove_job(job.bytes, job.stream, &mut self.pool));
+            if share != Default::default() {
+                self.shares.insert(caller.peer, share);
+            }
+        }
+        self.begin(caller, List::Ended(ended));
+    }
+
+    /// Tells the caller what these jobs have sent, and what they ask.
+    pub(super) fn tell_open(&mut self, caller: Caller, mut calls: Vec<CallRef>) {
+        calls.reverse();
+        self.begin(caller, List::Open(calls));
+    }
+
+    /// Tells the caller that these calls were lost with its connection.
+    pub(super) fn tell_lost(&mut self, caller: Caller, mut calls: Vec<CallRef>) {
+        calls.reverse();
+        self.begin(caller, List::Lost(calls));
+    }
+
+    /// Tells the caller that these calls are to a server that this node does not run.
+    pub(crate) fn tell_unserved(&mut self, caller: Caller, server: ServerAddress, mut calls: Vec<CallRef>) {
+        calls.reverse();
+        self.begin(caller, List::Unserved(server, calls));
+    }
+
+    fn begin(&mut self, caller: Caller, list: List) {
+        if list.is_empty() {
+            return;
+        }
+        let was_behind = self.is_behind();
+        self.behind.push_back(Part { caller, list });
+        if !was_behind {
+            self.go_on();
+        }
+    }
+
+    fn tell_sent(&mut self, caller: Caller, call: CallRef) {
+        let Some(&Job { replies, stream, ref question, .. }) = self.jobs.get(&(caller, call)) else { return };
+        let question = question.as_deref().and_then(|(number, response)| response.is_none().then_some(*number));
+        if replies > 0 {
+            self.answer(caller, Message::Sent(Sent { call, replies, question }));
+        }
+        if stream == ReplyStream::Asked {
+            self.answer(caller, Message::StreamInit(call));
+        }
     }
 
     /// Takes the jobs of a caller out of those that run.
-    pub(super) fn take_jobs(&mut self, caller: Caller) -> BTreeMap<(Caller, CallRef), Job> {
-        let next = match caller.incarnation.0.checked_add(1) {
-            Some(life) => Caller { incarnation: Incarnation(life), ..caller },
-            None => Caller { peer: PeerId(caller.peer.0.saturating_add(1)), incarnation: Incarnation(0) },
-        };
-        let mut jobs = self.jobs.split_off(&(caller, CallRef(0)));
-        let mut others = jobs.split_off(&(next, CallRef(0)));
-        self.jobs.append(&mut others);
-        jobs
-    }
-
-    /// How many jobs keep their shares and no longer run.
-    pub(super) fn ended_jobs(&self) -> usize {
-        let ended = |part: &Part| if let Part::Ended(jobs) = part { jobs.len() } else { 0 };
-        self.behind.iter().map(ended).sum()
+    fn take_jobs(&mut self, caller: Caller) -> BTreeMap<(Caller, CallRef), Job> {
+        let of_caller = (caller, CallRef(0))..=(caller, CallRef(u64::MAX));
+        if self.jobs.len() == self.jobs.range(of_caller.clone()).count() {
+            return std::mem::take(&mut self.jobs);
+        }
+        self.jobs.extract_if(of_caller, |_, _| true).collect()
     }
 }
 
-/// What is done of a list before others have their turn: some tens of microseconds.
-const PART_CALLS_MAX: usize = 64;
+/// What is done of a list before others have their turn: some tens of microseconds, and as much by the workers that are
+/// aborted.
+const PART_CALLS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::message::DownReason;
-    use crate::phase::{ServerAddress, Servers};
+    use crate::name::{Incarnation, PeerId};
+    use crate::phase::Servers;
     use crate::pool::{NodePool, Total};
-    use crate::server::ServerRequest;
     use crate::server::tests::{CALLER, cast, kill, messages, outputs, resume, server, spawn, told};
+    use crate::server::{JobEnding, ServerRequest};
 
-    const MANY: u64 = 200;
+    const MANY: u64 = 600;
+
+    fn busy() -> (Server, Vec<crate::server::JobKey>) {
+        let mut server = server(2_000, 9);
+        let jobs = (0..MANY).map(|call| spawn(&mut server, call)).collect();
+        (server, jobs)
+    }
 
     /// How many jobs are to be aborted now, and whether there is more to be done.
     fn aborts(server: &mut Server) -> (usize, bool) {
@@ -117,21 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_of_kills_is_done_in_parts_and_a_short_one_at_once() {
-        for request in [kill(&Vec::from_iter(0..MANY)), ServerRequest::Forget] {
-            let mut server = server(2_000, 9);
-            for call in 0..MANY {
-                spawn(&mut server, call);
-            }
+    fn the_ends_of_many_jobs_count_at_once_and_are_worked_off_in_parts() {
+        for request in [kill(&Vec::from_iter(0..MANY)), resume(&[]), ServerRequest::Forget] {
+            let (mut server, jobs) = busy();
             server.handle_request(CALLER, request);
+            assert_eq!((server.jobs(), server.job_bytes()), (0, 0));
+            assert!(jobs.iter().all(|&job| !server.handle_ping(job)), "no worker is heard any more");
             let mut parts = vec![aborts(&mut server)];
             while server.is_behind() {
-                assert!(server.jobs() > 0, "those that are not aborted yet");
                 server.go_on();
                 parts.push(aborts(&mut server));
             }
-            assert_eq!(parts, [(64, true), (64, true), (64, true), (8, false)]);
-            assert_eq!((server.jobs(), server.job_bytes()), (0, 0));
+            assert_eq!(parts, [(256, true), (256, true), (88, false)]);
             server.go_on();
             assert_eq!(outputs(&mut server), []);
         }
@@ -140,56 +215,89 @@ mod tests {
             spawn(&mut server, call);
         }
         server.handle_request(CALLER, kill(&[0, 1]));
-        assert_eq!(aborts(&mut server), (2, false));
+        assert_eq!(aborts(&mut server), (2, false), "few are done at once");
     }
 
     #[test]
-    fn the_end_of_a_caller_is_that_of_its_jobs_though_not_all_are_aborted_yet() {
-        let mut server = server(2_000, 9);
-        let jobs: Vec<_> = (0..MANY).map(|call| spawn(&mut server, call)).collect();
+    fn a_list_waits_for_the_one_before_it_and_what_is_asked_meanwhile_is_answered() {
+        let (mut server, _) = busy();
+        server.handle_request(CALLER, kill(&Vec::from_iter(0..300)));
+        assert_eq!(aborts(&mut server), (256, true));
+        // However many short lists come meanwhile, they do no part of it.
+        for call in 300..MANY {
+            server.handle_request(CALLER, kill(&[call]));
+        }
+        assert_eq!(outputs(&mut server), []);
+        let refused = told(&mut server, cast(1_000));
+        assert_eq!((refused, server.jobs()), (vec![], 1), "there is a place for it");
+        let mut aborted = 0;
+        while server.is_behind() {
+            server.go_on();
+            aborted += aborts(&mut server).0;
+        }
+        assert_eq!(aborted, 344);
+    }
+
+    #[test]
+    fn the_end_of_a_caller_is_that_of_its_jobs_alone_and_it_is_told_nothing_more() {
+        let (mut server, _) = busy();
         let of_others = [Caller { peer: PeerId(0), ..CALLER }, Caller { incarnation: Incarnation(8), ..CALLER }];
         of_others.iter().for_each(|&other| server.handle_request(other, cast(1)));
+        server.handle_request(CALLER, resume(&Vec::from_iter(MANY - 1..3 * MANY)));
         outputs(&mut server);
         server.handle_request(CALLER, ServerRequest::Forget);
-        outputs(&mut server);
-        assert!(jobs.iter().all(|&job| !server.handle_ping(job)), "no worker is heard any more");
         assert_eq!(server.calls().map(|(caller, _)| caller).collect::<Vec<_>>(), of_others);
-        // The same caller may be back before all are gone: its jobs are others.
+        // The same caller may be back before all is done: its jobs are others.
         let back = spawn(&mut server, 7);
         while server.is_behind() {
             server.go_on();
+            let outputs = outputs(&mut server);
+            assert!(!outputs.contains(&ServerOutput::Job(JobOutput::Abort(back))));
+            assert!(!outputs.iter().any(|output| matches!(output, ServerOutput::Answer(..))), "{outputs:?}");
         }
-        assert!(!outputs(&mut server).contains(&ServerOutput::Job(JobOutput::Abort(back))));
         assert_eq!(server.jobs(), 3);
+        server.handle_end(back, JobEnding::Reply(bytes::Bytes::new()));
+        assert_eq!(messages(&mut server).len(), 1);
     }
 
     #[test]
-    fn what_is_left_to_be_aborted_keeps_its_share_and_a_servers_end_aborts_it() {
-        let limits = Limits { jobs_max: 200, jobs_total_max: 200, ..Limits::default() };
+    fn what_has_ended_holds_nothing_of_the_totals_and_a_servers_end_aborts_it() {
+        let limits = Limits { jobs_max: 600, jobs_total_max: 600, ..Limits::default() };
         let pool = NodePool::new(&limits, 1, Servers::PER_NODE);
         let free = pool.left(Total::Jobs);
-        let mut server = Server::with_pool(ServerAddress::PerNode, &limits, pool);
-        (0..MANY).for_each(|call| server.handle_request(CALLER, cast(call)));
-        while server.poll_output().is_some() {}
-        server.handle_request(CALLER, ServerRequest::Forget);
-        assert!(server.pool.left(Total::Jobs) < free);
-        server.end(DownReason::Shutdown);
-        let aborted = std::iter::from_fn(|| server.poll_output())
-            .filter(|output| matches!(output, ServerOutput::Job(JobOutput::Abort(_))));
-        assert_eq!(aborted.count(), 200);
-        assert_eq!((server.jobs(), server.pool.left(Total::Jobs)), (0, free));
+        for request in [kill(&Vec::from_iter(0..MANY)), ServerRequest::Forget] {
+            let mut server = Server::with_pool(ServerAddress::PerNode, &limits, pool.clone());
+            (0..MANY).for_each(|call| server.handle_request(CALLER, cast(call)));
+            while server.poll_output().is_some() {}
+            assert!(server.pool.left(Total::Jobs) < free);
+            server.handle_request(CALLER, request);
+            assert_eq!(server.pool.left(Total::Jobs), free);
+            server.end(DownReason::Shutdown);
+            let aborted = std::iter::from_fn(|| server.poll_output())
+                .filter(|output| matches!(output, ServerOutput::Job(JobOutput::Abort(_))));
+            assert_eq!(aborted.count(), 600);
+        }
     }
 
     #[test]
     fn the_answers_to_a_resume_are_made_in_parts_and_in_order() {
-        let (mut server, calls) = (server(9, 9), Vec::from_iter(0..MANY));
+        let (mut server, jobs) = busy();
+        for &job in &jobs {
+            server.handle_reply(job, bytes::Bytes::new());
+        }
+        outputs(&mut server);
+        let calls = Vec::from_iter(0..2 * MANY);
         let mut told = told(&mut server, resume(&calls));
-        assert_eq!(told.len(), 64);
+        assert_eq!(told.len(), 256);
         while server.is_behind() {
             server.go_on();
             told.extend(messages(&mut server));
         }
-        let called = told.iter().map(|message| if let Message::Exit(exit) = message { exit.call.0 } else { MANY });
+        let called = told.iter().map(|message| match message {
+            Message::Sent(sent) if sent.call.0 < MANY => sent.call.0,
+            Message::Exit(exit) if exit.call.0 >= MANY => exit.call.0,
+            other => panic!("{other:?}"),
+        });
         assert!(called.eq(calls));
     }
 }

@@ -10,6 +10,7 @@ impl<P: Pool + Clone> Server<P> {
     /// numbers alone for one; `rename` must not give two peers the same number.
     #[must_use]
     pub fn renamed(&self, rename: impl Fn(PeerId) -> PeerId) -> Self {
+        debug_assert!(self.behind.is_empty(), "a search goes on until all is done");
         let caller = |of: Caller| Caller { peer: rename(of.peer), ..of };
         let jobs = self.jobs.iter().map(|(&(of, call), job)| ((caller(of), call), job.clone())).collect();
         let monitors = self.monitors.iter().map(|&(of, monitor)| (caller(of), monitor)).collect();

@@ -74,6 +74,7 @@ impl FaultyDisk {
         let mut faults = self.faults();
         for (offset, old) in std::mem::take(&mut faults.unsynced).into_iter().rev() {
             let at = usize::try_from(offset).expect("it is in memory");
+            bytes.resize(bytes.len().max(at + old.len()), 0);
             bytes[at..at + old.len()].copy_from_slice(&old);
         }
         (faults.is_dead, faults.hangs) = (true, false);
@@ -102,6 +103,17 @@ impl FaultyDisk {
         self.0.faults.lock().expect("nothing panics while it holds the faults")
     }
 
+    /// Keeps what is there, until the next sync.
+    fn keep(&self, faults: &mut Faults, offset: u64, length: u64) -> io::Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        let mut old = vec![0; usize::try_from(length).expect("it is in memory")];
+        StorageBackend::read(&self.0.file, offset, &mut old)?;
+        faults.unsynced.push((offset, old));
+        Ok(())
+    }
+
     fn may_write(faults: &mut Faults) -> io::Result<()> {
         if faults.is_full || faults.is_dead {
             faults.failed += 1;
@@ -121,7 +133,9 @@ impl StorageBackend for FaultyDisk {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        Self::may_write(&mut self.faults())?;
+        let mut faults = self.faults();
+        Self::may_write(&mut faults)?;
+        self.keep(&mut faults, len, StorageBackend::len(&self.0.file)?.saturating_sub(len))?;
         StorageBackend::set_len(&self.0.file, len)
     }
 
@@ -141,11 +155,8 @@ impl StorageBackend for FaultyDisk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut faults = self.faults();
         Self::may_write(&mut faults)?;
-        let length = StorageBackend::len(&self.0.file)?;
-        let known = length.saturating_sub(offset).min(data.len() as u64);
-        let mut old = vec![0; usize::try_from(known).expect("it is in memory")];
-        StorageBackend::read(&self.0.file, offset, &mut old)?;
-        faults.unsynced.push((offset, old));
+        let known = StorageBackend::len(&self.0.file)?.saturating_sub(offset).min(data.len() as u64);
+        self.keep(&mut faults, offset, known)?;
         StorageBackend::write(&self.0.file, offset, data)
     }
 }

@@ -155,10 +155,17 @@ impl Run {
         let slice = self.slice(closed);
         let judging = tokio::task::spawn_blocking(move || slice.judged());
         // The nodes are heard meanwhile: what one of them says may end the run.
-        while !self.cluster.wait_until(LOOK_INTERVAL, |_| judging.is_finished()).await? {}
+        let heard = loop {
+            match self.cluster.wait_until(LOOK_INTERVAL, |_| judging.is_finished()).await {
+                Ok(false) => {}
+                other => break other,
+            }
+        };
+        // Whatever that was, what the slice has shown counts.
         let judged = judging.await.map_err(|error| Halt::Judge { error: error.to_string() })?;
         let conclusion = self.soaking().take(&judged);
         self.progress.note(&judged.to_string());
+        heard?;
         if conclusion == Conclusion::Safe {
             judged.remove_ledgers();
         }

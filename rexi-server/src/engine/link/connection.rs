@@ -129,6 +129,8 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
     let leaving = shared.flush.cancelled();
     tokio::pin!(leaving);
     loop {
+        // Of its earlier connection, too.
+        member.wait_caught_up().await;
         let chunk = tokio::select! {
             biased;
             () = &mut leaving => return End::Finished,
@@ -137,13 +139,7 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
         match chunk {
             Ok(Some(chunk)) => {
                 let read = Instant::now();
-                let behind = member.with(|peer, now| {
-                    peer.handle_bytes(now, id, &chunk.bytes);
-                    peer.is_behind()
-                });
-                if behind {
-                    member.wait_caught_up().await;
-                }
+                member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes));
                 if read.elapsed() >= TURN {
                     // Others wait for theirs: other peers, and workers of this chunk that became tasks, which those of
                     // the next one are not to overtake.
@@ -259,7 +255,7 @@ impl Writer {
                     () = self.shared.flush.cancelled() => true,
                 }
             };
-            let leaving = lane.until(leaving).await;
+            let leaving = lane.take_turns_until(leaving).await;
             if shares_threads {
                 // Lets those who are about to send join this write.
                 tokio::task::yield_now().await;
@@ -297,7 +293,7 @@ impl Writer {
                 let _ = tokio::time::timeout_at(until, lane.finish()).await;
                 return End::Flushed;
             }
-            let _ = tokio::time::timeout_at(until, lane.until(self.member.writable.notified())).await;
+            let _ = tokio::time::timeout_at(until, lane.take_turns_until(self.member.writable.notified())).await;
         }
     }
 

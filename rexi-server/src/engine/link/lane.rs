@@ -22,8 +22,7 @@ pub(super) struct Lane {
     /// How many of them have been transferred, or failed.
     transferred: Arc<AtomicUsize>,
     turn: Turn,
-    /// When the turn ends, if payloads do not end it.
-    until: Instant,
+    turn_ends: Instant,
 }
 
 /// Whose turn it is.
@@ -44,7 +43,7 @@ impl Lane {
             put: 0,
             transferred: Arc::default(),
             turn: Turn::Lane(0),
-            until: Instant::now(),
+            turn_ends: Instant::now(),
         }
     }
 
@@ -71,19 +70,19 @@ impl Lane {
             tokio::select! {
                 biased;
                 written = self.stream.write(bytes) => return written,
-                () = sleep_until(self.until), if self.takes_turns() => self.end_turn(),
+                () = sleep_until(self.turn_ends), if self.takes_turns() => self.end_turn(),
             }
         }
     }
 
     /// Waits for something else than room, while turns go on.
-    pub(super) async fn until<T>(&mut self, event: impl Future<Output = T>) -> T {
+    pub(super) async fn take_turns_until<T>(&mut self, event: impl Future<Output = T>) -> T {
         tokio::pin!(event);
         loop {
             tokio::select! {
                 biased;
                 come = &mut event => return come,
-                () = sleep_until(self.until), if self.takes_turns() => self.end_turn(),
+                () = sleep_until(self.turn_ends), if self.takes_turns() => self.end_turn(),
             }
         }
     }
@@ -102,20 +101,18 @@ impl Lane {
         match self.turn {
             Turn::Lane(before) if before == self.transferred() => {
                 self.turn = Turn::Shared;
-                self.until = Instant::now() + self.connection.rtt().max(SHARED_MIN);
+                self.turn_ends = Instant::now() + self.connection.rtt().max(SHARED_MIN);
                 self.give(BULK_PRIORITY);
             }
-            Turn::Lane(_) => self.begin_turn(),
-            Turn::Shared => {
-                self.give(LANE_PRIORITY);
-                self.begin_turn();
-            }
+            _ => self.begin_turn(),
         }
     }
 
+    /// Of the lane.
     fn begin_turn(&mut self) {
+        self.give(LANE_PRIORITY);
         self.turn = Turn::Lane(self.transferred());
-        self.until = Instant::now() + PATIENCE;
+        self.turn_ends = Instant::now() + PATIENCE;
     }
 
     fn transferred(&self) -> usize {

@@ -17,6 +17,7 @@ pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
     while !shared.has_stopped() {
         let id = attach(&shared, &member);
         while member.is_connected() {
+            member.wait_caught_up().await;
             pass(&member, id, &mut out);
             if let Some(singleton) = &shared.singleton {
                 singleton.room().await;

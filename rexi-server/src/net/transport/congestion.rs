@@ -20,7 +20,7 @@ use super::per_connection::receive_window;
 pub(crate) struct Progress<'a> {
     connection: &'a Connection,
     receive_window: VarInt,
-    shared: Arc<Shared>,
+    signals: Arc<Signals>,
 }
 
 impl<'a> Progress<'a> {
@@ -28,17 +28,17 @@ impl<'a> Progress<'a> {
     pub(crate) fn of(connection: &'a Connection, limits: &Limits) -> Self {
         let controller = connection.congestion_state().into_any();
         let probed = controller.downcast::<Probed>().expect("each connection has one");
-        Self { connection, receive_window: receive_window(limits), shared: probed.shared }
+        Self { connection, receive_window: receive_window(limits), signals: probed.signals }
     }
 
     /// How many packets that the peer had to acknowledge it has.
     pub(crate) fn acknowledged(&self) -> u64 {
-        self.shared.acknowledged.load(Ordering::Relaxed)
+        self.signals.acknowledged.load(Ordering::Relaxed)
     }
 
     /// Whether others were on their way when it had the last of them.
     pub(crate) fn waited(&self) -> bool {
-        self.shared.in_flight.load(Ordering::Relaxed) > 0
+        self.signals.in_flight.load(Ordering::Relaxed) > 0
     }
 
     /// How many frames were sent that the peer has to acknowledge. Not all kinds: others go along with these, or are
@@ -49,9 +49,9 @@ impl<'a> Progress<'a> {
     }
 
     /// Sends at once what the peer has to acknowledge, whatever the congestion window is: what waits to be sent, up to
-    /// a few packets, and something in any case.
+    /// ten packets, and something in any case.
     pub(crate) fn probe(&self) {
-        self.shared.probes.store(true, Ordering::Relaxed);
+        self.signals.probes.store(true, Ordering::Relaxed);
         // quinn has no ping. A window that grows by a byte is announced, whether or not it shrinks again.
         let wider = VarInt::from_u64(self.receive_window.into_inner() + 1).expect("it is far below the largest");
         self.connection.set_receive_window(wider);
@@ -61,23 +61,23 @@ impl<'a> Progress<'a> {
 
 /// Builds a [`Probed`] for each connection.
 #[derive(Default)]
-pub(super) struct Cubic(Arc<CubicConfig>);
+pub(super) struct ProbedCubic(Arc<CubicConfig>);
 
-impl ControllerFactory for Cubic {
+impl ControllerFactory for ProbedCubic {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let cubic = Arc::clone(&self.0).build(now, current_mtu);
-        Box::new(Probed { cubic, shared: Arc::default() })
+        Box::new(Probed { cubic, signals: Arc::default() })
     }
 }
 
 struct Probed {
     cubic: Box<dyn Controller>,
-    shared: Arc<Shared>,
+    signals: Arc<Signals>,
 }
 
 /// Of a connection's controller and the copies that quinn gives out of it.
 #[derive(Default)]
-struct Shared {
+struct Signals {
     /// What is sent next passes the window.
     probes: AtomicBool,
     acknowledged: AtomicU64,
@@ -87,17 +87,17 @@ struct Shared {
 
 impl Controller for Probed {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.shared.probes.store(false, Ordering::Relaxed);
+        self.signals.probes.store(false, Ordering::Relaxed);
         self.cubic.on_sent(now, bytes, last_packet_number);
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+        self.signals.acknowledged.fetch_add(1, Ordering::Relaxed);
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest_packet_num_acked: Option<u64>) {
-        self.shared.in_flight.store(in_flight, Ordering::Relaxed);
+        self.signals.in_flight.store(in_flight, Ordering::Relaxed);
         self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
     }
 
@@ -111,7 +111,7 @@ impl Controller for Probed {
 
     fn window(&self) -> u64 {
         // quinn paces no window of this size.
-        if self.shared.probes.load(Ordering::Relaxed) { u64::MAX } else { self.cubic.window() }
+        if self.signals.probes.load(Ordering::Relaxed) { u64::MAX } else { self.cubic.window() }
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -119,7 +119,7 @@ impl Controller for Probed {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { cubic: self.cubic.clone_box(), shared: Arc::clone(&self.shared) })
+        Box::new(Self { cubic: self.cubic.clone_box(), signals: Arc::clone(&self.signals) })
     }
 
     fn initial_window(&self) -> u64 {

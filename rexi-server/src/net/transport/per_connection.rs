@@ -8,7 +8,7 @@ use std::time::Duration;
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use rexi_proto::{Limits, STREAM_WINDOW_BYTES};
 
-use super::congestion::Cubic;
+use super::congestion::ProbedCubic;
 
 pub(super) fn transport(limits: &Limits) -> TransportConfig {
     let mut transport = TransportConfig::default();
@@ -94,7 +94,7 @@ fn loss(transport: &mut TransportConfig) {
         // quinn's default, RFC 9002's too: after this many timeouts in a row it starts from the smallest window again.
         .persistent_congestion_threshold(3)
         // quinn's default: BBR draws from a source of chance that no seed reaches, so no run could be repeated.
-        .congestion_controller_factory(Arc::new(Cubic::default()));
+        .congestion_controller_factory(Arc::new(ProbedCubic::default()));
 }
 
 /// How long a connection may be silent. Well below the stability period, so that one that has died in silence can still
