@@ -36,9 +36,10 @@ pub enum Output<M> {
     Close(CloseCode, String),
     /// Let the writer take what is encoded: there is more of it.
     Writable,
-    /// Let those go on who wait until [`Peer::is_clear`].
+    /// Let those go on who wait until [`Peer::is_clear`](super::Peer::is_clear).
     Room,
-    /// Call [`Peer::go_on`], once others have had their turn. Until it has caught up, the peer is not to be read.
+    /// Call [`Peer::go_on`](super::Peer::go_on), once others have had their turn. Until it has caught up, the peer is
+    /// not to be read.
     More,
 }
 
