@@ -6,9 +6,9 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use rexi_proto::{Body, CallRef, Cast, CloseCode, Message, ServerAddress};
+use rexi_proto::{Body, CallRef, Cast, CloseCode, Hello, Incarnation, Message, ServerAddress};
 use rexi_server::admin::AdminPort;
 use rexi_server::{Bytes, Node, PeerPresence, Request, typed};
 use rexi_tests::{Cluster, Lane, Log, Stranger, frame_of, get, hello, name, pass, peer, release, until, within};
@@ -263,17 +263,38 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
             })
         })
         .await;
+    within("h3 to leave", bad.shutdown(Duration::from_secs(1))).await;
     scene
         .beside("20,000 jobs begun and killed at once, again and again", |on| {
-            let bad = bad.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let (stranger, address) = {
+                let _inside = runtime.enter();
+                (scene.stranger(), scene.address())
+            };
+            // A later start than h3's own, and than that of the attack before.
+            let since = SystemTime::UNIX_EPOCH.elapsed().expect("it is later than 1970");
+            let said = Hello { incarnation: Incarnation(since.as_micros() as u64), ..hello("h3") };
+            let attack = move || {
+                runtime.block_on(async {
+                    let mut lane = stranger.shake_hands(address, "h1", &said).await;
+                    let mut next = 0;
+                    while on.load(Ordering::Relaxed) {
+                        let calls = next..next + 20_000;
+                        next = calls.end;
+                        let casts: Vec<u8> = calls.clone().flat_map(forever).collect();
+                        let kill = Message::KillAll(ServerAddress::PerNode, calls.map(CallRef).collect());
+                        lane.say(&casts).await;
+                        pass(Duration::from_millis(300)).await;
+                        lane.say(&frame_of(&kill)).await;
+                        pass(Duration::from_millis(300)).await;
+                    }
+                });
+            };
+            // On a thread of its own: what the attacker does itself is not to hold up the good peer.
+            let attacking = std::thread::spawn(attack);
             tokio::spawn(async move {
-                while on.load(Ordering::Relaxed) {
-                    let to = name("h1");
-                    let calls: Vec<_> =
-                        (0..20_000).filter_map(|_| bad.cast(&to, Request::new("forever", "")).ok()).collect();
-                    pass(Duration::from_millis(300)).await;
-                    drop(calls);
-                    pass(Duration::from_millis(300)).await;
+                while !attacking.is_finished() {
+                    pass(Duration::from_millis(5)).await;
                 }
             })
         })
@@ -285,12 +306,6 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
 async fn hostile_what_the_end_of_100_000_jobs_costs_a_good_peer() {
     const JOBS: u64 = 100_000;
     let scene = Scene::new().await;
-    let forever = |number| {
-        let call = CallRef(number);
-        let body = Body::Inline(Bytes::new());
-        let cast = Cast { call, function: "forever".into(), time_left: None, nonce: 0, trace: None, body };
-        frame_of(&Message::Cast(ServerAddress::PerNode, cast))
-    };
     let casts: Vec<u8> = (0..JOBS).flat_map(forever).collect();
     let kill = frame_of(&Message::KillAll(ServerAddress::PerNode, (0..JOBS).map(CallRef).collect()));
     for what in ["one frame kills them", "their caller leaves"] {
@@ -331,6 +346,14 @@ async fn hostile_what_the_end_of_100_000_jobs_costs_a_good_peer() {
         }
         println!("100,000 jobs, {what}: a good peer's longest call, and until all had ended: {longest:?}");
     }
+}
+
+/// A cast of a job that does not end by itself.
+fn forever(number: u64) -> Vec<u8> {
+    let call = CallRef(number);
+    let body = Body::Inline(Bytes::new());
+    let cast = Cast { call, function: "forever".into(), time_left: None, nonce: 0, trace: None, body };
+    frame_of(&Message::Cast(ServerAddress::PerNode, cast))
 }
 
 /// Bytes of memory that this process holds.
