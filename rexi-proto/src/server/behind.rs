@@ -4,7 +4,7 @@
 //! caller has gone, run no more. But all that follows from it, done at once, would hold up everybody else of the node,
 //! and would take many times as much memory as the frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque, vec_deque};
 use std::sync::Arc;
 
 use super::{Caller, Job, JobOutput, Server, ServerOutput};
@@ -14,7 +14,7 @@ use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::ReplyStream;
 
-/// What is left of a list of one caller, last first.
+/// What is left of a list of one caller.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Part {
     caller: Caller,
@@ -24,13 +24,13 @@ pub(super) struct Part {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum List {
     /// Jobs that have ended, whose workers do not know of it yet.
-    Ended(Vec<(CallRef, JobId)>),
+    Ended(VecDeque<(CallRef, JobId)>),
     /// Calls whose jobs run: what each has sent may be lost, and what its caller has said.
-    Open(Vec<CallRef>),
+    Open(VecDeque<CallRef>),
     /// Calls that were lost with the connection.
-    Lost(Vec<CallRef>),
+    Lost(VecDeque<CallRef>),
     /// Calls to a server that this node does not run.
-    Unserved(ServerAddress, Vec<CallRef>),
+    Unserved(ServerAddress, VecDeque<CallRef>),
 }
 
 impl List {
@@ -53,24 +53,24 @@ impl<P: Pool> Server<P> {
         let Some(Part { caller, mut list }) = self.behind.pop_front() else { return };
         match &mut list {
             List::Ended(jobs) => {
-                for (call, id) in jobs.drain(jobs.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                for (call, id) in part_of(jobs) {
                     let key = self.key(caller, call, id);
                     self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(key)));
                 }
             }
             List::Open(calls) => {
-                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                for call in part_of(calls) {
                     self.tell_sent(caller, call);
                 }
             }
             List::Lost(calls) => {
-                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                for call in part_of(calls) {
                     let reason = ExitReason::ConnectionLost;
                     self.answer(caller, Message::Exit(Exit { call, replies: 0, function: Arc::default(), reason }));
                 }
             }
             List::Unserved(server, calls) => {
-                for call in calls.drain(calls.len().saturating_sub(PART_CALLS_MAX)..).rev() {
+                for call in part_of(calls) {
                     self.answer(caller, Message::NoSuchServer(*server, call));
                 }
             }
@@ -86,14 +86,13 @@ impl<P: Pool> Server<P> {
     /// Ends the jobs of these calls: they run no more, and hold nothing of the node's totals. Gives the calls that have
     /// none.
     pub(super) fn end_jobs(&mut self, caller: Caller, calls: Vec<CallRef>) -> Vec<CallRef> {
-        let (mut ended, mut unmet) = (Vec::new(), Vec::new());
+        let (mut ended, mut unmet) = (VecDeque::new(), Vec::new());
         for call in calls {
             match self.remove(caller, call) {
-                Some(job) => ended.push((call, job.id)),
+                Some(job) => ended.push_back((call, job.id)),
                 None => unmet.push(call),
             }
         }
-        ended.reverse();
         self.begin(caller, List::Ended(ended));
         unmet
     }
@@ -103,7 +102,7 @@ impl<P: Pool> Server<P> {
         let is_told = |part: &Part| part.caller == caller && !matches!(part.list, List::Ended(_));
         self.behind.retain(|part| !is_told(part));
         let jobs = self.take_jobs(caller);
-        let ended = jobs.iter().rev().map(|(&(_, call), job)| (call, job.id)).collect();
+        let ended = jobs.iter().map(|(&(_, call), job)| (call, job.id)).collect();
         if let Some(mut share) = self.shares.remove(&caller.peer) {
             jobs.values().for_each(|job| share.remove_job(job.bytes, job.stream, &mut self.pool));
             if share != Default::default() {
@@ -114,21 +113,18 @@ impl<P: Pool> Server<P> {
     }
 
     /// Tells the caller what these jobs have sent, and what they ask.
-    pub(super) fn tell_open(&mut self, caller: Caller, mut calls: Vec<CallRef>) {
-        calls.reverse();
-        self.begin(caller, List::Open(calls));
+    pub(super) fn tell_open(&mut self, caller: Caller, calls: Vec<CallRef>) {
+        self.begin(caller, List::Open(calls.into()));
     }
 
     /// Tells the caller that these calls were lost with its connection.
-    pub(super) fn tell_lost(&mut self, caller: Caller, mut calls: Vec<CallRef>) {
-        calls.reverse();
-        self.begin(caller, List::Lost(calls));
+    pub(super) fn tell_lost(&mut self, caller: Caller, calls: Vec<CallRef>) {
+        self.begin(caller, List::Lost(calls.into()));
     }
 
     /// Tells the caller that these calls are to a server that this node does not run.
-    pub(crate) fn tell_unserved(&mut self, caller: Caller, server: ServerAddress, mut calls: Vec<CallRef>) {
-        calls.reverse();
-        self.begin(caller, List::Unserved(server, calls));
+    pub(crate) fn tell_unserved(&mut self, caller: Caller, server: ServerAddress, calls: Vec<CallRef>) {
+        self.begin(caller, List::Unserved(server, calls.into()));
     }
 
     fn begin(&mut self, caller: Caller, list: List) {
@@ -161,6 +157,11 @@ impl<P: Pool> Server<P> {
         }
         self.jobs.extract_if(of_caller, |_, _| true).collect()
     }
+}
+
+/// Takes what is done of a list at once.
+fn part_of<T>(list: &mut VecDeque<T>) -> vec_deque::Drain<'_, T> {
+    list.drain(..list.len().min(PART_CALLS_MAX))
 }
 
 /// What is done of a list before others have their turn: some tens of microseconds, and as much by the workers that are

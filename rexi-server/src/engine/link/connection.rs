@@ -128,9 +128,9 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
 async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mut RecvStream) -> End {
     let leaving = shared.flush.cancelled();
     tokio::pin!(leaving);
+    // Of its earlier connection.
+    member.wait_caught_up().await;
     loop {
-        // Of its earlier connection, too.
-        member.wait_caught_up().await;
         let chunk = tokio::select! {
             biased;
             () = &mut leaving => return End::Finished,
@@ -139,7 +139,13 @@ async fn read(shared: &Shared, member: &Arc<Member>, id: ConnectionId, recv: &mu
         match chunk {
             Ok(Some(chunk)) => {
                 let read = Instant::now();
-                member.with(|peer, now| peer.handle_bytes(now, id, &chunk.bytes));
+                let is_behind = member.with(|peer, now| {
+                    peer.handle_bytes(now, id, &chunk.bytes);
+                    peer.is_behind()
+                });
+                if is_behind {
+                    member.wait_caught_up().await;
+                }
                 if read.elapsed() >= TURN {
                     // Others wait for theirs: other peers, and workers of this chunk that became tasks, which those of
                     // the next one are not to overtake.

@@ -17,8 +17,7 @@ pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
     while !shared.has_stopped() {
         let id = attach(&shared, &member);
         while member.is_connected() {
-            member.wait_caught_up().await;
-            pass(&member, id, &mut out);
+            pass(&member, id, &mut out).await;
             if let Some(singleton) = &shared.singleton {
                 singleton.room().await;
             }
@@ -38,20 +37,24 @@ fn attach(shared: &Shared, member: &Arc<Member>) -> ConnectionId {
 }
 
 /// Hands everything that is to be written to the reading side.
-fn pass(member: &Arc<Member>, id: ConnectionId, out: &mut BytesMut) {
+async fn pass(member: &Arc<Member>, id: ConnectionId, out: &mut BytesMut) {
     loop {
         out.clear();
         let Some(bulk) = member.with(|peer, now| peer.take_outgoing(now, id, out)) else { return };
         if out.is_empty() {
             return;
         }
-        member.with(|peer, now| {
+        let is_behind = member.with(|peer, now| {
             peer.handle_bytes(now, id, out);
             for (bulk, body) in bulk {
                 let bytes = body.len();
                 peer.handle_bulk(now, id, bulk, body);
                 peer.handle_bulk_sent(now, id, bytes);
             }
+            peer.is_behind()
         });
+        if is_behind {
+            member.wait_caught_up().await;
+        }
     }
 }
