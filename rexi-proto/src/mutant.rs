@@ -248,13 +248,99 @@ mutants! {
     OldRefusalHeeded "old-refusal-heeded" ""
         "A refused handshake of an earlier life ends the life that was connected since."
         breaks "S1 L1 L2";
+    StartIgnoresFloor "start-ignores-floor" "M31"
+        "A node starts without asking its floor."
+        breaks "S12";
+    PendingFloorUnbound "pending-floor-unbound" "M31 M45"
+        "A yes to a floor binds its member only once it is the record."
+        breaks "S12";
+    VerdictIgnoresFloor "verdict-ignores-floor" "M31"
+        "A member below the floor is spoken to."
+        breaks "S12";
+    AnsweredUnwritten "answered-unwritten" "M31"
+        "A member answers before what it answers is on its disk."
+        breaks "S12 S14 L5";
+    CorruptIsMissing "corrupt-is-missing" "M31"
+        "A file of the record that cannot be read is taken for one that is not there."
+        breaks "S12";
+    TopBelowFloor "top-below-floor" "M32"
+        "A window may be opened downwards, below a floor that is final."
+        breaks "S12";
+    ForgottenLetIn "forgotten-let-in" "M36 M40"
+        "A member that was forgotten is let in with what it has kept."
+        breaks "S12 S14";
+    ForgottenAsked "forgotten-asked" "M40"
+        "A member is asked whether it may be forgotten."
+        breaks "L4";
+    ForgetUnfenced "forget-unfenced" "M40"
+        "A member is forgotten before the others have closed what it may have said yes to."
+        breaks "S14 L4";
+    FenceIgnored "fence-ignored" "M40"
+        "A record is taken from a member that is about to be forgotten."
+        breaks "S14";
+    MajorityCommits "majority-commits" "M41"
+        "A change is decided by half of the members and one more."
+        breaks "S14 L5"
+        covered by "a member makes nothing the record that not all have said yes to (`Keeper::commit`)",
+        with CommitUncounted;
+    CommitUncounted "commit-uncounted" "M41"
+        "A member makes an intent the record whoever has said yes to it."
+        breaks "S14 L5"
+        covered by "who carries a change asks for the record once all have said yes (`Driver::voted`)",
+        with MajorityCommits;
+    SilenceIsYes "silence-is-yes" "M41"
+        "A member that does not answer has said yes."
+        breaks "S14 L5 S12";
+    DoneOnceSent "done-once-sent" "M41"
+        "A change is called done once all members have been told."
+        breaks "L5";
+    TwoYes "two-yes" "M42"
+        "A member says yes to a second intent of one epoch."
+        breaks "S14 L4 L5";
+    EpochUncompared "epoch-uncompared" "M42"
+        "A member says yes to what does not follow from its record."
+        breaks "S14 S12 L5";
+    TurnstileSkipped "turnstile-skipped" "M42"
+        "All members are asked at once."
+        breaks "S14"
+        covered by "a member says yes to one intent of an epoch (`Keeper::vote`)", with TwoYes;
+    CommitTwice "commit-twice" "M43"
+        "A commit that comes a second time is another change."
+        breaks "S14";
+    VoteInMemory "vote-in-memory" "M43"
+        "A yes is not written."
+        breaks "S12 S14 L5";
+    ResumeAnew "resume-anew" "M43"
+        "Who goes on with a change begins another like it."
+        breaks "S14 L4";
+    YesIsCommit "yes-is-commit" "M44"
+        "Who goes on with a change takes the yes of one member for that of all."
+        breaks "S14 L5 S12";
+    YesClosed "yes-closed" "M44"
+        "A member closes an attempt that it has said yes to."
+        breaks "S14 S12 L5";
+    ClosedSaysYes "closed-says-yes" "M44"
+        "A member says yes to an attempt that it has closed."
+        breaks "S14 S12 L5";
+    YesUnbound "yes-unbound" "M45"
+        "A yes is taken for that of whichever process runs by then."
+        breaks "S12 S14";
+    RecordUnsaid "record-unsaid" "M46"
+        "A hello does not say which record its node has."
+        breaks "L4 S12";
+    StatusFromMemory "status-from-memory" "M46"
+        "What a member shows is what it is about to write."
+        breaks "L5";
+    RefusalIsDone "refusal-is-done" "M47"
+        "A request that a member refuses is dropped, and called done."
+        breaks "L5";
 }
 
 /// The mutants that are switched on in one node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Mutants {
     #[cfg(feature = "mutants")]
-    on: u64,
+    on: u128,
 }
 
 impl Mutants {
@@ -304,7 +390,7 @@ impl Mutants {
 }
 
 /// Each mutant has a bit.
-const _: () = assert!(Mutant::ALL.len() <= 64, "a set of mutants has 64 bits");
+const _: () = assert!(Mutant::ALL.len() <= 128, "a set of mutants has 128 bits");
 
 #[cfg(test)]
 mod tests {

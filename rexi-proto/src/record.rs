@@ -1,0 +1,142 @@
+//! The record: what is settled for a whole cluster, the same bytes on every member's disk.
+//!
+//! It says which releases may run, how far each migration may go, and who is a member. It moves by one [`Change`] at a
+//! time, which an operator asks for and every member says yes to. Nobody stands above the members: what makes a change
+//! safe, each member judges for itself; the record adds an order and a memory.
+//!
+//! ```text
+//!   operator ── Command ──► Driver (driver.rs) ── Ask ──► Keeper (keeper.rs), one a member ── Write ──► disk
+//!                              ▲                             │                                 │
+//!                              └────────── Answer ───────────┴──────────── written ◄───────────┘
+//! ```
+//!
+//! A [`Kept`] is what one member has on its disk: the record, the yes that it has said, what it has closed, and its
+//! brakes. A yes binds at once: while it stands, the member may not run a release below the floor that it has said yes
+//! to. A change is decided once all have said yes; what is closed by one that has not said yes can be no more. So
+//! whoever comes after a crash reads what the members keep, and the way on is determined.
+
+mod change;
+mod driver;
+mod intent;
+mod keeper;
+mod kept;
+mod meet;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub use self::change::{Change, Illegal, Loss};
+pub use self::driver::{Command, Driver, Outcome};
+pub use self::intent::{Intent, Life};
+pub use self::keeper::{Answer, Ask, Facts, Keeper, KeeperOutput, No};
+pub use self::kept::{Bar, Brake, Fence, Kept};
+pub use self::meet::{Apart, Meeting, Words};
+pub use self::text::{KEPT_BYTES_MAX, KeptError};
+use crate::function::Release;
+use crate::migration::MigrationKey;
+use crate::name::NodeName;
+use crate::phase::Phase;
+
+/// What is settled for a whole cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// The cluster's name, as in every hello.
+    pub cluster: Arc<str>,
+    /// What the cluster began with: two clusters of one name differ here.
+    pub origin: Digest,
+    /// How many changes there have been. The first is 1.
+    pub epoch: u64,
+    /// The lowest release that may run.
+    pub floor: Release,
+    /// The highest: the floor itself, or the release after it.
+    pub top: Release,
+    /// How far each migration may go; one that is not named goes as far as its release allows.
+    pub ceilings: BTreeMap<MigrationKey, Phase>,
+    /// Who the members are.
+    pub members: BTreeSet<NodeName>,
+    /// Members that were forgotten, each with the epoch that forgot it: what it has kept from before is void.
+    pub forgotten: BTreeMap<NodeName, u64>,
+    /// The number of the last brake of each member that was lifted.
+    pub lifted: BTreeMap<NodeName, u64>,
+    /// The operator who asked for the last change.
+    pub by: Arc<str>,
+    /// When, in seconds since 1970, by the clock of who carried it. For people: the order is the epoch.
+    pub at: u64,
+    /// The digest of the record before; of nothing, in the first.
+    pub previous: Digest,
+}
+
+impl Record {
+    /// What the record is known by: of all that it says.
+    pub fn digest(&self) -> Digest {
+        let mut text = String::new();
+        self.render(&mut text);
+        Digest::of(&text)
+    }
+
+    /// Whether a release may run by it.
+    pub fn admits(&self, release: Release) -> bool {
+        self.floor.is_patched_by(release) || self.top.is_patched_by(release)
+    }
+}
+
+/// SHA-256 of a text.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// That of a text.
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text.as_bytes()).into())
+    }
+
+    /// Its bytes.
+    pub const fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// That of these bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes; `None` where the text is not that.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if text.len() != 64 || !text.bytes().all(is_hex) {
+            return None;
+        }
+        for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// By its first bytes, as people tell digests apart.
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Whether a text can name an operator: 1 to 64 bytes of a-z, 0-9, '-', '.' and '_'.
+pub fn is_operator(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
+    (1..=OPERATOR_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_part)
+}
+
+/// Bytes of an operator's name.
+pub const OPERATOR_BYTES_MAX: usize = 64;

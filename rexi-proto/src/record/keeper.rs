@@ -1,0 +1,516 @@
+//! One member's part in a change: what it is asked, what it writes, and what it answers once that is on its disk.
+//!
+//! One thing is written at a time. What is asked meanwhile waits, so every answer is about what is on the disk. A write
+//! that has failed is not tried again: what the disk holds is not known from then on, and the member says neither yes
+//! nor closes anything until it is started again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Brake, Change, Digest, Fence, Illegal, Intent, Kept, KeptError, Life, Record};
+use crate::function::Release;
+use crate::guards::Guards;
+use crate::migration::MigrationKey;
+use crate::mutant::Mutants;
+use crate::name::NodeName;
+use crate::phase::Phase;
+
+/// What a member may be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ask {
+    /// What it keeps.
+    Read,
+    /// A yes.
+    Vote(Arc<Intent>),
+    /// To make the intent the record: all of these have said yes to it.
+    Commit(Arc<Intent>, BTreeSet<NodeName>),
+    /// To take a record that this member has on its disk.
+    Take(Arc<Record>, NodeName),
+    /// To say yes to no attempt up to this one; it must not have said yes to it.
+    Close {
+        /// The epoch that is tried.
+        epoch: u64,
+        /// The attempt.
+        attempt: u64,
+    },
+    /// To let go of attempts up to this one: a member that has not said yes has closed it.
+    Abort {
+        /// The epoch that is tried.
+        epoch: u64,
+        /// The attempt.
+        attempt: u64,
+    },
+    /// To close attempts up to this one, whatever it has said, and to take nothing more from a member.
+    Freeze {
+        /// The epoch that is tried.
+        epoch: u64,
+        /// The attempt.
+        attempt: u64,
+        /// Whom the others are about to forget.
+        fence: Arc<Fence>,
+    },
+    /// To brake.
+    Brake {
+        /// How far each migration may go.
+        ceilings: BTreeMap<MigrationKey, Phase>,
+        /// The operator.
+        by: Arc<str>,
+        /// When, in seconds since 1970.
+        at: u64,
+    },
+    /// To know of the brakes of others.
+    Hear(BTreeMap<NodeName, Brake>),
+}
+
+/// What a member answers: once it is on its disk.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whether it did what it was asked.
+    pub did: Result<(), No>,
+    /// What its disk holds.
+    pub kept: Kept,
+    /// What it is.
+    pub life: Life,
+    /// Who it takes for members.
+    pub members: BTreeSet<NodeName>,
+}
+
+/// Why a member does not do what it was asked. What it keeps is as before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
+pub enum No {
+    /// The intent does not follow from the record here.
+    #[error("it is at epoch {epoch}, where the change does not follow")]
+    Stale {
+        /// The epoch here.
+        epoch: u64,
+    },
+    /// It has said yes to another intent.
+    #[error("it has said yes to {by}, who asked to {what}")]
+    Busy {
+        /// The operator of the other.
+        by: Arc<str>,
+        /// What the other is.
+        what: String,
+    },
+    /// A member is about to be forgotten.
+    #[error("{by} asked to forget {node}: `live resume` or `live abort` ends that")]
+    Fenced {
+        /// The operator.
+        by: Arc<str>,
+        /// Who is to be forgotten.
+        node: NodeName,
+    },
+    /// What would be forgotten is not fenced off here.
+    #[error("{node} is not fenced off here")]
+    NotFenced {
+        /// Who is to be forgotten.
+        node: NodeName,
+    },
+    /// The attempt is closed.
+    #[error("attempts up to {closed} are closed here")]
+    Closed {
+        /// The last attempt that is.
+        closed: u64,
+    },
+    /// It cannot be closed: the member has said yes to it.
+    #[error("it has said yes")]
+    SaidYes,
+    /// Not all members have said yes.
+    #[error("{missing} has not said yes")]
+    NotAll {
+        /// One who has not.
+        missing: NodeName,
+    },
+    /// Its list of members is another.
+    #[error("it lists other members ({listed}): give every member the same list")]
+    Members {
+        /// Its list.
+        listed: String,
+    },
+    /// It is not the process that was looked at.
+    #[error("its process is not the one that was looked at: look again")]
+    OtherLife,
+    /// Its release may not run after the change.
+    #[error("it runs release {release}, which may not run after the change")]
+    Release {
+        /// Its release.
+        release: Release,
+    },
+    /// The change does not follow from the record.
+    #[error("{0}")]
+    Illegal(Illegal),
+    /// A brake is on that the change does not lift.
+    #[error("the brake of {node} is on, by {by}: lift it first")]
+    Braked {
+        /// Where it was put on.
+        node: NodeName,
+        /// The operator.
+        by: Arc<str>,
+    },
+    /// The node itself is not ready.
+    #[error("{0}")]
+    NotReady(String),
+    /// It has another record of the same epoch, which cannot be.
+    #[error("it has another record of epoch {epoch}")]
+    Fork {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// Its record is of a cluster that began apart.
+    #[error("it is of another cluster")]
+    OtherCluster,
+    /// It has been forgotten.
+    #[error("it was forgotten at epoch {epoch}")]
+    Forgotten {
+        /// The epoch that forgot it.
+        epoch: u64,
+    },
+    /// A write has failed.
+    #[error("its disk did not take what was written: mend the disk and start the node again")]
+    Disk,
+}
+
+/// What a member knows of itself, when it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// What it is.
+    pub life: Life,
+    /// Who it takes for members, itself included.
+    pub members: BTreeSet<NodeName>,
+    /// Whether it is ready for what an intent asks, by its own state.
+    pub ready: Result<(), String>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeeperOutput {
+    /// Write this to the disk, whole; then call [`Keeper::handle_written`].
+    Write(Kept),
+    /// From now on this holds: it is on the disk.
+    Apply(Kept),
+    /// Answer who has asked under that number.
+    Answer(u64, Answer),
+}
+
+/// What one member keeps, and how it is asked to change it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Keeper {
+    kept: Kept,
+    writing: Option<Writing>,
+    waiting: VecDeque<(u64, Ask)>,
+    /// Whether a write has failed.
+    is_broken: bool,
+    outputs: VecDeque<KeeperOutput>,
+    pub(super) guards: Guards,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Writing {
+    kept: Kept,
+    ticket: u64,
+}
+
+impl Keeper {
+    /// The keeper of what a disk holds.
+    pub fn new(kept: Kept) -> Self {
+        let (waiting, outputs) = (VecDeque::new(), VecDeque::new());
+        Self { kept, writing: None, waiting, is_broken: false, outputs, guards: Guards::default() }
+    }
+
+    /// The keeper of what a file says; `None` where there is no file. Broken on purpose by `mutants`; by none in a
+    /// release.
+    ///
+    /// # Errors
+    /// [`KeptError`] where the file is not what this node has written: it is not the same as no file.
+    pub fn open(node: &NodeName, text: Option<&str>, mutants: Mutants) -> Result<Self, KeptError> {
+        let guards = Guards::without(mutants);
+        let kept = match text.map(Kept::from_text) {
+            Some(Ok(kept)) if kept.node != *node => {
+                return Err(KeptError::OtherNode { theirs: kept.node, ours: node.clone() });
+            }
+            Some(Ok(kept)) => kept,
+            Some(Err(error)) if guards.unreadable_is_not_missing() => return Err(error),
+            _ => Kept::nothing(node.clone()),
+        };
+        Ok(Self { guards, ..Self::new(kept) })
+    }
+
+    /// What is on the disk, as far as is known.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Whether a write has failed, so that the disk may hold what was written or what was there before.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Whether something is being written.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Somebody asks something, under a number of the caller's choice.
+    pub fn handle(&mut self, ticket: u64, ask: Ask, facts: &Facts) {
+        if let Some(Writing { kept, .. }) = &self.writing {
+            if ask == Ask::Read && !self.guards.status_is_of_the_disk() {
+                let answer = Answer { did: Ok(()), kept: kept.clone(), ..self.answer_of(Ok(()), facts) };
+                return self.outputs.push_back(KeeperOutput::Answer(ticket, answer));
+            }
+            self.waiting.push_back((ticket, ask));
+        } else {
+            self.answer(ticket, &ask, facts);
+        }
+    }
+
+    /// What was to be written is on the disk, or may not be.
+    pub fn handle_written(&mut self, is_durable: bool, facts: &Facts) {
+        let Some(Writing { kept, ticket }) = self.writing.take() else { return };
+        if is_durable {
+            self.kept = kept;
+            self.outputs.push_back(KeeperOutput::Apply(self.kept.clone()));
+            self.say(ticket, Ok(()), facts);
+        } else {
+            self.is_broken = true;
+            self.say(ticket, Err(No::Disk), facts);
+        }
+        while self.writing.is_none()
+            && let Some((ticket, ask)) = self.waiting.pop_front()
+        {
+            self.answer(ticket, &ask, facts);
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_output(&mut self) -> Option<KeeperOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn answer(&mut self, ticket: u64, ask: &Ask, facts: &Facts) {
+        match self.decide(ask, facts) {
+            Ok(kept) if kept == self.kept => self.say(ticket, Ok(()), facts),
+            Ok(_) if self.is_broken => self.say(ticket, Err(No::Disk), facts),
+            Ok(kept) if !self.guards.a_yes_is_written(&self.kept, &kept) => {
+                self.kept = kept;
+                self.say(ticket, Ok(()), facts);
+            }
+            Ok(kept) => {
+                if !self.guards.answers_once_written() {
+                    let answer = Answer { kept: kept.clone(), ..self.answer_of(Ok(()), facts) };
+                    self.outputs.push_back(KeeperOutput::Answer(ticket, answer));
+                }
+                self.outputs.push_back(KeeperOutput::Write(kept.clone()));
+                self.writing = Some(Writing { kept, ticket });
+            }
+            Err(no) => self.say(ticket, Err(no), facts),
+        }
+    }
+
+    fn say(&mut self, ticket: u64, did: Result<(), No>, facts: &Facts) {
+        self.outputs.push_back(KeeperOutput::Answer(ticket, self.answer_of(did, facts)));
+    }
+
+    fn answer_of(&self, did: Result<(), No>, facts: &Facts) -> Answer {
+        Answer { did, kept: self.kept.clone(), life: facts.life, members: facts.members.clone() }
+    }
+
+    /// What is to be kept after it.
+    fn decide(&self, ask: &Ask, facts: &Facts) -> Result<Kept, No> {
+        match ask {
+            Ask::Read => Ok(self.kept.clone()),
+            Ask::Vote(intent) => self.vote(intent, facts),
+            Ask::Commit(intent, votes) => self.commit(intent, votes),
+            Ask::Take(record, held_by) => self.take(record, held_by),
+            &Ask::Close { epoch, attempt } => self.close(epoch, attempt),
+            &Ask::Abort { epoch, attempt } => self.abort(epoch, attempt),
+            Ask::Freeze { epoch, attempt, fence } => self.freeze(*epoch, *attempt, fence),
+            Ask::Brake { ceilings, by, at } => Ok(self.brake(ceilings, by, *at)),
+            Ask::Hear(brakes) => Ok(self.hear(brakes)),
+        }
+    }
+
+    fn vote(&self, intent: &Arc<Intent>, facts: &Facts) -> Result<Kept, No> {
+        let Kept { record, closed, fence, brakes, .. } = &self.kept;
+        self.follows(intent)?;
+        if self.guards.closed_stays_closed(intent.attempt <= *closed) {
+            return Err(No::Closed { closed: *closed });
+        }
+        if let Some(open) = self.kept.open_vote() {
+            if open == intent {
+                return Ok(self.kept.clone());
+            }
+            if self.guards.says_yes_once() {
+                return Err(No::Busy { by: Arc::clone(&open.by), what: open.told() });
+            }
+        }
+        match (&intent.change, fence) {
+            (Change::Forget { node, .. }, Some(fence)) if fence.node == *node => {}
+            (_, Some(fence)) => return Err(No::Fenced { by: Arc::clone(&fence.by), node: fence.node.clone() }),
+            (Change::Forget { node, .. }, None) if self.guards.forgets_behind_a_fence() => {
+                return Err(No::NotFenced { node: node.clone() });
+            }
+            _ => {}
+        }
+        let listed = facts.members.iter().filter(|node| !intent.forgets(node));
+        if !listed.clone().eq(&intent.members) {
+            let listed = listed.map(NodeName::as_str).collect::<Vec<_>>().join(" ");
+            return Err(No::Members { listed });
+        }
+        if self.guards.asks_life(intent.lives.get(&self.kept.node) != Some(&facts.life)) {
+            return Err(No::OtherLife);
+        }
+        let lifts = |node: &NodeName, brake: &Brake| match &intent.change {
+            Change::Lift(last) => last.get(node).is_some_and(|&last| brake.number <= last),
+            Change::Forget { .. } => true,
+            _ => false,
+        };
+        if let Some((node, brake)) = brakes.iter().find(|(node, brake)| !lifts(node, brake)) {
+            return Err(No::Braked { node: node.clone(), by: Arc::clone(&brake.by) });
+        }
+        let after = intent.record_guarded(record.as_deref(), self.guards).map_err(No::Illegal)?;
+        let release = facts.life.release;
+        if release < after.floor || !after.admits(release) {
+            return Err(No::Release { release });
+        }
+        facts.ready.clone().map_err(No::NotReady)?;
+        Ok(Kept { vote: Some(Arc::clone(intent)), ..self.kept.clone() })
+    }
+
+    fn commit(&self, intent: &Arc<Intent>, votes: &BTreeSet<NodeName>) -> Result<Kept, No> {
+        if self.kept.epoch() == intent.epoch {
+            // It may have come before; what it has become is in the record.
+            let is_that = |record: &&Arc<Record>| self.is_of(record, intent);
+            return match self.kept.record.as_ref().filter(is_that) {
+                Some(record) => Ok(self.guards.commits_once(&self.kept, record)),
+                None => Err(No::Fork { epoch: intent.epoch }),
+            };
+        }
+        self.follows(intent)?;
+        if intent.attempt <= self.kept.closed {
+            return Err(No::Closed { closed: self.kept.closed });
+        }
+        if let Some(missing) = intent.members.iter().find(|member| !votes.contains(*member))
+            && self.guards.commit_needs_all()
+        {
+            return Err(No::NotAll { missing: missing.clone() });
+        }
+        let after = intent.record_guarded(self.kept.record.as_deref(), self.guards).map_err(No::Illegal)?;
+        Ok(self.kept.with_record(Arc::new(after)))
+    }
+
+    fn take(&self, record: &Arc<Record>, held_by: &NodeName) -> Result<Kept, No> {
+        let Kept { node, record: ours, fence, .. } = &self.kept;
+        if let Some(ours) = ours {
+            if ours.origin != record.origin {
+                return Err(No::OtherCluster);
+            }
+            if record.epoch < ours.epoch || record == ours {
+                return Ok(self.kept.clone());
+            }
+            if record.epoch == ours.epoch {
+                return Err(No::Fork { epoch: ours.epoch });
+            }
+            if let Some(&epoch) = record.forgotten.get(node)
+                && ours.epoch < epoch
+            {
+                return Err(No::Forgotten { epoch });
+            }
+        }
+        if let Some(fence) = fence
+            && fence.node == *held_by
+            && self.guards.fence_holds()
+        {
+            return Err(No::Fenced { by: Arc::clone(&fence.by), node: fence.node.clone() });
+        }
+        Ok(self.kept.with_record(Arc::clone(record)))
+    }
+
+    fn close(&self, epoch: u64, attempt: u64) -> Result<Kept, No> {
+        self.is_next(epoch)?;
+        let said_yes = self.kept.open_vote().is_some_and(|vote| vote.attempt <= attempt);
+        if self.guards.a_yes_cannot_be_closed(said_yes) {
+            return Err(No::SaidYes);
+        }
+        Ok(self.kept.closed_to(attempt))
+    }
+
+    fn abort(&self, epoch: u64, attempt: u64) -> Result<Kept, No> {
+        self.is_next(epoch)?;
+        let vote = self.kept.vote.clone().filter(|vote| vote.attempt > attempt);
+        Ok(Kept { vote, ..self.kept.closed_to(attempt) })
+    }
+
+    fn freeze(&self, epoch: u64, attempt: u64, fence: &Arc<Fence>) -> Result<Kept, No> {
+        self.is_next(epoch)?;
+        match &self.kept.fence {
+            Some(other) if other.node != fence.node => {
+                Err(No::Fenced { by: Arc::clone(&other.by), node: other.node.clone() })
+            }
+            Some(_) => Ok(Kept { closed: attempt.max(self.kept.closed), ..self.kept.clone() }),
+            None => {
+                let (closed, fence) = (attempt.max(self.kept.closed), Some(Arc::clone(fence)));
+                Ok(Kept { closed, fence, ..self.kept.clone() })
+            }
+        }
+    }
+
+    fn brake(&self, ceilings: &BTreeMap<MigrationKey, Phase>, by: &Arc<str>, at: u64) -> Kept {
+        let mut kept = self.kept.clone();
+        let mut brake = Brake { number: kept.next_brake(), ceilings: ceilings.clone(), by: Arc::clone(by), at };
+        if let Some(earlier) = kept.brakes.get(&kept.node) {
+            for (key, &phase) in &earlier.ceilings {
+                let ceiling = brake.ceilings.entry(key.clone()).or_insert(phase);
+                *ceiling = phase.min(*ceiling);
+            }
+            if earlier.ceilings == brake.ceilings {
+                return kept;
+            }
+        }
+        kept.brakes.insert(kept.node.clone(), brake);
+        kept
+    }
+
+    fn hear(&self, brakes: &BTreeMap<NodeName, Brake>) -> Kept {
+        let mut kept = self.kept.clone();
+        for (node, brake) in brakes {
+            let lifted = kept.record.as_ref().and_then(|record| record.lifted.get(node)).copied();
+            let known = kept.brakes.get(node).map(|known| known.number).max(lifted);
+            if known.is_none_or(|known| brake.number > known) {
+                kept.brakes.insert(node.clone(), brake.clone());
+            }
+        }
+        kept
+    }
+
+    /// Whether an intent is for the epoch after the record here, and follows from it.
+    fn follows(&self, intent: &Intent) -> Result<(), No> {
+        let epoch = self.kept.epoch();
+        let digest = self.kept.record.as_ref().map_or_else(Digest::default, |record| record.digest());
+        if self.guards.compares_epochs(intent.epoch != epoch + 1 || intent.previous != digest) {
+            return Err(No::Stale { epoch });
+        }
+        Ok(())
+    }
+
+    fn is_next(&self, tried: u64) -> Result<(), No> {
+        let epoch = self.kept.epoch();
+        if tried == epoch + 1 { Ok(()) } else { Err(No::Stale { epoch }) }
+    }
+
+    /// Whether a record is what the intent has become.
+    fn is_of(&self, record: &Record, intent: &Intent) -> bool {
+        record.previous == intent.previous
+            && (&record.by, record.at, &record.members) == (&intent.by, intent.at, &intent.members)
+            && intent.change.is_made(Some(record))
+    }
+}
+
+impl Intent {
+    /// Whether a member is to be forgotten by it.
+    pub(super) fn forgets(&self, member: &NodeName) -> bool {
+        matches!(&self.change, Change::Forget { node, .. } if node == member)
+    }
+}

@@ -1,0 +1,178 @@
+//! What one member has on its disk of the record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Intent, Loss, Record};
+use crate::function::Release;
+use crate::guards::Guards;
+use crate::migration::MigrationKey;
+use crate::name::NodeName;
+use crate::phase::Phase;
+
+/// What one member has on its disk. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Kept {
+    /// Whose it is.
+    pub node: NodeName,
+    /// What is settled; `None` before a first record was begun here or learned.
+    pub record: Option<Arc<Record>>,
+    /// The intent for the next epoch that this member has said yes to.
+    pub vote: Option<Arc<Intent>>,
+    /// No attempt up to this one, at the next epoch, gets a yes here, or becomes the record by a yes that stands.
+    pub closed: u64,
+    /// The member that is about to be forgotten.
+    pub fence: Option<Arc<Fence>>,
+    /// The last brake of each member that is not lifted.
+    pub brakes: BTreeMap<NodeName, Brake>,
+}
+
+/// From now on, what a member brings is not taken: the others are about to go on without it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fence {
+    /// The member.
+    pub node: NodeName,
+    /// What the operator vouches for.
+    pub loss: Loss,
+    /// The operator.
+    pub by: Arc<str>,
+    /// When the operator asked, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A ceiling that needs nobody's yes: it only lowers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Brake {
+    /// Which brake of its member it is; a later one has a greater number.
+    pub number: u64,
+    /// How far each migration may go.
+    pub ceilings: BTreeMap<MigrationKey, Phase>,
+    /// The operator.
+    pub by: Arc<str>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+/// Why a release may not run here. Nothing was served.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
+pub enum Bar {
+    /// No record is known here yet.
+    #[error("no record is known here: begin one with `live init`, or wait for a member that has one, which gives it")]
+    NoRecord,
+    /// The release is below the floor.
+    #[error("release {release} is below the floor {floor} of epoch {epoch}: start release {floor} or {top}")]
+    BelowFloor {
+        /// The release that would run.
+        release: Release,
+        /// The lowest that may.
+        floor: Release,
+        /// The highest that may.
+        top: Release,
+        /// The record's epoch.
+        epoch: u64,
+    },
+    /// The release is below a floor that this member has said yes to.
+    #[error(
+        "release {release} is below {floor}, which this member has said yes to finalize: start {floor}, and see `live \
+         status`"
+    )]
+    BelowPendingFloor {
+        /// The release that would run.
+        release: Release,
+        /// The floor that may come.
+        floor: Release,
+    },
+    /// The release is not in the window.
+    #[error(
+        "release {release} was not announced: the record of epoch {epoch} lets {floor} to {top} run. Let it in with \
+         `live advance --to {release}`, or start {top}"
+    )]
+    AboveTop {
+        /// The release that would run.
+        release: Release,
+        /// The lowest that may.
+        floor: Release,
+        /// The highest that may.
+        top: Release,
+        /// The record's epoch.
+        epoch: u64,
+    },
+}
+
+impl Kept {
+    /// What a member has whose disk is empty.
+    pub fn nothing(node: NodeName) -> Self {
+        Self { node, record: None, vote: None, closed: 0, fence: None, brakes: BTreeMap::new() }
+    }
+
+    /// The epoch of the record; 0 without one.
+    pub fn epoch(&self) -> u64 {
+        self.record.as_ref().map_or(0, |record| record.epoch)
+    }
+
+    /// The yes that may still become the record here.
+    pub fn open_vote(&self) -> Option<&Arc<Intent>> {
+        self.vote.as_ref().filter(|vote| vote.attempt > self.closed)
+    }
+
+    /// Whether a release may run here, and be spoken to from here.
+    ///
+    /// # Errors
+    /// [`Bar`] says why not.
+    pub fn admits(&self, release: Release) -> Result<(), Bar> {
+        self.admits_guarded(release, Guards::default())
+    }
+
+    pub(super) fn admits_guarded(&self, release: Release, guards: Guards) -> Result<(), Bar> {
+        let Some(record) = &self.record else { return Err(Bar::NoRecord) };
+        let Record { floor, top, epoch, .. } = **record;
+        match record.admits(release) {
+            false if release < floor => return Err(Bar::BelowFloor { release, floor, top, epoch }),
+            false => return Err(Bar::AboveTop { release, floor, top, epoch }),
+            true => {}
+        }
+        let pending = self.vote.as_ref().and_then(|vote| vote.floor());
+        match pending {
+            Some(floor) if guards.yes_binds_at_once(release < floor) => Err(Bar::BelowPendingFloor { release, floor }),
+            _ => Ok(()),
+        }
+    }
+
+    /// How far each migration may go: the lowest of the record's ceilings and of the brakes.
+    pub fn ceilings(&self) -> BTreeMap<MigrationKey, Phase> {
+        let mut lowest = self.record.as_ref().map_or_else(BTreeMap::new, |record| record.ceilings.clone());
+        for (key, &phase) in self.brakes.values().flat_map(|brake| &brake.ceilings) {
+            let ceiling = lowest.entry(key.clone()).or_insert(phase);
+            *ceiling = phase.min(*ceiling);
+        }
+        lowest
+    }
+
+    /// The same after a record has come: what was said about its epoch or an earlier one is over, and so are the brakes
+    /// that it lifts.
+    #[must_use]
+    pub(crate) fn with_record(&self, record: Arc<Record>) -> Self {
+        let is_on =
+            |(node, brake): &(&NodeName, &Brake)| record.lifted.get(*node).is_none_or(|&last| brake.number > last);
+        let brakes = self.brakes.iter().filter(is_on).map(|(node, brake)| (node.clone(), brake.clone())).collect();
+        Self { record: Some(record), brakes, ..Self::nothing(self.node.clone()) }
+    }
+
+    /// The same with attempts up to this one closed. A fence is for the attempt after those that it has closed, and
+    /// goes with that one.
+    #[must_use]
+    pub(super) fn closed_to(&self, attempt: u64) -> Self {
+        let fence = self.fence.clone().filter(|_| attempt <= self.closed);
+        Self { closed: attempt.max(self.closed), fence, ..self.clone() }
+    }
+
+    /// The number that the next brake of this member has: above all that anybody may have seen.
+    pub(super) fn next_brake(&self) -> u64 {
+        let lifted = self.record.as_ref().and_then(|record| record.lifted.get(&self.node)).copied();
+        let last = self.brakes.get(&self.node).map(|brake| brake.number);
+        1 + lifted.max(last).unwrap_or(0)
+    }
+}

@@ -1,0 +1,283 @@
+//! The record and what a member keeps, as text: what is hashed, and what stands in the file.
+//!
+//! There is one text for each value. A text is read and written again, and what differs then was not written by us: so
+//! neither a flipped bit nor a line too many is passed over. The last line is the digest of all lines above it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Display, Write};
+use std::str::{FromStr, Lines};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Brake, Change, Digest, Fence, Intent, Kept, Life, Loss, Record};
+use crate::name::{Incarnation, NodeName};
+use crate::phase::Phase;
+
+/// Why a text is not what a member has kept. Nothing was taken from it: a floor that cannot be read is not "no floor".
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum KeptError {
+    /// Another format, or none.
+    #[error("it begins with {first:?}, and this release reads {FORMAT:?}")]
+    Format {
+        /// The first line.
+        first: String,
+    },
+    /// It ends early, or is not what was written.
+    #[error("line {line} is not as it was written")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+    },
+    /// The digest of its lines is not the one that it ends with.
+    #[error("its lines do not match the digest that it ends with")]
+    Digest,
+    /// It is of another node.
+    #[error("it is of {theirs}, and this is {ours}")]
+    OtherNode {
+        /// Whose it is.
+        theirs: NodeName,
+        /// Who reads it.
+        ours: NodeName,
+    },
+    /// It is far longer than what can be kept.
+    #[error("it has {bytes} bytes, and {KEPT_BYTES_MAX} at most are read")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// The first line.
+const FORMAT: &str = "rexi-rollout 1";
+
+/// Bytes of the text of what a member keeps.
+pub const KEPT_BYTES_MAX: usize = 4 << 20;
+
+/// A line: a word, and what it is of.
+fn line(text: &mut String, word: &str, what: impl Display) {
+    writeln!(text, "{word} {what}").expect("a text takes what is written");
+}
+
+/// A line for each of these.
+fn lines<T: Display>(text: &mut String, word: &str, what: impl IntoIterator<Item = T>) {
+    what.into_iter().for_each(|what| line(text, word, what));
+}
+
+impl Record {
+    pub(super) fn render(&self, text: &mut String) {
+        line(text, "record", self.epoch);
+        line(text, "cluster", &self.cluster);
+        line(text, "origin", self.origin);
+        line(text, "floor", self.floor);
+        line(text, "top", self.top);
+        lines(text, "ceiling", self.ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
+        lines(text, "member", &self.members);
+        lines(text, "forgotten", self.forgotten.iter().map(|(node, epoch)| format!("{node} {epoch}")));
+        lines(text, "lifted", self.lifted.iter().map(|(node, number)| format!("{node} {number}")));
+        line(text, "by", &self.by);
+        line(text, "at", self.at);
+        line(text, "previous", self.previous);
+    }
+
+    fn read(epoch: u64, from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            epoch,
+            cluster: from.one("cluster", some)?,
+            origin: from.one("origin", Digest::parse)?,
+            floor: from.one("floor", parsed)?,
+            top: from.one("top", parsed)?,
+            ceilings: from.pairs("ceiling")?,
+            members: from.many("member", parsed)?,
+            forgotten: from.pairs("forgotten")?,
+            lifted: from.pairs("lifted")?,
+            by: from.one("by", some)?,
+            at: from.one("at", parsed)?,
+            previous: from.one("previous", Digest::parse)?,
+        })
+    }
+}
+
+impl Intent {
+    pub(super) fn render(&self, text: &mut String) {
+        line(text, "vote", format_args!("{} {}", self.epoch, self.attempt));
+        line(text, "cluster", &self.cluster);
+        line(text, "previous", self.previous);
+        match &self.change {
+            Change::Begin { floor, top } => line(text, "change", format_args!("begin {floor} {top}")),
+            Change::Open { top } => line(text, "change", format_args!("open {top}")),
+            Change::Cap(ceilings) => {
+                line(text, "change", "cap");
+                lines(text, "ceiling", ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
+            }
+            Change::Lift(brakes) => {
+                line(text, "change", "lift");
+                lines(text, "lifted", brakes.iter().map(|(node, number)| format!("{node} {number}")));
+            }
+            Change::Finalize { floor } => line(text, "change", format_args!("finalize {floor}")),
+            Change::Forget { node, loss } => line(text, "change", format_args!("forget {node} {}", loss.as_str())),
+        }
+        lines(text, "member", &self.members);
+        let of_life =
+            |(node, life): (&NodeName, &Life)| format!("{node} {} {} {}", life.incarnation.0, life.release, life.build);
+        lines(text, "life", self.lives.iter().map(of_life));
+        line(text, "by", &self.by);
+        line(text, "at", self.at);
+    }
+
+    fn read(epoch: u64, attempt: u64, from: &mut Reader<'_>) -> Option<Self> {
+        let cluster = from.one("cluster", some)?;
+        let previous = from.one("previous", Digest::parse)?;
+        let change = from.one("change", |text| Some(text.to_owned()))?;
+        let change = match *change.split(' ').collect::<Vec<_>>() {
+            ["begin", floor, top] => Change::Begin { floor: parsed(floor)?, top: parsed(top)? },
+            ["open", top] => Change::Open { top: parsed(top)? },
+            ["cap"] => Change::Cap(from.pairs("ceiling")?),
+            ["lift"] => Change::Lift(from.pairs("lifted")?),
+            ["finalize", floor] => Change::Finalize { floor: parsed(floor)? },
+            ["forget", node, loss] => Change::Forget { node: parsed(node)?, loss: loss_of(loss)? },
+            _ => return None,
+        };
+        let members: BTreeSet<NodeName> = from.many("member", parsed)?;
+        let lives = from.many("life", |text| {
+            let [node, incarnation, release, build] = *text.split(' ').collect::<Vec<_>>() else { return None };
+            let (incarnation, build) = (Incarnation(parsed(incarnation)?), Digest::parse(build)?);
+            Some((parsed(node)?, Life { incarnation, release: parsed(release)?, build }))
+        })?;
+        let (by, at) = (from.one("by", some)?, from.one("at", parsed)?);
+        Some(Self { cluster, epoch, attempt, previous, change, members, lives, by, at })
+    }
+}
+
+impl Kept {
+    /// The text of it.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{FORMAT}\n");
+        line(&mut text, "node", &self.node);
+        match &self.record {
+            Some(record) => record.render(&mut text),
+            None => line(&mut text, "record", "none"),
+        }
+        match &self.vote {
+            Some(vote) => vote.render(&mut text),
+            None => line(&mut text, "vote", "none"),
+        }
+        line(&mut text, "closed", self.closed);
+        let of_fence = |fence: &Arc<Fence>| format!("{} {} {} {}", fence.node, fence.loss.as_str(), fence.by, fence.at);
+        line(&mut text, "fence", self.fence.as_ref().map_or_else(|| "none".to_owned(), of_fence));
+        for (node, brake) in &self.brakes {
+            line(&mut text, "brake", format_args!("{node} {} {} {}", brake.number, brake.by, brake.at));
+            lines(&mut text, "ceiling", brake.ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
+        }
+        let digest = Digest::of(&text);
+        line(&mut text, "sha256", digest);
+        text
+    }
+
+    /// Reads what [`Kept::to_text`] writes, and nothing else.
+    ///
+    /// # Errors
+    /// [`KeptError`] names the first line that is wrong.
+    pub fn from_text(text: &str) -> Result<Self, KeptError> {
+        if text.len() > KEPT_BYTES_MAX {
+            return Err(KeptError::TooLong { bytes: text.len() });
+        }
+        let first = text.lines().next().unwrap_or_default();
+        if first != FORMAT {
+            return Err(KeptError::Format { first: first.chars().take(80).collect() });
+        }
+        let mut from = Reader { lines: text.lines(), next: None, line: 0 };
+        from.advance();
+        let read = Self::read(&mut from).ok_or(KeptError::Line { line: from.line + 1 })?;
+        let again = read.to_text();
+        if again == text {
+            return Ok(read);
+        }
+        match again.lines().zip(text.lines()).position(|(one, other)| one != other) {
+            Some(at) if at + 1 < again.lines().count() => Err(KeptError::Line { line: at + 1 }),
+            _ => Err(KeptError::Digest),
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.advance();
+        let node = from.one("node", parsed)?;
+        let record = match from.one("record", |text| Some(text.to_owned()))?.as_str() {
+            "none" => None,
+            epoch => Some(Arc::new(Record::read(parsed(epoch)?, from)?)),
+        };
+        let vote = match *from.one("vote", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
+            ["none"] => None,
+            [epoch, attempt] => Some(Arc::new(Intent::read(parsed(epoch)?, parsed(attempt)?, from)?)),
+            _ => return None,
+        };
+        let closed = from.one("closed", parsed)?;
+        let fence = match *from.one("fence", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
+            ["none"] => None,
+            [node, loss, by, at] => {
+                let (node, loss) = (parsed(node)?, loss_of(loss)?);
+                Some(Arc::new(Fence { node, loss, by: by.into(), at: parsed(at)? }))
+            }
+            _ => return None,
+        };
+        let mut brakes = BTreeMap::new();
+        while let Some(text) = from.next_of("brake") {
+            let [node, number, by, at] = *text.split(' ').collect::<Vec<_>>() else { return None };
+            let (number, by, at) = (parsed(number)?, by.into(), parsed(at)?);
+            brakes.insert(parsed(node)?, Brake { number, ceilings: from.pairs::<_, Phase>("ceiling")?, by, at });
+        }
+        from.one("sha256", Digest::parse)?;
+        from.next.is_none().then_some(Self { node, record, vote, closed, fence, brakes })
+    }
+}
+
+/// The lines of a text, one after the other.
+struct Reader<'a> {
+    lines: Lines<'a>,
+    next: Option<&'a str>,
+    /// Lines that were taken.
+    line: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn advance(&mut self) {
+        self.line += usize::from(self.next.is_some());
+        self.next = self.lines.next();
+    }
+
+    /// What the next line is of, if it is one of this word.
+    fn next_of(&mut self, word: &str) -> Option<&'a str> {
+        let what = self.next?.strip_prefix(word)?.strip_prefix(' ')?;
+        self.advance();
+        Some(what)
+    }
+
+    fn one<T>(&mut self, word: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        read(self.next_of(word)?)
+    }
+
+    fn many<T, C: FromIterator<T>>(&mut self, word: &str, read: impl Fn(&str) -> Option<T>) -> Option<C> {
+        std::iter::from_fn(|| self.next_of(word)).map(read).collect()
+    }
+
+    fn pairs<K: FromStr + Ord, V: FromStr>(&mut self, word: &str) -> Option<BTreeMap<K, V>> {
+        self.many(word, |text| {
+            let (key, value) = text.split_once(' ')?;
+            Some((parsed(key)?, parsed(value)?))
+        })
+    }
+}
+
+fn parsed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it stands where others can fail")]
+fn some(text: &str) -> Option<Arc<str>> {
+    Some(text.into())
+}
+
+fn loss_of(text: &str) -> Option<Loss> {
+    [Loss::Destroyed, Loss::Wiped].into_iter().find(|loss| loss.as_str() == text)
+}
