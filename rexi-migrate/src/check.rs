@@ -17,6 +17,7 @@ mod judge;
 mod model;
 mod tell;
 pub mod hellos;
+pub mod record;
 mod vectors;
 mod orders;
 mod suite;

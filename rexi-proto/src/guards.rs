@@ -445,9 +445,9 @@ impl Guards {
         !self.lacks(Mutant::VerdictIgnoresFloor)
     }
 
-    /// A hello says which record its node has.
-    pub(crate) const fn says_record(self) -> bool {
-        !self.lacks(Mutant::RecordUnsaid)
+    /// Who hears that another is behind gives it the record.
+    pub(crate) const fn hears_of_other(self, differs: bool) -> bool {
+        differs && !self.lacks(Mutant::OtherRecordUnheard)
     }
 
     /// A member that was forgotten does not come back with what it has kept.
@@ -513,6 +513,16 @@ impl Guards {
     /// Who has said yes to an attempt cannot close it.
     pub(crate) const fn a_yes_cannot_be_closed(self, said_yes: bool) -> bool {
         said_yes && !self.lacks(Mutant::YesClosed)
+    }
+
+    /// What a member has closed does not become the record there, whoever has said yes.
+    pub(crate) const fn closed_is_no_record(self, is_closed: bool) -> bool {
+        is_closed && !self.lacks(Mutant::ClosedCommits)
+    }
+
+    /// An operator is told that a change is given up once all have let go of it.
+    pub(crate) const fn given_up_once_all_let_go(self) -> bool {
+        !self.lacks(Mutant::AbortedOnceSent)
     }
 
     /// A member makes an intent the record once all have said yes to it.

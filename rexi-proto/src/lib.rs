@@ -41,7 +41,7 @@ mod server;
 mod reply_stream;
 mod hello;
 mod rollout;
-mod record;
+pub mod record;
 mod error;
 #[cfg(feature = "schema")]
 mod schema;
@@ -71,11 +71,6 @@ pub use name::{CallRef, Incarnation, JobId, MonitorRef, NodeName, NodeNameError,
 pub use peer::{ConnectionId, Output, Peer, PeerConfig, PeerStats};
 pub use phase::{Phase, ServerAddress, Servers, UnknownPhase};
 pub use pool::{NodePool, Pool, Total, Unlimited};
-pub use record::{
-    Answer as RecordAnswer, Apart, Ask, Bar, Brake, Change, Command, Digest, Driver, Facts, Fence, Illegal, Intent,
-    KEPT_BYTES_MAX, Keeper, KeeperOutput, Kept, KeptError, Life, Loss, Meeting, No, OPERATOR_BYTES_MAX, Outcome,
-    Record, Words, is_operator,
-};
 pub use release::Profile;
 pub use reply_stream::{StreamSignal, StreamTimeouts};
 pub use rollout::{HandshakeError, LimitingFactor, PhaseError, PhaseNow, Rollout};

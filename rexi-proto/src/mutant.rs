@@ -262,7 +262,7 @@ mutants! {
         breaks "S12 S14 L5";
     CorruptIsMissing "corrupt-is-missing" "M31"
         "A file of the record that cannot be read is taken for one that is not there."
-        breaks "S12";
+        breaks "S12 L4";
     TopBelowFloor "top-below-floor" "M32"
         "A window may be opened downwards, below a floor that is final."
         breaks "S12";
@@ -280,17 +280,17 @@ mutants! {
         breaks "S14";
     MajorityCommits "majority-commits" "M41"
         "A change is decided by half of the members and one more."
-        breaks "S14 L5"
+        breaks "S14 L5 L4"
         covered by "a member makes nothing the record that not all have said yes to (`Keeper::commit`)",
         with CommitUncounted;
     CommitUncounted "commit-uncounted" "M41"
         "A member makes an intent the record whoever has said yes to it."
-        breaks "S14 L5"
+        breaks "S14 L5 L4"
         covered by "who carries a change asks for the record once all have said yes (`Driver::voted`)",
         with MajorityCommits;
     SilenceIsYes "silence-is-yes" "M41"
         "A member that does not answer has said yes."
-        breaks "S14 L5 S12";
+        breaks "S14 L5 S12 L4";
     DoneOnceSent "done-once-sent" "M41"
         "A change is called done once all members have been told."
         breaks "L5";
@@ -299,11 +299,13 @@ mutants! {
         breaks "S14 L4 L5";
     EpochUncompared "epoch-uncompared" "M42"
         "A member says yes to what does not follow from its record."
-        breaks "S14 S12 L5";
+        breaks "S14 S12 L5 L4";
     TurnstileSkipped "turnstile-skipped" "M42"
         "All members are asked at once."
-        breaks "S14"
-        covered by "a member says yes to one intent of an epoch (`Keeper::vote`)", with TwoYes;
+        breaks "S14 L4"
+        covered by "a member says yes to one intent of an attempt, and what two have said yes to apart is let go \
+                    (`Driver::abort`)",
+        with TwoYes;
     CommitTwice "commit-twice" "M43"
         "A commit that comes a second time is another change."
         breaks "S14";
@@ -315,18 +317,28 @@ mutants! {
         breaks "S14 L4";
     YesIsCommit "yes-is-commit" "M44"
         "Who goes on with a change takes the yes of one member for that of all."
-        breaks "S14 L5 S12";
+        breaks "S14 L5 S12 L4";
     YesClosed "yes-closed" "M44"
         "A member closes an attempt that it has said yes to."
-        breaks "S14 S12 L5";
+        breaks "S14 S12 L5 L4"
+        covered by "a change is called given up once all members have let go of it (`Driver::aborted`)",
+        with AbortedOnceSent;
+    AbortedOnceSent "aborted-once-sent" "M44"
+        "A change is called given up once one member has closed it."
+        breaks "L5"
+        covered by "a member that has said yes cannot close (`Keeper::close`)", with YesClosed;
     ClosedSaysYes "closed-says-yes" "M44"
         "A member says yes to an attempt that it has closed."
-        breaks "S14 S12 L5";
+        breaks "S14 S12 L5 L4"
+        covered by "what a member has closed does not become the record there (`Keeper::commit`)", with ClosedCommits;
+    ClosedCommits "closed-commits" "M40 M44"
+        "What a member has closed becomes the record there all the same."
+        breaks "S14 L5 L4";
     YesUnbound "yes-unbound" "M45"
         "A yes is taken for that of whichever process runs by then."
         breaks "S12 S14";
-    RecordUnsaid "record-unsaid" "M46"
-        "A hello does not say which record its node has."
+    OtherRecordUnheard "other-record-unheard" "M46"
+        "A member that hears of another record makes nothing of it."
         breaks "L4 S12";
     StatusFromMemory "status-from-memory" "M46"
         "What a member shows is what it is about to write."

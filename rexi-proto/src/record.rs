@@ -51,6 +51,8 @@ pub struct Record {
     pub origin: Digest,
     /// How many changes there have been. The first is 1.
     pub epoch: u64,
+    /// Which attempt at its epoch the change was.
+    pub attempt: u64,
     /// The lowest release that may run.
     pub floor: Release,
     /// The highest: the floor itself, or the release after it.

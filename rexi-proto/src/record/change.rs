@@ -178,6 +178,7 @@ impl Intent {
                 cluster: Arc::clone(&self.cluster),
                 origin: self.id(),
                 epoch: 1,
+                attempt: self.attempt,
                 floor,
                 top,
                 ceilings: BTreeMap::new(),
@@ -195,9 +196,10 @@ impl Intent {
             return Err(Illegal::MissingMember { node: node.clone() });
         }
         let previous = before.digest();
-        let mut after = Record { epoch: epoch + 1, members: self.members.clone(), by, at, previous, ..before.clone() };
+        let (epoch, attempt, members) = (epoch + 1, self.attempt, self.members.clone());
+        let mut after = Record { epoch, attempt, members, by, at, previous, ..before.clone() };
         match &self.change {
-            Change::Begin { .. } => return Err(Illegal::Begun { epoch }),
+            Change::Begin { .. } => return Err(Illegal::Begun { epoch: before.epoch }),
             &Change::Open { top: asked } => {
                 if guards.opens_upwards(asked <= floor) {
                     return Err(Illegal::NotAbove { asked, floor });

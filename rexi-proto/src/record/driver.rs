@@ -47,8 +47,13 @@ pub enum Outcome {
         /// What the change is.
         what: String,
     },
-    /// It was given up, everywhere.
-    Aborted,
+    /// Attempts up to this one, at this epoch, were given up everywhere.
+    Aborted {
+        /// The epoch.
+        epoch: u64,
+        /// The attempt.
+        attempt: u64,
+    },
     /// It can be neither ended nor given up before these answer, or are forgotten.
     Blocked(BTreeSet<NodeName>),
     /// Two members have different records of this epoch, which cannot be.
@@ -97,7 +102,9 @@ pub struct Driver {
     refused: BTreeMap<NodeName, No>,
     /// How often it has looked at all members.
     looks: u32,
-    outputs: VecDeque<(NodeName, Ask)>,
+    /// How often it has asked: an answer to what was asked before counts for nothing.
+    round: u64,
+    outputs: VecDeque<(u64, NodeName, Ask)>,
     outcome: Option<Outcome>,
     guards: Guards,
 }
@@ -124,6 +131,7 @@ impl Driver {
             intent: None,
             refused: BTreeMap::new(),
             looks: 0,
+            round: 0,
             outputs: VecDeque::new(),
             outcome: None,
             guards: Guards::without(mutants),
@@ -147,8 +155,8 @@ impl Driver {
         }
     }
 
-    /// Whom to ask what next.
-    pub fn poll_output(&mut self) -> Option<(NodeName, Ask)> {
+    /// Whom to ask what next, in which round.
+    pub fn poll_output(&mut self) -> Option<(u64, NodeName, Ask)> {
         self.outputs.pop_front()
     }
 
@@ -167,9 +175,14 @@ impl Driver {
         &self.waiting
     }
 
-    /// A member has answered, or `None`: it cannot be asked, or its answer did not come.
-    pub fn handle(&mut self, node: &NodeName, answer: Option<Answer>) {
-        if !self.waiting.remove(node) {
+    /// The round that is waited for.
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// A member has answered what it was asked in a round, or `None`: it cannot be asked, or its answer did not come.
+    pub fn handle(&mut self, round: u64, node: &NodeName, answer: Option<Answer>) {
+        if round != self.round || !self.waiting.remove(node) {
             return;
         }
         self.heard.insert(node.clone(), answer);
@@ -181,7 +194,7 @@ impl Driver {
                 Step::Turnstile | Step::Vote => self.voted(),
                 Step::Commit => self.committed(),
                 Step::Close(attempt) => self.closed(attempt),
-                Step::Abort(_) => self.aborted(),
+                Step::Abort(attempt) => self.aborted(attempt),
                 Step::Brake => self.braked(),
                 Step::Over => {}
             }
@@ -190,10 +203,11 @@ impl Driver {
 
     fn ask(&mut self, step: Step, asks: impl IntoIterator<Item = (NodeName, Ask)>) {
         self.step = step;
+        self.round += 1;
         self.heard.clear();
         for (node, ask) in asks {
             self.waiting.insert(node.clone());
-            self.outputs.push_back((node, ask));
+            self.outputs.push_back((self.round, node, ask));
         }
     }
 
@@ -225,6 +239,9 @@ impl Driver {
 
     /// All that can be known of the members is known: what is to be done?
     fn decide(&mut self) {
+        for forgotten in self.forgotten() {
+            self.leave_out(&forgotten);
+        }
         let newest = self.answers().filter_map(|(node, answer)| Some((answer.kept.record.clone()?, node.clone())));
         let newest: Option<(Arc<Record>, NodeName)> = newest.max_by_key(|(record, _)| record.epoch);
         let Some(epoch) = newest.as_ref().map(|(record, _)| record.epoch).or_else(|| {
@@ -360,6 +377,10 @@ impl Driver {
         if let Some(open) = seen.open() {
             self.members.clone_from(&open.members);
         }
+        if self.is_split(seen.closed) {
+            // Two members have said yes to different intents of one attempt, so neither can have the yes of all.
+            return self.let_go(seen.epoch + 1, attempt);
+        }
         let says_yes = |answer: &Answer| answer.kept.open_vote().is_some_and(|vote| vote.attempt <= attempt);
         let closer = self.answers().find(|(node, answer)| self.members.contains(*node) && !says_yes(answer));
         match closer.map(|(node, _)| node.clone()) {
@@ -378,10 +399,28 @@ impl Driver {
         self.end(if away.is_empty() { Outcome::Already(epoch) } else { Outcome::UnderWay(away) });
     }
 
-    /// A member that is about to be forgotten has no part in it.
+    /// Who has answered, and was forgotten by the others: what it has kept is void.
+    fn forgotten(&self) -> Vec<NodeName> {
+        let records = || self.answers().filter_map(|(node, answer)| Some((node, answer.kept.record.as_ref()?)));
+        let forgets = |node: &NodeName, theirs: &Record| {
+            let at = records().filter_map(|(_, record)| record.forgotten.get(node)).max();
+            at.is_some_and(|&at| theirs.epoch <= at && !theirs.forgotten.contains_key(node))
+        };
+        records().filter(|(node, theirs)| forgets(node, theirs)).map(|(node, _)| node.clone()).collect()
+    }
+
+    /// A member that is about to be forgotten, or was, has no part in it.
     fn leave_out(&mut self, node: &NodeName) {
         self.members.remove(node);
         self.heard.remove(node);
+    }
+
+    /// Whether members have said yes to different intents that may still become the record.
+    fn is_split(&self, closed: u64) -> bool {
+        let open = |(_, answer): (&NodeName, &Answer)| answer.kept.vote.clone().filter(|vote| vote.attempt > closed);
+        let mut votes = self.answers().filter_map(open);
+        let first = votes.next();
+        votes.any(|vote| Some(vote) != first)
     }
 
     /// Whether a yes stands to what another member has closed.
@@ -488,22 +527,28 @@ impl Driver {
     fn closed(&mut self, attempt: u64) {
         let answer = self.heard.values().next().cloned().flatten();
         match answer.map(|answer| (answer.did, answer.kept.epoch())) {
-            Some((Ok(()), epoch)) => self.let_go(epoch + 1, attempt),
+            Some((Ok(()), epoch)) => {
+                self.let_go(epoch + 1, attempt);
+                if !self.guards.given_up_once_all_let_go() && self.command == Command::Abort {
+                    self.outcome = Some(Outcome::Aborted { epoch: epoch + 1, attempt });
+                }
+            }
             // It has said yes meanwhile, or the record has moved.
             Some((Err(_), _)) => self.look(),
             None => self.end(Outcome::UnderWay(self.away())),
         }
     }
 
-    fn aborted(&mut self) {
+    fn aborted(&mut self, attempt: u64) {
         let (away, refused) = (self.away(), self.refusals());
+        let epoch = self.answers().map(|(_, answer)| answer.kept.epoch()).max().unwrap_or(0) + 1;
         if refused.values().any(|no| matches!(no, No::Stale { .. })) {
             return self.look();
         }
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
         let outcome = match (missing.is_empty(), &self.command, self.refused.is_empty()) {
             (false, ..) => Outcome::UnderWay(missing),
-            (true, Command::Abort, _) => Outcome::Aborted,
+            (true, Command::Abort, _) => Outcome::Aborted { epoch, attempt },
             (true, _, false) => Outcome::Refused(self.refused.clone()),
             // What stood in the way is gone: now for what was asked.
             (true, _, true) => return self.look(),

@@ -382,14 +382,14 @@ impl Keeper {
     fn commit(&self, intent: &Arc<Intent>, votes: &BTreeSet<NodeName>) -> Result<Kept, No> {
         if self.kept.epoch() == intent.epoch {
             // It may have come before; what it has become is in the record.
-            let is_that = |record: &&Arc<Record>| self.is_of(record, intent);
+            let is_that = |record: &&Arc<Record>| record.is_of(intent);
             return match self.kept.record.as_ref().filter(is_that) {
                 Some(record) => Ok(self.guards.commits_once(&self.kept, record)),
                 None => Err(No::Fork { epoch: intent.epoch }),
             };
         }
         self.follows(intent)?;
-        if intent.attempt <= self.kept.closed {
+        if self.guards.closed_is_no_record(intent.attempt <= self.kept.closed) {
             return Err(No::Closed { closed: self.kept.closed });
         }
         if let Some(missing) = intent.members.iter().find(|member| !votes.contains(*member))
@@ -499,12 +499,13 @@ impl Keeper {
         let epoch = self.kept.epoch();
         if tried == epoch + 1 { Ok(()) } else { Err(No::Stale { epoch }) }
     }
+}
 
-    /// Whether a record is what the intent has become.
-    fn is_of(&self, record: &Record, intent: &Intent) -> bool {
-        record.previous == intent.previous
-            && (&record.by, record.at, &record.members) == (&intent.by, intent.at, &intent.members)
-            && intent.change.is_made(Some(record))
+impl Record {
+    /// Whether it is what an intent has become.
+    fn is_of(&self, intent: &Intent) -> bool {
+        (self.epoch, self.attempt, self.previous) == (intent.epoch, intent.attempt, intent.previous)
+            && (&self.by, self.at) == (&intent.by, intent.at)
     }
 }
 

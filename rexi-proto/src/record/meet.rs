@@ -72,7 +72,7 @@ pub enum Apart {
 impl Keeper {
     /// What this member says in a hello; `None` without a record.
     pub fn words(&self) -> Option<Words> {
-        self.kept().words().filter(|_| self.guards.says_record())
+        self.kept().words()
     }
 
     /// What follows from the words of a member that runs a release.
@@ -125,7 +125,7 @@ impl Kept {
         };
         let Some(theirs) = words else {
             self.bars(release, guards)?;
-            return Ok(Meeting::Ahead);
+            return Ok(if guards.hears_of_other(true) { Meeting::Ahead } else { Meeting::Even });
         };
         if theirs.origin != record.origin {
             return Err(Apart::OtherCluster { theirs: theirs.origin, ours: record.origin });
@@ -144,7 +144,7 @@ impl Kept {
             return Err(Apart::Fork { epoch: record.epoch, theirs: theirs.record, ours });
         }
         self.bars(release, guards)?;
-        Ok(if theirs.record == ours { Meeting::Even } else { Meeting::Ahead })
+        Ok(if guards.hears_of_other(theirs.record != ours) { Meeting::Ahead } else { Meeting::Even })
     }
 
     fn bars(&self, release: Release, guards: Guards) -> Result<(), Apart> {

@@ -67,7 +67,7 @@ fn lines<T: Display>(text: &mut String, word: &str, what: impl IntoIterator<Item
 
 impl Record {
     pub(super) fn render(&self, text: &mut String) {
-        line(text, "record", self.epoch);
+        line(text, "record", format_args!("{} {}", self.epoch, self.attempt));
         line(text, "cluster", &self.cluster);
         line(text, "origin", self.origin);
         line(text, "floor", self.floor);
@@ -81,9 +81,10 @@ impl Record {
         line(text, "previous", self.previous);
     }
 
-    fn read(epoch: u64, from: &mut Reader<'_>) -> Option<Self> {
+    fn read(epoch: u64, attempt: u64, from: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
             epoch,
+            attempt,
             cluster: from.one("cluster", some)?,
             origin: from.one("origin", Digest::parse)?,
             floor: from.one("floor", parsed)?,
@@ -203,9 +204,10 @@ impl Kept {
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         from.advance();
         let node = from.one("node", parsed)?;
-        let record = match from.one("record", |text| Some(text.to_owned()))?.as_str() {
-            "none" => None,
-            epoch => Some(Arc::new(Record::read(parsed(epoch)?, from)?)),
+        let record = match *from.one("record", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
+            ["none"] => None,
+            [epoch, attempt] => Some(Arc::new(Record::read(parsed(epoch)?, parsed(attempt)?, from)?)),
+            _ => return None,
         };
         let vote = match *from.one("vote", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
             ["none"] => None,

@@ -1,0 +1,180 @@
+//! How much may happen to a record: the members, what operators ask for, and a budget for each thing that costs states.
+
+use std::collections::BTreeMap;
+
+use rexi_proto::record::{Change, Command, Loss};
+use rexi_proto::{Mutants, Phase, Release, SERVER_PER_NODE};
+
+use crate::model::name;
+use crate::path::UpgradePath;
+
+/// The bounds of one search. Counts are per run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Its name in reports.
+    pub name: String,
+    /// Members, 1 to 4.
+    pub nodes: usize,
+    /// Whether there is a record at first; else all disks are empty.
+    pub begun: bool,
+    /// Members that nobody lists at first.
+    pub unlisted: usize,
+    /// The releases that may run, lowest first: at least two.
+    pub releases: Vec<Release>,
+    /// The places of the lowest and of the highest release that may run at first.
+    pub window: (usize, usize),
+    /// The place of the release that all run at first.
+    pub runs: usize,
+    /// What each operator asks for, once.
+    pub wishes: Vec<Command>,
+    /// Whether operators may give up what is under way; they may always go on with it.
+    pub aborts: bool,
+    /// Whether they may do so while another's command is carried.
+    pub rivals: bool,
+    /// A member that never comes back, and that operators may forget once it is gone.
+    pub lost: Option<usize>,
+    /// Whether that one comes back after all.
+    pub returns: bool,
+    /// Processes that are killed.
+    pub crashes: u8,
+    /// Restarts into another release.
+    pub moves: u8,
+    /// Answers that do not come, though what was asked may.
+    pub misses: u8,
+    /// What is asked, and comes twice.
+    pub doubles: u8,
+    /// Drivers that are killed.
+    pub deserted: u8,
+    /// Disks that are emptied while their node is down.
+    pub wipes: u8,
+    /// Disks whose file can no longer be read.
+    pub corruptions: u8,
+    /// Writes that fail.
+    pub failures: u8,
+    /// Meetings of two members, of whom one has the later record, while an operator's command is carried; afterwards
+    /// there may be any number.
+    pub meetings: u8,
+    /// Whether what members keep is read of one after the other, with all that may come between.
+    pub torn: bool,
+    /// Lists of members that come to name those that nobody listed.
+    pub relists: u8,
+    /// Broken on purpose; none in a release.
+    pub mutants: Mutants,
+}
+
+impl Bounds {
+    /// All bounds in one line.
+    pub fn describe(&self) -> String {
+        let mut text = format!("{} members", self.nodes);
+        for (count, one, several) in [
+            (self.wishes.len(), "wish", "wishes"),
+            (self.crashes.into(), "crash", "crashes"),
+            (self.moves.into(), "move to another release", "moves to another release"),
+            (self.misses.into(), "answer lost", "answers lost"),
+            (self.doubles.into(), "message doubled", "messages doubled"),
+            (self.deserted.into(), "driver killed", "drivers killed"),
+            (self.wipes.into(), "disk wiped", "disks wiped"),
+            (self.corruptions.into(), "file corrupt", "files corrupt"),
+            (self.failures.into(), "write failed", "writes failed"),
+            (self.meetings.into(), "meeting in between", "meetings in between"),
+            (self.relists.into(), "list changed", "lists changed"),
+        ] {
+            if count > 0 {
+                text += &format!(", {count} {}", if count == 1 { one } else { several });
+            }
+        }
+        text
+    }
+}
+
+/// The searches of `check`, on the releases of a train.
+pub fn bounds(train: &UpgradePath, mutants: Mutants) -> Vec<Bounds> {
+    let mut releases: Vec<Release> = (0..train.len().min(3)).map(|place| train.at(place).stop()).collect();
+    while let [.., last] = releases[..]
+        && releases.len() < 3
+    {
+        releases.push(Release(last.0 + 1, 0, 0));
+    }
+    let (second, third) = (releases[1], releases[2]);
+    let make = Command::Make;
+    let open = || make(Change::Open { top: second });
+    let finalize = || make(Change::Finalize { floor: second });
+    let low = || BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Introduce)]);
+    let cap = || make(Change::Cap(low()));
+    let of = |of: &str, wishes: Vec<Command>| Bounds {
+        name: of.to_owned(),
+        nodes: 3,
+        begun: true,
+        unlisted: 0,
+        releases: releases.clone(),
+        window: (0, 0),
+        runs: 0,
+        wishes,
+        aborts: true,
+        rivals: false,
+        lost: None,
+        returns: false,
+        crashes: 0,
+        moves: 0,
+        misses: 0,
+        doubles: 0,
+        deserted: 0,
+        wipes: 0,
+        corruptions: 0,
+        failures: 0,
+        meetings: 0,
+        torn: false,
+        relists: 0,
+        mutants,
+    };
+    let finalizing = |name: &str, wishes| Bounds { window: (0, 1), runs: 1, meetings: 1, ..of(name, wishes) };
+    let begin = |top| make(Change::Begin { floor: releases[0], top });
+    vec![
+        Bounds { meetings: 1, ..of("two operators at once", vec![open(), cap()]) },
+        Bounds { torn: true, ..of("two operators who read one member after the other", vec![open(), cap()]) },
+        Bounds { rivals: true, ..of("one operator, and others who end it", vec![open()]) },
+        Bounds { deserted: 1, ..of("two operators, and a driver is killed", vec![open(), open()]) },
+        Bounds { doubles: 1, deserted: 1, ..of("messages doubled, and a driver is killed", vec![open()]) },
+        Bounds { doubles: 1, ..of("two operators, and messages doubled", vec![open(), cap()]) },
+        Bounds { aborts: false, deserted: 1, misses: 1, ..of("one change, always gone on with", vec![open()]) },
+        Bounds { crashes: 1, moves: 1, ..finalizing("a finalize, a crash and a release below", vec![finalize()]) },
+        Bounds { failures: 1, meetings: 0, ..finalizing("a finalize and a disk that fails", vec![finalize()]) },
+        Bounds { crashes: 1, wipes: 1, ..finalizing("a finalize and a disk that is wiped", vec![finalize()]) },
+        Bounds { crashes: 1, corruptions: 1, moves: 1, ..finalizing("a file that cannot be read", vec![]) },
+        Bounds { lost: Some(2), ..finalizing("a member is lost, and forgotten", vec![]) },
+        Bounds {
+            lost: Some(2),
+            returns: true,
+            deserted: 1,
+            meetings: 0,
+            ..finalizing("a member is forgotten and comes back", vec![finalize()])
+        },
+        Bounds {
+            begun: false,
+            nodes: 3,
+            crashes: 1,
+            ..of("two operators begin", vec![begin(releases[0]), begin(second)])
+        },
+        Bounds { nodes: 4, unlisted: 1, relists: 4, ..of("a member joins", vec![open()]) },
+        Bounds {
+            misses: 1,
+            ..of(
+                "a brake and its lifting",
+                vec![
+                    Command::Brake(low()),
+                    make(Change::Lift(BTreeMap::from([(name(0), 1), (name(1), 1), (name(2), 1)]))),
+                ],
+            )
+        },
+        Bounds {
+            window: (1, 1),
+            runs: 1,
+            moves: 1,
+            crashes: 1,
+            ..of(
+                "a window below the floor",
+                vec![make(Change::Open { top: releases[0] }), make(Change::Open { top: third })],
+            )
+        },
+    ]
+}

@@ -1,0 +1,143 @@
+//! What must hold of a record in every state, and of what operators are told.
+
+use rexi_proto::record::{Answer, Bar, Change, Driver, Kept, Life, Outcome, Record};
+
+use super::state::{Disk, Node, State};
+use super::step::Stepper;
+use crate::model::name;
+use crate::verdict::invariant::Invariant;
+
+impl Stepper<'_> {
+    /// Judges what a step has led to.
+    pub(super) fn judge(&mut self, before: &State) {
+        self.judge_releases();
+        self.judge_disks(before);
+        self.judge_given_up();
+    }
+
+    /// S12: no process serves whose release its own disk forbids.
+    fn judge_releases(&mut self) {
+        for index in 0..self.state.nodes.len() {
+            let node = &self.state.nodes[index];
+            let Some(process) = &node.process else { continue };
+            // One that knows of no record serves nothing.
+            if process.keeper.kept().record.is_none() {
+                continue;
+            }
+            let release = self.model.bounds.releases[process.release];
+            let kept = match &node.disk {
+                Disk::Holds(kept) | Disk::Corrupt(kept) => kept,
+                Disk::Empty => continue,
+            };
+            if let Some(floor) = kept.record.as_ref().map(|record| record.floor)
+                && release < floor
+            {
+                self.breaks(Invariant::S12, format!("{} serves {release}, below the floor {floor}", name(index)));
+            } else if let Err(bar @ (Bar::BelowFloor { .. } | Bar::BelowPendingFloor { .. } | Bar::AboveTop { .. })) =
+                kept.admits(release)
+            {
+                self.breaks(Invariant::S12, format!("{} serves: {bar}", name(index)));
+            }
+        }
+    }
+
+    /// S12: what is on a disk never falls. S14: no two disks hold different records of one epoch.
+    fn judge_disks(&mut self, before: &State) {
+        let record = |kept: &Kept| kept.record.as_ref().map_or((0, None), |record| (record.epoch, Some(record.floor)));
+        for index in 0..self.state.nodes.len() {
+            let [was, is] = [before, &self.state].map(|state| state.nodes[index].disk.kept().map(record));
+            if let (Some(was), Some(is)) = (was, is)
+                && is < was
+            {
+                let what = format!("the disk of {} falls from epoch {} to {}", name(index), was.0, is.0);
+                self.breaks(Invariant::S12, what);
+            }
+            for other in 0..index {
+                let [one, two] =
+                    [other, index].map(|at| self.state.nodes[at].disk.kept().and_then(|kept| kept.record.clone()));
+                let (Some(one), Some(two)) = (one, two) else { continue };
+                // What a member has kept that was forgotten is void.
+                let is_void =
+                    |record: &Record, of: usize| record.forgotten.get(&name(of)).is_some_and(|&at| at >= one.epoch);
+                if one.epoch == two.epoch && one != two && !is_void(&one, index) && !is_void(&two, other) {
+                    let what =
+                        format!("{} and {} have different records of epoch {}", name(other), name(index), one.epoch);
+                    self.breaks(Invariant::S14, what);
+                }
+            }
+        }
+    }
+
+    /// L5: what was given up does not become the record after all.
+    fn judge_given_up(&mut self) {
+        for index in 0..self.state.nodes.len() {
+            let record = self.state.nodes[index].disk.kept().and_then(|kept| kept.record.clone());
+            let is_given_up = |record: &Record| {
+                let of = |at| self.state.given_up.contains(&(record.epoch, record.attempt, at));
+                of(None) || of(Some(record.at))
+            };
+            if record.is_some_and(|record| is_given_up(&record)) {
+                let what = format!("{} has a record that its operator was told is given up", name(index));
+                self.breaks(Invariant::L5, what);
+            }
+        }
+    }
+
+    /// L5: what a member answers is what its disk holds.
+    pub(super) fn judge_answer(&mut self, index: usize, answer: &Answer) {
+        let is_so = match &self.state.nodes[index].disk {
+            Disk::Holds(kept) => *kept == answer.kept,
+            Disk::Empty => answer.kept == Kept::nothing(name(index)),
+            Disk::Corrupt(_) => false,
+        };
+        let is_broken = self.state.nodes[index].process.as_ref().is_some_and(|process| process.keeper.is_broken());
+        if !is_so && !is_broken {
+            self.breaks(Invariant::L5, format!("{} says what is not on its disk", name(index)));
+        }
+    }
+
+    /// S14: a yes is that of the process that was looked at.
+    pub(super) fn judge_yes(&mut self, index: usize, before: &Disk, life: &Life) {
+        let vote = |disk: &Disk| disk.kept().and_then(|kept| kept.vote.clone());
+        if let Some(yes) = vote(&self.state.nodes[index].disk)
+            && vote(before).as_ref() != Some(&yes)
+            && yes.lives.get(&name(index)) != Some(life)
+        {
+            self.breaks(Invariant::S14, format!("{} says yes as another process than was looked at", name(index)));
+        }
+    }
+
+    /// L5: what an operator is told is what the disks say.
+    pub(super) fn judge_outcome(&mut self, operator: usize, driver: &Driver, outcome: &Outcome) {
+        let intent = driver.intent();
+        match outcome {
+            Outcome::Done(epoch) => {
+                let members = intent.map(|intent| intent.members.clone()).unwrap_or_default();
+                let made = |kept: &Kept| {
+                    kept.epoch() >= *epoch
+                        && intent.is_none_or(|intent| kept.epoch() > intent.epoch || is_made(&intent.change, kept))
+                };
+                // What was on a disk that has been emptied since is not known.
+                let lacks = |node: &Node| !node.is_emptied && !node.disk.kept().is_some_and(made);
+                let mut members = members.iter().map(|member| self.model.index(member));
+                if let Some(lacking) = members.find(|&index| lacks(&self.state.nodes[index])) {
+                    let what = format!("operator {operator} is told that it is done, and {} lacks it", name(lacking));
+                    self.breaks(Invariant::L5, what);
+                }
+            }
+            Outcome::Refused(_) => {
+                if let Some(intent) = intent {
+                    self.state.given_up.insert((intent.epoch, intent.attempt, Some(intent.at)));
+                }
+            }
+            Outcome::Aborted { epoch, attempt } => {
+                self.state.given_up.insert((*epoch, *attempt, None));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_made(change: &Change, kept: &Kept) -> bool {
+    change.is_made(kept.record.as_deref()) || matches!(change, Change::Begin { .. }) && kept.record.is_some()
+}

@@ -1,0 +1,353 @@
+//! One thing that happens to a record, done by the core's keepers and drivers.
+
+use std::sync::Arc;
+
+use rexi_proto::Incarnation;
+use rexi_proto::record::{
+    Answer, Apart, Ask, Change, Command, Driver, Facts, Keeper, KeeperOutput, Kept, Life, Loss, Meeting, Outcome,
+};
+
+use super::action::Action;
+use super::bounds::Bounds;
+use super::model::Records;
+use super::state::{Disk, Driving, Flight, Node, Process, State};
+use super::witness::Case;
+use crate::model::name;
+use crate::search::Broken;
+use crate::verdict::invariant::Invariant;
+
+/// One step of a state.
+pub(super) struct Stepper<'a> {
+    pub(super) model: &'a Records,
+    pub(super) state: State,
+}
+
+impl Stepper<'_> {
+    pub(super) fn apply(&mut self, action: Action) {
+        match action {
+            Action::Wish(operator) => {
+                self.state.wishes[operator] = false;
+                let wish = self.model.bounds.wishes[operator].clone();
+                self.command(operator, wish, 1 + operator as u64);
+            }
+            Action::Resume(operator) => self.command(operator, Command::Resume, 0),
+            Action::Abort(operator) => {
+                self.state.used.spared += u8::from(self.state.has_fence());
+                self.command(operator, Command::Abort, 0);
+            }
+            Action::Forget(operator) => {
+                let node = name(self.model.bounds.lost.unwrap_or(0));
+                let at = 10 + u64::from(self.state.used.spared);
+                self.command(operator, Command::Make(Change::Forget { node, loss: Loss::Destroyed }), at);
+            }
+            Action::Deliver(place, again) => self.deliver(place, again),
+            Action::Miss(operator, index) => {
+                if self.state.may_answer(operator, index) {
+                    self.state.used.misses += 1;
+                } else {
+                    let from = self.state.drivers[operator].as_ref().map(|driving| (operator, driving.number));
+                    self.state.flights.retain(|flight| flight.to != index || Some(flight.from) != from);
+                }
+                let round = self.state.drivers[operator].as_ref().map_or(0, |driving| driving.driver.round());
+                self.hear(operator, round, index, None);
+            }
+            Action::Desert(operator) => {
+                self.state.used.deserted += 1;
+                self.state.drivers[operator] = None;
+                self.state.flights.retain(|flight| flight.from.0 != operator || flight.ask != Ask::Read);
+                self.meet_case(Case::Deserted);
+            }
+            Action::Written(index) => self.written(index, true, true),
+            Action::Fail(index, landed) => {
+                self.state.used.failures += 1;
+                self.meet_case(Case::WriteFailed);
+                self.written(index, landed, false);
+            }
+            Action::Crash(index, landed) => self.crash(index, landed),
+            Action::Start(index, release) => self.start(index, release),
+            Action::Wipe(index) => {
+                self.state.used.wipes += 1;
+                let node = self.state.node(index);
+                (node.disk, node.is_emptied) = (Disk::Empty, true);
+            }
+            Action::Corrupt(index) => {
+                self.state.used.corruptions += 1;
+                let node = self.state.node(index);
+                if let Disk::Holds(kept) = node.disk.clone() {
+                    (node.disk, node.is_emptied) = (Disk::Corrupt(kept), true);
+                }
+            }
+            Action::Repair(index, other) => {
+                let record = self.state.nodes[other].disk.kept().and_then(|kept| kept.record.clone());
+                self.state.node(index).disk = Disk::Holds(Kept { record, ..Kept::nothing(name(index)) });
+            }
+            Action::Relist(index) => {
+                self.state.used.relists += 1;
+                self.state.node(index).lists_all = true;
+            }
+            Action::Meet(index, other) => self.meet(index, other),
+        }
+    }
+
+    pub(super) fn breaks(&mut self, invariant: Invariant, what: String) {
+        self.state.broken.get_or_insert_with(|| Box::new(Broken { invariant, what }));
+    }
+
+    pub(super) fn meet_case(&mut self, case: Case) {
+        self.state.met |= 1 << case as u32;
+    }
+
+    fn command(&mut self, operator: usize, command: Command, at: u64) {
+        let number = self.state.free_number();
+        let members = self.model.members(true);
+        let listed = self.state.nodes.iter().any(|node| node.lists_all);
+        let members = if listed { members } else { self.model.members(false) };
+        let by = format!("operator-{operator}").into();
+        let driver = Driver::new(command, "c".into(), by, at, members, self.model.bounds.mutants);
+        self.state.drivers[operator] = Some(Arc::new(Driving { driver, number }));
+        self.drive(operator);
+    }
+
+    /// Sends what the driver asks, and takes note of its end.
+    fn drive(&mut self, operator: usize) {
+        let Some(driving) = &mut self.state.drivers[operator] else { return };
+        let Driving { driver, number } = Arc::make_mut(driving);
+        let number = *number;
+        while let Some((round, node, ask)) = driver.poll_output() {
+            let to = self.model.index(&node);
+            self.state.flights.push(Arc::new(Flight { from: (operator, number), round, to, ask }));
+        }
+        let Some(outcome) = driver.outcome().cloned() else { return self.read_at_once(operator, number) };
+        let driver = driver.clone();
+        self.state.drivers[operator] = None;
+        // Who only wanted to know has gone.
+        self.state.flights.retain(|flight| flight.from != (operator, number) || flight.ask != Ask::Read);
+        self.told(operator, &driver, &outcome);
+    }
+
+    /// What members keep is read at once, of those that are not writing, where nothing is to come between.
+    fn read_at_once(&mut self, operator: usize, number: u64) {
+        if self.model.bounds.torn {
+            return;
+        }
+        let is_idle = |node: &Node| node.process.as_ref().is_some_and(|process| process.writing.is_none());
+        let is_next = |state: &State, flight: &Flight| {
+            flight.from == (operator, number) && flight.ask == Ask::Read && is_idle(&state.nodes[flight.to])
+        };
+        while let Some(place) = self.state.flights.iter().position(|flight| is_next(&self.state, flight)) {
+            self.deliver(place, false);
+        }
+    }
+
+    /// The operator is told what came of the command.
+    fn told(&mut self, operator: usize, driver: &Driver, outcome: &Outcome) {
+        match outcome {
+            Outcome::Done(_) => self.meet_case(Case::Done),
+            Outcome::Theirs { .. } => self.meet_case(Case::Theirs),
+            Outcome::Aborted { .. } => self.meet_case(Case::Aborted),
+            Outcome::UnderWay(_) => self.meet_case(Case::UnderWay),
+            Outcome::Blocked(_) => self.meet_case(Case::Blocked),
+            Outcome::Refused(_) => self.meet_case(Case::Refused),
+            Outcome::Already(_) | Outcome::Unknown(_) => {}
+            Outcome::Fork(epoch) => {
+                self.breaks(Invariant::S14, format!("there are two records of epoch {epoch}"));
+            }
+        }
+        self.judge_outcome(operator, driver, outcome);
+    }
+
+    fn deliver(&mut self, place: usize, again: bool) {
+        let flight = Arc::clone(&self.state.flights[place]);
+        if again {
+            self.state.used.doubles += 1;
+        } else {
+            self.state.flights.remove(place);
+        }
+        let Flight { from: (operator, number), round, to, ask } = &*flight;
+        let facts = self.facts(*to);
+        if let Some(process) = &mut self.state.node(*to).process {
+            let ticket = process.tickets;
+            process.tickets += 1;
+            process.asked.insert(ticket, (*operator, *number, *round));
+            process.keeper.handle(ticket, ask.clone(), &facts);
+        }
+        self.drain(*to);
+    }
+
+    fn facts(&self, index: usize) -> Facts {
+        let node = &self.state.nodes[index];
+        let place = node.process.as_ref().map_or(0, |process| process.release);
+        let release = self.model.bounds.releases[place];
+        let build = rexi_proto::record::Digest::default();
+        let life = Life { incarnation: Incarnation(node.starts), release, build };
+        Facts { life, members: self.model.members(node.lists_all), ready: Ok(()) }
+    }
+
+    /// Does all that a keeper wants done.
+    fn drain(&mut self, index: usize) {
+        while let Some(process) = &mut self.state.node(index).process
+            && let Some(output) = process.keeper.poll_output()
+        {
+            match output {
+                KeeperOutput::Write(kept) => process.writing = Some(kept),
+                KeeperOutput::Apply(_) => {}
+                KeeperOutput::Answer(ticket, answer) => {
+                    let from = process.asked.remove(&ticket);
+                    self.judge_answer(index, &answer);
+                    if let Some((operator, number, round)) = from
+                        && self.state.drivers[operator].as_ref().is_some_and(|driving| driving.number == number)
+                    {
+                        self.hear(operator, round, index, Some(answer));
+                    }
+                }
+            }
+        }
+        self.leave_if_barred(index);
+        self.forget_the_past(index);
+        if self.state.nodes[index].process.as_ref().is_some_and(|process| process.writing.is_some())
+            && !self.model.may_be_killed(&self.state, index)
+        {
+            self.written(index, true, true);
+        }
+    }
+
+    /// Numbers of what was asked are of no use once all is answered.
+    fn forget_the_past(&mut self, index: usize) {
+        if let Some(process) = &mut self.state.node(index).process
+            && process.asked.is_empty()
+        {
+            process.tickets = 0;
+        }
+    }
+
+    fn hear(&mut self, operator: usize, round: u64, index: usize, answer: Option<Answer>) {
+        if let Some(driving) = &mut self.state.drivers[operator] {
+            Arc::make_mut(driving).driver.handle(round, &name(index), answer);
+        }
+        self.drive(operator);
+    }
+
+    fn written(&mut self, index: usize, landed: bool, is_told: bool) {
+        let facts = self.facts(index);
+        let node = self.state.node(index);
+        let Some(process) = &mut node.process else { return };
+        let before = node.disk.clone();
+        if let Some(kept) = process.writing.take().filter(|_| landed) {
+            node.disk = Disk::Holds(kept);
+        }
+        process.keeper.handle_written(is_told, &facts);
+        self.judge_yes(index, &before, &facts.life);
+        self.drain(index);
+    }
+
+    fn crash(&mut self, index: usize, landed: bool) {
+        let is_broken = self.state.nodes[index].process.as_ref().is_some_and(|process| process.keeper.is_broken());
+        let is_to_go = self.model.bounds.lost == Some(index);
+        if !is_to_go && !is_broken {
+            self.state.used.crashes += 1;
+        }
+        let node = self.state.node(index);
+        node.is_lost |= is_to_go;
+        let writing = node.process.take().and_then(|process| process.writing);
+        let is_under_way = writing.is_some();
+        if let Some(kept) = writing.filter(|_| landed) {
+            node.disk = Disk::Holds(kept);
+        }
+        if is_under_way {
+            self.meet_case(if landed { Case::CrashedWritten } else { Case::CrashedUnwritten });
+        }
+    }
+
+    fn start(&mut self, index: usize, release: usize) {
+        let mutants = self.model.bounds.mutants;
+        if release != self.model.bounds.runs {
+            self.state.used.moves += 1;
+        }
+        let node = self.state.node(index);
+        let text = match &node.disk {
+            Disk::Empty => None,
+            Disk::Holds(kept) => Some(kept.to_text()),
+            Disk::Corrupt(kept) => Some(kept.to_text().replace("floor", "flour")),
+        };
+        let Ok(keeper) = Keeper::open(&name(index), text.as_deref(), mutants) else { return };
+        node.starts += 1;
+        let asked = Default::default();
+        node.process = Some(Process { keeper, writing: None, release, asked, tickets: 0 });
+        if node.is_lost {
+            self.meet_case(Case::CameBack);
+        }
+    }
+
+    /// A process whose release may not run by what it has come to know leaves by itself.
+    fn leave_if_barred(&mut self, index: usize) {
+        let releases = &self.model.bounds.releases;
+        let node = self.state.node(index);
+        let Some(process) = &node.process else { return };
+        let is_barred = process.keeper.kept().record.is_some()
+            && process.keeper.may_start(releases[process.release]).is_err()
+            && process.writing.is_none();
+        if is_barred {
+            node.process = None;
+            self.meet_case(Case::Left);
+        }
+    }
+
+    /// Two members meet: who is behind takes the record of the other.
+    fn meet(&mut self, index: usize, other: usize) {
+        let [here, there] = [index, other].map(|at| self.state.nodes[at].process.clone());
+        let (Some(here), Some(there)) = (here, there) else { return };
+        let release = self.model.bounds.releases[there.release];
+        let words = there.keeper.words();
+        let said = here.keeper.meet(&name(other), release, words.as_ref());
+        let truth = self.model.truth(&self.state.nodes[index], other, &there);
+        if let (Ok(_), Err(apart)) = (&said, &truth) {
+            let invariant = if matches!(apart, Apart::Fork { .. }) { Invariant::S14 } else { Invariant::S12 };
+            return self.breaks(invariant, format!("{} speaks to {}: {apart}", name(index), name(other)));
+        }
+        let (to, record) = match said {
+            Ok(Meeting::Ahead) => (other, here.keeper.kept().record.clone().map(|record| (record, index))),
+            _ => return,
+        };
+        let Some((record, held_by)) = record else { return };
+        self.state.used.meetings += u8::from(self.state.is_busy());
+        let facts = self.facts(to);
+        let before = self.state.nodes[to].disk.kept().map_or(0, Kept::epoch);
+        if let Some(process) = &mut self.state.node(to).process {
+            let ticket = process.tickets;
+            process.tickets += 1;
+            process.keeper.handle(ticket, Ask::Take(record, name(held_by)), &facts);
+        }
+        if before > 0 {
+            self.meet_case(Case::Learned);
+        }
+        self.drain(to);
+    }
+}
+
+impl Records {
+    /// Whether a write may yet fail or be cut short: otherwise it need not be a step of its own.
+    pub(super) fn may_be_killed(&self, state: &State, index: usize) -> bool {
+        let Bounds { crashes, failures, lost, .. } = self.bounds;
+        state.used.crashes < crashes
+            || state.used.failures < failures
+            || lost == Some(index) && !state.nodes[index].is_lost
+    }
+
+    /// Whether a process of a release starts on what a disk holds.
+    pub(super) fn starts(&self, node: &Node, index: usize, release: usize) -> bool {
+        let text = match &node.disk {
+            Disk::Empty => None,
+            Disk::Holds(kept) => Some(kept.to_text()),
+            Disk::Corrupt(kept) => Some(kept.to_text().replace("floor", "flour")),
+        };
+        let Ok(keeper) = Keeper::open(&name(index), text.as_deref(), self.bounds.mutants) else { return false };
+        keeper.kept().record.is_none() || keeper.may_start(self.bounds.releases[release]).is_ok()
+    }
+
+    /// What the whole core would say of another member.
+    pub(super) fn truth(&self, node: &Node, other: usize, there: &Process) -> Result<Meeting, Apart> {
+        let nothing = Kept::nothing(name(other));
+        let here = node.process.as_ref().map_or(&nothing, |process| process.keeper.kept());
+        here.meet(&name(other), self.bounds.releases[there.release], there.keeper.kept().words().as_ref())
+    }
+}
