@@ -51,26 +51,27 @@ impl<P: Pool> Server<P> {
     /// Does a part of what is left of it. To be called after [`ServerOutput::More`], once others have had their turn.
     pub fn go_on(&mut self) {
         let Some(Part { caller, mut list }) = self.behind.pop_front() else { return };
+        let most = self.limits.part_calls_max;
         match &mut list {
             List::Ended(jobs) => {
-                for (call, id) in part_of(jobs) {
+                for (call, id) in part_of(jobs, most) {
                     let key = self.key(caller, call, id);
                     self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(key)));
                 }
             }
             List::Open(calls) => {
-                for call in part_of(calls) {
+                for call in part_of(calls, most) {
                     self.tell_sent(caller, call);
                 }
             }
             List::Lost(calls) => {
-                for call in part_of(calls) {
+                for call in part_of(calls, most) {
                     let reason = ExitReason::ConnectionLost;
                     self.answer(caller, Message::Exit(Exit { call, replies: 0, function: Arc::default(), reason }));
                 }
             }
             List::Unserved(server, calls) => {
-                for call in part_of(calls) {
+                for call in part_of(calls, most) {
                     self.answer(caller, Message::NoSuchServer(*server, call));
                 }
             }
@@ -160,13 +161,9 @@ impl<P: Pool> Server<P> {
 }
 
 /// Takes what is done of a list at once.
-fn part_of<T>(list: &mut VecDeque<T>) -> vec_deque::Drain<'_, T> {
-    list.drain(..list.len().min(PART_CALLS_MAX))
+fn part_of<T>(list: &mut VecDeque<T>, most: usize) -> vec_deque::Drain<'_, T> {
+    list.drain(..list.len().min(most))
 }
-
-/// What is done of a list before others have their turn: some tens of microseconds, and as much by the workers that are
-/// aborted.
-const PART_CALLS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +177,9 @@ mod tests {
     use crate::server::{JobEnding, ServerRequest};
 
     const MANY: u64 = 600;
+
+    /// As many as by default.
+    const PART: usize = 64;
 
     fn busy() -> (Server, Vec<crate::server::JobKey>) {
         let mut server = server(2_000, 9);
@@ -208,7 +208,7 @@ mod tests {
                 parts.push(aborts(&mut server));
             }
             let (last, others) = parts.split_last().expect("there is one");
-            assert!(others.iter().all(|&part| part == (PART_CALLS_MAX, true)), "{parts:?}");
+            assert!(others.iter().all(|&part| part == (PART, true)), "{parts:?}");
             assert_eq!((others.len(), *last), (9, (24, false)));
             server.go_on();
             assert_eq!(outputs(&mut server), []);
@@ -225,7 +225,7 @@ mod tests {
     fn a_list_waits_for_the_one_before_it_and_what_is_asked_meanwhile_is_answered() {
         let (mut server, _) = busy();
         server.handle_request(CALLER, kill(&Vec::from_iter(0..300)));
-        assert_eq!(aborts(&mut server), (PART_CALLS_MAX, true));
+        assert_eq!(aborts(&mut server), (PART, true));
         // However many short lists come meanwhile, they do no part of it.
         for call in 300..MANY {
             server.handle_request(CALLER, kill(&[call]));
@@ -238,7 +238,7 @@ mod tests {
             server.go_on();
             aborted += aborts(&mut server).0;
         }
-        assert_eq!(aborted, 600 - PART_CALLS_MAX);
+        assert_eq!(aborted, 600 - PART);
     }
 
     #[test]
@@ -291,7 +291,7 @@ mod tests {
         outputs(&mut server);
         let calls = Vec::from_iter(0..2 * MANY);
         let mut told = told(&mut server, resume(&calls));
-        assert_eq!(told.len(), PART_CALLS_MAX);
+        assert_eq!(told.len(), PART);
         while server.is_behind() {
             server.go_on();
             told.extend(messages(&mut server));
