@@ -1,16 +1,18 @@
 //! The two nodes and every connection between them, one thing at a time. What a node's state wants done is done at
 //! once, as a shell would, and judged.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rexi_proto::{
-    CloseCode, DownReason, Incarnation, JobEnding, JobKey, JobOutput, LENGTH_BYTES, Mutants, Output, Phase, Presence,
+    CloseCode, DownReason, Incarnation, JobEnding, JobKey, JobOutput, LENGTH_BYTES, Mutants, NodePool, Output, Phase, Presence,
     Refusal, Server, ServerAddress, ServerOutput, WireVersion, accepted, emitted,
 };
 
 use super::link::{End, Link, Parting, Way};
-use super::node::{Job, Node, Release, SharedPool};
+use super::node::{Job, Node, Release};
 use super::notes::Notes;
 
 /// All there is.
@@ -136,7 +138,7 @@ impl World {
         &mut self,
         n: usize,
         job: JobKey,
-        act: impl FnOnce(&mut Server<SharedPool>) -> T,
+        act: impl FnOnce(&mut Server<Rc<RefCell<NodePool>>>) -> T,
     ) -> T {
         self.at(n, DROPPED_BYTES, |node, _| match job.server {
             ServerAddress::Singleton => act(node.singleton.as_mut().expect("it runs a job")),
