@@ -42,6 +42,9 @@ impl World {
             match self.nodes[n].singleton.as_mut().and_then(Server::poll_output) {
                 Some(ServerOutput::Job(output)) => self.handle_job(n, output),
                 Some(ServerOutput::Answer(caller, message)) => self.nodes[n].peer.answer(caller, message),
+                Some(ServerOutput::Lost(caller, connection, call)) => {
+                    self.nodes[n].peer.answer_lost(caller, connection, call);
+                }
                 Some(ServerOutput::More) => self.nodes[n].singleton.iter_mut().for_each(Server::go_on),
                 None => break,
             }

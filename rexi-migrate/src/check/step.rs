@@ -261,7 +261,7 @@ impl<'a> Stepper<'a> {
         for index in bits(self.nodes.into()) {
             for member in self.state.nodes[index].touched_peers() {
                 let may_come = self.state.casts_on_way(member, index);
-                self.node(index).peer_mut(member).forget_past(|_| may_come);
+                self.node(index).forget_past_of(member, may_come);
             }
             if self.state.nodes[index].has_touched_singleton() {
                 let (state, nodes) = (&self.state, 0..self.state.nodes.len());

@@ -111,7 +111,7 @@ fn first_in_queue(state: &State, node: usize) -> String {
     let what = match request {
         ServerRequest::Cast(_) => "a cast",
         ServerRequest::Kill(_) => "a kill",
-        ServerRequest::Resume(_) => "a resume",
+        ServerRequest::Resume(..) => "a resume",
         ServerRequest::Stream(..) => "a word on a stream",
         ServerRequest::Monitor(_) => "a monitor",
         ServerRequest::Forget => "the end of an earlier life",

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    BulkId, Caller, CloseCode, DownReason, Form, Forms, FunctionTable, Hello, Incarnation, JobKey,
+    BulkId, Caller, CloseCode, ConnectionId, DownReason, Form, Forms, FunctionTable, Hello, Incarnation, JobKey,
     Limits, Migration, NodeName, Peer, PeerConfig, PeerId, Phase, PhaseNow, Pool, Presence, Profile, Rollout, Saying,
     Server, ServerAddress, ServerRequest, Stage, Unlimited, WireVersion,
 };
@@ -297,6 +297,26 @@ impl<P: Pool + Clone> NodeModel<P> {
             singleton.handle_request(caller, request);
         }
         true
+    }
+
+    /// Forgets what only tells of a peer's past ([`Peer::forget_past`]), earlier connections included.
+    pub fn forget_past_of(&mut self, member: usize, may_come: bool) {
+        let current = self.peer(member).connection();
+        for (caller, request) in &mut self.queue {
+            if let ServerRequest::Resume(connection, _) = request
+                && member_of(*caller) == member
+            {
+                *connection = connection.forgotten(current);
+            }
+        }
+        if self.singleton.as_ref().is_some_and(|singleton| singleton.is_behind()) {
+            let of = |caller| member_of(caller) == member;
+            let renumber = |caller, connection: ConnectionId| {
+                if of(caller) { connection.forgotten(current) } else { connection }
+            };
+            self.singleton_mut().into_iter().for_each(|singleton| singleton.renumber(renumber));
+        }
+        self.peer_mut(member).forget_past(|_| may_come);
     }
 
     /// It takes no new casts, and is still there.

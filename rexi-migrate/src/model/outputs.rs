@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{Caller, JobKey, JobOutput, Output, Pool, Server, ServerOutput};
+use rexi_proto::{Caller, JobKey, JobOutput, Output, Peer, Pool, Server, ServerOutput};
 
 use super::case::Case;
 use super::node::{Close, Job, NodeModel, PEER, member_id, member_of, name};
@@ -74,15 +74,23 @@ impl<P: Pool + Clone> NodeModel<P> {
                 self.handle_job_output(member_of(job.caller), output, notes);
             }
             ServerOutput::Answer(caller, message) => {
-                let (member, peer) = (member_of(caller), if self.numbered { caller.peer } else { PEER });
-                if self.peers[member].is_none() {
-                    let what = format!("{} answers {caller:?}, which is not a member", name(self.index));
-                    return notes.breaks(Rule::AnswerToNoCall, what);
-                }
-                self.peer_mut(member).answer(Caller { peer, ..caller }, message);
+                self.with_caller(caller, notes, |peer, caller| peer.answer(caller, message));
+            }
+            ServerOutput::Lost(caller, connection, call) => {
+                self.with_caller(caller, notes, |peer, caller| peer.answer_lost(caller, connection, call));
             }
             ServerOutput::More => self.singleton_mut().into_iter().for_each(Server::go_on),
         }
+    }
+
+    /// Does something with the peer that a caller of the singleton is, which knows itself by another number.
+    fn with_caller(&mut self, caller: Caller, notes: &mut Observer, act: impl FnOnce(&mut Peer<u16, P>, Caller)) {
+        let (member, peer) = (member_of(caller), if self.numbered { caller.peer } else { PEER });
+        if self.peers[member].is_none() {
+            let what = format!("{} answers {caller:?}, which is not a member", name(self.index));
+            return notes.breaks(Rule::AnswerToNoCall, what);
+        }
+        act(self.peer_mut(member), Caller { peer, ..caller });
     }
 
     fn handle_job_output(&mut self, member: usize, output: JobOutput, notes: &mut Observer) {

@@ -5,11 +5,11 @@
 //! and would take many times as much memory as the frame.
 
 use std::collections::{BTreeMap, VecDeque, vec_deque};
-use std::sync::Arc;
 
 use super::{Caller, Job, JobOutput, Server, ServerOutput};
-use crate::message::{Exit, ExitReason, Message, Sent};
+use crate::message::{Message, Sent};
 use crate::name::{CallRef, JobId};
+use crate::peer::ConnectionId;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::ReplyStream;
@@ -27,17 +27,26 @@ enum List {
     Ended(VecDeque<(CallRef, JobId)>),
     /// Calls whose jobs run: what each has sent may be lost, and what its caller has said.
     Open(VecDeque<CallRef>),
-    /// Calls that were lost with the connection.
-    Lost(VecDeque<CallRef>),
+    /// Calls that are open on this connection, and were lost with an earlier one.
+    Lost(ConnectionId, VecDeque<CallRef>),
     /// Calls to a server that this node does not run.
     Unserved(ServerAddress, VecDeque<CallRef>),
+}
+
+impl Part {
+    /// Numbers its connection otherwise.
+    pub(super) fn renumber(&mut self, renumber: impl Fn(Caller, ConnectionId) -> ConnectionId) {
+        if let List::Lost(connection, _) = &mut self.list {
+            *connection = renumber(self.caller, *connection);
+        }
+    }
 }
 
 impl List {
     fn is_empty(&self) -> bool {
         match self {
             Self::Ended(jobs) => jobs.is_empty(),
-            Self::Open(calls) | Self::Lost(calls) | Self::Unserved(_, calls) => calls.is_empty(),
+            Self::Open(calls) | Self::Lost(_, calls) | Self::Unserved(_, calls) => calls.is_empty(),
         }
     }
 }
@@ -64,11 +73,9 @@ impl<P: Pool> Server<P> {
                     self.tell_sent(caller, call);
                 }
             }
-            List::Lost(calls) => {
-                for call in part_of(calls, most) {
-                    let reason = ExitReason::ConnectionLost;
-                    self.answer(caller, Message::Exit(Exit { call, replies: 0, function: Arc::default(), reason }));
-                }
+            List::Lost(connection, calls) => {
+                let lost = part_of(calls, most).map(|call| ServerOutput::Lost(caller, *connection, call));
+                self.outputs.extend(lost);
             }
             List::Unserved(server, calls) => {
                 for call in part_of(calls, most) {
@@ -119,8 +126,8 @@ impl<P: Pool> Server<P> {
     }
 
     /// Tells the caller that these calls were lost with its connection.
-    pub(super) fn tell_lost(&mut self, caller: Caller, calls: Vec<CallRef>) {
-        self.begin(caller, List::Lost(calls.into()));
+    pub(super) fn tell_lost(&mut self, caller: Caller, connection: ConnectionId, calls: Vec<CallRef>) {
+        self.begin(caller, List::Lost(connection, calls.into()));
     }
 
     /// Tells the caller that these calls are to a server that this node does not run.

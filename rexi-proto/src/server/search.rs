@@ -2,6 +2,7 @@
 
 use super::{Caller, Server};
 use crate::name::{CallRef, PeerId};
+use crate::peer::ConnectionId;
 use crate::pool::Pool;
 use crate::reply_stream::StreamTimeouts;
 
@@ -29,6 +30,11 @@ impl<P: Pool + Clone> Server<P> {
         if self.jobs.is_empty() {
             self.next_job = 0;
         }
+    }
+
+    /// Numbers the connections on which calls were said to be open otherwise.
+    pub fn renumber(&mut self, renumber: impl Fn(Caller, ConnectionId) -> ConnectionId) {
+        self.behind.iter_mut().for_each(|part| part.renumber(&renumber));
     }
 }
 
