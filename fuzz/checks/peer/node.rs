@@ -71,6 +71,8 @@ pub(super) struct Job {
     pub(super) call: Option<usize>,
     /// The last question that it has asked.
     pub(super) question: Option<u64>,
+    /// Its worker has ended by itself, and is yet to be aborted all the same.
+    pub(super) over: bool,
 }
 
 /// One node in one of its lives.
@@ -91,6 +93,8 @@ pub(super) struct Node {
     /// The epoch of the other's phase, as it was told.
     pub(super) heard: u64,
     pub(super) draining: bool,
+    /// The peer's state, and the singleton, have said that there is more to be done.
+    pub(super) more: [bool; 2],
     /// The writer was woken, and has not found everything written since.
     pub(super) writable: bool,
     /// Bytes that may wait for the writer beyond the bound, for what was said and done since it last took them.
@@ -103,8 +107,14 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn start(index: usize, life: Incarnation, release: Release, mutants: Mutants) -> Self {
-        let limits = limits(index);
+    pub(super) fn start(
+        index: usize,
+        life: Incarnation,
+        release: Release,
+        part_calls_max: usize,
+        mutants: Mutants,
+    ) -> Self {
+        let limits = Limits { part_calls_max, ..limits(index) };
         assert_eq!(limits.check(), Ok(()));
         let whole = NodePool::new(&limits, MEMBERS, release.hosts());
         let pool = Rc::new(RefCell::new(whole.clone()));
@@ -121,6 +131,7 @@ impl Node {
             met: Incarnation(0),
             heard: 0,
             draining: false,
+            more: [false; 2],
             writable: false,
             excused_bytes: 0,
             greed: [0; Total::ALL.len()],
@@ -149,6 +160,16 @@ impl Node {
             frame_bytes_max: other.limits.frame_bytes_max,
             payload_bytes_max: other.limits.payload_bytes_max,
         }
+    }
+
+    /// Whether the peer's state, and the singleton, are behind with a list.
+    pub(super) fn is_behind(&self) -> [bool; 2] {
+        [self.peer.is_behind(), self.singleton.as_ref().is_some_and(Server::is_behind)]
+    }
+
+    /// The jobs that have ended, and whose workers are yet to be aborted.
+    pub(super) fn ending(&self) -> impl Iterator<Item = JobKey> {
+        self.peer.ending_jobs().chain(self.singleton.iter().flat_map(Server::ending))
     }
 
     fn takes(&self) -> rexi_proto::Forms {

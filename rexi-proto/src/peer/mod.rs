@@ -26,7 +26,7 @@ use crate::name::{CallRef, Incarnation, PeerId};
 use crate::phase::ServerAddress;
 use crate::pool::{Pool, Total, Unlimited};
 use crate::rollout::PhaseNow;
-use crate::server::{Caller, Server, ServerOutput, ServerRequest};
+use crate::server::{Caller, JobKey, Server, ServerOutput, ServerRequest};
 
 pub use config::PeerConfig;
 use output::to_mailbox;
@@ -354,6 +354,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// The calls whose jobs the per-node server runs, by caller.
     pub fn jobs(&self) -> impl Iterator<Item = (Caller, CallRef)> {
         self.server.calls()
+    }
+
+    /// The jobs of the per-node server that have ended, and whose workers are yet to be aborted.
+    pub fn ending_jobs(&self) -> impl Iterator<Item = JobKey> {
+        self.server.ending()
     }
 
     /// Forgets what only tells of the past, so that a search does not take states apart for it: counts, the numbers of

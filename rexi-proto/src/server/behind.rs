@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque, vec_deque};
 
-use super::{Caller, Job, JobOutput, Server, ServerOutput};
+use super::{Caller, Job, JobKey, JobOutput, Server, ServerOutput};
 use crate::message::{Message, Sent};
 use crate::name::{CallRef, JobId};
 use crate::peer::ConnectionId;
@@ -34,6 +34,11 @@ enum List {
 }
 
 impl Part {
+    /// The same of a caller that is numbered otherwise.
+    pub(super) fn renamed(&self, rename: impl Fn(Caller) -> Caller) -> Self {
+        Self { caller: rename(self.caller), list: self.list.clone() }
+    }
+
     /// Numbers its connection otherwise.
     pub(super) fn renumber(&mut self, renumber: impl Fn(Caller, ConnectionId) -> ConnectionId) {
         if let List::Lost(connection, _) = &mut self.list {
@@ -55,6 +60,14 @@ impl<P: Pool> Server<P> {
     /// Whether there is more to be done of what was asked.
     pub fn is_behind(&self) -> bool {
         !self.behind.is_empty()
+    }
+
+    /// The jobs that have ended, and whose workers are yet to be aborted.
+    pub fn ending(&self) -> impl Iterator<Item = JobKey> {
+        self.behind.iter().flat_map(|Part { caller, list }| {
+            let jobs = if let List::Ended(jobs) = list { Some(jobs) } else { None };
+            jobs.into_iter().flatten().map(|&(call, id)| self.key(*caller, call, id))
+        })
     }
 
     /// Does a part of what is left of it. To be called after [`ServerOutput::More`], once others have had their turn.
