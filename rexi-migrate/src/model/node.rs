@@ -54,6 +54,8 @@ pub struct NodeModel<P: Pool = Unlimited> {
     pub seen: Vec<Seen>,
     /// Whether each peer bears the number of its node; otherwise all bear [`PEER`].
     pub(super) numbered: bool,
+    /// Whether its driver says when the next part of a list is due.
+    pub(super) in_turns: bool,
     /// The phases that its peers know of.
     pub(super) told: Arc<[PhaseNow]>,
     pub(super) touched: Touched,
@@ -77,6 +79,8 @@ pub struct Job {
     pub call: usize,
     /// It waits for its caller.
     pub waits: bool,
+    /// Its worker has ended by itself, and is yet to be aborted: its server had ended it before.
+    pub over: bool,
 }
 
 /// The parts of a node that were touched; of the peers, a bit each.
@@ -112,7 +116,7 @@ pub struct Written {
 impl<P: Pool + Clone> NodeModel<P> {
     /// A node that has just started.
     pub fn start(index: usize, release: usize, life: Incarnation, build: &Build<P>) -> Self {
-        let Build { nodes, train, functions, limits, pool, numbered, mutants } = build;
+        let Build { nodes, train, functions, limits, pool, numbered, in_turns, mutants } = build;
         let (profile, functions) = (train.at(release).clone(), functions[release].clone());
         let ceilings = vec![None; profile.migrations().len()];
         let hosts = profile.hosts();
@@ -146,6 +150,7 @@ impl<P: Pool + Clone> NodeModel<P> {
             jobs: Vec::new(),
             seen: Vec::new(),
             numbered: *numbered,
+            in_turns: *in_turns,
             told,
             touched: Touched { rollout: true, singleton: true, peers: !(1 << index) },
         }
@@ -290,8 +295,43 @@ impl<P: Pool + Clone> NodeModel<P> {
         }
     }
 
-    /// The singleton takes the first request of its queue; whether there was one.
+    /// Whether the peer of a member is behind with a list.
+    pub fn is_peer_behind(&self, member: usize) -> bool {
+        self.peer(member).is_behind()
+    }
+
+    /// Whether the singleton is.
+    pub fn is_singleton_behind(&self) -> bool {
+        self.singleton.as_ref().is_some_and(|singleton| singleton.is_behind())
+    }
+
+    /// Whether anything of the node is.
+    pub fn is_behind(&self) -> bool {
+        self.is_singleton_behind() || self.members().any(|member| self.is_peer_behind(member))
+    }
+
+    /// Does the next part of a list, of the peer of a member, or of the singleton.
+    pub fn go_on(&mut self, member: Option<usize>) {
+        match member {
+            Some(member) => self.peer_mut(member).go_on(),
+            None => self.singleton_mut().into_iter().for_each(Server::go_on),
+        }
+    }
+
+    /// Whether a job has ended without its worker's knowing.
+    pub fn is_ending(&self, member: usize, job: JobKey) -> bool {
+        match job.server {
+            ServerAddress::Singleton => self.singleton.iter().any(|singleton| singleton.ending().any(|of| of == job)),
+            ServerAddress::PerNode => self.peer(member).ending_jobs().any(|of| of == job),
+        }
+    }
+
+    /// The singleton takes the first request of its queue, unless it is behind with the one before; whether there was
+    /// one.
     pub fn take(&mut self) -> bool {
+        if self.is_singleton_behind() {
+            return false;
+        }
         let Some((caller, request)) = self.queue.pop_front() else { return false };
         if let Some(singleton) = self.singleton_mut() {
             singleton.handle_request(caller, request);
@@ -329,7 +369,13 @@ impl<P: Pool + Clone> NodeModel<P> {
 
     /// It leaves in good order: its servers end, and all that is to be said of that waits to be drained and written.
     pub fn leave(&mut self) {
-        while self.take() {}
+        loop {
+            while self.take() {}
+            if !self.is_singleton_behind() {
+                break;
+            }
+            self.go_on(None);
+        }
         self.refuse_casts();
         if let Some(singleton) = self.singleton_mut() {
             singleton.end(DownReason::Shutdown);

@@ -62,7 +62,7 @@ impl<P: Pool + Clone> NodeModel<P> {
             }
             Output::Unsupported(kind) => notes.unsupported(self.index, member, kind),
             Output::Close(code, reason) => closes.push(Close { member, code, reason }),
-            Output::More => self.peer_mut(member).go_on(),
+            Output::More if !self.in_turns => self.go_on(Some(member)),
             _ => {}
         }
     }
@@ -79,7 +79,8 @@ impl<P: Pool + Clone> NodeModel<P> {
             ServerOutput::Lost(caller, connection, call) => {
                 self.with_caller(caller, notes, |peer, caller| peer.answer_lost(caller, connection, call));
             }
-            ServerOutput::More => self.singleton_mut().into_iter().for_each(Server::go_on),
+            ServerOutput::More if self.in_turns => {}
+            ServerOutput::More => self.go_on(None),
         }
     }
 
@@ -103,7 +104,7 @@ impl<P: Pool + Clone> NodeModel<P> {
 
     fn spawn(&mut self, member: usize, key: JobKey, body: &Bytes, notes: &mut Observer) {
         if let Some(call) = notes.spawned(self.index, member, key, body) {
-            self.jobs.push(Job { key, member, call, waits: false });
+            self.jobs.push(Job { key, member, call, waits: false, over: false });
         }
     }
 
