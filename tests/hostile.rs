@@ -76,22 +76,30 @@ impl Scene {
     async fn beside(&self, what: &str, attack: impl Fn(Arc<AtomicBool>) -> JoinHandle<()>) {
         let (mut control, mut attacked) = (Vec::new(), Vec::new());
         for _ in 0..3 {
-            control.push(self.latency(400).await.1);
+            control.push(self.latency(CALLS).await);
             let on = Arc::new(AtomicBool::new(true));
             let attacking = attack(Arc::clone(&on));
-            attacked.push(self.latency(400).await.1);
+            attacked.push(self.latency(CALLS).await);
             on.store(false, Ordering::Relaxed);
             within("the attack's end", attacking).await.expect("no panic");
         }
-        control.sort_unstable();
-        attacked.sort_unstable();
-        let ratio = attacked[1].as_secs_f64() / control[1].as_secs_f64();
-        println!(
-            "{what}: a good peer's p99 {:?} beside {:?} ({ratio:.2} times); {attacked:?}",
-            attacked[1], control[1]
-        );
+        let median = |of: &[(Duration, Duration)], which: fn(&(Duration, Duration)) -> Duration| {
+            let mut all: Vec<Duration> = of.iter().map(which).collect();
+            all.sort_unstable();
+            all[1]
+        };
+        for (which, of) in [("p50", (|took| took.0) as fn(&(Duration, Duration)) -> Duration), ("p99", |took| took.1)] {
+            let (beside, alone) = (median(&attacked, of), median(&control, of));
+            let ratio = beside.as_secs_f64() / alone.as_secs_f64();
+            let all: Vec<Duration> = attacked.iter().map(of).collect();
+            println!("{what}: a good peer's {which} {beside:?} beside {alone:?} ({ratio:.2} times); {all:?}");
+        }
     }
 }
+
+/// Calls whose times are taken at once. An attack comes twice a second: of some seconds of calls enough meet it that
+/// their 99th percentile is not that of a few.
+const CALLS: usize = 4_000;
 
 /// That a node logs no more than a tenth of what it was sent, and some of it.
 fn assert_quiet(scene: &Scene, what: &str, sent: usize, before: usize) {
@@ -244,7 +252,12 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
     let node = cluster.builder("h1", release("2.0"));
     let node = rows(node).start().expect("it starts");
     let good = cluster.start("h2", "2.0");
-    let bad = cluster.start("h3", "2.0");
+    // On a runtime and a thread of its own: what the attacker does itself is not to hold up the good peer.
+    let apart = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let bad = {
+        let _inside = apart.enter();
+        cluster.start("h3", "2.0")
+    };
     for of in [&good, &bad] {
         until("all to meet", of, |of| peer(of, "h1").presence == PeerPresence::Connected).await;
     }
@@ -255,7 +268,7 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
     scene
         .beside("two payloads of 2.6 MB a second, decoded", |on| {
             let (bad, sparse) = (bad.clone(), Arc::clone(&sparse));
-            tokio::spawn(async move {
+            apart.spawn(async move {
                 while on.load(Ordering::Relaxed) {
                     let _ = bad.ask(Rows, &name("h1"), &*sparse).await;
                     pass(Duration::from_millis(500)).await;
@@ -264,6 +277,7 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
         })
         .await;
     within("h3 to leave", bad.shutdown(Duration::from_secs(1))).await;
+    apart.shutdown_background();
     scene
         .beside("20,000 jobs begun and killed at once, again and again", |on| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -16,7 +16,7 @@ use rexi_proto::{
 use link::Parting;
 use node::{Release, function};
 use notes::{Monitor, payload};
-use world::{CONTROL_BYTES, DROPPED_BYTES, World};
+use world::{CONTROL_BYTES, DROPPED_BYTES, Parts, World};
 
 #[path = "peer/forge.rs"]
 mod forge;
@@ -41,7 +41,8 @@ pub(crate) fn check_broken(bytes: &[u8], mutants: Mutants) {
     let mut script = Script(bytes);
     let Some(how) = script.next() else { return };
     let releases = PAIRS[usize::from(how & 0x3f) % PAIRS.len()];
-    let mut world = World::new(releases, how & FORGED != 0, mutants);
+    let parts = PARTS[usize::from(how & 0x3f) / PAIRS.len() % PARTS.len()];
+    let mut world = World::new(releases, how & FORGED != 0, parts, mutants);
     if how & APART == 0 {
         world.connect(0);
     }
@@ -108,7 +109,8 @@ fn step(world: &mut World, script: &mut Script<'_>, n: usize, what: u8) {
         44..=45 => world.connect(n),
         46 if world.links.len() < LINKS_MAX => world.dial(),
         47..=86 => on_link(world, script, n, what),
-        87..=99 => drop(world.exchange()),
+        87..=99 if what < 92 || !world.go_on(n) => drop(world.exchange()),
+        87..=99 => {}
         _ if world.notes.forged => forge(world, script, n),
         100..=113 => work(world, script, n),
         _ => cast(world, script, n),
@@ -180,6 +182,10 @@ fn work(world: &mut World, script: &mut Script<'_>, n: usize) {
     }
     let place = usize::from(place) % world.nodes[n].jobs.len();
     let job = world.nodes[n].jobs[place];
+    if job.over {
+        return;
+    }
+    let ends = world.is_ending(n, job.key);
     let body = payload(job.call, job.call.map_or(0, |call| world.notes.calls[call].sent), bytes);
     let (sent, over) = match deed % 16 {
         0..=2 => {
@@ -199,8 +205,7 @@ fn work(world: &mut World, script: &mut Script<'_>, n: usize) {
         }
         8 => {
             let runs = world.with_server(n, job.key, |server| server.handle_ping(job.key));
-            assert!(runs);
-            (false, false)
+            (false, !runs)
         }
         9 => {
             world.with_server(n, job.key, |server| server.handle_stream_timeout(job.key));
@@ -209,21 +214,24 @@ fn work(world: &mut World, script: &mut Script<'_>, n: usize) {
         10 => {
             let question = job.question.unwrap_or_default();
             let step = world.with_server(n, job.key, |server| server.take_response(job.key, question));
-            assert_ne!(step, QuestionStep::Over);
-            let responds = matches!(step, QuestionStep::Response(_));
+            let (responds, over) = (matches!(step, QuestionStep::Response(_)), step == QuestionStep::Over);
             world.nodes[n].jobs[place].question = job.question.filter(|_| !responds);
             if let (QuestionStep::Response(body), false) = (step, world.notes.forged) {
                 let question = u16::try_from(question).expect("there are few");
                 let said = notes::numbers(&body).map(|(of, number)| (Some(usize::from(of)), number));
                 assert_eq!(said, Some((job.call, question)), "another's response");
             }
-            (false, false)
+            (false, over)
         }
         11..=13 => return world.end(n, place, JobEnding::Reply(body)),
         14 => return world.end(n, place, JobEnding::Exit(ExitReason::Done)),
         _ => return world.end(n, place, JobEnding::Exit(ExitReason::Failed("why".into()))),
     };
-    assert!(!over || world.nodes[n].jobs.iter().all(|other| other.key != job.key), "it is over, and runs");
+    if let Some(other) = world.nodes[n].jobs.iter_mut().find(|other| other.key == job.key) {
+        assert!(!over || ends, "it is over, and runs");
+        other.over = over;
+    }
+    assert!(!sent || !ends, "it has ended, and is heard");
     if let (true, Some(call)) = (sent, job.call) {
         world.notes.calls[call].sent += 1;
     }
@@ -341,7 +349,8 @@ fn forge(world: &mut World, script: &mut Script<'_>, n: usize) {
         return way.bulk.push((id, payload(None, 0, bytes), true));
     }
     let frame = forge::frame(script, version);
-    let is_first = way.lane.is_empty() && world.nodes[n].peer.incomplete_bytes() == 0;
+    let peer = &world.nodes[n].peer;
+    let is_first = way.lane.is_empty() && peer.incomplete_bytes() == 0 && !peer.is_behind();
     way.lane.extend(&frame);
     if is_first && forge::is_unknown(&frame) {
         let before = world.nodes[n].peer.stats().unknown_frames;
@@ -353,7 +362,7 @@ fn forge(world: &mut World, script: &mut Script<'_>, n: usize) {
 
 /// What a fuzzer begins with: what was found, and for each pair and both kinds of script things that happen by chance.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
-    FOUND.iter().map(|script| script.to_vec()).chain(scripts().take(6 * PAIRS.len())).collect()
+    FOUND.iter().map(|script| script.to_vec()).chain(scripts().take(12 * PAIRS.len())).collect()
 }
 
 /// Scripts without end, the same each time.
@@ -366,8 +375,12 @@ pub(crate) fn scripts() -> impl Iterator<Item = Vec<u8>> {
     };
     (0..).map(move |number: usize| {
         let forged = if number / PAIRS.len() % 3 == 2 { FORGED } else { 0 };
-        let pair = (number % PAIRS.len()) as u8;
-        [pair | forged].into_iter().chain((0..LENGTH).map(|_| draw())).collect()
+        let pair = number % PAIRS.len();
+        // Every second script as it was before there were parts, so that what is known of it stays so.
+        let round = number / PAIRS.len();
+        let parts = if round.is_multiple_of(2) { 0 } else { 1 + round / 2 % (PARTS.len() - 1) };
+        let how = (pair + parts * PAIRS.len()) as u8;
+        [how | forged].into_iter().chain((0..LENGTH).map(|_| draw())).collect()
     })
 }
 
@@ -377,12 +390,27 @@ const PAIRS: [[Release; 2]; 6] = {
     [[Old, Old], [Old, Both], [Both, Both], [Both, New], [New, Both], [New, New]]
 };
 
+/// How lists are worked off: at once, or in parts between which anything may happen.
+const PARTS: [Parts; 5] = [
+    Parts { calls_max: 64, later: false },
+    Parts { calls_max: 1, later: true },
+    Parts { calls_max: 2, later: true },
+    Parts { calls_max: 1, later: false },
+    Parts { calls_max: 64, later: true },
+];
+
 /// A kill meets no job where none may be remembered. Of two questions the later one's response is lost: that to the
-/// other went out after it, or on the next connection.
-const FOUND: [&[u8]; 3] = [
+/// other went out after it, or on the next connection. A call whose cast has come was told to be lost, since an earlier
+/// connection did not know of it: by a singleton that had requests before that, and by one that was behind.
+const FOUND: [&[u8]; 5] = [
     &[5, 0, 0, 0, 0, 87, 145, 0, 11, 0, 14, 0, 0, 87],
     &[5, 0, 0, 0, 0, 87, 145, 0, 6, 0, 145, 0, 6, 0, 87, 27, 0, 14, 0, 27, 0, 6, 0, 51, 0],
     &[5, 0, 0, 0, 0, 87, 145, 0, 6, 0, 145, 0, 6, 0, 87, 27, 0, 14, 0, 44, 27, 0, 6, 0, 51, 0],
+    &[2, 51, 0, 54, 0, 46, 0, 0, 0, 0, 48, 39, 0, 0, 36, 0, 88, 44, 56, 0, 194, 0, 175, 247, 66, 0, 196],
+    &[
+        14, 82, 0, 0, 46, 176, 219, 76, 0, 0, 128, 84, 0, 0, 82, 0, 0, 128, 0, 0, 0, 128, 0, 0, 0, 92, 44, 92, 48, 217,
+        14, 0, 0, 91,
+    ],
 ];
 
 /// Bits of the first byte.

@@ -68,6 +68,9 @@ pub struct Limits {
     pub monitors_max: usize,
     /// Kills that a server remembers since they met no job. Beyond: the oldest is forgotten. Default 256.
     pub tombstones_max: usize,
+    /// Calls of a list that a server works off before others have their turn: jobs of one peer that end together, and
+    /// answers to a resume. Beyond: the rest waits, and the peer is not read meanwhile. Default 64.
+    pub part_calls_max: usize,
     /// Replies that may wait in one mailbox. Beyond: the job that replies is ended and its call answered. The last
     /// answer of a call always fits: there is one for each open call. Default 65,536.
     pub mailbox_length_max: usize,
@@ -104,6 +107,8 @@ impl Default for Limits {
             stream_time_limit: Duration::from_secs(300),
             monitors_max: 1_000,
             tombstones_max: 256,
+            // Some tens of microseconds, and as much by the workers that are aborted.
+            part_calls_max: 64,
             mailbox_length_max: 65_536,
             mailbox_bytes_max: 64 << 20,
             function_bytes_max: 255,
@@ -178,7 +183,7 @@ impl Limits {
     }
 
     /// Every limit that a counter is compared with.
-    fn counted(&self) -> [(&'static str, usize); 18] {
+    fn counted(&self) -> [(&'static str, usize); 19] {
         [
             ("bulk_frames_max", self.bulk_frames_max),
             ("unwritten_bytes_max", self.unwritten_bytes_max),
@@ -195,6 +200,7 @@ impl Limits {
             ("streams_total_max", self.streams_total_max),
             ("monitors_max", self.monitors_max),
             ("tombstones_max", self.tombstones_max),
+            ("part_calls_max", self.part_calls_max),
             ("mailbox_length_max", self.mailbox_length_max),
             ("mailbox_bytes_max", self.mailbox_bytes_max),
             ("function_bytes_max", self.function_bytes_max),
@@ -237,6 +243,8 @@ impl Limits {
         // Less would let nothing out, ever.
         need("one frame's need", 1, "unwritten_bytes_max", self.unwritten_bytes_max, 1)?;
         need("one item's need", 1, "stream_window", self.stream_window as usize, 1)?;
+        // A list would have no end.
+        need("one call's need", 1, "part_calls_max", self.part_calls_max, 1)?;
         need("payload_bytes_max", payload, "mailbox_bytes_max", self.mailbox_bytes_max, payload)?;
         need("payload_bytes_max", payload, "job_bytes_max", self.job_bytes_max, payload)?;
         need("one payload's need", 1, "bulk_streams_max", self.bulk_streams_max as usize, 1)?;
@@ -331,6 +339,7 @@ mod tests {
         assert!(for_ever.check().expect_err("times would overflow").to_string().contains("up to 86400s"));
         assert!(Limits { buffered_frames_max: 0, ..Limits::default() }.check().is_err());
         assert!(Limits { unwritten_bytes_max: 0, ..Limits::default() }.check().is_err());
+        assert!(Limits { part_calls_max: 0, ..Limits::default() }.check().is_err());
         assert!(Limits { inline_bytes_max: 2 << 20, ..Limits::default() }.check().is_err());
     }
 

@@ -62,6 +62,11 @@ pub enum Message {
 }
 
 impl Message {
+    /// Whether it tells that a call was lost with its connection, which only the next one's resume can tell.
+    pub(crate) fn tells_lost(&self) -> bool {
+        matches!(self, Self::Exit(Exit { reason: ExitReason::ConnectionLost, .. }))
+    }
+
     /// The server that the message is for, where it is for one.
     pub fn server(&self) -> Option<ServerAddress> {
         match self {

@@ -5,7 +5,9 @@
 //! held to an even share of an otherwise idle node. Only a peer above its floor asks the pool, so what is shared
 //! between locks is not touched on the usual path. A shell's pool is a few counters; the checker's is a value.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
 use crate::limits::Limits;
 use crate::phase::Servers;
@@ -117,6 +119,21 @@ impl Pool for NodePool {
     }
 }
 
+/// A pool that several share on one thread: each clone is the same one.
+impl<P: Pool> Pool for Rc<RefCell<P>> {
+    fn floor(&self, total: Total) -> usize {
+        self.borrow().floor(total)
+    }
+
+    fn take(&mut self, total: Total, amount: usize) -> bool {
+        self.borrow_mut().take(total, amount)
+    }
+
+    fn give(&mut self, total: Total, amount: usize) {
+        self.borrow_mut().give(total, amount);
+    }
+}
+
 /// Grows what one holder has. `false`, and nothing changed: the floor is passed, and the pool has not as much.
 pub(crate) fn grow(pool: &mut impl Pool, total: Total, held: &mut usize, by: usize) -> bool {
     let floor = pool.floor(total);
@@ -223,6 +240,16 @@ mod tests {
         assert!(grow(&mut Untouched, Total::Jobs, &mut held, 4));
         shrink(&mut Untouched, Total::Jobs, &mut held, 3);
         assert_eq!(held, 1);
+    }
+
+    #[test]
+    fn clones_of_a_shared_pool_are_the_same_one() {
+        let mut one = Rc::new(RefCell::new(pool()));
+        let mut other = Rc::clone(&one);
+        assert!(one.take(Total::Jobs, 9));
+        assert!(!other.take(Total::Jobs, 1), "nothing is left");
+        other.give(Total::Jobs, 2);
+        assert_eq!((one.floor(Total::Jobs), one.borrow().left(Total::Jobs)), (4, 2));
     }
 
     #[test]

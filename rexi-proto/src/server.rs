@@ -20,6 +20,7 @@ use crate::limits::Limits;
 use crate::message::{Body, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm};
 use crate::mutant::Mutants;
 use crate::name::{CallRef, Incarnation, JobId, MonitorRef, PeerId};
+use crate::peer::ConnectionId;
 use crate::phase::ServerAddress;
 use crate::pool::{Pool, Unlimited};
 use crate::reply_stream::{ReplyStream, StreamSignal, StreamTimeouts};
@@ -43,8 +44,8 @@ pub enum ServerRequest {
     Cast(Cast<Bytes, Arc<str>>),
     /// End these calls' jobs, silently.
     Kill(Vec<CallRef>),
-    /// These are all the calls that the peer has open with this server.
-    Resume(Vec<CallRef>),
+    /// These are all the calls that the peer has open with this server: it says so on this connection.
+    Resume(ConnectionId, Vec<CallRef>),
     /// What the caller of this job says of its stream.
     Stream(CallRef, StreamSignal),
     /// The response to the question that this reply of the job was.
@@ -88,6 +89,9 @@ pub enum ServerOutput {
     Job(JobOutput),
     /// Send this to the peer, if it still is in that life.
     Answer(Caller, Message),
+    /// Tell the peer that this call was lost with its connection, if this one is still in use: on a later one its cast
+    /// may be here by now.
+    Lost(Caller, ConnectionId, CallRef),
     /// Call [`Server::go_on`], once others have had their turn.
     More,
 }
@@ -199,7 +203,7 @@ impl<P: Pool> Server<P> {
         match request {
             ServerRequest::Cast(cast) => self.handle_cast(caller, cast),
             ServerRequest::Kill(calls) => self.handle_kills(caller, calls),
-            ServerRequest::Resume(calls) => self.handle_resume(caller, &calls),
+            ServerRequest::Resume(connection, calls) => self.handle_resume(caller, connection, &calls),
             ServerRequest::Monitor(monitor) => match self.ended {
                 Some(reason) => self.answer(caller, Message::Down(monitor, reason)),
                 None => self.handle_monitor(caller, monitor),
@@ -397,14 +401,15 @@ impl<P: Pool> Server<P> {
 
     /// Both ends agree on what is open again: jobs whose kill was lost end, calls whose cast or reply was lost are
     /// told.
-    fn handle_resume(&mut self, caller: Caller, calls: &[CallRef]) {
+    fn handle_resume(&mut self, caller: Caller, connection: ConnectionId, calls: &[CallRef]) {
         // What the peer still watches it says again right behind this; what it no longer does, its demonitor was lost.
         self.monitors.retain(|(of, _)| *of != caller);
         let open: BTreeSet<CallRef> = calls.iter().copied().collect();
         let jobs = self.jobs_of(caller);
         self.end_jobs(caller, self.guards.killed_meanwhile(&jobs, &open).copied().collect());
         self.tell_open(caller, jobs.intersection(&open).copied().collect());
-        self.tell_lost(caller, self.guards.lost_meanwhile(&open, &jobs).copied().collect());
+        let lost = self.guards.lost_meanwhile(&open, &jobs).copied().collect();
+        self.tell_lost(caller, connection, lost);
     }
 
     fn forget(&mut self, caller: Caller) {

@@ -4,6 +4,7 @@
 //! `REXI_CHAOS_SECONDS=600 REXI_SEED=1 cargo test --release -p rexi-kv --test chaos -- --nocapture` goes on for longer.
 //! A seed repeats the faults, and not in which order clients meet them: time is real.
 
+mod common;
 mod faulty;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,6 +20,7 @@ use rexi_server::{Bytes, Profile};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use common::{LIMIT, store, until};
 use faulty::FaultyDisk;
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
@@ -162,29 +164,11 @@ impl Clients {
     }
 }
 
-fn store(disk: &FaultyDisk) -> Store {
-    let disk = disk.clone();
-    Store::on(move || disk.clone()).expect("the disk is well")
-}
-
 /// Lets time pass, in which clients go on.
 async fn pass(time: Duration) {
     let mut ticks = interval(time);
     ticks.tick().await;
     ticks.tick().await;
-}
-
-/// Waits until something is so.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let mut ticks = interval(Duration::from_millis(5));
-    let looks = LIMIT.as_millis() / 5;
-    for _ in 0..looks {
-        ticks.tick().await;
-        if is_so() {
-            return;
-        }
-    }
-    panic!("waited {LIMIT:?} for {what}");
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -247,6 +231,3 @@ async fn disks_that_only_say_that_they_sync_are_found_out() {
     let broken = cluster.clients.recorder().finish().broken;
     assert!(broken.len() == 1 && broken[0].contains("fits into no order"), "{broken:?}");
 }
-
-/// Longer than anything takes.
-const LIMIT: Duration = Duration::from_secs(30);

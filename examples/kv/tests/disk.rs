@@ -1,5 +1,6 @@
 //! Replicas whose disks fail, fill up, hang or forget: what the store as a whole does meanwhile, and afterwards.
 
+mod common;
 mod faulty;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use common::{store, until};
 use faulty::FaultyDisk;
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
@@ -52,23 +54,6 @@ impl Fixture {
         stream.read_to_string(&mut answer).await.expect("an answer");
         answer
     }
-}
-
-fn store(disk: &FaultyDisk) -> Store {
-    let disk = disk.clone();
-    Store::on(move || disk.clone()).expect("the disk is well at first")
-}
-
-/// Waits until something is so.
-async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    for _ in 0..ATTEMPTS_MAX {
-        ticks.tick().await;
-        if is_so() {
-            return;
-        }
-    }
-    panic!("not at the {ATTEMPTS_MAX}th look: {what}");
 }
 
 /// Writes and reads one key, and counts how long it was between two times that both went well.
@@ -170,6 +155,3 @@ async fn a_value_that_was_changed_at_rest_is_read_from_the_other_replicas() {
     let version = nodes.kv("n3").write("key", value.clone()).await.expect("written");
     until("n3 has it", || changed.read("key").is_ok_and(|entry| entry.is_some_and(|e| e.version == version))).await;
 }
-
-/// 30 s on an idle machine.
-const ATTEMPTS_MAX: usize = 6_000;

@@ -41,9 +41,9 @@ impl World {
         moved | self.take(0) | self.take(1)
     }
 
-    /// Until nothing is on its way.
+    /// Until nothing is on its way, and no list is left.
     fn rest(&mut self) {
-        let rounds = (0..ROUNDS_MAX).take_while(|_| self.exchange()).count();
+        let rounds = (0..ROUNDS_MAX).take_while(|_| self.exchange() | self.go_on(0) | self.go_on(1)).count();
         assert!(rounds < ROUNDS_MAX, "they talk for ever");
     }
 
@@ -143,7 +143,7 @@ impl World {
     fn stop(&mut self) {
         for n in 0..2 {
             self.at(n, 0, |node, _| node.peer.stop());
-            while self.take(n) {}
+            while self.take(n) | self.go_on(n) {}
             self.nodes[n].judge_empty_pool();
         }
         let waits = self.notes.monitors.iter().position(|monitor| !monitor.over);

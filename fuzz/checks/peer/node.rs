@@ -63,24 +63,6 @@ impl Release {
     }
 }
 
-/// The pool of a node, which all that it is given to share.
-#[derive(Clone, Debug)]
-pub(super) struct SharedPool(Rc<RefCell<NodePool>>);
-
-impl Pool for SharedPool {
-    fn floor(&self, total: Total) -> usize {
-        self.0.borrow().floor(total)
-    }
-
-    fn take(&mut self, total: Total, amount: usize) -> bool {
-        self.0.borrow_mut().take(total, amount)
-    }
-
-    fn give(&mut self, total: Total, amount: usize) {
-        self.0.borrow_mut().give(total, amount);
-    }
-}
-
 /// A worker.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
@@ -89,6 +71,8 @@ pub(super) struct Job {
     pub(super) call: Option<usize>,
     /// The last question that it has asked.
     pub(super) question: Option<u64>,
+    /// Its worker has ended by itself, and is yet to be aborted all the same.
+    pub(super) over: bool,
 }
 
 /// One node in one of its lives.
@@ -100,8 +84,8 @@ pub(super) struct Node {
     /// Every phase that this life was in.
     pub(super) phases: Vec<Phase>,
     pub(super) limits: Limits,
-    pub(super) peer: Peer<u32, SharedPool>,
-    pub(super) singleton: Option<Server<SharedPool>>,
+    pub(super) peer: Peer<u32, Rc<RefCell<NodePool>>>,
+    pub(super) singleton: Option<Server<Rc<RefCell<NodePool>>>>,
     pub(super) queue: VecDeque<(Caller, ServerRequest)>,
     pub(super) jobs: Vec<Job>,
     /// The latest life of the other that has said hello.
@@ -109,11 +93,13 @@ pub(super) struct Node {
     /// The epoch of the other's phase, as it was told.
     pub(super) heard: u64,
     pub(super) draining: bool,
+    /// The peer's state, and the singleton, have said that there is more to be done.
+    pub(super) more: [bool; 2],
     /// The writer was woken, and has not found everything written since.
     pub(super) writable: bool,
     /// Bytes that may wait for the writer beyond the bound, for what was said and done since it last took them.
     pub(super) excused_bytes: usize,
-    pool: SharedPool,
+    pool: Rc<RefCell<NodePool>>,
     /// What others hold of the pool.
     greed: [usize; Total::ALL.len()],
     whole: NodePool,
@@ -121,11 +107,17 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn start(index: usize, life: Incarnation, release: Release, mutants: Mutants) -> Self {
-        let limits = limits(index);
+    pub(super) fn start(
+        index: usize,
+        life: Incarnation,
+        release: Release,
+        part_calls_max: usize,
+        mutants: Mutants,
+    ) -> Self {
+        let limits = Limits { part_calls_max, ..limits(index) };
         assert_eq!(limits.check(), Ok(()));
         let whole = NodePool::new(&limits, MEMBERS, release.hosts());
-        let pool = SharedPool(Rc::new(RefCell::new(whole.clone())));
+        let pool = Rc::new(RefCell::new(whole.clone()));
         let singleton = || Server::with_pool(ServerAddress::Singleton, &limits, pool.clone()).with_mutants(mutants);
         let mut node = Self {
             index,
@@ -139,6 +131,7 @@ impl Node {
             met: Incarnation(0),
             heard: 0,
             draining: false,
+            more: [false; 2],
             writable: false,
             excused_bytes: 0,
             greed: [0; Total::ALL.len()],
@@ -169,6 +162,16 @@ impl Node {
         }
     }
 
+    /// Whether the peer's state, and the singleton, are behind with a list.
+    pub(super) fn is_behind(&self) -> [bool; 2] {
+        [self.peer.is_behind(), self.singleton.as_ref().is_some_and(Server::is_behind)]
+    }
+
+    /// The jobs that have ended, and whose workers are yet to be aborted.
+    pub(super) fn ending(&self) -> impl Iterator<Item = JobKey> {
+        self.peer.ending_jobs().chain(self.singleton.iter().flat_map(Server::ending))
+    }
+
     fn takes(&self) -> rexi_proto::Forms {
         self.release.lowest().takes()
     }
@@ -197,7 +200,7 @@ impl Node {
     /// What is missing in the pool is what somebody holds beyond its floor, to the last byte.
     pub(super) fn judge_pool(&self) {
         for total in Total::ALL {
-            let (floor, left) = (self.pool.floor(total), self.pool.0.borrow().left(total));
+            let (floor, left) = (self.pool.floor(total), self.pool.borrow().left(total));
             let singleton = self.singleton.as_ref().map_or(0, |singleton| singleton.beyond(total, floor));
             let held = self.greed[total as usize] + self.peer.beyond(total, floor) + singleton;
             assert_eq!(left + held, self.whole.left(total), "{total:?} of node {}", self.index);
@@ -207,7 +210,7 @@ impl Node {
     /// Nobody but the other members holds anything of the pool.
     pub(super) fn judge_empty_pool(&self) {
         for total in Total::ALL {
-            let left = self.pool.0.borrow().left(total);
+            let left = self.pool.borrow().left(total);
             assert_eq!(left + self.greed[total as usize], self.whole.left(total), "{total:?} of node {}", self.index);
         }
     }
@@ -247,10 +250,10 @@ fn peer(
     index: usize,
     release: Release,
     limits: &Limits,
-    pool: &SharedPool,
+    pool: &Rc<RefCell<NodePool>>,
     mutants: Mutants,
     now: Duration,
-) -> Peer<u32, SharedPool> {
+) -> Peer<u32, Rc<RefCell<NodePool>>> {
     let config = PeerConfig::in_phase(release.lowest(), release.functions(), limits.clone());
     let config = PeerConfig { hosts: release.hosts(), mutants, ..config };
     Peer::with_pool(PeerId(u32::from(index == 0)), config, pool.clone(), now)

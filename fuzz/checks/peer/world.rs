@@ -1,16 +1,18 @@
 //! The two nodes and every connection between them, one thing at a time. What a node's state wants done is done at
 //! once, as a shell would, and judged.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rexi_proto::{
-    CloseCode, DownReason, Incarnation, JobEnding, JobKey, JobOutput, LENGTH_BYTES, Mutants, Output, Phase, Presence,
-    Refusal, Server, ServerAddress, ServerOutput, WireVersion, accepted, emitted,
+    CloseCode, DownReason, Incarnation, JobEnding, JobKey, JobOutput, LENGTH_BYTES, Mutants, NodePool, Output, Phase,
+    Presence, Refusal, Server, ServerAddress, ServerOutput, WireVersion, accepted, emitted,
 };
 
 use super::link::{End, Link, Parting, Way};
-use super::node::{Job, Node, Release, SharedPool};
+use super::node::{Job, Node, Release};
 use super::notes::Notes;
 
 /// All there is.
@@ -20,14 +22,23 @@ pub(super) struct World {
     pub(super) links: Vec<Link>,
     pub(super) notes: Notes,
     pub(super) now: Duration,
+    parts: Parts,
     mutants: Mutants,
 }
 
+/// How long lists are worked off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    pub(super) calls_max: usize,
+    /// Others have their turn between two parts; otherwise the next is done at once.
+    pub(super) later: bool,
+}
+
 impl World {
-    pub(super) fn new(releases: [Release; 2], forged: bool, mutants: Mutants) -> Self {
-        let node = |index: usize| Node::start(index, Incarnation(1), releases[index], mutants);
+    pub(super) fn new(releases: [Release; 2], forged: bool, parts: Parts, mutants: Mutants) -> Self {
+        let node = |index: usize| Node::start(index, Incarnation(1), releases[index], parts.calls_max, mutants);
         let notes = Notes { forged, ..Notes::default() };
-        Self { nodes: [node(0), node(1)], links: Vec::new(), notes, now: Duration::ZERO, mutants }
+        Self { nodes: [node(0), node(1)], links: Vec::new(), notes, now: Duration::ZERO, parts, mutants }
     }
 
     /// Does all that a node's state wants done, and judges what it holds then.
@@ -40,6 +51,10 @@ impl World {
             match self.nodes[n].singleton.as_mut().and_then(Server::poll_output) {
                 Some(ServerOutput::Job(output)) => self.handle_job(n, output),
                 Some(ServerOutput::Answer(caller, message)) => self.nodes[n].peer.answer(caller, message),
+                Some(ServerOutput::Lost(caller, connection, call)) => {
+                    self.nodes[n].peer.answer_lost(caller, connection, call);
+                }
+                Some(ServerOutput::More) if self.parts.later => self.nodes[n].more[1] = true,
                 Some(ServerOutput::More) => self.nodes[n].singleton.iter_mut().for_each(Server::go_on),
                 None => break,
             }
@@ -73,6 +88,7 @@ impl World {
                 let connection = self.nodes[n].peer.connection();
                 self.nodes[n].peer.handle_disconnected(self.now, connection);
             }
+            Output::More if self.parts.later => self.nodes[n].more[0] = true,
             Output::More => self.nodes[n].peer.go_on(),
             Output::Writable => self.nodes[n].writable = true,
             _ => {}
@@ -85,7 +101,7 @@ impl World {
             JobOutput::Spawn(key, cast) => {
                 let call = self.notes.started(1 - n, key, &cast.body);
                 assert!(jobs.iter().all(|job| job.key != key), "{key:?} is started twice");
-                jobs.push(Job { key, call, question: None });
+                jobs.push(Job { key, call, question: None, over: false });
             }
             JobOutput::Abort(key) => {
                 let place = jobs.iter().position(|job| job.key == key);
@@ -112,12 +128,17 @@ impl World {
         }
         assert!(!node.peer.wants_write() || node.writable, "the writer of node {n} was not woken");
         node.judge_pool();
+        for (behind, more) in node.is_behind().into_iter().zip(node.more) {
+            assert!(!behind || more, "node {n} is behind, and has not said that there is more");
+        }
         let noted = self.notes.open_calls(n).map(|place| self.notes.calls[place].number);
         assert!(noted.eq(node.peer.open_calls()), "open calls of node {n}");
         let at = |server, (caller, call)| (server, caller, call);
         let mut served: Vec<_> = node.peer.jobs().map(|job| at(ServerAddress::PerNode, job)).collect();
         served.extend(node.singleton.iter().flat_map(Server::calls).map(|job| at(ServerAddress::Singleton, job)));
-        let mut run: Vec<_> = node.jobs.iter().map(|Job { key, .. }| (key.server, key.caller, key.call)).collect();
+        let place = |key: JobKey| (key.server, key.caller, key.call);
+        served.extend(node.ending().map(place));
+        let mut run: Vec<_> = node.jobs.iter().map(|job| place(job.key)).collect();
         served.sort_unstable();
         run.sort_unstable();
         assert_eq!(run, served, "jobs of node {n}");
@@ -136,7 +157,7 @@ impl World {
         &mut self,
         n: usize,
         job: JobKey,
-        act: impl FnOnce(&mut Server<SharedPool>) -> T,
+        act: impl FnOnce(&mut Server<Rc<RefCell<NodePool>>>) -> T,
     ) -> T {
         self.at(n, DROPPED_BYTES, |node, _| match job.server {
             ServerAddress::Singleton => act(node.singleton.as_mut().expect("it runs a job")),
@@ -144,18 +165,44 @@ impl World {
         })
     }
 
-    /// The singleton takes the first request of its queue; whether there was one.
-    pub(super) fn take(&mut self, n: usize) -> bool {
+    /// The peer's state and the singleton do a part of what is left of a list; whether anything was.
+    pub(super) fn go_on(&mut self, n: usize) -> bool {
         self.at(n, DROPPED_BYTES * MANY, |node, _| {
-            let Some((caller, request)) = node.queue.pop_front() else { return false };
-            node.singleton.as_mut().expect("it has a queue").handle_request(caller, request);
-            true
+            let [peer, singleton] = std::mem::take(&mut node.more);
+            if peer {
+                node.peer.go_on();
+            }
+            node.singleton.iter_mut().filter(|_| singleton).for_each(Server::go_on);
+            peer | singleton
         })
+    }
+
+    /// The singleton takes the first request of its queue, unless it is behind with the one before; whether there was
+    /// one.
+    pub(super) fn take(&mut self, n: usize) -> bool {
+        let [_, is_behind] = self.nodes[n].is_behind();
+        !is_behind
+            && self.at(n, DROPPED_BYTES * MANY, |node, _| {
+                let Some((caller, request)) = node.queue.pop_front() else { return false };
+                node.singleton.as_mut().expect("it has a queue").handle_request(caller, request);
+                true
+            })
+    }
+
+    /// Whether a job has ended without its worker's knowing.
+    pub(super) fn is_ending(&self, n: usize, job: JobKey) -> bool {
+        self.nodes[n].ending().any(|ending| ending == job)
     }
 
     /// A job ends.
     pub(super) fn end(&mut self, n: usize, place: usize, ending: JobEnding) {
-        let job = self.nodes[n].jobs.remove(place);
+        let job = self.nodes[n].jobs[place];
+        if self.is_ending(n, job.key) {
+            // Nobody hears of it.
+            self.nodes[n].jobs[place].over = true;
+            return self.with_server(n, job.key, |server| server.handle_end(job.key, ending));
+        }
+        self.nodes[n].jobs.remove(place);
         if let (JobEnding::Reply(_), Some(call)) = (&ending, job.call) {
             self.notes.calls[call].sent += 1;
         }
@@ -231,9 +278,12 @@ impl World {
         !out.is_empty()
     }
 
-    /// So many bytes of the lane arrive at an end.
+    /// So many bytes of the lane arrive at an end, which is not read while the peer's state is behind.
     pub(super) fn deliver(&mut self, l: usize, n: usize, bytes: usize) -> bool {
         let Some(connection) = self.links[l].connection(n) else { return false };
+        if self.links[l].is_attached(n) && self.nodes[n].peer.is_behind() {
+            return false;
+        }
         let lane = &mut self.links[l].ways[n].lane;
         let bytes: Vec<u8> = lane.drain(..bytes.min(lane.len()).min(READ_BYTES)).collect();
         if bytes.is_empty() {
@@ -317,13 +367,13 @@ impl World {
         self.notes.buried(n);
         let life = Incarnation(self.nodes[n].life.0 + 1);
         let met = self.nodes[n].met;
-        self.nodes[n] = Node::start(n, life, release, self.mutants);
+        self.nodes[n] = Node::start(n, life, release, self.parts.calls_max, self.mutants);
         self.nodes[n].met = met;
     }
 
     /// A node leaves in good order, with all that it has to say about that, and starts again.
     pub(super) fn leave(&mut self, n: usize, release: Release) {
-        while self.take(n) {}
+        while self.take(n) | self.go_on(n) {}
         self.refuse_casts(n);
         self.at(n, CONTROL_BYTES, |node, _| {
             node.peer.end_server();
@@ -346,6 +396,10 @@ impl World {
     pub(super) fn forget(&mut self, n: usize) {
         self.at(n, 0, |node, _| node.peer.stop());
         self.close_ends(n, Parting::Lost);
+        // A state that is let go of does first what it has begun.
+        while self.nodes[n].peer.is_behind() {
+            self.go_on(n);
+        }
         self.at(n, 0, |node, now| node.forget_peer(now));
     }
 

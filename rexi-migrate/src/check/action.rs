@@ -3,7 +3,7 @@
 use super::model::Cluster;
 use super::scope::{Handshake, Notice, Operator, Scope, Stops};
 use super::state::{Printed, Stage, State, pair};
-use crate::model::CallRecord;
+use crate::model::{CallRecord, frames};
 
 /// One thing that happens. Nodes are numbered from 0, calls by their place in the observer's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +27,10 @@ pub enum Action {
     Watch(usize, usize),
     /// The first frame on its way from a node to another arrives.
     Deliver(usize, usize),
+    /// All frames on their way from a node to another arrive at once.
+    DeliverAll(usize, usize),
+    /// The first node does the next part of a list of the second, or, where both are the same, its singleton does.
+    GoOn(usize, usize),
     /// A singleton takes the first request of its queue.
     Take(usize),
     /// A node dials another and the handshake goes through, or does not, at once.
@@ -99,9 +103,11 @@ impl Cluster {
         for (from, to) in self.ordered() {
             let (at, side) = pair(from, to);
             if state.is_live(to, from) {
-                if !state.way(from, to).lane.is_empty() {
-                    actions.push(Action::Deliver(from, to));
-                }
+                // What is behind is not read; but one read may hold several frames.
+                let is_read = !state.nodes[to].is_peer_behind(from);
+                let waiting = if is_read { frames(&state.way(from, to).lane).take(2).count() } else { 0 };
+                actions.extend((waiting > 0).then_some(Action::Deliver(from, to)));
+                actions.extend((waiting > 1 && self.scope.parts).then_some(Action::DeliverAll(from, to)));
                 actions
                     .extend((0..state.pairs[at].ways[side].bulk.len()).map(|number| Action::Payload(from, to, number)));
             }
@@ -118,9 +124,13 @@ impl Cluster {
             }
         }
         for (index, node) in state.nodes.iter().enumerate() {
-            if !node.queue.is_empty() {
+            if node.is_singleton_behind() {
+                actions.push(Action::GoOn(index, index));
+            } else if !node.queue.is_empty() {
                 actions.push(Action::Take(index));
             }
+            let behind = node.members().filter(|&member| node.is_peer_behind(member));
+            actions.extend(behind.map(|member| Action::GoOn(index, member)));
         }
     }
 
@@ -157,6 +167,7 @@ impl Cluster {
             }
             if let Some((_, job)) = (!call.over).then(|| state.job_of(index)).flatten()
                 && !job.waits
+                && !job.over
             {
                 actions.push(Action::End(index));
                 if call.stream && call.sent < u16::from(items) {

@@ -76,7 +76,7 @@ impl Judge<'_> {
         let nobody = orphan || call.answered;
         if let Some((node, _)) = job {
             let given_up = matches!(state.nodes[node].peer(call.by).presence(), Presence::Gone | Presence::Refused(_));
-            let runs_on = nobody && given_up && !state.queues(node, call.by);
+            let runs_on = nobody && given_up && !state.queues(node, call.by) && !state.is_behind(node, call.by);
             let what = || format!("the job of call {at} runs on for a caller that was given up");
             self.find(Oracle::RunsForOneGivenUp, runs_on, what)?;
         }
@@ -122,6 +122,8 @@ fn is_quiet(state: &State, one: usize, other: usize) -> bool {
         && state.way(other, one).is_empty()
         && !state.queues(one, other)
         && !state.queues(other, one)
+        && !state.is_behind(one, other)
+        && !state.is_behind(other, one)
         && !waits(one, other)
         && !waits(other, one)
 }

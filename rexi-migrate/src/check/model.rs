@@ -36,6 +36,7 @@ impl Cluster {
         let start = vec![0; scope.nodes];
         let (turns, oracles) = (Turns::new(scope.nodes, scope.symmetry), Oracles::ALL);
         let build = Build::new(scope.nodes, &scope.train, scope.limits(), Unlimited, scope.mutants);
+        let build = Build { in_turns: scope.parts, ..build };
         Self { turns, shared: Arc::default(), build, scope, start, oracles }
     }
 
@@ -124,7 +125,9 @@ impl Model for Cluster {
 
     fn is_goal(&self, state: &State) -> bool {
         let last = self.scope.train.len() - 1;
-        let idle = |node: &Arc<Printed>| node.release == last && node.jobs.is_empty() && node.queue.is_empty();
+        let idle = |node: &Arc<Printed>| {
+            node.release == last && node.jobs.is_empty() && node.queue.is_empty() && !node.is_behind()
+        };
         let silent = |pair: &Arc<Pair>| pair.stage == Stage::Up && pair.ways.iter().all(Way::is_empty);
         state.nodes.iter().all(idle)
             && state.pairs.iter().all(silent)

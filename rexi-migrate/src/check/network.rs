@@ -21,6 +21,14 @@ impl Stepper<'_> {
         self.drain(to);
     }
 
+    /// All frames on their way arrive, in one read.
+    pub(super) fn deliver_all(&mut self, from: usize, to: usize) {
+        let side = pair(from, to).1;
+        let frames = std::mem::take(&mut self.pair(from, to).ways[side].lane);
+        self.hear(to, from, &frames);
+        self.drain(to);
+    }
+
     /// A payload on its way arrives.
     pub(super) fn deliver_payload(&mut self, from: usize, to: usize, number: usize) {
         let side = pair(from, to).1;
@@ -188,6 +196,9 @@ impl Stepper<'_> {
         for member in self.state.nodes[index].members() {
             if !(self.state.is_live(index, member) && self.state.is_live(member, index)) {
                 continue;
+            }
+            while self.state.nodes[member].is_peer_behind(index) {
+                self.at(member, |node, _| node.go_on(Some(index)));
             }
             let side = pair(index, member).1;
             let Way { lane, bulk } = std::mem::take(&mut self.pair(index, member).ways[side]);

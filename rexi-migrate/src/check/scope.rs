@@ -37,6 +37,8 @@ pub struct Scope {
     /// Things of a connection that has ended that still arrive. With any, payloads travel on QUIC streams of their own,
     /// since these may come out of order.
     pub stragglers: u8,
+    /// Lists are worked off call by call, and anything may happen between two of them, but that the peer is read.
+    pub parts: bool,
     /// Who restarts nodes, and when.
     pub operator: Operator,
     /// How finely a handshake is taken apart.
@@ -108,6 +110,7 @@ impl Scope {
             flips: 0,
             expiries: 0,
             stragglers: 0,
+            parts: false,
             operator: Operator::Patient,
             handshake: Handshake::Whole,
             notice: Notice::AtOnce,
@@ -121,6 +124,7 @@ impl Scope {
     /// The bounds of its nodes.
     pub(super) fn limits(&self) -> Limits {
         let limits = Limits::default();
+        let limits = if self.parts { Limits { part_calls_max: 1, ..limits } } else { limits };
         // Below every payload of the model.
         if self.stragglers > 0 { Limits { inline_bytes_max: 1, ..limits } } else { limits }
     }
@@ -143,6 +147,9 @@ impl Scope {
             if count > 0 {
                 text += &format!(", {count} {one}{}", if count == 1 { "" } else { "s" });
             }
+        }
+        if self.parts {
+            text += ", lists in parts";
         }
         text += match self.operator {
             Operator::Patient => ", patient operator",

@@ -149,6 +149,11 @@ impl State {
         frames(&self.way(from, to).lane).any(|frame| kind(frame) == Some(rexi_proto::Kind::Cast as u8))
     }
 
+    /// Whether a node is behind with a list that may be of `by`.
+    pub(super) fn is_behind(&self, node: usize, by: usize) -> bool {
+        self.nodes[node].is_singleton_behind() || self.nodes[node].is_peer_behind(by)
+    }
+
     /// Whether a node's singleton has a request of `by` in its queue.
     pub(super) fn queues(&self, node: usize, by: usize) -> bool {
         self.nodes[node].queue.iter().any(|(caller, _)| caller.peer == member_id(by))

@@ -32,6 +32,9 @@ impl<'a> Stepper<'a> {
     }
 
     pub(super) fn apply(&mut self, action: Action) {
+        if !matches!(action, Action::GoOn(..)) && self.state.nodes.iter().any(|node| node.is_behind()) {
+            self.saw(Case::BetweenParts);
+        }
         match action {
             Action::Cast(from, to, stream, place) => self.cast(from, to, stream, place),
             Action::Kill(call) => self.kill(&[call]),
@@ -47,6 +50,8 @@ impl<'a> Stepper<'a> {
             Action::Ack(call) => self.say(call, Word::Ack),
             Action::Watch(from, to) => self.at(from, |node, notes| node.watch(to, notes)),
             Action::Deliver(from, to) => self.deliver(from, to),
+            Action::DeliverAll(from, to) => self.deliver_all(from, to),
+            Action::GoOn(at, of) => self.at(at, |node, _| node.go_on((at != of).then_some(of))),
             Action::Take(node) => self.at(node, |node, _| {
                 node.take();
             }),
@@ -193,7 +198,8 @@ impl<'a> Stepper<'a> {
     pub(super) fn item(&mut self, at: usize) {
         let Some((node, job)) = self.state.job_of(at) else { return };
         self.at(node, |node, notes| {
-            if node.work(job, &Deed::Item(0, WINDOW), notes) == ItemStep::Over {
+            let is_over = node.work(job, &Deed::Item(0, WINDOW), notes) == ItemStep::Over;
+            if is_over && !node.is_ending(job.member, job.key) {
                 let what = format!("the job of call {at} runs, and its server does not know it");
                 notes.breaks(Rule::JobUnknownToServer, what);
             }
@@ -252,6 +258,7 @@ impl<'a> Stepper<'a> {
             && state.way(call.by, call.to).is_empty()
             && state.way(call.to, call.by).is_empty()
             && !state.queues(call.to, call.by)
+            && !state.is_behind(call.to, call.by)
             && !waits(call.by, call.to)
             && !waits(call.to, call.by)
     }
@@ -261,7 +268,7 @@ impl<'a> Stepper<'a> {
         for index in bits(self.nodes.into()) {
             for member in self.state.nodes[index].touched_peers() {
                 let may_come = self.state.casts_on_way(member, index);
-                self.node(index).peer_mut(member).forget_past(|_| may_come);
+                self.node(index).forget_past_of(member, may_come);
             }
             if self.state.nodes[index].has_touched_singleton() {
                 let (state, nodes) = (&self.state, 0..self.state.nodes.len());

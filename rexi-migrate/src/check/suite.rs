@@ -33,8 +33,23 @@ pub fn suite(nodes: usize, jobs: u8, train: &UpgradePath, mutants: Mutants) -> V
             jobs: 2 * jobs.min(1),
             cuts: 1,
             stragglers: 1,
-            train: last,
+            train: last.clone(),
             ..two("what comes late of an earlier connection")
+        },
+        Scope {
+            jobs: 2 * jobs.min(1),
+            cuts: 1,
+            crashes: 1,
+            parts: true,
+            train: last,
+            ..two("between two parts of a list")
+        },
+        Scope {
+            jobs: 2 * jobs.min(1),
+            cuts: 1,
+            parts: true,
+            train: train.only(0),
+            ..two("between two parts of a singleton's list")
         },
         Scope { rollbacks: 1, flips: 1, ..scope("a rollback and a flip") },
         Scope { jobs, ..scope("jobs over the train") },

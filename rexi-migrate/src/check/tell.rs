@@ -53,6 +53,9 @@ fn event(scope: &Scope, state: &State, action: Action) -> TraceEvent {
         Action::Ack(at) => (Place::At(call(at).by), format!("acknowledges an item of call {at}")),
         Action::Watch(from, to) => (Place::At(from), format!("monitors {}", name(to))),
         Action::Deliver(from, to) => (Place::Between(from, to), first_on_lane(state, from, to)),
+        Action::DeliverAll(from, to) => (Place::Between(from, to), "all that is on its way arrives".to_owned()),
+        Action::GoOn(at, of) if at == of => (Place::At(at), "the singleton goes on with a list".to_owned()),
+        Action::GoOn(at, of) => (Place::At(at), format!("goes on with a list of {}", name(of))),
         Action::Take(node) => (Place::At(node), first_in_queue(state, node)),
         Action::Connect(one, other) => (Place::Between(one, other), "both say hello".to_owned()),
         Action::Dial(from, to) => (Place::Between(from, to), "dials and says hello".to_owned()),
@@ -111,7 +114,7 @@ fn first_in_queue(state: &State, node: usize) -> String {
     let what = match request {
         ServerRequest::Cast(_) => "a cast",
         ServerRequest::Kill(_) => "a kill",
-        ServerRequest::Resume(_) => "a resume",
+        ServerRequest::Resume(..) => "a resume",
         ServerRequest::Stream(..) => "a word on a stream",
         ServerRequest::Monitor(_) => "a monitor",
         ServerRequest::Forget => "the end of an earlier life",

@@ -19,6 +19,7 @@ use crate::verdict::conclusion::Conclusion;
 use crate::verdict::invariant::Invariant;
 
 mod late;
+mod parts;
 mod needed;
 
 fn run(scope: Scope) -> Outcome<Cluster> {

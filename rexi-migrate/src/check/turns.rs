@@ -91,7 +91,7 @@ impl Turns {
             }
             let key = |job: &Job| {
                 let caller = Caller { peer: member_id(turn.to[job.member]), ..job.key.caller };
-                (caller, job.key.server, job.key.call, job.key.id, job.call, job.waits)
+                (caller, job.key.server, job.key.call, job.key.id, job.call, job.waits, job.over)
             };
             let mut jobs: Vec<_> = node.jobs.iter().map(key).collect();
             jobs.sort_unstable();

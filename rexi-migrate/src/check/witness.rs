@@ -4,7 +4,7 @@ use crate::model::{Case, Cases};
 use crate::path::UpgradePath;
 
 /// Every case that is counted, in the order of reports.
-pub(super) const CASES: [Case; 14] = [
+pub(super) const CASES: [Case; 15] = [
     Case::KillAcrossSwitch,
     Case::StreamOverSwitch,
     Case::BufferedOverRelease,
@@ -19,6 +19,7 @@ pub(super) const CASES: [Case; 14] = [
     Case::Raised,
     Case::Down,
     Case::Straggler,
+    Case::BetweenParts,
 ];
 
 /// The same, as what they count.
@@ -29,7 +30,7 @@ pub(super) fn is_required(case: Case, train: &UpgradePath) -> bool {
     match case {
         Case::KillAcrossSwitch | Case::StreamOverSwitch => train.switches_servers(),
         Case::BufferedOverRelease | Case::Rollback => train.len() > 1,
-        Case::RestartWithJobs => true,
+        Case::RestartWithJobs | Case::BetweenParts => true,
         _ => false,
     }
 }

@@ -22,6 +22,10 @@ pub struct Build<P = Unlimited> {
     /// Whether each peer bears the number of its node. If none does, a peer's state does not depend on which node it
     /// stands for.
     pub numbered: bool,
+    /// Whether a list is followed by its next part when the driver says so ([`NodeModel::go_on`]), and not at once.
+    ///
+    /// [`NodeModel::go_on`]: super::NodeModel::go_on
+    pub in_turns: bool,
     /// Broken on purpose; none in a release.
     pub mutants: Mutants,
 }
@@ -30,7 +34,8 @@ impl<P> Build<P> {
     /// Nodes of these releases, as [`Build`] has them.
     pub fn new(nodes: usize, train: &UpgradePath, limits: Limits, pool: P, mutants: Mutants) -> Self {
         let functions = (0..train.len()).map(|release| functions(train, release)).collect();
-        Self { nodes, train: train.clone(), functions, limits: Arc::new(limits), pool, numbered: false, mutants }
+        let (limits, train) = (Arc::new(limits), train.clone());
+        Self { nodes, train, functions, limits, pool, numbered: false, in_turns: false, mutants }
     }
 }
 

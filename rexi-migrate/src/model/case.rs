@@ -36,6 +36,7 @@ cases! {
     Raised "phases raised",
     Down "monitors that fired",
     Straggler "things of an earlier connection that came late",
+    BetweenParts "things that happened between two parts of a list",
     EarlierLife "hellos of an earlier life read after one of a later",
     EarlierWord "announcements read on an older connection after the hello of a newer one",
     PhaseMoved "phases moved between hello and attachment",

@@ -1,10 +1,8 @@
 //! A node in its present life, built of the real state machines as a shell builds it: a rollout, a singleton behind its
 //! queue, a peer for each other node, workers.
 //!
-//! What the state machines want done is done here, and nowhere else: workers start and end, requests are queued,
-//! mailboxes get their answers in the observer's sight, peers are told of a new phase. Closing connections and carrying
-//! bytes is left to whoever has the network. Parts are shared between copies until one of them is touched, and a node
-//! knows which of them were.
+//! What the state machines want done, `outputs.rs` does. Carrying bytes is left to whoever has the network. Parts are
+//! shared between copies until one of them is touched, and a node knows which of them were.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,15 +10,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rexi_proto::{
-    BulkId, Caller, CloseCode, DownReason, Form, Forms, FunctionTable, Hello, Incarnation, JobKey, JobOutput, Limits,
-    Migration, NodeName, Output, Peer, PeerConfig, PeerId, Phase, PhaseNow, Pool, Presence, Profile, Rollout, Saying,
-    Server, ServerAddress, ServerOutput, ServerRequest, Stage, Unlimited, WireVersion,
+    BulkId, Caller, CloseCode, ConnectionId, DownReason, Form, Forms, FunctionTable, Hello, Incarnation, JobKey,
+    Limits, Migration, NodeName, Peer, PeerConfig, PeerId, Phase, PhaseNow, Pool, Presence, Profile, Rollout, Saying,
+    Server, ServerAddress, ServerRequest, Stage, Unlimited, WireVersion,
 };
 
 use super::build::Build;
-use super::case::Case;
-use super::observer::Observer;
-use super::rule::Rule;
 use crate::name::node_name;
 use crate::path::UpgradePath;
 
@@ -58,10 +53,12 @@ pub struct NodeModel<P: Pool = Unlimited> {
     /// By node, what it has learnt of each as the observer knows; nothing, where its driver does not ask.
     pub seen: Vec<Seen>,
     /// Whether each peer bears the number of its node; otherwise all bear [`PEER`].
-    numbered: bool,
+    pub(super) numbered: bool,
+    /// Whether its driver says when the next part of a list is due.
+    pub(super) in_turns: bool,
     /// The phases that its peers know of.
     pub(super) told: Arc<[PhaseNow]>,
-    touched: Touched,
+    pub(super) touched: Touched,
 }
 
 /// What a node has learnt of another.
@@ -82,13 +79,15 @@ pub struct Job {
     pub call: usize,
     /// It waits for its caller.
     pub waits: bool,
+    /// Its worker has ended by itself, and is yet to be aborted: its server had ended it before.
+    pub over: bool,
 }
 
 /// The parts of a node that were touched; of the peers, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Touched {
+pub(super) struct Touched {
     rollout: bool,
-    singleton: bool,
+    pub(super) singleton: bool,
     peers: u8,
 }
 
@@ -117,7 +116,7 @@ pub struct Written {
 impl<P: Pool + Clone> NodeModel<P> {
     /// A node that has just started.
     pub fn start(index: usize, release: usize, life: Incarnation, build: &Build<P>) -> Self {
-        let Build { nodes, train, functions, limits, pool, numbered, mutants } = build;
+        let Build { nodes, train, functions, limits, pool, numbered, in_turns, mutants } = build;
         let (profile, functions) = (train.at(release).clone(), functions[release].clone());
         let ceilings = vec![None; profile.migrations().len()];
         let hosts = profile.hosts();
@@ -151,6 +150,7 @@ impl<P: Pool + Clone> NodeModel<P> {
             jobs: Vec::new(),
             seen: Vec::new(),
             numbered: *numbered,
+            in_turns: *in_turns,
             told,
             touched: Touched { rollout: true, singleton: true, peers: !(1 << index) },
         }
@@ -295,13 +295,68 @@ impl<P: Pool + Clone> NodeModel<P> {
         }
     }
 
-    /// The singleton takes the first request of its queue; whether there was one.
+    /// Whether the peer of a member is behind with a list.
+    pub fn is_peer_behind(&self, member: usize) -> bool {
+        self.peer(member).is_behind()
+    }
+
+    /// Whether the singleton is.
+    pub fn is_singleton_behind(&self) -> bool {
+        self.singleton.as_ref().is_some_and(|singleton| singleton.is_behind())
+    }
+
+    /// Whether anything of the node is.
+    pub fn is_behind(&self) -> bool {
+        self.is_singleton_behind() || self.members().any(|member| self.is_peer_behind(member))
+    }
+
+    /// Does the next part of a list, of the peer of a member, or of the singleton.
+    pub fn go_on(&mut self, member: Option<usize>) {
+        match member {
+            Some(member) => self.peer_mut(member).go_on(),
+            None => self.singleton_mut().into_iter().for_each(Server::go_on),
+        }
+    }
+
+    /// Whether a job has ended without its worker's knowing.
+    pub fn is_ending(&self, member: usize, job: JobKey) -> bool {
+        match job.server {
+            ServerAddress::Singleton => self.singleton.iter().any(|singleton| singleton.ending().any(|of| of == job)),
+            ServerAddress::PerNode => self.peer(member).ending_jobs().any(|of| of == job),
+        }
+    }
+
+    /// The singleton takes the first request of its queue, unless it is behind with the one before; whether there was
+    /// one.
     pub fn take(&mut self) -> bool {
+        if self.is_singleton_behind() {
+            return false;
+        }
         let Some((caller, request)) = self.queue.pop_front() else { return false };
         if let Some(singleton) = self.singleton_mut() {
             singleton.handle_request(caller, request);
         }
         true
+    }
+
+    /// Forgets what only tells of a peer's past ([`Peer::forget_past`]), earlier connections included.
+    pub fn forget_past_of(&mut self, member: usize, may_come: bool) {
+        let current = self.peer(member).connection();
+        for (caller, request) in &mut self.queue {
+            if let ServerRequest::Resume(connection, _) = request
+                && member_of(*caller) == member
+            {
+                *connection = connection.forgotten(current);
+            }
+        }
+        if self.singleton.as_ref().is_some_and(|singleton| singleton.is_behind()) {
+            let of = |caller| member_of(caller) == member;
+            let renumber = |caller, connection: ConnectionId| {
+                if of(caller) { connection.forgotten(current) } else { connection }
+            };
+            self.singleton_mut().into_iter().for_each(|singleton| singleton.renumber(renumber));
+        }
+        self.peer_mut(member).forget_past(|_| may_come);
     }
 
     /// It takes no new casts, and is still there.
@@ -314,117 +369,18 @@ impl<P: Pool + Clone> NodeModel<P> {
 
     /// It leaves in good order: its servers end, and all that is to be said of that waits to be drained and written.
     pub fn leave(&mut self) {
-        while self.take() {}
+        loop {
+            while self.take() {}
+            if !self.is_singleton_behind() {
+                break;
+            }
+            self.go_on(None);
+        }
         self.refuse_casts();
         if let Some(singleton) = self.singleton_mut() {
             singleton.end(DownReason::Shutdown);
         }
         self.members().for_each(|member| self.peer_mut(member).end_server());
-    }
-
-    /// Does all that its parts want done, and gives the connections that are to be closed: then there may be more.
-    pub fn drain(&mut self, now: Duration, notes: &mut Observer) -> Vec<Close> {
-        let mut closes = Vec::new();
-        loop {
-            let mut quiet = true;
-            for member in self.touched_peers() {
-                while let Some(output) = self.peer_mut(member).poll_output() {
-                    quiet = false;
-                    self.handle_output(member, output, notes, &mut closes);
-                }
-            }
-            while self.touched.singleton
-                && let Some(output) = self.singleton_mut().and_then(Server::poll_output)
-            {
-                quiet = false;
-                self.handle_server_output(output, notes);
-            }
-            quiet &= !self.tell_phases(now, notes);
-            if quiet {
-                return closes;
-            }
-        }
-    }
-
-    /// Does one thing that the peer of a member wants done.
-    pub fn handle_output(&mut self, member: usize, output: Output<u16>, notes: &mut Observer, closes: &mut Vec<Close>) {
-        match output {
-            Output::Job(output) => self.handle_job_output(member, output, notes),
-            Output::Singleton(caller, request) if self.singleton.is_some() => {
-                let peer = if self.numbered { caller.peer } else { member_id(member) };
-                self.queue.push_back((Caller { peer, ..caller }, request));
-            }
-            Output::Singleton(_, request) => notes.no_singleton(self.index, member, &request),
-            Output::Deliver(mailbox, call, answer) => {
-                notes.answered((self.index, self.life), mailbox, call, &answer);
-            }
-            Output::MonitorDown(mailbox, monitor, reason) => {
-                notes.down((self.index, self.life), mailbox, monitor, reason);
-            }
-            Output::Announced(life, number, now) => {
-                let read = self.seen.get(member).and_then(|seen| seen.hello);
-                if read.is_some_and(|(of, at, _)| (life, now.epoch) < (of, at)) {
-                    notes.saw(Case::EarlierWord);
-                }
-                self.rollout_mut().handle_announce(&name(member), life, number, now);
-            }
-            Output::Unsupported(kind) => notes.unsupported(self.index, member, kind),
-            Output::Close(code, reason) => closes.push(Close { member, code, reason }),
-            Output::More => self.peer_mut(member).go_on(),
-            _ => {}
-        }
-    }
-
-    fn handle_server_output(&mut self, output: ServerOutput, notes: &mut Observer) {
-        match output {
-            ServerOutput::Job(output) => {
-                let (JobOutput::Spawn(job, _) | JobOutput::Abort(job) | JobOutput::Wake(job)) = &output;
-                self.handle_job_output(member_of(job.caller), output, notes);
-            }
-            ServerOutput::Answer(caller, message) => {
-                let (member, peer) = (member_of(caller), if self.numbered { caller.peer } else { PEER });
-                if self.peers[member].is_none() {
-                    let what = format!("{} answers {caller:?}, which is not a member", name(self.index));
-                    return notes.breaks(Rule::AnswerToNoCall, what);
-                }
-                self.peer_mut(member).answer(Caller { peer, ..caller }, message);
-            }
-            ServerOutput::More => self.singleton_mut().into_iter().for_each(Server::go_on),
-        }
-    }
-
-    fn handle_job_output(&mut self, member: usize, output: JobOutput, notes: &mut Observer) {
-        match output {
-            JobOutput::Spawn(job, cast) => self.spawn(member, job, &cast.body, notes),
-            JobOutput::Abort(job) => self.abort(member, job, notes),
-            JobOutput::Wake(job) => self.wake(member, job, notes),
-        }
-    }
-
-    fn spawn(&mut self, member: usize, key: JobKey, body: &Bytes, notes: &mut Observer) {
-        if let Some(call) = notes.spawned(self.index, member, key, body) {
-            self.jobs.push(Job { key, member, call, waits: false });
-        }
-    }
-
-    fn abort(&mut self, member: usize, key: JobKey, notes: &mut Observer) {
-        match self.jobs.iter().position(|job| (job.member, job.key) == (member, key)) {
-            Some(at) => notes.aborted(self.jobs.remove(at).call),
-            None => {
-                let what = format!("{} aborts {key:?}, which does not run", name(self.index));
-                notes.breaks(Rule::AbortOfNoJob, what);
-            }
-        }
-    }
-
-    fn wake(&mut self, member: usize, key: JobKey, notes: &mut Observer) {
-        match self.jobs.iter_mut().find(|job| (job.member, job.key) == (member, key)) {
-            Some(job) => job.waits = false,
-            None => {
-                let what = format!("{} wakes {key:?}, which does not run", name(self.index));
-                notes.breaks(Rule::WakeOfNoJob, what);
-            }
-        }
     }
 
     /// The writer takes what is encoded for a member.
@@ -475,6 +431,6 @@ pub fn member_id(node: usize) -> PeerId {
 }
 
 /// Who calls a singleton.
-fn member_of(caller: Caller) -> usize {
+pub(super) fn member_of(caller: Caller) -> usize {
     caller.peer.0 as usize
 }

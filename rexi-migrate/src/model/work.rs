@@ -156,6 +156,9 @@ impl<P: Pool + Clone> NodeModel<P> {
             Deed::Ping => runs(server.handle_ping(job.key)),
         });
         call.sent += u16::from(step == ItemStep::Sent && !matches!(deed, Deed::Ping));
+        if step == ItemStep::Over && self.is_ending(job.member, job.key) {
+            self.jobs.iter_mut().filter(|other| other.call == at).for_each(|job| job.over = true);
+        }
         if step == ItemStep::Wait {
             self.jobs.iter_mut().filter(|other| other.call == at).for_each(|job| job.waits = true);
         }
@@ -164,14 +167,19 @@ impl<P: Pool + Clone> NodeModel<P> {
 
     /// A job ends: with a reply of so many bytes at least, or with an exit.
     pub fn end(&mut self, job: Job, how: Result<usize, rexi_proto::ExitReason>, notes: &mut Observer) {
+        let is_heard = !self.is_ending(job.member, job.key);
         let call = &mut notes.calls[job.call];
         let ending = match how {
             Ok(bytes) => JobEnding::Reply(payload(job.call, call.sent, bytes)),
             Err(reason) => JobEnding::Exit(reason),
         };
-        call.sent += u16::from(matches!(ending, JobEnding::Reply(_)));
-        call.runs = false;
-        self.jobs.retain(|other| other.call != job.call);
+        if is_heard {
+            call.sent += u16::from(matches!(ending, JobEnding::Reply(_)));
+            call.runs = false;
+            self.jobs.retain(|other| other.call != job.call);
+        } else {
+            self.jobs.iter_mut().filter(|other| other.call == job.call).for_each(|job| job.over = true);
+        }
         self.with_server(job.member, job.key, |server| server.handle_end(job.key, ending));
     }
 }

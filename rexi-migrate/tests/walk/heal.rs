@@ -6,7 +6,7 @@ use std::time::Duration;
 use rexi_migrate::model::{CallRecord, Deed, Monitor, Word, name};
 use rexi_proto::{QuestionStep, SERVER_PER_NODE};
 
-use super::{WINDOW, Walk, size};
+use super::{Shared, WINDOW, Walk, size};
 
 impl Walk {
     pub(super) fn heal_and_judge(&mut self) -> Result<(), String> {
@@ -178,8 +178,8 @@ impl Walk {
 
     fn judge_leaks(&mut self) {
         for index in 0..self.len() {
-            let (pool, whole) = &self.pools[index];
-            if *pool.0.borrow() != *whole {
+            let Shared { pool, whole } = &self.pools[index];
+            if *pool.borrow() != *whole {
                 let text = format!("nothing is held at {index}, and of its pool: {pool:?} of {whole:?}");
                 return self.violate("L6", &text);
             }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rexi_migrate::model::{Build, Case, Deed, EndStage, Job, NodeModel, Parting, Seen as Learnt, Word, World, name};
-use rexi_proto::{ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase, Pool, Total};
+use rexi_proto::{ExitReason, Incarnation, ItemStep, Limits, MonitorRef, Mutants, NodePool, Phase};
 
 use broken::id;
 pub(crate) use pinned::pinned;
@@ -60,9 +60,8 @@ pub(crate) enum Op {
 
 /// The cluster, and what its runs have met and broken.
 pub(crate) struct Walk {
-    world: World<SharedPool>,
-    /// Each node's pool, and the same when it is full.
-    pools: Vec<(SharedPool, NodePool)>,
+    world: World<Rc<RefCell<NodePool>>>,
+    pools: Vec<Shared>,
     lives: u64,
     mutants: Mutants,
     /// The invariants that count; all, if none is named.
@@ -71,22 +70,10 @@ pub(crate) struct Walk {
     pub(crate) seen: Seen,
 }
 
-/// What a node's peers and its singleton share.
-#[derive(Clone, Debug)]
-struct SharedPool(Rc<RefCell<NodePool>>);
-
-impl Pool for SharedPool {
-    fn floor(&self, total: Total) -> usize {
-        self.0.borrow().floor(total)
-    }
-
-    fn take(&mut self, total: Total, amount: usize) -> bool {
-        self.0.borrow_mut().take(total, amount)
-    }
-
-    fn give(&mut self, total: Total, amount: usize) {
-        self.0.borrow_mut().give(total, amount);
-    }
+/// A node's pool, and the same when it is full.
+struct Shared {
+    pool: Rc<RefCell<NodePool>>,
+    whole: NodePool,
 }
 
 /// Small enough that every bound is met. Every third node takes less than the others send.
@@ -394,20 +381,15 @@ impl Walk {
     }
 
     /// A node that has just started, with its pool.
-    fn started(
-        &mut self,
-        index: usize,
-        nodes: usize,
-        release: usize,
-    ) -> (NodeModel<SharedPool>, (SharedPool, NodePool)) {
+    fn started(&mut self, index: usize, nodes: usize, release: usize) -> (NodeModel<Rc<RefCell<NodePool>>>, Shared) {
         self.lives += 1;
         let (train, limits) = (rexi_migrate::demo::path(), limits(index));
         let whole = NodePool::new(&limits, nodes, train.at(release).hosts());
-        let pool = SharedPool(Rc::new(RefCell::new(whole.clone())));
+        let pool = Rc::new(RefCell::new(whole.clone()));
         let build = Build { numbered: true, ..Build::new(nodes, &train, limits, pool.clone(), self.mutants) };
         let mut node = NodeModel::start(index, release, Incarnation(self.lives), &build);
         node.seen = vec![Learnt::default(); nodes];
-        (node, (pool, whole))
+        (node, Shared { pool, whole })
     }
 
     fn start(&mut self, index: usize, release: usize) {

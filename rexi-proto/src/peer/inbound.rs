@@ -100,7 +100,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             Message::Cast(server, cast) => self.handle_cast(now, server, cast),
             Message::Kill(server, call) => self.handle_kill(server, vec![call]),
             Message::KillAll(server, calls) => self.handle_kill(server, calls),
-            Message::Resume(server, calls) => self.request(server, ServerRequest::Resume(calls)),
+            Message::Resume(server, calls) => self.request(server, ServerRequest::Resume(self.connection, calls)),
             Message::Monitor(server, monitor) => self.request(server, ServerRequest::Monitor(monitor)),
             Message::Demonitor(server, monitor) => self.request(server, ServerRequest::Demonitor(monitor)),
             Message::StreamStart(server, call) => {

@@ -26,7 +26,7 @@ use crate::name::{CallRef, Incarnation, PeerId};
 use crate::phase::ServerAddress;
 use crate::pool::{Pool, Total, Unlimited};
 use crate::rollout::PhaseNow;
-use crate::server::{Caller, Server, ServerOutput, ServerRequest};
+use crate::server::{Caller, JobKey, Server, ServerOutput, ServerRequest};
 
 pub use config::PeerConfig;
 use output::to_mailbox;
@@ -35,6 +35,14 @@ pub use output::{Output, PeerStats};
 /// A connection to a peer, counted from the node's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// Its number once [`Peer::forget_past`] was called: that of the connection in use, or of any earlier one.
+    #[must_use]
+    pub fn forgotten(self, current: Self) -> Self {
+        if self == current { Self::default() } else { Self(u64::MAX) }
+    }
+}
 
 /// The state of one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -348,11 +356,17 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.server.calls()
     }
 
+    /// The jobs of the per-node server that have ended, and whose workers are yet to be aborted.
+    pub fn ending_jobs(&self) -> impl Iterator<Item = JobKey> {
+        self.server.ending()
+    }
+
     /// Forgets what only tells of the past, so that a search does not take states apart for it: counts, the numbers of
     /// earlier connections, which hello began the session, and in the per-node server what [`Server::forget_past`]
     /// says. The caller must hold no number of an earlier connection; the one in use is to be asked for anew.
     pub fn forget_past(&mut self, may_come: impl Fn(CallRef) -> bool) {
-        self.connection = ConnectionId::default();
+        let current = std::mem::take(&mut self.connection);
+        self.server.renumber(|_, connection| connection.forgotten(current));
         (self.unknown_frames, self.stray_answers) = (0, 0);
         (self.stale_answers, self.late_payloads) = (0, 0);
         self.link.forget_past();
@@ -374,6 +388,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// What was in transfer is lost: never sent again, and told by the resume where it mattered.
     fn drop_connection(&mut self) {
         self.link.forget_unwritten();
+        // The next connection's resume asks again.
+        self.link.retain_waiting(&mut self.pool, |message| !message.tells_lost());
         self.inbound = Inbound::default();
         self.frames = FrameBuffer::new(self.config.limits.frame_bytes_max);
         self.calls.forget_held();
@@ -433,6 +449,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             match output {
                 ServerOutput::Job(output) => self.outputs.push_back(Output::Job(output)),
                 ServerOutput::Answer(caller, message) => self.pass_answer(caller, message),
+                ServerOutput::Lost(caller, connection, call) => self.pass_lost(caller, connection, call),
                 ServerOutput::More => self.more = true,
             }
         }

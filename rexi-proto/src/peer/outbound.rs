@@ -145,6 +145,20 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.drain_server();
     }
 
+    /// Tells the peer that a call was lost, if it is still on the connection on which it has said that it is open. On
+    /// another it says so again; and what an end of an earlier one had not read, it may have read since.
+    pub fn answer_lost(&mut self, caller: Caller, connection: ConnectionId, call: CallRef) {
+        self.pass_lost(caller, connection, call);
+        self.drain_server();
+    }
+
+    pub(super) fn pass_lost(&mut self, caller: Caller, connection: ConnectionId, call: CallRef) {
+        if connection == self.connection && self.link.session().is_some() {
+            let reason = ExitReason::ConnectionLost;
+            self.pass_answer(caller, Message::Exit(Exit { call, replies: 0, function: "".into(), reason }));
+        }
+    }
+
     /// As [`Peer::answer`], without a look at what the per-node server wants done for it: that is up to its loop.
     pub(super) fn pass_answer(&mut self, caller: Caller, message: Message) {
         let given_up = matches!(self.link.presence, Presence::Gone | Presence::Refused(_));

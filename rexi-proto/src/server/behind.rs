@@ -5,11 +5,11 @@
 //! and would take many times as much memory as the frame.
 
 use std::collections::{BTreeMap, VecDeque, vec_deque};
-use std::sync::Arc;
 
-use super::{Caller, Job, JobOutput, Server, ServerOutput};
-use crate::message::{Exit, ExitReason, Message, Sent};
+use super::{Caller, Job, JobKey, JobOutput, Server, ServerOutput};
+use crate::message::{Message, Sent};
 use crate::name::{CallRef, JobId};
+use crate::peer::ConnectionId;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
 use crate::reply_stream::ReplyStream;
@@ -27,17 +27,31 @@ enum List {
     Ended(VecDeque<(CallRef, JobId)>),
     /// Calls whose jobs run: what each has sent may be lost, and what its caller has said.
     Open(VecDeque<CallRef>),
-    /// Calls that were lost with the connection.
-    Lost(VecDeque<CallRef>),
+    /// Calls that are open on this connection, and were lost with an earlier one.
+    Lost(ConnectionId, VecDeque<CallRef>),
     /// Calls to a server that this node does not run.
     Unserved(ServerAddress, VecDeque<CallRef>),
+}
+
+impl Part {
+    /// The same of a caller that is numbered otherwise.
+    pub(super) fn renamed(&self, rename: impl Fn(Caller) -> Caller) -> Self {
+        Self { caller: rename(self.caller), list: self.list.clone() }
+    }
+
+    /// Numbers its connection otherwise.
+    pub(super) fn renumber(&mut self, renumber: impl Fn(Caller, ConnectionId) -> ConnectionId) {
+        if let List::Lost(connection, _) = &mut self.list {
+            *connection = renumber(self.caller, *connection);
+        }
+    }
 }
 
 impl List {
     fn is_empty(&self) -> bool {
         match self {
             Self::Ended(jobs) => jobs.is_empty(),
-            Self::Open(calls) | Self::Lost(calls) | Self::Unserved(_, calls) => calls.is_empty(),
+            Self::Open(calls) | Self::Lost(_, calls) | Self::Unserved(_, calls) => calls.is_empty(),
         }
     }
 }
@@ -48,29 +62,36 @@ impl<P: Pool> Server<P> {
         !self.behind.is_empty()
     }
 
+    /// The jobs that have ended, and whose workers are yet to be aborted.
+    pub fn ending(&self) -> impl Iterator<Item = JobKey> {
+        self.behind.iter().flat_map(|Part { caller, list }| {
+            let jobs = if let List::Ended(jobs) = list { Some(jobs) } else { None };
+            jobs.into_iter().flatten().map(|&(call, id)| self.key(*caller, call, id))
+        })
+    }
+
     /// Does a part of what is left of it. To be called after [`ServerOutput::More`], once others have had their turn.
     pub fn go_on(&mut self) {
         let Some(Part { caller, mut list }) = self.behind.pop_front() else { return };
+        let most = self.limits.part_calls_max;
         match &mut list {
             List::Ended(jobs) => {
-                for (call, id) in part_of(jobs) {
+                for (call, id) in part_of(jobs, most) {
                     let key = self.key(caller, call, id);
                     self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(key)));
                 }
             }
             List::Open(calls) => {
-                for call in part_of(calls) {
+                for call in part_of(calls, most) {
                     self.tell_sent(caller, call);
                 }
             }
-            List::Lost(calls) => {
-                for call in part_of(calls) {
-                    let reason = ExitReason::ConnectionLost;
-                    self.answer(caller, Message::Exit(Exit { call, replies: 0, function: Arc::default(), reason }));
-                }
+            List::Lost(connection, calls) => {
+                let lost = part_of(calls, most).map(|call| ServerOutput::Lost(caller, *connection, call));
+                self.outputs.extend(lost);
             }
             List::Unserved(server, calls) => {
-                for call in part_of(calls) {
+                for call in part_of(calls, most) {
                     self.answer(caller, Message::NoSuchServer(*server, call));
                 }
             }
@@ -118,8 +139,8 @@ impl<P: Pool> Server<P> {
     }
 
     /// Tells the caller that these calls were lost with its connection.
-    pub(super) fn tell_lost(&mut self, caller: Caller, calls: Vec<CallRef>) {
-        self.begin(caller, List::Lost(calls.into()));
+    pub(super) fn tell_lost(&mut self, caller: Caller, connection: ConnectionId, calls: Vec<CallRef>) {
+        self.begin(caller, List::Lost(connection, calls.into()));
     }
 
     /// Tells the caller that these calls are to a server that this node does not run.
@@ -160,13 +181,9 @@ impl<P: Pool> Server<P> {
 }
 
 /// Takes what is done of a list at once.
-fn part_of<T>(list: &mut VecDeque<T>) -> vec_deque::Drain<'_, T> {
-    list.drain(..list.len().min(PART_CALLS_MAX))
+fn part_of<T>(list: &mut VecDeque<T>, most: usize) -> vec_deque::Drain<'_, T> {
+    list.drain(..list.len().min(most))
 }
-
-/// What is done of a list before others have their turn: some tens of microseconds, and as much by the workers that are
-/// aborted.
-const PART_CALLS_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +197,9 @@ mod tests {
     use crate::server::{JobEnding, ServerRequest};
 
     const MANY: u64 = 600;
+
+    /// As many as by default.
+    const PART: usize = 64;
 
     fn busy() -> (Server, Vec<crate::server::JobKey>) {
         let mut server = server(2_000, 9);
@@ -208,7 +228,7 @@ mod tests {
                 parts.push(aborts(&mut server));
             }
             let (last, others) = parts.split_last().expect("there is one");
-            assert!(others.iter().all(|&part| part == (PART_CALLS_MAX, true)), "{parts:?}");
+            assert!(others.iter().all(|&part| part == (PART, true)), "{parts:?}");
             assert_eq!((others.len(), *last), (9, (24, false)));
             server.go_on();
             assert_eq!(outputs(&mut server), []);
@@ -225,7 +245,7 @@ mod tests {
     fn a_list_waits_for_the_one_before_it_and_what_is_asked_meanwhile_is_answered() {
         let (mut server, _) = busy();
         server.handle_request(CALLER, kill(&Vec::from_iter(0..300)));
-        assert_eq!(aborts(&mut server), (PART_CALLS_MAX, true));
+        assert_eq!(aborts(&mut server), (PART, true));
         // However many short lists come meanwhile, they do no part of it.
         for call in 300..MANY {
             server.handle_request(CALLER, kill(&[call]));
@@ -238,7 +258,7 @@ mod tests {
             server.go_on();
             aborted += aborts(&mut server).0;
         }
-        assert_eq!(aborted, 600 - PART_CALLS_MAX);
+        assert_eq!(aborted, 600 - PART);
     }
 
     #[test]
@@ -291,7 +311,7 @@ mod tests {
         outputs(&mut server);
         let calls = Vec::from_iter(0..2 * MANY);
         let mut told = told(&mut server, resume(&calls));
-        assert_eq!(told.len(), PART_CALLS_MAX);
+        assert_eq!(told.len(), PART);
         while server.is_behind() {
             server.go_on();
             told.extend(messages(&mut server));

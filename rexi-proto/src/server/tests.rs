@@ -7,6 +7,9 @@ use crate::pool::{NodePool, Total};
 
 pub(crate) const CALLER: Caller = Caller { peer: PeerId(1), incarnation: Incarnation(7) };
 
+/// The connection on which it resumes.
+const CONNECTION: ConnectionId = ConnectionId(3);
+
 pub(crate) fn server(jobs_max: usize, tombstones_max: usize) -> Server {
     Server::new(ServerAddress::PerNode, &Limits { jobs_max, tombstones_max, ..Limits::default() })
 }
@@ -22,7 +25,7 @@ pub(crate) fn kill(calls: &[u64]) -> ServerRequest {
 }
 
 pub(crate) fn resume(calls: &[u64]) -> ServerRequest {
-    ServerRequest::Resume(calls.iter().map(|&call| CallRef(call)).collect())
+    ServerRequest::Resume(CONNECTION, calls.iter().map(|&call| CallRef(call)).collect())
 }
 
 pub(crate) fn outputs(server: &mut Server) -> Vec<ServerOutput> {
@@ -49,6 +52,10 @@ pub(crate) fn messages(server: &mut Server) -> Vec<Message> {
         ServerOutput::Answer(caller, message) => {
             assert_eq!(caller, CALLER);
             Some(message)
+        }
+        ServerOutput::Lost(caller, connection, call) => {
+            assert_eq!((caller, connection), (CALLER, CONNECTION));
+            Some(exit(call.0, "", ExitReason::ConnectionLost))
         }
         _ => None,
     };
@@ -150,8 +157,8 @@ fn a_resume_ends_what_its_caller_forgot_and_tells_what_is_lost() {
     let job = spawn(&mut server, 1);
     spawn(&mut server, 2);
     server.handle_request(CALLER, resume(&[2, 3]));
-    let lost = exit(3, "", ExitReason::ConnectionLost);
-    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job)), ServerOutput::Answer(CALLER, lost)]);
+    let lost = ServerOutput::Lost(CALLER, CONNECTION, CallRef(3));
+    assert_eq!(outputs(&mut server), [ServerOutput::Job(JobOutput::Abort(job)), lost]);
     assert_eq!(server.calls().collect::<Vec<_>>(), [(CALLER, CallRef(2))]);
 }
 

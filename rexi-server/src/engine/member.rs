@@ -473,7 +473,7 @@ fn time_in(shared: Option<&Arc<Shared>>) -> Duration {
 fn needs_singleton(request: &ServerRequest) -> bool {
     match request {
         ServerRequest::Kill(_) | ServerRequest::Forget => false,
-        ServerRequest::Resume(calls) => !calls.is_empty(),
+        ServerRequest::Resume(_, calls) => !calls.is_empty(),
         _ => true,
     }
 }

@@ -186,6 +186,11 @@ impl Singleton {
                         member.with(|peer, _| peer.answer(caller, message));
                     }
                 }
+                ServerOutput::Lost(caller, connection, call) => {
+                    if let Some(member) = shared.member_by_id(caller.peer) {
+                        member.with(|peer, _| peer.answer_lost(caller, connection, call));
+                    }
+                }
                 // The loop that empties the queue goes on before it takes the next request.
                 ServerOutput::More => {}
             }
@@ -213,7 +218,7 @@ impl std::fmt::Debug for Singleton {
 fn weight(request: &ServerRequest) -> usize {
     match request {
         ServerRequest::Cast(Cast { body, .. }) | ServerRequest::Response(_, _, body) => 1 + body.len() / 4_096,
-        ServerRequest::Kill(calls) | ServerRequest::Resume(calls) => 1 + calls.len() / 512,
+        ServerRequest::Kill(calls) | ServerRequest::Resume(_, calls) => 1 + calls.len() / 512,
         _ => 1,
     }
 }

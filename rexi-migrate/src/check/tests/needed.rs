@@ -169,7 +169,7 @@ fn of_job(oracle: Oracle) -> Option<Planted> {
         Oracle::AbortOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Abort(key(9, 1)))),
         Oracle::WakeOfNoJob => |stepper| wants(stepper, 1, Output::Job(JobOutput::Wake(key(9, 1)))),
         Oracle::RunsAfterDeparture => |stepper| {
-            let job = Job { key: key(9, 1), member: 0, call: 0, waits: false };
+            let job = Job { key: key(9, 1), member: 0, call: 0, waits: false, over: false };
             stepper.node(1).jobs.push(job);
             stepper.restart(1, 0, Stop::Leave);
         },

@@ -61,7 +61,7 @@ fn what_is_for_the_singleton_is_handed_to_the_node() {
     let response = Response { call, number: 3, body: inline() };
     let cases = [
         (Message::Kill(SINGLETON, call), ServerRequest::Kill(vec![call])),
-        (Message::Resume(SINGLETON, vec![call]), ServerRequest::Resume(vec![call])),
+        (Message::Resume(SINGLETON, vec![call]), ServerRequest::Resume(ConnectionId(1), vec![call])),
         (Message::Monitor(SINGLETON, monitor), ServerRequest::Monitor(monitor)),
         (Message::Demonitor(SINGLETON, monitor), ServerRequest::Demonitor(monitor)),
         (Message::StreamStart(SINGLETON, call), ServerRequest::Stream(call, StreamSignal::Start)),

@@ -9,13 +9,16 @@ use crate::message::{Response, Sent};
 type Word = (&'static str, fn(&mut Peer<u32>, ConnectionId));
 
 /// Every input that names a connection.
-const WORDS: [Word; 7] = [
+const WORDS: [Word; 8] = [
     ("handle_bytes", |peer, connection| peer.handle_bytes(SECOND, connection, &[2, 0, 0, 0, V2 | 45, 0])),
     ("handle_bulk", |peer, connection| peer.handle_bulk(SECOND, connection, FRAME_WAITS, Bytes::from_static(b"old"))),
     ("handle_disconnected", |peer, connection| peer.handle_disconnected(SECOND, connection)),
     ("handle_departed", |peer, connection| peer.handle_departed(SECOND, connection)),
     ("take_outgoing", |peer, connection| drop(peer.take_outgoing(SECOND, connection, &mut BytesMut::new()))),
     ("handle_bulk_sent", |peer, connection| peer.handle_bulk_sent(SECOND, connection, 1)),
+    ("answer_lost", |peer, connection| {
+        peer.answer_lost(Caller { peer: PEER, incarnation: LIFE }, connection, CallRef(1));
+    }),
     // It changes nothing; what it says is that of the connection in use.
     ("awaits_frame", |peer, connection| {
         if peer.awaits_frame(connection, PAYLOAD_WAITS) {
@@ -148,6 +151,25 @@ fn a_payload_of_an_old_connection_joins_no_frame_of_the_new_one() {
         matches!(&out[..], [Output::Job(JobOutput::Spawn(job, cast))] if job.call == CallRef(1) && cast.body == "new"),
         "{out:?}"
     );
+}
+
+#[test]
+fn that_a_call_was_lost_is_told_on_the_connection_that_asked_and_on_no_later_one() {
+    let caller = Caller { peer: PEER, incarnation: LIFE };
+    let lost = |peer: &mut Peer<u32>| sent(peer).iter().filter(|message| message.tells_lost()).count();
+    let mut peer = peer(Phase::Remove, Limits { unwritten_bytes_max: 1, ..Limits::default() });
+    peer.handle_connected(Duration::ZERO, session(WireVersion::V3));
+    cast(&mut peer, SECOND, 5);
+    receive(&mut peer, SECOND, &Message::Resume(ServerAddress::PerNode, vec![CallRef(9)]));
+    assert_eq!(peer.stats().buffered, 1, "it waits for room");
+    let mut on_time = peer.clone();
+    assert_eq!(lost(&mut on_time), 1);
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    assert_eq!((lost(&mut peer), peer.stats().buffered), (0, 0), "by now its cast may be here");
+    let connection = peer.connection();
+    disconnect(&mut peer, SECOND);
+    peer.answer_lost(caller, connection, CallRef(9));
+    assert_eq!(peer.stats().buffered, 0, "nor while there is none");
 }
 
 #[test]
