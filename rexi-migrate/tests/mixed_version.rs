@@ -71,7 +71,10 @@ fn each_broken_variant_breaks_a_promise() {
     let cases = number("REXI_MUTANT_CASES").unwrap_or(6_000);
     let only = variable("REXI_MUTANT");
     let mut alive = Vec::new();
-    for planted in Mutant::ALL.iter().filter(|planted| only.as_ref().is_none_or(|only| only == planted.name)) {
+    // These runs have no record: the check tries what breaks that (`check::record::tests`).
+    let of_the_record = |mutant: Mutant| Mutants::of(&[mutant]).break_the_record();
+    let is_asked = |name: &str| only.as_ref().is_none_or(|only| only == name);
+    for planted in Mutant::ALL.iter().filter(|planted| is_asked(planted.name) && !of_the_record(planted.mutant)) {
         let mut on = planted.with.to_vec();
         on.push(planted.mutant);
         let breaks: Vec<&str> = planted.breaks.split(' ').collect();

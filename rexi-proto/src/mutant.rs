@@ -375,6 +375,12 @@ impl Mutants {
         Self { on: self.on | (1 << mutant as u32) }
     }
 
+    /// Whether one of them breaks how the record of a cluster is kept or moved.
+    #[cfg(feature = "mutants")]
+    pub const fn break_the_record(self) -> bool {
+        self.on >> Mutant::StartIgnoresFloor as u32 != 0
+    }
+
     /// The mutants of a list.
     #[cfg(feature = "mutants")]
     pub fn of(mutants: &[Mutant]) -> Self {

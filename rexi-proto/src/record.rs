@@ -1,27 +1,28 @@
 //! The record: what is settled for a whole cluster, the same bytes on every member's disk.
 //!
-//! It says which releases may run, how far each migration may go, and who is a member. It moves by one [`Change`] at a
-//! time, which an operator asks for and every member says yes to. Nobody stands above the members: what makes a change
-//! safe, each member judges for itself; the record adds an order and a memory.
+//! It says which releases may run, how far each migration may go, and who is a member. It moves by one
+//! [`ClusterChange`] at a time, which an operator asks for and every member says yes to.
 //!
 //! ```text
-//!   operator ── Command ──► Driver (driver.rs) ── Ask ──► Keeper (keeper.rs), one a member ── Write ──► disk
-//!                              ▲                             │                                 │
-//!                              └────────── Answer ───────────┴──────────── written ◄───────────┘
+//!   operator ── command ──► Driver (driver.rs) ── ask ──► Keeper (keeper.rs), one a member ── write ──► disk
+//!                              ▲                            │                                 │
+//!                              └───────── answer ───────────┴──────────── written ◄───────────┘
 //! ```
 //!
-//! A [`Kept`] is what one member has on its disk: the record, the yes that it has said, what it has closed, and its
-//! brakes. A yes binds at once: while it stands, the member may not run a release below the floor that it has said yes
-//! to. A change is decided once all have said yes; what is closed by one that has not said yes can be no more. So
-//! whoever comes after a crash reads what the members keep, and the way on is determined.
+//! A yes binds at once: while it stands, the member runs no release below the floor that it has said yes to. A change
+//! is decided once all have said yes; what one that has not has closed can be no more. So whoever comes after a crash
+//! reads what the members keep, and the way on is determined.
 
 mod change;
-mod driver;
 mod intent;
-mod keeper;
 mod kept;
-mod meet;
 mod text;
+mod ask;
+mod keeper;
+mod meet;
+mod outcome;
+mod seen;
+mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -30,12 +31,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use self::change::{Change, Illegal, Loss};
-pub use self::driver::{Command, Driver, Outcome};
-pub use self::intent::{Intent, Life};
-pub use self::keeper::{Answer, Ask, Facts, Keeper, KeeperOutput, No};
+pub use self::ask::{Answer, Facts, KeeperAsk, No};
+pub use self::change::{ClusterChange, Illegal, Loss};
+pub use self::driver::Driver;
+pub use self::intent::{Intent, SeenLife};
+pub use self::keeper::{Keeper, KeeperOutput};
 pub use self::kept::{Bar, Brake, Fence, Kept};
 pub use self::meet::{Apart, Meeting, Words};
+pub use self::outcome::{CommandOutcome, OperatorCommand};
 pub use self::text::{KEPT_BYTES_MAX, KeptError};
 use crate::function::Release;
 use crate::migration::MigrationKey;
@@ -44,7 +47,7 @@ use crate::phase::Phase;
 
 /// What is settled for a whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Record {
+pub struct ClusterRecord {
     /// The cluster's name, as in every hello.
     pub cluster: Arc<str>,
     /// What the cluster began with: two clusters of one name differ here.
@@ -73,7 +76,7 @@ pub struct Record {
     pub previous: Digest,
 }
 
-impl Record {
+impl ClusterRecord {
     /// What the record is known by: of all that it says.
     pub fn digest(&self) -> Digest {
         let mut text = String::new();
@@ -142,3 +145,6 @@ pub fn is_operator(text: &str) -> bool {
 
 /// Bytes of an operator's name.
 pub const OPERATOR_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests;

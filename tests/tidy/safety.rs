@@ -18,8 +18,9 @@ const CORE: &str = "rexi-proto/src/";
 /// Where the variants are declared.
 const VARIANTS: &str = "rexi-proto/src/mutant.rs";
 
-/// Where the guards are that they take away, and nowhere else.
+/// Where the guards are that they take away, and nowhere else: here, and in the folder.
 const GUARDS: &str = "rexi-proto/src/guards.rs";
+const GUARDS_FOLDER: &str = "rexi-proto/src/guards/";
 
 /// Each level's column, and where its code is.
 const LEVELS: [(&str, &[&str]); 6] = [
@@ -67,8 +68,13 @@ pub(crate) fn safety(page: &str, sources: &[Source]) -> Vec<Finding> {
 /// Where the core asks for a variant past the guards' file.
 fn outside_of_guards(source: &Source) -> Vec<Finding> {
     let asks = |line: &Line| source.ships(line) && holds(&line.code, "Mutant::");
-    let lines = (0..).zip(&source.lines).filter(|(_, line)| asks(line) && ![GUARDS, VARIANTS].contains(&&*source.path));
+    let lines =
+        (0..).zip(&source.lines).filter(|(_, line)| asks(line) && !has_guards(source) && source.path != VARIANTS);
     lines.map(|(index, _)| source.finding(index, "a variant is asked for in guards.rs alone: name the guard")).collect()
+}
+
+fn has_guards(source: &Source) -> bool {
+    source.path == GUARDS || source.path.starts_with(GUARDS_FOLDER)
 }
 
 fn is_invariant(id: &str) -> bool {
@@ -158,11 +164,11 @@ fn wrong_place(name: &str, place: &str, variants: &[(String, String)], sources: 
 
 /// The guards that a variant takes away, in the order of their file.
 fn taken_by(variant: &str, sources: &[Source]) -> Vec<String> {
-    let guards = sources.iter().find(|source| source.path == GUARDS).expect("the guards are there");
+    let files = sources.iter().filter(|source| has_guards(source));
     let asked = format!("Mutant::{variant}");
     let mut taken: Vec<String> = Vec::new();
     let mut guard = "";
-    for line in guards.lines.iter().filter(|line| guards.ships(line)) {
+    for line in files.flat_map(|file| file.lines.iter().filter(|line| file.ships(line))) {
         if let Some((_, rest)) = line.code.split_once("fn ") {
             guard = rest.split(['(', '<']).next().unwrap_or_default();
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::hellos::{self, Bounds};
 use super::model::Cluster;
 use super::orders;
+use super::record;
 use super::scope::Scope;
 use super::tell::trace;
 use super::vectors;
@@ -21,6 +22,8 @@ pub struct CheckOptions {
     pub scopes: Vec<Scope>,
     /// What is searched before them, with the handshake taken apart (`hellos.rs`).
     pub hellos: Vec<Bounds>,
+    /// What is searched after those: operators who change a record (`record.rs`).
+    pub records: Vec<record::Bounds>,
     /// Bounds of all searches together (states, time) and of each (threads, memory).
     pub search: Options,
     /// The releases of the version vectors and of the orders.
@@ -63,6 +66,19 @@ pub fn check(options: &CheckOptions) -> LevelReport {
         if !report.breaches.is_empty() {
             break;
         }
+    }
+    let mut of_records = Vec::new();
+    for bounds in &options.records {
+        if !report.breaches.is_empty() {
+            break;
+        }
+        let told = (options.quiet, options.command.as_str());
+        let outcome = record::report(bounds, &left(&totals, true), told, &mut report);
+        totals.add(&outcome);
+        of_records.push(outcome.tally.met);
+    }
+    if !of_records.is_empty() {
+        record::tell(of_records.iter().map(Vec::as_slice), &mut report);
     }
     let scopes = if report.breaches.is_empty() { options.scopes.as_slice() } else { &[] };
     for scope in scopes {
@@ -109,6 +125,9 @@ fn checked(options: &CheckOptions) -> String {
     }
     if !options.hellos.is_empty() {
         parts.push("hellos in every order".to_owned());
+    }
+    if !options.records.is_empty() {
+        parts.push("a record and its operators in every order".to_owned());
     }
     if options.vectors {
         parts.push("all version vectors of three nodes".to_owned());

@@ -287,6 +287,7 @@ fn a_check_that_met_too_little_proves_nothing_and_one_within_bounds_says_which()
     let options = |scope, states_max| CheckOptions {
         scopes: vec![scope],
         hellos: Vec::new(),
+        records: Vec::new(),
         search: Options { states_max, ..Options::default() },
         train: crate::demo::path(),
         vectors: false,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, suite};
+use crate::check::{CheckOptions, NODES_MAX, NODES_MIN, check, hellos, record, suite};
 use crate::path::UpgradePath;
 use crate::search::Options;
 use crate::service::Service;
@@ -89,6 +89,7 @@ impl CheckArgs {
         Ok(CheckOptions {
             scopes: if all { suite(self.nodes, self.jobs, &train, self.mutants()) } else { Vec::new() },
             hellos: if all { hellos::bounds(self.nodes, &train, self.mutants()) } else { Vec::new() },
+            records: if all { record::bounds(&train, self.mutants()) } else { Vec::new() },
             search: Options {
                 states_max: self.budget_states,
                 time_max: self.budget_seconds.map(Duration::from_secs),

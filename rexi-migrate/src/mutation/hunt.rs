@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::score::{Cover, Fate, Found, Hunted, Tried};
 use crate::check::hellos::{self, Hellos};
+use crate::check::record::{self, Records};
 use crate::check::{Cluster, NODES_MAX, Operator, Scope, suite, trace};
 use crate::demo;
 use crate::path::UpgradePath;
@@ -158,7 +159,9 @@ fn levels(mutants: Mutants, budget: &Budget) -> Vec<Tried> {
         Level::Simulate => by_scenarios(mutants, budget),
         Level::Rehearse => by_rehearsal(mutants, budget),
     };
-    budget.levels.iter().map(one).collect()
+    // The other levels have no record yet.
+    let looks = |level: &&Level| **level == Level::Check || !mutants.break_the_record();
+    budget.levels.iter().filter(looks).map(one).collect()
 }
 
 fn of_wire(planted: &wire::PlantedBreak) -> Tried {
@@ -186,9 +189,17 @@ fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
 }
 
 /// L1: hellos in every order, the scopes of `check` for two nodes, and operators who make every mistake, on two and on
-/// three.
+/// three; or records, for what breaks those.
 fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
     let mut looked = Looked::default();
+    if mutants.break_the_record() {
+        for bounds in record::bounds(&demo::path(), mutants) {
+            if looked.search(&Records::new(bounds), (budget, true), mutants, record::trace) {
+                break;
+            }
+        }
+        return looked.tried();
+    }
     for scope in scopes(mutants) {
         let model = Cluster::new(scope.clone());
         if looked.search(&model, (budget, scope.reach_goal), mutants, |path, broken| trace(&scope, path, broken)) {

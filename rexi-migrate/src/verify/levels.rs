@@ -26,6 +26,7 @@ pub(super) fn check(service: &Service, given: Duration, show: &mut Show) -> Leve
     let none = rexi_proto::Mutants::default();
     let options = CheckOptions {
         hellos: check::hellos::bounds(3, &train, none),
+        records: check::record::bounds(&train, none),
         scopes: suite(3, 1, &train, none),
         search: Options { time_max: Some(given), ..Options::default() },
         train,

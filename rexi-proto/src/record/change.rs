@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Digest, Intent, Record};
+use super::{ClusterRecord, Digest, Intent};
 use crate::function::Release;
 use crate::guards::Guards;
 use crate::migration::MigrationKey;
@@ -15,7 +15,7 @@ use crate::phase::Phase;
 
 /// One change of the record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Change {
+pub enum ClusterChange {
     /// The first record: the releases that run now.
     Begin {
         /// The lowest.
@@ -140,9 +140,9 @@ pub enum Illegal {
     },
 }
 
-impl Change {
+impl ClusterChange {
     /// Whether a record says already what the change is for.
-    pub fn is_made(&self, record: Option<&Record>) -> bool {
+    pub fn is_made(&self, record: Option<&ClusterRecord>) -> bool {
         let Some(record) = record else { return false };
         match self {
             Self::Begin { .. } => false,
@@ -163,44 +163,29 @@ impl Intent {
     ///
     /// # Errors
     /// [`Illegal`] where the change cannot follow from it.
-    pub fn record(&self, before: Option<&Record>) -> Result<Record, Illegal> {
+    pub fn record(&self, before: Option<&ClusterRecord>) -> Result<ClusterRecord, Illegal> {
         self.record_guarded(before, Guards::default())
     }
 
-    pub(super) fn record_guarded(&self, before: Option<&Record>, guards: Guards) -> Result<Record, Illegal> {
+    pub(super) fn record_guarded(
+        &self,
+        before: Option<&ClusterRecord>,
+        guards: Guards,
+    ) -> Result<ClusterRecord, Illegal> {
         let (by, at) = (Arc::clone(&self.by), self.at);
-        let Some(before) = before else {
-            let Change::Begin { floor, top } = self.change else { return Err(Illegal::NotBegun) };
-            if floor > top {
-                return Err(Illegal::UpsideDown { floor, top });
-            }
-            return Ok(Record {
-                cluster: Arc::clone(&self.cluster),
-                origin: self.id(),
-                epoch: 1,
-                attempt: self.attempt,
-                floor,
-                top,
-                ceilings: BTreeMap::new(),
-                members: self.members.clone(),
-                forgotten: BTreeMap::new(),
-                lifted: BTreeMap::new(),
-                by,
-                at,
-                previous: Digest::default(),
-            });
-        };
-        let Record { floor, top, epoch, .. } = *before;
-        let gone = |node: &&NodeName| !matches!(&self.change, Change::Forget { node: away, .. } if away == *node);
+        let Some(before) = before else { return self.first_record() };
+        let ClusterRecord { floor, top, epoch, .. } = *before;
+        let gone =
+            |node: &&NodeName| !matches!(&self.change, ClusterChange::Forget { node: away, .. } if away == *node);
         if let Some(node) = before.members.iter().filter(gone).find(|node| !self.members.contains(*node)) {
             return Err(Illegal::MissingMember { node: node.clone() });
         }
         let previous = before.digest();
         let (epoch, attempt, members) = (epoch + 1, self.attempt, self.members.clone());
-        let mut after = Record { epoch, attempt, members, by, at, previous, ..before.clone() };
+        let mut after = ClusterRecord { epoch, attempt, members, by, at, previous, ..before.clone() };
         match &self.change {
-            Change::Begin { .. } => return Err(Illegal::Begun { epoch: before.epoch }),
-            &Change::Open { top: asked } => {
+            ClusterChange::Begin { .. } => return Err(Illegal::Begun { epoch: before.epoch }),
+            &ClusterChange::Open { top: asked } => {
                 if guards.opens_upwards(asked <= floor) {
                     return Err(Illegal::NotAbove { asked, floor });
                 }
@@ -209,21 +194,21 @@ impl Intent {
                 }
                 after.top = asked;
             }
-            Change::Cap(ceilings) => after.ceilings.clone_from(ceilings),
-            Change::Lift(brakes) => {
+            ClusterChange::Cap(ceilings) => after.ceilings.clone_from(ceilings),
+            ClusterChange::Lift(brakes) => {
                 after.ceilings.clear();
                 for (node, &number) in brakes {
                     let last = after.lifted.entry(node.clone()).or_default();
                     *last = number.max(*last);
                 }
             }
-            &Change::Finalize { floor: asked } => {
+            &ClusterChange::Finalize { floor: asked } => {
                 if asked != top {
                     return Err(Illegal::NotTop { asked, top });
                 }
                 after.floor = asked;
             }
-            Change::Forget { node, .. } => {
+            ClusterChange::Forget { node, .. } => {
                 if !before.members.contains(node) {
                     return Err(Illegal::NoMember { node: node.clone() });
                 }
@@ -237,9 +222,34 @@ impl Intent {
         after.has_room()?;
         Ok(after)
     }
+
+    fn first_record(&self) -> Result<ClusterRecord, Illegal> {
+        let (by, at) = (Arc::clone(&self.by), self.at);
+        let ClusterChange::Begin { floor, top } = self.change else { return Err(Illegal::NotBegun) };
+        if floor > top {
+            return Err(Illegal::UpsideDown { floor, top });
+        }
+        let first = ClusterRecord {
+            cluster: Arc::clone(&self.cluster),
+            origin: self.id(),
+            epoch: 1,
+            attempt: self.attempt,
+            floor,
+            top,
+            ceilings: BTreeMap::new(),
+            members: self.members.clone(),
+            forgotten: BTreeMap::new(),
+            lifted: BTreeMap::new(),
+            by,
+            at,
+            previous: Digest::default(),
+        };
+        first.has_room()?;
+        Ok(first)
+    }
 }
 
-impl Record {
+impl ClusterRecord {
     fn has_room(&self) -> Result<(), Illegal> {
         let lists = [
             ("members", self.members.len()),

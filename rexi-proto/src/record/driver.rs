@@ -7,58 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::guards::Guards;
-use crate::migration::MigrationKey;
 use crate::mutant::Mutants;
 use crate::name::NodeName;
-use crate::phase::Phase;
 
-use super::{Answer, Ask, Change, Digest, Fence, Intent, No, Record};
-
-/// What an operator wants.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// A change of the record.
-    Make(Change),
-    /// To end the change that is under way, forwards.
-    Resume,
-    /// To end it backwards.
-    Abort,
-    /// To brake, without anybody's yes.
-    Brake(BTreeMap<MigrationKey, Phase>),
-}
-
-/// What came of a command.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It is done: all members have said so, from their disks. The record's epoch.
-    Done(u64),
-    /// There was nothing to do: all members have it already.
-    Already(u64),
-    /// These members refused; nothing has changed.
-    Refused(BTreeMap<NodeName, No>),
-    /// These members could not be asked; nothing has changed.
-    Unknown(BTreeSet<NodeName>),
-    /// It is recorded, and these have yet to say that they have it: go on with [`Command::Resume`].
-    UnderWay(BTreeSet<NodeName>),
-    /// Somebody else's change is under way, or came first.
-    Theirs {
-        /// The operator.
-        by: Arc<str>,
-        /// What the change is.
-        what: String,
-    },
-    /// Attempts up to this one, at this epoch, were given up everywhere.
-    Aborted {
-        /// The epoch.
-        epoch: u64,
-        /// The attempt.
-        attempt: u64,
-    },
-    /// It can be neither ended nor given up before these answer, or are forgotten.
-    Blocked(BTreeSet<NodeName>),
-    /// Two members have different records of this epoch, which cannot be.
-    Fork(u64),
-}
+use super::seen::{Seen, forgotten};
+use super::{
+    Answer, ClusterChange, ClusterRecord, CommandOutcome, Digest, Fence, Intent, KeeperAsk, No, OperatorCommand,
+};
 
 /// What is being waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +43,7 @@ enum Step {
 /// One command on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Driver {
-    command: Command,
+    command: OperatorCommand,
     cluster: Arc<str>,
     by: Arc<str>,
     at: u64,
@@ -104,15 +59,15 @@ pub struct Driver {
     looks: u32,
     /// How often it has asked: an answer to what was asked before counts for nothing.
     round: u64,
-    outputs: VecDeque<(u64, NodeName, Ask)>,
-    outcome: Option<Outcome>,
+    outputs: VecDeque<(u64, NodeName, KeeperAsk)>,
+    outcome: Option<CommandOutcome>,
     guards: Guards,
 }
 
 impl Driver {
     /// A command of an operator, for a cluster of these members.
     pub fn new(
-        command: Command,
+        command: OperatorCommand,
         cluster: Arc<str>,
         by: Arc<str>,
         at: u64,
@@ -136,7 +91,7 @@ impl Driver {
             outcome: None,
             guards: Guards::without(mutants),
         };
-        if let Command::Make(Change::Forget { node, .. }) = &driver.command
+        if let OperatorCommand::Make(ClusterChange::Forget { node, .. }) = &driver.command
             && driver.guards.forgets_without_asking()
         {
             driver.members.remove(node);
@@ -147,8 +102,8 @@ impl Driver {
 
     fn begin(&mut self) {
         match &self.command {
-            Command::Brake(ceilings) => {
-                let ask = Ask::Brake { ceilings: ceilings.clone(), by: Arc::clone(&self.by), at: self.at };
+            OperatorCommand::Brake(ceilings) => {
+                let ask = KeeperAsk::Brake { ceilings: ceilings.clone(), by: Arc::clone(&self.by), at: self.at };
                 self.ask_all(Step::Brake, &ask);
             }
             _ => self.look(),
@@ -156,12 +111,12 @@ impl Driver {
     }
 
     /// Whom to ask what next, in which round.
-    pub fn poll_output(&mut self) -> Option<(u64, NodeName, Ask)> {
+    pub fn poll_output(&mut self) -> Option<(u64, NodeName, KeeperAsk)> {
         self.outputs.pop_front()
     }
 
     /// What came of it, once that is known.
-    pub fn outcome(&self) -> Option<&Outcome> {
+    pub fn outcome(&self) -> Option<&CommandOutcome> {
         self.outcome.as_ref()
     }
 
@@ -201,7 +156,7 @@ impl Driver {
         }
     }
 
-    fn ask(&mut self, step: Step, asks: impl IntoIterator<Item = (NodeName, Ask)>) {
+    fn ask(&mut self, step: Step, asks: impl IntoIterator<Item = (NodeName, KeeperAsk)>) {
         self.step = step;
         self.round += 1;
         self.heard.clear();
@@ -211,12 +166,12 @@ impl Driver {
         }
     }
 
-    fn ask_all(&mut self, step: Step, ask: &Ask) {
+    fn ask_all(&mut self, step: Step, ask: &KeeperAsk) {
         let asks: Vec<_> = self.members.iter().map(|node| (node.clone(), ask.clone())).collect();
         self.ask(step, asks);
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn end(&mut self, outcome: CommandOutcome) {
         self.step = Step::Over;
         self.outcome = Some(outcome);
     }
@@ -224,9 +179,9 @@ impl Driver {
     fn look(&mut self) {
         self.looks += 1;
         if self.looks > LOOKS_MAX {
-            return self.end(Outcome::UnderWay(self.members.clone()));
+            return self.end(CommandOutcome::UnderWay(self.members.clone()));
         }
-        self.ask_all(Step::Read, &Ask::Read);
+        self.ask_all(Step::Read, &KeeperAsk::Read);
     }
 
     fn answers(&self) -> impl Iterator<Item = (&NodeName, &Answer)> {
@@ -239,49 +194,30 @@ impl Driver {
 
     /// All that can be known of the members is known: what is to be done?
     fn decide(&mut self) {
-        for forgotten in self.forgotten() {
+        for forgotten in forgotten(&self.heard) {
             self.leave_out(&forgotten);
         }
-        let newest = self.answers().filter_map(|(node, answer)| Some((answer.kept.record.clone()?, node.clone())));
-        let newest: Option<(Arc<Record>, NodeName)> = newest.max_by_key(|(record, _)| record.epoch);
-        let Some(epoch) = newest.as_ref().map(|(record, _)| record.epoch).or_else(|| {
-            // Without any answer there is nothing to go by.
-            self.answers().next().map(|_| 0)
-        }) else {
-            return self.end(Outcome::Unknown(self.away()));
-        };
-        if let Some((record, held_by)) = &newest {
-            let is_other = |(_, answer): &(&NodeName, &Answer)| {
-                answer.kept.record.as_ref().is_some_and(|theirs| theirs.epoch == epoch && theirs != record)
-            };
-            if self.answers().any(|answer| is_other(&answer)) {
-                return self.end(Outcome::Fork(epoch));
-            }
-            let behind: Vec<_> = self
-                .answers()
-                .filter(|(_, answer)| answer.kept.epoch() < epoch)
-                .map(|(node, _)| (node.clone(), Ask::Take(Arc::clone(record), held_by.clone())))
-                .collect();
-            if !behind.is_empty() && self.looks < LOOKS_MAX {
-                return self.ask(Step::Spread, behind);
-            }
+        let Some(seen) = Seen::of(&self.heard) else { return self.end(CommandOutcome::Unknown(self.away())) };
+        if seen.is_forked {
+            return self.end(CommandOutcome::Fork(seen.epoch));
         }
-        let record = newest.map(|(record, _)| record);
-        let closed = self.answers().map(|(_, answer)| answer.kept.closed).max().unwrap_or(0);
-        let vote = self.answers().filter_map(|(_, answer)| answer.kept.vote.clone()).max_by_key(|vote| vote.attempt);
-        let fence = self.answers().find_map(|(_, answer)| answer.kept.fence.clone());
-        let seen = Seen { epoch, record, vote, fence, closed };
+        if let Some((record, held_by)) = seen.newest.clone()
+            && !seen.behind.is_empty()
+        {
+            let give = |node| (node, KeeperAsk::Take(Arc::clone(&record), held_by.clone()));
+            return self.ask(Step::Spread, seen.behind.into_iter().map(give).collect::<Vec<_>>());
+        }
         match self.command.clone() {
-            Command::Make(change) => self.make(&change, &seen),
-            Command::Resume => self.resume(&seen),
-            Command::Abort => self.abort(&seen),
-            Command::Brake(_) => {}
+            OperatorCommand::Make(change) => self.make(&change, &seen),
+            OperatorCommand::Resume => self.resume(&seen),
+            OperatorCommand::Abort => self.abort(&seen),
+            OperatorCommand::Brake(_) => {}
         }
     }
 
-    fn make(&mut self, change: &Change, seen: &Seen) {
+    fn make(&mut self, change: &ClusterChange, seen: &Seen) {
         let away = self.away();
-        if change.is_made(seen.record.as_deref()) {
+        if change.is_made(seen.record()) {
             return self.settled(seen.epoch);
         }
         if let Some(open) = seen.open() {
@@ -289,47 +225,47 @@ impl Driver {
                 self.intent = Some(Arc::clone(open));
                 return self.turnstile();
             }
-            let forgets_one_away = matches!(change, Change::Forget { node, .. } if !open.forgets(node));
+            let forgets_one_away = matches!(change, ClusterChange::Forget { node, .. } if !open.forgets(node));
             if !forgets_one_away {
-                return self.end(Outcome::Theirs { by: Arc::clone(&open.by), what: open.told() });
+                return self.end(CommandOutcome::Theirs { by: Arc::clone(&open.by), what: open.told() });
             }
         }
         if let Some(fence) = &seen.fence
-            && !matches!(change, Change::Forget { node, .. } if fence.node == *node)
+            && !matches!(change, ClusterChange::Forget { node, .. } if fence.node == *node)
         {
             let what = format!("forget {}", fence.node);
-            return self.end(Outcome::Theirs { by: Arc::clone(&fence.by), what });
+            return self.end(CommandOutcome::Theirs { by: Arc::clone(&fence.by), what });
         }
         if !away.is_empty() {
-            return self.end(Outcome::Unknown(away));
+            return self.end(CommandOutcome::Unknown(away));
         }
-        if self.is_half_closed(seen) {
+        if seen.is_half_closed {
             return self.let_go(seen.epoch + 1, seen.closed);
         }
         let last = seen.last_attempt();
         let intent = self.intend(change.clone(), seen, last + 1);
-        if let Err(why) = intent.record_guarded(seen.record.as_deref(), self.guards) {
+        if let Err(why) = intent.record_guarded(seen.record(), self.guards) {
             let first = self.members.first().cloned().into_iter();
-            return self.end(Outcome::Refused(first.map(|node| (node, No::Illegal(why.clone()))).collect()));
+            return self.end(CommandOutcome::Refused(first.map(|node| (node, No::Illegal(why.clone()))).collect()));
         }
         self.intent = Some(intent);
         match change {
-            Change::Forget { node, loss } if self.guards.forgets_behind_a_fence() => {
+            ClusterChange::Forget { node, loss } if self.guards.forgets_behind_a_fence() => {
                 let (by, at) = (Arc::clone(&self.by), self.at);
                 let fence = Arc::new(Fence { node: node.clone(), loss: *loss, by, at });
-                self.ask_all(Step::Freeze(last), &Ask::Freeze { epoch: seen.epoch + 1, attempt: last, fence });
+                self.ask_all(Step::Freeze(last), &KeeperAsk::Freeze { epoch: seen.epoch + 1, attempt: last, fence });
             }
             _ => self.turnstile(),
         }
     }
 
-    fn intend(&self, change: Change, seen: &Seen, attempt: u64) -> Arc<Intent> {
+    fn intend(&self, change: ClusterChange, seen: &Seen, attempt: u64) -> Arc<Intent> {
         let lives = self.answers().map(|(node, answer)| (node.clone(), answer.life)).collect();
         Arc::new(Intent {
             cluster: Arc::clone(&self.cluster),
             epoch: seen.epoch + 1,
             attempt,
-            previous: seen.record.as_ref().map_or_else(Digest::default, |record| record.digest()),
+            previous: seen.record().map_or_else(Digest::default, ClusterRecord::digest),
             change,
             members: self.members.clone(),
             lives,
@@ -349,12 +285,12 @@ impl Driver {
                 return self.turnstile();
             }
             let votes = intent.members.clone();
-            return self.ask_all(Step::Commit, &Ask::Commit(intent, votes));
+            return self.ask_all(Step::Commit, &KeeperAsk::Commit(intent, votes));
         }
         if let Some(fence) = &seen.fence {
             self.leave_out(&fence.node);
             (self.by, self.at) = (Arc::clone(&fence.by), fence.at);
-            return self.make(&Change::Forget { node: fence.node.clone(), loss: fence.loss }, seen);
+            return self.make(&ClusterChange::Forget { node: fence.node.clone(), loss: fence.loss }, seen);
         }
         if seen.vote.is_some() {
             // A yes to what is closed elsewhere.
@@ -377,7 +313,7 @@ impl Driver {
         if let Some(open) = seen.open() {
             self.members.clone_from(&open.members);
         }
-        if self.is_split(seen.closed) {
+        if seen.is_split {
             // Two members have said yes to different intents of one attempt, so neither can have the yes of all.
             return self.let_go(seen.epoch + 1, attempt);
         }
@@ -388,7 +324,7 @@ impl Driver {
             None => {
                 let away = self.away();
                 let all = self.members.iter().map(|node| (node.clone(), No::SaidYes)).collect();
-                self.end(if away.is_empty() { Outcome::Refused(all) } else { Outcome::Blocked(away) });
+                self.end(if away.is_empty() { CommandOutcome::Refused(all) } else { CommandOutcome::Blocked(away) });
             }
         }
     }
@@ -396,17 +332,7 @@ impl Driver {
     /// There is nothing to do, where all members are known to have the record.
     fn settled(&mut self, epoch: u64) {
         let away = self.away();
-        self.end(if away.is_empty() { Outcome::Already(epoch) } else { Outcome::UnderWay(away) });
-    }
-
-    /// Who has answered, and was forgotten by the others: what it has kept is void.
-    fn forgotten(&self) -> Vec<NodeName> {
-        let records = || self.answers().filter_map(|(node, answer)| Some((node, answer.kept.record.as_ref()?)));
-        let forgets = |node: &NodeName, theirs: &Record| {
-            let at = records().filter_map(|(_, record)| record.forgotten.get(node)).max();
-            at.is_some_and(|&at| theirs.epoch <= at && !theirs.forgotten.contains_key(node))
-        };
-        records().filter(|(node, theirs)| forgets(node, theirs)).map(|(node, _)| node.clone()).collect()
+        self.end(if away.is_empty() { CommandOutcome::Already(epoch) } else { CommandOutcome::UnderWay(away) });
     }
 
     /// A member that is about to be forgotten, or was, has no part in it.
@@ -415,27 +341,13 @@ impl Driver {
         self.heard.remove(node);
     }
 
-    /// Whether members have said yes to different intents that may still become the record.
-    fn is_split(&self, closed: u64) -> bool {
-        let open = |(_, answer): (&NodeName, &Answer)| answer.kept.vote.clone().filter(|vote| vote.attempt > closed);
-        let mut votes = self.answers().filter_map(open);
-        let first = votes.next();
-        votes.any(|vote| Some(vote) != first)
-    }
-
-    /// Whether a yes stands to what another member has closed.
-    fn is_half_closed(&self, seen: &Seen) -> bool {
-        let stands = |answer: &Answer| answer.kept.open_vote().is_some_and(|vote| vote.attempt <= seen.closed);
-        self.answers().any(|(_, answer)| stands(answer))
-    }
-
     fn close(&mut self, epoch: u64, attempt: u64, closer: NodeName) {
-        self.ask(Step::Close(attempt), [(closer, Ask::Close { epoch, attempt })]);
+        self.ask(Step::Close(attempt), [(closer, KeeperAsk::Close { epoch, attempt })]);
     }
 
     /// Everybody lets go of attempts up to this one.
     fn let_go(&mut self, epoch: u64, attempt: u64) {
-        self.ask_all(Step::Abort(attempt), &Ask::Abort { epoch, attempt });
+        self.ask_all(Step::Abort(attempt), &KeeperAsk::Abort { epoch, attempt });
     }
 
     fn frozen(&mut self, closed: u64) {
@@ -444,7 +356,7 @@ impl Driver {
             return self.look();
         }
         if let Some(No::Fenced { by, node }) = refused.values().next() {
-            return self.end(Outcome::Theirs { by: Arc::clone(by), what: format!("forget {node}") });
+            return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {node}") });
         }
         let is_past = |(_, answer): (&NodeName, &Answer)| answer.kept.closed > closed;
         if self.answers().any(is_past) {
@@ -452,7 +364,7 @@ impl Driver {
         }
         match (refused.is_empty(), away.is_empty()) {
             (true, true) => self.turnstile(),
-            _ => self.end(Outcome::UnderWay(away.into_iter().chain(refused.into_keys()).collect())),
+            _ => self.end(CommandOutcome::UnderWay(away.into_iter().chain(refused.into_keys()).collect())),
         }
     }
 
@@ -465,8 +377,8 @@ impl Driver {
         let Some(intent) = self.intent.clone() else { return };
         let first = intent.turnstile().filter(|_| self.guards.asks_one_first()).cloned();
         match first {
-            Some(first) => self.ask(Step::Turnstile, [(first, Ask::Vote(intent))]),
-            None => self.ask_all(Step::Vote, &Ask::Vote(intent)),
+            Some(first) => self.ask(Step::Turnstile, [(first, KeeperAsk::Vote(intent))]),
+            None => self.ask_all(Step::Vote, &KeeperAsk::Vote(intent)),
         }
     }
 
@@ -478,10 +390,10 @@ impl Driver {
         for no in refused.clone().values() {
             match no {
                 No::Busy { by, what } => {
-                    return self.end(Outcome::Theirs { by: Arc::clone(by), what: what.clone() });
+                    return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: what.clone() });
                 }
                 No::Fenced { by, node } if !intent.forgets(node) => {
-                    return self.end(Outcome::Theirs { by: Arc::clone(by), what: format!("forget {node}") });
+                    return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {node}") });
                 }
                 // The record has moved: look where to.
                 No::Stale { .. } => return self.look(),
@@ -496,21 +408,21 @@ impl Driver {
             // Who refuses has not said yes, and can close the attempt.
             let closer = node.clone();
             if !self.guards.refusals_are_told() {
-                return self.end(Outcome::Done(epoch));
+                return self.end(CommandOutcome::Done(epoch));
             }
             self.refused = refused;
             return self.close(intent.epoch, intent.attempt, closer);
         }
         if self.guards.lacks_votes(away.len(), intent.members.len()) {
-            return self.end(Outcome::UnderWay(away));
+            return self.end(CommandOutcome::UnderWay(away));
         }
         if is_first {
-            self.ask_all(Step::Vote, &Ask::Vote(intent));
+            self.ask_all(Step::Vote, &KeeperAsk::Vote(intent));
         } else {
             let says_yes = |node: &&NodeName| !away.contains(*node) || !self.guards.silence_is_no_yes();
             let votes = intent.members.iter().filter(says_yes).cloned().collect();
-            self.ask_all(Step::Commit, &Ask::Commit(intent, votes));
-            self.outcome = (!self.guards.done_once_all_say_so()).then_some(Outcome::Done(epoch));
+            self.ask_all(Step::Commit, &KeeperAsk::Commit(intent, votes));
+            self.outcome = (!self.guards.done_once_all_say_so()).then_some(CommandOutcome::Done(epoch));
         }
     }
 
@@ -521,7 +433,11 @@ impl Driver {
             return self.look();
         }
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
-        self.end(if missing.is_empty() { Outcome::Done(intent.epoch) } else { Outcome::UnderWay(missing) });
+        self.end(if missing.is_empty() {
+            CommandOutcome::Done(intent.epoch)
+        } else {
+            CommandOutcome::UnderWay(missing)
+        });
     }
 
     fn closed(&mut self, attempt: u64) {
@@ -529,13 +445,13 @@ impl Driver {
         match answer.map(|answer| (answer.did, answer.kept.epoch())) {
             Some((Ok(()), epoch)) => {
                 self.let_go(epoch + 1, attempt);
-                if !self.guards.given_up_once_all_let_go() && self.command == Command::Abort {
-                    self.outcome = Some(Outcome::Aborted { epoch: epoch + 1, attempt });
+                if !self.guards.given_up_once_all_let_go() && self.command == OperatorCommand::Abort {
+                    self.outcome = Some(CommandOutcome::Aborted { epoch: epoch + 1, attempt });
                 }
             }
             // It has said yes meanwhile, or the record has moved.
             Some((Err(_), _)) => self.look(),
-            None => self.end(Outcome::UnderWay(self.away())),
+            None => self.end(CommandOutcome::UnderWay(self.away())),
         }
     }
 
@@ -547,9 +463,9 @@ impl Driver {
         }
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
         let outcome = match (missing.is_empty(), &self.command, self.refused.is_empty()) {
-            (false, ..) => Outcome::UnderWay(missing),
-            (true, Command::Abort, _) => Outcome::Aborted { epoch, attempt },
-            (true, _, false) => Outcome::Refused(self.refused.clone()),
+            (false, ..) => CommandOutcome::UnderWay(missing),
+            (true, OperatorCommand::Abort, _) => CommandOutcome::Aborted { epoch, attempt },
+            (true, _, false) => CommandOutcome::Refused(self.refused.clone()),
             // What stood in the way is gone: now for what was asked.
             (true, _, true) => return self.look(),
         };
@@ -561,33 +477,11 @@ impl Driver {
         let epoch = self.answers().map(|(_, answer)| answer.kept.epoch()).max().unwrap_or(0);
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
         let outcome = match () {
-            () if missing.len() == self.members.len() => Outcome::Unknown(missing),
-            () if missing.is_empty() => Outcome::Done(epoch),
-            () => Outcome::UnderWay(missing),
+            () if missing.len() == self.members.len() => CommandOutcome::Unknown(missing),
+            () if missing.is_empty() => CommandOutcome::Done(epoch),
+            () => CommandOutcome::UnderWay(missing),
         };
         self.end(outcome);
-    }
-}
-
-/// What all members that answered keep, taken together.
-struct Seen {
-    epoch: u64,
-    record: Option<Arc<Record>>,
-    /// The latest yes.
-    vote: Option<Arc<Intent>>,
-    fence: Option<Arc<Fence>>,
-    /// The last attempt that anybody has closed.
-    closed: u64,
-}
-
-impl Seen {
-    /// The yes that may still become the record.
-    fn open(&self) -> Option<&Arc<Intent>> {
-        self.vote.as_ref().filter(|vote| vote.attempt > self.closed)
-    }
-
-    fn last_attempt(&self) -> u64 {
-        self.vote.as_ref().map_or(0, |vote| vote.attempt).max(self.closed)
     }
 }
 

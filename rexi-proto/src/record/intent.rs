@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Digest};
+use super::{ClusterChange, Digest};
 use crate::function::Release;
 use crate::name::{Incarnation, NodeName};
 
@@ -22,20 +22,20 @@ pub struct Intent {
     /// The digest of the record before; of nothing, before the first.
     pub previous: Digest,
     /// What is to change.
-    pub change: Change,
+    pub change: ClusterChange,
     /// Who is asked, and who the members are after it.
     pub members: BTreeSet<NodeName>,
     /// What each of them was when it was looked at.
-    pub lives: BTreeMap<NodeName, Life>,
+    pub lives: BTreeMap<NodeName, SeenLife>,
     /// The operator.
     pub by: Arc<str>,
     /// When the operator asked, in seconds since 1970.
     pub at: u64,
 }
 
-/// What a process is, so that a yes is not taken for that of another: a program may be replaced between two looks at it.
+/// What a process is, so that a yes is not taken for that of another: a program may be replaced between two looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Life {
+pub struct SeenLife {
     /// When it started.
     pub incarnation: Incarnation,
     /// Its release.
@@ -55,7 +55,7 @@ impl Intent {
     /// The lowest release that may run once this is the record; `None` where the floor stays.
     pub fn floor(&self) -> Option<Release> {
         match self.change {
-            Change::Begin { floor, .. } | Change::Finalize { floor } => Some(floor),
+            ClusterChange::Begin { floor, .. } | ClusterChange::Finalize { floor } => Some(floor),
             _ => None,
         }
     }
@@ -69,12 +69,12 @@ impl Intent {
     pub fn told(&self) -> String {
         let mut told = String::new();
         let written = match &self.change {
-            Change::Begin { floor, top } => write!(told, "begin with {floor} to {top}"),
-            Change::Open { top } => write!(told, "let release {top} in"),
-            Change::Cap(_) => write!(told, "set ceilings"),
-            Change::Lift(_) => write!(told, "lift ceilings and brakes"),
-            Change::Finalize { floor } => write!(told, "finalize {floor}"),
-            Change::Forget { node, loss } => write!(told, "forget {node} ({})", loss.as_str()),
+            ClusterChange::Begin { floor, top } => write!(told, "begin with {floor} to {top}"),
+            ClusterChange::Open { top } => write!(told, "let release {top} in"),
+            ClusterChange::Cap(_) => write!(told, "set ceilings"),
+            ClusterChange::Lift(_) => write!(told, "lift ceilings and brakes"),
+            ClusterChange::Finalize { floor } => write!(told, "finalize {floor}"),
+            ClusterChange::Forget { node, loss } => write!(told, "forget {node} ({})", loss.as_str()),
         };
         written.expect("a text takes what is written");
         told

@@ -7,182 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-use super::{Brake, Change, Digest, Fence, Illegal, Intent, Kept, KeptError, Life, Record};
-use crate::function::Release;
+use super::{
+    Answer, Brake, ClusterChange, ClusterRecord, Digest, Facts, Fence, Intent, KeeperAsk, Kept, KeptError, No,
+};
 use crate::guards::Guards;
 use crate::migration::MigrationKey;
 use crate::mutant::Mutants;
 use crate::name::NodeName;
 use crate::phase::Phase;
-
-/// What a member may be asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Ask {
-    /// What it keeps.
-    Read,
-    /// A yes.
-    Vote(Arc<Intent>),
-    /// To make the intent the record: all of these have said yes to it.
-    Commit(Arc<Intent>, BTreeSet<NodeName>),
-    /// To take a record that this member has on its disk.
-    Take(Arc<Record>, NodeName),
-    /// To say yes to no attempt up to this one; it must not have said yes to it.
-    Close {
-        /// The epoch that is tried.
-        epoch: u64,
-        /// The attempt.
-        attempt: u64,
-    },
-    /// To let go of attempts up to this one: a member that has not said yes has closed it.
-    Abort {
-        /// The epoch that is tried.
-        epoch: u64,
-        /// The attempt.
-        attempt: u64,
-    },
-    /// To close attempts up to this one, whatever it has said, and to take nothing more from a member.
-    Freeze {
-        /// The epoch that is tried.
-        epoch: u64,
-        /// The attempt.
-        attempt: u64,
-        /// Whom the others are about to forget.
-        fence: Arc<Fence>,
-    },
-    /// To brake.
-    Brake {
-        /// How far each migration may go.
-        ceilings: BTreeMap<MigrationKey, Phase>,
-        /// The operator.
-        by: Arc<str>,
-        /// When, in seconds since 1970.
-        at: u64,
-    },
-    /// To know of the brakes of others.
-    Hear(BTreeMap<NodeName, Brake>),
-}
-
-/// What a member answers: once it is on its disk.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Answer {
-    /// Whether it did what it was asked.
-    pub did: Result<(), No>,
-    /// What its disk holds.
-    pub kept: Kept,
-    /// What it is.
-    pub life: Life,
-    /// Who it takes for members.
-    pub members: BTreeSet<NodeName>,
-}
-
-/// Why a member does not do what it was asked. What it keeps is as before.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
-pub enum No {
-    /// The intent does not follow from the record here.
-    #[error("it is at epoch {epoch}, where the change does not follow")]
-    Stale {
-        /// The epoch here.
-        epoch: u64,
-    },
-    /// It has said yes to another intent.
-    #[error("it has said yes to {by}, who asked to {what}")]
-    Busy {
-        /// The operator of the other.
-        by: Arc<str>,
-        /// What the other is.
-        what: String,
-    },
-    /// A member is about to be forgotten.
-    #[error("{by} asked to forget {node}: `live resume` or `live abort` ends that")]
-    Fenced {
-        /// The operator.
-        by: Arc<str>,
-        /// Who is to be forgotten.
-        node: NodeName,
-    },
-    /// What would be forgotten is not fenced off here.
-    #[error("{node} is not fenced off here")]
-    NotFenced {
-        /// Who is to be forgotten.
-        node: NodeName,
-    },
-    /// The attempt is closed.
-    #[error("attempts up to {closed} are closed here")]
-    Closed {
-        /// The last attempt that is.
-        closed: u64,
-    },
-    /// It cannot be closed: the member has said yes to it.
-    #[error("it has said yes")]
-    SaidYes,
-    /// Not all members have said yes.
-    #[error("{missing} has not said yes")]
-    NotAll {
-        /// One who has not.
-        missing: NodeName,
-    },
-    /// Its list of members is another.
-    #[error("it lists other members ({listed}): give every member the same list")]
-    Members {
-        /// Its list.
-        listed: String,
-    },
-    /// It is not the process that was looked at.
-    #[error("its process is not the one that was looked at: look again")]
-    OtherLife,
-    /// Its release may not run after the change.
-    #[error("it runs release {release}, which may not run after the change")]
-    Release {
-        /// Its release.
-        release: Release,
-    },
-    /// The change does not follow from the record.
-    #[error("{0}")]
-    Illegal(Illegal),
-    /// A brake is on that the change does not lift.
-    #[error("the brake of {node} is on, by {by}: lift it first")]
-    Braked {
-        /// Where it was put on.
-        node: NodeName,
-        /// The operator.
-        by: Arc<str>,
-    },
-    /// The node itself is not ready.
-    #[error("{0}")]
-    NotReady(String),
-    /// It has another record of the same epoch, which cannot be.
-    #[error("it has another record of epoch {epoch}")]
-    Fork {
-        /// The epoch.
-        epoch: u64,
-    },
-    /// Its record is of a cluster that began apart.
-    #[error("it is of another cluster")]
-    OtherCluster,
-    /// It has been forgotten.
-    #[error("it was forgotten at epoch {epoch}")]
-    Forgotten {
-        /// The epoch that forgot it.
-        epoch: u64,
-    },
-    /// A write has failed.
-    #[error("its disk did not take what was written: mend the disk and start the node again")]
-    Disk,
-}
-
-/// What a member knows of itself, when it is asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Facts {
-    /// What it is.
-    pub life: Life,
-    /// Who it takes for members, itself included.
-    pub members: BTreeSet<NodeName>,
-    /// Whether it is ready for what an intent asks, by its own state.
-    pub ready: Result<(), String>,
-}
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -200,7 +32,7 @@ pub enum KeeperOutput {
 pub struct Keeper {
     kept: Kept,
     writing: Option<Writing>,
-    waiting: VecDeque<(u64, Ask)>,
+    waiting: VecDeque<(u64, KeeperAsk)>,
     /// Whether a write has failed.
     is_broken: bool,
     outputs: VecDeque<KeeperOutput>,
@@ -220,6 +52,13 @@ impl Keeper {
         Self { kept, writing: None, waiting, is_broken: false, outputs, guards: Guards::default() }
     }
 
+    /// The same keeper, broken on purpose; by none in a release.
+    #[must_use]
+    pub fn with_mutants(mut self, mutants: Mutants) -> Self {
+        self.guards = Guards::without(mutants);
+        self
+    }
+
     /// The keeper of what a file says; `None` where there is no file. Broken on purpose by `mutants`; by none in a
     /// release.
     ///
@@ -235,7 +74,7 @@ impl Keeper {
             Some(Err(error)) if guards.unreadable_is_not_missing() => return Err(error),
             _ => Kept::nothing(node.clone()),
         };
-        Ok(Self { guards, ..Self::new(kept) })
+        Ok(Self::new(kept).with_mutants(mutants))
     }
 
     /// What is on the disk, as far as is known.
@@ -254,9 +93,9 @@ impl Keeper {
     }
 
     /// Somebody asks something, under a number of the caller's choice.
-    pub fn handle(&mut self, ticket: u64, ask: Ask, facts: &Facts) {
+    pub fn handle(&mut self, ticket: u64, ask: KeeperAsk, facts: &Facts) {
         if let Some(Writing { kept, .. }) = &self.writing {
-            if ask == Ask::Read && !self.guards.status_is_of_the_disk() {
+            if ask == KeeperAsk::Read && !self.guards.status_is_of_the_disk() {
                 let answer = Answer { did: Ok(()), kept: kept.clone(), ..self.answer_of(Ok(()), facts) };
                 return self.outputs.push_back(KeeperOutput::Answer(ticket, answer));
             }
@@ -289,7 +128,7 @@ impl Keeper {
         self.outputs.pop_front()
     }
 
-    fn answer(&mut self, ticket: u64, ask: &Ask, facts: &Facts) {
+    fn answer(&mut self, ticket: u64, ask: &KeeperAsk, facts: &Facts) {
         match self.decide(ask, facts) {
             Ok(kept) if kept == self.kept => self.say(ticket, Ok(()), facts),
             Ok(_) if self.is_broken => self.say(ticket, Err(No::Disk), facts),
@@ -318,17 +157,17 @@ impl Keeper {
     }
 
     /// What is to be kept after it.
-    fn decide(&self, ask: &Ask, facts: &Facts) -> Result<Kept, No> {
+    fn decide(&self, ask: &KeeperAsk, facts: &Facts) -> Result<Kept, No> {
         match ask {
-            Ask::Read => Ok(self.kept.clone()),
-            Ask::Vote(intent) => self.vote(intent, facts),
-            Ask::Commit(intent, votes) => self.commit(intent, votes),
-            Ask::Take(record, held_by) => self.take(record, held_by),
-            &Ask::Close { epoch, attempt } => self.close(epoch, attempt),
-            &Ask::Abort { epoch, attempt } => self.abort(epoch, attempt),
-            Ask::Freeze { epoch, attempt, fence } => self.freeze(*epoch, *attempt, fence),
-            Ask::Brake { ceilings, by, at } => Ok(self.brake(ceilings, by, *at)),
-            Ask::Hear(brakes) => Ok(self.hear(brakes)),
+            KeeperAsk::Read => Ok(self.kept.clone()),
+            KeeperAsk::Vote(intent) => self.vote(intent, facts),
+            KeeperAsk::Commit(intent, votes) => self.commit(intent, votes),
+            KeeperAsk::Take(record, held_by) => self.take(record, held_by),
+            &KeeperAsk::Close { epoch, attempt } => self.close(epoch, attempt),
+            &KeeperAsk::Abort { epoch, attempt } => self.abort(epoch, attempt),
+            KeeperAsk::Freeze { epoch, attempt, fence } => self.freeze(*epoch, *attempt, fence),
+            KeeperAsk::Brake { ceilings, by, at } => Ok(self.brake(ceilings, by, *at)),
+            KeeperAsk::Hear(brakes) => Ok(self.hear(brakes)),
         }
     }
 
@@ -347,9 +186,9 @@ impl Keeper {
             }
         }
         match (&intent.change, fence) {
-            (Change::Forget { node, .. }, Some(fence)) if fence.node == *node => {}
+            (ClusterChange::Forget { node, .. }, Some(fence)) if fence.node == *node => {}
             (_, Some(fence)) => return Err(No::Fenced { by: Arc::clone(&fence.by), node: fence.node.clone() }),
-            (Change::Forget { node, .. }, None) if self.guards.forgets_behind_a_fence() => {
+            (ClusterChange::Forget { node, .. }, None) if self.guards.forgets_behind_a_fence() => {
                 return Err(No::NotFenced { node: node.clone() });
             }
             _ => {}
@@ -363,8 +202,8 @@ impl Keeper {
             return Err(No::OtherLife);
         }
         let lifts = |node: &NodeName, brake: &Brake| match &intent.change {
-            Change::Lift(last) => last.get(node).is_some_and(|&last| brake.number <= last),
-            Change::Forget { .. } => true,
+            ClusterChange::Lift(last) => last.get(node).is_some_and(|&last| brake.number <= last),
+            ClusterChange::Forget { .. } => true,
             _ => false,
         };
         if let Some((node, brake)) = brakes.iter().find(|(node, brake)| !lifts(node, brake)) {
@@ -382,7 +221,7 @@ impl Keeper {
     fn commit(&self, intent: &Arc<Intent>, votes: &BTreeSet<NodeName>) -> Result<Kept, No> {
         if self.kept.epoch() == intent.epoch {
             // It may have come before; what it has become is in the record.
-            let is_that = |record: &&Arc<Record>| record.is_of(intent);
+            let is_that = |record: &&Arc<ClusterRecord>| record.is_of(intent);
             return match self.kept.record.as_ref().filter(is_that) {
                 Some(record) => Ok(self.guards.commits_once(&self.kept, record)),
                 None => Err(No::Fork { epoch: intent.epoch }),
@@ -401,7 +240,7 @@ impl Keeper {
         Ok(self.kept.with_record(Arc::new(after)))
     }
 
-    fn take(&self, record: &Arc<Record>, held_by: &NodeName) -> Result<Kept, No> {
+    fn take(&self, record: &Arc<ClusterRecord>, held_by: &NodeName) -> Result<Kept, No> {
         let Kept { node, record: ours, fence, .. } = &self.kept;
         if let Some(ours) = ours {
             if ours.origin != record.origin {
@@ -501,7 +340,7 @@ impl Keeper {
     }
 }
 
-impl Record {
+impl ClusterRecord {
     /// Whether it is what an intent has become.
     fn is_of(&self, intent: &Intent) -> bool {
         (self.epoch, self.attempt, self.previous) == (intent.epoch, intent.attempt, intent.previous)
@@ -512,6 +351,6 @@ impl Record {
 impl Intent {
     /// Whether a member is to be forgotten by it.
     pub(super) fn forgets(&self, member: &NodeName) -> bool {
-        matches!(&self.change, Change::Forget { node, .. } if node == member)
+        matches!(&self.change, ClusterChange::Forget { node, .. } if node == member)
     }
 }

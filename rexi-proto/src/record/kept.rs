@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Intent, Loss, Record};
+use super::{ClusterRecord, Intent, Loss};
 use crate::function::Release;
 use crate::guards::Guards;
 use crate::migration::MigrationKey;
@@ -19,7 +19,7 @@ pub struct Kept {
     /// Whose it is.
     pub node: NodeName,
     /// What is settled; `None` before a first record was begun here or learned.
-    pub record: Option<Arc<Record>>,
+    pub record: Option<Arc<ClusterRecord>>,
     /// The intent for the next epoch that this member has said yes to.
     pub vote: Option<Arc<Intent>>,
     /// No attempt up to this one, at the next epoch, gets a yes here, or becomes the record by a yes that stands.
@@ -128,7 +128,7 @@ impl Kept {
 
     pub(super) fn admits_guarded(&self, release: Release, guards: Guards) -> Result<(), Bar> {
         let Some(record) = &self.record else { return Err(Bar::NoRecord) };
-        let Record { floor, top, epoch, .. } = **record;
+        let ClusterRecord { floor, top, epoch, .. } = **record;
         match record.admits(release) {
             false if release < floor => return Err(Bar::BelowFloor { release, floor, top, epoch }),
             false => return Err(Bar::AboveTop { release, floor, top, epoch }),
@@ -154,7 +154,7 @@ impl Kept {
     /// The same after a record has come: what was said about its epoch or an earlier one is over, and so are the brakes
     /// that it lifts.
     #[must_use]
-    pub(crate) fn with_record(&self, record: Arc<Record>) -> Self {
+    pub(crate) fn with_record(&self, record: Arc<ClusterRecord>) -> Self {
         let is_on =
             |(node, brake): &(&NodeName, &Brake)| record.lifted.get(*node).is_none_or(|&last| brake.number > last);
         let brakes = self.brakes.iter().filter(is_on).map(|(node, brake)| (node.clone(), brake.clone())).collect();

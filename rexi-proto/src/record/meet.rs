@@ -56,8 +56,8 @@ pub enum Apart {
     },
     /// It was forgotten, and has what it kept from before.
     #[error(
-        "{node} was forgotten at epoch {at}, and what it has kept is of epoch {epoch}: empty its directory of state, and \
-         it joins anew"
+        "{node} was forgotten at epoch {at}, and what it has kept is of epoch {epoch}: empty its directory of state, \
+         and it joins anew"
     )]
     Forgotten {
         /// Who.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Brake, Change, Digest, Fence, Intent, Kept, Life, Loss, Record};
+use super::{Brake, ClusterChange, ClusterRecord, Digest, Fence, Intent, Kept, Loss, SeenLife};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
 
@@ -65,7 +65,7 @@ fn lines<T: Display>(text: &mut String, word: &str, what: impl IntoIterator<Item
     what.into_iter().for_each(|what| line(text, word, what));
 }
 
-impl Record {
+impl ClusterRecord {
     pub(super) fn render(&self, text: &mut String) {
         line(text, "record", format_args!("{} {}", self.epoch, self.attempt));
         line(text, "cluster", &self.cluster);
@@ -106,22 +106,25 @@ impl Intent {
         line(text, "cluster", &self.cluster);
         line(text, "previous", self.previous);
         match &self.change {
-            Change::Begin { floor, top } => line(text, "change", format_args!("begin {floor} {top}")),
-            Change::Open { top } => line(text, "change", format_args!("open {top}")),
-            Change::Cap(ceilings) => {
+            ClusterChange::Begin { floor, top } => line(text, "change", format_args!("begin {floor} {top}")),
+            ClusterChange::Open { top } => line(text, "change", format_args!("open {top}")),
+            ClusterChange::Cap(ceilings) => {
                 line(text, "change", "cap");
                 lines(text, "ceiling", ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
             }
-            Change::Lift(brakes) => {
+            ClusterChange::Lift(brakes) => {
                 line(text, "change", "lift");
                 lines(text, "lifted", brakes.iter().map(|(node, number)| format!("{node} {number}")));
             }
-            Change::Finalize { floor } => line(text, "change", format_args!("finalize {floor}")),
-            Change::Forget { node, loss } => line(text, "change", format_args!("forget {node} {}", loss.as_str())),
+            ClusterChange::Finalize { floor } => line(text, "change", format_args!("finalize {floor}")),
+            ClusterChange::Forget { node, loss } => {
+                line(text, "change", format_args!("forget {node} {}", loss.as_str()));
+            }
         }
         lines(text, "member", &self.members);
-        let of_life =
-            |(node, life): (&NodeName, &Life)| format!("{node} {} {} {}", life.incarnation.0, life.release, life.build);
+        let of_life = |(node, life): (&NodeName, &SeenLife)| {
+            format!("{node} {} {} {}", life.incarnation.0, life.release, life.build)
+        };
         lines(text, "life", self.lives.iter().map(of_life));
         line(text, "by", &self.by);
         line(text, "at", self.at);
@@ -132,19 +135,19 @@ impl Intent {
         let previous = from.one("previous", Digest::parse)?;
         let change = from.one("change", |text| Some(text.to_owned()))?;
         let change = match *change.split(' ').collect::<Vec<_>>() {
-            ["begin", floor, top] => Change::Begin { floor: parsed(floor)?, top: parsed(top)? },
-            ["open", top] => Change::Open { top: parsed(top)? },
-            ["cap"] => Change::Cap(from.pairs("ceiling")?),
-            ["lift"] => Change::Lift(from.pairs("lifted")?),
-            ["finalize", floor] => Change::Finalize { floor: parsed(floor)? },
-            ["forget", node, loss] => Change::Forget { node: parsed(node)?, loss: loss_of(loss)? },
+            ["begin", floor, top] => ClusterChange::Begin { floor: parsed(floor)?, top: parsed(top)? },
+            ["open", top] => ClusterChange::Open { top: parsed(top)? },
+            ["cap"] => ClusterChange::Cap(from.pairs("ceiling")?),
+            ["lift"] => ClusterChange::Lift(from.pairs("lifted")?),
+            ["finalize", floor] => ClusterChange::Finalize { floor: parsed(floor)? },
+            ["forget", node, loss] => ClusterChange::Forget { node: parsed(node)?, loss: loss_of(loss)? },
             _ => return None,
         };
         let members: BTreeSet<NodeName> = from.many("member", parsed)?;
         let lives = from.many("life", |text| {
             let [node, incarnation, release, build] = *text.split(' ').collect::<Vec<_>>() else { return None };
             let (incarnation, build) = (Incarnation(parsed(incarnation)?), Digest::parse(build)?);
-            Some((parsed(node)?, Life { incarnation, release: parsed(release)?, build }))
+            Some((parsed(node)?, SeenLife { incarnation, release: parsed(release)?, build }))
         })?;
         let (by, at) = (from.one("by", some)?, from.one("at", parsed)?);
         Some(Self { cluster, epoch, attempt, previous, change, members, lives, by, at })
@@ -206,7 +209,7 @@ impl Kept {
         let node = from.one("node", parsed)?;
         let record = match *from.one("record", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
             ["none"] => None,
-            [epoch, attempt] => Some(Arc::new(Record::read(parsed(epoch)?, parsed(attempt)?, from)?)),
+            [epoch, attempt] => Some(Arc::new(ClusterRecord::read(parsed(epoch)?, parsed(attempt)?, from)?)),
             _ => return None,
         };
         let vote = match *from.one("vote", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
@@ -224,10 +227,12 @@ impl Kept {
             _ => return None,
         };
         let mut brakes = BTreeMap::new();
-        while let Some(text) = from.next_of("brake") {
-            let [node, number, by, at] = *text.split(' ').collect::<Vec<_>>() else { return None };
-            let (number, by, at) = (parsed(number)?, by.into(), parsed(at)?);
-            brakes.insert(parsed(node)?, Brake { number, ceilings: from.pairs::<_, Phase>("ceiling")?, by, at });
+        while from.peek("brake").is_some() {
+            let (node, number, by, at) = from.one("brake", |text| {
+                let [node, number, by, at] = *text.split(' ').collect::<Vec<_>>() else { return None };
+                Some((parsed(node)?, parsed(number)?, by.into(), parsed(at)?))
+            })?;
+            brakes.insert(node, Brake { number, ceilings: from.pairs::<_, Phase>("ceiling")?, by, at });
         }
         from.one("sha256", Digest::parse)?;
         from.next.is_none().then_some(Self { node, record, vote, closed, fence, brakes })
@@ -249,18 +254,24 @@ impl<'a> Reader<'a> {
     }
 
     /// What the next line is of, if it is one of this word.
-    fn next_of(&mut self, word: &str) -> Option<&'a str> {
-        let what = self.next?.strip_prefix(word)?.strip_prefix(' ')?;
-        self.advance();
-        Some(what)
+    fn peek(&self, word: &str) -> Option<&'a str> {
+        self.next?.strip_prefix(word)?.strip_prefix(' ')
     }
 
+    /// The next line, which is to be one of this word. One that cannot be read is not taken.
     fn one<T>(&mut self, word: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-        read(self.next_of(word)?)
+        let value = read(self.peek(word)?)?;
+        self.advance();
+        Some(value)
     }
 
-    fn many<T, C: FromIterator<T>>(&mut self, word: &str, read: impl Fn(&str) -> Option<T>) -> Option<C> {
-        std::iter::from_fn(|| self.next_of(word)).map(read).collect()
+    /// All lines of this word that are next.
+    fn many<T, C: Default + Extend<T>>(&mut self, word: &str, read: impl Fn(&str) -> Option<T>) -> Option<C> {
+        let mut all = C::default();
+        while self.peek(word).is_some() {
+            all.extend([self.one(word, &read)?]);
+        }
+        Some(all)
     }
 
     fn pairs<K: FromStr + Ord, V: FromStr>(&mut self, word: &str) -> Option<BTreeMap<K, V>> {

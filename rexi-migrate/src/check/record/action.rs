@@ -158,6 +158,10 @@ impl Records {
             let Some(there) = theirs.process.as_ref().filter(|_| other != index) else { continue };
             let lists = |node: &Node, of: usize| node.lists_all || of < self.bounds.nodes - self.bounds.unlisted;
             let release = self.bounds.releases[there.release];
+            let (here, with) = (process.keeper.kept(), there.keeper.kept());
+            if here.record == with.record && here.admits(release).is_ok() {
+                continue;
+            }
             let words = there.keeper.words();
             let verdict = process.keeper.meet(&name(other), release, words.as_ref());
             // Who is behind has nothing to do; a step for the other is enough.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rexi_proto::record::{Change, Command, Loss};
+use rexi_proto::record::{ClusterChange, OperatorCommand};
 use rexi_proto::{Mutants, Phase, Release, SERVER_PER_NODE};
 
 use crate::model::name;
@@ -26,7 +26,7 @@ pub struct Bounds {
     /// The place of the release that all run at first.
     pub runs: usize,
     /// What each operator asks for, once.
-    pub wishes: Vec<Command>,
+    pub wishes: Vec<OperatorCommand>,
     /// Whether operators may give up what is under way; they may always go on with it.
     pub aborts: bool,
     /// Whether they may do so while another's command is carried.
@@ -63,6 +63,36 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// Three members with a record, and nothing that happens to them.
+    fn new(name: &str, releases: &[Release], mutants: Mutants) -> Self {
+        Self {
+            name: name.to_owned(),
+            nodes: 3,
+            begun: true,
+            unlisted: 0,
+            releases: releases.to_vec(),
+            window: (0, 0),
+            runs: 0,
+            wishes: Vec::new(),
+            aborts: true,
+            rivals: false,
+            lost: None,
+            returns: false,
+            crashes: 0,
+            moves: 0,
+            misses: 0,
+            doubles: 0,
+            deserted: 0,
+            wipes: 0,
+            corruptions: 0,
+            failures: 0,
+            meetings: 0,
+            torn: false,
+            relists: 0,
+            mutants,
+        }
+    }
+
     /// All bounds in one line.
     pub fn describe(&self) -> String {
         let mut text = format!("{} members", self.nodes);
@@ -95,40 +125,19 @@ pub fn bounds(train: &UpgradePath, mutants: Mutants) -> Vec<Bounds> {
     {
         releases.push(Release(last.0 + 1, 0, 0));
     }
-    let (second, third) = (releases[1], releases[2]);
-    let make = Command::Make;
-    let open = || make(Change::Open { top: second });
-    let finalize = || make(Change::Finalize { floor: second });
+    let mut all = operators(&releases, mutants);
+    all.extend(bad_days(&releases, mutants));
+    all
+}
+
+/// Operators who get in each other's way, and what they say that is lost or comes twice.
+fn operators(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
+    let make = OperatorCommand::Make;
     let low = || BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Introduce)]);
-    let cap = || make(Change::Cap(low()));
-    let of = |of: &str, wishes: Vec<Command>| Bounds {
-        name: of.to_owned(),
-        nodes: 3,
-        begun: true,
-        unlisted: 0,
-        releases: releases.clone(),
-        window: (0, 0),
-        runs: 0,
-        wishes,
-        aborts: true,
-        rivals: false,
-        lost: None,
-        returns: false,
-        crashes: 0,
-        moves: 0,
-        misses: 0,
-        doubles: 0,
-        deserted: 0,
-        wipes: 0,
-        corruptions: 0,
-        failures: 0,
-        meetings: 0,
-        torn: false,
-        relists: 0,
-        mutants,
-    };
-    let finalizing = |name: &str, wishes| Bounds { window: (0, 1), runs: 1, meetings: 1, ..of(name, wishes) };
-    let begin = |top| make(Change::Begin { floor: releases[0], top });
+    let (open, cap) = (|| make(ClusterChange::Open { top: releases[1] }), || make(ClusterChange::Cap(low())));
+    let begin = |top: usize| make(ClusterChange::Begin { floor: releases[0], top: releases[top] });
+    let lift = || make(ClusterChange::Lift((0..3).map(|index| (name(index), 1)).collect()));
+    let of = |name: &str, wishes| Bounds { wishes, ..Bounds::new(name, releases, mutants) };
     vec![
         Bounds { meetings: 1, ..of("two operators at once", vec![open(), cap()]) },
         Bounds { torn: true, ..of("two operators who read one member after the other", vec![open(), cap()]) },
@@ -137,44 +146,32 @@ pub fn bounds(train: &UpgradePath, mutants: Mutants) -> Vec<Bounds> {
         Bounds { doubles: 1, deserted: 1, ..of("messages doubled, and a driver is killed", vec![open()]) },
         Bounds { doubles: 1, ..of("two operators, and messages doubled", vec![open(), cap()]) },
         Bounds { aborts: false, deserted: 1, misses: 1, ..of("one change, always gone on with", vec![open()]) },
-        Bounds { crashes: 1, moves: 1, ..finalizing("a finalize, a crash and a release below", vec![finalize()]) },
-        Bounds { failures: 1, meetings: 0, ..finalizing("a finalize and a disk that fails", vec![finalize()]) },
-        Bounds { crashes: 1, wipes: 1, ..finalizing("a finalize and a disk that is wiped", vec![finalize()]) },
-        Bounds { crashes: 1, corruptions: 1, moves: 1, ..finalizing("a file that cannot be read", vec![]) },
-        Bounds { lost: Some(2), ..finalizing("a member is lost, and forgotten", vec![]) },
+        Bounds { begun: false, crashes: 1, ..of("two operators begin", vec![begin(0), begin(1)]) },
+        Bounds { misses: 1, ..of("a brake and its lifting", vec![OperatorCommand::Brake(low()), lift()]) },
+        Bounds { nodes: 4, unlisted: 1, relists: 4, ..of("a member joins", vec![open()]) },
+    ]
+}
+
+/// Processes that are killed, disks that fail, and members that are lost.
+fn bad_days(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
+    let make = OperatorCommand::Make;
+    let open = |top: usize| make(ClusterChange::Open { top: releases[top] });
+    let finalize = || vec![make(ClusterChange::Finalize { floor: releases[1] })];
+    let of = |name: &str, wishes| Bounds { wishes, window: (0, 1), runs: 1, ..Bounds::new(name, releases, mutants) };
+    let crash = |name: &str, wishes| Bounds { crashes: 1, meetings: 1, ..of(name, wishes) };
+    vec![
+        Bounds { moves: 1, ..crash("a finalize, a crash and a release below", finalize()) },
+        Bounds { wipes: 1, ..crash("a finalize and a disk that is wiped", finalize()) },
+        Bounds { failures: 1, ..of("a finalize and a disk that fails", finalize()) },
+        Bounds { corruptions: 1, moves: 1, ..crash("a file that cannot be read", Vec::new()) },
+        Bounds { lost: Some(2), deserted: 1, ..of("a member is lost, and forgotten", finalize()) },
         Bounds {
             lost: Some(2),
             returns: true,
+            meetings: 1,
             deserted: 1,
-            meetings: 0,
-            ..finalizing("a member is forgotten and comes back", vec![finalize()])
+            ..of("a member is forgotten, and comes back", finalize())
         },
-        Bounds {
-            begun: false,
-            nodes: 3,
-            crashes: 1,
-            ..of("two operators begin", vec![begin(releases[0]), begin(second)])
-        },
-        Bounds { nodes: 4, unlisted: 1, relists: 4, ..of("a member joins", vec![open()]) },
-        Bounds {
-            misses: 1,
-            ..of(
-                "a brake and its lifting",
-                vec![
-                    Command::Brake(low()),
-                    make(Change::Lift(BTreeMap::from([(name(0), 1), (name(1), 1), (name(2), 1)]))),
-                ],
-            )
-        },
-        Bounds {
-            window: (1, 1),
-            runs: 1,
-            moves: 1,
-            crashes: 1,
-            ..of(
-                "a window below the floor",
-                vec![make(Change::Open { top: releases[0] }), make(Change::Open { top: third })],
-            )
-        },
+        Bounds { window: (1, 1), moves: 1, ..crash("a window below the floor", vec![open(0), open(2)]) },
     ]
 }

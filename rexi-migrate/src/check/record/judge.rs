@@ -1,6 +1,6 @@
 //! What must hold of a record in every state, and of what operators are told.
 
-use rexi_proto::record::{Answer, Bar, Change, Driver, Kept, Life, Outcome, Record};
+use rexi_proto::record::{Answer, Bar, ClusterChange, ClusterRecord, CommandOutcome, Driver, Kept, SeenLife};
 
 use super::state::{Disk, Node, State};
 use super::step::Stepper;
@@ -57,8 +57,9 @@ impl Stepper<'_> {
                     [other, index].map(|at| self.state.nodes[at].disk.kept().and_then(|kept| kept.record.clone()));
                 let (Some(one), Some(two)) = (one, two) else { continue };
                 // What a member has kept that was forgotten is void.
-                let is_void =
-                    |record: &Record, of: usize| record.forgotten.get(&name(of)).is_some_and(|&at| at >= one.epoch);
+                let is_void = |record: &ClusterRecord, of: usize| {
+                    record.forgotten.get(&name(of)).is_some_and(|&at| at >= one.epoch)
+                };
                 if one.epoch == two.epoch && one != two && !is_void(&one, index) && !is_void(&two, other) {
                     let what =
                         format!("{} and {} have different records of epoch {}", name(other), name(index), one.epoch);
@@ -72,7 +73,7 @@ impl Stepper<'_> {
     fn judge_given_up(&mut self) {
         for index in 0..self.state.nodes.len() {
             let record = self.state.nodes[index].disk.kept().and_then(|kept| kept.record.clone());
-            let is_given_up = |record: &Record| {
+            let is_given_up = |record: &ClusterRecord| {
                 let of = |at| self.state.given_up.contains(&(record.epoch, record.attempt, at));
                 of(None) || of(Some(record.at))
             };
@@ -97,7 +98,7 @@ impl Stepper<'_> {
     }
 
     /// S14: a yes is that of the process that was looked at.
-    pub(super) fn judge_yes(&mut self, index: usize, before: &Disk, life: &Life) {
+    pub(super) fn judge_yes(&mut self, index: usize, before: &Disk, life: &SeenLife) {
         let vote = |disk: &Disk| disk.kept().and_then(|kept| kept.vote.clone());
         if let Some(yes) = vote(&self.state.nodes[index].disk)
             && vote(before).as_ref() != Some(&yes)
@@ -108,10 +109,10 @@ impl Stepper<'_> {
     }
 
     /// L5: what an operator is told is what the disks say.
-    pub(super) fn judge_outcome(&mut self, operator: usize, driver: &Driver, outcome: &Outcome) {
+    pub(super) fn judge_outcome(&mut self, operator: usize, driver: &Driver, outcome: &CommandOutcome) {
         let intent = driver.intent();
         match outcome {
-            Outcome::Done(epoch) => {
+            CommandOutcome::Done(epoch) => {
                 let members = intent.map(|intent| intent.members.clone()).unwrap_or_default();
                 let made = |kept: &Kept| {
                     kept.epoch() >= *epoch
@@ -125,12 +126,12 @@ impl Stepper<'_> {
                     self.breaks(Invariant::L5, what);
                 }
             }
-            Outcome::Refused(_) => {
+            CommandOutcome::Refused(_) => {
                 if let Some(intent) = intent {
                     self.state.given_up.insert((intent.epoch, intent.attempt, Some(intent.at)));
                 }
             }
-            Outcome::Aborted { epoch, attempt } => {
+            CommandOutcome::Aborted { epoch, attempt } => {
                 self.state.given_up.insert((*epoch, *attempt, None));
             }
             _ => {}
@@ -138,6 +139,6 @@ impl Stepper<'_> {
     }
 }
 
-fn is_made(change: &Change, kept: &Kept) -> bool {
-    change.is_made(kept.record.as_deref()) || matches!(change, Change::Begin { .. }) && kept.record.is_some()
+fn is_made(change: &ClusterChange, kept: &Kept) -> bool {
+    change.is_made(kept.record.as_deref()) || matches!(change, ClusterChange::Begin { .. }) && kept.record.is_some()
 }

@@ -1,10 +1,10 @@
 //! The record of a few members as a [`Model`]: where it begins, what a step does, which states count as one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rexi_proto::NodeName;
-use rexi_proto::record::{Change, Digest, Intent, Keeper, Kept};
+use rexi_proto::record::{ClusterChange, ClusterRecord, Digest, Intent, Keeper, Kept};
 
 use super::action::Action;
 use super::bounds::Bounds;
@@ -36,32 +36,30 @@ impl Records {
         (0..self.bounds.nodes).find(|&index| name(index) == *member).expect("a member has a number")
     }
 
-    /// What the disk of a member holds at first.
-    fn kept(&self, index: usize) -> Kept {
-        let Bounds { releases, window: (floor, top), unlisted, nodes, .. } = &self.bounds;
-        let (floor, top) = (releases[*floor], releases[*top]);
+    /// The record that there is at first.
+    fn first_record(&self) -> Arc<ClusterRecord> {
+        let Bounds { releases, window: (floor, top), .. } = &self.bounds;
         let intent = Intent {
             cluster: "c".into(),
             epoch: 1,
             attempt: 1,
             previous: Digest::default(),
-            change: Change::Begin { floor, top },
+            change: ClusterChange::Begin { floor: releases[*floor], top: releases[*top] },
             members: self.members(false),
-            lives: Default::default(),
+            lives: BTreeMap::new(),
             by: "operator".into(),
             at: 0,
         };
-        let record = (self.bounds.begun && index < nodes - unlisted)
-            .then(|| Arc::new(intent.record(None).expect("it may begin so")));
-        Kept { record, ..Kept::nothing(name(index)) }
+        Arc::new(intent.record(None).expect("it may begin so"))
     }
 
-    fn node(&self, index: usize) -> Arc<Node> {
-        let kept = self.kept(index);
-        let (text, mutants) = (kept.to_text(), self.bounds.mutants);
-        let keeper = Keeper::open(&name(index), Some(&text), mutants).expect("it was just written");
+    fn node(&self, index: usize, record: &Arc<ClusterRecord>) -> Arc<Node> {
+        let Bounds { begun, nodes, unlisted, mutants, .. } = self.bounds;
+        let record = (begun && index < nodes - unlisted).then(|| Arc::clone(record));
+        let kept = Kept { record, ..Kept::nothing(name(index)) };
+        let keeper = Keeper::new(kept.clone()).with_mutants(mutants);
         let disk = if kept.record.is_some() { Disk::Holds(kept) } else { Disk::Empty };
-        let (release, asked) = (self.bounds.runs, Default::default());
+        let (release, asked) = (self.bounds.runs, BTreeMap::new());
         let process = Some(Process { keeper, writing: None, release, asked, tickets: 0 });
         Arc::new(Node { disk, process, starts: 1, lists_all: false, is_lost: false, is_emptied: false })
     }
@@ -73,8 +71,9 @@ impl Model for Records {
 
     fn initial(&self) -> Vec<State> {
         let wishes = self.bounds.wishes.len();
+        let record = self.first_record();
         let mut state = State {
-            nodes: (0..self.bounds.nodes).map(|index| self.node(index)).collect(),
+            nodes: (0..self.bounds.nodes).map(|index| self.node(index, &record)).collect(),
             drivers: vec![None; wishes.max(2)],
             flights: Vec::new(),
             wishes: (0..wishes.max(2)).map(|wish| wish < wishes).collect(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rexi_proto::record::{Ask, Driver, Keeper, Kept};
+use rexi_proto::record::{Driver, Keeper, KeeperAsk, Kept};
 
 use crate::search::{Broken, Fingerprint};
 
@@ -85,7 +85,7 @@ pub(super) struct Flight {
     pub(super) from: (usize, u64),
     pub(super) round: u64,
     pub(super) to: usize,
-    pub(super) ask: Ask,
+    pub(super) ask: KeeperAsk,
 }
 
 /// How much of each budget was spent.
@@ -108,7 +108,7 @@ pub(super) struct Used {
 impl State {
     pub(super) fn print_anew(&mut self) {
         let Self { nodes, drivers, flights, wishes, used, given_up, broken, .. } = self;
-        flights.sort_by_cached_key(|flight| Fingerprint::of(flight));
+        flights.sort_by_cached_key(Fingerprint::of);
         self.print = Fingerprint::of(&(nodes, drivers, flights, wishes, used, given_up, broken.is_some()));
     }
 

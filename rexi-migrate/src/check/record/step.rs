@@ -1,10 +1,12 @@
 //! One thing that happens to a record, done by the core's keepers and drivers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rexi_proto::Incarnation;
 use rexi_proto::record::{
-    Answer, Apart, Ask, Change, Command, Driver, Facts, Keeper, KeeperOutput, Kept, Life, Loss, Meeting, Outcome,
+    Answer, Apart, ClusterChange, CommandOutcome, Driver, Facts, Keeper, KeeperAsk, KeeperOutput, Kept, KeptError,
+    Loss, Meeting, OperatorCommand, SeenLife,
 };
 
 use super::action::Action;
@@ -30,15 +32,19 @@ impl Stepper<'_> {
                 let wish = self.model.bounds.wishes[operator].clone();
                 self.command(operator, wish, 1 + operator as u64);
             }
-            Action::Resume(operator) => self.command(operator, Command::Resume, 0),
+            Action::Resume(operator) => self.command(operator, OperatorCommand::Resume, 0),
             Action::Abort(operator) => {
                 self.state.used.spared += u8::from(self.state.has_fence());
-                self.command(operator, Command::Abort, 0);
+                self.command(operator, OperatorCommand::Abort, 0);
             }
             Action::Forget(operator) => {
                 let node = name(self.model.bounds.lost.unwrap_or(0));
                 let at = 10 + u64::from(self.state.used.spared);
-                self.command(operator, Command::Make(Change::Forget { node, loss: Loss::Destroyed }), at);
+                self.command(
+                    operator,
+                    OperatorCommand::Make(ClusterChange::Forget { node, loss: Loss::Destroyed }),
+                    at,
+                );
             }
             Action::Deliver(place, again) => self.deliver(place, again),
             Action::Miss(operator, index) => {
@@ -54,7 +60,7 @@ impl Stepper<'_> {
             Action::Desert(operator) => {
                 self.state.used.deserted += 1;
                 self.state.drivers[operator] = None;
-                self.state.flights.retain(|flight| flight.from.0 != operator || flight.ask != Ask::Read);
+                self.state.flights.retain(|flight| flight.from.0 != operator || flight.ask != KeeperAsk::Read);
                 self.meet_case(Case::Deserted);
             }
             Action::Written(index) => self.written(index, true, true),
@@ -97,7 +103,7 @@ impl Stepper<'_> {
         self.state.met |= 1 << case as u32;
     }
 
-    fn command(&mut self, operator: usize, command: Command, at: u64) {
+    fn command(&mut self, operator: usize, command: OperatorCommand, at: u64) {
         let number = self.state.free_number();
         let members = self.model.members(true);
         let listed = self.state.nodes.iter().any(|node| node.lists_all);
@@ -121,7 +127,7 @@ impl Stepper<'_> {
         let driver = driver.clone();
         self.state.drivers[operator] = None;
         // Who only wanted to know has gone.
-        self.state.flights.retain(|flight| flight.from != (operator, number) || flight.ask != Ask::Read);
+        self.state.flights.retain(|flight| flight.from != (operator, number) || flight.ask != KeeperAsk::Read);
         self.told(operator, &driver, &outcome);
     }
 
@@ -132,7 +138,7 @@ impl Stepper<'_> {
         }
         let is_idle = |node: &Node| node.process.as_ref().is_some_and(|process| process.writing.is_none());
         let is_next = |state: &State, flight: &Flight| {
-            flight.from == (operator, number) && flight.ask == Ask::Read && is_idle(&state.nodes[flight.to])
+            flight.from == (operator, number) && flight.ask == KeeperAsk::Read && is_idle(&state.nodes[flight.to])
         };
         while let Some(place) = self.state.flights.iter().position(|flight| is_next(&self.state, flight)) {
             self.deliver(place, false);
@@ -140,16 +146,16 @@ impl Stepper<'_> {
     }
 
     /// The operator is told what came of the command.
-    fn told(&mut self, operator: usize, driver: &Driver, outcome: &Outcome) {
+    fn told(&mut self, operator: usize, driver: &Driver, outcome: &CommandOutcome) {
         match outcome {
-            Outcome::Done(_) => self.meet_case(Case::Done),
-            Outcome::Theirs { .. } => self.meet_case(Case::Theirs),
-            Outcome::Aborted { .. } => self.meet_case(Case::Aborted),
-            Outcome::UnderWay(_) => self.meet_case(Case::UnderWay),
-            Outcome::Blocked(_) => self.meet_case(Case::Blocked),
-            Outcome::Refused(_) => self.meet_case(Case::Refused),
-            Outcome::Already(_) | Outcome::Unknown(_) => {}
-            Outcome::Fork(epoch) => {
+            CommandOutcome::Done(_) => self.meet_case(Case::Done),
+            CommandOutcome::Theirs { .. } => self.meet_case(Case::Theirs),
+            CommandOutcome::Aborted { .. } => self.meet_case(Case::Aborted),
+            CommandOutcome::UnderWay(_) => self.meet_case(Case::UnderWay),
+            CommandOutcome::Blocked(_) => self.meet_case(Case::Blocked),
+            CommandOutcome::Refused(_) => self.meet_case(Case::Refused),
+            CommandOutcome::Already(_) | CommandOutcome::Unknown(_) => {}
+            CommandOutcome::Fork(epoch) => {
                 self.breaks(Invariant::S14, format!("there are two records of epoch {epoch}"));
             }
         }
@@ -179,7 +185,7 @@ impl Stepper<'_> {
         let place = node.process.as_ref().map_or(0, |process| process.release);
         let release = self.model.bounds.releases[place];
         let build = rexi_proto::record::Digest::default();
-        let life = Life { incarnation: Incarnation(node.starts), release, build };
+        let life = SeenLife { incarnation: Incarnation(node.starts), release, build };
         Facts { life, members: self.model.members(node.lists_all), ready: Ok(()) }
     }
 
@@ -259,19 +265,13 @@ impl Stepper<'_> {
     }
 
     fn start(&mut self, index: usize, release: usize) {
-        let mutants = self.model.bounds.mutants;
         if release != self.model.bounds.runs {
             self.state.used.moves += 1;
         }
+        let Ok(keeper) = self.model.open(&self.state.nodes[index], index) else { return };
         let node = self.state.node(index);
-        let text = match &node.disk {
-            Disk::Empty => None,
-            Disk::Holds(kept) => Some(kept.to_text()),
-            Disk::Corrupt(kept) => Some(kept.to_text().replace("floor", "flour")),
-        };
-        let Ok(keeper) = Keeper::open(&name(index), text.as_deref(), mutants) else { return };
         node.starts += 1;
-        let asked = Default::default();
+        let asked = BTreeMap::new();
         node.process = Some(Process { keeper, writing: None, release, asked, tickets: 0 });
         if node.is_lost {
             self.meet_case(Case::CameBack);
@@ -315,7 +315,7 @@ impl Stepper<'_> {
         if let Some(process) = &mut self.state.node(to).process {
             let ticket = process.tickets;
             process.tickets += 1;
-            process.keeper.handle(ticket, Ask::Take(record, name(held_by)), &facts);
+            process.keeper.handle(ticket, KeeperAsk::Take(record, name(held_by)), &facts);
         }
         if before > 0 {
             self.meet_case(Case::Learned);
@@ -335,13 +335,19 @@ impl Records {
 
     /// Whether a process of a release starts on what a disk holds.
     pub(super) fn starts(&self, node: &Node, index: usize, release: usize) -> bool {
+        let Ok(keeper) = self.open(node, index) else { return false };
+        keeper.kept().record.is_none() || keeper.may_start(self.bounds.releases[release]).is_ok()
+    }
+
+    /// What a process makes of its disk when it starts.
+    pub(super) fn open(&self, node: &Node, index: usize) -> Result<Keeper, KeptError> {
         let text = match &node.disk {
+            // That text and value are one is held by a test of the core.
+            Disk::Holds(kept) => return Ok(Keeper::new(kept.clone()).with_mutants(self.bounds.mutants)),
             Disk::Empty => None,
-            Disk::Holds(kept) => Some(kept.to_text()),
             Disk::Corrupt(kept) => Some(kept.to_text().replace("floor", "flour")),
         };
-        let Ok(keeper) = Keeper::open(&name(index), text.as_deref(), self.bounds.mutants) else { return false };
-        keeper.kept().record.is_none() || keeper.may_start(self.bounds.releases[release]).is_ok()
+        Keeper::open(&name(index), text.as_deref(), self.bounds.mutants)
     }
 
     /// What the whole core would say of another member.

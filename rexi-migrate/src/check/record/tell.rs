@@ -59,17 +59,19 @@ fn event(state: &State, action: Action) -> TraceEvent {
     TraceEvent::new(place, what)
 }
 
-fn told(ask: &rexi_proto::record::Ask) -> String {
-    use rexi_proto::record::Ask;
+fn told(ask: &rexi_proto::record::KeeperAsk) -> String {
+    use rexi_proto::record::KeeperAsk;
     match ask {
-        Ask::Read => "what do you keep?".to_owned(),
-        Ask::Vote(intent) => format!("yes to {}, attempt {}?", intent.told(), intent.attempt),
-        Ask::Commit(intent, _) => format!("{} is decided", intent.told()),
-        Ask::Take(record, held_by) => format!("take epoch {}, as {held_by} has it", record.epoch),
-        Ask::Close { attempt, .. } => format!("close attempt {attempt}"),
-        Ask::Abort { attempt, .. } => format!("let go of attempt {attempt}"),
-        Ask::Freeze { attempt, fence, .. } => format!("close attempt {attempt}, and take nothing of {}", fence.node),
-        Ask::Brake { .. } => "brake".to_owned(),
-        Ask::Hear(_) => "hear of brakes".to_owned(),
+        KeeperAsk::Read => "what do you keep?".to_owned(),
+        KeeperAsk::Vote(intent) => format!("yes to {}, attempt {}?", intent.told(), intent.attempt),
+        KeeperAsk::Commit(intent, _) => format!("{} is decided", intent.told()),
+        KeeperAsk::Take(record, held_by) => format!("take epoch {}, as {held_by} has it", record.epoch),
+        KeeperAsk::Close { attempt, .. } => format!("close attempt {attempt}"),
+        KeeperAsk::Abort { attempt, .. } => format!("let go of attempt {attempt}"),
+        KeeperAsk::Freeze { attempt, fence, .. } => {
+            format!("close attempt {attempt}, and take nothing of {}", fence.node)
+        }
+        KeeperAsk::Brake { .. } => "brake".to_owned(),
+        KeeperAsk::Hear(_) => "hear of brakes".to_owned(),
     }
 }

@@ -1,0 +1,55 @@
+//! What an operator wants of the record, and what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{ClusterChange, No};
+use crate::migration::MigrationKey;
+use crate::name::NodeName;
+use crate::phase::Phase;
+
+/// What an operator wants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OperatorCommand {
+    /// A change of the record.
+    Make(ClusterChange),
+    /// To end the change that is under way, forwards.
+    Resume,
+    /// To end it backwards.
+    Abort,
+    /// To brake, without anybody's yes.
+    Brake(BTreeMap<MigrationKey, Phase>),
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CommandOutcome {
+    /// It is done: all members have said so, from their disks. The record's epoch.
+    Done(u64),
+    /// There was nothing to do: all members have it already.
+    Already(u64),
+    /// These members refused; nothing has changed.
+    Refused(BTreeMap<NodeName, No>),
+    /// These members could not be asked; nothing has changed.
+    Unknown(BTreeSet<NodeName>),
+    /// It is recorded, and these have yet to say that they have it: go on with [`OperatorCommand::Resume`].
+    UnderWay(BTreeSet<NodeName>),
+    /// Somebody else's change is under way, or came first.
+    Theirs {
+        /// The operator.
+        by: Arc<str>,
+        /// What the change is.
+        what: String,
+    },
+    /// Attempts up to this one, at this epoch, were given up everywhere.
+    Aborted {
+        /// The epoch.
+        epoch: u64,
+        /// The attempt.
+        attempt: u64,
+    },
+    /// It can be neither ended nor given up before these answer, or are forgotten.
+    Blocked(BTreeSet<NodeName>),
+    /// Two members have different records of this epoch, which cannot be.
+    Fork(u64),
+}

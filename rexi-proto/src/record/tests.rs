@@ -1,0 +1,325 @@
+//! Tests of the record by hand: what each member says yes to, what it does not, and the text of what it keeps. All
+//! orders of it are searched by `rexi-migrate check`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::*;
+use crate::migration::SERVER_PER_NODE;
+use crate::mutant::Mutants;
+use crate::name::Incarnation;
+
+const LOW: Release = Release(1, 0, 0);
+const HIGH: Release = Release(1, 1, 0);
+
+fn name(index: usize) -> NodeName {
+    NodeName::new(format!("n{index}")).expect("a name")
+}
+
+fn members() -> BTreeSet<NodeName> {
+    (1..=3).map(name).collect()
+}
+
+fn life(release: Release) -> SeenLife {
+    SeenLife { incarnation: Incarnation(7), release, build: Digest::of("a program") }
+}
+
+fn facts(release: Release) -> Facts {
+    Facts { life: life(release), members: members(), ready: Ok(()) }
+}
+
+/// An intent that follows from a record.
+fn intent(before: Option<&ClusterRecord>, attempt: u64, change: ClusterChange) -> Arc<Intent> {
+    let (epoch, previous) = before.map_or((0, Digest::default()), |record| (record.epoch, record.digest()));
+    let members = members()
+        .into_iter()
+        .filter(|node| !matches!(&change, ClusterChange::Forget { node: away, .. } if away == node));
+    let members: BTreeSet<NodeName> = members.collect();
+    let lives = members.iter().map(|node| (node.clone(), life(HIGH))).collect();
+    let (cluster, by) = ("shop".into(), "alice".into());
+    Arc::new(Intent { cluster, epoch: epoch + 1, attempt, previous, change, members, lives, by, at: 1_764_547_200 })
+}
+
+fn begun(floor: Release, top: Release) -> Arc<ClusterRecord> {
+    Arc::new(intent(None, 1, ClusterChange::Begin { floor, top }).record(None).expect("it begins"))
+}
+
+/// A member with this record.
+fn keeper(record: &Arc<ClusterRecord>) -> Keeper {
+    Keeper::new(Kept { record: Some(Arc::clone(record)), ..Kept::nothing(name(1)) })
+}
+
+/// What a member answers, once it has written what it wants to write.
+fn ask(keeper: &mut Keeper, ask: KeeperAsk) -> Result<(), No> {
+    let facts = facts(HIGH);
+    keeper.handle(1, ask, &facts);
+    loop {
+        match keeper.poll_output().expect("it answers") {
+            KeeperOutput::Write(_) => keeper.handle_written(true, &facts),
+            KeeperOutput::Apply(_) => {}
+            KeeperOutput::Answer(1, answer) => return answer.did,
+            KeeperOutput::Answer(..) => panic!("nobody has asked that"),
+        }
+    }
+}
+
+#[test]
+fn a_yes_is_on_the_disk_before_it_is_said_and_binds_from_then_on() {
+    let record = begun(LOW, HIGH);
+    let mut keeper = keeper(&record);
+    let intent = intent(Some(&record), 1, ClusterChange::Finalize { floor: HIGH });
+    keeper.handle(5, KeeperAsk::Vote(Arc::clone(&intent)), &facts(HIGH));
+    keeper.handle(6, KeeperAsk::Read, &facts(HIGH));
+    let Some(KeeperOutput::Write(kept)) = keeper.poll_output() else { panic!("it writes first") };
+    assert_eq!(keeper.poll_output(), None, "and says nothing before that is done, to nobody");
+    assert_eq!((keeper.kept().vote.as_ref(), keeper.may_start(LOW)), (None, Ok(())));
+    keeper.handle_written(true, &facts(HIGH));
+    assert_eq!(keeper.poll_output(), Some(KeeperOutput::Apply(kept.clone())));
+    for ticket in [5, 6] {
+        let Some(KeeperOutput::Answer(of, answer)) = keeper.poll_output() else { panic!("it answers") };
+        assert_eq!((of, answer.did, &answer.kept), (ticket, Ok(()), &kept));
+    }
+    let bound = Bar::BelowPendingFloor { release: LOW, floor: HIGH };
+    assert_eq!(keeper.may_start(LOW), Err(bound.clone()));
+    assert_eq!(keeper.meet(&name(2), LOW, kept.words().as_ref()), Err(Apart::Barred(bound)));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Vote(intent)), Ok(()), "a second time is the same yes");
+}
+
+#[test]
+fn a_member_says_yes_to_one_intent_and_names_whose() {
+    let record = begun(LOW, HIGH);
+    let mut keeper = keeper(&record);
+    assert_eq!(
+        ask(&mut keeper, KeeperAsk::Vote(intent(Some(&record), 1, ClusterChange::Finalize { floor: HIGH }))),
+        Ok(())
+    );
+    let other = intent(Some(&record), 2, ClusterChange::Cap(BTreeMap::new()));
+    let busy = No::Busy { by: "alice".into(), what: "finalize 1.1".to_owned() };
+    assert_eq!(ask(&mut keeper, KeeperAsk::Vote(Arc::clone(&other))), Err(busy));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Close { epoch: 2, attempt: 1 }), Err(No::SaidYes));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Abort { epoch: 2, attempt: 1 }), Ok(()));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Vote(other)), Ok(()));
+}
+
+#[test]
+fn each_thing_that_a_yes_depends_on_is_asked_and_named() {
+    let record = begun(LOW, HIGH);
+    let finalize = ClusterChange::Finalize { floor: HIGH };
+    let good = intent(Some(&record), 1, finalize.clone());
+    let with = |change: &dyn Fn(&mut Intent)| {
+        let mut intent = (*good).clone();
+        change(&mut intent);
+        ask(&mut keeper(&record), KeeperAsk::Vote(Arc::new(intent)))
+    };
+    assert_eq!(with(&|_| ()), Ok(()));
+    assert_eq!(with(&|intent| intent.epoch = 3), Err(No::Stale { epoch: 1 }));
+    assert_eq!(with(&|intent| intent.previous = Digest::default()), Err(No::Stale { epoch: 1 }));
+    assert_eq!(with(&|intent| intent.attempt = 0), Err(No::Closed { closed: 0 }));
+    let listed = No::Members { listed: "n1 n2 n3".to_owned() };
+    assert_eq!(with(&|intent| drop(intent.members.pop_last())), Err(listed));
+    assert_eq!(with(&|intent| drop(intent.lives.pop_first())), Err(No::OtherLife));
+    let not_top = Illegal::NotTop { asked: LOW, top: HIGH };
+    assert_eq!(with(&|intent| intent.change = ClusterChange::Finalize { floor: LOW }), Err(No::Illegal(not_top)));
+    let open = Illegal::WindowOpen { floor: LOW, top: HIGH, asked: Release(1, 2, 0) };
+    assert_eq!(with(&|intent| intent.change = ClusterChange::Open { top: Release(1, 2, 0) }), Err(No::Illegal(open)));
+    let mut unready = keeper(&record);
+    unready.handle(
+        1,
+        KeeperAsk::Vote(Arc::clone(&good)),
+        &Facts { ready: Err("a job is open".to_owned()), ..facts(HIGH) },
+    );
+    let Some(KeeperOutput::Answer(1, answer)) = unready.poll_output() else { panic!("it answers") };
+    assert_eq!(answer.did, Err(No::NotReady("a job is open".to_owned())));
+    let low = Intent { lives: BTreeMap::from([(name(1), life(LOW))]), ..(*good).clone() };
+    let mut old = keeper(&record);
+    old.handle(1, KeeperAsk::Vote(Arc::new(low)), &facts(LOW));
+    let Some(KeeperOutput::Answer(1, answer)) = old.poll_output() else { panic!("it answers") };
+    assert_eq!(answer.did, Err(No::Release { release: LOW }));
+}
+
+#[test]
+fn what_not_all_have_said_yes_to_does_not_become_the_record_and_a_commit_counts_once() {
+    let record = begun(LOW, LOW);
+    let mut keeper = keeper(&record);
+    let intent = intent(Some(&record), 1, ClusterChange::Open { top: HIGH });
+    let two = members().into_iter().take(2).collect();
+    let missing = No::NotAll { missing: name(3) };
+    assert_eq!(ask(&mut keeper, KeeperAsk::Commit(Arc::clone(&intent), two)), Err(missing));
+    for _ in 0..2 {
+        assert_eq!(ask(&mut keeper, KeeperAsk::Commit(Arc::clone(&intent), members())), Ok(()));
+        let kept = keeper.kept();
+        assert_eq!((kept.epoch(), kept.admits(HIGH), &kept.vote), (2, Ok(()), &None));
+    }
+}
+
+#[test]
+fn a_write_that_fails_is_not_tried_again() {
+    let record = begun(LOW, HIGH);
+    let mut keeper = keeper(&record);
+    let intent = intent(Some(&record), 1, ClusterChange::Finalize { floor: HIGH });
+    keeper.handle(1, KeeperAsk::Vote(Arc::clone(&intent)), &facts(HIGH));
+    keeper.handle_written(false, &facts(HIGH));
+    let answers: Vec<_> = std::iter::from_fn(|| keeper.poll_output()).collect();
+    let [KeeperOutput::Write(_), KeeperOutput::Answer(1, answer)] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!((&answer.did, keeper.is_broken()), (&Err(No::Disk), true));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Vote(intent)), Err(No::Disk));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Close { epoch: 2, attempt: 1 }), Err(No::Disk));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Read), Ok(()), "and can still be looked at");
+}
+
+#[test]
+fn brakes_only_lower_and_are_lifted_by_their_numbers() {
+    let record = begun(LOW, LOW);
+    let mut keeper = keeper(&record);
+    let brake = |phase| KeeperAsk::Brake {
+        ceilings: BTreeMap::from([(SERVER_PER_NODE.key().clone(), phase)]),
+        by: "bob".into(),
+        at: 3,
+    };
+    let ceiling = |keeper: &Keeper| keeper.kept().ceilings().get(SERVER_PER_NODE.key()).copied();
+    for (asked, holds, number) in [(Phase::Switch, Phase::Switch, 1), (Phase::Introduce, Phase::Introduce, 2)] {
+        assert_eq!(ask(&mut keeper, brake(asked)), Ok(()));
+        assert_eq!((ceiling(&keeper), keeper.kept().brakes[&name(1)].number), (Some(holds), number));
+    }
+    assert_eq!(ask(&mut keeper, brake(Phase::Switch)), Ok(()));
+    assert_eq!(ceiling(&keeper), Some(Phase::Introduce), "a second hand on the brake does not loosen it");
+    let open = intent(Some(&record), 1, ClusterChange::Open { top: HIGH });
+    let braked = No::Braked { node: name(1), by: "bob".into() };
+    let open = Intent { lives: BTreeMap::from([(name(1), life(HIGH))]), ..(*open).clone() };
+    assert_eq!(ask(&mut keeper, KeeperAsk::Vote(Arc::new(open))), Err(braked));
+    let last = keeper.kept().brakes[&name(1)].number;
+    let lift = intent(Some(&record), 1, ClusterChange::Lift(BTreeMap::from([(name(1), last)])));
+    assert_eq!(ask(&mut keeper, KeeperAsk::Commit(lift, members())), Ok(()));
+    assert_eq!((ceiling(&keeper), keeper.kept().next_brake()), (None, last + 1));
+    let late = Brake { number: last, ceilings: BTreeMap::new(), by: "bob".into(), at: 3 };
+    assert_eq!(ask(&mut keeper, KeeperAsk::Hear(BTreeMap::from([(name(1), late)]))), Ok(()));
+    assert!(keeper.kept().brakes.is_empty(), "what is lifted does not come back");
+}
+
+/// What a member keeps that has a part of each kind.
+fn rich() -> Kept {
+    let began = begun(LOW, HIGH);
+    let forgetting = intent(Some(&began), 2, ClusterChange::Forget { node: name(3), loss: Loss::Wiped });
+    let mut record = forgetting.record(Some(&began)).expect("it follows");
+    record.lifted.insert(name(2), 4);
+    record.ceilings.insert(SERVER_PER_NODE.key().clone(), Phase::Introduce);
+    let vote =
+        intent(Some(&record), 1, ClusterChange::Cap(BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Switch)])));
+    let fence = Fence { node: name(2), loss: Loss::Destroyed, by: "bob".into(), at: 9 };
+    let ceilings = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Singleton)]);
+    let brake = Brake { number: 5, ceilings, by: "carol".into(), at: 11 };
+    Kept {
+        record: Some(Arc::new(record)),
+        vote: Some(vote),
+        closed: 3,
+        fence: Some(Arc::new(fence)),
+        brakes: BTreeMap::from([(name(2), brake)]),
+        ..Kept::nothing(name(1))
+    }
+}
+
+#[test]
+fn what_is_kept_is_read_as_it_was_written() {
+    let began = begun(LOW, HIGH);
+    let changes = [
+        ClusterChange::Open { top: HIGH },
+        ClusterChange::Lift(BTreeMap::from([(name(1), 2)])),
+        ClusterChange::Finalize { floor: HIGH },
+        ClusterChange::Forget { node: name(3), loss: Loss::Destroyed },
+        ClusterChange::Begin { floor: LOW, top: HIGH },
+    ];
+    let votes = changes.into_iter().map(|change| Some(intent(Some(&began), 1, change)));
+    let with = |vote| Kept { record: Some(Arc::clone(&began)), vote, ..Kept::nothing(name(1)) };
+    for kept in [Kept::nothing(name(1)), rich()].into_iter().chain(votes.map(with)) {
+        assert_eq!(Kept::from_text(&kept.to_text()), Ok(kept));
+    }
+}
+
+/// The file outlives releases: what this one has written, every later one must read. Change it by a new format alone.
+#[test]
+fn the_text_is_the_golden_one() {
+    let golden = include_str!("golden/kept-1.txt");
+    assert_eq!(rich().to_text(), golden);
+    assert_eq!(Kept::from_text(golden), Ok(rich()));
+}
+
+#[test]
+fn no_shortened_text_and_no_flipped_bit_is_read() {
+    let text = rich().to_text();
+    for end in 0..text.len() {
+        assert!(Kept::from_text(&text[..end]).is_err(), "its first {end} bytes are read");
+    }
+    for at in 0..text.len() {
+        for bit in 0..8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1 << bit;
+            let Ok(flipped) = String::from_utf8(bytes) else { continue };
+            assert!(Kept::from_text(&flipped).is_err(), "bit {bit} of byte {at} is passed over");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_is_not_taken_for_nothing() {
+    let text = rich().to_text();
+    let read = |text: &str| Keeper::open(&name(1), Some(text), Mutants::default()).map(|keeper| keeper.kept().clone());
+    assert_eq!(read(&text), Ok(rich()));
+    let later = text.replace("rexi-rollout 1", "rexi-rollout 2 of 4.0");
+    assert_eq!(read(&later), Err(KeptError::Format { first: "rexi-rollout 2 of 4.0".to_owned() }));
+    assert_eq!(read(""), Err(KeptError::Format { first: String::new() }));
+    assert_eq!(read(&text.replace("floor 1.0", "floor 1.x")), Err(KeptError::Line { line: 6 }));
+    assert_eq!(read(&text.replace("floor 1.0", "floor 1.1")), Err(KeptError::Digest));
+    assert_eq!(read(&text.replace("floor 1.0", "floor 1.0.0")), Err(KeptError::Line { line: 6 }));
+    assert_eq!(read(&format!("{text}\n")), Err(KeptError::Line { line: 34 }), "a line too many");
+    let other = Keeper::open(&name(2), Some(&text), Mutants::default()).map(|_| ());
+    assert_eq!(other, Err(KeptError::OtherNode { theirs: name(1), ours: name(2) }));
+    let none = Keeper::open(&name(2), None, Mutants::default()).map(|keeper| keeper.may_start(LOW));
+    assert_eq!(none, Ok(Err(Bar::NoRecord)));
+}
+
+#[test]
+fn a_text_is_read_up_to_its_bound() {
+    let long = "x".repeat(KEPT_BYTES_MAX + 1);
+    assert_eq!(Kept::from_text(&long), Err(KeptError::TooLong { bytes: KEPT_BYTES_MAX + 1 }));
+    let at_the_bound = Kept::from_text(&long[1..]);
+    assert_eq!(at_the_bound, Err(KeptError::Format { first: "x".repeat(80) }), "and is looked at");
+}
+
+#[test]
+fn an_operators_name_is_short_and_plain() {
+    for good in ["alice", "on-call.1", "a_b", &"a".repeat(OPERATOR_BYTES_MAX)] {
+        assert!(is_operator(good), "{good}");
+    }
+    for bad in ["", "Alice", "a b", "é", &"a".repeat(OPERATOR_BYTES_MAX + 1)] {
+        assert!(!is_operator(bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_record_has_room_for_as_many_names_as_it_may() {
+    let with = |count: usize| {
+        let mut intent = (*intent(None, 1, ClusterChange::Begin { floor: LOW, top: LOW })).clone();
+        intent.members = (1..=count).map(name).collect();
+        intent.record(None).map(|record| record.members.len())
+    };
+    assert_eq!(with(1_024), Ok(1_024));
+    assert_eq!(with(1_025), Err(Illegal::Full { what: "members".to_owned(), count: 1_025 }));
+}
+
+#[test]
+fn a_driver_whose_record_moves_on_and_on_leaves_the_rest_to_the_next() {
+    let record = begun(LOW, LOW);
+    let command = OperatorCommand::Make(ClusterChange::Open { top: HIGH });
+    let mut driver = Driver::new(command, "shop".into(), "alice".into(), 1, members(), Mutants::default());
+    let kept = Kept { record: Some(record), ..Kept::nothing(name(1)) };
+    let (mut looks, mut rounds) = (0, 0);
+    while driver.outcome().is_none() {
+        let (round, node, ask) = driver.poll_output().expect("it asks");
+        looks += u32::from(ask == KeeperAsk::Read && round != rounds);
+        rounds = round;
+        let did = if ask == KeeperAsk::Read { Ok(()) } else { Err(No::Stale { epoch: 2 }) };
+        let answer = Answer { did, kept: kept.clone(), life: life(LOW), members: members() };
+        driver.handle(round, &node, Some(answer));
+    }
+    assert_eq!((driver.outcome(), looks), (Some(&CommandOutcome::UnderWay(members())), 8));
+}
