@@ -324,7 +324,7 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
                     }
                 });
             };
-            let attacking = std::thread::spawn(|| {
+            let attacking = std::thread::spawn(move || {
                 step_back();
                 attack();
             });

@@ -1,11 +1,12 @@
 //! What must hold of the texts that people write and programs keep: a configuration, a plan of a scenario, a change of
-//! a protocol, a lock of the wire. Each is refused with a reason, or is one that agrees with itself.
+//! a protocol, a lock of the wire, what a member keeps of the record. Each is refused with a reason, or is one that agrees with itself.
 //!
 //! In: a text's bytes, which each reader is given. Out: a panic where that does not hold.
 
 use rexi_migrate::migration;
 use rexi_migrate::plan::Plan;
 use rexi_migrate::wire::Lock;
+use rexi_proto::record::{Digest, Kept};
 use rexi_server::{Config, SERVER_PER_NODE, Train};
 
 /// Panics where a rule is broken.
@@ -14,6 +15,7 @@ pub(crate) fn check(bytes: &[u8]) {
     configuration(text);
     plan(text);
     lock(text);
+    kept(text);
     if let Err(problem) = migration::from_toml(text) {
         assert_ne!(problem.to_string(), "", "a reason");
     }
@@ -54,6 +56,18 @@ fn lock(text: &str) {
     }
 }
 
+/// So is what a member keeps; with the digest that its lines have, or none of them would be read.
+fn kept(text: &str) {
+    if let Err(problem) = Kept::from_text(text) {
+        assert!(problem.to_string().chars().count() < 500, "{problem}");
+    }
+    let Some((lines, _)) = text.rsplit_once("sha256 ") else { return };
+    let mended = format!("{lines}sha256 {}\n", Digest::of(lines));
+    if let Ok(kept) = Kept::from_text(&mended) {
+        assert_eq!(kept.to_text(), mended);
+    }
+}
+
 /// What a fuzzer begins with: one text of each kind, and some that name everything.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let configuration = "name = \"n1\"\nlisten = \"127.0.0.1:4001\"\nrelease = \"1.2\"\n[identity]\nca = \"ca.pem\"\n\
@@ -66,5 +80,6 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let plan = "nodes 3 start 1.1 seed 5; upgrade n1 kill; clock n2 -86400; crash n2; start n2; pass 500; cut n1 n3; \
         cast n1 n2 reply 1; pass 2000";
     let lock = Lock::empty().to_text();
-    [configuration, change, plan, &lock].map(|text| text.as_bytes().to_vec()).to_vec()
+    let kept = include_str!("../../rexi-proto/src/record/golden/kept-1.txt");
+    [configuration, change, plan, &lock, kept].map(|text| text.as_bytes().to_vec()).to_vec()
 }

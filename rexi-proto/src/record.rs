@@ -72,6 +72,8 @@ pub struct ClusterRecord {
     pub by: Arc<str>,
     /// When, in seconds since 1970, by the clock of who carried it. For people: the order is the epoch.
     pub at: u64,
+    /// What has become it.
+    pub intent: Digest,
     /// The digest of the record before; of nothing, in the first.
     pub previous: Digest,
 }
@@ -82,6 +84,13 @@ impl ClusterRecord {
         let mut text = String::new();
         self.render(&mut text);
         Digest::of(&text)
+    }
+
+    /// Whether it is void where a member has it that was forgotten at an epoch: it is from before, or of that epoch and
+    /// another.
+    pub(crate) fn is_void(&self, node: &NodeName, forgotten_at: u64) -> bool {
+        let knows = self.forgotten.get(node) == Some(&forgotten_at);
+        self.epoch < forgotten_at || self.epoch == forgotten_at && !knows
     }
 
     /// Whether a release may run by it.

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use postcard::ser_flavors::Size;
 use thiserror::Error;
 
+pub(crate) use self::bounded::DECODED_AT_ONCE_BYTES_MAX;
 use self::bounded::{Bound, Budget};
 pub use self::function::{Function, Life, Payload, StreamFunction};
 pub use self::migration::{Migrate, MigrateStream, OldForm, OldStream, old_function, old_stream};

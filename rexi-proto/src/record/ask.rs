@@ -162,6 +162,9 @@ pub enum No {
         /// The epoch that forgot it.
         epoch: u64,
     },
+    /// It could not be read again from its disk: it is too long, or has a name that is none.
+    #[error("it would be more than its file can hold, or has a name that is none")]
+    Unkeepable,
     /// A write has failed.
     #[error("its disk did not take what was written: mend the disk and start the node again")]
     Disk,

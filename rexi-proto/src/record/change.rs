@@ -175,14 +175,14 @@ impl Intent {
         let (by, at) = (Arc::clone(&self.by), self.at);
         let Some(before) = before else { return self.first_record() };
         let ClusterRecord { floor, top, epoch, .. } = *before;
-        let gone =
-            |node: &&NodeName| !matches!(&self.change, ClusterChange::Forget { node: away, .. } if away == *node);
-        if let Some(node) = before.members.iter().filter(gone).find(|node| !self.members.contains(*node)) {
+        let stays = |node: &&NodeName| !self.forgets(node);
+        if let Some(node) = before.members.iter().filter(stays).find(|node| !self.members.contains(*node)) {
             return Err(Illegal::MissingMember { node: node.clone() });
         }
         let previous = before.digest();
-        let (epoch, attempt, members) = (epoch + 1, self.attempt, self.members.clone());
-        let mut after = ClusterRecord { epoch, attempt, members, by, at, previous, ..before.clone() };
+        let (epoch, attempt, intent) = (epoch.saturating_add(1), self.attempt, self.id());
+        let members = self.members.clone();
+        let mut after = ClusterRecord { epoch, attempt, members, by, at, intent, previous, ..before.clone() };
         match &self.change {
             ClusterChange::Begin { .. } => return Err(Illegal::Begun { epoch: before.epoch }),
             &ClusterChange::Open { top: asked } => {
@@ -242,6 +242,7 @@ impl Intent {
             lifted: BTreeMap::new(),
             by,
             at,
+            intent: self.id(),
             previous: Digest::default(),
         };
         first.has_room()?;
@@ -255,6 +256,7 @@ impl ClusterRecord {
             ("members", self.members.len()),
             ("forgotten members", self.forgotten.len()),
             ("lifted brakes", self.lifted.len()),
+            ("ceilings", self.ceilings.len()),
         ];
         match lists.into_iter().find(|&(_, count)| count > NAMES_MAX) {
             Some((what, count)) => Err(Illegal::Full { what: what.to_owned(), count }),

@@ -55,6 +55,8 @@ pub struct Driver {
     intent: Option<Arc<Intent>>,
     /// Why the attempt is to be given up.
     refused: BTreeMap<NodeName, No>,
+    /// Who is no longer to be forgotten, once the attempt is given up.
+    spares: Option<NodeName>,
     /// How often it has looked at all members.
     looks: u32,
     /// How often it has asked: an answer to what was asked before counts for nothing.
@@ -85,6 +87,7 @@ impl Driver {
             heard: BTreeMap::new(),
             intent: None,
             refused: BTreeMap::new(),
+            spares: None,
             looks: 0,
             round: 0,
             outputs: VecDeque::new(),
@@ -144,7 +147,7 @@ impl Driver {
         if self.waiting.is_empty() {
             match self.step.clone() {
                 Step::Read => self.decide(),
-                Step::Spread => self.look(),
+                Step::Spread => self.spread(),
                 Step::Freeze(closed) => self.frozen(closed),
                 Step::Turnstile | Step::Vote => self.voted(),
                 Step::Commit => self.committed(),
@@ -178,6 +181,7 @@ impl Driver {
 
     fn look(&mut self) {
         self.looks += 1;
+        self.refused.clear();
         if self.looks > LOOKS_MAX {
             return self.end(CommandOutcome::UnderWay(self.members.clone()));
         }
@@ -197,6 +201,11 @@ impl Driver {
         for forgotten in forgotten(&self.heard) {
             self.leave_out(&forgotten);
         }
+        let fenced = self.answers().find_map(|(_, answer)| answer.kept.fence.as_ref().map(|fence| fence.node.clone()));
+        if let (Some(fenced), OperatorCommand::Resume | OperatorCommand::Abort) = (fenced, &self.command) {
+            // What it has is not taken; that it can be asked changes nothing.
+            self.leave_out(&fenced);
+        }
         let Some(seen) = Seen::of(&self.heard) else { return self.end(CommandOutcome::Unknown(self.away())) };
         if seen.is_forked {
             return self.end(CommandOutcome::Fork(seen.epoch));
@@ -215,6 +224,12 @@ impl Driver {
         }
     }
 
+    /// Who was behind has the record, or says why not.
+    fn spread(&mut self) {
+        let refused: BTreeSet<_> = self.refusals().into_keys().collect();
+        if refused.is_empty() { self.look() } else { self.end(CommandOutcome::UnderWay(refused)) }
+    }
+
     fn make(&mut self, change: &ClusterChange, seen: &Seen) {
         let away = self.away();
         if change.is_made(seen.record()) {
@@ -222,6 +237,7 @@ impl Driver {
         }
         if let Some(open) = seen.open() {
             if open.change == *change && self.guards.equal_wishes_are_one() {
+                self.members.clone_from(&open.members);
                 self.intent = Some(Arc::clone(open));
                 return self.turnstile();
             }
@@ -240,10 +256,10 @@ impl Driver {
             return self.end(CommandOutcome::Unknown(away));
         }
         if seen.is_half_closed {
-            return self.let_go(seen.epoch + 1, seen.closed);
+            return self.let_go(seen.epoch.saturating_add(1), seen.closed);
         }
         let last = seen.last_attempt();
-        let intent = self.intend(change.clone(), seen, last + 1);
+        let intent = self.intend(change.clone(), seen, last.saturating_add(1));
         if let Err(why) = intent.record_guarded(seen.record(), self.guards) {
             let first = self.members.first().cloned().into_iter();
             return self.end(CommandOutcome::Refused(first.map(|node| (node, No::Illegal(why.clone()))).collect()));
@@ -252,8 +268,12 @@ impl Driver {
         match change {
             ClusterChange::Forget { node, loss } if self.guards.forgets_behind_a_fence() => {
                 let (by, at) = (Arc::clone(&self.by), self.at);
-                let fence = Arc::new(Fence { node: node.clone(), loss: *loss, by, at });
-                self.ask_all(Step::Freeze(last), &KeeperAsk::Freeze { epoch: seen.epoch + 1, attempt: last, fence });
+                let (node, others) = (node.clone(), self.members.clone());
+                let fence = Arc::new(Fence { node, loss: *loss, others, by, at });
+                self.ask_all(
+                    Step::Freeze(last),
+                    &KeeperAsk::Freeze { epoch: seen.epoch.saturating_add(1), attempt: last, fence },
+                );
             }
             _ => self.turnstile(),
         }
@@ -263,7 +283,7 @@ impl Driver {
         let lives = self.answers().map(|(node, answer)| (node.clone(), answer.life)).collect();
         Arc::new(Intent {
             cluster: Arc::clone(&self.cluster),
-            epoch: seen.epoch + 1,
+            epoch: seen.epoch.saturating_add(1),
             attempt,
             previous: seen.record().map_or_else(Digest::default, ClusterRecord::digest),
             change,
@@ -278,7 +298,7 @@ impl Driver {
         if let Some(open) = seen.open() {
             self.members.clone_from(&open.members);
             let is_one = self.guards.equal_wishes_are_one();
-            let anew = || self.intend(open.change.clone(), seen, seen.last_attempt() + 1);
+            let anew = || self.intend(open.change.clone(), seen, seen.last_attempt().saturating_add(1));
             let intent = if is_one { Arc::clone(open) } else { anew() };
             self.intent = Some(Arc::clone(&intent));
             if self.guards.a_yes_is_no_commit() {
@@ -288,25 +308,22 @@ impl Driver {
             return self.ask_all(Step::Commit, &KeeperAsk::Commit(intent, votes));
         }
         if let Some(fence) = &seen.fence {
-            self.leave_out(&fence.node);
             (self.by, self.at) = (Arc::clone(&fence.by), fence.at);
             return self.make(&ClusterChange::Forget { node: fence.node.clone(), loss: fence.loss }, seen);
         }
         if seen.vote.is_some() {
             // A yes to what is closed elsewhere.
-            return self.let_go(seen.epoch + 1, seen.closed);
+            return self.let_go(seen.epoch.saturating_add(1), seen.closed);
         }
         self.settled(seen.epoch);
     }
 
     fn abort(&mut self, seen: &Seen) {
-        if let Some(fence) = &seen.fence {
-            self.leave_out(&fence.node);
-        }
-        let behind_fence = seen.fence.as_ref().map(|_| seen.closed + 1);
+        self.spares = seen.fence.as_ref().map(|fence| fence.node.clone());
+        let behind_fence = seen.fence.as_ref().map(|_| seen.closed.saturating_add(1));
         let Some(attempt) = seen.open().map(|open| open.attempt).or(behind_fence) else {
             return match &seen.vote {
-                Some(_) => self.let_go(seen.epoch + 1, seen.closed),
+                Some(_) => self.let_go(seen.epoch.saturating_add(1), seen.closed),
                 None => self.settled(seen.epoch),
             };
         };
@@ -315,14 +332,15 @@ impl Driver {
         }
         if seen.is_split {
             // Two members have said yes to different intents of one attempt, so neither can have the yes of all.
-            return self.let_go(seen.epoch + 1, attempt);
+            return self.let_go(seen.epoch.saturating_add(1), attempt);
         }
         let says_yes = |answer: &Answer| answer.kept.open_vote().is_some_and(|vote| vote.attempt <= attempt);
         let closer = self.answers().find(|(node, answer)| self.members.contains(*node) && !says_yes(answer));
         match closer.map(|(node, _)| node.clone()) {
-            Some(closer) => self.close(seen.epoch + 1, attempt, closer),
+            Some(closer) => self.close(seen.epoch.saturating_add(1), attempt, closer),
             None => {
-                let away = self.away();
+                let is_away = |node: &&NodeName| self.heard.get(*node).is_none_or(Option::is_none);
+                let away: BTreeSet<_> = self.members.iter().filter(is_away).cloned().collect();
                 let all = self.members.iter().map(|node| (node.clone(), No::SaidYes)).collect();
                 self.end(if away.is_empty() { CommandOutcome::Refused(all) } else { CommandOutcome::Blocked(away) });
             }
@@ -352,7 +370,7 @@ impl Driver {
 
     fn frozen(&mut self, closed: u64) {
         let (away, refused) = (self.away(), self.refusals());
-        if refused.values().any(|no| matches!(no, No::Stale { .. })) {
+        if refused.values().any(|no| matches!(no, No::Stale { .. } | No::Closed { .. })) {
             return self.look();
         }
         if let Some(No::Fenced { by, node }) = refused.values().next() {
@@ -404,9 +422,12 @@ impl Driver {
                 _ => {}
             }
         }
-        if let Some((node, _)) = refused.first_key_value() {
-            // Who refuses has not said yes, and can close the attempt.
-            let closer = node.clone();
+        if !refused.is_empty() {
+            // Who refuses has not said yes, and can close the attempt, if its disk takes that.
+            let can_close = |(_, no): &(&NodeName, &No)| **no != No::Disk;
+            let Some(closer) = refused.iter().find(can_close).map(|(node, _)| node.clone()) else {
+                return self.end(CommandOutcome::UnderWay(refused.into_keys().collect()));
+            };
             if !self.guards.refusals_are_told() {
                 return self.end(CommandOutcome::Done(epoch));
             }
@@ -444,27 +465,30 @@ impl Driver {
         let answer = self.heard.values().next().cloned().flatten();
         match answer.map(|answer| (answer.did, answer.kept.epoch())) {
             Some((Ok(()), epoch)) => {
-                self.let_go(epoch + 1, attempt);
+                self.let_go(epoch.saturating_add(1), attempt);
                 if !self.guards.given_up_once_all_let_go() && self.command == OperatorCommand::Abort {
-                    self.outcome = Some(CommandOutcome::Aborted { epoch: epoch + 1, attempt });
+                    self.outcome = Some(CommandOutcome::Aborted { epoch: epoch.saturating_add(1), attempt });
                 }
             }
             // It has said yes meanwhile, or the record has moved.
-            Some((Err(_), _)) => self.look(),
+            Some((Err(No::SaidYes | No::Stale { .. }), _)) => self.look(),
+            Some((Err(_), _)) => self.end(CommandOutcome::UnderWay(self.refusals().into_keys().collect())),
             None => self.end(CommandOutcome::UnderWay(self.away())),
         }
     }
 
     fn aborted(&mut self, attempt: u64) {
         let (away, refused) = (self.away(), self.refusals());
-        let epoch = self.answers().map(|(_, answer)| answer.kept.epoch()).max().unwrap_or(0) + 1;
+        let epoch = self.answers().map(|(_, answer)| answer.kept.epoch()).max().unwrap_or(0).saturating_add(1);
         if refused.values().any(|no| matches!(no, No::Stale { .. })) {
             return self.look();
         }
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
         let outcome = match (missing.is_empty(), &self.command, self.refused.is_empty()) {
             (false, ..) => CommandOutcome::UnderWay(missing),
-            (true, OperatorCommand::Abort, _) => CommandOutcome::Aborted { epoch, attempt },
+            (true, OperatorCommand::Abort, _) => {
+                self.spares.take().map_or(CommandOutcome::Aborted { epoch, attempt }, CommandOutcome::Spared)
+            }
             (true, _, false) => CommandOutcome::Refused(self.refused.clone()),
             // What stood in the way is gone: now for what was asked.
             (true, _, true) => return self.look(),

@@ -94,6 +94,10 @@ impl Keeper {
 
     /// Somebody asks something, under a number of the caller's choice.
     pub fn handle(&mut self, ticket: u64, ask: KeeperAsk, facts: &Facts) {
+        if self.waiting.len() >= WAITING_MAX {
+            let why = "too much waits for its disk already".to_owned();
+            return self.say(ticket, Err(No::NotReady(why)), facts);
+        }
         if let Some(Writing { kept, .. }) = &self.writing {
             if ask == KeeperAsk::Read && !self.guards.status_is_of_the_disk() {
                 let answer = Answer { did: Ok(()), kept: kept.clone(), ..self.answer_of(Ok(()), facts) };
@@ -129,9 +133,15 @@ impl Keeper {
     }
 
     fn answer(&mut self, ticket: u64, ask: &KeeperAsk, facts: &Facts) {
+        if self.is_broken && *ask != KeeperAsk::Read {
+            return self.say(ticket, Err(No::Disk), facts);
+        }
         match self.decide(ask, facts) {
             Ok(kept) if kept == self.kept => self.say(ticket, Ok(()), facts),
-            Ok(_) if self.is_broken => self.say(ticket, Err(No::Disk), facts),
+            // What it could not read again at its next start it does not write.
+            Ok(kept) if Kept::from_text(&kept.to_text()).as_ref() != Ok(&kept) => {
+                self.say(ticket, Err(No::Unkeepable), facts);
+            }
             Ok(kept) if !self.guards.a_yes_is_written(&self.kept, &kept) => {
                 self.kept = kept;
                 self.say(ticket, Ok(()), facts);
@@ -203,7 +213,7 @@ impl Keeper {
         }
         let lifts = |node: &NodeName, brake: &Brake| match &intent.change {
             ClusterChange::Lift(last) => last.get(node).is_some_and(|&last| brake.number <= last),
-            ClusterChange::Forget { .. } => true,
+            ClusterChange::Forget { .. } | ClusterChange::Begin { .. } => true,
             _ => false,
         };
         if let Some((node, brake)) = brakes.iter().find(|(node, brake)| !lifts(node, brake)) {
@@ -253,13 +263,16 @@ impl Keeper {
                 return Err(No::Fork { epoch: ours.epoch });
             }
             if let Some(&epoch) = record.forgotten.get(node)
-                && ours.epoch < epoch
+                && ours.is_void(node, epoch)
             {
                 return Err(No::Forgotten { epoch });
             }
+            if record.floor < ours.floor || record.epoch - 1 == ours.epoch && record.previous != ours.digest() {
+                return Err(No::Fork { epoch: ours.epoch });
+            }
         }
         if let Some(fence) = fence
-            && fence.node == *held_by
+            && !fence.others.contains(held_by)
             && self.guards.fence_holds()
         {
             return Err(No::Fenced { by: Arc::clone(&fence.by), node: fence.node.clone() });
@@ -288,10 +301,12 @@ impl Keeper {
             Some(other) if other.node != fence.node => {
                 Err(No::Fenced { by: Arc::clone(&other.by), node: other.node.clone() })
             }
-            Some(_) => Ok(Kept { closed: attempt.max(self.kept.closed), ..self.kept.clone() }),
-            None => {
-                let (closed, fence) = (attempt.max(self.kept.closed), Some(Arc::clone(fence)));
-                Ok(Kept { closed, fence, ..self.kept.clone() })
+            // It comes late: what it is for was given up.
+            None if attempt < self.kept.closed => Err(No::Closed { closed: self.kept.closed }),
+            known => {
+                let (closed, fence) = (attempt.max(self.kept.closed), known.clone().or(Some(Arc::clone(fence))));
+                let bound = self.kept.vote.as_ref().and_then(|vote| vote.floor()).max(self.kept.bound);
+                Ok(Kept { closed, bound, fence, ..self.kept.clone() })
             }
         }
     }
@@ -328,7 +343,7 @@ impl Keeper {
     fn follows(&self, intent: &Intent) -> Result<(), No> {
         let epoch = self.kept.epoch();
         let digest = self.kept.record.as_ref().map_or_else(Digest::default, |record| record.digest());
-        if self.guards.compares_epochs(intent.epoch != epoch + 1 || intent.previous != digest) {
+        if self.guards.compares_epochs(epoch.checked_add(1) != Some(intent.epoch) || intent.previous != digest) {
             return Err(No::Stale { epoch });
         }
         Ok(())
@@ -336,15 +351,14 @@ impl Keeper {
 
     fn is_next(&self, tried: u64) -> Result<(), No> {
         let epoch = self.kept.epoch();
-        if tried == epoch + 1 { Ok(()) } else { Err(No::Stale { epoch }) }
+        if epoch.checked_add(1) == Some(tried) { Ok(()) } else { Err(No::Stale { epoch }) }
     }
 }
 
 impl ClusterRecord {
     /// Whether it is what an intent has become.
     fn is_of(&self, intent: &Intent) -> bool {
-        (self.epoch, self.attempt, self.previous) == (intent.epoch, intent.attempt, intent.previous)
-            && (&self.by, self.at) == (&intent.by, intent.at)
+        self.intent == intent.id()
     }
 }
 
@@ -354,3 +368,6 @@ impl Intent {
         matches!(&self.change, ClusterChange::Forget { node, .. } if node == member)
     }
 }
+
+/// Questions that wait for a write to end: a change asks each member a few, and a hundred changes at once are nobody's.
+const WAITING_MAX: usize = 128;

@@ -1,6 +1,6 @@
 //! What one member has on its disk of the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub struct Kept {
     pub vote: Option<Arc<Intent>>,
     /// No attempt up to this one, at the next epoch, gets a yes here, or becomes the record by a yes that stands.
     pub closed: u64,
+    /// The floor of a yes that a fence has closed: it may be the record of the member behind the fence, so it binds
+    /// until the next epoch.
+    pub bound: Option<Release>,
     /// The member that is about to be forgotten.
     pub fence: Option<Arc<Fence>>,
     /// The last brake of each member that is not lifted.
@@ -37,6 +40,8 @@ pub struct Fence {
     pub node: NodeName,
     /// What the operator vouches for.
     pub loss: Loss,
+    /// All others: what they have may be taken.
+    pub others: BTreeSet<NodeName>,
     /// The operator.
     pub by: Arc<str>,
     /// When the operator asked, in seconds since 1970.
@@ -105,7 +110,7 @@ pub enum Bar {
 impl Kept {
     /// What a member has whose disk is empty.
     pub fn nothing(node: NodeName) -> Self {
-        Self { node, record: None, vote: None, closed: 0, fence: None, brakes: BTreeMap::new() }
+        Self { node, record: None, vote: None, closed: 0, bound: None, fence: None, brakes: BTreeMap::new() }
     }
 
     /// The epoch of the record; 0 without one.
@@ -134,7 +139,7 @@ impl Kept {
             false => return Err(Bar::AboveTop { release, floor, top, epoch }),
             true => {}
         }
-        let pending = self.vote.as_ref().and_then(|vote| vote.floor());
+        let pending = self.vote.as_ref().and_then(|vote| vote.floor()).max(self.bound);
         match pending {
             Some(floor) if guards.yes_binds_at_once(release < floor) => Err(Bar::BelowPendingFloor { release, floor }),
             _ => Ok(()),
@@ -173,6 +178,6 @@ impl Kept {
     pub(super) fn next_brake(&self) -> u64 {
         let lifted = self.record.as_ref().and_then(|record| record.lifted.get(&self.node)).copied();
         let last = self.brakes.get(&self.node).map(|brake| brake.number);
-        1 + lifted.max(last).unwrap_or(0)
+        lifted.max(last).unwrap_or(0).saturating_add(1)
     }
 }

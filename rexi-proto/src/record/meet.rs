@@ -17,6 +17,8 @@ pub struct Words {
     pub epoch: u64,
     /// The record's digest.
     pub record: Digest,
+    /// The epoch that, by this record, has forgotten the member itself: it knows, and has come anew.
+    pub forgotten: Option<u64>,
 }
 
 /// What follows for this side from the words of the other.
@@ -110,7 +112,8 @@ impl Kept {
     /// What this member says of the record in a hello; `None` without one.
     pub fn words(&self) -> Option<Words> {
         let record = self.record.as_ref()?;
-        Some(Words { origin: record.origin, epoch: record.epoch, record: record.digest() })
+        let forgotten = record.forgotten.get(&self.node).copied();
+        Some(Words { origin: record.origin, epoch: record.epoch, record: record.digest(), forgotten })
     }
 
     fn meet_guarded(
@@ -131,7 +134,7 @@ impl Kept {
             return Err(Apart::OtherCluster { theirs: theirs.origin, ours: record.origin });
         }
         if let Some(&at) = record.forgotten.get(node)
-            && guards.keeps_forgotten_out(theirs.epoch < at)
+            && guards.keeps_forgotten_out(theirs.epoch < at || theirs.epoch == at && theirs.forgotten != Some(at))
         {
             return Err(Apart::Forgotten { node: node.clone(), at, epoch: theirs.epoch });
         }

@@ -24,7 +24,7 @@ pub(super) struct Seen {
     pub(super) closed: u64,
     /// Whether a yes stands, where it was said, to what another member has closed.
     pub(super) is_half_closed: bool,
-    /// Whether members have said yes to different intents that may still become the record.
+    /// Whether members have said yes to different intents of the last attempt, so that neither has the yes of all.
     pub(super) is_split: bool,
 }
 
@@ -37,7 +37,8 @@ impl Seen {
         let newest = records().find(|(record, _)| record.epoch == epoch);
         let closed = kept().map(|(_, kept)| kept.closed).max()?;
         let votes = || kept().filter_map(|(_, kept)| kept.vote.as_ref());
-        let may_become = || votes().filter(|vote| vote.attempt > closed);
+        let last = votes().map(|vote| vote.attempt).max();
+        let may_become = || votes().filter(|vote| vote.attempt > closed && Some(vote.attempt) == last);
         Some(Self {
             epoch,
             newest: newest.map(|(record, node)| (Arc::clone(record), node.clone())),
@@ -73,7 +74,7 @@ pub(super) fn forgotten(heard: &BTreeMap<NodeName, Option<Answer>>) -> Vec<NodeN
     let records = || heard.iter().filter_map(|(node, answer)| Some((node, answer.as_ref()?.kept.record.as_ref()?)));
     let forgets = |node: &NodeName, theirs: &ClusterRecord| {
         let at = records().filter_map(|(_, record)| record.forgotten.get(node)).max();
-        at.is_some_and(|&at| theirs.epoch <= at && !theirs.forgotten.contains_key(node))
+        at.is_some_and(|&at| theirs.is_void(node, at))
     };
     records().filter(|(node, theirs)| forgets(node, theirs)).map(|(node, _)| node.clone()).collect()
 }

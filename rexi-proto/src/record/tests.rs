@@ -205,13 +205,15 @@ fn rich() -> Kept {
     record.ceilings.insert(SERVER_PER_NODE.key().clone(), Phase::Introduce);
     let vote =
         intent(Some(&record), 1, ClusterChange::Cap(BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Switch)])));
-    let fence = Fence { node: name(2), loss: Loss::Destroyed, by: "bob".into(), at: 9 };
+    let others = BTreeSet::from([name(1)]);
+    let fence = Fence { node: name(2), loss: Loss::Destroyed, others, by: "bob".into(), at: 9 };
     let ceilings = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Singleton)]);
     let brake = Brake { number: 5, ceilings, by: "carol".into(), at: 11 };
     Kept {
         record: Some(Arc::new(record)),
         vote: Some(vote),
         closed: 3,
+        bound: Some(HIGH),
         fence: Some(Arc::new(fence)),
         brakes: BTreeMap::from([(name(2), brake)]),
         ..Kept::nothing(name(1))
@@ -270,7 +272,7 @@ fn what_cannot_be_read_is_named_and_is_not_taken_for_nothing() {
     assert_eq!(read(&text.replace("floor 1.0", "floor 1.x")), Err(KeptError::Line { line: 6 }));
     assert_eq!(read(&text.replace("floor 1.0", "floor 1.1")), Err(KeptError::Digest));
     assert_eq!(read(&text.replace("floor 1.0", "floor 1.0.0")), Err(KeptError::Line { line: 6 }));
-    assert_eq!(read(&format!("{text}\n")), Err(KeptError::Line { line: 34 }), "a line too many");
+    assert_eq!(read(&format!("{text}\n")), Err(KeptError::Line { line: 37 }), "a line too many");
     let other = Keeper::open(&name(2), Some(&text), Mutants::default()).map(|_| ());
     assert_eq!(other, Err(KeptError::OtherNode { theirs: name(1), ours: name(2) }));
     let none = Keeper::open(&name(2), None, Mutants::default()).map(|keeper| keeper.may_start(LOW));
@@ -322,4 +324,77 @@ fn a_driver_whose_record_moves_on_and_on_leaves_the_rest_to_the_next() {
         driver.handle(round, &node, Some(answer));
     }
     assert_eq!((driver.outcome(), looks), (Some(&CommandOutcome::UnderWay(members())), 8));
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let record = begun(LOW, LOW);
+    for by in ["alice smith", "alice\n"] {
+        let brake = KeeperAsk::Brake { ceilings: BTreeMap::new(), by: by.into(), at: 3 };
+        assert_eq!(ask(&mut keeper(&record), brake), Err(No::Unkeepable), "{by:?}");
+    }
+    let key = |number: usize| crate::migration::MigrationKey::new(format!("{number:064}")).expect("a key");
+    let ceilings = (0..60_000).map(|number| (key(number), Phase::Introduce)).collect();
+    let brake = KeeperAsk::Brake { ceilings, by: "alice".into(), at: 3 };
+    assert_eq!(ask(&mut keeper(&record), brake), Err(No::Unkeepable));
+}
+
+#[test]
+fn what_is_asked_while_a_write_hangs_is_bounded() {
+    let record = begun(LOW, HIGH);
+    let mut keeper = keeper(&record);
+    let intent = intent(Some(&record), 1, ClusterChange::Finalize { floor: HIGH });
+    for ticket in 0..=129 {
+        keeper.handle(ticket, KeeperAsk::Vote(Arc::clone(&intent)), &facts(HIGH));
+    }
+    assert!(matches!(keeper.poll_output(), Some(KeeperOutput::Write(_))));
+    let Some(KeeperOutput::Answer(129, answer)) = keeper.poll_output() else { panic!("the one beyond is answered") };
+    assert!(matches!(answer.did, Err(No::NotReady(_))), "{answer:?}");
+    assert_eq!(keeper.poll_output(), None);
+}
+
+/// The commit of a floor that one member alone has; it is cut off, forgotten, and comes back two epochs later.
+#[test]
+fn a_forgotten_member_with_a_record_of_its_own_stays_out_and_its_floor_does_not_fall() {
+    let first = begun(LOW, HIGH);
+    let finalize = intent(Some(&first), 1, ClusterChange::Finalize { floor: HIGH });
+    let alone = Arc::new(finalize.record(Some(&first)).expect("it follows"));
+    let forget = intent(Some(&first), 2, ClusterChange::Forget { node: name(1), loss: Loss::Destroyed });
+    let second = Arc::new(forget.record(Some(&first)).expect("it follows"));
+    let mut next = (*intent(Some(&second), 1, ClusterChange::Cap(BTreeMap::new()))).clone();
+    next.members.remove(&name(1));
+    let third = Arc::new(next.record(Some(&second)).expect("it follows"));
+    let mut back = keeper(&alone);
+    for (record, epoch) in [(&second, 2), (&third, 3)] {
+        let taken = ask(&mut back, KeeperAsk::Take(Arc::clone(record), name(2)));
+        let no = if epoch == 2 { No::Fork { epoch: 2 } } else { No::Forgotten { epoch: 2 } };
+        assert_eq!(taken, Err(no), "epoch {epoch}");
+        let words = back.kept().words();
+        let met = keeper(record).meet(&name(1), HIGH, words.as_ref());
+        assert_eq!(met, Err(Apart::Forgotten { node: name(1), at: 2, epoch: 2 }), "epoch {epoch}");
+    }
+    assert_eq!(back.kept().record.as_ref().map(|record| record.floor), Some(HIGH));
+}
+
+/// A driver whose configured members are fewer than those of the intent that it goes on with.
+#[test]
+fn an_equal_wish_is_carried_to_all_members_of_the_intent() {
+    let record = begun(LOW, HIGH);
+    let finalize = ClusterChange::Finalize { floor: HIGH };
+    let open = intent(Some(&record), 1, finalize.clone());
+    let two = members().into_iter().take(2).collect();
+    let command = OperatorCommand::Make(finalize);
+    let mut driver = Driver::new(command, "shop".into(), "bob".into(), 1, two, Mutants::default());
+    let mut asked = BTreeSet::new();
+    while driver.outcome().is_none() {
+        let (round, node, ask) = driver.poll_output().expect("it asks");
+        if matches!(ask, KeeperAsk::Vote(_)) {
+            asked.insert(node.clone());
+        }
+        let vote = Some(Arc::clone(&open));
+        let kept = Kept { record: Some(Arc::clone(&record)), vote, ..Kept::nothing(node.clone()) };
+        let answer = Answer { did: Ok(()), kept, life: life(HIGH), members: members() };
+        driver.handle(round, &node, Some(answer));
+    }
+    assert_eq!((asked, driver.outcome()), (members(), Some(&CommandOutcome::Done(2))));
 }

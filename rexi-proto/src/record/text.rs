@@ -78,6 +78,7 @@ impl ClusterRecord {
         lines(text, "lifted", self.lifted.iter().map(|(node, number)| format!("{node} {number}")));
         line(text, "by", &self.by);
         line(text, "at", self.at);
+        line(text, "intent", self.intent);
         line(text, "previous", self.previous);
     }
 
@@ -95,6 +96,7 @@ impl ClusterRecord {
             lifted: from.pairs("lifted")?,
             by: from.one("by", some)?,
             at: from.one("at", parsed)?,
+            intent: from.one("intent", Digest::parse)?,
             previous: from.one("previous", Digest::parse)?,
         })
     }
@@ -168,8 +170,10 @@ impl Kept {
             None => line(&mut text, "vote", "none"),
         }
         line(&mut text, "closed", self.closed);
+        line(&mut text, "bound", self.bound.map_or_else(|| "none".to_owned(), |floor| floor.to_string()));
         let of_fence = |fence: &Arc<Fence>| format!("{} {} {} {}", fence.node, fence.loss.as_str(), fence.by, fence.at);
         line(&mut text, "fence", self.fence.as_ref().map_or_else(|| "none".to_owned(), of_fence));
+        lines(&mut text, "among", self.fence.iter().flat_map(|fence| &fence.others));
         for (node, brake) in &self.brakes {
             line(&mut text, "brake", format_args!("{node} {} {} {}", brake.number, brake.by, brake.at));
             lines(&mut text, "ceiling", brake.ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
@@ -218,11 +222,13 @@ impl Kept {
             _ => return None,
         };
         let closed = from.one("closed", parsed)?;
+        let bound = from.one("bound", |text| if text == "none" { Some(None) } else { parsed(text).map(Some) })?;
         let fence = match *from.one("fence", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
             ["none"] => None,
             [node, loss, by, at] => {
                 let (node, loss) = (parsed(node)?, loss_of(loss)?);
-                Some(Arc::new(Fence { node, loss, by: by.into(), at: parsed(at)? }))
+                let (by, at, others) = (by.into(), parsed(at)?, from.many("among", parsed)?);
+                Some(Arc::new(Fence { node, loss, others, by, at }))
             }
             _ => return None,
         };
@@ -235,7 +241,7 @@ impl Kept {
             brakes.insert(node, Brake { number, ceilings: from.pairs::<_, Phase>("ceiling")?, by, at });
         }
         from.one("sha256", Digest::parse)?;
-        from.next.is_none().then_some(Self { node, record, vote, closed, fence, brakes })
+        from.next.is_none().then_some(Self { node, record, vote, closed, bound, fence, brakes })
     }
 }
 

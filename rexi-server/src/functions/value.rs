@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::calls::{Call, CallError, Quorum, Request, SendError};
 use crate::engine::{Aside, Context, Running, registry};
 use crate::functions::reply::{AskError, reply};
-use crate::typed::{self, Function, OldForm, PayloadError};
+use crate::typed::{self, DECODED_AT_ONCE_BYTES_MAX, Function, OldForm, PayloadError};
 
 /// A call of the typed function `F`, made by [`Node::ask`](crate::Node::ask): a future of its reply. It is sent when it
 /// is first polled; dropping it kills the job.
@@ -188,6 +188,3 @@ pub(super) fn ending(encoded: Result<Bytes, PayloadError>, what: &str) -> JobEnd
         Err(problem) => JobEnding::Exit(ExitReason::Failed(format!("its {what}: {problem}").into())),
     }
 }
-
-/// Bytes of the longest payload that is decoded on the spot: some hundred microseconds, where its elements are small.
-const DECODED_AT_ONCE_BYTES_MAX: usize = 64 << 10;

@@ -20,6 +20,13 @@ pub(crate) const NESTING_MAX: usize = 128;
 const MEMORY_FACTOR_MAX: usize = 32;
 const MEMORY_FREE_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of the longest payload that is decoded on the spot: some hundred microseconds, where its elements are small.
+pub(crate) const DECODED_AT_ONCE_BYTES_MAX: usize = 64 << 10;
+
+/// Memory of elements after which a thread that decodes gives way. The system lets one go on for milliseconds else,
+/// and a small call is over in less.
+const TURN_BYTES: usize = 64 << 10;
+
 /// The size of a part of a value up to which [`certainly_fits`] counts it. One that is larger is a type that is better
 /// boxed.
 const PART_BYTES_MAX: usize = 1024;
@@ -39,6 +46,8 @@ pub(super) const fn certainly_fits(parts: usize, payload_bytes: usize) -> bool {
 pub(crate) struct Budget {
     bytes_left: Cell<usize>,
     passed: Cell<Option<Bound>>,
+    /// Whether the thread gives way now and then: it is one of its own, and others wait for the processor.
+    gives_way: bool,
 }
 
 /// A bound that a payload has passed.
@@ -50,7 +59,8 @@ pub(crate) enum Bound {
 
 impl Budget {
     pub(crate) fn of(payload_bytes: usize) -> Self {
-        Self { bytes_left: Cell::new(memory_max(payload_bytes)), passed: Cell::new(None) }
+        let gives_way = payload_bytes > DECODED_AT_ONCE_BYTES_MAX;
+        Self { bytes_left: Cell::new(memory_max(payload_bytes)), passed: Cell::new(None), gives_way }
     }
 
     /// The bound that ended a decoding, if it was one.
@@ -59,8 +69,12 @@ impl Budget {
     }
 
     fn charge<T, E: de::Error>(&self) -> Result<(), E> {
-        let left = self.bytes_left.get().checked_sub(size_of::<T>().max(1));
-        self.bytes_left.set(left.ok_or_else(|| self.pass(Bound::Memory))?);
+        let before = self.bytes_left.get();
+        let left = before.checked_sub(size_of::<T>().max(1)).ok_or_else(|| self.pass(Bound::Memory))?;
+        self.bytes_left.set(left);
+        if self.gives_way && left / TURN_BYTES != before / TURN_BYTES {
+            std::thread::yield_now();
+        }
         Ok(())
     }
 

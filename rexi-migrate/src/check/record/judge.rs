@@ -43,14 +43,18 @@ impl Stepper<'_> {
 
     /// S12: what is on a disk never falls. S14: no two disks hold different records of one epoch.
     fn judge_disks(&mut self, before: &State) {
-        let record = |kept: &Kept| kept.record.as_ref().map_or((0, None), |record| (record.epoch, Some(record.floor)));
+        let record = |disk: &Disk| match disk {
+            Disk::Holds(kept) | Disk::Corrupt(kept) => kept.record.clone(),
+            Disk::Empty => None,
+        };
         for index in 0..self.state.nodes.len() {
-            let [was, is] = [before, &self.state].map(|state| state.nodes[index].disk.kept().map(record));
+            let [was, is] = [before, &self.state].map(|state| record(&state.nodes[index].disk));
             if let (Some(was), Some(is)) = (was, is)
-                && is < was
+                && (is.epoch < was.epoch || is.floor < was.floor)
             {
-                let what = format!("the disk of {} falls from epoch {} to {}", name(index), was.0, is.0);
-                self.breaks(Invariant::S12, what);
+                let (from, to) = ((was.epoch, was.floor), (is.epoch, is.floor));
+                let what = format!("the disk of {} falls from epoch {} and {}", name(index), from.0, from.1);
+                self.breaks(Invariant::S12, format!("{what} to epoch {} and {}", to.0, to.1));
             }
             for other in 0..index {
                 let [one, two] =
@@ -74,8 +78,11 @@ impl Stepper<'_> {
         for index in 0..self.state.nodes.len() {
             let record = self.state.nodes[index].disk.kept().and_then(|kept| kept.record.clone());
             let is_given_up = |record: &ClusterRecord| {
-                let of = |at| self.state.given_up.contains(&(record.epoch, record.attempt, at));
-                of(None) || of(Some(record.at))
+                let is_it = |&(epoch, attempt, of): &(u64, u64, Option<u64>)| {
+                    epoch == record.epoch
+                        && of.map_or(record.attempt <= attempt, |at| (record.attempt, record.at) == (attempt, at))
+                };
+                self.state.given_up.iter().any(is_it)
             };
             if record.is_some_and(|record| is_given_up(&record)) {
                 let what = format!("{} has a record that its operator was told is given up", name(index));

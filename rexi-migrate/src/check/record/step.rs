@@ -150,7 +150,7 @@ impl Stepper<'_> {
         match outcome {
             CommandOutcome::Done(_) => self.meet_case(Case::Done),
             CommandOutcome::Theirs { .. } => self.meet_case(Case::Theirs),
-            CommandOutcome::Aborted { .. } => self.meet_case(Case::Aborted),
+            CommandOutcome::Aborted { .. } | CommandOutcome::Spared(_) => self.meet_case(Case::Aborted),
             CommandOutcome::UnderWay(_) => self.meet_case(Case::UnderWay),
             CommandOutcome::Blocked(_) => self.meet_case(Case::Blocked),
             CommandOutcome::Refused(_) => self.meet_case(Case::Refused),
