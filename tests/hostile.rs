@@ -240,7 +240,7 @@ async fn hostile_livez_answers_beside_2_000_idle_connections() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "measures times; run it by itself, in a release build"]
-async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
+async fn hostile_what_large_payloads_cost_a_good_peer() {
     rexi_server::function! {
         /// Rows as a service has them.
         Rows = "rows" (Vec<(u32, String)>) -> u32, error String, since 1.0;
@@ -298,6 +298,12 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
         .await;
     within("h3 to leave", bad.shutdown(Duration::from_secs(1))).await;
     apart.shutdown_background();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures times; run it by itself, in a release build"]
+async fn hostile_what_many_jobs_cost_a_good_peer() {
+    let scene = Scene::new().await;
     scene
         .beside("20,000 jobs begun and killed at once, again and again", |on| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -305,7 +311,7 @@ async fn hostile_what_large_payloads_and_many_jobs_cost_a_good_peer() {
                 let _inside = runtime.enter();
                 (scene.stranger(), scene.address())
             };
-            // A later start than h3's own, and than that of the attack before.
+            // A later start than that of the attack before.
             let since = SystemTime::UNIX_EPOCH.elapsed().expect("it is later than 1970");
             let said = Hello { incarnation: Incarnation(since.as_micros() as u64), ..hello("h3") };
             let attack = move || {

@@ -1,5 +1,6 @@
 //! What must hold of the texts that people write and programs keep: a configuration, a plan of a scenario, a change of
-//! a protocol, a lock of the wire, what a member keeps of the record. Each is refused with a reason, or is one that agrees with itself.
+//! a protocol, a lock of the wire, what a member keeps of the record. Each is refused with a reason, or is one that
+//! agrees with itself.
 //!
 //! In: a text's bytes, which each reader is given. Out: a panic where that does not hold.
 

@@ -22,6 +22,7 @@ mod keeper;
 mod meet;
 mod outcome;
 mod seen;
+mod step;
 mod driver;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,34 +11,10 @@ use crate::mutant::Mutants;
 use crate::name::NodeName;
 
 use super::seen::{Seen, forgotten};
+use super::step::Step;
 use super::{
     Answer, ClusterChange, ClusterRecord, CommandOutcome, Digest, Fence, Intent, KeeperAsk, No, OperatorCommand,
 };
-
-/// What is being waited for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Step {
-    /// What all keep.
-    Read,
-    /// Members that were behind take the record.
-    Spread,
-    /// Attempts before a forgetting are closed, and the member is fenced off.
-    Freeze(u64),
-    /// The first yes.
-    Turnstile,
-    /// All others.
-    Vote,
-    /// The record.
-    Commit,
-    /// One member closes the attempt.
-    Close(u64),
-    /// The others let go of it.
-    Abort(u64),
-    /// The brake.
-    Brake,
-    /// Nothing more.
-    Over,
-}
 
 /// One command on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
