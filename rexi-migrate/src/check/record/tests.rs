@@ -41,7 +41,8 @@ fn bounds_are_told_in_one_line() {
     assert_eq!(told[4], "3 members, 1 wish, 1 message doubled, 1 driver killed");
 }
 
-/// Each is found by one of what it is said to break, and those that a second guard covers not without it.
+/// Each is found by one of what it is said to break. That those that a second guard covers are not without it, the
+/// command `mutants` shows.
 #[cfg(feature = "mutants")]
 #[test]
 fn each_variant_is_found_by_what_it_breaks() {
@@ -53,9 +54,6 @@ fn each_variant_is_found_by_what_it_breaks() {
             all.into_iter().find_map(|bounds| found(&run(bounds.clone(), states_max)).map(|found| (bounds.name, found)))
         };
         let alone = Mutants::of(&[planted.mutant]);
-        if planted.covered_by.is_some() {
-            assert_eq!(first(alone), None, "{} is covered", planted.name);
-        }
         let on = planted.with.iter().fold(alone, |on, &other| on.with(other));
         let Some((scope, (invariant, steps, told))) = first(on) else { panic!("{} is not found", planted.name) };
         println!("{}: {invariant} in {steps} steps of \"{scope}\"", planted.name);
