@@ -29,6 +29,8 @@ pub enum Action {
     Fail(usize, bool),
     /// A process is killed; whether what it writes is on the disk.
     Crash(usize, bool),
+    /// A process of a wrong release that has no record, and so serves nothing, is stopped by its operator.
+    Stop(usize),
     /// A process of the release of this place is started.
     Start(usize, usize),
     /// A disk is emptied.
@@ -150,6 +152,10 @@ impl Records {
             if process.writing.is_some() {
                 actions.push(Action::Crash(index, true));
             }
+        }
+        let has_nothing = node.disk == Disk::Empty && process.writing.is_none();
+        if self.bounds.wipes > 0 && has_nothing && process.release != self.bounds.runs {
+            actions.push(Action::Stop(index));
         }
         if used.relists < self.bounds.relists && !node.lists_all {
             actions.push(Action::Relist(index));

@@ -161,7 +161,7 @@ fn bad_days(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
     let crash = |name: &str, wishes| Bounds { crashes: 1, meetings: 1, ..of(name, wishes) };
     vec![
         Bounds { moves: 1, ..crash("a finalize, a crash and a release below", finalize()) },
-        Bounds { wipes: 1, ..crash("a finalize and a disk that is wiped", finalize()) },
+        Bounds { wipes: 1, moves: 1, ..crash("a finalize and a disk that is wiped", finalize()) },
         Bounds { failures: 1, ..of("a finalize and a disk that fails", finalize()) },
         Bounds { corruptions: 1, moves: 1, ..crash("a file that cannot be read", Vec::new()) },
         Bounds { lost: Some(2), deserted: 1, ..of("a member is lost, and forgotten", finalize()) },

@@ -70,6 +70,7 @@ impl Stepper<'_> {
                 self.written(index, landed, false);
             }
             Action::Crash(index, landed) => self.crash(index, landed),
+            Action::Stop(index) => self.state.node(index).process = None,
             Action::Start(index, release) => self.start(index, release),
             Action::Wipe(index) => {
                 self.state.used.wipes += 1;

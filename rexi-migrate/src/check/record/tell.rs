@@ -49,6 +49,7 @@ fn event(state: &State, action: Action) -> TraceEvent {
         Action::Written(index) => (Place::At(index), "has written".to_owned()),
         Action::Fail(index, is) => (Place::At(index), format!("fails to write; {}", landed(is))),
         Action::Crash(index, is) => (Place::At(index), format!("is killed; {}", landed(is))),
+        Action::Stop(index) => (Place::At(index), "is stopped, since it has no record".to_owned()),
         Action::Start(index, release) => (Place::At(index), format!("starts, the release of place {release}")),
         Action::Wipe(index) => (Place::At(index), "has its disk emptied".to_owned()),
         Action::Corrupt(index) => (Place::At(index), "has a file that can no longer be read".to_owned()),

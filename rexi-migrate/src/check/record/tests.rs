@@ -22,7 +22,7 @@ fn found(outcome: &Outcome<Records>) -> Option<(Invariant, usize, String)> {
     }
 }
 
-/// `check` exhausts each of them.
+/// The next test goes on, in a build that takes seconds for it.
 #[test]
 fn nothing_breaks_in_the_first_states_of_every_scope() {
     for bounds in bounds(&crate::demo::path(), Mutants::default()) {
@@ -31,6 +31,20 @@ fn nothing_breaks_in_the_first_states_of_every_scope() {
         assert_eq!(found(&outcome), None, "{name}");
         assert!(outcome.tally.states > 10, "{name}");
     }
+}
+
+#[cfg(feature = "mutants")]
+#[test]
+fn every_scope_is_exhausted_and_together_they_meet_each_case() {
+    let mut met = vec![0; witness::SENTENCES.len()];
+    for bounds in bounds(&crate::demo::path(), Mutants::default()) {
+        let name = bounds.name.clone();
+        let outcome = run(bounds, u64::MAX);
+        assert!(matches!(outcome.end, End::Exhausted), "{name}: {:?}", found(&outcome));
+        met.iter_mut().zip(&outcome.tally.met).for_each(|(all, met)| *all += met);
+    }
+    let never: Vec<_> = witness::SENTENCES.iter().zip(met).filter(|(_, met)| *met == 0).collect();
+    assert!(never.is_empty(), "{never:?}");
 }
 
 #[test]
