@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use rexi_proto::{Body, CallRef, Cast, CloseCode, Hello, Incarnation, Message, ServerAddress};
 use rexi_server::admin::AdminPort;
-use rexi_server::{Bytes, Node, PeerPresence, Request, typed};
+use rexi_server::{Bytes, Function, Node, PeerPresence, Request, typed};
 use rexi_tests::{Cluster, Lane, Log, Stranger, frame_of, get, hello, name, pass, peer, release, until, within};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -275,25 +275,13 @@ async fn hostile_what_large_payloads_cost_a_good_peer() {
     let sparse = Arc::new(sparse);
     scene
         .beside("two payloads of 2.6 MB a second, decoded", |on| {
-            let (bad, sparse) = (bad.clone(), Arc::clone(&sparse));
-            apart.spawn(async move {
-                while on.load(Ordering::Relaxed) {
-                    let _ = bad.ask(Rows, &name("h1"), &*sparse).await;
-                    pass(Duration::from_millis(500)).await;
-                }
-            })
+            apart.spawn(ask_twice_a_second(bad.clone(), Rows, Arc::clone(&sparse), on))
         })
         .await;
-    let run = Bytes::from(vec![0; 2_600_000]);
+    let run = Arc::new(Bytes::from(vec![0; 2_600_000]));
     scene
         .beside("two payloads of 2.6 MB a second, of one part each", |on| {
-            let (bad, run) = (bad.clone(), run.clone());
-            apart.spawn(async move {
-                while on.load(Ordering::Relaxed) {
-                    let _ = bad.ask(Size, &name("h1"), &run).await;
-                    pass(Duration::from_millis(500)).await;
-                }
-            })
+            apart.spawn(ask_twice_a_second(bad.clone(), Size, Arc::clone(&run), on))
         })
         .await;
     within("h3 to leave", bad.shutdown(Duration::from_secs(1))).await;
@@ -387,6 +375,14 @@ async fn hostile_what_the_end_of_100_000_jobs_costs_a_good_peer() {
             until("h3 to be gone", &scene.node, |node| peer(node, "h3").presence != PeerPresence::Connected).await;
         }
         println!("100,000 jobs, {what}: a good peer's longest call, and until all had ended: {longest:?}");
+    }
+}
+
+/// Asks again and again, half a second after each answer.
+async fn ask_twice_a_second<F: Function>(bad: Node, function: F, argument: Arc<F::Argument>, on: Arc<AtomicBool>) {
+    while on.load(Ordering::Relaxed) {
+        let _ = bad.ask(function, &name("h1"), &*argument).await;
+        pass(Duration::from_millis(500)).await;
     }
 }
 

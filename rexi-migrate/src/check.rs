@@ -16,6 +16,7 @@ mod oracle;
 mod judge;
 mod model;
 mod tell;
+mod searched;
 pub mod hellos;
 pub mod record;
 mod vectors;

@@ -110,16 +110,6 @@ impl Digest {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
-    /// Its bytes.
-    pub const fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// That of these bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
     /// Reads what [`Display`](fmt::Display) writes; `None` where the text is not that.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];

@@ -7,13 +7,13 @@ use super::model::Cluster;
 use super::orders;
 use super::record;
 use super::scope::Scope;
+use super::searched::{Searched, UPGRADE_STUCK};
 use super::tell::trace;
 use super::vectors;
 use super::witness::{CASES, is_required};
 use crate::path::UpgradePath;
-use crate::search::{Broken, End, Model, Options, Outcome, Path, resident_bytes_max, search_shown};
-use crate::verdict::invariant::Invariant;
-use crate::verdict::level::{Breach, Figure, Level, LevelReport, Met};
+use crate::search::{Model, Options, Outcome, resident_bytes_max};
+use crate::verdict::level::{Figure, Level, LevelReport, Met};
 
 /// What to check, and within which bounds.
 #[derive(Clone, Debug)]
@@ -84,23 +84,11 @@ pub fn check(options: &CheckOptions) -> LevelReport {
     for scope in scopes {
         let bounds = left(&totals, scope.reach_goal);
         let cluster = Cluster::new(scope.clone());
-        let outcome = search_shown(&cluster, &scope.name, &bounds, options.quiet);
+        let (name, quiet, command) = (scope.name.as_str(), options.quiet, options.command.as_str());
+        let searched = Searched { name, bounds: scope.describe(), stuck: UPGRADE_STUCK, quiet, command };
+        let outcome = searched.run(&cluster, &bounds, |path, broken| trace(scope, path, broken), &mut report);
         totals.add(&outcome);
         totals.met.iter_mut().zip(&outcome.tally.met).for_each(|(all, met)| *all += met);
-        report.figures.push(Figure::new(
-            format!("states of \"{}\" ({})", scope.name, scope.describe()),
-            outcome.tally.states as f64,
-            "",
-        ));
-        match outcome.end {
-            End::Exhausted => {}
-            End::Bounded(bound) => report.doubts.push(format!("{}: {bound}", scope.name)),
-            End::Broken(broken, path) => report.breaches.push(breach(options, scope, &broken, &path)),
-            End::Stuck(path) => {
-                let what = "from here the upgrade cannot be brought to its end".to_owned();
-                report.breaches.push(breach(options, scope, &Broken { invariant: Invariant::L4, what }, &path));
-            }
-        }
         if !report.breaches.is_empty() {
             break;
         }
@@ -136,16 +124,6 @@ fn checked(options: &CheckOptions) -> String {
         parts.push("all orders of upgrading three nodes".to_owned());
     }
     parts.join(", ")
-}
-
-fn breach(options: &CheckOptions, scope: &Scope, broken: &Broken, path: &Path<Cluster>) -> Breach {
-    Breach {
-        invariant: broken.invariant,
-        what: format!("{} ({} steps, scope \"{}\")", broken.what, path.steps.len(), scope.name),
-        count: 1,
-        trace: Some(trace(scope, path, Some(broken))),
-        command: options.command.clone(),
-    }
 }
 
 impl Totals {

@@ -232,7 +232,7 @@ impl Driver {
             return self.end(CommandOutcome::Unknown(away));
         }
         if seen.is_half_closed {
-            return self.let_go(seen.epoch.saturating_add(1), seen.closed);
+            return self.let_go(seen.next_epoch(), seen.closed);
         }
         let last = seen.last_attempt();
         let intent = self.intend(change.clone(), seen, last.saturating_add(1));
@@ -246,10 +246,7 @@ impl Driver {
                 let (by, at) = (Arc::clone(&self.by), self.at);
                 let (node, others) = (node.clone(), self.members.clone());
                 let fence = Arc::new(Fence { node, loss: *loss, others, by, at });
-                self.ask_all(
-                    Step::Freeze(last),
-                    &KeeperAsk::Freeze { epoch: seen.epoch.saturating_add(1), attempt: last, fence },
-                );
+                self.ask_all(Step::Freeze(last), &KeeperAsk::Freeze { epoch: seen.next_epoch(), attempt: last, fence });
             }
             _ => self.turnstile(),
         }
@@ -259,7 +256,7 @@ impl Driver {
         let lives = self.answers().map(|(node, answer)| (node.clone(), answer.life)).collect();
         Arc::new(Intent {
             cluster: Arc::clone(&self.cluster),
-            epoch: seen.epoch.saturating_add(1),
+            epoch: seen.next_epoch(),
             attempt,
             previous: seen.record().map_or_else(Digest::default, ClusterRecord::digest),
             change,
@@ -289,7 +286,7 @@ impl Driver {
         }
         if seen.vote.is_some() {
             // A yes to what is closed elsewhere.
-            return self.let_go(seen.epoch.saturating_add(1), seen.closed);
+            return self.let_go(seen.next_epoch(), seen.closed);
         }
         self.settled(seen.epoch);
     }
@@ -299,7 +296,7 @@ impl Driver {
         let behind_fence = seen.fence.as_ref().map(|_| seen.closed.saturating_add(1));
         let Some(attempt) = seen.open().map(|open| open.attempt).or(behind_fence) else {
             return match &seen.vote {
-                Some(_) => self.let_go(seen.epoch.saturating_add(1), seen.closed),
+                Some(_) => self.let_go(seen.next_epoch(), seen.closed),
                 None => self.settled(seen.epoch),
             };
         };
@@ -308,12 +305,12 @@ impl Driver {
         }
         if seen.is_split {
             // Two members have said yes to different intents of one attempt, so neither can have the yes of all.
-            return self.let_go(seen.epoch.saturating_add(1), attempt);
+            return self.let_go(seen.next_epoch(), attempt);
         }
         let says_yes = |answer: &Answer| answer.kept.open_vote().is_some_and(|vote| vote.attempt <= attempt);
         let closer = self.answers().find(|(node, answer)| self.members.contains(*node) && !says_yes(answer));
         match closer.map(|(node, _)| node.clone()) {
-            Some(closer) => self.close(seen.epoch.saturating_add(1), attempt, closer),
+            Some(closer) => self.close(seen.next_epoch(), attempt, closer),
             None => {
                 let is_away = |node: &&NodeName| self.heard.get(*node).is_none_or(Option::is_none);
                 let away: BTreeSet<_> = self.members.iter().filter(is_away).cloned().collect();

@@ -87,11 +87,6 @@ impl Keeper {
         self.is_broken
     }
 
-    /// Whether something is being written.
-    pub fn is_writing(&self) -> bool {
-        self.writing.is_some()
-    }
-
     /// Somebody asks something, under a number of the caller's choice.
     pub fn handle(&mut self, ticket: u64, ask: KeeperAsk, facts: &Facts) {
         if self.waiting.len() >= WAITING_MAX {
@@ -100,7 +95,7 @@ impl Keeper {
         }
         if let Some(Writing { kept, .. }) = &self.writing {
             if ask == KeeperAsk::Read && !self.guards.status_is_of_the_disk() {
-                let answer = Answer { did: Ok(()), kept: kept.clone(), ..self.answer_of(Ok(()), facts) };
+                let answer = Answer { kept: kept.clone(), ..self.answer_of(Ok(()), facts) };
                 return self.outputs.push_back(KeeperOutput::Answer(ticket, answer));
             }
             self.waiting.push_back((ticket, ask));

@@ -91,11 +91,8 @@ impl Keeper {
     /// [`Bar`] says why not.
     pub fn may_start(&self, release: Release) -> Result<(), Bar> {
         match self.kept().admits_guarded(release, self.guards) {
-            Err(bar @ (Bar::BelowFloor { .. } | Bar::BelowPendingFloor { .. })) if self.guards.start_reads_floor() => {
-                Err(bar)
-            }
-            Err(bar @ (Bar::AboveTop { .. } | Bar::NoRecord)) => Err(bar),
-            _ => Ok(()),
+            Err(Bar::BelowFloor { .. } | Bar::BelowPendingFloor { .. }) if !self.guards.start_reads_floor() => Ok(()),
+            verdict => verdict,
         }
     }
 }

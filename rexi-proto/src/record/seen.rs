@@ -63,6 +63,11 @@ impl Seen {
         self.vote.as_ref().filter(|vote| vote.attempt > self.closed)
     }
 
+    /// The epoch that is tried.
+    pub(super) fn next_epoch(&self) -> u64 {
+        self.epoch.saturating_add(1)
+    }
+
     /// The last attempt that anything is known of.
     pub(super) fn last_attempt(&self) -> u64 {
         self.vote.as_ref().map_or(0, |vote| vote.attempt).max(self.closed)

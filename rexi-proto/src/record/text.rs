@@ -65,6 +65,11 @@ fn lines<T: Display>(text: &mut String, word: &str, what: impl IntoIterator<Item
     what.into_iter().for_each(|what| line(text, word, what));
 }
 
+/// A line for each key and its value.
+fn pairs<K: Display, V: Display>(text: &mut String, word: &str, what: &BTreeMap<K, V>) {
+    what.iter().for_each(|(key, value)| line(text, word, format_args!("{key} {value}")));
+}
+
 impl ClusterRecord {
     pub(super) fn render(&self, text: &mut String) {
         line(text, "record", format_args!("{} {}", self.epoch, self.attempt));
@@ -72,10 +77,10 @@ impl ClusterRecord {
         line(text, "origin", self.origin);
         line(text, "floor", self.floor);
         line(text, "top", self.top);
-        lines(text, "ceiling", self.ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
+        pairs(text, "ceiling", &self.ceilings);
         lines(text, "member", &self.members);
-        lines(text, "forgotten", self.forgotten.iter().map(|(node, epoch)| format!("{node} {epoch}")));
-        lines(text, "lifted", self.lifted.iter().map(|(node, number)| format!("{node} {number}")));
+        pairs(text, "forgotten", &self.forgotten);
+        pairs(text, "lifted", &self.lifted);
         line(text, "by", &self.by);
         line(text, "at", self.at);
         line(text, "intent", self.intent);
@@ -112,11 +117,11 @@ impl Intent {
             ClusterChange::Open { top } => line(text, "change", format_args!("open {top}")),
             ClusterChange::Cap(ceilings) => {
                 line(text, "change", "cap");
-                lines(text, "ceiling", ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
+                pairs(text, "ceiling", ceilings);
             }
             ClusterChange::Lift(brakes) => {
                 line(text, "change", "lift");
-                lines(text, "lifted", brakes.iter().map(|(node, number)| format!("{node} {number}")));
+                pairs(text, "lifted", brakes);
             }
             ClusterChange::Finalize { floor } => line(text, "change", format_args!("finalize {floor}")),
             ClusterChange::Forget { node, loss } => {
@@ -135,8 +140,7 @@ impl Intent {
     fn read(epoch: u64, attempt: u64, from: &mut Reader<'_>) -> Option<Self> {
         let cluster = from.one("cluster", some)?;
         let previous = from.one("previous", Digest::parse)?;
-        let change = from.one("change", |text| Some(text.to_owned()))?;
-        let change = match *change.split(' ').collect::<Vec<_>>() {
+        let change = match *from.words("change")? {
             ["begin", floor, top] => ClusterChange::Begin { floor: parsed(floor)?, top: parsed(top)? },
             ["open", top] => ClusterChange::Open { top: parsed(top)? },
             ["cap"] => ClusterChange::Cap(from.pairs("ceiling")?),
@@ -176,7 +180,7 @@ impl Kept {
         lines(&mut text, "among", self.fence.iter().flat_map(|fence| &fence.others));
         for (node, brake) in &self.brakes {
             line(&mut text, "brake", format_args!("{node} {} {} {}", brake.number, brake.by, brake.at));
-            lines(&mut text, "ceiling", brake.ceilings.iter().map(|(key, phase)| format!("{key} {phase}")));
+            pairs(&mut text, "ceiling", &brake.ceilings);
         }
         let digest = Digest::of(&text);
         line(&mut text, "sha256", digest);
@@ -211,19 +215,19 @@ impl Kept {
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         from.advance();
         let node = from.one("node", parsed)?;
-        let record = match *from.one("record", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
+        let record = match *from.words("record")? {
             ["none"] => None,
             [epoch, attempt] => Some(Arc::new(ClusterRecord::read(parsed(epoch)?, parsed(attempt)?, from)?)),
             _ => return None,
         };
-        let vote = match *from.one("vote", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
+        let vote = match *from.words("vote")? {
             ["none"] => None,
             [epoch, attempt] => Some(Arc::new(Intent::read(parsed(epoch)?, parsed(attempt)?, from)?)),
             _ => return None,
         };
         let closed = from.one("closed", parsed)?;
         let bound = from.one("bound", |text| if text == "none" { Some(None) } else { parsed(text).map(Some) })?;
-        let fence = match *from.one("fence", |text| Some(text.to_owned()))?.split(' ').collect::<Vec<_>>() {
+        let fence = match *from.words("fence")? {
             ["none"] => None,
             [node, loss, by, at] => {
                 let (node, loss) = (parsed(node)?, loss_of(loss)?);
@@ -269,6 +273,13 @@ impl<'a> Reader<'a> {
         let value = read(self.peek(word)?)?;
         self.advance();
         Some(value)
+    }
+
+    /// The words of the next line, behind the one that it is to begin with.
+    fn words(&mut self, word: &str) -> Option<Vec<&'a str>> {
+        let words = self.peek(word)?.split(' ').collect();
+        self.advance();
+        Some(words)
     }
 
     /// All lines of this word that are next.

@@ -6,9 +6,10 @@ use super::bounds::Bounds;
 use super::model::Hellos;
 use super::tell::trace;
 use super::witness::{CASES, OF_REMOVED, OF_THREE, SENTENCES};
+use crate::check::searched::{Searched, UPGRADE_STUCK};
 use crate::model::Case;
-use crate::search::{End, Options, Outcome, search_shown};
-use crate::verdict::level::{Breach, Figure, LevelReport, Met};
+use crate::search::{Options, Outcome};
+use crate::verdict::level::{LevelReport, Met};
 
 /// Searches within these bounds and adds the outcome to the report.
 pub(crate) fn report(
@@ -17,20 +18,8 @@ pub(crate) fn report(
     (quiet, command): (bool, &str),
     report: &mut LevelReport,
 ) -> Outcome<Hellos> {
-    let outcome = search_shown(&Hellos::new(bounds.clone()), &bounds.name, options, quiet);
-    let states = format!("states of \"{}\" ({})", bounds.name, bounds.describe());
-    report.figures.push(Figure::new(states, outcome.tally.states as f64, ""));
-    match &outcome.end {
-        End::Exhausted | End::Stuck(_) => {}
-        End::Bounded(bound) => report.doubts.push(format!("{}: {bound}", bounds.name)),
-        End::Broken(broken, path) => report.breaches.push(Breach {
-            invariant: broken.invariant,
-            what: format!("{} ({} steps, scope \"{}\")", broken.what, path.steps.len(), bounds.name),
-            count: 1,
-            trace: Some(trace(path, Some(broken))),
-            command: command.to_owned(),
-        }),
-    }
+    let searched = Searched { name: &bounds.name, bounds: bounds.describe(), stuck: UPGRADE_STUCK, quiet, command };
+    let outcome = searched.run(&Hellos::new(bounds.clone()), options, trace, report);
     // From a release that can move in a migration every case is within reach, but for those that take one that has
     // removed the old form.
     let any = |of: fn(&Bounds, usize) -> bool| bounds.starts.iter().any(|&release| of(bounds, release));

@@ -25,10 +25,7 @@ impl Stepper<'_> {
                 continue;
             }
             let release = self.model.bounds.releases[process.release];
-            let kept = match &node.disk {
-                Disk::Holds(kept) | Disk::Corrupt(kept) => kept,
-                Disk::Empty => continue,
-            };
+            let Some(kept) = node.disk.held() else { continue };
             if let Some(floor) = kept.record.as_ref().map(|record| record.floor)
                 && release < floor
             {
@@ -43,10 +40,7 @@ impl Stepper<'_> {
 
     /// S12: what is on a disk never falls. S14: no two disks hold different records of one epoch.
     fn judge_disks(&mut self, before: &State) {
-        let record = |disk: &Disk| match disk {
-            Disk::Holds(kept) | Disk::Corrupt(kept) => kept.record.clone(),
-            Disk::Empty => None,
-        };
+        let record = |disk: &Disk| disk.held().and_then(|kept| kept.record.clone());
         for index in 0..self.state.nodes.len() {
             let [was, is] = [before, &self.state].map(|state| record(&state.nodes[index].disk));
             if let (Some(was), Some(is)) = (was, is)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rexi_proto::record::{Driver, Keeper, KeeperAsk, Kept};
+use rexi_proto::record::{Driver, Facts, Keeper, KeeperAsk, Kept};
 
 use crate::search::{Broken, Fingerprint};
 
@@ -49,6 +49,14 @@ pub(super) enum Disk {
 }
 
 impl Disk {
+    /// What it holds, readable or not.
+    pub(super) fn held(&self) -> Option<&Kept> {
+        match self {
+            Self::Holds(kept) | Self::Corrupt(kept) => Some(kept),
+            Self::Empty => None,
+        }
+    }
+
     pub(super) fn kept(&self) -> Option<&Kept> {
         match self {
             Self::Holds(kept) => Some(kept),
@@ -68,6 +76,16 @@ pub(super) struct Process {
     /// Who waits for the answer to each number: an operator, its command, and the driver's round.
     pub(super) asked: BTreeMap<u64, (usize, u64, u64)>,
     pub(super) tickets: u64,
+}
+
+impl Process {
+    /// It is asked something, under a number of its own.
+    pub(super) fn ask(&mut self, ask: KeeperAsk, facts: &Facts, asked_by: Option<(usize, u64, u64)>) {
+        let ticket = self.tickets;
+        self.tickets += 1;
+        self.asked.extend(asked_by.map(|by| (ticket, by)));
+        self.keeper.handle(ticket, ask, facts);
+    }
 }
 
 /// A command on its way.

@@ -106,9 +106,7 @@ impl Stepper<'_> {
 
     fn command(&mut self, operator: usize, command: OperatorCommand, at: u64) {
         let number = self.state.free_number();
-        let members = self.model.members(true);
-        let listed = self.state.nodes.iter().any(|node| node.lists_all);
-        let members = if listed { members } else { self.model.members(false) };
+        let members = self.model.members(self.state.nodes.iter().any(|node| node.lists_all));
         let by = format!("operator-{operator}").into();
         let driver = Driver::new(command, "c".into(), by, at, members, self.model.bounds.mutants);
         self.state.drivers[operator] = Some(Arc::new(Driving { driver, number }));
@@ -173,10 +171,7 @@ impl Stepper<'_> {
         let Flight { from: (operator, number), round, to, ask } = &*flight;
         let facts = self.facts(*to);
         if let Some(process) = &mut self.state.node(*to).process {
-            let ticket = process.tickets;
-            process.tickets += 1;
-            process.asked.insert(ticket, (*operator, *number, *round));
-            process.keeper.handle(ticket, ask.clone(), &facts);
+            process.ask(ask.clone(), &facts, Some((*operator, *number, *round)));
         }
         self.drain(*to);
     }
@@ -305,23 +300,17 @@ impl Stepper<'_> {
             let invariant = if matches!(apart, Apart::Fork { .. }) { Invariant::S14 } else { Invariant::S12 };
             return self.breaks(invariant, format!("{} speaks to {}: {apart}", name(index), name(other)));
         }
-        let (to, record) = match said {
-            Ok(Meeting::Ahead) => (other, here.keeper.kept().record.clone().map(|record| (record, index))),
-            _ => return,
-        };
-        let Some((record, held_by)) = record else { return };
+        let (Ok(Meeting::Ahead), Some(record)) = (said, here.keeper.kept().record.clone()) else { return };
         self.state.used.meetings += u8::from(self.state.is_busy());
-        let facts = self.facts(to);
-        let before = self.state.nodes[to].disk.kept().map_or(0, Kept::epoch);
-        if let Some(process) = &mut self.state.node(to).process {
-            let ticket = process.tickets;
-            process.tickets += 1;
-            process.keeper.handle(ticket, KeeperAsk::Take(record, name(held_by)), &facts);
+        let facts = self.facts(other);
+        let before = self.state.nodes[other].disk.kept().map_or(0, Kept::epoch);
+        if let Some(process) = &mut self.state.node(other).process {
+            process.ask(KeeperAsk::Take(record, name(index)), &facts, None);
         }
         if before > 0 {
             self.meet_case(Case::Learned);
         }
-        self.drain(to);
+        self.drain(other);
     }
 }
 
