@@ -9,6 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::name::start_of;
 use crate::phase::Phase;
 
 /// A migration's key, which names it in files, in variables, on the wire and in reports: 1 to 64 bytes of a-z, 0-9, '-'
@@ -124,11 +125,7 @@ impl MigrationKey {
     /// [`MigrationKeyError`] where the text is none.
     pub fn new(key: impl Into<String>) -> Result<Self, MigrationKeyError> {
         let key = key.into();
-        if is_key(&key) {
-            Ok(Self(Cow::Owned(key)))
-        } else {
-            Err(MigrationKeyError { key: key.chars().take(80).collect() })
-        }
+        if is_key(&key) { Ok(Self(Cow::Owned(key))) } else { Err(MigrationKeyError { key: start_of(&key, 80) }) }
     }
 
     /// The key of a constant.

@@ -269,6 +269,9 @@ mutants! {
     ForgottenLetIn "forgotten-let-in" "M36 M40"
         "A member that was forgotten is let in with what it has kept."
         breaks "S12 S14";
+    AnewSpeaks "anew-speaks" "M40 M43"
+        "A member whose disk came new says yes and closes as if it knew what it had said."
+        breaks "S14 L5";
     ForgottenAsked "forgotten-asked" "M40"
         "A member is asked whether it may be forgotten."
         breaks "L4";

@@ -47,7 +47,7 @@ impl NodeName {
         if name.len() <= NAME_BYTES_MAX && labels_ok {
             Ok(Self(name.into()))
         } else {
-            Err(NodeNameError { name: name.chars().take(260).collect() })
+            Err(NodeNameError { name: start_of(name, 260) })
         }
     }
 
@@ -126,9 +126,28 @@ pub struct PeerId(pub u32);
 const NAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
+/// The start of a text for an error that quotes it: of at most so many characters once it is quoted.
+pub(crate) fn start_of(text: &str, most: usize) -> String {
+    let mut length = 0;
+    let fits = |c: &char| {
+        length += c.escape_debug().count();
+        length <= most
+    };
+    text.chars().take_while(fits).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_cut_by_how_long_it_is_when_quoted() {
+        assert_eq!(start_of("plain", 80), "plain");
+        for text in ["a".repeat(500), "\u{1f}".repeat(500), "\u{10ffff}é".repeat(500)] {
+            let quoted = format!("{:?}", start_of(&text, 80));
+            assert!((70..=82).contains(&quoted.chars().count()), "{quoted}");
+        }
+    }
 
     #[test]
     fn names_are_lower_case_dns_names() {

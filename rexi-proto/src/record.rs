@@ -94,6 +94,11 @@ impl ClusterRecord {
         self.epoch < forgotten_at || self.epoch == forgotten_at && !knows
     }
 
+    /// Whether a name is that of a member that was forgotten, and is none again.
+    pub(crate) fn leaves_out(&self, node: &NodeName) -> bool {
+        self.forgotten.contains_key(node) && !self.members.contains(node)
+    }
+
     /// Whether a release may run by it.
     pub fn admits(&self, release: Release) -> bool {
         self.floor.is_patched_by(release) || self.top.is_patched_by(release)
@@ -141,6 +146,11 @@ impl fmt::Debug for Digest {
 pub fn is_operator(text: &str) -> bool {
     let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
     (1..=OPERATOR_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_part)
+}
+
+/// Names, one after the other, for people.
+fn named<'a>(nodes: impl IntoIterator<Item = &'a NodeName>) -> String {
+    nodes.into_iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ")
 }
 
 /// Bytes of an operator's name.

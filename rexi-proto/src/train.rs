@@ -10,6 +10,7 @@ use semver::Version;
 
 use crate::function::{FunctionRow, Release};
 use crate::migration::{Form, MIGRATIONS_MAX, Migration, MigrationKey, SERVER_PER_NODE, Stage};
+use crate::name::start_of;
 use crate::phase::{Phase, ServerAddress};
 use crate::release::{OfTrain, Profile};
 use crate::version::{VersionRange, WireVersion};
@@ -132,7 +133,7 @@ impl Train {
     pub fn profiles(&self) -> Result<Vec<Profile>, TrainError> {
         let train = || Arc::clone(&self.name);
         if !Self::is_name(&self.name) {
-            return Err(TrainError::Name { name: self.name.chars().take(80).collect() });
+            return Err(TrainError::Name { name: start_of(&self.name, 80) });
         }
         if self.releases.len() > TRAIN_RELEASES_MAX {
             return Err(TrainError::TooLong { train: train(), count: self.releases.len() });
@@ -165,7 +166,7 @@ impl Train {
         let known = || profiles.iter().map(|profile| profile.stop.to_string()).collect::<Vec<_>>().join(", ");
         let unknown = || TrainError::UnknownRelease {
             train: Arc::clone(&self.name),
-            release: version.chars().take(80).collect(),
+            release: start_of(version, 80),
             known: known(),
         };
         let release = version_of(version).ok_or_else(unknown)?;
@@ -199,10 +200,7 @@ impl Train {
 
     fn stop_of(&self, declared: &DeclaredRelease) -> Result<Release, TrainError> {
         let text = &declared.version;
-        text.parse().map_err(|_| TrainError::Version {
-            train: Arc::clone(&self.name),
-            version: text.chars().take(80).collect(),
-        })
+        text.parse().map_err(|_| TrainError::Version { train: Arc::clone(&self.name), version: start_of(text, 80) })
     }
 
     fn profile_of(

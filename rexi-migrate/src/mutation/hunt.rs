@@ -80,6 +80,9 @@ pub fn hunts() -> Result<Vec<Hunt>, wire::LockError> {
 }
 
 /// Guards that stand behind each other and are taken away together: skew, readiness, and a stale view.
+/// States of each scope that are looked at before any is looked at to the end of the budget.
+const FIRST_LOOK: u64 = 2_000;
+
 const PAIRS: [&str; 4] = [
     "wire-unchecked,unknown-is-ready",
     "wire-unchecked,hosts-unchecked,first-release-believed",
@@ -191,6 +194,12 @@ fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
 /// L1: hellos in every order, the scopes of `check` for two nodes, and operators who make every mistake, on two and on
 /// three; or records, for what breaks those.
 fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
+    // Most are found in the first states of some scope, which is soon if no other is exhausted before.
+    let first = by_some_states(mutants, &Budget { states_max: budget.states_max.min(FIRST_LOOK), ..budget.clone() });
+    if first.found.is_some() { first } else { by_some_states(mutants, budget) }
+}
+
+fn by_some_states(mutants: Mutants, budget: &Budget) -> Tried {
     let mut looked = Looked::default();
     if mutants.break_the_record() {
         for bounds in record::bounds(&demo::path(), mutants) {

@@ -57,6 +57,11 @@ impl Guards {
         !self.lacks(Mutant::CorruptIsMissing)
     }
 
+    /// A member whose disk came new does not speak for what it was.
+    pub(crate) const fn who_came_anew_is_silent(self) -> bool {
+        !self.lacks(Mutant::AnewSpeaks)
+    }
+
     /// What is closed gets no yes.
     pub(crate) const fn closed_stays_closed(self, is_closed: bool) -> bool {
         is_closed && !self.lacks(Mutant::ClosedSaysYes)

@@ -37,13 +37,13 @@ pub enum KeeperAsk {
         /// The attempt.
         attempt: u64,
     },
-    /// To close attempts up to this one, whatever it has said, and to take nothing more from a member.
+    /// To close attempts up to this one, whatever it has said, and to take nothing more from some members.
     Freeze {
         /// The epoch that is tried.
         epoch: u64,
         /// The attempt.
         attempt: u64,
-        /// Whom the others are about to forget.
+        /// Whom the others are about to forget: all that are fenced off already, and maybe more.
         fence: Arc<Fence>,
     },
     /// To brake.
@@ -89,19 +89,19 @@ pub enum No {
         /// What the other is.
         what: String,
     },
-    /// A member is about to be forgotten.
-    #[error("{by} asked to forget {node}: `live resume` or `live abort` ends that")]
+    /// Members are about to be forgotten.
+    #[error("{by} asked to forget {nodes}: `live resume` or `live abort` ends that")]
     Fenced {
         /// The operator.
         by: Arc<str>,
-        /// Who is to be forgotten.
-        node: NodeName,
+        /// Who is to be forgotten, by their names.
+        nodes: String,
     },
-    /// What would be forgotten is not fenced off here.
-    #[error("{node} is not fenced off here")]
+    /// Who would be forgotten is not fenced off here.
+    #[error("{nodes} is not fenced off here")]
     NotFenced {
-        /// Who is to be forgotten.
-        node: NodeName,
+        /// Who is to be forgotten, by their names.
+        nodes: String,
     },
     /// The attempt is closed.
     #[error("attempts up to {closed} are closed here")]
@@ -156,6 +156,15 @@ pub enum No {
     /// Its record is of a cluster that began apart.
     #[error("it is of another cluster")]
     OtherCluster,
+    /// Its disk came new, so what it has said before is not known.
+    #[error(
+        "its disk came new at epoch {since}, and what it has said before is lost: have it forgotten as wiped, and it \
+         is a member again with the next change"
+    )]
+    Anew {
+        /// The epoch of the first record that it has taken.
+        since: u64,
+    },
     /// It has been forgotten.
     #[error("it was forgotten at epoch {epoch}")]
     Forgotten {

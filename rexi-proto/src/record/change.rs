@@ -1,6 +1,6 @@
 //! What an operator may ask of the record, and what the record is after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -37,10 +37,10 @@ pub enum ClusterChange {
         /// The new floor.
         floor: Release,
     },
-    /// Takes out a member that never returns.
+    /// Takes out members that never return with what they have kept.
     Forget {
-        /// The member.
-        node: NodeName,
+        /// The members.
+        nodes: BTreeSet<NodeName>,
         /// What the operator vouches for.
         loss: Loss,
     },
@@ -112,8 +112,8 @@ pub enum Illegal {
         /// The highest release that may run.
         top: Release,
     },
-    /// The member is none, by the record.
-    #[error("{node} is not a member by the record")]
+    /// Nobody is known by the name.
+    #[error("{node} is not a member by the record, nor by what is under way")]
     NoMember {
         /// Who was named.
         node: NodeName,
@@ -125,11 +125,8 @@ pub enum Illegal {
         node: NodeName,
     },
     /// Nobody would be left.
-    #[error("{node} is the only member: a cluster cannot forget itself")]
-    LastMember {
-        /// The member.
-        node: NodeName,
-    },
+    #[error("nobody would be left: a cluster cannot forget itself")]
+    NobodyLeft,
     /// The record has no place for more.
     #[error("the record holds {count} {what}, which is the most it has room for")]
     Full {
@@ -153,7 +150,9 @@ impl ClusterChange {
                 record.ceilings.is_empty() && brakes.iter().all(is_lifted)
             }
             Self::Finalize { floor } => record.floor == *floor,
-            Self::Forget { node, .. } => !record.members.contains(node) && record.forgotten.contains_key(node),
+            Self::Forget { nodes, .. } => {
+                nodes.iter().all(|node| !record.members.contains(node) && record.forgotten.contains_key(node))
+            }
         }
     }
 }
@@ -208,15 +207,12 @@ impl Intent {
                 }
                 after.floor = asked;
             }
-            ClusterChange::Forget { node, .. } => {
-                if !before.members.contains(node) {
-                    return Err(Illegal::NoMember { node: node.clone() });
+            ClusterChange::Forget { nodes, .. } => {
+                after.members.retain(|node| !nodes.contains(node));
+                if after.members.is_empty() {
+                    return Err(Illegal::NobodyLeft);
                 }
-                if before.members.len() == 1 {
-                    return Err(Illegal::LastMember { node: node.clone() });
-                }
-                after.members.remove(node);
-                after.forgotten.insert(node.clone(), after.epoch);
+                after.forgotten.extend(nodes.iter().map(|node| (node.clone(), after.epoch)));
             }
         }
         after.has_room()?;

@@ -3,6 +3,8 @@
 //! A driver keeps nothing: what it has done is on the members' disks, and the next one goes on from there. It waits for
 //! an answer of each member that it asks, or to be told that there will be none; no time decides anything here.
 
+mod decide;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -10,11 +12,8 @@ use crate::guards::Guards;
 use crate::mutant::Mutants;
 use crate::name::NodeName;
 
-use super::seen::{Seen, forgotten};
 use super::step::Step;
-use super::{
-    Answer, ClusterChange, ClusterRecord, CommandOutcome, Digest, Fence, Intent, KeeperAsk, No, OperatorCommand,
-};
+use super::{Answer, ClusterChange, CommandOutcome, Intent, KeeperAsk, No, OperatorCommand};
 
 /// One command on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +31,7 @@ pub struct Driver {
     /// Why the attempt is to be given up.
     refused: BTreeMap<NodeName, No>,
     /// Who is no longer to be forgotten, once the attempt is given up.
-    spares: Option<NodeName>,
+    spares: BTreeSet<NodeName>,
     /// How often it has looked at all members.
     looks: u32,
     /// How often it has asked: an answer to what was asked before counts for nothing.
@@ -63,17 +62,17 @@ impl Driver {
             heard: BTreeMap::new(),
             intent: None,
             refused: BTreeMap::new(),
-            spares: None,
+            spares: BTreeSet::new(),
             looks: 0,
             round: 0,
             outputs: VecDeque::new(),
             outcome: None,
             guards: Guards::without(mutants),
         };
-        if let OperatorCommand::Make(ClusterChange::Forget { node, .. }) = &driver.command
+        if let OperatorCommand::Make(ClusterChange::Forget { nodes, .. }) = &driver.command
             && driver.guards.forgets_without_asking()
         {
-            driver.members.remove(node);
+            driver.members.retain(|node| !nodes.contains(node));
         }
         driver.begin();
         driver
@@ -158,6 +157,7 @@ impl Driver {
     fn look(&mut self) {
         self.looks += 1;
         self.refused.clear();
+        self.intent = None;
         if self.looks > LOOKS_MAX {
             return self.end(CommandOutcome::UnderWay(self.members.clone()));
         }
@@ -172,164 +172,17 @@ impl Driver {
         self.heard.iter().filter(|(_, answer)| answer.is_none()).map(|(node, _)| node.clone()).collect()
     }
 
-    /// All that can be known of the members is known: what is to be done?
-    fn decide(&mut self) {
-        for forgotten in forgotten(&self.heard) {
-            self.leave_out(&forgotten);
-        }
-        let fenced = self.answers().find_map(|(_, answer)| answer.kept.fence.as_ref().map(|fence| fence.node.clone()));
-        if let (Some(fenced), OperatorCommand::Resume | OperatorCommand::Abort) = (fenced, &self.command) {
-            // What it has is not taken; that it can be asked changes nothing.
-            self.leave_out(&fenced);
-        }
-        let Some(seen) = Seen::of(&self.heard) else { return self.end(CommandOutcome::Unknown(self.away())) };
-        if seen.is_forked {
-            return self.end(CommandOutcome::Fork(seen.epoch));
-        }
-        if let Some((record, held_by)) = seen.newest.clone()
-            && !seen.behind.is_empty()
-        {
-            let give = |node| (node, KeeperAsk::Take(Arc::clone(&record), held_by.clone()));
-            return self.ask(Step::Spread, seen.behind.into_iter().map(give).collect::<Vec<_>>());
-        }
-        match self.command.clone() {
-            OperatorCommand::Make(change) => self.make(&change, &seen),
-            OperatorCommand::Resume => self.resume(&seen),
-            OperatorCommand::Abort => self.abort(&seen),
-            OperatorCommand::Brake(_) => {}
-        }
+    /// Who can say neither yes nor no, since what it has said before is lost.
+    fn anew(&self) -> BTreeMap<NodeName, No> {
+        let is_silent = self.guards.who_came_anew_is_silent();
+        let since = |answer: &Answer| answer.kept.anew.filter(|_| is_silent);
+        self.answers().filter_map(|(node, answer)| Some((node.clone(), No::Anew { since: since(answer)? }))).collect()
     }
 
     /// Who was behind has the record, or says why not.
     fn spread(&mut self) {
         let refused: BTreeSet<_> = self.refusals().into_keys().collect();
         if refused.is_empty() { self.look() } else { self.end(CommandOutcome::UnderWay(refused)) }
-    }
-
-    fn make(&mut self, change: &ClusterChange, seen: &Seen) {
-        let away = self.away();
-        if change.is_made(seen.record()) {
-            return self.settled(seen.epoch);
-        }
-        if let Some(open) = seen.open() {
-            if open.change == *change && self.guards.equal_wishes_are_one() {
-                self.members.clone_from(&open.members);
-                self.intent = Some(Arc::clone(open));
-                return self.turnstile();
-            }
-            let forgets_one_away = matches!(change, ClusterChange::Forget { node, .. } if !open.forgets(node));
-            if !forgets_one_away {
-                return self.end(CommandOutcome::Theirs { by: Arc::clone(&open.by), what: open.told() });
-            }
-        }
-        if let Some(fence) = &seen.fence
-            && !matches!(change, ClusterChange::Forget { node, .. } if fence.node == *node)
-        {
-            let what = format!("forget {}", fence.node);
-            return self.end(CommandOutcome::Theirs { by: Arc::clone(&fence.by), what });
-        }
-        if !away.is_empty() {
-            return self.end(CommandOutcome::Unknown(away));
-        }
-        if seen.is_half_closed {
-            return self.let_go(seen.next_epoch(), seen.closed);
-        }
-        let last = seen.last_attempt();
-        let intent = self.intend(change.clone(), seen, last.saturating_add(1));
-        if let Err(why) = intent.record_guarded(seen.record(), self.guards) {
-            let first = self.members.first().cloned().into_iter();
-            return self.end(CommandOutcome::Refused(first.map(|node| (node, No::Illegal(why.clone()))).collect()));
-        }
-        self.intent = Some(intent);
-        match change {
-            ClusterChange::Forget { node, loss } if self.guards.forgets_behind_a_fence() => {
-                let (by, at) = (Arc::clone(&self.by), self.at);
-                let (node, others) = (node.clone(), self.members.clone());
-                let fence = Arc::new(Fence { node, loss: *loss, others, by, at });
-                self.ask_all(Step::Freeze(last), &KeeperAsk::Freeze { epoch: seen.next_epoch(), attempt: last, fence });
-            }
-            _ => self.turnstile(),
-        }
-    }
-
-    fn intend(&self, change: ClusterChange, seen: &Seen, attempt: u64) -> Arc<Intent> {
-        let lives = self.answers().map(|(node, answer)| (node.clone(), answer.life)).collect();
-        Arc::new(Intent {
-            cluster: Arc::clone(&self.cluster),
-            epoch: seen.next_epoch(),
-            attempt,
-            previous: seen.record().map_or_else(Digest::default, ClusterRecord::digest),
-            change,
-            members: self.members.clone(),
-            lives,
-            by: Arc::clone(&self.by),
-            at: self.at,
-        })
-    }
-
-    fn resume(&mut self, seen: &Seen) {
-        if let Some(open) = seen.open() {
-            self.members.clone_from(&open.members);
-            let is_one = self.guards.equal_wishes_are_one();
-            let anew = || self.intend(open.change.clone(), seen, seen.last_attempt().saturating_add(1));
-            let intent = if is_one { Arc::clone(open) } else { anew() };
-            self.intent = Some(Arc::clone(&intent));
-            if self.guards.a_yes_is_no_commit() {
-                return self.turnstile();
-            }
-            let votes = intent.members.clone();
-            return self.ask_all(Step::Commit, &KeeperAsk::Commit(intent, votes));
-        }
-        if let Some(fence) = &seen.fence {
-            (self.by, self.at) = (Arc::clone(&fence.by), fence.at);
-            return self.make(&ClusterChange::Forget { node: fence.node.clone(), loss: fence.loss }, seen);
-        }
-        if seen.vote.is_some() {
-            // A yes to what is closed elsewhere.
-            return self.let_go(seen.next_epoch(), seen.closed);
-        }
-        self.settled(seen.epoch);
-    }
-
-    fn abort(&mut self, seen: &Seen) {
-        self.spares = seen.fence.as_ref().map(|fence| fence.node.clone());
-        let behind_fence = seen.fence.as_ref().map(|_| seen.closed.saturating_add(1));
-        let Some(attempt) = seen.open().map(|open| open.attempt).or(behind_fence) else {
-            return match &seen.vote {
-                Some(_) => self.let_go(seen.next_epoch(), seen.closed),
-                None => self.settled(seen.epoch),
-            };
-        };
-        if let Some(open) = seen.open() {
-            self.members.clone_from(&open.members);
-        }
-        if seen.is_split {
-            // Two members have said yes to different intents of one attempt, so neither can have the yes of all.
-            return self.let_go(seen.next_epoch(), attempt);
-        }
-        let says_yes = |answer: &Answer| answer.kept.open_vote().is_some_and(|vote| vote.attempt <= attempt);
-        let closer = self.answers().find(|(node, answer)| self.members.contains(*node) && !says_yes(answer));
-        match closer.map(|(node, _)| node.clone()) {
-            Some(closer) => self.close(seen.next_epoch(), attempt, closer),
-            None => {
-                let is_away = |node: &&NodeName| self.heard.get(*node).is_none_or(Option::is_none);
-                let away: BTreeSet<_> = self.members.iter().filter(is_away).cloned().collect();
-                let all = self.members.iter().map(|node| (node.clone(), No::SaidYes)).collect();
-                self.end(if away.is_empty() { CommandOutcome::Refused(all) } else { CommandOutcome::Blocked(away) });
-            }
-        }
-    }
-
-    /// There is nothing to do, where all members are known to have the record.
-    fn settled(&mut self, epoch: u64) {
-        let away = self.away();
-        self.end(if away.is_empty() { CommandOutcome::Already(epoch) } else { CommandOutcome::UnderWay(away) });
-    }
-
-    /// A member that is about to be forgotten, or was, has no part in it.
-    fn leave_out(&mut self, node: &NodeName) {
-        self.members.remove(node);
-        self.heard.remove(node);
     }
 
     fn close(&mut self, epoch: u64, attempt: u64, closer: NodeName) {
@@ -346,8 +199,8 @@ impl Driver {
         if refused.values().any(|no| matches!(no, No::Stale { .. } | No::Closed { .. })) {
             return self.look();
         }
-        if let Some(No::Fenced { by, node }) = refused.values().next() {
-            return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {node}") });
+        if let Some(No::Fenced { by, nodes }) = refused.values().next() {
+            return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {nodes}") });
         }
         let is_past = |(_, answer): (&NodeName, &Answer)| answer.kept.closed > closed;
         if self.answers().any(is_past) {
@@ -383,8 +236,8 @@ impl Driver {
                 No::Busy { by, what } => {
                     return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: what.clone() });
                 }
-                No::Fenced { by, node } if !intent.forgets(node) => {
-                    return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {node}") });
+                No::Fenced { by, nodes } => {
+                    return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {nodes}") });
                 }
                 // The record has moved: look where to.
                 No::Stale { .. } => return self.look(),
@@ -396,8 +249,8 @@ impl Driver {
             }
         }
         if !refused.is_empty() {
-            // Who refuses has not said yes, and can close the attempt, if its disk takes that.
-            let can_close = |(_, no): &(&NodeName, &No)| **no != No::Disk;
+            // Who refuses has not said yes, and can close the attempt, if it knows that and its disk takes it.
+            let can_close = |(_, no): &(&NodeName, &No)| !matches!(no, No::Disk | No::Anew { .. });
             let Some(closer) = refused.iter().find(can_close).map(|(node, _)| node.clone()) else {
                 return self.end(CommandOutcome::UnderWay(refused.into_keys().collect()));
             };
@@ -459,9 +312,8 @@ impl Driver {
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
         let outcome = match (missing.is_empty(), &self.command, self.refused.is_empty()) {
             (false, ..) => CommandOutcome::UnderWay(missing),
-            (true, OperatorCommand::Abort, _) => {
-                self.spares.take().map_or(CommandOutcome::Aborted { epoch, attempt }, CommandOutcome::Spared)
-            }
+            (true, OperatorCommand::Abort, _) if self.spares.is_empty() => CommandOutcome::Aborted { epoch, attempt },
+            (true, OperatorCommand::Abort, _) => CommandOutcome::Spared(self.spares.clone()),
             (true, _, false) => CommandOutcome::Refused(self.refused.clone()),
             // What stood in the way is gone: now for what was asked.
             (true, _, true) => return self.look(),

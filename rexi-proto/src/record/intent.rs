@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterChange, Digest};
+use super::{ClusterChange, Digest, named};
 use crate::function::Release;
 use crate::name::{Incarnation, NodeName};
 
@@ -74,7 +74,7 @@ impl Intent {
             ClusterChange::Cap(_) => write!(told, "set ceilings"),
             ClusterChange::Lift(_) => write!(told, "lift ceilings and brakes"),
             ClusterChange::Finalize { floor } => write!(told, "finalize {floor}"),
-            ClusterChange::Forget { node, loss } => write!(told, "forget {node} ({})", loss.as_str()),
+            ClusterChange::Forget { nodes, loss } => write!(told, "forget {} ({})", named(nodes), loss.as_str()),
         };
         written.expect("a text takes what is written");
         told

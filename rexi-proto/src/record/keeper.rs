@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{
-    Answer, Brake, ClusterChange, ClusterRecord, Digest, Facts, Fence, Intent, KeeperAsk, Kept, KeptError, No,
+    Answer, Brake, ClusterChange, ClusterRecord, Digest, Facts, Fence, Intent, KeeperAsk, Kept, KeptError, No, named,
 };
 use crate::guards::Guards;
 use crate::migration::MigrationKey;
@@ -165,6 +165,11 @@ impl Keeper {
     fn decide(&self, ask: &KeeperAsk, facts: &Facts) -> Result<Kept, No> {
         match ask {
             KeeperAsk::Read => Ok(self.kept.clone()),
+            KeeperAsk::Vote(_) | KeeperAsk::Commit(..) | KeeperAsk::Close { .. } | KeeperAsk::Freeze { .. }
+                if let Some(since) = self.kept.anew.filter(|_| self.guards.who_came_anew_is_silent()) =>
+            {
+                Err(No::Anew { since })
+            }
             KeeperAsk::Vote(intent) => self.vote(intent, facts),
             KeeperAsk::Commit(intent, votes) => self.commit(intent, votes),
             KeeperAsk::Take(record, held_by) => self.take(record, held_by),
@@ -191,17 +196,18 @@ impl Keeper {
             }
         }
         match (&intent.change, fence) {
-            (ClusterChange::Forget { node, .. }, Some(fence)) if fence.node == *node => {}
-            (_, Some(fence)) => return Err(No::Fenced { by: Arc::clone(&fence.by), node: fence.node.clone() }),
-            (ClusterChange::Forget { node, .. }, None) if self.guards.forgets_behind_a_fence() => {
-                return Err(No::NotFenced { node: node.clone() });
+            (ClusterChange::Forget { nodes, .. }, Some(fence)) if fence.nodes == *nodes => {}
+            (_, Some(fence)) => return Err(fence.refusal()),
+            (ClusterChange::Forget { nodes, .. }, None) if self.guards.forgets_behind_a_fence() => {
+                return Err(No::NotFenced { nodes: named(nodes) });
             }
             _ => {}
         }
-        let listed = facts.members.iter().filter(|node| !intent.forgets(node));
+        let is_gone = |node: &NodeName| record.as_ref().is_some_and(|record| record.leaves_out(node));
+        let is_out = |node: &NodeName| intent.forgets(node) || is_gone(node) && !intent.members.contains(node);
+        let listed = facts.members.iter().filter(|node| !is_out(node));
         if !listed.clone().eq(&intent.members) {
-            let listed = listed.map(NodeName::as_str).collect::<Vec<_>>().join(" ");
-            return Err(No::Members { listed });
+            return Err(No::Members { listed: named(listed) });
         }
         if self.guards.asks_life(intent.lives.get(&self.kept.node) != Some(&facts.life)) {
             return Err(No::OtherLife);
@@ -259,6 +265,7 @@ impl Keeper {
             }
             if let Some(&epoch) = record.forgotten.get(node)
                 && ours.is_void(node, epoch)
+                && self.kept.anew.is_none()
             {
                 return Err(No::Forgotten { epoch });
             }
@@ -270,7 +277,7 @@ impl Keeper {
             && !fence.others.contains(held_by)
             && self.guards.fence_holds()
         {
-            return Err(No::Fenced { by: Arc::clone(&fence.by), node: fence.node.clone() });
+            return Err(fence.refusal());
         }
         Ok(self.kept.with_record(Arc::clone(record)))
     }
@@ -293,13 +300,12 @@ impl Keeper {
     fn freeze(&self, epoch: u64, attempt: u64, fence: &Arc<Fence>) -> Result<Kept, No> {
         self.is_next(epoch)?;
         match &self.kept.fence {
-            Some(other) if other.node != fence.node => {
-                Err(No::Fenced { by: Arc::clone(&other.by), node: other.node.clone() })
-            }
+            Some(other) if !other.nodes.is_subset(&fence.nodes) => Err(other.refusal()),
             // It comes late: what it is for was given up.
             None if attempt < self.kept.closed => Err(No::Closed { closed: self.kept.closed }),
             known => {
-                let (closed, fence) = (attempt.max(self.kept.closed), known.clone().or(Some(Arc::clone(fence))));
+                let same = known.clone().filter(|known| known.nodes == fence.nodes);
+                let (closed, fence) = (attempt.max(self.kept.closed), same.or(Some(Arc::clone(fence))));
                 let bound = self.kept.vote.as_ref().and_then(|vote| vote.floor()).max(self.kept.bound);
                 Ok(Kept { closed, bound, fence, ..self.kept.clone() })
             }
@@ -360,7 +366,13 @@ impl ClusterRecord {
 impl Intent {
     /// Whether a member is to be forgotten by it.
     pub(super) fn forgets(&self, member: &NodeName) -> bool {
-        matches!(&self.change, ClusterChange::Forget { node, .. } if node == member)
+        matches!(&self.change, ClusterChange::Forget { nodes, .. } if nodes.contains(member))
+    }
+}
+
+impl Fence {
+    fn refusal(&self) -> No {
+        No::Fenced { by: Arc::clone(&self.by), nodes: named(&self.nodes) }
     }
 }
 

@@ -24,20 +24,23 @@ pub struct Kept {
     pub vote: Option<Arc<Intent>>,
     /// No attempt up to this one, at the next epoch, gets a yes here, or becomes the record by a yes that stands.
     pub closed: u64,
-    /// The floor of a yes that a fence has closed: it may be the record of the member behind the fence, so it binds
+    /// The floor of a yes that a fence has closed: it may be the record of a member behind the fence, so it binds
     /// until the next epoch.
     pub bound: Option<Release>,
-    /// The member that is about to be forgotten.
+    /// Its disk came new at this epoch: what it had said before is lost, so it says neither yes nor closes anything
+    /// until it was forgotten. It takes records meanwhile, and may serve.
+    pub anew: Option<u64>,
+    /// The members that are about to be forgotten.
     pub fence: Option<Arc<Fence>>,
     /// The last brake of each member that is not lifted.
     pub brakes: BTreeMap<NodeName, Brake>,
 }
 
-/// From now on, what a member brings is not taken: the others are about to go on without it.
+/// From now on, what some members bring is not taken: the others are about to go on without them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fence {
-    /// The member.
-    pub node: NodeName,
+    /// Those members.
+    pub nodes: BTreeSet<NodeName>,
     /// What the operator vouches for.
     pub loss: Loss,
     /// All others: what they have may be taken.
@@ -110,7 +113,14 @@ pub enum Bar {
 impl Kept {
     /// What a member has whose disk is empty.
     pub fn nothing(node: NodeName) -> Self {
-        Self { node, record: None, vote: None, closed: 0, bound: None, fence: None, brakes: BTreeMap::new() }
+        let brakes = BTreeMap::new();
+        Self { node, record: None, vote: None, closed: 0, bound: None, anew: None, fence: None, brakes }
+    }
+
+    /// What a member has whose file could no longer be read, by a record that another has on its disk.
+    #[must_use]
+    pub fn repaired(node: NodeName, record: Arc<ClusterRecord>) -> Self {
+        Self::nothing(node).with_record(record)
     }
 
     /// The epoch of the record; 0 without one.
@@ -157,13 +167,16 @@ impl Kept {
     }
 
     /// The same after a record has come: what was said about its epoch or an earlier one is over, and so are the brakes
-    /// that it lifts.
+    /// that it lifts. A member by it that had nothing, not even a yes, has lost what it had.
     #[must_use]
     pub(crate) fn with_record(&self, record: Arc<ClusterRecord>) -> Self {
         let is_on =
             |(node, brake): &(&NodeName, &Brake)| record.lifted.get(*node).is_none_or(|&last| brake.number > last);
         let brakes = self.brakes.iter().filter(is_on).map(|(node, brake)| (node.clone(), brake.clone())).collect();
-        Self { record: Some(record), brakes, ..Self::nothing(self.node.clone()) }
+        let is_new = self.record.is_none() && self.vote.is_none();
+        let since = self.anew.or(is_new.then_some(record.epoch));
+        let anew = since.filter(|_| record.members.contains(&self.node));
+        Self { record: Some(record), brakes, anew, ..Self::nothing(self.node.clone()) }
     }
 
     /// The same with attempts up to this one closed. A fence is for the attempt after those that it has closed, and

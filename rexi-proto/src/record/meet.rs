@@ -19,6 +19,8 @@ pub struct Words {
     pub record: Digest,
     /// The epoch that, by this record, has forgotten the member itself: it knows, and has come anew.
     pub forgotten: Option<u64>,
+    /// Whether its disk came new, so that it has said nothing that could be void.
+    pub is_anew: bool,
 }
 
 /// What follows for this side from the words of the other.
@@ -110,7 +112,8 @@ impl Kept {
     pub fn words(&self) -> Option<Words> {
         let record = self.record.as_ref()?;
         let forgotten = record.forgotten.get(&self.node).copied();
-        Some(Words { origin: record.origin, epoch: record.epoch, record: record.digest(), forgotten })
+        let (epoch, is_anew) = (record.epoch, self.anew.is_some());
+        Some(Words { origin: record.origin, epoch, record: record.digest(), forgotten, is_anew })
     }
 
     fn meet_guarded(
@@ -131,6 +134,7 @@ impl Kept {
             return Err(Apart::OtherCluster { theirs: theirs.origin, ours: record.origin });
         }
         if let Some(&at) = record.forgotten.get(node)
+            && !theirs.is_anew
             && guards.keeps_forgotten_out(theirs.epoch < at || theirs.epoch == at && theirs.forgotten != Some(at))
         {
             return Err(Apart::Forgotten { node: node.clone(), at, epoch: theirs.epoch });

@@ -48,8 +48,8 @@ pub enum CommandOutcome {
         /// The attempt.
         attempt: u64,
     },
-    /// The member is no longer to be forgotten. What it has may be a record that the others do not know yet.
-    Spared(NodeName),
+    /// These members are no longer to be forgotten. What they have may be a record that the others do not know yet.
+    Spared(BTreeSet<NodeName>),
     /// It can be neither ended nor given up before these answer, or are forgotten.
     Blocked(BTreeSet<NodeName>),
     /// Two members have different records of this epoch, which cannot be.

@@ -33,7 +33,7 @@ fn intent(before: Option<&ClusterRecord>, attempt: u64, change: ClusterChange) -
     let (epoch, previous) = before.map_or((0, Digest::default()), |record| (record.epoch, record.digest()));
     let members = members()
         .into_iter()
-        .filter(|node| !matches!(&change, ClusterChange::Forget { node: away, .. } if away == node));
+        .filter(|node| !matches!(&change, ClusterChange::Forget { nodes, .. } if nodes.contains(node)));
     let members: BTreeSet<NodeName> = members.collect();
     let lives = members.iter().map(|node| (node.clone(), life(HIGH))).collect();
     let (cluster, by) = ("shop".into(), "alice".into());
@@ -199,14 +199,15 @@ fn brakes_only_lower_and_are_lifted_by_their_numbers() {
 /// What a member keeps that has a part of each kind.
 fn rich() -> Kept {
     let began = begun(LOW, HIGH);
-    let forgetting = intent(Some(&began), 2, ClusterChange::Forget { node: name(3), loss: Loss::Wiped });
+    let forgetting =
+        intent(Some(&began), 2, ClusterChange::Forget { nodes: BTreeSet::from([name(3)]), loss: Loss::Wiped });
     let mut record = forgetting.record(Some(&began)).expect("it follows");
     record.lifted.insert(name(2), 4);
     record.ceilings.insert(SERVER_PER_NODE.key().clone(), Phase::Introduce);
     let vote =
         intent(Some(&record), 1, ClusterChange::Cap(BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Switch)])));
     let others = BTreeSet::from([name(1)]);
-    let fence = Fence { node: name(2), loss: Loss::Destroyed, others, by: "bob".into(), at: 9 };
+    let fence = Fence { nodes: BTreeSet::from([name(2)]), loss: Loss::Destroyed, others, by: "bob".into(), at: 9 };
     let ceilings = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Singleton)]);
     let brake = Brake { number: 5, ceilings, by: "carol".into(), at: 11 };
     Kept {
@@ -227,7 +228,7 @@ fn what_is_kept_is_read_as_it_was_written() {
         ClusterChange::Open { top: HIGH },
         ClusterChange::Lift(BTreeMap::from([(name(1), 2)])),
         ClusterChange::Finalize { floor: HIGH },
-        ClusterChange::Forget { node: name(3), loss: Loss::Destroyed },
+        ClusterChange::Forget { nodes: BTreeSet::from([name(3)]), loss: Loss::Destroyed },
         ClusterChange::Begin { floor: LOW, top: HIGH },
     ];
     let votes = changes.into_iter().map(|change| Some(intent(Some(&began), 1, change)));
@@ -269,10 +270,12 @@ fn what_cannot_be_read_is_named_and_is_not_taken_for_nothing() {
     let later = text.replace("rexi-rollout 1", "rexi-rollout 2 of 4.0");
     assert_eq!(read(&later), Err(KeptError::Format { first: "rexi-rollout 2 of 4.0".to_owned() }));
     assert_eq!(read(""), Err(KeptError::Format { first: String::new() }));
+    let strange = read(&"\u{1f}".repeat(600)).expect_err("it is none").to_string();
+    assert!(strange.chars().count() < 200, "{strange}");
     assert_eq!(read(&text.replace("floor 1.0", "floor 1.x")), Err(KeptError::Line { line: 6 }));
     assert_eq!(read(&text.replace("floor 1.0", "floor 1.1")), Err(KeptError::Digest));
     assert_eq!(read(&text.replace("floor 1.0", "floor 1.0.0")), Err(KeptError::Line { line: 6 }));
-    assert_eq!(read(&format!("{text}\n")), Err(KeptError::Line { line: 37 }), "a line too many");
+    assert_eq!(read(&format!("{text}\n")), Err(KeptError::Line { line: 39 }), "a line too many");
     let other = Keeper::open(&name(2), Some(&text), Mutants::default()).map(|_| ());
     assert_eq!(other, Err(KeptError::OtherNode { theirs: name(1), ours: name(2) }));
     let none = Keeper::open(&name(2), None, Mutants::default()).map(|keeper| keeper.may_start(LOW));
@@ -359,7 +362,8 @@ fn a_forgotten_member_with_a_record_of_its_own_stays_out_and_its_floor_does_not_
     let first = begun(LOW, HIGH);
     let finalize = intent(Some(&first), 1, ClusterChange::Finalize { floor: HIGH });
     let alone = Arc::new(finalize.record(Some(&first)).expect("it follows"));
-    let forget = intent(Some(&first), 2, ClusterChange::Forget { node: name(1), loss: Loss::Destroyed });
+    let forget =
+        intent(Some(&first), 2, ClusterChange::Forget { nodes: BTreeSet::from([name(1)]), loss: Loss::Destroyed });
     let second = Arc::new(forget.record(Some(&first)).expect("it follows"));
     let mut next = (*intent(Some(&second), 1, ClusterChange::Cap(BTreeMap::new()))).clone();
     next.members.remove(&name(1));
@@ -397,4 +401,54 @@ fn an_equal_wish_is_carried_to_all_members_of_the_intent() {
         driver.handle(round, &node, Some(answer));
     }
     assert_eq!((asked, driver.outcome()), (members(), Some(&CommandOutcome::Done(2))));
+}
+
+#[test]
+fn a_member_whose_disk_came_new_is_silent_until_it_was_forgotten() {
+    let first = begun(LOW, HIGH);
+    let mut wiped = Keeper::new(Kept::nothing(name(3)));
+    assert_eq!(ask(&mut wiped, KeeperAsk::Take(Arc::clone(&first), name(2))), Ok(()));
+    let finalize = intent(Some(&first), 1, ClusterChange::Finalize { floor: HIGH });
+    let fence =
+        Fence { nodes: BTreeSet::from([name(1)]), loss: Loss::Destroyed, others: members(), by: "alice".into(), at: 1 };
+    for asked in [
+        KeeperAsk::Vote(Arc::clone(&finalize)),
+        KeeperAsk::Commit(finalize, members()),
+        KeeperAsk::Close { epoch: 2, attempt: 1 },
+        KeeperAsk::Freeze { epoch: 2, attempt: 1, fence: Arc::new(fence) },
+    ] {
+        assert_eq!(ask(&mut wiped, asked), Err(No::Anew { since: 1 }));
+    }
+    assert_eq!(ask(&mut wiped, KeeperAsk::Abort { epoch: 2, attempt: 1 }), Ok(()), "it has nothing to let go of");
+
+    let lost = BTreeSet::from([name(3)]);
+    let forget = intent(Some(&first), 1, ClusterChange::Forget { nodes: lost, loss: Loss::Wiped });
+    let second = Arc::new(forget.record(Some(&first)).expect("it follows"));
+    let words = wiped.words();
+    assert_eq!(keeper(&second).meet(&name(3), HIGH, words.as_ref()), Ok(Meeting::Ahead), "it is given the record");
+    assert_eq!(ask(&mut wiped, KeeperAsk::Take(second, name(2))), Ok(()));
+    assert_eq!(wiped.kept().anew, None);
+    let mut joiner = Keeper::new(Kept::nothing(name(4)));
+    assert_eq!(ask(&mut joiner, KeeperAsk::Take(first, name(2))), Ok(()));
+    assert_eq!(joiner.kept().anew, None, "who was no member has lost nothing");
+}
+
+#[test]
+fn a_fence_grows_and_never_shrinks() {
+    let others = |nodes: &BTreeSet<NodeName>| members().into_iter().filter(|node| !nodes.contains(node)).collect();
+    let freeze = |lost: &[usize]| {
+        let nodes: BTreeSet<NodeName> = lost.iter().copied().map(name).collect();
+        let (others, by) = (others(&nodes), "alice".into());
+        KeeperAsk::Freeze {
+            epoch: 2,
+            attempt: 0,
+            fence: Arc::new(Fence { nodes, loss: Loss::Wiped, others, by, at: 1 }),
+        }
+    };
+    let mut keeper = keeper(&begun(LOW, HIGH));
+    let fenced = |keeper: &Keeper| keeper.kept().fence.as_ref().map(|fence| fence.nodes.len());
+    assert_eq!((ask(&mut keeper, freeze(&[2])), fenced(&keeper)), (Ok(()), Some(1)));
+    assert_eq!((ask(&mut keeper, freeze(&[2, 3])), fenced(&keeper)), (Ok(()), Some(2)));
+    let (by, nodes) = ("alice".into(), "n2 n3".to_owned());
+    assert_eq!((ask(&mut keeper, freeze(&[3])), fenced(&keeper)), (Err(No::Fenced { by, nodes }), Some(2)));
 }

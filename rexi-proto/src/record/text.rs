@@ -11,7 +11,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::{Brake, ClusterChange, ClusterRecord, Digest, Fence, Intent, Kept, Loss, SeenLife};
-use crate::name::{Incarnation, NodeName};
+use crate::name::{Incarnation, NodeName, start_of};
 use crate::phase::Phase;
 
 /// Why a text is not what a member has kept. Nothing was taken from it: a floor that cannot be read is not "no floor".
@@ -124,8 +124,9 @@ impl Intent {
                 pairs(text, "lifted", brakes);
             }
             ClusterChange::Finalize { floor } => line(text, "change", format_args!("finalize {floor}")),
-            ClusterChange::Forget { node, loss } => {
-                line(text, "change", format_args!("forget {node} {}", loss.as_str()));
+            ClusterChange::Forget { nodes, loss } => {
+                line(text, "change", format_args!("forget {}", loss.as_str()));
+                lines(text, "lost", nodes);
             }
         }
         lines(text, "member", &self.members);
@@ -146,7 +147,10 @@ impl Intent {
             ["cap"] => ClusterChange::Cap(from.pairs("ceiling")?),
             ["lift"] => ClusterChange::Lift(from.pairs("lifted")?),
             ["finalize", floor] => ClusterChange::Finalize { floor: parsed(floor)? },
-            ["forget", node, loss] => ClusterChange::Forget { node: parsed(node)?, loss: loss_of(loss)? },
+            ["forget", loss] => {
+                let (loss, nodes) = (loss_of(loss)?, from.many("lost", parsed)?);
+                ClusterChange::Forget { nodes, loss }
+            }
             _ => return None,
         };
         let members: BTreeSet<NodeName> = from.many("member", parsed)?;
@@ -174,9 +178,11 @@ impl Kept {
             None => line(&mut text, "vote", "none"),
         }
         line(&mut text, "closed", self.closed);
-        line(&mut text, "bound", self.bound.map_or_else(|| "none".to_owned(), |floor| floor.to_string()));
-        let of_fence = |fence: &Arc<Fence>| format!("{} {} {} {}", fence.node, fence.loss.as_str(), fence.by, fence.at);
-        line(&mut text, "fence", self.fence.as_ref().map_or_else(|| "none".to_owned(), of_fence));
+        line(&mut text, "bound", or_none(self.bound));
+        line(&mut text, "anew", or_none(self.anew));
+        let of_fence = |fence: &Arc<Fence>| format!("{} {} {}", fence.loss.as_str(), fence.by, fence.at);
+        line(&mut text, "fence", or_none(self.fence.as_ref().map(of_fence)));
+        lines(&mut text, "lost", self.fence.iter().flat_map(|fence| &fence.nodes));
         lines(&mut text, "among", self.fence.iter().flat_map(|fence| &fence.others));
         for (node, brake) in &self.brakes {
             line(&mut text, "brake", format_args!("{node} {} {} {}", brake.number, brake.by, brake.at));
@@ -197,7 +203,7 @@ impl Kept {
         }
         let first = text.lines().next().unwrap_or_default();
         if first != FORMAT {
-            return Err(KeptError::Format { first: first.chars().take(80).collect() });
+            return Err(KeptError::Format { first: start_of(first, 80) });
         }
         let mut from = Reader { lines: text.lines(), next: None, line: 0 };
         from.advance();
@@ -226,13 +232,14 @@ impl Kept {
             _ => return None,
         };
         let closed = from.one("closed", parsed)?;
-        let bound = from.one("bound", |text| if text == "none" { Some(None) } else { parsed(text).map(Some) })?;
+        let bound = from.one("bound", unless_none)?;
+        let anew = from.one("anew", unless_none)?;
         let fence = match *from.words("fence")? {
             ["none"] => None,
-            [node, loss, by, at] => {
-                let (node, loss) = (parsed(node)?, loss_of(loss)?);
-                let (by, at, others) = (by.into(), parsed(at)?, from.many("among", parsed)?);
-                Some(Arc::new(Fence { node, loss, others, by, at }))
+            [loss, by, at] => {
+                let (loss, by, at) = (loss_of(loss)?, by.into(), parsed(at)?);
+                let (nodes, others) = (from.many("lost", parsed)?, from.many("among", parsed)?);
+                Some(Arc::new(Fence { nodes, loss, others, by, at }))
             }
             _ => return None,
         };
@@ -245,7 +252,7 @@ impl Kept {
             brakes.insert(node, Brake { number, ceilings: from.pairs::<_, Phase>("ceiling")?, by, at });
         }
         from.one("sha256", Digest::parse)?;
-        from.next.is_none().then_some(Self { node, record, vote, closed, bound, fence, brakes })
+        from.next.is_none().then_some(Self { node, record, vote, closed, bound, anew, fence, brakes })
     }
 }
 
@@ -301,6 +308,14 @@ impl<'a> Reader<'a> {
 
 fn parsed<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
+}
+
+fn or_none<T: Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+fn unless_none<T: FromStr>(text: &str) -> Option<Option<T>> {
+    if text == "none" { Some(None) } else { parsed(text).map(Some) }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands where others can fail")]

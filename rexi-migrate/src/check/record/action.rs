@@ -1,9 +1,9 @@
 //! What may happen to a record, one thing at a time, and when.
 
-use rexi_proto::record::Meeting;
+use rexi_proto::record::{Apart, Meeting};
 
 use super::model::Records;
-use super::state::{Disk, Node, State};
+use super::state::{Disk, Node, Process, State};
 use crate::model::name;
 
 /// One thing that happens. Members and operators are numbered from 0.
@@ -15,7 +15,7 @@ pub enum Action {
     Resume(usize),
     /// An operator gives up what is under way.
     Abort(usize),
-    /// An operator has the member that is lost forgotten.
+    /// An operator has those forgotten that are lost, or whose disks came new.
     Forget(usize),
     /// What is asked arrives: that of this place. Whether a copy is still on its way.
     Deliver(usize, bool),
@@ -29,7 +29,7 @@ pub enum Action {
     Fail(usize, bool),
     /// A process is killed; whether what it writes is on the disk.
     Crash(usize, bool),
-    /// A process of a wrong release that has no record, and so serves nothing, is stopped by its operator.
+    /// A process of a wrong release that serves nothing, or that a member refuses, is stopped by its operator.
     Stop(usize),
     /// A process of the release of this place is started.
     Start(usize, usize),
@@ -79,23 +79,24 @@ impl Records {
                     actions.push(Action::Abort(operator));
                 }
             }
-            if let Some(lost) = self.bounds.lost
-                && is_first
-                && state.nodes[lost].is_lost
-                && !self.is_forgotten(state, lost)
-            {
+            if is_first && !self.to_forget(state).is_empty() {
                 actions.push(Action::Forget(operator));
             }
         }
     }
 
-    /// Whether all others have forgotten a member.
-    pub(super) fn is_forgotten(&self, state: &State, lost: usize) -> bool {
-        let forgets = |node: &Node| {
+    /// Who is lost, or has a disk that came new, and was not forgotten by all others.
+    pub(super) fn to_forget(&self, state: &State) -> Vec<usize> {
+        let is_anew = |node: &Node| node.disk.kept().is_some_and(|kept| kept.anew.is_some());
+        let is_out = |index: usize| state.nodes[index].is_lost || is_anew(&state.nodes[index]);
+        let out: Vec<usize> = (0..state.nodes.len()).filter(|&index| is_out(index)).collect();
+        let forgets = |node: &Node, lost: usize| {
             let record = node.disk.kept().and_then(|kept| kept.record.as_ref());
             record.is_some_and(|record| record.forgotten.contains_key(&name(lost)))
         };
-        state.nodes.iter().enumerate().all(|(index, node)| index == lost || forgets(node))
+        let others = || (0..state.nodes.len()).filter(|index| !out.contains(index));
+        let is_forgotten = |lost: usize| others().all(|index| forgets(&state.nodes[index], lost));
+        out.iter().copied().filter(|&lost| !is_forgotten(lost)).collect()
     }
 
     fn messages(&self, state: &State, actions: &mut Vec<Action>) {
@@ -118,6 +119,14 @@ impl Records {
         }
     }
 
+    /// Whether a member refuses a process for its release.
+    fn is_refused(&self, state: &State, index: usize, process: &Process) -> bool {
+        let (release, words) = (self.bounds.releases[process.release], process.keeper.words());
+        let others = state.nodes.iter().filter_map(|node| node.process.as_ref());
+        let refuses = |other: &Process| other.keeper.meet(&name(index), release, words.as_ref());
+        others.map(refuses).any(|verdict| matches!(verdict, Err(Apart::Barred(_))))
+    }
+
     fn of_node(&self, state: &State, index: usize, node: &Node, actions: &mut Vec<Action>) {
         let used = &state.used;
         let Some(process) = &node.process else {
@@ -128,7 +137,7 @@ impl Records {
                     actions.push(Action::Start(index, release));
                 }
             }
-            if used.wipes < self.bounds.wipes && node.disk != Disk::Empty {
+            if used.wipes < self.bounds.wipes && node.disk != Disk::Empty && can_start {
                 actions.push(Action::Wipe(index));
             }
             if used.corruptions < self.bounds.corruptions && node.disk.kept().is_some() {
@@ -146,15 +155,15 @@ impl Records {
                 actions.extend([Action::Fail(index, false), Action::Fail(index, true)]);
             }
         }
-        let is_to_go = self.bounds.lost == Some(index) && !node.is_lost;
+        let is_to_go = self.bounds.lost.contains(&index) && !node.is_lost;
         if used.crashes < self.bounds.crashes || is_to_go || process.keeper.is_broken() {
             actions.push(Action::Crash(index, false));
             if process.writing.is_some() {
                 actions.push(Action::Crash(index, true));
             }
         }
-        let has_nothing = node.disk == Disk::Empty && process.writing.is_none();
-        if self.bounds.wipes > 0 && has_nothing && process.release != self.bounds.runs {
+        let is_wrong = process.release != self.bounds.runs && process.writing.is_none();
+        if is_wrong && self.bounds.wipes > 0 && (node.disk == Disk::Empty || self.is_refused(state, index, process)) {
             actions.push(Action::Stop(index));
         }
         if used.relists < self.bounds.relists && !node.lists_all {
@@ -162,7 +171,7 @@ impl Records {
         }
         for (other, theirs) in state.nodes.iter().enumerate() {
             let Some(there) = theirs.process.as_ref().filter(|_| other != index) else { continue };
-            let lists = |node: &Node, of: usize| node.lists_all || of < self.bounds.nodes - self.bounds.unlisted;
+            let lists = |node: &Node, of: usize| node.lists_all || self.bounds.joiner != Some(of);
             let release = self.bounds.releases[there.release];
             let (here, with) = (process.keeper.kept(), there.keeper.kept());
             if here.record == with.record && here.admits(release).is_ok() {

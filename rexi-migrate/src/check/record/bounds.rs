@@ -17,8 +17,11 @@ pub struct Bounds {
     pub nodes: usize,
     /// Whether there is a record at first; else all disks are empty.
     pub begun: bool,
-    /// Members that nobody lists at first.
-    pub unlisted: usize,
+    /// Whether a change is half-way at first: a finalize that the first member has and the others have said yes to,
+    /// with the record on its way to the second.
+    pub half_way: bool,
+    /// A member that nobody lists at first.
+    pub joiner: Option<usize>,
     /// The releases that may run, lowest first: at least two.
     pub releases: Vec<Release>,
     /// The places of the lowest and of the highest release that may run at first.
@@ -31,9 +34,9 @@ pub struct Bounds {
     pub aborts: bool,
     /// Whether they may do so while another's command is carried.
     pub rivals: bool,
-    /// A member that never comes back, and that operators may forget once it is gone.
-    pub lost: Option<usize>,
-    /// Whether that one comes back after all.
+    /// Members that never come back, and that operators may forget once they are gone.
+    pub lost: Vec<usize>,
+    /// Whether those come back after all.
     pub returns: bool,
     /// Processes that are killed.
     pub crashes: u8,
@@ -69,14 +72,15 @@ impl Bounds {
             name: name.to_owned(),
             nodes: 3,
             begun: true,
-            unlisted: 0,
+            half_way: false,
+            joiner: None,
             releases: releases.to_vec(),
             window: (0, 0),
             runs: 0,
             wishes: Vec::new(),
             aborts: true,
             rivals: false,
-            lost: None,
+            lost: Vec::new(),
             returns: false,
             crashes: 0,
             moves: 0,
@@ -148,7 +152,8 @@ fn operators(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
         Bounds { aborts: false, deserted: 1, misses: 1, ..of("one change, always gone on with", vec![open()]) },
         Bounds { begun: false, crashes: 1, ..of("two operators begin", vec![begin(0), begin(1)]) },
         Bounds { misses: 1, ..of("a brake and its lifting", vec![OperatorCommand::Brake(low()), lift()]) },
-        Bounds { nodes: 4, unlisted: 1, relists: 4, ..of("a member joins", vec![open()]) },
+        Bounds { nodes: 4, joiner: Some(3), relists: 4, ..of("a member joins", vec![open()]) },
+        Bounds { joiner: Some(0), relists: 3, ..of("a member joins that is asked first", vec![open(), cap()]) },
     ]
 }
 
@@ -157,6 +162,7 @@ fn bad_days(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
     let make = OperatorCommand::Make;
     let open = |top: usize| make(ClusterChange::Open { top: releases[top] });
     let finalize = || vec![make(ClusterChange::Finalize { floor: releases[1] })];
+    let cap = || vec![make(ClusterChange::Cap(BTreeMap::new())), finalize().remove(0)];
     let of = |name: &str, wishes| Bounds { wishes, window: (0, 1), runs: 1, ..Bounds::new(name, releases, mutants) };
     let crash = |name: &str, wishes| Bounds { crashes: 1, meetings: 1, ..of(name, wishes) };
     vec![
@@ -164,9 +170,14 @@ fn bad_days(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
         Bounds { wipes: 1, moves: 1, ..crash("a finalize and a disk that is wiped", finalize()) },
         Bounds { failures: 1, ..of("a finalize and a disk that fails", finalize()) },
         Bounds { corruptions: 1, moves: 1, ..crash("a file that cannot be read", Vec::new()) },
-        Bounds { lost: Some(2), deserted: 1, ..of("a member is lost, and forgotten", finalize()) },
+        Bounds { wipes: 1, crashes: 1, ..of("a disk that is wiped, and two operators", cap()) },
+        Bounds { wipes: 1, half_way: true, ..crash("a disk that is wiped, half-way", cap()[..1].to_vec()) },
+        Bounds { lost: vec![2], deserted: 1, ..of("a member is lost, and forgotten", finalize()) },
+        Bounds { lost: vec![0], ..of("the member that is asked first is lost", finalize()) },
+        Bounds { nodes: 4, lost: vec![2, 3], ..of("two members are lost", finalize()) },
+        Bounds { lost: vec![2], wipes: 1, crashes: 1, ..of("one is lost, and a disk is wiped", finalize()) },
         Bounds {
-            lost: Some(2),
+            lost: vec![2],
             returns: true,
             meetings: 1,
             deserted: 1,

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rexi_proto::NodeName;
-use rexi_proto::record::{ClusterChange, ClusterRecord, Digest, Intent, Keeper, Kept};
+use rexi_proto::record::{ClusterChange, ClusterRecord, Digest, Intent, Keeper, KeeperAsk, Kept};
 
 use super::action::Action;
 use super::bounds::Bounds;
-use super::state::{Disk, Node, Process, State, Used};
+use super::state::{Disk, Flight, Node, Process, State, Used};
 use super::step::Stepper;
 use super::witness::SENTENCES;
 use crate::model::name;
@@ -27,8 +27,8 @@ impl Records {
     }
 
     pub(super) fn members(&self, lists_all: bool) -> BTreeSet<NodeName> {
-        let unlisted = if lists_all { 0 } else { self.bounds.unlisted };
-        (0..self.bounds.nodes - unlisted).map(name).collect()
+        let is_listed = |index: &usize| lists_all || self.bounds.joiner != Some(*index);
+        (0..self.bounds.nodes).filter(is_listed).map(name).collect()
     }
 
     /// The number of a member.
@@ -53,9 +53,39 @@ impl Records {
         Arc::new(intent.record(None).expect("it may begin so"))
     }
 
+    /// The first member has what it alone knows to be decided, and the others have their yes.
+    fn go_half_way(&self, state: &mut State, first: &ClusterRecord) {
+        let members = self.members(false);
+        let intent = Arc::new(Intent {
+            cluster: Arc::clone(&first.cluster),
+            epoch: 2,
+            attempt: 1,
+            previous: first.digest(),
+            change: ClusterChange::Finalize { floor: first.top },
+            members: members.clone(),
+            lives: BTreeMap::new(),
+            by: "operator".into(),
+            at: 0,
+        });
+        let record = Arc::new(intent.record(Some(first)).expect("it follows"));
+        for index in 0..members.len() {
+            let node = state.node(index);
+            let vote = (index > 0).then(|| Arc::clone(&intent));
+            let held = if index > 0 { first.clone() } else { (*record).clone() };
+            let kept = Kept { record: Some(Arc::new(held)), vote, ..Kept::nothing(name(index)) };
+            node.disk = Disk::Holds(kept.clone());
+            if let Some(process) = &mut node.process {
+                process.keeper = Keeper::new(kept).with_mutants(self.bounds.mutants);
+            }
+        }
+        // Its driver is gone.
+        let flight = Flight { from: (0, 0), round: 0, to: 1, ask: KeeperAsk::Take(record, name(0)) };
+        state.flights.push(Arc::new(flight));
+    }
+
     fn node(&self, index: usize, record: &Arc<ClusterRecord>) -> Arc<Node> {
-        let Bounds { begun, nodes, unlisted, mutants, .. } = self.bounds;
-        let record = (begun && index < nodes - unlisted).then(|| Arc::clone(record));
+        let Bounds { begun, joiner, mutants, .. } = self.bounds;
+        let record = (begun && joiner != Some(index)).then(|| Arc::clone(record));
         let kept = Kept { record, ..Kept::nothing(name(index)) };
         let keeper = Keeper::new(kept.clone()).with_mutants(mutants);
         let disk = if kept.record.is_some() { Disk::Holds(kept) } else { Disk::Empty };
@@ -83,6 +113,9 @@ impl Model for Records {
             broken: None,
             print: Fingerprint::default(),
         };
+        if self.bounds.half_way {
+            self.go_half_way(&mut state, &record);
+        }
         state.print_anew();
         vec![state]
     }
@@ -118,20 +151,20 @@ impl Model for Records {
     }
 
     fn is_goal(&self, state: &State) -> bool {
-        let lost = |index: &usize| self.bounds.lost == Some(*index) && state.nodes[*index].is_lost;
+        let lost = |index: &usize| self.bounds.lost.contains(index) && state.nodes[*index].is_lost;
         let members: Vec<usize> = (0..self.bounds.nodes).filter(|index| !lost(index)).collect();
         let settled = |index: &usize| {
             let node = &state.nodes[*index];
             let kept = node.disk.kept()?;
             let process = node.process.as_ref().filter(|process| process.writing.is_none())?;
             let is_served = process.keeper.may_start(self.bounds.releases[process.release]).is_ok();
-            (is_served && kept.vote.is_none() && kept.fence.is_none()).then(|| kept.record.clone()).flatten()
+            let is_at_rest = kept.vote.is_none() && kept.fence.is_none() && kept.anew.is_none();
+            (is_served && is_at_rest).then(|| kept.record.clone()).flatten()
         };
         let mut records = members.iter().map(settled);
         let first = records.next().flatten();
         let is_one = first.is_some() && records.all(|record| record == first);
-        let has_lost = (0..self.bounds.nodes).any(|index| lost(&index));
-        let is_forgotten = !has_lost || self.bounds.lost.is_none_or(|lost| self.is_forgotten(state, lost));
+        let is_forgotten = self.to_forget(state).is_empty();
         let has_nothing = |node: &Arc<Node>| {
             let kept = node.disk.kept();
             kept.is_none_or(|kept| kept.record.is_none() && kept.vote.is_none() && kept.fence.is_none())

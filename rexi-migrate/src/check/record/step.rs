@@ -38,13 +38,12 @@ impl Stepper<'_> {
                 self.command(operator, OperatorCommand::Abort, 0);
             }
             Action::Forget(operator) => {
-                let node = name(self.model.bounds.lost.unwrap_or(0));
-                let at = 10 + u64::from(self.state.used.spared);
-                self.command(
-                    operator,
-                    OperatorCommand::Make(ClusterChange::Forget { node, loss: Loss::Destroyed }),
-                    at,
-                );
+                let lost = self.model.to_forget(&self.state);
+                // Each such command is told apart from the others.
+                let at = lost.iter().fold(10 + u64::from(self.state.used.spared), |at, lost| at + (100 << lost));
+                let nodes = lost.into_iter().map(name).collect();
+                let forget = ClusterChange::Forget { nodes, loss: Loss::Destroyed };
+                self.command(operator, OperatorCommand::Make(forget), at);
             }
             Action::Deliver(place, again) => self.deliver(place, again),
             Action::Miss(operator, index) => {
@@ -85,8 +84,9 @@ impl Stepper<'_> {
                 }
             }
             Action::Repair(index, other) => {
-                let record = self.state.nodes[other].disk.kept().and_then(|kept| kept.record.clone());
-                self.state.node(index).disk = Disk::Holds(Kept { record, ..Kept::nothing(name(index)) });
+                if let Some(record) = self.state.nodes[other].disk.kept().and_then(|kept| kept.record.clone()) {
+                    self.state.node(index).disk = Disk::Holds(Kept::repaired(name(index), record));
+                }
             }
             Action::Relist(index) => {
                 self.state.used.relists += 1;
@@ -106,7 +106,10 @@ impl Stepper<'_> {
 
     fn command(&mut self, operator: usize, command: OperatorCommand, at: u64) {
         let number = self.state.free_number();
-        let members = self.model.members(self.state.nodes.iter().any(|node| node.lists_all));
+        // A command goes by the list of the member that carries it: here the latest that there is, or the earliest.
+        let mut lists = self.state.nodes.iter().map(|node| node.lists_all);
+        let lists_all = if operator == 0 { lists.any(|all| all) } else { lists.all(|all| all) };
+        let members = self.model.members(lists_all);
         let by = format!("operator-{operator}").into();
         let driver = Driver::new(command, "c".into(), by, at, members, self.model.bounds.mutants);
         self.state.drivers[operator] = Some(Arc::new(Driving { driver, number }));
@@ -244,7 +247,7 @@ impl Stepper<'_> {
 
     fn crash(&mut self, index: usize, landed: bool) {
         let is_broken = self.state.nodes[index].process.as_ref().is_some_and(|process| process.keeper.is_broken());
-        let is_to_go = self.model.bounds.lost == Some(index);
+        let is_to_go = self.model.bounds.lost.contains(&index) && !self.state.nodes[index].is_lost;
         if !is_to_go && !is_broken {
             self.state.used.crashes += 1;
         }
@@ -317,10 +320,10 @@ impl Stepper<'_> {
 impl Records {
     /// Whether a write may yet fail or be cut short: otherwise it need not be a step of its own.
     pub(super) fn may_be_killed(&self, state: &State, index: usize) -> bool {
-        let Bounds { crashes, failures, lost, .. } = self.bounds;
-        state.used.crashes < crashes
-            || state.used.failures < failures
-            || lost == Some(index) && !state.nodes[index].is_lost
+        let Bounds { crashes, failures, lost, .. } = &self.bounds;
+        state.used.crashes < *crashes
+            || state.used.failures < *failures
+            || lost.contains(&index) && !state.nodes[index].is_lost
     }
 
     /// Whether a process of a release starts on what a disk holds.

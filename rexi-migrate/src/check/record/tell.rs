@@ -1,5 +1,7 @@
 //! A path through the states of a record as a trace.
 
+use rexi_proto::NodeName;
+
 use super::action::Action;
 use super::model::Records;
 use super::state::State;
@@ -49,7 +51,7 @@ fn event(state: &State, action: Action) -> TraceEvent {
         Action::Written(index) => (Place::At(index), "has written".to_owned()),
         Action::Fail(index, is) => (Place::At(index), format!("fails to write; {}", landed(is))),
         Action::Crash(index, is) => (Place::At(index), format!("is killed; {}", landed(is))),
-        Action::Stop(index) => (Place::At(index), "is stopped, since it has no record".to_owned()),
+        Action::Stop(index) => (Place::At(index), "is stopped, since it has no record or is refused".to_owned()),
         Action::Start(index, release) => (Place::At(index), format!("starts, the release of place {release}")),
         Action::Wipe(index) => (Place::At(index), "has its disk emptied".to_owned()),
         Action::Corrupt(index) => (Place::At(index), "has a file that can no longer be read".to_owned()),
@@ -70,7 +72,8 @@ fn told(ask: &rexi_proto::record::KeeperAsk) -> String {
         KeeperAsk::Close { attempt, .. } => format!("close attempt {attempt}"),
         KeeperAsk::Abort { attempt, .. } => format!("let go of attempt {attempt}"),
         KeeperAsk::Freeze { attempt, fence, .. } => {
-            format!("close attempt {attempt}, and take nothing of {}", fence.node)
+            let nodes = fence.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
+            format!("close attempt {attempt}, and take nothing of {nodes}")
         }
         KeeperAsk::Brake { .. } => "brake".to_owned(),
         KeeperAsk::Hear(_) => "hear of brakes".to_owned(),
