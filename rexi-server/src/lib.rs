@@ -18,6 +18,7 @@
 //!   calls                      the caller's side ─► typed: payloads with their types
 //!   engine                     the protocol at work, and its links
 //!   net                        socket, QUIC, certificates
+//!   state                      what a node keeps on its disk
 //! ```
 //!
 //! The protocol itself is in `rexi_proto`; here are sockets, TLS, tasks and time. What of these a node is given from
@@ -53,6 +54,7 @@ pub mod calls;
 mod engine;
 mod net;
 mod files;
+mod state;
 mod follow;
 pub mod config;
 pub mod operate;
@@ -105,6 +107,7 @@ pub mod rollout {
     pub use crate::follow::{
         Ceilings, CeilingsError, PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout,
     };
+    pub use crate::state::{StateDir, StateError};
 }
 
 /// Certificates: a node's own, those that it believes, and the files that they are read from.

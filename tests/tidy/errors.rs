@@ -9,13 +9,16 @@ use super::source::Source;
 pub(crate) const PAGE: &str = "docs/errors.md";
 
 /// Where errors are declared, and which of the enums there the page explains.
-const DECLARED: [(&str, &[&str]); 11] = [
+const DECLARED: [(&str, &[&str]); 14] = [
     ("rexi-server/src/builder/error.rs", &["StartError"]),
     ("rexi-server/src/engine/members.rs", &["MemberError"]),
     ("rexi-server/src/calls/error.rs", &["SendError", "CallError"]),
     ("rexi-server/src/functions/reply.rs", &["AskError"]),
     ("rexi-server/src/net/identity.rs", &["IdentityError"]),
     ("rexi-server/src/config/error.rs", &["ConfigError"]),
+    ("rexi-server/src/state.rs", &["StateError"]),
+    ("rexi-proto/src/record/text.rs", &["KeptError"]),
+    ("rexi-proto/src/record/kept.rs", &["Bar"]),
     ("rexi-proto/src/caller.rs", &["CastError"]),
     ("rexi-proto/src/message.rs", &["ExitReason", "DownReason"]),
     ("rexi-proto/src/error.rs", &["CloseCode"]),

@@ -40,6 +40,7 @@ const SERVER: Plan = Plan {
         // start workers, and what a function is given leads back to them.
         ("engine", &["net", "rexi_proto"]),
         ("net", &["files", "rexi_proto"]),
+        ("state", &["files", "rexi_proto"]),
         ("files", &[]),
     ],
     circle_max: 6,
