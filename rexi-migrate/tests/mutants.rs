@@ -23,6 +23,14 @@ fn a_variant_is_tried_at_every_level_and_told_with_its_shortest_case() {
 }
 
 #[test]
+fn a_variant_may_be_tried_only_until_a_level_notices_it() {
+    let (code, text) = run(&["mutants", "kill-follows-phase", "--until-noticed", "--quiet"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("L1 check: S3 in "), "{text}");
+    assert!(!text.contains("L0 wire") && !text.contains("L2 simulate"), "what is found soonest came first: {text}");
+}
+
+#[test]
 fn an_id_stands_for_its_variants_and_breaks_of_the_wire_are_found_in_its_lock() {
     let (code, text) = run(&["mutants", "M7", "M6", "--levels", "wire", "--quiet"]);
     assert_eq!(code, Some(0), "{text}");

@@ -55,6 +55,9 @@ struct HowArgs {
     /// The levels to try: some of wire, check, simulate, rehearse. A rehearsal takes half a minute per variant.
     #[arg(long, value_delimiter = ',', default_value = "wire,check,simulate", value_parser = parse_level)]
     levels: Vec<Level>,
+    /// Tries each only until a level notices it: the score is the same, and says less of what each level sees.
+    #[arg(long)]
+    until_noticed: bool,
     /// States that `check` visits in each scope at most.
     #[arg(long, default_value_t = 60_000)]
     budget_states: u64,
@@ -160,6 +163,7 @@ impl HowArgs {
             scenarios: self.scenarios,
             program,
             levels: self.levels.clone(),
+            until_noticed: self.until_noticed,
             threads: threads().div_ceil(side_by_side),
             seed: self.seed,
         })
@@ -202,12 +206,13 @@ impl HowArgs {
 
 impl MutantsArgs {
     fn command(&self) -> String {
-        let HowArgs { levels, budget_states, scenarios, seed, .. } = &self.how;
+        let HowArgs { levels, until_noticed, budget_states, scenarios, seed, .. } = &self.how;
         let levels = levels.iter().map(|level| level.word()).collect::<Vec<_>>().join(",");
         let subjects: String = self.subjects.iter().map(|subject| format!(" {subject}")).collect();
         format!(
-            "rexi-migrate mutants{subjects} --levels {levels} --budget-states {budget_states} --scenarios {scenarios} \
-             --seed {seed}"
+            "rexi-migrate mutants{subjects} --levels {levels}{} --budget-states {budget_states} --scenarios \
+             {scenarios} --seed {seed}",
+            if *until_noticed { " --until-noticed" } else { "" }
         )
     }
 }

@@ -37,6 +37,8 @@ pub struct Budget {
     pub program: PathBuf,
     /// The levels that try.
     pub levels: Vec<Level>,
+    /// Whether the levels after the first that notices a variant need not try it.
+    pub until_noticed: bool,
     /// L1 and L2: threads.
     pub threads: usize,
     /// Seed of all of it.
@@ -133,7 +135,7 @@ impl Hunt {
     }
 }
 
-/// Tries it at every level.
+/// Tries it at every level, or until one notices it.
 pub fn hunt(hunt: &Hunt, budget: &Budget) -> Hunted {
     let (tried, cover) = match &hunt.what {
         What::Wire(planted) => (vec![of_wire(planted)], None),
@@ -164,7 +166,29 @@ fn levels(mutants: Mutants, budget: &Budget) -> Vec<Tried> {
     };
     // The other levels have no record yet.
     let looks = |level: &&Level| **level == Level::Check || !mutants.break_the_record();
-    budget.levels.iter().filter(looks).map(one).collect()
+    let levels = budget.levels.iter().filter(looks);
+    if !budget.until_noticed {
+        return levels.map(one).collect();
+    }
+    // What is found soonest comes first, and the search of all states last.
+    let (searches, others): (Vec<_>, Vec<_>) = levels.partition(|level| **level == Level::Check);
+    let first_look = (!searches.is_empty()).then(|| by_some_states(mutants, &budget.first_look()));
+    let rest = others.into_iter().chain(searches).map(one);
+    let mut tried: Vec<Tried> = Vec::new();
+    for one in first_look.into_iter().filter(|look| look.found.is_some()).chain(rest) {
+        let is_noticed = one.found.is_some();
+        tried.push(one);
+        if is_noticed {
+            break;
+        }
+    }
+    tried
+}
+
+impl Budget {
+    fn first_look(&self) -> Self {
+        Self { states_max: self.states_max.min(FIRST_LOOK), ..self.clone() }
+    }
 }
 
 fn of_wire(planted: &wire::PlantedBreak) -> Tried {
@@ -195,7 +219,7 @@ fn by_frames(mutants: Mutants, budget: &Budget) -> Tried {
 /// three; or records, for what breaks those.
 fn by_states(mutants: Mutants, budget: &Budget) -> Tried {
     // Most are found in the first states of some scope, which is soon if no other is exhausted before.
-    let first = by_some_states(mutants, &Budget { states_max: budget.states_max.min(FIRST_LOOK), ..budget.clone() });
+    let first = by_some_states(mutants, &budget.first_look());
     if first.found.is_some() { first } else { by_some_states(mutants, budget) }
 }
 

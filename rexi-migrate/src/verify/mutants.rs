@@ -81,6 +81,7 @@ mod tried {
             // None of the levels below starts a process.
             program: std::path::PathBuf::new(),
             levels: vec![Level::Wire, Level::Check, Level::Simulate],
+            until_noticed: false,
             threads: crate::search::Options::default().threads,
             seed: 1,
         }
