@@ -173,7 +173,7 @@ fn levels(mutants: Mutants, budget: &Budget) -> Vec<Tried> {
     // What is found soonest comes first, and the search of all states last.
     let (searches, others): (Vec<_>, Vec<_>) = levels.partition(|level| **level == Level::Check);
     let first_look = (!searches.is_empty()).then(|| by_some_states(mutants, &budget.first_look()));
-    let rest = others.into_iter().chain(searches).map(one);
+    let rest = others.into_iter().map(one).chain(searches.into_iter().map(|_| by_some_states(mutants, budget)));
     let mut tried: Vec<Tried> = Vec::new();
     for one in first_look.into_iter().filter(|look| look.found.is_some()).chain(rest) {
         let is_noticed = one.found.is_some();

@@ -154,6 +154,10 @@ impl Driver {
         self.outcome = Some(outcome);
     }
 
+    fn end_as_theirs(&mut self, by: &Arc<str>, what: String) {
+        self.end(CommandOutcome::Theirs { by: Arc::clone(by), what });
+    }
+
     fn look(&mut self) {
         self.looks += 1;
         self.refused.clear();
@@ -200,7 +204,7 @@ impl Driver {
             return self.look();
         }
         if let Some(No::Fenced { by, nodes }) = refused.values().next() {
-            return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {nodes}") });
+            return self.end_as_theirs(by, format!("forget {nodes}"));
         }
         let is_past = |(_, answer): (&NodeName, &Answer)| answer.kept.closed > closed;
         if self.answers().any(is_past) {
@@ -234,10 +238,10 @@ impl Driver {
         for no in refused.clone().values() {
             match no {
                 No::Busy { by, what } => {
-                    return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: what.clone() });
+                    return self.end_as_theirs(by, what.clone());
                 }
                 No::Fenced { by, nodes } => {
-                    return self.end(CommandOutcome::Theirs { by: Arc::clone(by), what: format!("forget {nodes}") });
+                    return self.end_as_theirs(by, format!("forget {nodes}"));
                 }
                 // The record has moved: look where to.
                 No::Stale { .. } => return self.look(),

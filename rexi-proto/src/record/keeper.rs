@@ -371,8 +371,13 @@ impl Intent {
 }
 
 impl Fence {
+    /// Who is to be forgotten, by their names, for people.
+    pub fn names(&self) -> String {
+        named(&self.nodes)
+    }
+
     fn refusal(&self) -> No {
-        No::Fenced { by: Arc::clone(&self.by), nodes: named(&self.nodes) }
+        No::Fenced { by: Arc::clone(&self.by), nodes: self.names() }
     }
 }
 

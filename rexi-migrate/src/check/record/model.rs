@@ -36,58 +36,39 @@ impl Records {
         (0..self.bounds.nodes).find(|&index| name(index) == *member).expect("a member has a number")
     }
 
-    /// The record that there is at first.
-    fn first_record(&self) -> Arc<ClusterRecord> {
-        let Bounds { releases, window: (floor, top), .. } = &self.bounds;
-        let intent = Intent {
+    /// What all members say yes to, after a record or before there is one.
+    fn intent(&self, before: Option<&ClusterRecord>, change: ClusterChange) -> Arc<Intent> {
+        Arc::new(Intent {
             cluster: "c".into(),
-            epoch: 1,
+            epoch: before.map_or(1, |record| record.epoch + 1),
             attempt: 1,
-            previous: Digest::default(),
-            change: ClusterChange::Begin { floor: releases[*floor], top: releases[*top] },
+            previous: before.map_or_else(Digest::default, ClusterRecord::digest),
+            change,
             members: self.members(false),
             lives: BTreeMap::new(),
             by: "operator".into(),
             at: 0,
-        };
-        Arc::new(intent.record(None).expect("it may begin so"))
+        })
     }
 
-    /// The first member has what it alone knows to be decided, and the others have their yes.
-    fn go_half_way(&self, state: &mut State, first: &ClusterRecord) {
-        let members = self.members(false);
-        let intent = Arc::new(Intent {
-            cluster: Arc::clone(&first.cluster),
-            epoch: 2,
-            attempt: 1,
-            previous: first.digest(),
-            change: ClusterChange::Finalize { floor: first.top },
-            members: members.clone(),
-            lives: BTreeMap::new(),
-            by: "operator".into(),
-            at: 0,
-        });
-        let record = Arc::new(intent.record(Some(first)).expect("it follows"));
-        for index in 0..members.len() {
-            let node = state.node(index);
-            let vote = (index > 0).then(|| Arc::clone(&intent));
-            let held = if index > 0 { first.clone() } else { (*record).clone() };
-            let kept = Kept { record: Some(Arc::new(held)), vote, ..Kept::nothing(name(index)) };
-            node.disk = Disk::Holds(kept.clone());
-            if let Some(process) = &mut node.process {
-                process.keeper = Keeper::new(kept).with_mutants(self.bounds.mutants);
-            }
-        }
-        // Its driver is gone.
-        let flight = Flight { from: (0, 0), round: 0, to: 1, ask: KeeperAsk::Take(record, name(0)) };
-        state.flights.push(Arc::new(flight));
+    /// The record that there is at first.
+    fn first_record(&self) -> Arc<ClusterRecord> {
+        let Bounds { releases, window: (floor, top), .. } = &self.bounds;
+        let begin = ClusterChange::Begin { floor: releases[*floor], top: releases[*top] };
+        Arc::new(self.intent(None, begin).record(None).expect("it may begin so"))
     }
 
-    fn node(&self, index: usize, record: &Arc<ClusterRecord>) -> Arc<Node> {
-        let Bounds { begun, joiner, mutants, .. } = self.bounds;
-        let record = (begun && joiner != Some(index)).then(|| Arc::clone(record));
-        let kept = Kept { record, ..Kept::nothing(name(index)) };
-        let keeper = Keeper::new(kept.clone()).with_mutants(mutants);
+    /// The change that is half-way at first, and what it becomes.
+    fn half_way(&self, first: &ClusterRecord) -> Option<(Arc<Intent>, Arc<ClusterRecord>)> {
+        self.bounds.half_way.then(|| {
+            let intent = self.intent(Some(first), ClusterChange::Finalize { floor: first.top });
+            let record = intent.record(Some(first)).expect("it follows");
+            (intent, Arc::new(record))
+        })
+    }
+
+    fn node(&self, kept: Kept) -> Arc<Node> {
+        let keeper = Keeper::new(kept.clone()).with_mutants(self.bounds.mutants);
         let disk = if kept.record.is_some() { Disk::Holds(kept) } else { Disk::Empty };
         let (release, asked) = (self.bounds.runs, BTreeMap::new());
         let process = Some(Process { keeper, writing: None, release, asked, tickets: 0 });
@@ -101,11 +82,29 @@ impl Model for Records {
 
     fn initial(&self) -> Vec<State> {
         let wishes = self.bounds.wishes.len();
-        let record = self.first_record();
+        let first = self.first_record();
+        let half_way = self.half_way(&first);
+        let kept = |index: usize| {
+            let nothing = Kept::nothing(name(index));
+            match &half_way {
+                _ if !self.bounds.begun || self.bounds.joiner == Some(index) => nothing,
+                // It alone knows that the change is decided.
+                Some((_, record)) if index == 0 => Kept { record: Some(Arc::clone(record)), ..nothing },
+                _ => {
+                    let vote = half_way.as_ref().map(|(intent, _)| Arc::clone(intent));
+                    Kept { record: Some(Arc::clone(&first)), vote, ..nothing }
+                }
+            }
+        };
+        // Its driver is gone.
+        let given = |(_, record): &(_, Arc<ClusterRecord>)| {
+            let ask = KeeperAsk::Take(Arc::clone(record), name(0));
+            Arc::new(Flight { from: (0, 0), round: 0, to: 1, ask })
+        };
         let mut state = State {
-            nodes: (0..self.bounds.nodes).map(|index| self.node(index, &record)).collect(),
+            nodes: (0..self.bounds.nodes).map(|index| self.node(kept(index))).collect(),
             drivers: vec![None; wishes.max(2)],
-            flights: Vec::new(),
+            flights: half_way.iter().map(given).collect(),
             wishes: (0..wishes.max(2)).map(|wish| wish < wishes).collect(),
             used: Used::default(),
             given_up: BTreeSet::new(),
@@ -113,9 +112,6 @@ impl Model for Records {
             broken: None,
             print: Fingerprint::default(),
         };
-        if self.bounds.half_way {
-            self.go_half_way(&mut state, &record);
-        }
         state.print_anew();
         vec![state]
     }

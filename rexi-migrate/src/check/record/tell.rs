@@ -1,7 +1,5 @@
 //! A path through the states of a record as a trace.
 
-use rexi_proto::NodeName;
-
 use super::action::Action;
 use super::model::Records;
 use super::state::State;
@@ -72,8 +70,7 @@ fn told(ask: &rexi_proto::record::KeeperAsk) -> String {
         KeeperAsk::Close { attempt, .. } => format!("close attempt {attempt}"),
         KeeperAsk::Abort { attempt, .. } => format!("let go of attempt {attempt}"),
         KeeperAsk::Freeze { attempt, fence, .. } => {
-            let nodes = fence.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
-            format!("close attempt {attempt}, and take nothing of {nodes}")
+            format!("close attempt {attempt}, and take nothing of {}", fence.names())
         }
         KeeperAsk::Brake { .. } => "brake".to_owned(),
         KeeperAsk::Hear(_) => "hear of brakes".to_owned(),

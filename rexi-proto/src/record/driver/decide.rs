@@ -7,7 +7,7 @@ use super::super::seen::{Seen, forgotten};
 use super::super::step::Step;
 use super::super::{
     Answer, ClusterChange, ClusterRecord, CommandOutcome, Digest, Fence, Illegal, Intent, KeeperAsk, No,
-    OperatorCommand, named,
+    OperatorCommand,
 };
 use super::Driver;
 use crate::name::NodeName;
@@ -60,14 +60,13 @@ impl Driver {
             let forgets =
                 matches!(change, ClusterChange::Forget { nodes, .. } if !nodes.iter().all(|node| open.forgets(node)));
             if !forgets {
-                return self.end(CommandOutcome::Theirs { by: Arc::clone(&open.by), what: open.told() });
+                return self.end_as_theirs(&open.by, open.told());
             }
         }
         if let Some(fence) = &seen.fence
             && !matches!(change, ClusterChange::Forget { nodes, .. } if fence.nodes.is_subset(nodes))
         {
-            let what = format!("forget {}", named(&fence.nodes));
-            return self.end(CommandOutcome::Theirs { by: Arc::clone(&fence.by), what });
+            return self.end_as_theirs(&fence.by, format!("forget {}", fence.names()));
         }
         if !away.is_empty() {
             return self.end(CommandOutcome::Unknown(away));
