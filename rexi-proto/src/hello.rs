@@ -20,6 +20,7 @@ use crate::guards::Guards;
 use crate::migration::{Form, Forms, MigrationKey};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::{Phase, Servers};
+use crate::record::RecordWord;
 use crate::table::FunctionTable;
 use crate::version::{VersionRange, WireVersion};
 
@@ -47,6 +48,8 @@ pub struct Hello {
     pub migrations: Vec<Standing>,
     /// The functions that it takes. Their places number them on this connection.
     pub functions: FunctionTable,
+    /// What it says of its cluster's record.
+    pub record: RecordWord,
     /// Optional abilities, a bit each; unknown bits are ignored. None is defined yet.
     pub capabilities: u64,
     /// Bytes of the longest frame it takes.

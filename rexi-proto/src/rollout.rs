@@ -18,6 +18,7 @@ use semver::Version;
 pub use self::error::{HandshakeError, LimitingFactor, PhaseError};
 pub use self::track::PhaseNow;
 use self::track::{Track, Word};
+use crate::function::Release;
 use crate::guards::Guards;
 use crate::hello::{Agreement, Hello, Saying, Standing, verdict_guarded};
 use crate::limits::Limits;
@@ -25,6 +26,7 @@ use crate::migration::{Form, Migration, MigrationKey, Stage};
 use crate::mutant::Mutants;
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
+use crate::record::{Apart, Kept, Meeting, RecordWord};
 use crate::release::Profile;
 use crate::table::FunctionTable;
 
@@ -41,6 +43,10 @@ pub struct Rollout {
     members: BTreeMap<NodeName, Option<Announced>>,
     /// The life that this node says to be, to members that had met a later one than its own.
     lives: BTreeMap<NodeName, Incarnation>,
+    /// What the node keeps of the cluster's record, if it keeps one.
+    kept: Option<Arc<Kept>>,
+    /// Whether it serves without a record.
+    serves_unrecorded: bool,
     guards: Guards,
 }
 
@@ -50,6 +56,8 @@ pub struct Rollout {
 struct Announced {
     incarnation: Incarnation,
     release: Version,
+    /// The release as its train names it.
+    stop: Release,
     /// One for each migration of *our* profile.
     words: Arc<[Word]>,
     /// Which of ours each of the member's migrations is, by its number.
@@ -72,7 +80,9 @@ impl Rollout {
         let members = members.into_iter().filter(|member| *member != node).map(|member| (member, None)).collect();
         let tracks = profile.migrations().map(|(_, stage)| Track::new(stage)).collect();
         let (cluster, lives, guards) = (profile.train().into(), BTreeMap::new(), Guards::default());
-        let mut rollout = Self { node, cluster, profile, tracks, listed, members, lives, guards };
+        let (kept, serves_unrecorded) = (None, false);
+        let mut rollout =
+            Self { node, cluster, profile, tracks, listed, members, lives, kept, serves_unrecorded, guards };
         rollout.settle();
         rollout
     }
@@ -81,6 +91,12 @@ impl Rollout {
     #[must_use]
     pub fn in_cluster(self, cluster: Arc<str>) -> Self {
         Self { cluster, ..self }
+    }
+
+    /// The same rollout of a node that serves without a record of its cluster, until it has one.
+    #[must_use]
+    pub fn without_record(self) -> Self {
+        Self { serves_unrecorded: true, ..self }
     }
 
     /// The same rollout, broken on purpose; by none in a release.
@@ -184,6 +200,7 @@ impl Rollout {
             wire: self.profile.wire(),
             migrations: self.profile.migrations().enumerate().map(standing).collect(),
             functions: functions.clone(),
+            record: self.kept.as_ref().map_or(RecordWord::Unkept, |kept| kept.word()),
             capabilities: 0,
             frame_bytes_max: limits.frame_bytes_max,
             payload_bytes_max: limits.payload_bytes_max,
@@ -207,6 +224,7 @@ impl Rollout {
             return verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused);
         }
         let guards = self.guards;
+        let meeting = self.meet(ours, theirs);
         let known = self.members.get_mut(&theirs.node);
         let known = known.ok_or_else(|| HandshakeError::NotAMember(theirs.node.clone()))?;
         // What this node has met, and the next, which it has asked for, it takes whatever its clock says now.
@@ -230,6 +248,7 @@ impl Rollout {
                 false => HandshakeError::StaleIncarnation { node, old, known },
             });
         }
+        meeting?;
         if guards.hello_counts(theirs.wire) {
             *known = Some(Announced::of(theirs, &self.profile, known.as_ref(), guards));
         }
@@ -240,6 +259,31 @@ impl Rollout {
         let agreement = verdict_guarded(ours, theirs, self.guards).map_err(HandshakeError::Refused)?;
         let now = Hello { migrations: self.judged_again(&ours.migrations), ..ours.clone() };
         verdict_guarded(&now, theirs, guards).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
+    }
+
+    /// What the record of either lets the two do.
+    fn meet(&self, ours: &Hello, theirs: &Hello) -> Result<(), HandshakeError> {
+        let node = || theirs.node.clone();
+        let Some(kept) = &self.kept else { return Ok(()) };
+        if ours.record != kept.word() {
+            return Err(HandshakeError::RecordMoved);
+        }
+        let words = match &theirs.record {
+            RecordWord::Unkept if kept.record.is_some() => {
+                return kept.meet_unkept(&theirs.node, theirs.stop, self.guards).map_err(HandshakeError::Apart);
+            }
+            RecordWord::Unkept | RecordWord::Awaited => None,
+            RecordWord::Known(words) => Some(words),
+        };
+        if words.is_none() && !self.has_record() {
+            return Err(HandshakeError::NoRecord(node()));
+        }
+        match kept.meet_guarded(&theirs.node, theirs.stop, words, self.guards) {
+            Ok(Meeting::Even) => Ok(()),
+            Ok(Meeting::Ahead) => Err(HandshakeError::TheyAreBehind(node())),
+            Ok(Meeting::Behind) => Err(HandshakeError::WeAreBehind(node())),
+            Err(apart) => Err(HandshakeError::Apart(apart)),
+        }
     }
 
     /// What our hello said, with the phases of now.
@@ -303,6 +347,40 @@ impl Rollout {
         Ok(())
     }
 
+    /// Takes what the node keeps of the cluster's record from now on: who may be spoken to follows from it, and how far
+    /// each migration may go. A ceiling that a member stands in the way of does not count before the next.
+    pub fn set_kept(&mut self, kept: Arc<Kept>) {
+        let ceilings = kept.ceilings();
+        self.kept = Some(kept);
+        for place in 0..self.tracks.len() {
+            let (migration, stage) = &self.profile.migrations[place];
+            let ceiling = ceilings.get(migration.key()).map(|&phase| phase.clamp(stage.lowest(), stage.highest()));
+            if self.check(&migration.key().clone(), ceiling).is_ok() {
+                self.tracks[place].record = ceiling;
+            }
+        }
+        self.settle();
+    }
+
+    /// What the node keeps of the cluster's record, if it keeps one.
+    pub fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
+    }
+
+    /// Whether the node may serve by what it keeps: it has a record, or needs none.
+    pub fn has_record(&self) -> bool {
+        self.serves_unrecorded || self.kept.as_ref().is_none_or(|kept| kept.record.is_some())
+    }
+
+    /// Whether the record keeps this node and a member apart that has said hello.
+    ///
+    /// # Errors
+    /// [`Apart`] says why.
+    pub fn may_speak_to(&self, member: &NodeName) -> Result<(), Apart> {
+        let (Some(kept), Some(Some(said))) = (&self.kept, self.members.get(member)) else { return Ok(()) };
+        kept.meet_unkept(member, said.stop, self.guards)
+    }
+
     /// Takes a member in. It has not said hello, so it keeps the phase from being raised; nothing is lowered for it.
     /// `false`, and nothing changed: it is one already, or the node itself.
     pub fn add_member(&mut self, member: NodeName) -> bool {
@@ -345,9 +423,10 @@ impl Rollout {
             return Some(obstacle);
         }
         let holds = |phase: Phase| phase <= track.phase && phase < stage.highest();
-        Some(match (track.operator, track.source) {
-            (Some(phase), _) if holds(phase) => LimitingFactor::Ceiling(phase),
-            (_, Some(phase)) if holds(phase) => LimitingFactor::Source(phase),
+        Some(match (track.operator, track.source, track.record) {
+            (Some(phase), ..) if holds(phase) => LimitingFactor::Ceiling(phase),
+            (_, Some(phase), _) if holds(phase) => LimitingFactor::Source(phase),
+            (.., Some(phase)) if holds(phase) => LimitingFactor::Record(phase),
             _ => LimitingFactor::Release(self.profile.release().clone()),
         })
     }
@@ -455,7 +534,8 @@ impl Announced {
         let words = ours.migrations().enumerate().map(word).collect();
         let number = |standing: &Standing| ours.place(&standing.key).and_then(|place| u8::try_from(place).ok());
         let numbers = theirs.migrations.iter().map(number).collect();
-        Self { incarnation: theirs.incarnation, release: theirs.release.clone(), words, numbers }
+        let (incarnation, release) = (theirs.incarnation, theirs.release.clone());
+        Self { incarnation, release, stop: theirs.stop, words, numbers }
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) fn hello(name: &str, profile: &Profile, phase: Phase) -> Hello {
         wire: profile.wire(),
         migrations: profile.migrations().map(standing).collect(),
         functions: functions(),
+        record: crate::record::RecordWord::Unkept,
         capabilities: 0,
         frame_bytes_max: 1 << 20,
         payload_bytes_max: 4 << 20,

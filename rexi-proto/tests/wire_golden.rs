@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use golden::{GOLDEN, HELLO, REFUSED, unhex};
+use golden::{GOLDEN, HELLO, HELLO_AWAITED, HELLO_KNOWN, REFUSED, unhex};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use rexi_proto::record::{Digest, RecordWord, Words};
 use rexi_proto::{
     Body, BulkId, CallRef, Called, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, Forms, FrameBuffer,
     FunctionTable, Hello, Incarnation, Kind, LENGTH_BYTES, Limits, Message, MigrationKey, MonitorRef, NodeName, Peer,
@@ -235,14 +236,41 @@ fn a_hello_has_the_bytes_it_always_had() {
             },
         ],
         functions: FunctionTable::new(["get", "put"]).expect("a table"),
+        record: RecordWord::Unkept,
         capabilities: 5,
         frame_bytes_max: 1 << 20,
         payload_bytes_max: 4 << 20,
     };
-    let mut out = BytesMut::new();
-    hello.encode(&mut out);
-    assert_eq!(hex(&out), HELLO.concat());
-    assert_eq!(Hello::decode(unframed(&unhex(&HELLO.concat()))), Ok(hello));
+    let words = Words {
+        origin: Digest::of("the first record"),
+        epoch: 300,
+        record: Digest::of("the last"),
+        forgotten: Some(7),
+        is_anew: true,
+    };
+    let known =
+        [(RecordWord::Unkept, HELLO), (RecordWord::Awaited, HELLO_AWAITED), (RecordWord::Known(words), HELLO_KNOWN)];
+    for (record, golden) in known {
+        let hello = Hello { record, ..hello.clone() };
+        let mut out = BytesMut::new();
+        hello.encode(&mut out);
+        assert_eq!(hex(&out), golden.concat(), "{record:?}");
+        assert_eq!(Hello::decode(unframed(&unhex(&golden.concat()))), Ok(hello));
+    }
+}
+
+#[test]
+fn what_a_hello_says_of_the_record_is_said_once_and_whole() {
+    let mut hello = unhex(&HELLO.concat())[LENGTH_BYTES..].to_vec();
+    assert_eq!(hello.pop(), Some(0), "no extensions");
+    for (extensions, says) in [
+        (&[2, 1, 0, 1, 0][..], "it speaks of the record twice"),
+        (&[1, 1, 1, 0][..], "end of"),
+        (&[1, 1, 3, 0, 0, 0][..], "end of"),
+    ] {
+        let refused = Hello::decode(&[&hello[..], extensions].concat()).expect_err(says);
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
 }
 
 #[test]

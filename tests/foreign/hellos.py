@@ -44,7 +44,7 @@ async def content(scene):
 
 @check("extensions and capabilities that nobody knows are passed over")
 async def extensions(scene):
-    session = await scene.connect(capabilities=1 << 40, extensions=[(1, b"new"), (65_535, b"")])
+    session = await scene.connect(capabilities=1 << 40, extensions=[(2, b"new"), (65_535, b"")])
     await session.settled()
 
 

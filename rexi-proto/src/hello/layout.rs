@@ -12,6 +12,7 @@ use crate::limits::HELLO_BYTES_MAX;
 use crate::migration::{Forms, MIGRATIONS_MAX, MigrationKey, SERVER_PER_NODE};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
+use crate::record::RecordWord;
 use crate::table::FunctionTable;
 use crate::train::{RELEASE_BYTES_MAX, TRAIN_NAME_BYTES_MAX, Train};
 use crate::version::{VersionRange, WireVersion};
@@ -23,10 +24,13 @@ impl Hello {
         let (release, stop) = (self.release.to_string(), self.stop.to_string());
         let follows = self.follows.map(|follows| follows.to_string());
         let named = |standing: &Standing| standing.holdouts.len().min(HOLDOUTS_MAX);
+        let record = self.record_extension();
+        let extensions = record.iter().map(|bytes| (RECORD_EXTENSION, &bytes[..])).collect();
         let layout = Layout {
             release: &release,
             stop: &stop,
             follows: follows.as_deref(),
+            extensions,
             ..self.layout(|standing| standing.holdouts[..named(standing)].iter().map(NodeName::as_str).collect())
         };
         let start = out.len();
@@ -35,7 +39,7 @@ impl Hello {
         frame.close(start).expect("all names are bounded, so a hello is");
     }
 
-    /// All but the release's texts.
+    /// All but the release's texts and the extensions.
     pub(super) fn layout<'a>(&'a self, holdouts: impl Fn(&'a Standing) -> Vec<&'a str>) -> Layout<'a> {
         let standing = |standing: &'a Standing| StandingLayout {
             key: standing.key.as_str(),
@@ -62,6 +66,15 @@ impl Hello {
             frame_bytes_max: self.frame_bytes_max,
             payload_bytes_max: self.payload_bytes_max,
             extensions: Vec::new(),
+        }
+    }
+
+    /// What the extension of the record holds: nothing where the node has none yet; `None` where it keeps none.
+    fn record_extension(&self) -> Option<Vec<u8>> {
+        match &self.record {
+            RecordWord::Unkept => None,
+            RecordWord::Awaited => Some(Vec::new()),
+            RecordWord::Known(words) => Some(postcard::to_allocvec(words).expect("a vector takes what is written")),
         }
     }
 
@@ -96,6 +109,7 @@ impl Hello {
             wire: VersionRange::new(WireVersion(layout.wire_oldest), WireVersion(layout.wire_newest)),
             migrations: layout.migrations.into_iter().map(Standing::read).collect::<Result<_, _>>()?,
             functions: functions(&layout.functions)?,
+            record: record(&layout.extensions)?,
             capabilities: layout.capabilities,
             frame_bytes_max: layout.frame_bytes_max,
             payload_bytes_max: layout.payload_bytes_max,
@@ -168,6 +182,16 @@ fn functions(names: &[&str]) -> Result<FunctionTable, DecodeError> {
     FunctionTable::new(names.iter().copied()).map_err(|e| malformed(e.to_string()))
 }
 
+fn record(extensions: &[(u16, &[u8])]) -> Result<RecordWord, DecodeError> {
+    let mut of_record = extensions.iter().filter(|(id, _)| *id == RECORD_EXTENSION).map(|(_, bytes)| *bytes);
+    match (of_record.next(), of_record.next()) {
+        (None, _) => Ok(RecordWord::Unkept),
+        (_, Some(_)) => Err(malformed("it speaks of the record twice")),
+        (Some([]), None) => Ok(RecordWord::Awaited),
+        (Some(bytes), None) => FrameReader::new(Kind::Hello, bytes).only().map(RecordWord::Known),
+    }
+}
+
 fn malformed(reason: impl Into<String>) -> DecodeError {
     DecodeError::Malformed { kind: Kind::Hello as u8, reason: reason.into() }
 }
@@ -181,6 +205,9 @@ fn out_of_bounds<T>(field: &'static str, value: u64, allowed: &'static str) -> R
 pub(crate) fn show(visitor: &mut impl crate::schema::LayoutVisitor) {
     visitor.header::<Layout<'_>>(Kind::Hello);
 }
+
+/// What a node says of its cluster's record, among the extensions.
+const RECORD_EXTENSION: u16 = 1;
 
 /// Opens every hello, so that a stranger's bytes are named as such.
 const MAGIC: [u8; 4] = *b"REXI";
@@ -213,7 +240,7 @@ pub(super) struct Layout<'a> {
     frame_bytes_max: u32,
     payload_bytes_max: u32,
     #[serde(borrow)]
-    extensions: Vec<(u16, &'a [u8])>,
+    pub(super) extensions: Vec<(u16, &'a [u8])>,
 }
 
 #[derive(Serialize, Deserialize)]

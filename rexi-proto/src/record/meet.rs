@@ -23,6 +23,18 @@ pub struct Words {
     pub is_anew: bool,
 }
 
+/// What a hello says of the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RecordWord {
+    /// The node keeps none.
+    #[default]
+    Unkept,
+    /// It would keep one, and has none yet.
+    Awaited,
+    /// What it has.
+    Known(Words),
+}
+
 /// What follows for this side from the words of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Meeting {
@@ -116,7 +128,23 @@ impl Kept {
         Some(Words { origin: record.origin, epoch, record: record.digest(), forgotten, is_anew })
     }
 
-    fn meet_guarded(
+    /// What a hello says of it.
+    pub(crate) fn word(&self) -> RecordWord {
+        self.words().map_or(RecordWord::Awaited, RecordWord::Known)
+    }
+
+    /// Whether a member that keeps no record may be spoken to: its release may run by the record here, and it was not
+    /// forgotten.
+    pub(crate) fn meet_unkept(&self, node: &NodeName, release: Release, guards: Guards) -> Result<(), Apart> {
+        let Some(record) = &self.record else { return Ok(()) };
+        if record.leaves_out(node) {
+            let at = record.forgotten[node];
+            return Err(Apart::Forgotten { node: node.clone(), at, epoch: 0 });
+        }
+        self.bars(release, guards)
+    }
+
+    pub(crate) fn meet_guarded(
         &self,
         node: &NodeName,
         release: Release,

@@ -9,6 +9,7 @@ use crate::hello::{Refusal, Saying};
 use crate::migration::MigrationKey;
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
+use crate::record::Apart;
 
 /// What keeps a node's phase from being higher.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +21,8 @@ pub enum LimitingFactor {
     Ceiling(Phase),
     /// The flag source.
     Source(Phase),
+    /// The cluster's record, or a brake.
+    Record(Phase),
     /// It is not known yet who the members are.
     Unlisted,
     /// A member that has not said hello since this node started, or since it joined.
@@ -34,6 +37,7 @@ impl fmt::Display for LimitingFactor {
             Self::Release(release) => write!(f, "release {release} allows no more"),
             Self::Ceiling(phase) => write!(f, "the operator's ceiling is {phase}"),
             Self::Source(phase) => write!(f, "the flag source says {phase}"),
+            Self::Record(phase) => write!(f, "the cluster's record, or a brake, says {phase}"),
             Self::Unlisted => write!(f, "the list of members has not come yet"),
             Self::Unknown(member) => write!(f, "member {member} has not said hello yet"),
             Self::NotTaken(member, release, saying) => {
@@ -143,6 +147,21 @@ pub enum HandshakeError {
         /// The incarnation known.
         known: Incarnation,
     },
+    /// The record of the cluster keeps the two apart.
+    #[error("{0}")]
+    Apart(Apart),
+    /// Neither has a record, and this node serves with none only where it is told to.
+    #[error("no record is known here, nor to {0}: begin one with `live init`")]
+    NoRecord(NodeName),
+    /// The node has an earlier record, or none, and is to be given ours; dial again.
+    #[error("{0} is behind, and is given this node's record")]
+    TheyAreBehind(NodeName),
+    /// We have an earlier record, or none, and are given that of the node; dial again.
+    #[error("this node is behind, and is given the record of {0}")]
+    WeAreBehind(NodeName),
+    /// Our own record has moved on since our hello; dial again.
+    #[error("our record has changed since our hello")]
+    RecordMoved,
     /// Our own phase has changed since our hello; dial again.
     #[error("our phase has changed since our hello")]
     PhaseMoved,
@@ -151,6 +170,11 @@ pub enum HandshakeError {
 impl HandshakeError {
     /// Whether the next dial meets what has changed by now: the ordinary course.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::PhaseMoved | Self::Outlived { .. })
+        match self {
+            Self::PhaseMoved | Self::RecordMoved | Self::Outlived { .. } => true,
+            Self::NoRecord(_) | Self::TheyAreBehind(_) | Self::WeAreBehind(_) => true,
+            Self::Refused(_) | Self::NotAMember(_) | Self::StartsAhead { .. } => false,
+            Self::StaleIncarnation { .. } | Self::Apart(_) => false,
+        }
     }
 }

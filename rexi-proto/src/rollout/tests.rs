@@ -1,5 +1,7 @@
 //! One node's rollout: what raises it, what holds it, who may lower it, whose word counts.
 
+mod kept;
+
 use super::*;
 use crate::hello::Refusal;
 use crate::migration::SERVER_PER_NODE;

@@ -17,6 +17,7 @@ pub struct PhaseNow {
 pub(super) struct Track {
     pub(super) operator: Option<Phase>,
     pub(super) source: Option<Phase>,
+    pub(super) record: Option<Phase>,
     pub(super) phase: Phase,
     pub(super) epoch: u64,
     /// Whether the phase stays as it is, whatever members and operators say.
@@ -33,17 +34,16 @@ pub(super) struct Word {
 
 impl Track {
     pub(super) fn new(stage: Stage) -> Self {
-        Self { operator: None, source: None, phase: stage.lowest(), epoch: 0, held: false }
+        Self { operator: None, source: None, record: None, phase: stage.lowest(), epoch: 0, held: false }
     }
 
     pub(super) fn now(&self) -> PhaseNow {
         PhaseNow { epoch: self.epoch, phase: self.phase }
     }
 
-    /// The phase that release, operator and source would have.
+    /// The phase that release, operator, source and record would have.
     pub(super) fn wanted(&self, stage: Stage) -> Phase {
-        let highest = stage.highest();
-        highest.min(self.operator.unwrap_or(highest)).min(self.source.unwrap_or(highest))
+        [self.operator, self.source, self.record].into_iter().flatten().fold(stage.highest(), Phase::min)
     }
 }
 
