@@ -34,6 +34,7 @@ mod metrics;
 mod middleware;
 mod monitors;
 mod presence;
+mod record;
 mod retry;
 mod rollout;
 mod rotation;

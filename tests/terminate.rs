@@ -48,7 +48,7 @@ async fn child_that_serves() {
         .start()
         .expect("it is described well");
     node.notify_systemd();
-    let ended = node.run_until_terminated(Duration::from_secs(20)).await.expect("signals can be heard");
+    let ended = node.run_until_terminated(Duration::from_secs(20)).await.expect("signals can be heard").jobs;
     println!("jobs ended: {ended}");
 }
 

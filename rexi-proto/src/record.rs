@@ -117,6 +117,11 @@ impl Digest {
         Self(Sha256::digest(text.as_bytes()).into())
     }
 
+    /// One that was counted elsewhere.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// Reads what [`Display`](fmt::Display) writes; `None` where the text is not that.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];

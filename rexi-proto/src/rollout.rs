@@ -144,6 +144,11 @@ impl Rollout {
         Self { node: rename(&self.node), members, lives, ..self.clone() }
     }
 
+    /// The cluster's name.
+    pub fn cluster(&self) -> &Arc<str> {
+        &self.cluster
+    }
+
     /// The release's profile.
     pub fn profile(&self) -> &Profile {
         &self.profile

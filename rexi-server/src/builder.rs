@@ -9,6 +9,7 @@ mod start;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use rexi_proto::{FunctionRow, Limits, MigrationKey, Mutants, NodeName, Profile};
 #[cfg(feature = "tower")]
 use tower::{BoxError, Layer, Service};
 
-pub use self::error::StartError;
+pub use self::error::{EXIT_CONFIG, StartError};
 use crate::config::Config;
 use crate::engine::{AllowList, CALL_TIME_LIMIT, Context, IntoEnding, Registry, registry};
 use crate::follow::{
@@ -53,6 +54,9 @@ pub struct NodeBuilder {
     #[cfg(feature = "admin")]
     ready_checks: ready::ReadyChecks,
     cluster: Option<String>,
+    /// Where the node keeps the record of its cluster.
+    state: Option<PathBuf>,
+    serves_unrecorded: bool,
     env: NodeEnv,
 }
 
@@ -87,6 +91,8 @@ impl NodeBuilder {
             #[cfg(feature = "admin")]
             ready_checks: Default::default(),
             cluster: None,
+            state: None,
+            serves_unrecorded: false,
             env: NodeEnv::system(),
         }
     }
@@ -111,6 +117,8 @@ impl NodeBuilder {
         }
         builder.cluster = config.cluster().map(str::to_owned);
         builder.allowed = config.allow_list().cloned();
+        (builder.state, builder.serves_unrecorded) =
+            (config.state().map(Path::to_owned), config.serves_without_record());
         for (name, address) in config.peers() {
             // Hosts are looked up while the node runs.
             if let PeerAddress::At(address) = address {
@@ -165,6 +173,25 @@ impl NodeBuilder {
     /// the train's name; give each cluster of a service one of its own.
     pub fn cluster(mut self, name: impl Into<String>) -> Self {
         self.cluster = Some(name.into());
+        self
+    }
+
+    /// The directory in which the node keeps the record of its cluster: which releases may run, how far each migration
+    /// may go, and who is a member. A release that the record there does not let run does not start; a node whose
+    /// directory is empty serves nothing until another member has given it the record, or an operator has begun one.
+    /// Default: none is kept, and nothing is asked of it.
+    ///
+    /// Each node has its own, on a disk that outlives the process. It is made if it is not there, but not what it is
+    /// in.
+    pub fn state(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state = Some(dir.into());
+        self
+    }
+
+    /// Serves although no record is known yet: for a cluster that runs, and begins to keep one. To be taken out again
+    /// once there is one, since a node that has lost its disk could run a release that the cluster has left behind.
+    pub fn without_record(mut self) -> Self {
+        self.serves_unrecorded = true;
         self
     }
 

@@ -86,6 +86,8 @@ pub struct Config {
     peers: BTreeMap<NodeName, PeerAddress>,
     ceilings: Ceilings,
     phase_file: Option<PathBuf>,
+    state: Option<PathBuf>,
+    serves_unrecorded: bool,
     admin: Option<SocketAddr>,
     admin_hosts: Vec<String>,
     drain_limit: Duration,
@@ -190,6 +192,16 @@ impl Config {
     /// The file to read further ceilings from while the node runs.
     pub fn phase_file(&self) -> Option<&Path> {
         self.phase_file.as_deref()
+    }
+
+    /// The directory in which the node keeps the record of its cluster.
+    pub fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
+    /// Whether the node serves although no record is known yet.
+    pub fn serves_without_record(&self) -> bool {
+        self.serves_unrecorded
     }
 
     /// Where to open the port for operators, with the feature `admin`.
@@ -301,6 +313,7 @@ impl Config {
         let release = document.required("", "release", "a release of the train, such as \"1.0\"")?;
         let profile = release.profile(train)?;
         let ceiling = document.string("rollout", "ceiling")?;
+        let without_record = document.string("rollout", "without_record")?;
         let admin = document.string("admin", "listen")?;
         let hosts = document.string("admin", "hosts")?;
         let drain_limit = document.number("drain", "limit_ms")?;
@@ -314,6 +327,9 @@ impl Config {
             cluster: document.string("", "cluster")?.map(|cluster| cluster.cluster()).transpose()?,
             ceilings: ceiling.map(|given| given.ceilings(&profile)).transpose()?.unwrap_or_default(),
             phase_file: document.string("rollout", "file")?.map(|path| dir.join(path.value)),
+            state: document.string("rollout", "state")?.map(|path| dir.join(path.value)),
+            serves_unrecorded: without_record
+                .map_or(Ok(false), |given| given.word(["wait", "serve"]).map(|at| at == 1))?,
             admin: admin.map(|address| address.address()).transpose()?,
             admin_hosts: hosts.map(|given| given.words()).unwrap_or_default(),
             drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,

@@ -20,6 +20,7 @@ mod pool;
 mod inbox;
 pub(crate) mod single;
 mod rollout;
+pub(crate) mod record;
 mod status;
 mod metrics;
 pub(crate) mod publish;

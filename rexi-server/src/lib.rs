@@ -61,7 +61,7 @@ pub mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use builder::{NodeBuilder, StartError};
+pub use builder::{EXIT_CONFIG, NodeBuilder, StartError};
 pub use bytes::Bytes;
 pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, SendError};
 pub use config::{Config, ConfigError};
@@ -72,6 +72,7 @@ pub use functions::{Ask, AskError, AskStream, Items};
 pub use net::DevAuthority;
 pub use net::{Identity, NodeEnv};
 pub use node::Node;
+pub use operate::Ended;
 #[cfg(feature = "admin")]
 pub use operate::admin;
 /// The protocol's state machines and all of their types, of which those that most services name are here too.
@@ -107,6 +108,7 @@ pub mod rollout {
     pub use crate::follow::{
         Ceilings, CeilingsError, PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout,
     };
+    pub use crate::node::CommandError;
     pub use crate::state::{StateDir, StateError};
 }
 

@@ -23,7 +23,7 @@ pub use self::dev_certs::{DevAuthority, DevCertsError};
 pub(crate) use self::doorman::Doorman;
 pub(crate) use self::env::{Aside, Random};
 pub use self::env::{NodeEnv, TaskGroup};
-pub(crate) use self::identity::certifies;
+pub(crate) use self::identity::peer_certifies;
 pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub(crate) use self::line::Line;
 pub(crate) use self::transport::{

@@ -3,6 +3,7 @@
 //! When the last handle is dropped the node stops at once; [`Node::shutdown`] is the orderly way.
 
 mod leave;
+mod record;
 mod watch;
 
 use std::net::SocketAddr;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, MigrationKey, NodeName};
 
 use self::leave::Announcement;
+pub use self::record::CommandError;
 pub use self::watch::{MemberEvents, PresenceWatch};
 use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, Replies, Request, SendError};
 use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};

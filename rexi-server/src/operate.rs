@@ -8,4 +8,4 @@ mod terminate;
 
 #[cfg(all(feature = "sd-notify", unix))]
 pub use self::systemd::READY_WAIT;
-pub use self::terminate::{Termination, until_terminated};
+pub use self::terminate::{Ended, Termination, until_terminated};

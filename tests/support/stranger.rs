@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connecting, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use rexi_proto::record::RecordWord;
 use rexi_proto::{
     Body, CallRef, Called, Cast, FunctionTable, Hello, Incarnation, LENGTH_BYTES, Limits, Message, Migration,
     ServerAddress, Stage, Standing, WireVersion,
@@ -212,6 +213,7 @@ pub fn hello_of(of: &str, profile: &Profile) -> Hello {
         wire: profile.wire(),
         migrations: profile.migrations().map(standing).collect(),
         functions: FunctionTable::new(ASKED).expect("there are few"),
+        record: RecordWord::Unkept,
         capabilities: 0,
         frame_bytes_max: limits.frame_bytes_max,
         payload_bytes_max: limits.payload_bytes_max,

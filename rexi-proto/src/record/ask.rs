@@ -186,6 +186,10 @@ pub struct Facts {
     pub life: SeenLife,
     /// Who it takes for members, itself included.
     pub members: BTreeSet<NodeName>,
-    /// Whether it is ready for what an intent asks, by its own state.
+    /// The cluster that it is of.
+    pub cluster: Arc<str>,
+    /// Whether it takes part in changes at all: it does not leave.
     pub ready: Result<(), String>,
+    /// Whether it says all that its release can say, so that the way back may be closed.
+    pub settled: Result<(), String>,
 }

@@ -183,6 +183,9 @@ impl Keeper {
 
     fn vote(&self, intent: &Arc<Intent>, facts: &Facts) -> Result<Kept, No> {
         let Kept { record, closed, fence, brakes, .. } = &self.kept;
+        if intent.cluster != facts.cluster {
+            return Err(No::OtherCluster);
+        }
         self.follows(intent)?;
         if self.guards.closed_stays_closed(intent.attempt <= *closed) {
             return Err(No::Closed { closed: *closed });
@@ -226,6 +229,9 @@ impl Keeper {
             return Err(No::Release { release });
         }
         facts.ready.clone().map_err(No::NotReady)?;
+        if let ClusterChange::Finalize { .. } = intent.change {
+            facts.settled.clone().map_err(No::NotReady)?;
+        }
         Ok(Kept { vote: Some(Arc::clone(intent)), ..self.kept.clone() })
     }
 

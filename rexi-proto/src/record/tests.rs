@@ -25,7 +25,7 @@ fn life(release: Release) -> SeenLife {
 }
 
 fn facts(release: Release) -> Facts {
-    Facts { life: life(release), members: members(), ready: Ok(()) }
+    Facts { life: life(release), members: members(), cluster: "shop".into(), ready: Ok(()), settled: Ok(()) }
 }
 
 /// An intent that follows from a record.

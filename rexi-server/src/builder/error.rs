@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use rexi_proto::record::Bar;
 use rexi_proto::{FunctionRow, FunctionTableError, LimitsError, MigrationKey, NodeName, PhaseError};
 use thiserror::Error;
 
 use crate::follow::{MembershipError, PhaseSourceError};
 use crate::net::IdentityError;
+use crate::state::StateError;
 
 /// A node that did not start. The caller or the environment is at fault; nothing is left running.
 #[derive(Debug, Error)]
@@ -37,7 +39,9 @@ pub enum StartError {
     #[error("two functions are called {0:?}; names must differ")]
     FunctionTwice(String),
     /// A check of the service's readiness has a name that another has, one of the node's own, or one that is no word.
-    #[error("{0:?} cannot name a ready check: use one word that no other check has, nor started, admitting, admitted")]
+    #[error(
+        "{0:?} cannot name a ready check: use one word that no other check has, nor started, admitting, admitted, recorded"
+    )]
     ReadyCheckName(String),
     /// A layer is for a function that the node does not have.
     #[error("a layer is for the function {0:?}, which is not registered; register it, or correct the name")]
@@ -72,6 +76,12 @@ pub enum StartError {
         /// Members at most.
         max: usize,
     },
+    /// The directory of state cannot be used, or what it holds cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The record of the cluster does not let this release run. Nothing was opened.
+    #[error("{0} does not start: {1}")]
+    Barred(NodeName, Bar),
     /// A peer's address is of another family than the one that the node listens on, and so dials from.
     #[error("{peer} at {address} cannot be dialed from {listen}: one is IPv4, the other IPv6; use one family for all")]
     AddressFamily {
@@ -91,3 +101,19 @@ pub enum StartError {
         source: std::io::Error,
     },
 }
+
+impl StartError {
+    /// What a process that does not start for it ends with: [`EXIT_CONFIG`] where starting it again changes nothing
+    /// before somebody has seen to it, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::State(StateError::InUse { .. }) => 1,
+            Self::State(_) | Self::Barred(..) => EXIT_CONFIG,
+            _ => 1,
+        }
+    }
+}
+
+/// The exit code of a process that the record of its cluster does not let run, or that cannot read it: sysexits'
+/// `EX_CONFIG`. systemd takes it for `RestartPreventExitStatus=78`.
+pub const EXIT_CONFIG: u8 = 78;

@@ -16,7 +16,7 @@ impl NodeBuilder {
     /// nobody serves, and a rolling upgrade waits for itself.
     ///
     /// [`NodeBuilder::start`] fails where the name is not one word, is another check's, or one of the node's own:
-    /// `started`, `admitting`, `admitted`.
+    /// `started`, `admitting`, `admitted`, `recorded`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(super) struct ReadyChecks(pub(super) Vec<(String, Box<ReadyCheck>)>);
 impl ReadyChecks {
     /// The first name that a check cannot have.
     pub(super) fn name_at_fault(&self) -> Option<&str> {
-        let mut taken = BTreeSet::from(["started", "admitting", "admitted"]);
+        let mut taken = BTreeSet::from(["started", "admitting", "admitted", "recorded"]);
         let mut names = self.0.iter().map(|(name, _)| name.as_str());
         let is_word = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
         names.find(|name| !is_word(name) || !taken.insert(name))

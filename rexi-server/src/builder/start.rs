@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use rexi_proto::record::Bar;
 use rexi_proto::{
     FunctionRow, FunctionTable, NodeName, NodePool, Peer, PeerConfig, PeerId, Release, Server, ServerAddress, Train,
 };
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::NodeBuilder;
 use crate::builder::StartError;
+use crate::engine::record::RecordKeeper;
 use crate::engine::{
     EventSink, Failures, Gate, MEMBERS_MAX, Member, Members, NodeStatus, RolloutStatus, Shared, SharedPool, Singleton,
     Told, Waiters, link::accept, members, members::can_dial, publish,
@@ -24,6 +26,7 @@ use crate::engine::{
 use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
 use crate::net::{Credentials, Doorman, Line, Settings, canonical, transport};
 use crate::node::Node;
+use crate::state::StateDir;
 
 impl NodeBuilder {
     pub(super) fn begin(mut self) -> Result<Node, StartError> {
@@ -37,7 +40,11 @@ impl NodeBuilder {
         let known = membership.as_ref().map_or_else(|| Some(MemberList::new()), Source::known);
         let listed = known.as_ref().is_some_and(MemberList::is_complete);
         let members = self.members(&known.unwrap_or_default())?;
-        let rollout = self.start_rollout(&members, listed, source.as_deref())?;
+        let mut rollout = self.start_rollout(&members, listed, source.as_deref())?;
+        let record = self.open_state()?;
+        if let Some(record) = &record {
+            rollout.set_kept(record.kept());
+        }
         let addresses = members.values().flatten().copied();
         let doorman = Arc::new(Doorman::new(self.name.clone(), addresses));
         let settings = Settings::new(&self.limits, &self.env);
@@ -47,7 +54,7 @@ impl NodeBuilder {
         let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
         let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
         let functions = FunctionTable::new(self.registry.rows().map(|(name, _)| name))?;
-        let shared = self.assemble(&members, rollout, functions, endpoint, credentials, doorman);
+        let shared = self.assemble(&members, rollout, record, functions, endpoint, credentials, doorman);
         if let Some(list) = shared.gate.list() {
             shared.warn_of_strangers(&list);
         }
@@ -123,6 +130,17 @@ impl NodeBuilder {
         members.into_iter().map(dialed).collect()
     }
 
+    /// What the node keeps of its cluster's record. It is asked before anything is opened.
+    fn open_state(&self) -> Result<Option<RecordKeeper>, StartError> {
+        let Some(dir) = &self.state else { return Ok(None) };
+        let dir = StateDir::open(dir)?;
+        let keeper = dir.keeper(&self.name)?.with_mutants(self.mutants);
+        match keeper.may_start(self.profile.stop()) {
+            Ok(()) | Err(Bar::NoRecord) => Ok(Some(RecordKeeper::new(dir, keeper))),
+            Err(bar) => Err(StartError::Barred(self.name.clone(), bar)),
+        }
+    }
+
     fn start_rollout(
         &self,
         members: &BTreeMap<NodeName, Option<SocketAddr>>,
@@ -132,6 +150,9 @@ impl NodeBuilder {
         let start = if listed { rexi_proto::Rollout::new } else { rexi_proto::Rollout::unlisted };
         let rollout = start(self.name.clone(), self.profile.clone(), members.keys().cloned().collect::<Vec<_>>());
         let mut rollout = rollout.with_mutants(self.mutants);
+        if self.serves_unrecorded {
+            rollout = rollout.without_record();
+        }
         if let Some(cluster) = &self.cluster {
             rollout = rollout.in_cluster(cluster.as_str().into());
         }
@@ -157,6 +178,7 @@ impl NodeBuilder {
         self,
         members: &BTreeMap<NodeName, Option<SocketAddr>>,
         rollout: rexi_proto::Rollout,
+        record: Option<RecordKeeper>,
         functions: FunctionTable,
         endpoint: quinn::Endpoint,
         credentials: Credentials,
@@ -216,6 +238,7 @@ impl NodeBuilder {
                 refused: Line::default(),
                 env,
                 flush: CancellationToken::new(),
+                record,
                 draining: AtomicBool::new(false),
                 presence: watch::Sender::new(0),
                 job_ended: Waiters::default(),

@@ -240,6 +240,14 @@ impl Given {
         })
     }
 
+    /// Which of these words it is, by its place.
+    pub(super) fn word<const N: usize>(&self, words: [&'static str; N]) -> Result<usize, ConfigError> {
+        words.iter().position(|word| *word == self.value).ok_or_else(|| {
+            let (place, key, value) = (self.place.clone(), self.key.clone(), shown(&self.value));
+            ConfigError::BadWord { place, key, value, words: words.to_vec() }
+        })
+    }
+
     pub(super) fn cluster(&self) -> Result<String, ConfigError> {
         let (place, key, value) = (self.place.clone(), self.key.clone(), shown(&self.value));
         if Train::is_name(&self.value) {

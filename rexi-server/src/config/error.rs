@@ -88,6 +88,18 @@ pub enum ConfigError {
         /// What was given.
         value: String,
     },
+    /// A text is none of the words that the key knows.
+    #[error("{place}: `{key}` = {value:?} is none of: {}", words.join(", "))]
+    BadWord {
+        /// Where.
+        place: ConfigPlace,
+        /// The key, or the variable.
+        key: String,
+        /// The text.
+        value: String,
+        /// The words.
+        words: Vec<&'static str>,
+    },
     /// An entry of a list of names and values is not a name and a value.
     #[error(
         "{place}: {key}: {value:?} is not an entry; give name=value for each, separated by commas, the value {wanted}"

@@ -71,6 +71,8 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
         "no ceiling",
     ),
     key("rollout", "file", "file that holds such ceilings, read again while the node runs", "no file"),
+    key("rollout", "state", "directory in which the node keeps the record of its cluster", "none is kept"),
+    key("rollout", "without_record", "`serve` or `wait`: what a node does while no record is known", "wait"),
     key("admin", "listen", "IP address and TCP port for probes, metrics and status", "no port"),
     key("admin", "hosts", "names that the port may be asked by beside its own, separated by blanks", "no names"),
     key("calls", "time_limit_ms", "how long a call for one reply waits, in milliseconds; 0 for no limit", "60000"),

@@ -105,13 +105,14 @@ fn publish_gauges(node: &SharedString, peer: &SharedString, connected: bool, sta
 }
 
 /// What may limit the phase, as the label says it.
-const FACTORS: [&str; 6] = ["release", "ceiling", "source", "unknown_member", "not_taken", "unlisted"];
+const FACTORS: [&str; 7] = ["release", "ceiling", "source", "record", "unknown_member", "not_taken", "unlisted"];
 
 /// The kind of what limits the phase; whose fault it is, a status tells.
 pub(crate) fn factor(factor: &LimitingFactor) -> &'static str {
     match factor {
         LimitingFactor::Ceiling(_) => "ceiling",
         LimitingFactor::Source(_) => "source",
+        LimitingFactor::Record(_) => "record",
         LimitingFactor::Unknown(_) => "unknown_member",
         LimitingFactor::NotTaken(..) => "not_taken",
         LimitingFactor::Unlisted => "unlisted",

@@ -24,6 +24,7 @@ use crate::engine::member::Member;
 use crate::engine::member_events::EventSink;
 use crate::engine::metrics::Told;
 use crate::engine::pool::SharedPool;
+use crate::engine::record::RecordKeeper;
 use crate::engine::registry::Registry;
 use crate::engine::singleton::Singleton;
 use crate::engine::status::NodeStatus;
@@ -67,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) env: NodeEnv,
     /// Set when connections are to say their last words.
     pub(crate) flush: CancellationToken,
+    /// The record of the cluster, if the node keeps it.
+    pub(crate) record: Option<RecordKeeper>,
     pub(crate) draining: AtomicBool,
     /// How often a member has come or gone, or a try to connect has failed.
     pub(crate) presence: watch::Sender<u64>,
@@ -178,6 +181,8 @@ impl Shared {
             certificate_expires: self.credentials.expires(),
             identity_changes: self.credentials.changes(),
             identity_error: self.credentials.problem(),
+            record: self.record.as_ref().map(RecordKeeper::kept),
+            record_is_broken: self.record.as_ref().is_some_and(RecordKeeper::is_broken),
             denied_casts: peers.iter().map(|peer| peer.denied_casts).sum(),
             pool_left: Total::ALL.map(|total| (total, self.pool.left(total))),
             peers,

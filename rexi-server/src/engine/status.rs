@@ -1,8 +1,10 @@
 //! What a node can say of itself and of its members at any time. Reading it changes nothing.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use rexi_proto::record::Kept;
 use rexi_proto::{
     Incarnation, LimitingFactor, MigrationKey, NodeName, PeerStats, Phase, Presence, Refusal, StreamTimeouts, Total,
 };
@@ -40,6 +42,10 @@ pub struct NodeStatus {
     pub identity_changes: u64,
     /// Why the files of its identity are not followed, for as long as they are not; the last good identity is in use.
     pub identity_error: Option<String>,
+    /// What it keeps of its cluster's record, as it is on its disk; `None` where it keeps none.
+    pub record: Option<Arc<Kept>>,
+    /// Whether a write of it has failed since the start: the node says no to every change until it is started again.
+    pub record_is_broken: bool,
     /// Casts that its allow-list has denied since the start, of all members.
     pub denied_casts: u64,
     /// What is left of each total over all peers, beyond what is kept for each as its floor. At 0, peers that hold more

@@ -420,6 +420,12 @@ pub(crate) fn certifies(peer_identity_chain: &[CertificateDer<'_>], name: &NodeN
         && cert.valid_dns_names().any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
 }
 
+/// Whether the peer of a connection may call itself `name`.
+pub(crate) fn peer_certifies(connection: &quinn::Connection, name: &NodeName) -> bool {
+    let identity = connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'_>>>().ok());
+    identity.is_some_and(|chain| certifies(&chain, name))
+}
+
 fn certificates((origin, text): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     match found {

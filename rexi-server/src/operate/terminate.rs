@@ -3,6 +3,9 @@
 use std::io;
 use std::time::Duration;
 
+use rexi_proto::record::Bar;
+
+use crate::builder::EXIT_CONFIG;
 use crate::node::Node;
 
 /// The signals that ask a process to end: SIGTERM and SIGINT, and Ctrl-C where there are none.
@@ -64,25 +67,49 @@ pub async fn until_terminated() -> io::Result<()> {
 }
 
 impl Node {
-    /// Serves until the process is asked to end by SIGTERM or SIGINT, then leaves as [`Node::shutdown`] does, within
-    /// `limit`. A second signal ends the jobs that are left at once. Returns how many jobs had to be ended.
+    /// Serves until the process is asked to end by SIGTERM or SIGINT, or the record of the cluster does not let this
+    /// release run any more. Then leaves as [`Node::shutdown`] does, within `limit`; a signal meanwhile ends the jobs
+    /// that are left at once.
     ///
     /// ```no_run
     /// use std::time::Duration;
     ///
-    /// async fn run(node: rexi_server::Node) -> std::io::Result<()> {
+    /// async fn run(node: rexi_server::Node) -> std::io::Result<std::process::ExitCode> {
     ///     let ended = node.run_until_terminated(Duration::from_secs(30)).await?;
-    ///     println!("left; {ended} jobs had to be ended");
-    ///     Ok(())
+    ///     println!("left; {} jobs had to be ended", ended.jobs);
+    ///     Ok(ended.exit_code().into())
     /// }
     /// ```
     ///
     /// # Errors
     /// What the system says of listening to signals; the node is dropped then.
-    pub async fn run_until_terminated(self, limit: Duration) -> io::Result<usize> {
+    pub async fn run_until_terminated(self, limit: Duration) -> io::Result<Ended> {
         let mut termination = Termination::listen()?;
-        termination.next().await;
-        tracing::info!(node = %self.name(), ?limit, "asked to end");
-        Ok(self.shutdown_by(limit, termination.next()).await)
+        let barred = tokio::select! {
+            biased;
+            () = termination.next() => None,
+            bar = self.barred() => Some(bar),
+        };
+        let why = barred.as_ref().map_or_else(|| "asked to end".to_owned(), Bar::to_string);
+        tracing::info!(node = %self.name(), ?limit, why, "the node leaves");
+        let jobs = self.shutdown_by(limit, termination.next()).await;
+        Ok(Ended { jobs, barred })
+    }
+}
+
+/// How a node has ended that served until it was to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ended {
+    /// Jobs that had to be ended.
+    pub jobs: usize,
+    /// Why the record did not let its release run any more, if that is why it has ended.
+    pub barred: Option<Bar>,
+}
+
+impl Ended {
+    /// What its process ends with: [`EXIT_CONFIG`] where the record was why, else 0.
+    pub fn exit_code(&self) -> u8 {
+        if self.barred.is_some() { EXIT_CONFIG } else { 0 }
     }
 }

@@ -39,7 +39,7 @@ impl Records {
     /// What all members say yes to, after a record or before there is one.
     fn intent(&self, before: Option<&ClusterRecord>, change: ClusterChange) -> Arc<Intent> {
         Arc::new(Intent {
-            cluster: "c".into(),
+            cluster: CLUSTER.into(),
             epoch: before.map_or(1, |record| record.epoch + 1),
             attempt: 1,
             previous: before.map_or_else(Digest::default, ClusterRecord::digest),
@@ -169,3 +169,6 @@ impl Model for Records {
         state.drivers.iter().all(Option::is_none) && is_forgotten && (is_one || nobody_began)
     }
 }
+
+/// The cluster of the search.
+pub(super) const CLUSTER: &str = "c";

@@ -11,7 +11,7 @@ use rexi_proto::record::{
 
 use super::action::Action;
 use super::bounds::Bounds;
-use super::model::Records;
+use super::model::{CLUSTER, Records};
 use super::state::{Disk, Driving, Flight, Node, Process, State};
 use super::witness::Case;
 use crate::model::name;
@@ -111,7 +111,7 @@ impl Stepper<'_> {
         let lists_all = if operator == 0 { lists.any(|all| all) } else { lists.all(|all| all) };
         let members = self.model.members(lists_all);
         let by = format!("operator-{operator}").into();
-        let driver = Driver::new(command, "c".into(), by, at, members, self.model.bounds.mutants);
+        let driver = Driver::new(command, CLUSTER.into(), by, at, members, self.model.bounds.mutants);
         self.state.drivers[operator] = Some(Arc::new(Driving { driver, number }));
         self.drive(operator);
     }
@@ -185,7 +185,8 @@ impl Stepper<'_> {
         let release = self.model.bounds.releases[place];
         let build = rexi_proto::record::Digest::default();
         let life = SeenLife { incarnation: Incarnation(node.starts), release, build };
-        Facts { life, members: self.model.members(node.lists_all), ready: Ok(()) }
+        let (members, cluster) = (self.model.members(node.lists_all), CLUSTER.into());
+        Facts { life, members, cluster, ready: Ok(()), settled: Ok(()) }
     }
 
     /// Does all that a keeper wants done.

@@ -7,9 +7,10 @@ use quinn::Incoming;
 use tokio::time::Instant;
 
 use crate::engine::link::connection;
-use crate::engine::link::handshake::{self, ConnectError, Established};
+use crate::engine::link::handshake::{self, Accepted, ConnectError};
 use crate::engine::link::places::{NoPlace, Places};
 use crate::engine::member::HANDSHAKE_LIMIT;
+use crate::engine::record::questions;
 use crate::engine::shared::Shared;
 use crate::net::canonical;
 
@@ -44,7 +45,10 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
                 handshake::count(&shared.name, error);
             }
             match accepted {
-                Ok(established) => connection::run(&shared, established).await,
+                Ok(Accepted::Link(established)) => connection::run(&shared, *established).await,
+                Ok(Accepted::Question(question, send, connection)) => {
+                    questions::answer(&shared, &connection, *question, send).await;
+                }
                 Err(error) if error.is_routine() => tracing::debug!(node = %shared.name, %address, %error, "refused"),
                 Err(error) => {
                     if let Some(unsaid) = shared.refused.next() {
@@ -56,7 +60,7 @@ pub(crate) async fn listen(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(shared: &Arc<Shared>, incoming: Incoming, is_scarce: bool) -> Result<Established, ConnectError> {
+async fn accept(shared: &Arc<Shared>, incoming: Incoming, is_scarce: bool) -> Result<Accepted, ConnectError> {
     let (now, late) = (Instant::now(), |_| ConnectError::TimedOut(HANDSHAKE_LIMIT));
     let (until, tls_limit) = (now + HANDSHAKE_LIMIT, if is_scarce { TLS_LIMIT_SCARCE } else { HANDSHAKE_LIMIT });
     let connecting = incoming.accept()?;
@@ -64,10 +68,10 @@ async fn accept(shared: &Arc<Shared>, incoming: Incoming, is_scarce: bool) -> Re
     let connection = connected.map_err(|_| ConnectError::TimedOut(tls_limit))??;
     let answered = tokio::time::timeout_at(until, handshake::answer(shared, &connection)).await;
     let answered = answered.map_err(late).flatten();
-    if let Err(error) = &answered {
-        handshake::give_up(&connection, error).await;
+    match answered {
+        Err(error) => Err(handshake::give_up(&connection, error).await),
+        answered => answered,
     }
-    answered
 }
 
 /// How long TLS may take a stranger while places are scarce.

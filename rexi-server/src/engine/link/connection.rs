@@ -101,12 +101,16 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
     {
         tracing::warn!(%node, %peer, %address, bytes, unsaid, "the lane ended in the middle of a frame");
     }
-    let departed = match connection.close_reason() {
+    let (code, why) = match connection.close_reason() {
         Some(ConnectionError::ApplicationClosed(closed)) => {
-            CloseCode::from_code(closed.error_code.into_inner()) == Some(CloseCode::Shutdown)
+            (CloseCode::from_code(closed.error_code.into_inner()), closed.to_string())
         }
-        _ => false,
+        _ => (None, String::new()),
     };
+    let departed = code == Some(CloseCode::Shutdown);
+    if code == Some(CloseCode::NotTrusted) {
+        member.note_error(why, true);
+    }
     let (code, reason) = match end {
         End::Finished => (CloseCode::Shutdown, "the lane was finished".to_owned()),
         // Not a shutdown, where the connection still stands: the peer must not take it for the end of this life.

@@ -81,10 +81,10 @@ async fn dial(shared: &Arc<Shared>, member: &Arc<Member>) -> Result<Established,
     let shaken = tokio::time::timeout(HANDSHAKE_LIMIT, handshake::dial(shared, member, &connection)).await;
     let shaken = shaken.map_err(late).flatten();
     dropped.0 = None;
-    if let Err(error) = &shaken {
-        handshake::give_up(&connection, error).await;
+    match shaken {
+        Err(error) => Err(handshake::give_up(&connection, error).await),
+        shaken => shaken,
     }
-    shaken
 }
 
 /// Tells the peer why a try was given up partway through: the peer's own came first, or the peer has left.

@@ -9,16 +9,17 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use rexi_proto::record::{Question, RECORD_FRAME_BYTES_MAX};
 use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session};
-use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
 use crate::engine::link::lane::LANE_PRIORITY;
 use crate::engine::member::Member;
 use crate::engine::member::met::Met;
 use crate::engine::metrics;
+use crate::engine::record::questions;
 use crate::engine::shared::Shared;
-use crate::net::{certifies, close};
+use crate::net::{close, peer_certifies};
 
 /// A connection whose both ends have agreed, before it is put to use.
 pub(crate) struct Established {
@@ -29,6 +30,14 @@ pub(crate) struct Established {
     pub(crate) session: Session,
     pub(crate) release: String,
     pub(crate) met: Met,
+}
+
+/// What a connection that was accepted is for.
+pub(crate) enum Accepted {
+    /// To be the connection to a member.
+    Link(Box<Established>),
+    /// One question about the record.
+    Question(Box<Question>, SendStream, Connection),
 }
 
 /// A handshake that failed. Its text is for the operator: it names the peer, its address and the reason.
@@ -48,6 +57,8 @@ pub(crate) enum ConnectError {
     WrongNode { expected: NodeName, found: NodeName },
     #[error("{0}")]
     Handshake(#[from] HandshakeError),
+    #[error("a question about the record that is none: {0}")]
+    Question(String),
     #[error("another connection to the same peer is in use")]
     Duplicate,
     #[error("no handshake within {0:?}")]
@@ -70,12 +81,13 @@ impl ConnectError {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Handshake(HandshakeError::Refused(_)) => "incompatible_release",
+            Self::Handshake(HandshakeError::Apart(_)) => "kept_apart",
             Self::Handshake(HandshakeError::NotAMember(_)) => "not_a_member",
             Self::Handshake(HandshakeError::StaleIncarnation { .. }) => "stale_incarnation",
             Self::Handshake(HandshakeError::StartsAhead { .. }) => "starts_ahead",
             Self::Handshake(_) | Self::Duplicate => "tried_again",
             Self::WrongCertificate(_) | Self::WrongNode { .. } => "wrong_name",
-            Self::Hello(_) | Self::Malformed(_) => "bad_hello",
+            Self::Hello(_) | Self::Malformed(_) | Self::Question(_) => "bad_hello",
             Self::TimedOut(_) | Self::Connection(quinn::ConnectionError::TimedOut) => "timed_out",
             // The codes of TLS alerts; among them all that concern certificates (RFC 9001 §4.8).
             Self::Connection(quinn::ConnectionError::TransportError(error)) if is_tls(error.code) => "tls",
@@ -129,7 +141,7 @@ struct Certified(Hello);
 
 impl Certified {
     fn new(hello: Hello, connection: &Connection) -> Result<Self, ConnectError> {
-        match certifies(&chain(connection), &hello.node) {
+        match peer_certifies(connection, &hello.node) {
             true => Ok(Self(hello)),
             false => Err(ConnectError::WrongCertificate(hello.node)),
         }
@@ -147,30 +159,49 @@ pub(crate) async fn dial(
     let _ = send.set_priority(LANE_PRIORITY);
     let ours = shared.hello_to(member.name());
     send_hello(&mut send, &ours).await?;
-    let theirs = read_hello(&mut recv).await?;
+    let claimed = read_length(&mut recv, HELLO_BYTES_MAX).await?;
+    let theirs = read_hello(&mut recv, claimed, Vec::new()).await?;
     if theirs.node != *member.name() {
         return Err(ConnectError::WrongNode { expected: member.name().clone(), found: theirs.node });
     }
     settle(shared, connection, send, recv, &ours, Certified::new(theirs, connection)?).await
 }
 
-/// The listening end: answers with its own hello whatever it thinks of the peer's, so that both can tell why.
-pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Established, ConnectError> {
+/// The listening end: answers with its own hello whatever it thinks of the peer's, so that both can tell why. Or it is
+/// asked about the record, and there is no handshake.
+pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Accepted, ConnectError> {
     let (mut send, mut recv) = connection.accept_bi().await?;
+    let claimed = read_length(&mut recv, RECORD_FRAME_BYTES_MAX).await?;
+    let mut opening = vec![0; OPENING_BYTES.min(claimed as usize)];
+    read_exact(&mut recv, &mut opening).await?;
+    if Question::opens(&opening) {
+        let question = questions::read(&mut recv, connection, claimed, &opening).await;
+        let question = Box::new(question.map_err(ConnectError::Question)?);
+        return Ok(Accepted::Question(question, send, connection.clone()));
+    }
     let _ = send.set_priority(LANE_PRIORITY);
     // A peer that is not who it says it is gets no word from us.
-    let theirs = Certified::new(read_hello(&mut recv).await?, connection)?;
+    let theirs = Certified::new(read_hello(&mut recv, claimed, opening).await?, connection)?;
     let ours = shared.hello_to(&theirs.0.node);
     send_hello(&mut send, &ours).await?;
-    settle(shared, connection, send, recv, &ours, theirs).await
+    settle(shared, connection, send, recv, &ours, theirs).await.map(|link| Accepted::Link(Box::new(link)))
 }
 
 /// Closes a connection whose handshake failed, after the peer had time to read our hello and reach the same verdict.
-pub(crate) async fn give_up(connection: &Connection, error: &ConnectError) {
-    if matches!(error, ConnectError::Handshake(HandshakeError::Refused(_) | HandshakeError::Outlived { .. })) {
+/// Gives why it failed: for one that is behind, why the peer does not give it the record, if it does not.
+pub(crate) async fn give_up(connection: &Connection, error: ConnectError) -> ConnectError {
+    let waits = matches!(
+        error,
+        ConnectError::Handshake(
+            HandshakeError::Refused(_) | HandshakeError::Outlived { .. } | HandshakeError::WeAreBehind(_)
+        )
+    );
+    if waits {
         let _ = tokio::time::timeout(VERDICT_GRACE, connection.closed()).await;
     }
+    let why = connection.close_reason().map(ConnectError::Connection).filter(ConnectError::is_turned_away);
     close(connection, error.close_code(), &error.to_string());
+    why.unwrap_or(error)
 }
 
 async fn settle(
@@ -181,7 +212,11 @@ async fn settle(
     ours: &Hello,
     Certified(theirs): Certified,
 ) -> Result<Established, ConnectError> {
-    let (agreement, met) = shared.admit(ours, &theirs)?;
+    let admitted = shared.admit(ours, &theirs);
+    if let Err(HandshakeError::TheyAreBehind(node)) = &admitted {
+        shared.give_record(node);
+    }
+    let (agreement, met) = admitted?;
     let member = Arc::clone(met.member());
     if shared.name < theirs.node {
         if !member.claim(theirs.incarnation, shared.now()) {
@@ -216,15 +251,24 @@ async fn write_all(send: &mut SendStream, bytes: &[u8]) -> Result<(), ConnectErr
     })
 }
 
-async fn read_hello(recv: &mut RecvStream) -> Result<Hello, ConnectError> {
+/// What comes behind a frame's length.
+async fn read_length(recv: &mut RecvStream, max: u32) -> Result<u32, ConnectError> {
     let mut length = [0; LENGTH_BYTES];
     read_exact(recv, &mut length).await?;
-    let claimed = u32::from_le_bytes(length);
-    if claimed == 0 || claimed > HELLO_BYTES_MAX {
+    match u32::from_le_bytes(length) {
+        claimed if claimed == 0 || claimed > max => Err(DecodeError::FrameLength { claimed, max }.into()),
+        claimed => Ok(claimed),
+    }
+}
+
+/// A hello of this length, whose first bytes have been read.
+async fn read_hello(recv: &mut RecvStream, claimed: u32, mut frame: Vec<u8>) -> Result<Hello, ConnectError> {
+    if claimed > HELLO_BYTES_MAX {
         return Err(DecodeError::FrameLength { claimed, max: HELLO_BYTES_MAX }.into());
     }
-    let mut frame = vec![0; claimed as usize];
-    read_exact(recv, &mut frame).await?;
+    let read = frame.len();
+    frame.resize(claimed as usize, 0);
+    read_exact(recv, &mut frame[read..]).await?;
     Ok(Hello::decode(&frame)?)
 }
 
@@ -236,12 +280,10 @@ async fn read_exact(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), Conne
     })
 }
 
-fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
-    let identity = connection.peer_identity().and_then(|identity| identity.downcast().ok());
-    identity.map(|chain: Box<Vec<CertificateDer<'static>>>| *chain).unwrap_or_default()
-}
-
 /// A frame of kind hello without a hello in it.
 const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
+
+/// Bytes by which a hello and a question are told apart: the kind, and a magic.
+const OPENING_BYTES: usize = 5;
 
 const VERDICT_GRACE: Duration = Duration::from_secs(1);

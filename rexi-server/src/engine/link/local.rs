@@ -11,6 +11,7 @@ use crate::engine::shared::Shared;
 
 /// Runs for as long as the node lives.
 pub(crate) async fn run(shared: Arc<Shared>, member: Arc<Member>) {
+    shared.wait_recorded().await;
     let mut out = BytesMut::new();
     // A stop wakes this task once more before it is dropped. It must not connect again, or what is asked of a node that
     // has stopped would wait for an answer.
