@@ -7,13 +7,18 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rexi_proto::record::{Bar, ClusterChange, CommandOutcome, Kept, Loss, OperatorCommand};
+use rexi_proto::CloseCode;
+use rexi_proto::record::{
+    Bar, ClusterChange, CommandOutcome, Digest, KeeperAsk, Kept, Loss, OperatorCommand, Question,
+    RECORD_SAID_BYTES_MAX, RecordReply,
+};
 use rexi_server::rollout::CommandError;
 use rexi_server::{
     Bytes, CallError, EXIT_CONFIG, Node, NodeBuilder, NodeName, PeerPresence, Phase, Release, Request, SERVER_PER_NODE,
     StartError,
 };
-use rexi_tests::{Cluster, name, peer, release, start_again, until, within};
+use rexi_tests::{Cluster, Forge, Impostor, Stranger, name, peer, release, start_again, until, within};
+use tokio::time::Instant;
 
 const R12: Release = Release(1, 2, 0);
 const R20: Release = Release(2, 0, 0);
@@ -137,8 +142,8 @@ async fn an_unannounced_release_is_not_started_nor_let_in_and_opens_no_socket() 
     let StartError::Barred(_, bar) = &refused else { panic!("{refused}") };
     assert_eq!(*bar, Bar::AboveTop { release: R20, floor: R12, top: R12, epoch: 1 });
     assert_eq!(refused.exit_code(), EXIT_CONFIG);
-    // With an empty disk it does not know better, and the others do not let it in: neither as who would keep the record,
-    // nor as who keeps none.
+    // With an empty disk it does not know better, and the others do not let it in: neither as one that would keep the
+    // record, nor as one that keeps none.
     fs::remove_dir_all(scene.disk("n3")).expect("it is emptied");
     for keeps in [true, false] {
         let builder = || match keeps {
@@ -278,4 +283,107 @@ async fn a_node_without_state_takes_no_command_and_an_operator_has_a_name() {
     let keeps = scene.start("n2", "1.2");
     let nobody = keeps.command("Al ice", OperatorCommand::Resume).await;
     assert_eq!(nobody, Err(CommandError::NoOperator("Al ice".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_learns_while_it_runs_that_its_release_may_not_drains_and_says_why() {
+    let scene = Scene::new();
+    let [n1, n2, n3] = scene.begun().await;
+    within("n3 to leave", n3.shutdown(Duration::from_secs(1))).await;
+    fs::remove_dir_all(scene.disk("n3")).expect("it is emptied");
+    // With an empty disk it does not know that 1.0 was left behind, and is not told before somebody asks it.
+    let n3 = scene.start_again("n3", "1.0").await;
+    until("n3 to be told why", &n3, |n3| n3.status().turned_away_by_all().is_some()).await;
+    let spread = make(&n1, ClusterChange::Open { top: R20 }).await;
+    assert!(matches!(spread, CommandOutcome::Refused(_)), "{spread:?}");
+    let bar = within("n3 to be barred", n3.barred()).await;
+    assert_eq!(bar, Bar::BelowFloor { release: Release(1, 0, 0), floor: R12, top: R12, epoch: 1 });
+    assert!(n3.status().draining && kept(&n3).epoch() == 1);
+    drop(n2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_was_away_is_named_and_learns_what_it_has_missed_when_it_is_back() {
+    let scene = Scene::new();
+    let [n1, n2, n3] = scene.begun().await;
+    let disk = scene.disk("n3").join("record");
+    let old = fs::read_to_string(&disk).expect("it is there");
+    assert_eq!(make(&n1, ClusterChange::Open { top: R20 }).await, CommandOutcome::Done(2));
+    within("n3 to leave", n3.shutdown(Duration::from_secs(1))).await;
+    let away = make(&n1, ClusterChange::Cap(BTreeMap::new())).await;
+    assert_eq!(away, CommandOutcome::UnderWay([name("n3")].into()), "there is nothing to do, for all that is known");
+    // As if the commit had never come.
+    fs::write(&disk, old).expect("its disk is set back");
+    let n3 = scene.start_again("n3", "1.2").await;
+    until("n3 to be given the record", &n3, |n3| kept(n3).epoch() == 2).await;
+    meet(&[n1.clone(), n2.clone(), n3.clone()]).await;
+    assert_eq!(n1.command("bob", OperatorCommand::Resume).await, Ok(CommandOutcome::Already(2)));
+}
+
+/// What n1 answers to a question, put by a member n3 that a test plays; or how it closes.
+async fn asked(scene: &Scene, frame: &[u8]) -> Result<RecordReply, (u64, String)> {
+    let mut lane =
+        Stranger::member(scene.cluster.authority(), "n3").open(scene.cluster.address("n1"), "n1", frame).await;
+    let _ = lane.send.finish();
+    match lane.recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await {
+        Ok(answer) if !answer.is_empty() => Ok(RecordReply::decode(&answer).expect("an answer")),
+        _ => Err(lane.closed().await),
+    }
+}
+
+fn question(from: &str) -> Vec<u8> {
+    Question { from: name(from), ask: KeeperAsk::Read }.encode().expect("it is short")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_answered_from_the_disk_whatever_the_two_may_not_say_to_each_other() {
+    let scene = Scene::new();
+    let [n1, _n2, n3] = scene.begun().await;
+    within("n3 to leave", n3.shutdown(Duration::from_secs(1))).await;
+    // It has said no hello: whether the two may serve each other is not asked.
+    let answer = asked(&scene, &question("n3")).await;
+    let Ok(RecordReply::Answer(answer)) = answer else { panic!("{answer:?}") };
+    assert_eq!((answer.did, answer.kept), (Ok(()), kept(&n1)));
+    assert_eq!((answer.life.release, answer.life.incarnation, answer.members.len()), (R12, n1.incarnation(), 3));
+    assert_ne!(answer.life.build, Digest::default());
+    let unkept = Scene::new();
+    let _n1 = unkept.cluster.start("n1", "1.2");
+    assert_eq!(asked(&unkept, &question("n3")).await, Ok(RecordReply::Unkept));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_is_too_long_or_of_somebody_else_is_not_answered() {
+    let scene = Scene::new();
+    let _n1 = scene.start("n1", "1.2");
+    let cases = [
+        (question("n2"), "the certificate does not name n2"),
+        ([&question("n3")[..], &[0]].concat(), "a question about the record that is none"),
+        ([&question("n3")[..], &vec![0; RECORD_SAID_BYTES_MAX as usize]].concat(), "too long"),
+        (question("n3")[..6].to_vec(), "a question about the record that is none"),
+    ];
+    for (frame, says) in cases {
+        let (code, why) = asked(&scene, &frame).await.expect_err("it is no question");
+        assert_eq!(code, u64::from(CloseCode::BadHandshake.code()), "{why}");
+        assert!(why.contains(says), "{why:?} says nothing of {says:?}");
+    }
+    // Nobody of that name is a member.
+    let stranger = Stranger::member(scene.cluster.authority(), "n9");
+    let mut lane = stranger.open(scene.cluster.address("n1"), "n1", &question("n9")).await;
+    let _ = lane.send.finish();
+    let reply = lane.recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await.expect("a reply");
+    assert_eq!(RecordReply::decode(&reply), Ok(RecordReply::NotAMember));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_answer_counts_as_away_after_10_s() {
+    let cluster = Cluster::new(["n1"]);
+    let authority = Forge::new("an authority");
+    let silent = Impostor::listen(&authority.sound("n2"), Vec::new());
+    let disk = tempfile::tempdir().expect("a directory");
+    let builder = Node::builder(name("n1"), release("1.2"), authority.identity("n1")).listen(cluster.address("n1"));
+    let n1 = builder.peer(name("n2"), silent.address()).state(disk.path().join("n1")).start().expect("it starts");
+    let began = Instant::now();
+    assert_eq!(begin(&n1, R12).await, CommandOutcome::Unknown([name("n2")].into()));
+    let took = began.elapsed();
+    assert!((Duration::from_millis(9_990)..=Duration::from_millis(10_100)).contains(&took), "{took:?}");
 }

@@ -8,6 +8,7 @@
 //! A migration has a number in its node's hello, its place in the profile; rexi's own is number 0.
 
 mod error;
+mod kept;
 mod track;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use crate::migration::{Form, Migration, MigrationKey, Stage};
 use crate::mutant::Mutants;
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
-use crate::record::{Apart, Kept, Meeting, RecordWord};
+use crate::record::{Kept, RecordWord};
 use crate::release::Profile;
 use crate::table::FunctionTable;
 
@@ -91,12 +92,6 @@ impl Rollout {
     #[must_use]
     pub fn in_cluster(self, cluster: Arc<str>) -> Self {
         Self { cluster, ..self }
-    }
-
-    /// The same rollout of a node that serves without a record of its cluster, until it has one.
-    #[must_use]
-    pub fn without_record(self) -> Self {
-        Self { serves_unrecorded: true, ..self }
     }
 
     /// The same rollout, broken on purpose; by none in a release.
@@ -266,31 +261,6 @@ impl Rollout {
         verdict_guarded(&now, theirs, guards).map_err(|_| HandshakeError::PhaseMoved).map(|_| agreement)
     }
 
-    /// What the record of either lets the two do.
-    fn meet(&self, ours: &Hello, theirs: &Hello) -> Result<(), HandshakeError> {
-        let node = || theirs.node.clone();
-        let Some(kept) = &self.kept else { return Ok(()) };
-        if ours.record != kept.word() {
-            return Err(HandshakeError::RecordMoved);
-        }
-        let words = match &theirs.record {
-            RecordWord::Unkept if kept.record.is_some() => {
-                return kept.meet_unkept(&theirs.node, theirs.stop, self.guards).map_err(HandshakeError::Apart);
-            }
-            RecordWord::Unkept | RecordWord::Awaited => None,
-            RecordWord::Known(words) => Some(words),
-        };
-        if words.is_none() && !self.has_record() {
-            return Err(HandshakeError::NoRecord(node()));
-        }
-        match kept.meet_guarded(&theirs.node, theirs.stop, words, self.guards) {
-            Ok(Meeting::Even) => Ok(()),
-            Ok(Meeting::Ahead) => Err(HandshakeError::TheyAreBehind(node())),
-            Ok(Meeting::Behind) => Err(HandshakeError::WeAreBehind(node())),
-            Err(apart) => Err(HandshakeError::Apart(apart)),
-        }
-    }
-
     /// What our hello said, with the phases of now.
     fn judged_again(&self, said: &[Standing]) -> Vec<Standing> {
         let now = |(place, standing): (usize, &Standing)| {
@@ -350,40 +320,6 @@ impl Rollout {
         (track.operator, track.phase, track.held) = (Some(phase), phase, true);
         track.epoch += 1;
         Ok(())
-    }
-
-    /// Takes what the node keeps of the cluster's record from now on: who may be spoken to follows from it, and how far
-    /// each migration may go. A ceiling that a member stands in the way of does not count before the next.
-    pub fn set_kept(&mut self, kept: Arc<Kept>) {
-        let ceilings = kept.ceilings();
-        self.kept = Some(kept);
-        for place in 0..self.tracks.len() {
-            let (migration, stage) = &self.profile.migrations[place];
-            let ceiling = ceilings.get(migration.key()).map(|&phase| phase.clamp(stage.lowest(), stage.highest()));
-            if self.check(&migration.key().clone(), ceiling).is_ok() {
-                self.tracks[place].record = ceiling;
-            }
-        }
-        self.settle();
-    }
-
-    /// What the node keeps of the cluster's record, if it keeps one.
-    pub fn kept(&self) -> Option<&Arc<Kept>> {
-        self.kept.as_ref()
-    }
-
-    /// Whether the node may serve by what it keeps: it has a record, or needs none.
-    pub fn has_record(&self) -> bool {
-        self.serves_unrecorded || self.kept.as_ref().is_none_or(|kept| kept.record.is_some())
-    }
-
-    /// Whether the record keeps this node and a member apart that has said hello.
-    ///
-    /// # Errors
-    /// [`Apart`] says why.
-    pub fn may_speak_to(&self, member: &NodeName) -> Result<(), Apart> {
-        let (Some(kept), Some(Some(said))) = (&self.kept, self.members.get(member)) else { return Ok(()) };
-        kept.meet_unkept(member, said.stop, self.guards)
     }
 
     /// Takes a member in. It has not said hello, so it keeps the phase from being raised; nothing is lowered for it.

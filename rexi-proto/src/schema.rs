@@ -31,7 +31,7 @@ pub fn show_layouts(version: WireVersion, visitor: &mut impl LayoutVisitor) {
     }
 }
 
-/// Shows what a hello is made of, its first byte left out.
+/// Shows what a hello is made of, its first byte left out, and its word of the record.
 pub fn show_hello(visitor: &mut impl LayoutVisitor) {
     hello::show(visitor);
 }

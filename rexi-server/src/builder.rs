@@ -18,7 +18,7 @@ use rexi_proto::{FunctionRow, Limits, MigrationKey, Mutants, NodeName, Profile};
 #[cfg(feature = "tower")]
 use tower::{BoxError, Layer, Service};
 
-pub use self::error::{EXIT_CONFIG, StartError};
+pub use self::error::StartError;
 use crate::config::Config;
 use crate::engine::{AllowList, CALL_TIME_LIMIT, Context, IntoEnding, Registry, registry};
 use crate::follow::{

@@ -61,7 +61,7 @@ pub mod operate;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use builder::{EXIT_CONFIG, NodeBuilder, StartError};
+pub use builder::{NodeBuilder, StartError};
 pub use bytes::Bytes;
 pub use calls::{Call, CallError, Gather, Mailbox, Quorum, QuorumError, Request, SendError};
 pub use config::{Config, ConfigError};
@@ -71,7 +71,7 @@ pub use functions::{Ask, AskError, AskStream, Items};
 #[cfg(feature = "dev-certs")]
 pub use net::DevAuthority;
 pub use net::{Identity, NodeEnv};
-pub use node::Node;
+pub use node::{EXIT_CONFIG, Node};
 pub use operate::Ended;
 #[cfg(feature = "admin")]
 pub use operate::admin;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rexi_proto::{CallRef, CloseCode, FunctionRow, Incarnation, MigrationKey, NodeName};
 
 use self::leave::Announcement;
-pub use self::record::CommandError;
+pub use self::record::{CommandError, EXIT_CONFIG};
 pub use self::watch::{MemberEvents, PresenceWatch};
 use crate::calls::{Call, CallError, Gather, Mailbox, Quorum, Replies, Request, SendError};
 use crate::engine::{AllowList, Failure, MemberError, NodeStatus, RolloutControl, Running, Shared, members};

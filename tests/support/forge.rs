@@ -146,7 +146,7 @@ async fn serve(endpoint: Endpoint, says: Vec<u8>, heard: Arc<Mutex<Vec<u8>>>) {
                 let mut heard = heard.lock().expect("nothing panics while it holds what was heard");
                 heard.extend_from_slice(&chunk.bytes);
             }
-            drop(connection);
+            connection.closed().await;
         });
     }
 }

@@ -27,8 +27,11 @@ const SERVER: Plan = Plan {
     src: "rexi-server/src/",
     rooms: &[
         ("testing", &["builder", "engine", "net", "node", "rexi_proto"]),
-        ("operate", &["engine", "node"]),
-        ("builder", &["config", "engine", "follow", "functions", "middleware", "net", "node", "rexi_proto", "typed"]),
+        ("operate", &["engine", "node", "rexi_proto"]),
+        (
+            "builder",
+            &["config", "engine", "follow", "functions", "middleware", "net", "node", "rexi_proto", "state", "typed"],
+        ),
         ("config", &["engine", "files", "follow", "net", "rexi_proto"]),
         ("follow", &["engine", "files", "net", "rexi_proto"]),
         ("node", &["calls", "engine", "functions", "middleware", "net", "rexi_proto", "typed"]),
@@ -38,7 +41,7 @@ const SERVER: Plan = Plan {
         ("typed", &["rexi_proto"]),
         // Six of its files know each other: what all tasks share holds members, singleton and functions; the first two
         // start workers, and what a function is given leads back to them.
-        ("engine", &["net", "rexi_proto"]),
+        ("engine", &["net", "rexi_proto", "state"]),
         ("net", &["files", "rexi_proto"]),
         ("state", &["files", "rexi_proto"]),
         ("files", &[]),

@@ -13,6 +13,8 @@ use crate::migration::{Forms, MIGRATIONS_MAX, MigrationKey, SERVER_PER_NODE};
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
 use crate::record::RecordWord;
+#[cfg(feature = "schema")]
+use crate::record::Words;
 use crate::table::FunctionTable;
 use crate::train::{RELEASE_BYTES_MAX, TRAIN_NAME_BYTES_MAX, Train};
 use crate::version::{VersionRange, WireVersion};
@@ -200,10 +202,11 @@ fn out_of_bounds<T>(field: &'static str, value: u64, allowed: &'static str) -> R
     Err(DecodeError::OutOfBounds { kind: Kind::Hello as u8, field, value, allowed })
 }
 
-/// Shows the layout of a hello.
+/// Shows the layout of a hello, and behind it that of its word of the record.
 #[cfg(feature = "schema")]
 pub(crate) fn show(visitor: &mut impl crate::schema::LayoutVisitor) {
     visitor.header::<Layout<'_>>(Kind::Hello);
+    visitor.header::<Words>(Kind::Hello);
 }
 
 /// What a node says of its cluster's record, among the extensions.

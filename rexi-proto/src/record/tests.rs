@@ -246,6 +246,78 @@ fn the_text_is_the_golden_one() {
     assert_eq!(Kept::from_text(golden), Ok(rich()));
 }
 
+/// One of each kind, with all that it may hold.
+fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
+    let kept = rich();
+    let record = Arc::clone(kept.record.as_ref().expect("it has one"));
+    let (vote, fence) = (Arc::clone(kept.vote.as_ref().expect("and a yes")), kept.fence.clone().expect("and a fence"));
+    let ceilings = record.ceilings.clone();
+    let asks = vec![
+        KeeperAsk::Read,
+        KeeperAsk::Vote(Arc::clone(&vote)),
+        KeeperAsk::Commit(vote, members()),
+        KeeperAsk::Take(Arc::clone(&record), name(2)),
+        KeeperAsk::Close { epoch: 3, attempt: 4 },
+        KeeperAsk::Abort { epoch: 3, attempt: 4 },
+        KeeperAsk::Freeze { epoch: 3, attempt: 4, fence },
+        KeeperAsk::Brake { ceilings, by: "alice".into(), at: 5 },
+        KeeperAsk::Hear(kept.brakes.clone()),
+    ];
+    let noes = [
+        No::Stale { epoch: 1 },
+        No::Busy { by: "bob".into(), what: "w".to_owned() },
+        No::Fenced { by: "bob".into(), nodes: "n2".to_owned() },
+        No::NotFenced { nodes: "n2".to_owned() },
+        No::Closed { closed: 2 },
+        No::SaidYes,
+        No::NotAll { missing: name(2) },
+        No::Members { listed: "n1".to_owned() },
+        No::OtherLife,
+        No::Release { release: HIGH },
+        No::Illegal(Illegal::Begun { epoch: 1 }),
+        No::Illegal(Illegal::NotBegun),
+        No::Illegal(Illegal::UpsideDown { floor: HIGH, top: LOW }),
+        No::Illegal(Illegal::WindowOpen { floor: LOW, top: HIGH, asked: LOW }),
+        No::Illegal(Illegal::NotAbove { asked: LOW, floor: HIGH }),
+        No::Illegal(Illegal::NotTop { asked: LOW, top: HIGH }),
+        No::Illegal(Illegal::NoMember { node: name(2) }),
+        No::Illegal(Illegal::MissingMember { node: name(2) }),
+        No::Illegal(Illegal::NobodyLeft),
+        No::Illegal(Illegal::Full { what: "members".to_owned(), count: 3 }),
+        No::Braked { node: name(2), by: "bob".into() },
+        No::NotReady("r".to_owned()),
+        No::Fork { epoch: 1 },
+        No::OtherCluster,
+        No::Anew { since: 3 },
+        No::Forgotten { epoch: 3 },
+        No::Unkeepable,
+        No::Disk,
+    ];
+    let answer = |did, kept| RecordReply::Answer(Box::new(Answer { did, kept, life: life(HIGH), members: members() }));
+    let noes = noes.into_iter().map(|no| answer(Err(no), Kept::nothing(name(1))));
+    let replies = [RecordReply::Unkept, RecordReply::NotAMember, answer(Ok(()), rich())];
+    (asks, replies.into_iter().chain(noes).collect())
+}
+
+/// Members of two releases ask each other: what is said keeps its bytes. What is new comes behind.
+#[test]
+fn what_is_said_has_the_bytes_it_always_had() {
+    let (asks, replies) = said();
+    let questions = asks.into_iter().map(|ask| Question { from: name(2), ask });
+    let questions = questions.map(|question| {
+        let bytes = question.encode().expect("it is short");
+        assert_eq!(Question::decode(&bytes[4..]), Ok(question));
+        bytes
+    });
+    let replies = replies.into_iter().map(|reply| {
+        let bytes = reply.encode().expect("it is short");
+        assert_eq!(RecordReply::decode(&bytes), Ok(reply));
+        bytes
+    });
+    let hex = |bytes: Vec<u8>| bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}")) + "\n";
+    assert_eq!(questions.chain(replies).map(hex).collect::<String>(), include_str!("golden/said-1.txt"));
+}
+
 #[test]
 fn no_shortened_text_and_no_flipped_bit_is_read() {
     let text = rich().to_text();

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::follow::{MembershipError, PhaseSourceError};
 use crate::net::IdentityError;
+use crate::node::EXIT_CONFIG;
 use crate::state::StateError;
 
 /// A node that did not start. The caller or the environment is at fault; nothing is left running.
@@ -40,7 +41,8 @@ pub enum StartError {
     FunctionTwice(String),
     /// A check of the service's readiness has a name that another has, one of the node's own, or one that is no word.
     #[error(
-        "{0:?} cannot name a ready check: use one word that no other check has, nor started, admitting, admitted, recorded"
+        "{0:?} cannot name a ready check: use one word that no other check has, nor started, admitting, admitted, \
+         recorded"
     )]
     ReadyCheckName(String),
     /// A layer is for a function that the node does not have.
@@ -113,7 +115,3 @@ impl StartError {
         }
     }
 }
-
-/// The exit code of a process that the record of its cluster does not let run, or that cannot read it: sysexits'
-/// `EX_CONFIG`. systemd takes it for `RestartPreventExitStatus=78`.
-pub const EXIT_CONFIG: u8 = 78;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::NodeBuilder;
 use crate::builder::StartError;
-use crate::engine::record::RecordKeeper;
+use crate::engine::record::keeper::RecordKeeper;
 use crate::engine::{
     EventSink, Failures, Gate, MEMBERS_MAX, Member, Members, NodeStatus, RolloutStatus, Shared, SharedPool, Singleton,
     Told, Waiters, link::accept, members, members::can_dial, publish,

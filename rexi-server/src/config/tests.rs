@@ -108,10 +108,10 @@ fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
     refused(&format!("ceiling = \"switch\"\n{HEAD}"), &["node.toml:1: unknown key `ceiling`", "is `rollout.ceiling`"]);
     refused(&format!("{HEAD}ceilng = \"switch\"\n"), &["unknown key `ceilng`", "is `rollout.ceiling`"]);
     // Nearer to `name` than to `file`, but not near enough for another table.
-    refused(&format!("{HEAD}[rollout]\nphase = \"switch\"\n"), &["unknown key `rollout.phase`", "is `rollout.file`"]);
+    refused(&format!("{HEAD}[rollout]\nphase = \"switch\"\n"), &["unknown key `rollout.phase`", "is `rollout.state`"]);
     refused(
         &format!("{HEAD}[rollout]\n\nceilling = \"switch\"\n"),
-        &["node.toml:6: unknown key `rollout.ceilling`", "is `rollout.ceiling`", "allowed here: ceiling, file"],
+        &["node.toml:6: unknown key `rollout.ceilling`", "is `rollout.ceiling`", "allowed here: ceiling, file, state,"],
     );
     refused(
         &format!("{HEAD}[identity]\nca = \"a\"\ncret = \"b\"\nkey = \"c\"\n"),

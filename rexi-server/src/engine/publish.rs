@@ -157,6 +157,7 @@ mod tests {
             LimitingFactor::Release(release.clone()),
             LimitingFactor::Ceiling(Phase::Switch),
             LimitingFactor::Source(Phase::Switch),
+            LimitingFactor::Record(Phase::Switch),
             LimitingFactor::Unknown(member.clone()),
             LimitingFactor::NotTaken(member, release, new_servers),
             LimitingFactor::Unlisted,

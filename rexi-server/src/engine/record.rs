@@ -6,64 +6,21 @@
 //! ```
 
 mod drive;
+pub(crate) mod keeper;
 pub(crate) mod questions;
 
-use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use rexi_proto::record::{Answer, Bar, Digest, Facts, Keeper, KeeperAsk, KeeperOutput, Kept, SeenLife};
-use rexi_proto::{CloseCode, LimitingFactor, NodeName};
-use tokio::sync::{oneshot, watch};
+use rexi_proto::record::{Answer, Bar, Digest, Facts, KeeperAsk, KeeperOutput, Kept, SeenLife};
+use rexi_proto::{CloseCode, LimitingFactor};
+use tokio::sync::oneshot;
 
+use self::keeper::{RecordKeeper, State};
 use crate::engine::shared::Shared;
-use crate::state::StateDir;
-
-/// What a node has of its cluster's record.
-pub(crate) struct RecordKeeper {
-    dir: Arc<StateDir>,
-    state: Mutex<State>,
-    /// What holds from now on, once it is on the disk.
-    applied: watch::Sender<Arc<Kept>>,
-    /// Members that are being given the record.
-    given: Mutex<BTreeSet<NodeName>>,
-}
-
-struct State {
-    keeper: Keeper,
-    asked: HashMap<u64, oneshot::Sender<Answer>>,
-    next_ticket: u64,
-}
-
-impl RecordKeeper {
-    pub(crate) fn new(dir: StateDir, keeper: Keeper) -> Self {
-        let applied = watch::Sender::new(Arc::new(keeper.kept().clone()));
-        let state = State { keeper, asked: HashMap::new(), next_ticket: 0 };
-        Self { dir: Arc::new(dir), state: Mutex::new(state), applied, given: Mutex::default() }
-    }
-
-    /// What holds now.
-    pub(crate) fn kept(&self) -> Arc<Kept> {
-        Arc::clone(&self.applied.borrow())
-    }
-
-    /// What holds, as it changes.
-    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Kept>> {
-        self.applied.subscribe()
-    }
-
-    /// Whether a write has failed since the start.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.lock().keeper.is_broken()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds the keeper")
-    }
-}
 
 impl Shared {
     /// Asks this node's own keeper, and waits for its disk; `None` where the node keeps no record, or stops.
@@ -116,7 +73,7 @@ impl Shared {
         let kept = Arc::new(kept);
         let before = record.kept().epoch();
         self.change_rollout(|rollout| rollout.set_kept(Arc::clone(&kept)));
-        record.applied.send_replace(Arc::clone(&kept));
+        record.apply(Arc::clone(&kept));
         if kept.epoch() == before {
             return;
         }

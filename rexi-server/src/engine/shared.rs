@@ -24,7 +24,7 @@ use crate::engine::member::Member;
 use crate::engine::member_events::EventSink;
 use crate::engine::metrics::Told;
 use crate::engine::pool::SharedPool;
-use crate::engine::record::RecordKeeper;
+use crate::engine::record::keeper::RecordKeeper;
 use crate::engine::registry::Registry;
 use crate::engine::singleton::Singleton;
 use crate::engine::status::NodeStatus;

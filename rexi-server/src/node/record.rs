@@ -48,3 +48,7 @@ impl Node {
         self.shared().barred().await
     }
 }
+
+/// The exit code of a process that the record of its cluster does not let run, or that cannot read it: sysexits'
+/// `EX_CONFIG`. systemd takes it for `RestartPreventExitStatus=78`.
+pub const EXIT_CONFIG: u8 = 78;

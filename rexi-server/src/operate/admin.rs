@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `/livez` | the process serves; restart it where it does not | 200, 503 |
 //! | `/startupz` | each member was met once, or is known to be away or of a release that does not fit | 200, 503 |
-//! | `/readyz` | it has started, does not drain, not all turn it away, the record lets it run, and the service's own checks pass | 200, 503 |
+//! | `/readyz` | it serves: started, no drain, taken by a member, let run by the record, its own checks | 200, 503 |
 //! | `/metrics` | [`METRICS`](crate::metrics::METRICS) and what else the process records, for Prometheus | 200, 404 |
 //! | `/status` | the node's status as JSON, with a `format_version` | 200 |
 //!
@@ -146,9 +146,11 @@ impl Admin {
         let admitting = ("admitting", serving && !draining, "the node is leaving and takes no new casts".into());
         let turned_away = self.shared.status().turned_away_by_all();
         let admitted = ("admitted", turned_away.is_none(), turned_away.unwrap_or_default().into());
-        let unrecorded = self.shared.unrecorded();
-        let why = unrecorded.as_ref().map_or_else(Default::default, |bar| bar.to_string().into());
-        let mut checks = vec![self.has_started(), admitting, admitted, ("recorded", unrecorded.is_none(), why)];
+        let mut checks = vec![self.has_started(), admitting, admitted];
+        if self.shared.record.is_some() {
+            let bar = self.shared.unrecorded();
+            checks.push(("recorded", bar.is_none(), bar.map_or_else(Default::default, |bar| bar.to_string().into())));
+        }
         checks.extend(self.shared.ready_checks.iter().map(|(name, check)| {
             let (passed, problem) = check().map_or_else(|problem| (false, problem), |()| (true, String::new()));
             // A line for each check, whatever it says.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rexi_proto::record::Bar;
 
-use crate::builder::EXIT_CONFIG;
-use crate::node::Node;
+use crate::node::{EXIT_CONFIG, Node};
 
 /// The signals that ask a process to end: SIGTERM and SIGINT, and Ctrl-C where there are none.
 ///

@@ -1,7 +1,7 @@
 //! What the record of a cluster does to a node's handshakes and phases.
 
 use super::*;
-use crate::record::{Bar, Brake, ClusterChange, ClusterRecord, Digest, Intent, RecordWord};
+use crate::record::{Apart, Bar, Brake, ClusterChange, ClusterRecord, Digest, Intent, RecordWord};
 
 const R10: Release = Release(1, 0, 0);
 const R11: Release = Release(1, 1, 0);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
-use rexi_proto::record::{Question, RECORD_FRAME_BYTES_MAX};
+use rexi_proto::record::Question;
 use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session};
 use thiserror::Error;
 
@@ -159,8 +159,9 @@ pub(crate) async fn dial(
     let _ = send.set_priority(LANE_PRIORITY);
     let ours = shared.hello_to(member.name());
     send_hello(&mut send, &ours).await?;
-    let claimed = read_length(&mut recv, HELLO_BYTES_MAX).await?;
-    let theirs = read_hello(&mut recv, claimed, Vec::new()).await?;
+    let mut length = [0; LENGTH_BYTES];
+    read_exact(&mut recv, &mut length).await?;
+    let theirs = read_hello(&mut recv, length).await?;
     if theirs.node != *member.name() {
         return Err(ConnectError::WrongNode { expected: member.name().clone(), found: theirs.node });
     }
@@ -171,17 +172,16 @@ pub(crate) async fn dial(
 /// asked about the record, and there is no handshake.
 pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Result<Accepted, ConnectError> {
     let (mut send, mut recv) = connection.accept_bi().await?;
-    let claimed = read_length(&mut recv, RECORD_FRAME_BYTES_MAX).await?;
-    let mut opening = vec![0; OPENING_BYTES.min(claimed as usize)];
-    read_exact(&mut recv, &mut opening).await?;
-    if Question::opens(&opening) {
-        let question = questions::read(&mut recv, connection, claimed, &opening).await;
+    let mut first = [0; LENGTH_BYTES];
+    read_exact(&mut recv, &mut first).await?;
+    if Question::opens(first) {
+        let question = questions::read(&mut recv, connection).await;
         let question = Box::new(question.map_err(ConnectError::Question)?);
         return Ok(Accepted::Question(question, send, connection.clone()));
     }
     let _ = send.set_priority(LANE_PRIORITY);
     // A peer that is not who it says it is gets no word from us.
-    let theirs = Certified::new(read_hello(&mut recv, claimed, opening).await?, connection)?;
+    let theirs = Certified::new(read_hello(&mut recv, first).await?, connection)?;
     let ours = shared.hello_to(&theirs.0.node);
     send_hello(&mut send, &ours).await?;
     settle(shared, connection, send, recv, &ours, theirs).await.map(|link| Accepted::Link(Box::new(link)))
@@ -251,24 +251,14 @@ async fn write_all(send: &mut SendStream, bytes: &[u8]) -> Result<(), ConnectErr
     })
 }
 
-/// What comes behind a frame's length.
-async fn read_length(recv: &mut RecvStream, max: u32) -> Result<u32, ConnectError> {
-    let mut length = [0; LENGTH_BYTES];
-    read_exact(recv, &mut length).await?;
-    match u32::from_le_bytes(length) {
-        claimed if claimed == 0 || claimed > max => Err(DecodeError::FrameLength { claimed, max }.into()),
-        claimed => Ok(claimed),
-    }
-}
-
-/// A hello of this length, whose first bytes have been read.
-async fn read_hello(recv: &mut RecvStream, claimed: u32, mut frame: Vec<u8>) -> Result<Hello, ConnectError> {
-    if claimed > HELLO_BYTES_MAX {
+/// A hello whose length has been read.
+async fn read_hello(recv: &mut RecvStream, length: [u8; LENGTH_BYTES]) -> Result<Hello, ConnectError> {
+    let claimed = u32::from_le_bytes(length);
+    if claimed == 0 || claimed > HELLO_BYTES_MAX {
         return Err(DecodeError::FrameLength { claimed, max: HELLO_BYTES_MAX }.into());
     }
-    let read = frame.len();
-    frame.resize(claimed as usize, 0);
-    read_exact(recv, &mut frame[read..]).await?;
+    let mut frame = vec![0; claimed as usize];
+    read_exact(recv, &mut frame).await?;
     Ok(Hello::decode(&frame)?)
 }
 
@@ -282,8 +272,5 @@ async fn read_exact(recv: &mut RecvStream, bytes: &mut [u8]) -> Result<(), Conne
 
 /// A frame of kind hello without a hello in it.
 const WELCOME: [u8; LENGTH_BYTES + 1] = [1, 0, 0, 0, 0];
-
-/// Bytes by which a hello and a question are told apart: the kind, and a magic.
-const OPENING_BYTES: usize = 5;
 
 const VERDICT_GRACE: Duration = Duration::from_secs(1);

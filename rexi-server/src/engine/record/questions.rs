@@ -1,18 +1,15 @@
 //! Members ask each other about the record on connections of their own, a stream for each question: whether two may
 //! serve each other, and what each says to the other, has no part in it.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use quinn::{Connection, RecvStream, SendStream};
-use rexi_proto::record::{Answer, Heard, KeeperAsk, Question, RECORD_FRAME_BYTES_MAX};
-use rexi_proto::{CloseCode, LENGTH_BYTES, NodeName};
+use rexi_proto::record::{Answer, KeeperAsk, Question, RECORD_SAID_BYTES_MAX, RecordReply};
+use rexi_proto::{CloseCode, NodeName};
 use thiserror::Error;
 
 use crate::engine::member::HANDSHAKE_LIMIT;
-use crate::engine::record::RecordKeeper;
 use crate::engine::shared::Shared;
 use crate::net::{close, peer_certifies};
 
@@ -33,12 +30,6 @@ pub(crate) enum NoAnswer {
     Connection(String),
 }
 
-impl RecordKeeper {
-    fn given(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
-        self.given.lock().expect("nothing panics while it holds the names")
-    }
-}
-
 impl Shared {
     /// Asks a member, or this node itself.
     pub(crate) async fn ask_member(self: &Arc<Self>, node: &NodeName, ask: KeeperAsk) -> Result<Answer, NoAnswer> {
@@ -47,13 +38,13 @@ impl Shared {
         }
         let asked = tokio::time::timeout(QUESTION_LIMIT, self.ask_over(node, ask)).await;
         match asked.map_err(|_| NoAnswer::TimedOut)?? {
-            Heard::Answer(answer) => Ok(*answer),
-            Heard::Unkept => Err(NoAnswer::Unkept),
-            Heard::NotAMember => Err(NoAnswer::Strangers),
+            RecordReply::Answer(answer) => Ok(*answer),
+            RecordReply::Unkept => Err(NoAnswer::Unkept),
+            RecordReply::NotAMember => Err(NoAnswer::Strangers),
         }
     }
 
-    async fn ask_over(&self, node: &NodeName, ask: KeeperAsk) -> Result<Heard, NoAnswer> {
+    async fn ask_over(&self, node: &NodeName, ask: KeeperAsk) -> Result<RecordReply, NoAnswer> {
         let failed = |error: &dyn std::fmt::Display| NoAnswer::Connection(error.to_string());
         let member = self.member(node).ok_or(NoAnswer::NotAMember)?;
         let address = member.address().ok_or(NoAnswer::NoAddress)?;
@@ -61,13 +52,11 @@ impl Shared {
         let connection = connecting.map_err(|e| failed(&e))?.await.map_err(|e| failed(&e))?;
         let asked = async {
             let (mut send, mut recv) = connection.open_bi().await.map_err(|e| failed(&e))?;
-            let mut frame = BytesMut::new();
-            Question { from: self.name.clone(), ask }.encode(&mut frame).map_err(|e| failed(&e))?;
-            send.write_all(&frame).await.map_err(|e| failed(&e))?;
+            let question = Question { from: self.name.clone(), ask }.encode().map_err(|e| failed(&e))?;
+            send.write_all(&question).await.map_err(|e| failed(&e))?;
             send.finish().map_err(|e| failed(&e))?;
-            let frame = recv.read_to_end(RECORD_FRAME_BYTES_MAX as usize + LENGTH_BYTES).await;
-            let frame = frame.map_err(|e| failed(&e))?;
-            Heard::decode(unframed(&frame)?).map_err(|e| failed(&e))
+            let reply = recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await.map_err(|e| failed(&e))?;
+            RecordReply::decode(&reply).map_err(|e| failed(&e))
         };
         let heard = asked.await;
         close(&connection, CloseCode::Replaced, "the question was answered");
@@ -104,19 +93,19 @@ impl Shared {
 /// Answers a question that has come, and waits until the answer has been read.
 pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection, question: Question, mut send: SendStream) {
     let Question { from, ask } = question;
-    let heard = match shared.member(&from) {
-        None => Heard::NotAMember,
+    let reply = match shared.member(&from) {
+        None => RecordReply::NotAMember,
         Some(_) => match shared.ask_keeper(ask).await {
-            Some(answer) => Heard::Answer(Box::new(answer)),
-            None => Heard::Unkept,
+            Some(answer) => RecordReply::Answer(Box::new(answer)),
+            None => RecordReply::Unkept,
         },
     };
-    let mut frame = BytesMut::new();
-    if let Err(error) = heard.encode(&mut frame) {
-        return close(connection, CloseCode::BadFrame, &error.to_string());
-    }
+    let reply = match reply.encode() {
+        Ok(reply) => reply,
+        Err(error) => return close(connection, CloseCode::BadFrame, &error.to_string()),
+    };
     let said = async {
-        send.write_all(&frame).await?;
+        send.write_all(&reply).await?;
         let _ = send.finish();
         Ok::<_, quinn::WriteError>(connection.closed().await)
     };
@@ -124,29 +113,14 @@ pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection, questi
     close(connection, CloseCode::Replaced, "the question was answered");
 }
 
-/// The rest of a question whose first bytes were read, once the certificate names who asks.
-pub(crate) async fn read(
-    recv: &mut RecvStream,
-    connection: &Connection,
-    claimed: u32,
-    opening: &[u8],
-) -> Result<Question, String> {
-    if claimed > RECORD_FRAME_BYTES_MAX {
-        return Err(format!("a question of {claimed} bytes, {RECORD_FRAME_BYTES_MAX} are allowed"));
-    }
-    let rest = (claimed as usize).saturating_sub(opening.len());
-    let rest = recv.read_to_end(rest).await.map_err(|error| error.to_string())?;
-    let question = Question::decode(&[opening, &rest].concat()).map_err(|error| error.to_string())?;
+/// The rest of a question whose first bytes were read, of who the certificate names.
+pub(crate) async fn read(recv: &mut RecvStream, connection: &Connection) -> Result<Question, String> {
+    let rest = recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await.map_err(|error| error.to_string())?;
+    let question = Question::decode(&rest).map_err(|error| error.to_string())?;
     match peer_certifies(connection, &question.from) {
         true => Ok(question),
         false => Err(format!("the certificate does not name {}, which the question claims to be from", question.from)),
     }
-}
-
-fn unframed(frame: &[u8]) -> Result<&[u8], NoAnswer> {
-    let claimed = frame.first_chunk().map(|&length| u32::from_le_bytes(length) as usize);
-    let body = frame.get(LENGTH_BYTES..).filter(|body| claimed == Some(body.len()));
-    body.ok_or_else(|| NoAnswer::Connection("its answer was cut short".to_owned()))
 }
 
 /// How long a member may take to answer, its disk included.

@@ -1,0 +1,63 @@
+//! The keeper of a running node behind its lock, its disk, and what holds by it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rexi_proto::NodeName;
+use rexi_proto::record::{Answer, Keeper, Kept};
+use tokio::sync::{oneshot, watch};
+
+use crate::state::StateDir;
+
+/// What a node has of its cluster's record.
+pub(crate) struct RecordKeeper {
+    pub(super) dir: Arc<StateDir>,
+    state: Mutex<State>,
+    /// What holds from now on, once it is on the disk.
+    applied: watch::Sender<Arc<Kept>>,
+    /// Members that are being given the record.
+    given: Mutex<BTreeSet<NodeName>>,
+}
+
+pub(super) struct State {
+    pub(super) keeper: Keeper,
+    pub(super) asked: HashMap<u64, oneshot::Sender<Answer>>,
+    pub(super) next_ticket: u64,
+}
+
+impl RecordKeeper {
+    pub(crate) fn new(dir: StateDir, keeper: Keeper) -> Self {
+        let applied = watch::Sender::new(Arc::new(keeper.kept().clone()));
+        let state = State { keeper, asked: HashMap::new(), next_ticket: 0 };
+        Self { dir: Arc::new(dir), state: Mutex::new(state), applied, given: Mutex::default() }
+    }
+
+    /// What holds now.
+    pub(crate) fn kept(&self) -> Arc<Kept> {
+        Arc::clone(&self.applied.borrow())
+    }
+
+    /// What holds, as it changes.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Kept>> {
+        self.applied.subscribe()
+    }
+
+    /// Whether a write has failed since the start.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lock().keeper.is_broken()
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the keeper")
+    }
+
+    /// From now on this holds.
+    pub(super) fn apply(&self, kept: Arc<Kept>) {
+        self.applied.send_replace(kept);
+    }
+
+    /// The members that are being given the record.
+    pub(super) fn given(&self) -> MutexGuard<'_, BTreeSet<NodeName>> {
+        self.given.lock().expect("nothing panics while it holds the names")
+    }
+}
