@@ -12,12 +12,13 @@ use rexi_proto::record::{
     Bar, ClusterChange, CommandOutcome, Digest, KeeperAsk, Kept, Loss, OperatorCommand, Question,
     RECORD_SAID_BYTES_MAX, RecordReply,
 };
+use rexi_server::admin::AdminPort;
 use rexi_server::rollout::CommandError;
 use rexi_server::{
     Bytes, CallError, EXIT_CONFIG, Node, NodeBuilder, NodeName, PeerPresence, Phase, Release, Request, SERVER_PER_NODE,
     StartError,
 };
-use rexi_tests::{Cluster, Forge, Impostor, Stranger, name, peer, release, start_again, until, within};
+use rexi_tests::{Cluster, Forge, Impostor, Stranger, get, name, peer, release, start_again, until, within};
 use tokio::time::Instant;
 
 const R12: Release = Release(1, 2, 0);
@@ -386,4 +387,30 @@ async fn a_member_that_does_not_answer_counts_as_away_after_10_s() {
     assert_eq!(begin(&n1, R12).await, CommandOutcome::Unknown([name("n2")].into()));
     let took = began.elapsed();
     assert!((Duration::from_millis(9_990)..=Duration::from_millis(10_100)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_port_for_operators_shows_the_record_and_why_a_node_is_not_ready() {
+    let scene = Scene::new();
+    let nodes = NAMES.map(|of| scene.start(of, "1.2"));
+    let port = AdminPort::open(&nodes[0], ([127, 0, 0, 1], 0).into(), None).await.expect("a free port");
+    let (code, ready) = get(port.local_addr(), "/readyz").await;
+    assert!(
+        code == 503 && ready.contains("[-] recorded: no record is known here: begin one with `live init`"),
+        "{ready}"
+    );
+    let status = async || -> serde_json::Value {
+        serde_json::from_str(&get(port.local_addr(), "/status").await.1).expect("JSON")
+    };
+    let before = status().await;
+    assert_eq!((&before["record"]["epoch"], &before["record"]["floor"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(begin(&nodes[1], R12).await, CommandOutcome::Done(1));
+    meet(&nodes).await;
+    let (code, ready) = get(port.local_addr(), "/readyz").await;
+    assert!(code == 200 && ready.contains("[+] recorded"), "{ready}");
+    let after = status().await;
+    let record = kept(&nodes[0]).record.expect("it has one");
+    assert_eq!(after["record"]["digest"], record.digest().to_string());
+    assert_eq!((&after["record"]["floor"], &after["record"]["by"]), (&"1.2".into(), &"alice".into()));
+    assert_eq!((&after["record"]["members"], &after["transition"]), (&NAMES.to_vec().into(), &serde_json::Value::Null));
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rexi_kv::cluster::{self, ClusterArgs};
-use rexi_kv::node::{self, NodeArgs};
+use rexi_kv::node::{self, NodeArgs, NodeError};
 use rexi_kv::planted::Planted;
 use rexi_kv::rehearsal::Rehearsed;
 use rexi_kv::{replica, simulation, train};
@@ -88,7 +88,7 @@ fn serve(command: impl Future<Output = Result<(), Box<dyn Error>>>) -> ExitCode 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("rexi-kv: {error}");
-            ExitCode::FAILURE
+            error.downcast_ref::<NodeError>().map_or(1, NodeError::exit_code).into()
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use rexi_server::admin::{self, AdminPort};
 use rexi_server::operate::Termination;
-use rexi_server::{CancellationToken, Config, ConfigError, Node, NodeBuilder, StartError};
+use rexi_server::proto::record::Bar;
+use rexi_server::{CancellationToken, Config, ConfigError, EXIT_CONFIG, Node, NodeBuilder, StartError};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -62,9 +63,23 @@ pub enum NodeError {
         #[source]
         reason: io::Error,
     },
+    /// The record of the cluster does not let its release run any more, which it has missed: it has left.
+    #[error("this node has left: {0}")]
+    Barred(Bar),
     /// The system gives no signals.
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
+}
+
+impl NodeError {
+    /// What its process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start(error) => error.exit_code(),
+            Self::Barred(_) => EXIT_CONFIG,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs a node until SIGTERM or Ctrl-C, and lets it finish what it has taken on, within the configuration's
@@ -102,10 +117,11 @@ pub async fn run_on(
         opened = tokio::task::spawn_blocking(open) => opened.expect("opening does not panic, and is not aborted")?,
     };
     let no_http = |address| move |reason| NodeError::Http { address, reason };
-    let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
     // Before the node starts, which counts from then on. Fails where the process has a recorder already.
     let recorder = admin::install_recorder().ok();
+    // Before any socket is open: the record of the cluster may not let this release run.
     let node = replica::serve(NodeBuilder::from_config(&config)?, &store).start()?;
+    let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
     let (name, release, pid) = (node.name(), config.profile().release().clone(), std::process::id());
     println!("{name} serves http://{}, release {release}, pid {pid}", args.http);
     let mut paths = http::router(Kv::new(node.clone()));
@@ -117,12 +133,15 @@ pub async fn run_on(
         None => paths = paths.merge(admin::router(&node, recorder)),
     }
     let limit = config.drain_limit();
-    serve(node, &store, paths, listener, limit, stop).await.map_err(no_http(args.http))
+    match serve(node, &store, paths, listener, limit, stop).await.map_err(no_http(args.http))? {
+        Some(bar) => Err(NodeError::Barred(bar)),
+        None => Ok(()),
+    }
 }
 
 /// Serves these paths alongside the node until it is asked to stop. Then it takes no more requests, answers those under
 /// way, leaves the cluster in good order and closes the store: all within `limit`, whatever the disk does, or until it
-/// is asked once more.
+/// is asked once more. So it does where the record of the cluster does not let its release run any more, and says why.
 async fn serve(
     node: Node,
     store: &Store,
@@ -130,13 +149,14 @@ async fn serve(
     listener: TcpListener,
     limit: Duration,
     mut stop: Stop,
-) -> io::Result<()> {
+) -> io::Result<Option<Bar>> {
     let stopping = CancellationToken::new();
     let mut serving = pin!(http::serve(listener, paths, stopping.clone().cancelled_owned()));
-    let served = tokio::select! {
+    let (served, barred) = tokio::select! {
         biased;
-        served = &mut serving => Some(served),
-        () = stop.asked() => None,
+        served = &mut serving => (Some(served), None),
+        () = stop.asked() => (None, None),
+        bar = node.barred() => (None, Some(bar)),
     };
     stopping.cancel();
     let until = Instant::now() + limit;
@@ -154,16 +174,11 @@ async fn serve(
     };
     tokio::select! {
         biased;
-        served = leave => served,
-        () = stop.asked_again() => {
-            tracing::warn!("asked once more: this node ends at once");
-            Ok(())
-        }
-        () = sleep_until(until) => {
-            tracing::warn!(?limit, "could not leave in good order within the limit");
-            Ok(())
-        }
+        served = leave => served?,
+        () = stop.asked_again() => tracing::warn!("asked once more: this node ends at once"),
+        () = sleep_until(until) => tracing::warn!(?limit, "could not leave in good order within the limit"),
     }
+    Ok(barred)
 }
 
 /// What asks the process to leave: SIGTERM, Ctrl-C, or the end of its standard input.

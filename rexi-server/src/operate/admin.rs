@@ -13,6 +13,7 @@
 
 mod document;
 mod port;
+mod record;
 
 use std::borrow::Cow;
 use std::io;

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
+use super::record::{Record, Transition};
 use crate::engine::{
     NodeStatus, PeerPresence, PeerStatus, RolloutStatus,
     publish::{factor, total_name},
@@ -33,6 +34,10 @@ pub(super) struct StatusDocument {
     certificate_expires: u64,
     identity_changes: u64,
     identity_error: Option<String>,
+    /// What the node keeps of its cluster's record, if it keeps one.
+    record: Option<Record>,
+    /// What is under way, as this node knows it.
+    transition: Option<Transition>,
     /// Casts that the allow-list has denied, of all members.
     denied: u64,
     pool_left: BTreeMap<&'static str, usize>,
@@ -106,6 +111,8 @@ impl From<NodeStatus> for StatusDocument {
             certificate_expires: status.certificate_expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             identity_changes: status.identity_changes,
             identity_error: status.identity_error,
+            transition: status.record.as_deref().and_then(Transition::of),
+            record: status.record.map(|kept| Record::of(&kept, status.record_is_broken)),
             denied: status.denied_casts,
             pool_left: status.pool_left.into_iter().map(|(total, left)| (total_name(total), left)).collect(),
             peers: status.peers.into_iter().map(Peer::from).collect(),
