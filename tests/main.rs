@@ -33,6 +33,7 @@ mod migrations;
 mod metrics;
 mod middleware;
 mod monitors;
+mod operate;
 mod presence;
 mod record;
 mod retry;

@@ -3,9 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use rexi_proto::operate::OperatorAsk;
 use rexi_server::{
-    AllowList, DevAuthority, PeerPresence, Request, ServerAddress, admin,
+    AllowList, DevAuthority, Identity, PeerPresence, Request, ServerAddress, admin,
+    identity::OperatorAuthority,
     metrics::{METRICS, MetricKind},
+    operate::{OperatePort, OperatorClient},
+    operators::OperatorList,
 };
 use rexi_tests::{
     ALPN, Cluster, Exposition, Forge, Impostor, MODES, Stranger, encoded, hello, hello_of, idle, in_every_mode, name,
@@ -74,6 +78,20 @@ async fn jobs_are_counted_by_function_and_outcome_in_every_mode() {
     .await;
 }
 
+/// Something that an operator has asked, of a node of its own.
+async fn ask_as_operator() {
+    let (cluster, operators) = (Cluster::new(["n9"]), DevAuthority::in_memory().expect("keys can be made"));
+    let node = cluster.start("n9", "2.0");
+    let authority = OperatorAuthority::from_pem(operators.ca_pem().as_bytes()).expect("an authority");
+    let port = OperatePort::open(&node, ([127, 0, 0, 1], 0).into(), authority, OperatorList::default());
+    let (cert, key) = operators.issue_operator_pem("alice").expect("a certificate can be made");
+    let ca = cluster.authority().ca_pem().as_bytes();
+    let alice = Identity::from_pem(ca, cert.as_bytes(), key.as_bytes()).expect("an identity");
+    let (ask, limit) = (OperatorAsk::Look { all: false }, Duration::from_secs(20));
+    let (alice, port) = (OperatorClient::new(&alice).expect("TLS"), port.expect("a free port").local_addr());
+    alice.ask(node.name(), port, &ask, limit).await.expect("it is denied");
+}
+
 #[tokio::test(start_paused = true)]
 async fn every_metric_that_is_documented_is_shown_and_no_other() {
     let recorder = record();
@@ -83,6 +101,7 @@ async fn every_metric_that_is_documented_is_shown_and_no_other() {
     let n1 = cluster.node("n1");
     cluster.start("n2", &release("1.0")).expect("it starts");
     until("the refusal", &n1, |n1| peer(n1, "n2").refusal.is_some()).await;
+    ask_as_operator().await;
 
     let scrape = recorder.scrape().await;
     let shown: Vec<_> = scrape.kinds.keys().map(String::as_str).collect();

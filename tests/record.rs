@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rexi_proto::CloseCode;
 use rexi_proto::record::{
-    Bar, ClusterChange, CommandOutcome, Digest, KeeperAsk, Kept, Loss, OperatorCommand, Question,
+    Bar, ClusterChange, CommandOutcome, Digest, KeeperAsk, Kept, Loss, MemberAsk, OperatorCommand, Question,
     RECORD_SAID_BYTES_MAX, RecordReply,
 };
 use rexi_server::admin::AdminPort;
@@ -333,7 +333,7 @@ async fn asked(scene: &Scene, frame: &[u8]) -> Result<RecordReply, (u64, String)
 }
 
 fn question(from: &str) -> Vec<u8> {
-    Question { from: name(from), ask: KeeperAsk::Read }.encode().expect("it is short")
+    Question { from: name(from), ask: MemberAsk::Record(KeeperAsk::Read) }.encode().expect("it is short")
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,7 @@ mod reply_stream;
 mod hello;
 mod rollout;
 pub mod record;
+pub mod operate;
 mod error;
 #[cfg(feature = "schema")]
 mod schema;

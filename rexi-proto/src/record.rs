@@ -41,7 +41,7 @@ pub use self::keeper::{Keeper, KeeperOutput};
 pub use self::kept::{Bar, Brake, Fence, Kept};
 pub use self::meet::{Apart, Meeting, RecordWord, Words};
 pub use self::outcome::{CommandOutcome, OperatorCommand};
-pub use self::question::{Question, RECORD_SAID_BYTES_MAX, RecordReply};
+pub use self::question::{MemberAsk, Question, RECORD_SAID_BYTES_MAX, RecordReply};
 pub use self::text::{KEPT_BYTES_MAX, KeptError};
 use crate::function::Release;
 use crate::migration::MigrationKey;

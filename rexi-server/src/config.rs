@@ -24,7 +24,7 @@ use self::document::{Document, Given, environment};
 pub use self::error::{ConfigError, ConfigPlace};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
-use crate::engine::{AllowList, CALL_TIME_LIMIT};
+use crate::engine::{AllowList, CALL_TIME_LIMIT, OperatorList};
 use crate::files::read_text;
 use crate::follow::{Ceilings, IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX, PeerAddress};
 #[cfg(feature = "dns")]
@@ -88,6 +88,8 @@ pub struct Config {
     phase_file: Option<PathBuf>,
     state: Option<PathBuf>,
     serves_unrecorded: bool,
+    operate: Option<(SocketAddr, PathBuf)>,
+    operators: OperatorList,
     admin: Option<SocketAddr>,
     admin_hosts: Vec<String>,
     drain_limit: Duration,
@@ -202,6 +204,16 @@ impl Config {
     /// Whether the node serves although no record is known yet.
     pub fn serves_without_record(&self) -> bool {
         self.serves_unrecorded
+    }
+
+    /// Where to open the port for operators' commands, with the feature `operate`, and the file of their authorities.
+    pub fn operate(&self) -> Option<(SocketAddr, &Path)> {
+        self.operate.as_ref().map(|(address, ca)| (*address, ca.as_path()))
+    }
+
+    /// Which operator may ask what there.
+    pub fn operators(&self) -> &OperatorList {
+        &self.operators
     }
 
     /// Where to open the port for operators, with the feature `admin`.
@@ -330,6 +342,15 @@ impl Config {
             state: document.string("rollout", "state")?.map(|path| dir.join(path.value)),
             serves_unrecorded: without_record
                 .map_or(Ok(false), |given| given.word(["wait", "serve"]).map(|at| at == 1))?,
+            operate: match document.string("operate", "listen")? {
+                Some(listen) => {
+                    let ca =
+                        document.required("operate", "ca", "the path of a PEM file of the operators' authorities")?;
+                    Some((listen.address()?, dir.join(ca.value)))
+                }
+                None => None,
+            },
+            operators: operators(&document)?,
             admin: admin.map(|address| address.address()).transpose()?,
             admin_hosts: hosts.map(|given| given.words()).unwrap_or_default(),
             drain_limit: drain_limit.map_or(Ok(DRAIN_LIMIT), |limit| limit.millis())?,
@@ -401,6 +422,17 @@ fn allowed(document: &Document<'_>) -> Result<Option<AllowList>, ConfigError> {
         }
     }
     Ok(Some(list))
+}
+
+/// Which operator may ask what: nobody anything, unless named.
+fn operators(document: &Document<'_>) -> Result<OperatorList, ConfigError> {
+    let wanted = "what the operator may ask, in quotes, with blanks between, or \"*\"";
+    document.by_name("operators", wanted)?.into_iter().try_fold(OperatorList::default(), |list, (name, verbs)| {
+        list.allow(&name.value, &verbs.value).map_err(|reason| {
+            let Given { key, place, .. } = verbs;
+            ConfigError::BadOperator { place, key, reason }
+        })
+    })
 }
 
 fn limits(document: &Document<'_>, origin: &str) -> Result<Limits, ConfigError> {

@@ -10,6 +10,7 @@ mod waiters;
 pub(crate) mod link;
 mod singleton;
 mod gate;
+mod operators;
 pub(crate) mod registry;
 mod context;
 pub(crate) mod trace;
@@ -38,6 +39,7 @@ pub use self::member_events::{EventsMissed, MEMBER_EVENTS_KEPT, MemberEvent};
 pub use self::members::{MEMBERS_MAX, MemberError};
 pub(crate) use self::metrics::Told;
 pub use self::metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
+pub use self::operators::{OperatorList, OperatorListError};
 pub(crate) use self::pool::SharedPool;
 pub use self::registry::IntoEnding;
 pub(crate) use self::registry::Registry;
@@ -55,3 +57,7 @@ pub(crate) use self::waiters::Waiters;
 pub(crate) use crate::net::Aside;
 #[cfg(feature = "admin")]
 pub(crate) use crate::net::Line;
+#[cfg(feature = "operate")]
+pub(crate) use crate::net::{
+    CertifiedOperator, Identity, IdentityError, OPERATORS_AT_ONCE_MAX, OperatorAuthority, close, operator_of,
+};

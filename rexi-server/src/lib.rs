@@ -115,6 +115,8 @@ pub mod rollout {
 /// Certificates: a node's own, those that it believes, and the files that they are read from.
 pub mod identity {
     pub use crate::follow::{IDENTITY_INTERVAL, IDENTITY_INTERVAL_MIN, IdentityFiles};
+    #[cfg(feature = "operate")]
+    pub use crate::net::OperatorAuthority;
     #[cfg(feature = "dev-certs")]
     pub use crate::net::{DevAuthority, DevCertsError};
     pub use crate::net::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
@@ -123,6 +125,11 @@ pub mod identity {
 /// What a node says of itself and of its members.
 pub mod status {
     pub use crate::engine::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
+}
+
+/// Which operator may ask what of a node.
+pub mod operators {
+    pub use crate::engine::{OperatorList, OperatorListError};
 }
 
 /// What a node counts.

@@ -11,6 +11,8 @@ mod env;
 mod crypto;
 mod identity;
 mod credentials;
+#[cfg(feature = "operate")]
+mod operators;
 #[cfg(feature = "dev-certs")]
 mod dev_certs;
 
@@ -26,6 +28,10 @@ pub use self::env::{NodeEnv, TaskGroup};
 pub(crate) use self::identity::peer_certifies;
 pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
 pub(crate) use self::line::Line;
+#[cfg(feature = "operate")]
+pub use self::operators::OperatorAuthority;
+#[cfg(feature = "operate")]
+pub(crate) use self::operators::{CertifiedOperator, OPERATORS_AT_ONCE_MAX, operator_of};
 pub(crate) use self::transport::{
     INCOMING_MAX, INCOMING_OF_KNOWN_MAX, INCOMING_OF_SOURCE_MAX, INCOMING_UNVALIDATED_MAX, Progress, Settings,
 };

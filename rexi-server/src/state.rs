@@ -2,10 +2,14 @@
 //!
 //! ```text
 //!   lock      held by the one process that may write
+//!   trail     what operators have asked of it, with the feature `operate`
 //!   record    what the node keeps, as `rexi_proto::record::Kept` writes it
 //! ```
 //!
 //! A file that cannot be read is never taken for one that is not there: what it held may have been a floor.
+
+#[cfg(feature = "operate")]
+mod trail;
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -15,12 +19,16 @@ use rexi_proto::record::{KEPT_BYTES_MAX, Keeper, Kept, KeptError};
 use rexi_proto::{Mutants, NodeName};
 use thiserror::Error;
 
+#[cfg(feature = "operate")]
+pub(crate) use self::trail::Trail;
 use crate::files::read_text;
 
 /// A node's directory of state, which no other process has.
 #[derive(Debug)]
 pub struct StateDir {
     dir: PathBuf,
+    #[cfg(feature = "operate")]
+    trail: Trail,
     /// Locked for as long as it is open.
     _lock: File,
 }
@@ -97,7 +105,14 @@ impl StateDir {
             Err(fs::TryLockError::Error(source)) => return Err(failed(source)),
         }
         remove_unfinished(&dir).map_err(failed)?;
-        Ok(Self { dir, _lock: lock })
+        #[cfg(feature = "operate")]
+        let trail = Trail::open(&dir).map_err(failed)?;
+        Ok(Self {
+            dir,
+            #[cfg(feature = "operate")]
+            trail,
+            _lock: lock,
+        })
     }
 
     /// The keeper of what is on the disk; of nothing, where nothing was written yet. Blocks.
@@ -129,6 +144,21 @@ impl StateDir {
             sync_dir(&self.dir)
         };
         replace().map_err(|source| StateError::Write { file: self.file(), source })
+    }
+
+    /// What operators have asked of the node.
+    #[cfg(feature = "operate")]
+    pub(crate) fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// Writes something beside the record, and takes it away again: whether the disk would take it. Blocks.
+    pub(crate) fn probe(&self) -> io::Result<()> {
+        let mut unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&self.dir)?;
+        unfinished.write_all(b"a probe")?;
+        unfinished.as_file().sync_all()?;
+        unfinished.close()?;
+        sync_dir(&self.dir)
     }
 
     fn file(&self) -> PathBuf {

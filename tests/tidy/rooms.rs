@@ -27,7 +27,7 @@ const SERVER: Plan = Plan {
     src: "rexi-server/src/",
     rooms: &[
         ("testing", &["builder", "engine", "net", "node", "rexi_proto"]),
-        ("operate", &["engine", "node", "rexi_proto"]),
+        ("operate", &["config", "engine", "node", "rexi_proto"]),
         (
             "builder",
             &["config", "engine", "follow", "functions", "middleware", "net", "node", "rexi_proto", "state", "typed"],

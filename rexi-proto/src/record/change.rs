@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{ClusterRecord, Digest, Intent};
+use super::{ClusterRecord, Digest, Intent, named};
 use crate::function::Release;
 use crate::guards::Guards;
 use crate::migration::MigrationKey;
@@ -138,6 +138,22 @@ pub enum Illegal {
 }
 
 impl ClusterChange {
+    /// The change in words, as a part of a sentence.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Begin { floor, top } => format!("begin with {floor} to {top}"),
+            Self::Open { top } => format!("let release {top} in"),
+            Self::Cap(ceilings) if ceilings.is_empty() => "take the ceilings off".to_owned(),
+            Self::Cap(ceilings) => {
+                let ceilings = ceilings.iter().map(|(key, phase)| format!("{key}={phase}"));
+                format!("set ceilings {}", ceilings.collect::<Vec<_>>().join(","))
+            }
+            Self::Lift(_) => "lift ceilings and brakes".to_owned(),
+            Self::Finalize { floor } => format!("finalize {floor}"),
+            Self::Forget { nodes, loss } => format!("forget {} ({})", named(nodes), loss.as_str()),
+        }
+    }
+
     /// Whether a record says already what the change is for.
     pub fn is_made(&self, record: Option<&ClusterRecord>) -> bool {
         let Some(record) = record else { return false };

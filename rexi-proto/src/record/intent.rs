@@ -1,12 +1,11 @@
 //! What all members are asked to say yes to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterChange, Digest, named};
+use super::{ClusterChange, Digest};
 use crate::function::Release;
 use crate::name::{Incarnation, NodeName};
 
@@ -67,16 +66,6 @@ impl Intent {
 
     /// The change in words, as a part of a sentence.
     pub fn told(&self) -> String {
-        let mut told = String::new();
-        let written = match &self.change {
-            ClusterChange::Begin { floor, top } => write!(told, "begin with {floor} to {top}"),
-            ClusterChange::Open { top } => write!(told, "let release {top} in"),
-            ClusterChange::Cap(_) => write!(told, "set ceilings"),
-            ClusterChange::Lift(_) => write!(told, "lift ceilings and brakes"),
-            ClusterChange::Finalize { floor } => write!(told, "finalize {floor}"),
-            ClusterChange::Forget { nodes, loss } => write!(told, "forget {} ({})", named(nodes), loss.as_str()),
-        };
-        written.expect("a text takes what is written");
-        told
+        self.change.told()
     }
 }

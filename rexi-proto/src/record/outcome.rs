@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{ClusterChange, No};
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterChange, No, named};
 use crate::migration::MigrationKey;
 use crate::name::NodeName;
 use crate::phase::Phase;
 
 /// What an operator wants.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum OperatorCommand {
     /// A change of the record.
     Make(ClusterChange),
@@ -22,7 +24,7 @@ pub enum OperatorCommand {
 }
 
 /// What came of a command.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CommandOutcome {
     /// It is done: all members have said so, from their disks. The record's epoch.
     Done(u64),
@@ -54,4 +56,32 @@ pub enum CommandOutcome {
     Blocked(BTreeSet<NodeName>),
     /// Two members have different records of this epoch, which cannot be.
     Fork(u64),
+}
+
+impl CommandOutcome {
+    /// What came of it, in words.
+    pub fn told(&self) -> String {
+        let each = |whys: &BTreeMap<NodeName, No>| {
+            whys.iter().map(|(node, why)| format!("{node}: {why}")).collect::<Vec<_>>().join("; ")
+        };
+        match self {
+            Self::Done(epoch) => format!("done: all members have epoch {epoch} on their disks"),
+            Self::Already(epoch) => format!("there was nothing to do: all members have it, at epoch {epoch}"),
+            Self::Refused(whys) => format!("refused, and nothing has changed: {}", each(whys)),
+            Self::Unknown(away) => format!("nothing has changed: {} did not answer", named(away)),
+            Self::UnderWay(left) => {
+                format!("recorded, and not everywhere yet: {} has yet to say so: `live resume` goes on", named(left))
+            }
+            Self::Theirs { by, what } => format!("{by} came first, who asked to {what}: see `live status`"),
+            Self::Aborted { epoch, attempt } => {
+                format!("given up: attempt {attempt} at epoch {epoch} can come about nowhere any more")
+            }
+            Self::Spared(nodes) => format!("given up: {} is no longer to be forgotten", named(nodes)),
+            Self::Blocked(away) => {
+                let away = named(away);
+                format!("it can be neither ended nor given up before {away} answers, or is forgotten")
+            }
+            Self::Fork(epoch) => format!("two members have different records of epoch {epoch}, which cannot be"),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use super::{Answer, KeeperAsk};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
 use crate::name::NodeName;
+use crate::operate::MemberLook;
 use crate::wire::{FrameReader, LENGTH_BYTES};
 
 /// A question to a member.
@@ -17,7 +18,18 @@ pub struct Question {
     /// The member that asks.
     pub from: NodeName,
     /// What it asks.
-    pub ask: KeeperAsk,
+    pub ask: MemberAsk,
+}
+
+/// What members ask each other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberAsk {
+    /// Something of its keeper.
+    Record(KeeperAsk),
+    /// What it is and keeps.
+    Look,
+    /// The lines of its trail.
+    Trail,
 }
 
 /// What a member says to a [`Question`].
@@ -25,6 +37,10 @@ pub struct Question {
 pub enum RecordReply {
     /// What its keeper answers.
     Answer(Box<Answer>),
+    /// What it is and keeps.
+    Look(Box<MemberLook>),
+    /// The lines of its trail, oldest first, or why there are none to be had.
+    Trail(Result<String, String>),
     /// It keeps no record.
     Unkept,
     /// It does not list who asks as a member.
@@ -102,7 +118,7 @@ mod tests {
 
     fn question() -> Question {
         let from = NodeName::new("n2").expect("a name");
-        Question { from, ask: KeeperAsk::Close { epoch: 7, attempt: 300 } }
+        Question { from, ask: MemberAsk::Record(KeeperAsk::Close { epoch: 7, attempt: 300 }) }
     }
 
     #[test]
@@ -133,6 +149,7 @@ mod tests {
             (crate::MigrationKey::new(key).expect("a key"), crate::Phase::Switch)
         });
         let ask = KeeperAsk::Brake { ceilings: ceilings.collect(), by: "alice".into(), at: 0 };
+        let ask = MemberAsk::Record(ask);
         assert!(Question { ask, ..question() }.encode().is_err());
     }
 }

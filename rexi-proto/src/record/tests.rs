@@ -8,6 +8,7 @@ use super::*;
 use crate::migration::SERVER_PER_NODE;
 use crate::mutant::Mutants;
 use crate::name::Incarnation;
+use crate::operate::{MemberLook, PeerLook, PhaseLook, SingletonLook};
 
 const LOW: Release = Release(1, 0, 0);
 const HIGH: Release = Release(1, 1, 0);
@@ -295,7 +296,38 @@ fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
     ];
     let answer = |did, kept| RecordReply::Answer(Box::new(Answer { did, kept, life: life(HIGH), members: members() }));
     let noes = noes.into_iter().map(|no| answer(Err(no), Kept::nothing(name(1))));
-    let replies = [RecordReply::Unkept, RecordReply::NotAMember, answer(Ok(()), rich())];
+    let phase = PhaseLook {
+        migration: SERVER_PER_NODE.key().clone(),
+        phase: Phase::Introduce,
+        highest: Phase::Switch,
+        limit: Some("l".to_owned()),
+    };
+    let look = MemberLook {
+        answer: None,
+        cluster: "shop".into(),
+        life: life(HIGH),
+        version: semver::Version::new(1, 1, 3),
+        stops: vec![LOW, HIGH],
+        members: members(),
+        phases: vec![phase],
+        peers: BTreeMap::from([(name(2), PeerLook { is_connected: false, problem: Some("p".to_owned()) })]),
+        singleton: Some(SingletonLook { queue: 1, jobs: 2, quiet_ms: 300 }),
+        jobs: 4,
+        calls: 5,
+        draining: true,
+        unready: BTreeMap::from([("store".to_owned(), "full".to_owned())]),
+        disk_problem: Some("d".to_owned()),
+        certificate_expires: 6,
+        clock: 7,
+        pool_left: 80,
+    };
+    let replies = [
+        RecordReply::Unkept,
+        RecordReply::NotAMember,
+        RecordReply::Look(Box::new(look)),
+        RecordReply::Trail(Ok("t".to_owned())),
+        answer(Ok(()), rich()),
+    ];
     (asks, replies.into_iter().chain(noes).collect())
 }
 
@@ -303,7 +335,8 @@ fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
 #[test]
 fn what_is_said_has_the_bytes_it_always_had() {
     let (asks, replies) = said();
-    let questions = asks.into_iter().map(|ask| Question { from: name(2), ask });
+    let asks = asks.into_iter().map(MemberAsk::Record).chain([MemberAsk::Look, MemberAsk::Trail]);
+    let questions = asks.map(|ask| Question { from: name(2), ask });
     let questions = questions.map(|question| {
         let bytes = question.encode().expect("it is short");
         assert_eq!(Question::decode(&bytes[4..]), Ok(question));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{HandshakeError, Rollout};
+use crate::function::Release;
 use crate::hello::Hello;
 use crate::name::NodeName;
 use crate::record::{Apart, Kept, Meeting, RecordWord};
@@ -37,6 +38,12 @@ impl Rollout {
     /// Whether the node may serve by what it keeps: it has a record, or needs none.
     pub fn has_record(&self) -> bool {
         self.serves_unrecorded || self.kept.as_ref().is_none_or(|kept| kept.record.is_some())
+    }
+
+    /// Whether this node and all members run that release, as far as each has said: what is done then is final.
+    pub fn all_run(&self, release: Release) -> bool {
+        let runs = |stop: Release| release.is_patched_by(stop);
+        runs(self.profile.stop()) && self.members.values().all(|said| said.as_ref().is_some_and(|said| runs(said.stop)))
     }
 
     /// Whether the record keeps this node and a member apart that has said hello.

@@ -9,6 +9,7 @@ use rexi_proto::{
 };
 use thiserror::Error;
 
+use crate::engine::OperatorListError;
 use crate::follow::{CeilingsError, PeerAddress, PeerAddressError};
 
 /// Where a value was given: a file and mostly a line, or the environment.
@@ -99,6 +100,16 @@ pub enum ConfigError {
         value: String,
         /// The words.
         words: Vec<&'static str>,
+    },
+    /// An operator has no name, or is allowed something that is nothing.
+    #[error("{place}: `{key}`: {reason}")]
+    BadOperator {
+        /// Where.
+        place: ConfigPlace,
+        /// The key.
+        key: String,
+        /// Why.
+        reason: OperatorListError,
     },
     /// An entry of a list of names and values is not a name and a value.
     #[error(

@@ -73,6 +73,9 @@ pub const CONFIG_KEYS: &[ConfigKey] = &[
     key("rollout", "file", "file that holds such ceilings, read again while the node runs", "no file"),
     key("rollout", "state", "directory in which the node keeps the record of its cluster", "none is kept"),
     key("rollout", "without_record", "`serve` or `wait`: what a node does while no record is known", "wait"),
+    key("operate", "listen", "IP address and UDP port for operators' commands, with the feature `operate`", "no port"),
+    key("operate", "ca", "PEM file with the authorities that vouch for operators", "none: required with the port"),
+    key("operators", "<name>", "what this operator may ask, separated by blanks, or `*`", "nothing"),
     key("admin", "listen", "IP address and TCP port for probes, metrics and status", "no port"),
     key("admin", "hosts", "names that the port may be asked by beside its own, separated by blanks", "no names"),
     key("calls", "time_limit_ms", "how long a call for one reply waits, in milliseconds; 0 for no limit", "60000"),
@@ -123,7 +126,7 @@ pub(super) fn tables() -> Vec<&'static str> {
 
 /// Whether the table's keys are the names of nodes.
 pub(super) fn holds_names(table: &str) -> bool {
-    ["peers", "allow"].contains(&table)
+    ["peers", "allow", "operators"].contains(&table)
 }
 
 /// Sets the limit of this key.

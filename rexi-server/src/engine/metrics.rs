@@ -83,6 +83,11 @@ pub const METRICS: &[Metric] = &[
     counter("rexi_identity_changes_total", &["node"], "Changes of the node's certificate, key or authorities."),
     counter("rexi_denied_casts_total", &["node", "peer"], "Casts of a peer that the allow-list has denied."),
     counter("rexi_handshakes_refused_total", &["node", "reason"], "Connections that came to nothing, by reason."),
+    gauge("rexi_record_epoch", &["node"], "The epoch of the cluster's record on the node's disk; 0 without one."),
+    gauge("rexi_record_broken", &["node"], "1 once a write of it has failed, until the node starts again."),
+    gauge("rexi_transition_open_seconds", &["node"], "How long a change of it is under way; 0 where none is."),
+    gauge("rexi_finalize_due_seconds", &["node"], "How long all runs the newest release that is not final; else 0."),
+    counter("rexi_operator_asks_total", &["node", "verb", "outcome"], "What operators have asked: done, or denied."),
     counter("rexi_connections_total", &["node", "peer"], "Connections to a peer that were put to use."),
     gauge("rexi_peer_connected", &["node", "peer"], "1 while the peer is connected."),
     gauge("rexi_peer_calls", &["node", "peer"], "Calls open to the peer."),
@@ -190,6 +195,13 @@ impl PeerMetrics {
 /// Counts a failed handshake, by the reason in a word.
 pub(crate) fn refused(node: &NodeName, reason: &'static str) {
     metrics::counter!("rexi_handshakes_refused_total", "node" => label(node), "reason" => reason).increment(1);
+}
+
+/// Counts what an operator has asked.
+#[cfg(feature = "operate")]
+pub(crate) fn operator_asked(node: &NodeName, verb: &'static str, outcome: &'static str) {
+    let node = label(node);
+    metrics::counter!("rexi_operator_asks_total", "node" => node, "verb" => verb, "outcome" => outcome).increment(1);
 }
 
 /// The members whose gauges were reported, shared by all that report them.

@@ -15,6 +15,8 @@ pub(crate) struct SharedPool(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     floors: [AtomicUsize; Total::ALL.len()],
+    /// What is left of each total beyond the floors while nobody holds more.
+    most: [AtomicUsize; Total::ALL.len()],
     /// Below 0, that much is owed: floors that were given to members that joined while others held everything there
     /// was. Nothing is taken until it has come back.
     left: [AtomicIsize; Total::ALL.len()],
@@ -33,6 +35,7 @@ impl SharedPool {
         for total in Total::ALL {
             let floor = whole.floor(total);
             self.0.floors[total as usize].store(floor, Ordering::Relaxed);
+            self.0.most[total as usize].store(whole.left(total), Ordering::Relaxed);
             let left = signed(whole.left(total)).saturating_sub(signed(beyond(total, floor)));
             self.counter(total).store(left, Ordering::Relaxed);
         }
@@ -41,6 +44,15 @@ impl SharedPool {
     /// What is left of that total beyond the floors, a moment ago.
     pub(crate) fn left(&self, total: Total) -> usize {
         usize::try_from(self.counter(total).load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// What is left of the scarcest total, in percent of what is while nobody holds more than the floor.
+    pub(crate) fn left_percent(&self) -> u8 {
+        let percent = |total: Total| {
+            let most = self.0.most[total as usize].load(Ordering::Relaxed);
+            self.left(total).saturating_mul(100).checked_div(most).unwrap_or(100)
+        };
+        u8::try_from(Total::ALL.into_iter().map(percent).min().unwrap_or(100).min(100)).expect("100 at most")
     }
 
     fn counter(&self, total: Total) -> &AtomicIsize {

@@ -26,6 +26,7 @@ pub(crate) fn publish(shared: &Shared) {
     let mut told = shared.told.0.lock().expect("nothing panics while it tells a recorder");
     let status = shared.status();
     publish_status(&status, shared.env.now());
+    publish_record(&status, shared.record_ages());
     let members = status.peers.into_iter().map(|peer| peer.name).collect();
     let earlier = std::mem::replace(&mut *told, members);
     for left in earlier.difference(&told) {
@@ -57,6 +58,15 @@ fn publish_status(status: &NodeStatus, now: SystemTime) {
         metrics::gauge!("rexi_pool_left", "node" => node.clone(), "total" => total_name(total)).set(left as f64);
     }
     status.peers.iter().for_each(|peer| publish_peer(&node, peer));
+}
+
+fn publish_record(status: &NodeStatus, (open, due): (Duration, Duration)) {
+    let node = label(&status.name);
+    let gauge = |name, value: f64| metrics::gauge!(name, "node" => node.clone()).set(value);
+    gauge("rexi_record_epoch", status.record.as_ref().map_or(0, |kept| kept.epoch()) as f64);
+    gauge("rexi_record_broken", flag(status.record_is_broken));
+    gauge("rexi_transition_open_seconds", open.as_secs_f64());
+    gauge("rexi_finalize_due_seconds", due.as_secs_f64());
 }
 
 fn publish_rollout(node: &SharedString, status: &RolloutStatus) {

@@ -7,15 +7,17 @@
 
 mod drive;
 pub(crate) mod keeper;
+mod look;
 pub(crate) mod questions;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use rexi_proto::record::{Answer, Bar, Digest, Facts, KeeperAsk, KeeperOutput, Kept, SeenLife};
+use rexi_proto::record::{Answer, Bar, ClusterRecord, Digest, Facts, KeeperAsk, KeeperOutput, Kept, SeenLife};
 use rexi_proto::{CloseCode, LimitingFactor};
 use tokio::sync::oneshot;
 
@@ -26,7 +28,7 @@ impl Shared {
     /// Asks this node's own keeper, and waits for its disk; `None` where the node keeps no record, or stops.
     pub(crate) async fn ask_keeper(self: &Arc<Self>, ask: KeeperAsk) -> Option<Answer> {
         let record = self.record.as_ref()?;
-        let facts = self.facts(self.env.aside(build).await);
+        let facts = self.facts_now().await;
         let (answer, answered) = oneshot::channel();
         {
             let mut state = record.lock();
@@ -62,7 +64,7 @@ impl Shared {
         if let Err(error) = &written {
             tracing::error!(node = %self.name, %error, "the record was not written: this node says no to every change");
         }
-        let facts = self.facts(self.env.aside(build).await);
+        let facts = self.facts_now().await;
         let mut state = record.lock();
         state.keeper.handle_written(written.is_ok(), &facts);
         self.settle_record(record, &mut state);
@@ -139,13 +141,27 @@ impl Shared {
     }
 
     /// What this node is, to whoever asks its keeper.
-    fn facts(&self, build: Digest) -> Facts {
+    pub(super) async fn facts_now(&self) -> Facts {
+        let build = self.env.aside(build).await;
         let life = SeenLife { incarnation: self.incarnation, release: self.release, build };
         let members = self.members().iter().map(|member| member.name().clone()).collect();
         let leaves = self.draining.load(Ordering::Relaxed) || self.has_stopped();
         let ready = if leaves { Err("it is leaving".to_owned()) } else { Ok(()) };
         let cluster = Arc::clone(self.rollout().cluster());
         Facts { life, members, cluster, ready, settled: self.is_settled() }
+    }
+
+    /// How long the last change has been under way, as this node knows it; and how long all could have been finalized,
+    /// and was not: every member runs the highest release, and this one says all that it can say.
+    pub(crate) fn record_ages(&self) -> (Duration, Duration) {
+        let Some(record) = &self.record else { return Default::default() };
+        let kept = record.kept();
+        let open = kept.vote.as_ref().map(|vote| vote.at).or(kept.fence.as_ref().map(|fence| fence.at));
+        let now = self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let open = open.map_or(Duration::ZERO, |at| now.saturating_sub(Duration::from_secs(at)));
+        let is_open = |record: &ClusterRecord| record.floor != record.top && self.rollout().all_run(record.top);
+        let is_due = kept.record.as_deref().is_some_and(is_open) && self.is_settled().is_ok();
+        (open, record.due(is_due, self.now()))
     }
 
     /// Whether the node says all that its release can say.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::Duration;
 
 use rexi_proto::{
     Caller, Cast, DownReason, JobEnding, JobKey, Server, ServerOutput, ServerRequest, StreamTimeouts, Total,
@@ -27,9 +28,10 @@ pub(crate) struct Singleton {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Caller, ServerRequest)>,
+    /// When the last request came; the node's start, where none has.
+    last: Instant,
     /// Of all that wait.
     weight: usize,
     /// One was taken out and is not served yet.
@@ -45,7 +47,7 @@ impl Singleton {
     pub(crate) fn new(shared: Weak<Shared>, server: Server<SharedPool>) -> Self {
         Self {
             shared,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { waiting: VecDeque::new(), last: Instant::now(), weight: 0, in_hand: false }),
             filled: Notify::new(),
             emptied: Waiters::default(),
             state: Mutex::new(State { server, jobs: Jobs::default() }),
@@ -56,9 +58,15 @@ impl Singleton {
     pub(crate) fn push(&self, caller: Caller, request: ServerRequest) {
         let mut queue = self.queue();
         queue.weight += weight(&request);
+        queue.last = Instant::now();
         queue.waiting.push_back((caller, request));
         drop(queue);
         self.filled.notify_one();
+    }
+
+    /// How long ago the last request came.
+    pub(crate) fn quiet(&self) -> Duration {
+        self.queue().last.elapsed()
     }
 
     /// Waits until the queue is below its bound. What one read of a connection holds may exceed it.

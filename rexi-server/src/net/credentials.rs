@@ -45,6 +45,12 @@ impl Credentials {
         self.current.load().client.clone()
     }
 
+    /// Who the node is to those who dial it.
+    #[cfg(feature = "operate")]
+    pub(crate) fn identity(&self) -> Identity {
+        self.current.load().identity.clone()
+    }
+
     /// When peers will no longer accept the certificate.
     pub(crate) fn expires(&self) -> SystemTime {
         self.current.load().expires

@@ -167,6 +167,19 @@ impl DevAuthority {
         Ok(identity)
     }
 
+    /// Makes a key and a certificate for the operator `name`, and gives both as PEM, certificate first. This authority
+    /// is that of the operators, which is to be another than that of the nodes. Nothing is written.
+    ///
+    /// # Errors
+    /// [`DevCertsError::Unmakable`] where the name is no URI's, or the system gives no random bytes.
+    pub fn issue_operator_pem(&self, name: &str) -> Result<(String, String), DevCertsError> {
+        let uri = format!("{}{name}", rexi_proto::operate::OPERATOR_URI);
+        let uri = uri.try_into().map_err(|reason| unmakable(name, reason))?;
+        let key = new_key(name)?;
+        let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        Ok((self.certify_as(name, rcgen::SanType::URI(uri), usages, &key)?, key.serialize_pem()))
+    }
+
     /// The authority and the keys of test clusters, which are the same in every process: their secrets are their names.
     #[cfg(feature = "testing")]
     pub(crate) fn fixed() -> Result<Self, DevCertsError> {
@@ -189,15 +202,25 @@ impl DevAuthority {
     }
 
     fn certify(&self, name: &NodeName, key: &KeyPair) -> Result<String, DevCertsError> {
-        let unmakable = |reason| unmakable(name.as_str(), reason);
-        let mut params = params(name.as_str());
-        let dns_name = name.as_str().try_into().map_err(unmakable)?;
-        params.subject_alt_names = vec![rcgen::SanType::DnsName(dns_name)];
+        let dns_name = name.as_str().try_into().map_err(|reason| unmakable(name.as_str(), reason))?;
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.certify_as(name.as_str(), rcgen::SanType::DnsName(dns_name), usages, key)
+    }
+
+    fn certify_as(
+        &self,
+        subject: &str,
+        name: rcgen::SanType,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        key: &KeyPair,
+    ) -> Result<String, DevCertsError> {
+        let mut params = params(subject);
+        params.subject_alt_names = vec![name];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
-        Ok(params.signed_by(key, &self.issuer).map_err(unmakable)?.pem())
+        Ok(params.signed_by(key, &self.issuer).map_err(|reason| unmakable(subject, reason))?.pem())
     }
 }
 

@@ -310,20 +310,22 @@ impl Identity {
         provider: Arc<CryptoProvider>,
         clock: Arc<dyn TimeProvider>,
     ) -> Result<QuicCrypto, IdentityError> {
-        let server = self.server_crypto(Arc::clone(&provider), Arc::clone(&clock))?;
+        let server = self.server_crypto(Arc::clone(&provider), Arc::clone(&clock), &self.roots, ALPN)?;
         let server = QuicServerConfig::try_from(server).map_err(|e| self.unconfigurable(&e))?;
-        let client = self.client_crypto(provider, clock)?;
+        let client = self.client_crypto(provider, clock, ALPN)?;
         let client = QuicClientConfig::try_from(client).map_err(|e| self.unconfigurable(&e))?;
         Ok(QuicCrypto { server: Arc::new(server), client: Arc::new(client) })
     }
 
     /// What the accepting side needs: TLS 1.3, a client certificate required, no early data, no resumption.
-    fn server_crypto(
+    pub(super) fn server_crypto(
         &self,
         provider: Arc<CryptoProvider>,
         clock: Arc<dyn TimeProvider>,
+        roots: &Arc<RootCertStore>,
+        alpn: &[u8],
     ) -> Result<rustls::ServerConfig, IdentityError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&self.roots), Arc::clone(&provider))
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(&provider))
             .build()
             .map_err(|e| self.unconfigurable(&e))?;
         let mut config = rustls::ServerConfig::builder_with_details(provider, clock)
@@ -331,7 +333,7 @@ impl Identity {
             .map_err(|e| self.unconfigurable(&e))?
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified_key))));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.max_early_data_size = 0;
         // A resumed session shows no certificate again, so one that has expired since would pass.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -341,27 +343,25 @@ impl Identity {
     }
 
     /// What the dialling side needs; the counterpart of [`Identity::server_crypto`].
-    fn client_crypto(
+    pub(super) fn client_crypto(
         &self,
         provider: Arc<CryptoProvider>,
         clock: Arc<dyn TimeProvider>,
+        alpn: &[u8],
     ) -> Result<rustls::ClientConfig, IdentityError> {
         let mut config = rustls::ClientConfig::builder_with_details(provider, clock)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| self.unconfigurable(&e))?
             .with_root_certificates(Arc::clone(&self.roots))
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified_key))));
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![alpn.to_vec()];
         config.enable_early_data = false;
         config.resumption = Resumption::disabled();
         Ok(config)
     }
 
     fn from_parts(ca: (&str, &[u8]), cert: (&str, &[u8]), key: (&str, &[u8])) -> Result<Self, IdentityError> {
-        let mut roots = RootCertStore::empty();
-        for (index, root) in certificates(ca)?.into_iter().enumerate() {
-            roots.add(root).map_err(|reason| bad_certificate(ca.0, index + 1, reason))?;
-        }
+        let roots = authorities(ca)?;
         let chain = certificates(cert)?;
         for (index, certificate) in chain.iter().enumerate() {
             EndEntityCert::try_from(certificate).map_err(|reason| bad_certificate(cert.0, index + 1, reason))?;
@@ -384,7 +384,7 @@ impl Identity {
         })
     }
 
-    fn unconfigurable(&self, reason: &dyn fmt::Display) -> IdentityError {
+    pub(super) fn unconfigurable(&self, reason: &dyn fmt::Display) -> IdentityError {
         IdentityError::Unconfigurable { origin: self.certificate_origin.to_string(), reason: reason.to_string() }
     }
 }
@@ -424,6 +424,15 @@ pub(crate) fn certifies(peer_identity_chain: &[CertificateDer<'_>], name: &NodeN
 pub(crate) fn peer_certifies(connection: &quinn::Connection, name: &NodeName) -> bool {
     let identity = connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'_>>>().ok());
     identity.is_some_and(|chain| certifies(&chain, name))
+}
+
+/// The authorities of a PEM text.
+pub(super) fn authorities(ca: (&str, &[u8])) -> Result<RootCertStore, IdentityError> {
+    let mut roots = RootCertStore::empty();
+    for (index, root) in certificates(ca)?.into_iter().enumerate() {
+        roots.add(root).map_err(|reason| bad_certificate(ca.0, index + 1, reason))?;
+    }
+    Ok(roots)
 }
 
 fn certificates((origin, text): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
@@ -470,7 +479,7 @@ fn explain(reason: &webpki::Error) -> String {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

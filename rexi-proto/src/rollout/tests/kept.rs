@@ -164,6 +164,17 @@ fn a_connected_member_is_judged_again_when_the_record_moves() {
     assert_eq!(rollout.may_speak_to(&name("n3")), Ok(()), "it was not met");
 }
 
+#[test]
+fn all_run_a_release_once_each_has_said_so() {
+    let mut rollout = rollout(1);
+    greet(&mut rollout, &hello("n2", 1, Phase::Introduce, 1, 0)).expect("legal");
+    assert!(!rollout.all_run(R11), "n3 is not known");
+    greet(&mut rollout, &hello("n3", 0, Phase::Singleton, 1, 0)).expect("legal");
+    assert!(!rollout.all_run(R11), "n3 is behind");
+    greet(&mut rollout, &hello("n3", 1, Phase::Introduce, 2, 0)).expect("legal");
+    assert!(rollout.all_run(R11) && !rollout.all_run(R10) && !rollout.all_run(R12));
+}
+
 fn first_words(record: &Arc<ClusterRecord>) -> crate::record::Words {
     kept("n2", Some(record)).words().expect("it has one")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rexi_proto::NodeName;
 use rexi_proto::record::{Answer, Keeper, Kept};
@@ -17,6 +18,8 @@ pub(crate) struct RecordKeeper {
     applied: watch::Sender<Arc<Kept>>,
     /// Members that are being given the record.
     given: Mutex<BTreeSet<NodeName>>,
+    /// Since when all that is wanted for closing the way back is there, in the node's time.
+    due_since: Mutex<Option<Duration>>,
 }
 
 pub(super) struct State {
@@ -29,7 +32,13 @@ impl RecordKeeper {
     pub(crate) fn new(dir: StateDir, keeper: Keeper) -> Self {
         let applied = watch::Sender::new(Arc::new(keeper.kept().clone()));
         let state = State { keeper, asked: HashMap::new(), next_ticket: 0 };
-        Self { dir: Arc::new(dir), state: Mutex::new(state), applied, given: Mutex::default() }
+        Self {
+            dir: Arc::new(dir),
+            state: Mutex::new(state),
+            applied,
+            given: Mutex::default(),
+            due_since: Mutex::default(),
+        }
     }
 
     /// What holds now.
@@ -49,6 +58,18 @@ impl RecordKeeper {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while it holds the keeper")
+    }
+
+    /// How long the way back could have been closed, and was not.
+    pub(super) fn due(&self, is_due: bool, now: Duration) -> Duration {
+        let mut since = self.due_since.lock().expect("nothing panics while it holds the time");
+        *since = if is_due { since.or(Some(now)) } else { None };
+        since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// Where it is kept.
+    pub(crate) fn dir(&self) -> Arc<StateDir> {
+        Arc::clone(&self.dir)
     }
 
     /// From now on this holds.

@@ -1,11 +1,15 @@
 //! Members ask each other about the record on connections of their own, a stream for each question: whether two may
 //! serve each other, and what each says to the other, has no part in it.
 
+#[cfg(feature = "operate")]
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, RecvStream, SendStream};
-use rexi_proto::record::{Answer, KeeperAsk, Question, RECORD_SAID_BYTES_MAX, RecordReply};
+#[cfg(feature = "operate")]
+use rexi_proto::operate::MemberLook;
+use rexi_proto::record::{Answer, KeeperAsk, MemberAsk, Question, RECORD_SAID_BYTES_MAX, RecordReply};
 use rexi_proto::{CloseCode, NodeName};
 use thiserror::Error;
 
@@ -30,21 +34,96 @@ pub(crate) enum NoAnswer {
     Connection(String),
 }
 
-impl Shared {
-    /// Asks a member, or this node itself.
-    pub(crate) async fn ask_member(self: &Arc<Self>, node: &NodeName, ask: KeeperAsk) -> Result<Answer, NoAnswer> {
-        if *node == self.name {
-            return self.ask_keeper(ask).await.ok_or(NoAnswer::Unkept);
+impl NoAnswer {
+    /// What a reply means that is not what was asked for.
+    fn of(reply: &RecordReply) -> Self {
+        match reply {
+            RecordReply::Unkept => Self::Unkept,
+            RecordReply::NotAMember => Self::Strangers,
+            _ => Self::Connection("it answered something else".to_owned()),
         }
-        let asked = tokio::time::timeout(QUESTION_LIMIT, self.ask_over(node, ask)).await;
-        match asked.map_err(|_| NoAnswer::TimedOut)?? {
+    }
+}
+
+impl Shared {
+    /// Asks a member's keeper, or this node's own.
+    pub(crate) async fn ask_member(self: &Arc<Self>, node: &NodeName, ask: KeeperAsk) -> Result<Answer, NoAnswer> {
+        match self.ask(node, MemberAsk::Record(ask)).await? {
             RecordReply::Answer(answer) => Ok(*answer),
-            RecordReply::Unkept => Err(NoAnswer::Unkept),
-            RecordReply::NotAMember => Err(NoAnswer::Strangers),
+            other => Err(NoAnswer::of(&other)),
         }
     }
 
-    async fn ask_over(&self, node: &NodeName, ask: KeeperAsk) -> Result<RecordReply, NoAnswer> {
+    /// What each member is and keeps, or this node alone; or why it does not say.
+    #[cfg(feature = "operate")]
+    pub(crate) async fn looks(self: &Arc<Self>, all: bool) -> BTreeMap<NodeName, Result<MemberLook, String>> {
+        let read = |reply| match reply {
+            RecordReply::Look(look) => Ok(*look),
+            other => Err(NoAnswer::of(&other).to_string()),
+        };
+        self.ask_all(all, &MemberAsk::Look, read).await
+    }
+
+    /// Each member's trail, or this node's alone; or why it does not give it.
+    #[cfg(feature = "operate")]
+    pub(crate) async fn trails(self: &Arc<Self>, all: bool) -> BTreeMap<NodeName, Result<String, String>> {
+        let read = |reply| match reply {
+            RecordReply::Trail(trail) => trail,
+            other => Err(NoAnswer::of(&other).to_string()),
+        };
+        self.ask_all(all, &MemberAsk::Trail, read).await
+    }
+
+    #[cfg(feature = "operate")]
+    async fn ask_all<T>(
+        self: &Arc<Self>,
+        all: bool,
+        ask: &MemberAsk,
+        read: impl Fn(RecordReply) -> Result<T, String>,
+    ) -> BTreeMap<NodeName, Result<T, String>> {
+        let members: Vec<NodeName> = self.members().iter().map(|member| member.name().clone()).collect();
+        let asked = members.into_iter().filter(|node| all || *node == self.name);
+        let asked = asked.map(async |node| {
+            let reply = self.ask(&node, ask.clone()).await.map_err(|error| error.to_string());
+            (node, reply.and_then(&read))
+        });
+        futures_util::future::join_all(asked).await.into_iter().collect()
+    }
+
+    /// Asks a member, or this node itself.
+    async fn ask(self: &Arc<Self>, node: &NodeName, ask: MemberAsk) -> Result<RecordReply, NoAnswer> {
+        if *node == self.name {
+            return Ok(self.reply_to(ask).await);
+        }
+        let asked = tokio::time::timeout(QUESTION_LIMIT, self.ask_over(node, ask)).await;
+        asked.map_err(|_| NoAnswer::TimedOut)?
+    }
+
+    async fn reply_to(self: &Arc<Self>, ask: MemberAsk) -> RecordReply {
+        match ask {
+            MemberAsk::Record(ask) => match self.ask_keeper(ask).await {
+                Some(answer) => RecordReply::Answer(Box::new(answer)),
+                None => RecordReply::Unkept,
+            },
+            MemberAsk::Look => RecordReply::Look(Box::new(self.look().await)),
+            MemberAsk::Trail => self.trail().await,
+        }
+    }
+
+    #[cfg(feature = "operate")]
+    async fn trail(&self) -> RecordReply {
+        let Some(record) = &self.record else { return RecordReply::Unkept };
+        let dir = record.dir();
+        let read = self.env.aside(move || dir.trail().read()).await;
+        RecordReply::Trail(read.map_err(|error| error.to_string()))
+    }
+
+    #[cfg(not(feature = "operate"))]
+    async fn trail(&self) -> RecordReply {
+        RecordReply::Trail(Err("its build has no port for operators, and so no trail".to_owned()))
+    }
+
+    async fn ask_over(&self, node: &NodeName, ask: MemberAsk) -> Result<RecordReply, NoAnswer> {
         let failed = |error: &dyn std::fmt::Display| NoAnswer::Connection(error.to_string());
         let member = self.member(node).ok_or(NoAnswer::NotAMember)?;
         let address = member.address().ok_or(NoAnswer::NoAddress)?;
@@ -95,10 +174,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection, questi
     let Question { from, ask } = question;
     let reply = match shared.member(&from) {
         None => RecordReply::NotAMember,
-        Some(_) => match shared.ask_keeper(ask).await {
-            Some(answer) => RecordReply::Answer(Box::new(answer)),
-            None => RecordReply::Unkept,
-        },
+        Some(_) => shared.reply_to(ask).await,
     };
     let reply = match reply.encode() {
         Ok(reply) => reply,

@@ -1,0 +1,101 @@
+//! What a node tells of itself to whoever judges whether its cluster may take a step.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use rexi_proto::LimitingFactor;
+use rexi_proto::operate::{MemberLook, PeerLook, PhaseLook, SingletonLook};
+use rexi_proto::record::KeeperAsk;
+
+#[cfg(feature = "operate")]
+use crate::engine::metrics;
+use crate::engine::shared::Shared;
+use crate::engine::status::{PeerPresence, PeerStatus, RolloutStatus};
+
+impl Shared {
+    /// What this node is and keeps, as its disk has it now.
+    pub(crate) async fn look(self: &Arc<Self>) -> MemberLook {
+        let answer = self.ask_keeper(KeeperAsk::Read).await;
+        let disk_problem = self.probe_disk().await;
+        let facts = self.facts_now().await;
+        let status = self.status();
+        let (stops, highest) = {
+            let rollout = self.rollout();
+            let profile = rollout.profile();
+            (profile.stops().to_vec(), profile.migrations().map(|(_, stage)| stage.highest()).collect::<Vec<_>>())
+        };
+        let phase = |(status, highest): (&RolloutStatus, _)| PhaseLook {
+            migration: status.migration.clone(),
+            phase: status.phase,
+            highest,
+            limit: match &status.limiting_factor {
+                LimitingFactor::Release(_) => None,
+                limit => Some(limit.to_string()),
+            },
+        };
+        let others = || status.peers.iter().filter(|peer| peer.name != self.name);
+        MemberLook {
+            answer,
+            cluster: facts.cluster,
+            life: facts.life,
+            version: status.release.clone(),
+            stops,
+            members: facts.members,
+            phases: status.rollouts.iter().zip(highest).map(phase).collect(),
+            peers: others().map(|peer| (peer.name.clone(), connection(peer))).collect(),
+            singleton: self.singleton.as_ref().map(|singleton| SingletonLook {
+                queue: singleton.queued() as u64,
+                jobs: singleton.jobs() as u64,
+                quiet_ms: u64::try_from(singleton.quiet().as_millis()).unwrap_or(u64::MAX),
+            }),
+            jobs: status.jobs as u64,
+            calls: status.calls as u64,
+            draining: status.draining,
+            unready: self.unready(),
+            disk_problem,
+            certificate_expires: status.certificate_expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            clock: u64::try_from(self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros())
+                .unwrap_or(u64::MAX),
+            pool_left: self.pool.left_percent(),
+        }
+    }
+
+    /// Counts what an operator has asked of this node.
+    #[cfg(feature = "operate")]
+    pub(crate) fn count_operator(&self, verb: &'static str, outcome: &'static str) {
+        metrics::operator_asked(&self.name, verb, outcome);
+    }
+
+    /// Why the node's disk did not take a probe, if it did not.
+    async fn probe_disk(&self) -> Option<String> {
+        let record = self.record.as_ref()?;
+        if record.is_broken() {
+            return Some("an earlier write has failed: mend the disk, and start the node again".to_owned());
+        }
+        let dir = record.dir();
+        self.env.aside(move || dir.probe()).await.err().map(|error| error.to_string())
+    }
+
+    /// What keeps the node from being ready.
+    #[cfg(feature = "admin")]
+    fn unready(&self) -> BTreeMap<String, String> {
+        let failed = self.ready_checks.iter().filter_map(|(name, check)| Some((name.clone(), check().err()?)));
+        let bar = self.unrecorded().map(|bar| ("recorded".to_owned(), bar.to_string()));
+        failed.chain(bar).collect()
+    }
+
+    #[cfg(not(feature = "admin"))]
+    fn unready(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+}
+
+fn connection(peer: &PeerStatus) -> PeerLook {
+    let problem = match &peer.presence {
+        PeerPresence::Connected => None,
+        PeerPresence::Refused(refusal) => Some(refusal.to_string()),
+        PeerPresence::Away | PeerPresence::Gone => peer.last_error.clone(),
+    };
+    PeerLook { is_connected: peer.presence == PeerPresence::Connected, problem }
+}

@@ -1,0 +1,198 @@
+//! The trail: a line for each thing that an operator has asked of this node, written before it is done, and another
+//! for what came of it. Each line holds the digest of the one before, so that none can be changed or taken out unseen.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use rexi_proto::operate::TrailLine;
+use rexi_proto::record::Digest;
+
+use super::sync_dir;
+use crate::files::read_text;
+
+/// A node's trail, which one process writes.
+#[derive(Debug)]
+pub(crate) struct Trail {
+    dir: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    file: File,
+    bytes: u64,
+    /// The digest of the last line; of nothing, before the first.
+    last: Digest,
+    /// Once a write has failed, what the file ends with is not known.
+    is_broken: bool,
+}
+
+impl Trail {
+    /// Opens the trail of a directory of state. A last line that was cut off by a crash is taken away: what it was to
+    /// say was not done. Blocks.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(TRAIL);
+        let text = match read_text(&path, TRAIL_BYTES_MAX + LINE_BYTES_MAX) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let whole = text.rfind('\n').map_or(0, |at| at + 1);
+        let last = match text[..whole].lines().last() {
+            Some(line) => Digest::of(line),
+            None => last_of_earlier(dir)?,
+        };
+        let file = File::options().create(true).append(true).open(&path)?;
+        file.set_len(whole as u64)?;
+        file.sync_all()?;
+        sync_dir(dir)?;
+        let state = Mutex::new(State { file, bytes: whole as u64, last, is_broken: false });
+        Ok(Self { dir: dir.to_owned(), state })
+    }
+
+    /// Adds a line, and waits until it is on the disk. Blocks.
+    pub(crate) fn append(&self, line: TrailLine) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.is_broken {
+            return Err(io::Error::other("an earlier line was not written: mend the disk, and start the node again"));
+        }
+        let line = TrailLine { previous: state.last.to_string(), ..line };
+        let mut text = serde_json::to_string(&line)?;
+        if text.len() as u64 >= LINE_BYTES_MAX {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what was asked is too long for the trail"));
+        }
+        let last = Digest::of(&text);
+        text.push('\n');
+        let written = self.write(&mut state, &text);
+        state.is_broken = written.is_err();
+        written?;
+        state.last = last;
+        Ok(())
+    }
+
+    /// All lines of the newest file. Blocks.
+    pub(crate) fn read(&self) -> io::Result<String> {
+        let _unchanged = self.lock();
+        read_text(&self.dir.join(TRAIL), TRAIL_BYTES_MAX + LINE_BYTES_MAX)
+    }
+
+    fn write(&self, state: &mut State, text: &str) -> io::Result<()> {
+        if state.bytes + text.len() as u64 > TRAIL_BYTES_MAX {
+            fs::rename(self.dir.join(TRAIL), self.dir.join(earlier(next_earlier(&self.dir)?)))?;
+            state.file = File::options().create_new(true).append(true).open(self.dir.join(TRAIL))?;
+            state.bytes = 0;
+            sync_dir(&self.dir)?;
+        }
+        state.file.write_all(text.as_bytes())?;
+        state.file.sync_all()?;
+        state.bytes += text.len() as u64;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds the trail")
+    }
+}
+
+/// The digest of the last line of the newest earlier file: a crash may have come between the two.
+fn last_of_earlier(dir: &Path) -> io::Result<Digest> {
+    let Some(newest) = next_earlier(dir)?.checked_sub(1) else { return Ok(Digest::default()) };
+    let text = read_text(&dir.join(earlier(newest)), TRAIL_BYTES_MAX + LINE_BYTES_MAX)?;
+    Ok(text.lines().last().map_or_else(Digest::default, Digest::of))
+}
+
+/// The number of the next file that is full.
+fn next_earlier(dir: &Path) -> io::Result<u64> {
+    let mut next = 0;
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(EARLIER)?.parse::<u64>().ok());
+        next = next.max(number.map_or(0, |number| number + 1));
+    }
+    Ok(next)
+}
+
+fn earlier(number: u64) -> String {
+    format!("{EARLIER}{number}")
+}
+
+const TRAIL: &str = "trail";
+const EARLIER: &str = "trail-";
+
+/// Bytes of a file of the trail: then another is begun. A reply to a member has room for one.
+const TRAIL_BYTES_MAX: u64 = 2 << 20;
+
+/// Bytes of one line.
+const LINE_BYTES_MAX: u64 = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(told: &str) -> TrailLine {
+        TrailLine { at: 1, by: "alice".to_owned(), told: told.to_owned(), ..TrailLine::default() }
+    }
+
+    /// The lines of a text, each with the digest of the one before.
+    fn chained(text: &str, mut last: Digest) -> Vec<TrailLine> {
+        let read = |line: &str| {
+            let read: TrailLine = serde_json::from_str(line).expect("it was written so");
+            assert_eq!(read.previous, last.to_string(), "{line}");
+            last = Digest::of(line);
+            read
+        };
+        text.lines().map(read).collect()
+    }
+
+    #[test]
+    fn each_line_holds_the_digest_of_the_one_before_also_after_a_start() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for told in ["one", "two"] {
+            let trail = Trail::open(dir.path()).expect("it opens");
+            trail.append(line(told)).expect("it is written");
+            trail.append(line("again")).expect("it is written");
+        }
+        let text = Trail::open(dir.path()).and_then(|trail| trail.read()).expect("it is read");
+        let told: Vec<String> = chained(&text, Digest::default()).into_iter().map(|line| line.told).collect();
+        assert_eq!(told, ["one", "again", "two", "again"]);
+    }
+
+    #[test]
+    fn a_line_that_a_crash_has_cut_off_is_taken_away() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let trail = Trail::open(dir.path()).expect("it opens");
+        trail.append(line("one")).expect("it is written");
+        drop(trail);
+        let path = dir.path().join(TRAIL);
+        let whole = fs::read_to_string(&path).expect("it is there");
+        fs::write(&path, format!("{whole}{}", &whole[..20])).expect("it is cut off");
+        let trail = Trail::open(dir.path()).expect("it opens");
+        assert_eq!(trail.read().expect("it is read"), whole);
+        trail.append(line("two")).expect("it is written");
+        assert_eq!(chained(&trail.read().expect("it is read"), Digest::default()).len(), 2);
+    }
+
+    #[test]
+    fn a_full_file_is_put_aside_and_the_next_goes_on_from_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let trail = Trail::open(dir.path()).expect("it opens");
+        let long = "x".repeat(LINE_BYTES_MAX as usize - 1_000);
+        let lines = TRAIL_BYTES_MAX / LINE_BYTES_MAX + 1;
+        (0..lines).for_each(|_| trail.append(line(&long)).expect("it is written"));
+        let first = fs::read_to_string(dir.path().join("trail-0")).expect("the first is full");
+        let last = Digest::of(first.lines().last().expect("it has lines"));
+        chained(&first, Digest::default());
+        assert_eq!(chained(&trail.read().expect("it is read"), last).len(), 1);
+        drop(trail);
+        // A crash between the two.
+        fs::remove_file(dir.path().join(TRAIL)).expect("it is there");
+        let trail = Trail::open(dir.path()).expect("it opens");
+        trail.append(line("next")).expect("it is written");
+        assert_eq!(chained(&trail.read().expect("it is read"), last).len(), 1);
+        let too_long = trail.append(line(&"x".repeat(LINE_BYTES_MAX as usize)));
+        assert!(too_long.expect_err("it is refused").to_string().contains("too long"));
+        trail.append(line("and so on")).expect("a refusal breaks nothing");
+    }
+}
