@@ -1,11 +1,12 @@
 //! The command line of the tools, `rexi-migrate`'s and each service's own: a file for each subcommand, with flags in,
 //! and text, JSON and exit code out.
 //!
-//! Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell.
+//! Exit codes: 0 safe, 1 unsafe, 2 wrong usage, 3 could not tell; `live` has two more.
 
 mod shared;
 mod builds;
 mod check;
+mod live;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod plan;
@@ -50,6 +51,7 @@ enum Subcommands {
     Check(check::CheckArgs),
     Simulate(simulate::SimulateArgs),
     Verify(verify::VerifyArgs),
+    Live(live::LiveArgs),
     #[cfg(feature = "mutants")]
     Mutants(mutants::MutantsArgs),
     #[cfg(feature = "mutants")]
@@ -94,6 +96,7 @@ impl Tool {
             Subcommands::Check(args) => check::run(&args, &service),
             Subcommands::Simulate(args) => simulate::run(&args, &service),
             Subcommands::Verify(args) => verify::run(&args, &service),
+            Subcommands::Live(args) => live::run(args, &service),
             #[cfg(feature = "mutants")]
             Subcommands::Mutants(args) => mutants::run(&args),
             #[cfg(feature = "mutants")]

@@ -6,7 +6,6 @@
 //! verdict is the worst one of any part.
 
 mod budget;
-mod clock;
 mod levels;
 mod mixes;
 mod mutants;
@@ -18,8 +17,8 @@ mod verification;
 
 use std::time::{Instant, SystemTime};
 
-use self::clock::millis;
 use self::show::Show;
+use crate::clock::{millis, utc};
 use crate::verdict::conclusion::Conclusion;
 use crate::verdict::level::LevelReport;
 
@@ -49,7 +48,7 @@ pub fn verify(options: &Options) -> Verification {
         format_version: FORMAT_VERSION,
         verdict,
         version: version(),
-        started_at: clock::utc(wall),
+        started_at: utc(wall),
         seed: options.seed,
         budget_ms: millis(options.budget),
         elapsed_ms: millis(started.elapsed()),

@@ -94,6 +94,8 @@ pub struct MemberLook {
     pub draining: bool,
     /// What keeps it from being ready, by the check's name: the service's own checks among them.
     pub unready: BTreeMap<String, String>,
+    /// Why it should not stop now, by the service's own checks.
+    pub holds: BTreeMap<String, String>,
     /// Why its disk did not take a probe, if it did not.
     pub disk_problem: Option<String>,
     /// When its certificate expires, in seconds since 1970.

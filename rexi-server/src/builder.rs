@@ -1,7 +1,6 @@
 //! Describes a node and starts it. What is wrong is said before anything runs.
 
 mod error;
-#[cfg(feature = "admin")]
 mod ready;
 mod serve;
 mod start;
@@ -52,7 +51,8 @@ pub struct NodeBuilder {
     errors_kept: usize,
     mutants: Mutants,
     #[cfg(feature = "admin")]
-    ready_checks: ready::ReadyChecks,
+    ready_checks: ready::Checks,
+    stop_checks: ready::Checks,
     cluster: Option<String>,
     /// Where the node keeps the record of its cluster.
     state: Option<PathBuf>,
@@ -90,6 +90,7 @@ impl NodeBuilder {
             mutants: Mutants::default(),
             #[cfg(feature = "admin")]
             ready_checks: Default::default(),
+            stop_checks: Default::default(),
             cluster: None,
             state: None,
             serves_unrecorded: false,

@@ -48,9 +48,7 @@ pub(crate) use self::registry::{Handler, Work};
 pub use self::rollout::RolloutControl;
 pub(crate) use self::running::Running;
 pub use self::shared::CALL_TIME_LIMIT;
-#[cfg(feature = "admin")]
-pub(crate) use self::shared::ReadyCheck;
-pub(crate) use self::shared::{Members, Shared};
+pub(crate) use self::shared::{Members, ServiceCheck, Shared};
 pub(crate) use self::singleton::Singleton;
 pub use self::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
 pub(crate) use self::waiters::Waiters;

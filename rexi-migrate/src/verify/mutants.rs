@@ -23,9 +23,9 @@ mod tried {
     use std::time::Instant;
 
     use super::*;
+    use crate::clock::millis;
     use crate::mutation::{Budget, Fate, Hunt, Hunted, Score, hunt, hunts};
     use crate::verdict::level::Level;
-    use crate::verify::clock::millis;
     use crate::verify::verification::Tried;
 
     /// Tries every variant for which there is time.

@@ -316,6 +316,7 @@ fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
         calls: 5,
         draining: true,
         unready: BTreeMap::from([("store".to_owned(), "full".to_owned())]),
+        holds: BTreeMap::from([("quorum".to_owned(), "q".to_owned())]),
         disk_problem: Some("d".to_owned()),
         certificate_expires: 6,
         clock: 7,

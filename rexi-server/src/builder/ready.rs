@@ -1,11 +1,13 @@
-//! What a service itself says of whether its node is ready, beside what the node knows.
+//! What a service itself says of its node, beside what the node knows: whether it is ready, and whether it may stop.
 
+#[cfg(feature = "admin")]
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::NodeBuilder;
-use crate::engine::ReadyCheck;
+use crate::engine::ServiceCheck;
 
+#[cfg(feature = "admin")]
 impl NodeBuilder {
     /// A check of the service's own that `/readyz` makes beside the node's: whether its store can be written, say.
     /// While it is an error, the node is not ready, and the probe shows the reason as `[-] name: reason`, in one line.
@@ -42,12 +44,28 @@ impl NodeBuilder {
     }
 }
 
+impl NodeBuilder {
+    /// A check of the service's own of whether this node may stop now, which operators' tools ask before they restart
+    /// it: an error says what would be lost, such as a majority of replicas. It must answer at once, as
+    /// [`NodeBuilder::ready_check`]; unlike that, it may look at other nodes.
+    pub fn stop_check<E: fmt::Display>(
+        mut self,
+        name: &str,
+        check: impl Fn() -> Result<(), E> + Send + Sync + 'static,
+    ) -> Self {
+        let check = move || check().map_err(|reason| reason.to_string());
+        self.stop_checks.0.push((name.to_owned(), Box::new(check)));
+        self
+    }
+}
+
 /// The service's checks, in the order in which they are shown.
 #[derive(Default)]
-pub(super) struct ReadyChecks(pub(super) Vec<(String, Box<ReadyCheck>)>);
+pub(super) struct Checks(pub(super) Vec<(String, Box<ServiceCheck>)>);
 
-impl ReadyChecks {
-    /// The first name that a check cannot have.
+#[cfg(feature = "admin")]
+impl Checks {
+    /// The first name that a check of readiness cannot have.
     pub(super) fn name_at_fault(&self) -> Option<&str> {
         let mut taken = BTreeSet::from(["started", "admitting", "admitted", "recorded"]);
         let mut names = self.0.iter().map(|(name, _)| name.as_str());
@@ -56,7 +74,7 @@ impl ReadyChecks {
     }
 }
 
-impl fmt::Debug for ReadyChecks {
+impl fmt::Debug for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
     }

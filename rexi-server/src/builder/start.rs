@@ -186,6 +186,7 @@ impl NodeBuilder {
     ) -> Arc<Shared> {
         #[cfg(feature = "admin")]
         let ready_checks = self.ready_checks;
+        let stop_checks = self.stop_checks.0;
         let Self { name, profile, mut registry, allowed, limits, call_time_limit, errors_kept, mutants, env, .. } =
             self;
         let config = PeerConfig {
@@ -246,6 +247,7 @@ impl NodeBuilder {
                 told: Told::default(),
                 #[cfg(feature = "admin")]
                 ready_checks: ready_checks.0,
+                stop_checks,
                 #[cfg(feature = "admin")]
                 upkeep: std::sync::Once::new(),
             }

@@ -78,15 +78,16 @@ pub(crate) struct Shared {
     pub(crate) told: Told,
     /// What the service itself says of whether it is ready.
     #[cfg(feature = "admin")]
-    pub(crate) ready_checks: Vec<(String, Box<ReadyCheck>)>,
+    pub(crate) ready_checks: Vec<(String, Box<ServiceCheck>)>,
+    /// And of whether the node may stop now.
+    pub(crate) stop_checks: Vec<(String, Box<ServiceCheck>)>,
     /// Done once the node keeps the recorder up that it was given.
     #[cfg(feature = "admin")]
     pub(crate) upkeep: std::sync::Once,
 }
 
-/// Says why the service is not ready, if so.
-#[cfg(feature = "admin")]
-pub(crate) type ReadyCheck = dyn Fn() -> Result<(), String> + Send + Sync;
+/// Says why not, if so.
+pub(crate) type ServiceCheck = dyn Fn() -> Result<(), String> + Send + Sync;
 
 /// The members at one moment, the node itself among them.
 pub(crate) struct Members {

@@ -104,4 +104,4 @@ fn explained(error: &ConnectionError) -> String {
 }
 
 /// How long a close may take to be sent.
-const CLOSE_LIMIT: Duration = Duration::from_millis(300);
+const CLOSE_LIMIT: Duration = Duration::from_millis(50);

@@ -10,7 +10,7 @@ use rexi_proto::record::KeeperAsk;
 
 #[cfg(feature = "operate")]
 use crate::engine::metrics;
-use crate::engine::shared::Shared;
+use crate::engine::shared::{ServiceCheck, Shared};
 use crate::engine::status::{PeerPresence, PeerStatus, RolloutStatus};
 
 impl Shared {
@@ -53,6 +53,7 @@ impl Shared {
             calls: status.calls as u64,
             draining: status.draining,
             unready: self.unready(),
+            holds: failed(&self.stop_checks).collect(),
             disk_problem,
             certificate_expires: status.certificate_expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             clock: u64::try_from(self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros())
@@ -80,15 +81,20 @@ impl Shared {
     /// What keeps the node from being ready.
     #[cfg(feature = "admin")]
     fn unready(&self) -> BTreeMap<String, String> {
-        let failed = self.ready_checks.iter().filter_map(|(name, check)| Some((name.clone(), check().err()?)));
         let bar = self.unrecorded().map(|bar| ("recorded".to_owned(), bar.to_string()));
-        failed.chain(bar).collect()
+        failed(&self.ready_checks).chain(bar).collect()
     }
 
     #[cfg(not(feature = "admin"))]
     fn unready(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
+}
+
+/// The checks that say no, each with its reason in one line.
+fn failed(checks: &[(String, Box<ServiceCheck>)]) -> impl Iterator<Item = (String, String)> {
+    let reason = |check: &ServiceCheck| check().err().map(|reason| reason.replace(['\r', '\n'], " "));
+    checks.iter().filter_map(move |(name, check)| Some((name.clone(), reason(check)?)))
 }
 
 fn connection(peer: &PeerStatus) -> PeerLook {

@@ -28,6 +28,8 @@ pub(crate) enum NoAnswer {
     Unkept,
     #[error("it does not list this node as a member")]
     Strangers,
+    #[error("it was not reached within {HANDSHAKE_LIMIT:?}")]
+    Unreached,
     #[error("it did not answer within {QUESTION_LIMIT:?}")]
     TimedOut,
     #[error("{0}")]
@@ -128,7 +130,8 @@ impl Shared {
         let member = self.member(node).ok_or(NoAnswer::NotAMember)?;
         let address = member.address().ok_or(NoAnswer::NoAddress)?;
         let connecting = self.endpoint.connect_with(self.credentials.client(), address, node.as_str());
-        let connection = connecting.map_err(|e| failed(&e))?.await.map_err(|e| failed(&e))?;
+        let connecting = tokio::time::timeout(HANDSHAKE_LIMIT, connecting.map_err(|e| failed(&e))?).await;
+        let connection = connecting.map_err(|_| NoAnswer::Unreached)?.map_err(|e| failed(&e))?;
         let asked = async {
             let (mut send, mut recv) = connection.open_bi().await.map_err(|e| failed(&e))?;
             let question = Question { from: self.name.clone(), ask }.encode().map_err(|e| failed(&e))?;

@@ -1,9 +1,9 @@
-//! Times as a report says them: a date and a time in UTC, and a number of milliseconds.
+//! Times as people are told them: a date and a time in UTC, how long ago; and a number of milliseconds.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// As RFC 3339 has it, to the second: `2026-11-26T02:13:14Z`.
-pub(super) fn utc(time: SystemTime) -> String {
+pub(crate) fn utc(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, rest) = (seconds / DAY, seconds % DAY);
     let (year, month, day) = date(days);
@@ -25,8 +25,19 @@ fn date(days: u64) -> (u64, u64, u64) {
 
 const DAY: u64 = 86_400;
 
+/// How long ago that was, roughly; both in seconds since 1970.
+pub(crate) fn ago(then: u64, now: u64) -> String {
+    let passed = now.saturating_sub(then);
+    match passed {
+        0..120 => format!("{passed} s ago"),
+        120..7_200 => format!("{} min ago", passed / 60),
+        7_200..172_800 => format!("{} h ago", passed / 3_600),
+        _ => format!("{} days ago", passed / DAY),
+    }
+}
+
 /// For JSON.
-pub(super) fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
@@ -35,6 +46,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_has_passed_is_told_roughly() {
+        let passed =
+            [(0, "0 s ago"), (119, "119 s ago"), (120, "2 min ago"), (7_200, "2 h ago"), (172_800, "2 days ago")];
+        for (passed, text) in passed {
+            assert_eq!(ago(5, 5 + passed), text);
+        }
+        assert_eq!(ago(9, 5), "0 s ago", "by another clock");
+    }
 
     #[test]
     fn a_time_is_told_in_utc_over_leap_days_and_the_turn_of_a_century() {

@@ -1,0 +1,117 @@
+//! How an operator reaches a cluster: through which members, and as whom.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use miette::{Report, miette};
+use rexi_proto::NodeName;
+use rexi_proto::operate::{OperatorAsk, OperatorReply};
+use rexi_server::Identity;
+use rexi_server::operate::{OperatorClient, OperatorError};
+
+use super::said::{Format, NO, Said, UNTOLD};
+use crate::cli::shared::USAGE;
+use crate::live::Cluster;
+
+/// Flags of every command that asks members.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Reach {
+    /// A member, and its port for operators. The next is tried where one is not reached.
+    #[arg(long, value_name = "NODE=ADDRESS", required = true)]
+    via: Vec<Via>,
+    /// A directory with ca.pem, the authority of the nodes, and operator.pem and operator.key, the operator's own.
+    #[arg(long, value_name = "DIR")]
+    identity: PathBuf,
+    /// How to say what came of it.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: Format,
+    /// Seconds until the answer must be there, 1 to 3600.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    timeout: u64,
+}
+
+/// A member, and where its port is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Via(NodeName, SocketAddr);
+
+impl FromStr for Via {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (node, address) = text.split_once('=').ok_or("give NODE=ADDRESS, such as n1=127.0.0.1:4101")?;
+        let node = node.parse().map_err(|error| format!("{error}"))?;
+        let address = address.parse().map_err(|_| format!("{address:?} is not an IP address and a port"))?;
+        Ok(Self(node, address))
+    }
+}
+
+impl Reach {
+    /// Asks the first member that is reached; or says why there is no answer, and what that means.
+    pub(super) async fn ask(&self, command: &str, ask: &OperatorAsk) -> Result<OperatorReply, Stop> {
+        let client = self.client().map_err(|report| Stop::Usage(USAGE, report))?;
+        let mut unreached = Vec::new();
+        for Via(node, address) in &self.via {
+            match client.ask(node, *address, ask, Duration::from_secs(self.timeout)).await {
+                Ok(OperatorReply::Denied { operator, verb }) => {
+                    let why = format!("{operator} may not ask for {verb} at {node}: see its table [operators]");
+                    return Err(self.stop(command, NO, &why));
+                }
+                Ok(OperatorReply::Unkept) => {
+                    return Err(self.stop(command, NO, &format!("{node} keeps no record: give it `rollout.state`")));
+                }
+                Ok(OperatorReply::NoTrail(why)) => {
+                    let why = format!("{node} did nothing, since it could not put it down in its trail: {why}");
+                    return Err(self.stop(command, NO, &why));
+                }
+                Ok(reply) => return Ok(reply),
+                Err(error @ OperatorError::NotReached { .. }) => unreached.push(error.to_string()),
+                Err(error) => {
+                    let why = format!("{error}. What was asked may be under way: see `live status`");
+                    return Err(self.stop(command, UNTOLD, &why));
+                }
+            }
+        }
+        Err(self.stop(command, UNTOLD, &unreached.join("; ")))
+    }
+
+    /// What all members tell.
+    pub(super) async fn look(&self, command: &str) -> Result<Cluster, Stop> {
+        match self.ask(command, &OperatorAsk::Look { all: true }).await? {
+            OperatorReply::Looks(looks) => Ok(Cluster::new(looks)),
+            other => Err(self.strange(command, &other)),
+        }
+    }
+
+    /// A member answered something that was not asked for.
+    pub(super) fn strange(&self, command: &str, reply: &OperatorReply) -> Stop {
+        self.stop(command, UNTOLD, &format!("it answered something else: {reply:?}"))
+    }
+
+    fn stop(&self, command: &str, code: u8, why: &str) -> Stop {
+        let said = Said::new(self.format, command).code(code).line(why);
+        Stop::Said(Box::new(said.with("problem", why.into())))
+    }
+
+    fn client(&self) -> Result<OperatorClient, Report> {
+        let file = |name: &str| self.identity.join(name);
+        let identity = Identity::from_pem_files(file("ca.pem"), file("operator.pem"), file("operator.key"));
+        identity.and_then(|identity| OperatorClient::new(&identity)).map_err(|error| miette!("--identity: {error}"))
+    }
+}
+
+/// Why a command goes no further.
+pub(super) enum Stop {
+    /// This is all there is to say.
+    Said(Box<Said>),
+    /// It was called wrongly; the exit code.
+    Usage(u8, Report),
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
