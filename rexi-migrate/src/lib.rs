@@ -5,8 +5,9 @@
 //! `rehearse` upgrades real processes. What happens to the cluster is a `plan`, what is asked of it a `workload`, what
 //! was seen a `history`, and what that means a `verdict`. A `migration` is a change of the protocol as data, `wire`
 //! compares what releases write; a `mutation` breaks a guard on purpose and asks each level whether it notices.
-//! `verify` runs all of it within a budget of time, `live` judges a cluster that runs, `page` shows that as one page, and `cli` is the command line for
-//! all of it. A [`tool`] is that command line for a `service` and its train; `rexi-migrate` is the one of `demo`.
+//! `verify` runs all of it within a budget of time, and `page` shows that as one page; `live` judges a cluster that
+//! runs. `cli` is the command line for all of it. A [`tool`] is that command line for a `service` and its train;
+//! `rexi-migrate` is the one of `demo`.
 
 pub mod cli;
 mod columns;

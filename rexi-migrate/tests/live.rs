@@ -84,7 +84,7 @@ impl Scene {
         for (peer, &address) in self.members.iter().filter(|(peer, _)| **peer != own) {
             builder = builder.peer(peer.clone(), address);
         }
-        let node = builder.stop_check("quorum", || Ok::<_, String>(())).start()?;
+        let node = builder.stop_check("quorum", |_| Ok::<_, String>(())).start()?;
         let authority = OperatorAuthority::from_pem(self.operators.ca_pem().as_bytes()).expect("an authority");
         let list = OperatorList::default().allow("alice", "*").and_then(|list| list.allow("bob", "*")).expect("a list");
         let port = OperatePort::open(&node, ([127, 0, 0, 1], 0).into(), authority, list).expect("a free port");

@@ -56,8 +56,10 @@ const TOOL: Plan = Plan {
             "cli",
             &[
                 "check",
+                "clock",
                 "columns",
                 "history",
+                "live",
                 "migration",
                 "mutation",
                 "page",
@@ -76,10 +78,12 @@ const TOOL: Plan = Plan {
             ],
         ),
         ("page", &["mutation", "rehearse", "screen", "verdict", "verify"]),
+        ("live", &["clock", "columns", "path", "rexi_proto"]),
         (
             "verify",
             &[
                 "check",
+                "clock",
                 "columns",
                 "history",
                 "migration",
@@ -126,6 +130,7 @@ const TOOL: Plan = Plan {
         ("workload", &["history", "name", "path", "rexi_proto", "rexi_server"]),
         ("history", &["name", "rexi_proto", "verdict"]),
         ("plan", &["name", "path", "rexi_proto"]),
+        ("clock", &[]),
         ("demo", &["path", "rexi_proto"]),
         ("path", &["rexi_proto"]),
         ("verdict", &["columns"]),

@@ -34,6 +34,10 @@ pub struct ClusterArgs {
     /// The release that every node runs.
     #[arg(long, default_value = "2.2", value_parser = known_release)]
     pub release: String,
+    /// Has the nodes keep the record of their cluster, and opens a port for operators at each, 100 above its own. An
+    /// operator's identity is in the directory `alice`. The nodes serve nothing before the record is begun.
+    #[arg(long)]
+    pub operate: bool,
     /// Starts a node again when it has ended, as whatever release its configuration then says.
     #[arg(long)]
     pub respawn: bool,
@@ -96,8 +100,11 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
         Some(first) => [0, 1, 2].map(|next| first.saturating_add(next)),
         None => free_ports().map_err(environment("find free ports"))?,
     };
-    let members = prepare(dir, ports, &args.release)?;
+    let members = prepare(dir, ports, &args.release, args.operate)?;
     println!("{}", introduction(dir, &members));
+    if args.operate {
+        println!("{}", for_operators(dir, &members));
+    }
     let stopping = CancellationToken::new();
     let mut running = JoinSet::new();
     for member in members {
@@ -127,8 +134,11 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
 ///
 /// # Panics
 /// Never: the names are good ones.
-pub fn prepare(dir: &Path, ports: [u16; 3], release: &str) -> Result<[Member; 3], ClusterError> {
+pub fn prepare(dir: &Path, ports: [u16; 3], release: &str, operate: bool) -> Result<[Member; 3], ClusterError> {
     let authority = DevAuthority::open_or_create(dir)?;
+    if operate {
+        prepare_operator(dir, authority.ca_pem())?;
+    }
     let members = [1, 2, 3].map(|number| Member {
         name: NodeName::new(format!("n{number}")).expect("a letter and a digit are a name"),
         address: (Ipv4Addr::LOCALHOST, ports[number - 1]).into(),
@@ -137,7 +147,7 @@ pub fn prepare(dir: &Path, ports: [u16; 3], release: &str) -> Result<[Member; 3]
     for member in &members {
         authority.issue(&member.name)?;
         let config = member.file("toml");
-        std::fs::write(&config, member.config(&members, release))
+        std::fs::write(&config, member.config(&members, release, operate))
             .map_err(|reason| ClusterError::Directory { path: config, reason })?;
     }
     let is_new = !members.iter().any(|member| member.file("redb").exists());
@@ -176,7 +186,12 @@ impl Member {
         self.dir.join(format!("{}.{extension}", self.name))
     }
 
-    fn config(&self, members: &[Self], release: &str) -> String {
+    /// Where it takes operators' commands.
+    pub fn operate(&self) -> SocketAddr {
+        SocketAddr::new(self.address.ip(), self.address.port().saturating_add(OPERATE_ABOVE))
+    }
+
+    fn config(&self, members: &[Self], release: &str, operate: bool) -> String {
         let Self { name, address, .. } = self;
         let mut text = format!(
             "# To take this node to another release of {}, say so here and start it again.\n\
@@ -187,6 +202,14 @@ impl Member {
         for Self { name, address, .. } in members {
             // A String takes all that is written to it.
             let _ = writeln!(text, "{name} = \"{address}\"");
+        }
+        if operate {
+            let _ = write!(
+                text,
+                "\n[rollout]\nstate = \"{name}.state\"\n\n[operate]\nlisten = \"{}\"\nca = \"operators/ca.pem\"\n\n\
+                 [operators]\nalice = \"*\"\n",
+                self.operate()
+            );
         }
         text
     }
@@ -234,6 +257,37 @@ async fn keep(member: Member, respawn: bool, stopping: CancellationToken) -> Res
     }
 }
 
+/// The authority of the operators, and one operator's identity. Blocks.
+fn prepare_operator(dir: &Path, nodes_ca: &str) -> Result<(), ClusterError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |reason| ClusterError::Directory { path, reason }
+    };
+    let operators = dir.join("operators");
+    std::fs::create_dir_all(&operators).map_err(unusable(&operators))?;
+    let authority = DevAuthority::open_or_create(&operators)?;
+    let alice = dir.join("alice");
+    if alice.exists() {
+        return Ok(());
+    }
+    let (cert, key) = authority.issue_operator_pem("alice")?;
+    std::fs::create_dir(&alice).map_err(unusable(&alice))?;
+    for (name, text) in [("ca.pem", nodes_ca), ("operator.pem", &cert), ("operator.key", &key)] {
+        let file = alice.join(name);
+        std::fs::write(&file, text).map_err(unusable(&file))?;
+    }
+    Ok(())
+}
+
+fn for_operators(dir: &Path, members: &[Member; 3]) -> String {
+    let via = members.iter().map(|member| format!(" \\\n    --via {}={}", member.name, member.operate()));
+    format!(
+        "\n  rexi-kv rollout live init --identity {}{}\n  and so on with `live status`; docs/upgrade.md has the rest\n",
+        dir.join("alice").display(),
+        via.collect::<String>()
+    )
+}
+
 fn introduction(dir: &Path, members: &[Member; 3]) -> String {
     let [n1, n2, _] = members.each_ref().map(|member| member.address);
     format!(
@@ -273,5 +327,8 @@ fn environment(what: &'static str) -> impl FnOnce(io::Error) -> ClusterError {
 
 /// How long a node that has ended stays down.
 const RESPAWN_AFTER: Duration = Duration::from_secs(1);
+
+/// How far above a node's own port it takes operators' commands.
+const OPERATE_ABOVE: u16 = 100;
 
 const PORTS: Range<u16> = 10_000..20_000;

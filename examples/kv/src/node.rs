@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use rexi_server::admin::{self, AdminPort};
-use rexi_server::operate::Termination;
+use rexi_server::operate::{OperatePort, Termination};
 use rexi_server::proto::record::Bar;
 use rexi_server::{CancellationToken, Config, ConfigError, EXIT_CONFIG, Node, NodeBuilder, StartError};
 use thiserror::Error;
@@ -63,6 +63,9 @@ pub enum NodeError {
         #[source]
         reason: io::Error,
     },
+    /// The address of `operate.listen` or the file of `operate.ca` is at fault, or the environment.
+    #[error("cannot open the port for operators: {0}")]
+    Operate(#[source] io::Error),
     /// The record of the cluster does not let its release run any more, which it has missed: it has left.
     #[error("this node has left: {0}")]
     Barred(Bar),
@@ -131,6 +134,10 @@ pub async fn run_on(
         }
         // Beside the store's own paths, so that the example needs one port.
         None => paths = paths.merge(admin::router(&node, recorder)),
+    }
+    // It closes with the node.
+    if let Some(port) = OperatePort::of_config(&node, &config).map_err(NodeError::Operate)? {
+        println!("{name} takes operators' commands at {}", port.local_addr());
     }
     let limit = config.drain_limit();
     match serve(node, &store, paths, listener, limit, stop).await.map_err(no_http(args.http))? {

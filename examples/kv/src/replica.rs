@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rexi_migrate::wire::{Lock, LockError};
-use rexi_server::{Context, Migrate, NodeBuilder};
+use rexi_server::{Context, Migrate, NodeBuilder, NodeStatus, PeerPresence};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -86,13 +86,21 @@ pub fn lock(lock: Lock) -> Result<Lock, LockError> {
 /// Serves the functions of a replica with this store. The node is ready while the store works.
 pub fn serve(node: NodeBuilder, store: &Store) -> NodeBuilder {
     let checked = store.clone();
-    let node = node.ready_check("store", move || checked.check());
+    let node = node.ready_check("store", move || checked.check()).stop_check("quorum", keeps_majority);
     node.serve_with(ReadConsistency, store, |store: Store, job: Context, (key, consistency)| {
         tracing::trace!(caller = %job.caller(), %consistency, "a read");
         std::future::ready(store.read(&key))
     })
     .serve_with(ReadVersion, store, |store: Store, _job, key| std::future::ready(store.version(&key)))
     .serve_with(Write, store, |store: Store, _job, (key, entry)| async move { store.write(key, entry).await })
+}
+
+/// Whether a majority of the replicas is left without this one.
+fn keeps_majority(status: &NodeStatus) -> Result<(), String> {
+    let others = status.peers.iter().filter(|peer| peer.name != status.name);
+    let left = others.filter(|peer| peer.presence == PeerPresence::Connected).count();
+    let all = status.peers.len();
+    if 2 * left > all { Ok(()) } else { Err(format!("without it {left} of {all} replicas are left, and no majority")) }
 }
 
 impl fmt::Display for Consistency {

@@ -103,7 +103,7 @@ impl Drop for Process {
 
 /// Three nodes with this limit, of which n1's disk hangs on a write that the other two have acknowledged.
 async fn with_a_hanging_disk(dir: &Path, limit: Duration) -> [Process; 3] {
-    let members = prepare(dir, free_ports().expect("ports"), "3.0").expect("prepared");
+    let members = prepare(dir, free_ports().expect("ports"), "3.0", false).expect("prepared");
     for member in &members {
         let file = dir.join(format!("{}.toml", member.name));
         let mut text = std::fs::read_to_string(&file).expect("a file");
@@ -159,7 +159,7 @@ async fn a_node_that_is_asked_twice_ends_at_once() {
 #[tokio::test]
 async fn a_node_that_waits_for_its_disk_at_the_start_ends_when_it_is_asked_to() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [n1, ..] = prepare(dir.path(), free_ports().expect("ports"), "3.0").expect("prepared");
+    let [n1, ..] = prepare(dir.path(), free_ports().expect("ports"), "3.0", false).expect("prepared");
     let node = Process::start(&n1, OPENING, dir.path());
     let mut ticks = tokio::time::interval(TICK);
     while !opening(&dir.path().join("n1.toml")).exists() {

@@ -73,7 +73,7 @@ async fn value(client: Client, key: &str) -> String {
 #[tokio::test]
 async fn two_of_three_processes_go_on_and_the_third_catches_up_on_its_own_data() {
     let dir = tempfile::tempdir().expect("a directory");
-    let members = prepare(dir.path(), free_ports().expect("ports"), "1.2").expect("prepared");
+    let members = prepare(dir.path(), free_ports().expect("ports"), "1.2", false).expect("prepared");
     let [n1, n2, n3] = members.each_ref().map(|member| Client::new(member.address));
     let [_one, mut two, mut three] = members.each_ref().map(node);
 
@@ -103,7 +103,7 @@ async fn two_of_three_processes_go_on_and_the_third_catches_up_on_its_own_data()
 #[tokio::test]
 async fn a_wrong_request_is_told_what_is_allowed() {
     let dir = tempfile::tempdir().expect("a directory");
-    let members = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let members = prepare(dir.path(), free_ports().expect("ports"), "2.0", false).expect("prepared");
     let [n1, n2, _] = members.each_ref().map(|member| Client::new(member.address));
     let _nodes = members.each_ref().map(node);
     until("ready", 404, || n1.get("key")).await;
@@ -142,7 +142,7 @@ async fn status_line(address: SocketAddr, path: &str) -> String {
 #[tokio::test]
 async fn operators_have_their_paths_beside_the_store_s_or_at_the_port_that_the_configuration_gives_them() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [n1, n2, own] = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let [n1, n2, own] = prepare(dir.path(), free_ports().expect("ports"), "2.0", false).expect("prepared");
     let config = dir.path().join("n1.toml");
     let text = std::fs::read_to_string(&config).expect("a file");
     // n3 does not run, so its port is free.
@@ -167,7 +167,7 @@ fn refused(member: &Member, init: bool) -> String {
 async fn a_replica_whose_file_is_lost_does_not_start_and_is_made_anew_only_where_that_is_asked_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let ports = free_ports().expect("ports");
-    let members = prepare(dir.path(), ports, "2.0").expect("prepared");
+    let members = prepare(dir.path(), ports, "2.0", false).expect("prepared");
     let [n1, n2, _] = members.each_ref().map(|member| Client::new(member.address));
     let data = dir.path().join("n2.redb");
     let mut nodes = [node(&members[0]), node(&members[1])];
@@ -177,7 +177,7 @@ async fn a_replica_whose_file_is_lost_does_not_start_and_is_made_anew_only_where
 
     // n2 and n3 would be a majority that has never heard of the key.
     assert!(refused(&members[1], false).contains("n2.redb: for a node of a new cluster, make it with --init"));
-    prepare(dir.path(), ports, "2.0").expect("prepared once more");
+    prepare(dir.path(), ports, "2.0", false).expect("prepared once more");
     assert!(!data.exists(), "the others have theirs, so the cluster is not new");
     let _one = node(&members[0]);
     let first = members[1].arguments().into_iter().chain(["--init".to_owned()]).collect::<Vec<_>>();
@@ -193,7 +193,7 @@ async fn a_replica_whose_file_is_lost_does_not_start_and_is_made_anew_only_where
 #[tokio::test]
 async fn a_port_without_descriptors_says_so_once_a_second_and_goes_on() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [n1, _, own] = prepare(dir.path(), free_ports().expect("ports"), "2.0").expect("prepared");
+    let [n1, _, own] = prepare(dir.path(), free_ports().expect("ports"), "2.0", false).expect("prepared");
     let (config, log) = (dir.path().join("n1.toml"), dir.path().join("log"));
     let text = std::fs::read_to_string(&config).expect("a file");
     // n3 does not run, so its port is free.

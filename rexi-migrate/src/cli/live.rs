@@ -16,7 +16,6 @@ use miette::{Report, miette};
 use tokio::runtime::Builder;
 
 use self::reach::Stop;
-use self::said::Said;
 use super::shared::USAGE;
 use crate::service::Service;
 
@@ -96,5 +95,3 @@ pub(crate) fn run(args: LiveArgs, service: &Service) -> Result<ExitCode, (u8, Re
         Err(Stop::Usage(code, report)) => Err((code, report)),
     }
 }
-
-type Answered = Result<Said, Stop>;

@@ -43,6 +43,9 @@ pub(crate) fn status_text(cluster: &Cluster, now: u64) -> String {
         say(hanging("brake: ", &format!("{}, put on at {node} by {}", ceilings.join(", "), brake.by)));
     }
     say(members(cluster));
+    for (node, look) in cluster.answered() {
+        notes(look, cluster.is_left_out(node)).into_iter().for_each(|note| say(hanging(&format!("{node} "), &note)));
+    }
     if let Some(open) = cluster.transition() {
         say(wrapped("", "  ", &format!("under way: {} ({}, {})", open.what, open.by, ago(open.at, now))));
         let named = |nodes: &BTreeSet<NodeName>| nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ");
@@ -77,7 +80,7 @@ fn verdict(cluster: &Cluster) -> String {
 }
 
 fn members(cluster: &Cluster) -> String {
-    let mut table = table(["node", "release", "phase", "on disk", "connected", "jobs", "notes"]);
+    let mut table = table(["node", "release", "phase", "on disk", "connected", "jobs"]);
     let of = cluster.answered().count();
     for (node, look) in cluster.answered() {
         let seen = cluster.answered().filter(|(_, other)| other.peers.get(node).is_some_and(|peer| peer.is_connected));
@@ -94,30 +97,31 @@ fn members(cluster: &Cluster) -> String {
             disk,
             format!("{} of {}", seen.count(), of.saturating_sub(1)),
             look.jobs.to_string(),
-            notes(look, cluster.is_left_out(node)),
         ]);
     }
     table.to_string()
 }
 
 /// What is odd about a member.
-fn notes(look: &MemberLook, is_left_out: bool) -> String {
+fn notes(look: &MemberLook, is_left_out: bool) -> Vec<String> {
     let kept = look.answer.as_ref().map(|answer| &answer.kept);
-    let unready = look.unready.iter().map(|(check, why)| format!("not ready: {check}: {why}"));
-    let mut notes: Vec<String> = unready.collect();
+    // That there is no record yet is in the table.
+    let is_told = |check: &str| check == "recorded" && kept.is_some_and(|kept| kept.record.is_none());
+    let unready = look.unready.iter().filter(|(check, _)| !is_told(check));
+    let mut notes: Vec<String> = unready.map(|(check, why)| format!("is not ready: {check}: {why}")).collect();
     if is_left_out {
         notes.push("was forgotten: what its disk has is void".to_owned());
     }
     if look.draining {
-        notes.push("leaving".to_owned());
+        notes.push("is leaving".to_owned());
     }
     if let Some(since) = kept.and_then(|kept| kept.anew) {
-        notes.push(format!("its disk came new at epoch {since}"));
+        notes.push(format!("has a disk that came new at epoch {since}: have it forgotten with --wiped"));
     }
     if let Some(problem) = &look.disk_problem {
-        notes.push(format!("disk: {problem}"));
+        notes.push(format!("has a disk that takes nothing: {problem}"));
     }
-    notes.join("; ")
+    notes
 }
 
 /// Checks, as `live preflight` prints them.

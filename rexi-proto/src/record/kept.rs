@@ -71,7 +71,10 @@ pub enum Bar {
     #[error("no record is known here: begin one with `live init`, or wait for a member that has one, which gives it")]
     NoRecord,
     /// The release is below the floor.
-    #[error("release {release} is below the floor {floor} of epoch {epoch}: start release {floor} or {top}")]
+    #[error(
+        "release {release} is below the floor {floor} of epoch {epoch}: start release {floor}{}",
+        if floor == top { String::new() } else { format!(" or {top}") }
+    )]
     BelowFloor {
         /// The release that would run.
         release: Release,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::NodeBuilder;
-use crate::engine::ServiceCheck;
+use crate::engine::{NodeStatus, ServiceCheck};
 
 #[cfg(feature = "admin")]
 impl NodeBuilder {
@@ -38,7 +38,7 @@ impl NodeBuilder {
         name: &str,
         check: impl Fn() -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        let check = move || check().map_err(|reason| reason.to_string());
+        let check = move |_: &NodeStatus| check().map_err(|reason| reason.to_string());
         self.ready_checks.0.push((name.to_owned(), Box::new(check)));
         self
     }
@@ -46,14 +46,29 @@ impl NodeBuilder {
 
 impl NodeBuilder {
     /// A check of the service's own of whether this node may stop now, which operators' tools ask before they restart
-    /// it: an error says what would be lost, such as a majority of replicas. It must answer at once, as
-    /// [`NodeBuilder::ready_check`]; unlike that, it may look at other nodes.
+    /// it: an error says what would be lost, such as a majority of replicas. It is given the node's status, and must
+    /// answer at once, as [`NodeBuilder::ready_check`]; unlike that, it may look at other nodes.
+    ///
+    /// ```
+    /// use rexi_server::{NodeBuilder, NodeStatus, PeerPresence};
+    ///
+    /// fn register(node: NodeBuilder) -> NodeBuilder {
+    ///     node.stop_check("quorum", |status: &NodeStatus| {
+    ///         let others = status.peers.iter().filter(|peer| peer.name != status.name);
+    ///         let connected = others.filter(|peer| peer.presence == PeerPresence::Connected).count();
+    ///         match 2 * connected > status.peers.len() {
+    ///             true => Ok(()),
+    ///             false => Err(format!("without it {connected} of {} are left", status.peers.len())),
+    ///         }
+    ///     })
+    /// }
+    /// ```
     pub fn stop_check<E: fmt::Display>(
         mut self,
         name: &str,
-        check: impl Fn() -> Result<(), E> + Send + Sync + 'static,
+        check: impl Fn(&NodeStatus) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        let check = move || check().map_err(|reason| reason.to_string());
+        let check = move |status: &NodeStatus| check(status).map_err(|reason| reason.to_string());
         self.stop_checks.0.push((name.to_owned(), Box::new(check)));
         self
     }

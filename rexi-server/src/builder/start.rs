@@ -54,7 +54,7 @@ impl NodeBuilder {
         let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
         let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
         let functions = FunctionTable::new(self.registry.rows().map(|(name, _)| name))?;
-        let shared = self.assemble(&members, rollout, record, functions, endpoint, credentials, doorman);
+        let shared = self.assemble(&members, (rollout, record), functions, endpoint, credentials, doorman);
         if let Some(list) = shared.gate.list() {
             shared.warn_of_strangers(&list);
         }
@@ -177,8 +177,7 @@ impl NodeBuilder {
     fn assemble(
         self,
         members: &BTreeMap<NodeName, Option<SocketAddr>>,
-        rollout: rexi_proto::Rollout,
-        record: Option<RecordKeeper>,
+        (rollout, record): (rexi_proto::Rollout, Option<RecordKeeper>),
         functions: FunctionTable,
         endpoint: quinn::Endpoint,
         credentials: Credentials,

@@ -87,7 +87,7 @@ pub(crate) struct Shared {
 }
 
 /// Says why not, if so.
-pub(crate) type ServiceCheck = dyn Fn() -> Result<(), String> + Send + Sync;
+pub(crate) type ServiceCheck = dyn Fn(&NodeStatus) -> Result<(), String> + Send + Sync;
 
 /// The members at one moment, the node itself among them.
 pub(crate) struct Members {

@@ -145,7 +145,8 @@ impl Admin {
         let serving = !self.shared.has_stopped();
         let draining = self.shared.draining.load(Ordering::Relaxed);
         let admitting = ("admitting", serving && !draining, "the node is leaving and takes no new casts".into());
-        let turned_away = self.shared.status().turned_away_by_all();
+        let status = self.shared.status();
+        let turned_away = status.turned_away_by_all();
         let admitted = ("admitted", turned_away.is_none(), turned_away.unwrap_or_default().into());
         let mut checks = vec![self.has_started(), admitting, admitted];
         if self.shared.record.is_some() {
@@ -153,7 +154,7 @@ impl Admin {
             checks.push(("recorded", bar.is_none(), bar.map_or_else(Default::default, |bar| bar.to_string().into())));
         }
         checks.extend(self.shared.ready_checks.iter().map(|(name, check)| {
-            let (passed, problem) = check().map_or_else(|problem| (false, problem), |()| (true, String::new()));
+            let (passed, problem) = check(&status).map_or_else(|problem| (false, problem), |()| (true, String::new()));
             // A line for each check, whatever it says.
             (name.as_str(), passed, problem.replace(['\r', '\n'], " ").into())
         }));

@@ -10,7 +10,6 @@ use rexi_proto::operate::{OperatorAsk, OperatorReply};
 use rexi_proto::record::{ClusterChange, Loss, OperatorCommand};
 use rexi_proto::{MigrationKey, NodeName, Phase, Release};
 
-use super::Answered;
 use super::look::{CheckFlags, is_fresh};
 use super::reach::{Reach, Stop};
 use super::said::{DONE, Said, THEIRS, code_of};
@@ -114,7 +113,7 @@ pub(super) struct ForgetArgs {
     reach: Reach,
 }
 
-pub(super) async fn init(args: InitArgs, train: &UpgradePath) -> Answered {
+pub(super) async fn init(args: InitArgs, train: &UpgradePath) -> Result<Said, Stop> {
     let cluster = args.reach.look("init").await?;
     let stops = cluster.stops();
     let (Some(&floor), Some(&top)) = (stops.first(), stops.last()) else {
@@ -124,7 +123,7 @@ pub(super) async fn init(args: InitArgs, train: &UpgradePath) -> Answered {
     checked("init", &args.reach, &args.flags, &cluster, &Aim::Begin, train, change).await
 }
 
-pub(super) async fn advance(args: AdvanceArgs, train: &UpgradePath) -> Answered {
+pub(super) async fn advance(args: AdvanceArgs, train: &UpgradePath) -> Result<Said, Stop> {
     let cluster = args.reach.look("advance").await?;
     planned("advance", &args.reach, args.plan.as_ref(), &cluster)?;
     let (aim, change) = match (args.to, args.phase) {
@@ -145,7 +144,7 @@ pub(super) async fn advance(args: AdvanceArgs, train: &UpgradePath) -> Answered 
     checked("advance", &args.reach, &args.flags, &cluster, &aim, train, change).await
 }
 
-pub(super) async fn hold(args: HoldArgs) -> Answered {
+pub(super) async fn hold(args: HoldArgs) -> Result<Said, Stop> {
     let cluster = args.reach.look("hold").await?;
     let only = args.migration.as_deref().map(|key| migration(&cluster, Some(key))).transpose().map_err(usage)?;
     let lowest = cluster.phases().into_iter().map(|(key, (lowest, _))| (key, lowest));
@@ -153,7 +152,7 @@ pub(super) async fn hold(args: HoldArgs) -> Answered {
     carry("hold", &args.reach, OperatorCommand::Brake(ceilings), BTreeMap::new()).await
 }
 
-pub(super) async fn lower(args: LowerArgs) -> Answered {
+pub(super) async fn lower(args: LowerArgs) -> Result<Said, Stop> {
     let cluster = args.reach.look("lower").await?;
     let key = migration(&cluster, args.migration.as_deref()).map_err(usage)?;
     let command = if args.reachable {
@@ -166,14 +165,14 @@ pub(super) async fn lower(args: LowerArgs) -> Answered {
     carry("lower", &args.reach, command, BTreeMap::new()).await
 }
 
-pub(super) async fn lift(args: PlainArgs) -> Answered {
+pub(super) async fn lift(args: PlainArgs) -> Result<Said, Stop> {
     let cluster = args.reach.look("lift").await?;
     let last = cluster.brakes().into_iter().map(|(node, brake)| (node, brake.number)).collect();
     let change = OperatorCommand::Make(ClusterChange::Lift(last));
     carry("lift", &args.reach, change, BTreeMap::new()).await
 }
 
-pub(super) async fn finalize(args: FinalizeArgs, train: &UpgradePath) -> Answered {
+pub(super) async fn finalize(args: FinalizeArgs, train: &UpgradePath) -> Result<Said, Stop> {
     let cluster = args.reach.look("finalize").await?;
     planned("finalize", &args.reach, args.plan.as_ref(), &cluster)?;
     let Some(record) = cluster.record() else {
@@ -191,15 +190,15 @@ pub(super) async fn finalize(args: FinalizeArgs, train: &UpgradePath) -> Answere
     checked("finalize", &args.reach, &args.flags, &cluster, &Aim::Finalize(to), train, change).await
 }
 
-pub(super) async fn resume(args: PlainArgs) -> Answered {
+pub(super) async fn resume(args: PlainArgs) -> Result<Said, Stop> {
     carry("resume", &args.reach, OperatorCommand::Resume, BTreeMap::new()).await
 }
 
-pub(super) async fn abort(args: PlainArgs) -> Answered {
+pub(super) async fn abort(args: PlainArgs) -> Result<Said, Stop> {
     carry("abort", &args.reach, OperatorCommand::Abort, BTreeMap::new()).await
 }
 
-pub(super) async fn forget(args: ForgetArgs) -> Answered {
+pub(super) async fn forget(args: ForgetArgs) -> Result<Said, Stop> {
     let cluster = args.reach.look("forget").await?;
     let nodes: BTreeSet<NodeName> = args.nodes.iter().cloned().collect();
     let loss = if args.destroyed { Loss::Destroyed } else { Loss::Wiped };
@@ -221,7 +220,7 @@ async fn checked(
     aim: &Aim,
     train: &UpgradePath,
     change: ClusterChange,
-) -> Answered {
+) -> Result<Said, Stop> {
     let ignored = flags.ignored().map_err(usage)?;
     if !change.is_made(cluster.record()) {
         let checks = flags.make(cluster, aim, train)?;
@@ -236,7 +235,12 @@ async fn checked(
 }
 
 /// Has a member carry a command.
-async fn carry(name: &str, reach: &Reach, command: OperatorCommand, ignored: BTreeMap<String, String>) -> Answered {
+async fn carry(
+    name: &str,
+    reach: &Reach,
+    command: OperatorCommand,
+    ignored: BTreeMap<String, String>,
+) -> Result<Said, Stop> {
     let ask = OperatorAsk::Command { command, ignored };
     let said = Said::new(reach.format, name).with("asked", ask.told().into());
     match reach.ask(name, &ask).await? {

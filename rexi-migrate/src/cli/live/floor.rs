@@ -10,7 +10,6 @@ use rexi_proto::record::{Kept, KeptError};
 use rexi_server::rollout::StateDir;
 use serde_json::json;
 
-use super::Answered;
 use super::reach::{Reach, Stop};
 use super::said::{Format, NO, Said, UNTOLD};
 use crate::cli::shared::USAGE;
@@ -46,7 +45,7 @@ pub(super) struct RepairArgs {
     reach: Reach,
 }
 
-pub(super) async fn run(command: FloorCommand) -> Answered {
+pub(super) async fn run(command: FloorCommand) -> Result<Said, Stop> {
     match command {
         FloorCommand::Show(args) => show(&args),
         FloorCommand::Repair(args) => repair(args).await,
@@ -65,7 +64,7 @@ fn kept(state: &std::path::Path) -> Result<Option<Result<Kept, KeptError>>, Stop
     }
 }
 
-fn show(args: &ShowArgs) -> Answered {
+fn show(args: &ShowArgs) -> Result<Said, Stop> {
     let said = Said::new(args.format, "floor show");
     match kept(&args.state)? {
         None => Ok(said
@@ -92,7 +91,7 @@ fn show(args: &ShowArgs) -> Answered {
     }
 }
 
-async fn repair(args: RepairArgs) -> Answered {
+async fn repair(args: RepairArgs) -> Result<Said, Stop> {
     let said = Said::new(args.reach.format, "floor repair");
     match kept(&args.state)? {
         Some(Err(_)) => {}
@@ -118,8 +117,8 @@ async fn repair(args: RepairArgs) -> Answered {
     written.map_err(|error| Stop::Usage(UNTOLD, miette!("{error}")))?;
     let node = &args.node;
     let line = format!(
-        "{node} has the record of epoch {epoch} now, and may start. What it had said before is lost, so it says neither \
-         yes nor closes anything until it was forgotten: `live forget {node} --wiped`"
+        "{node} has the record of epoch {epoch} now, and may start. What it had said before is lost, so it says \
+         neither yes nor closes anything until it was forgotten: `live forget {node} --wiped`"
     );
     Ok(said.line(&line).with("epoch", json!(epoch)))
 }

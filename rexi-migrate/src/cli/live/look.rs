@@ -11,7 +11,6 @@ use rexi_proto::record::Digest;
 use rexi_proto::{NodeName, Release};
 use serde_json::{Value, json};
 
-use super::Answered;
 use super::reach::{Reach, Stop, now};
 use super::said::{DONE, NO, Said, UNDER_WAY, UNTOLD, code_of};
 use crate::cli::shared::{USAGE, write_json};
@@ -52,7 +51,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn status(args: StatusArgs) -> Answered {
+pub(super) async fn status(args: StatusArgs) -> Result<Said, Stop> {
     let until = tokio::time::Instant::now() + Duration::from_secs(args.wait_seconds);
     let cluster = loop {
         let cluster = args.reach.look("status").await?;
@@ -166,7 +165,7 @@ pub(super) struct PreflightArgs {
     flags: CheckFlags,
 }
 
-pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Answered {
+pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Result<Said, Stop> {
     if let Some(unknown) = args.only.iter().find(|name| may_be_ignored(name).is_none()) {
         return Err(Stop::Usage(USAGE, miette!("--only {unknown:?}: there is no such check")));
     }
@@ -201,7 +200,7 @@ pub(super) struct PlanArgs {
     out: Option<PathBuf>,
 }
 
-pub(super) async fn plan(args: PlanArgs, train: &UpgradePath) -> Answered {
+pub(super) async fn plan(args: PlanArgs, train: &UpgradePath) -> Result<Said, Stop> {
     let cluster = args.reach.look("plan").await?;
     let said = Said::new(args.reach.format, "plan");
     let Some(record) = cluster.record() else {
@@ -292,7 +291,7 @@ enum When {
     After,
 }
 
-pub(super) async fn gate(args: GateArgs) -> Answered {
+pub(super) async fn gate(args: GateArgs) -> Result<Said, Stop> {
     let until = tokio::time::Instant::now() + Duration::from_secs(args.wait_seconds);
     loop {
         let cluster = args.reach.look("gate").await?;
@@ -388,7 +387,7 @@ pub(super) struct HistoryArgs {
     since: Option<u64>,
 }
 
-pub(super) async fn history(args: HistoryArgs) -> Answered {
+pub(super) async fn history(args: HistoryArgs) -> Result<Said, Stop> {
     let reply = args.reach.ask("history", &OperatorAsk::Trail { all: true }).await?;
     let OperatorReply::Trails(trails) = reply else { return Err(args.reach.strange("history", &reply)) };
     let (mut lines, mut broken, mut silent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use rexi_proto::operate::MemberLook;
+use rexi_proto::operate::{MemberLook, PhaseLook};
 use rexi_proto::record::CommandOutcome;
 use rexi_proto::{MigrationKey, NodeName, Phase};
 use serde_json::{Value, json};
@@ -141,12 +141,8 @@ pub(super) fn code_of(checks: &[Check]) -> u8 {
 }
 
 fn cluster_json(cluster: &Cluster) -> Value {
-    let ceilings = |ceilings: &BTreeMap<MigrationKey, Phase>| -> Value {
-        ceilings
-            .iter()
-            .map(|(key, phase)| (key.to_string(), json!(phase.as_str())))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
+    let ceilings = |ceilings: &BTreeMap<MigrationKey, Phase>| {
+        object(ceilings.iter().map(|(key, phase)| (key.to_string(), json!(phase.as_str()))))
     };
     let record = cluster.record().map(|record| {
         json!({
@@ -157,7 +153,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
             "way_back": if record.floor == record.top { "closed" } else { "open" },
             "ceilings": ceilings(&record.ceilings),
             "members": record.members.iter().map(NodeName::to_string).collect::<Vec<_>>(),
-            "forgotten": record.forgotten.iter().map(|(node, at)| (node.to_string(), json!(at))).collect::<serde_json::Map<_, _>>(),
+            "forgotten": object(record.forgotten.iter().map(|(node, at)| (node.to_string(), json!(at)))),
             "by": &*record.by,
             "at": record.at,
         })
@@ -184,15 +180,22 @@ fn cluster_json(cluster: &Cluster) -> Value {
     json!({
         "name": cluster.name(),
         "record": record,
-        "brakes": brakes.collect::<serde_json::Map<_, _>>(),
+        "brakes": object(brakes),
         "transition": transition,
-        "members": answered.chain(silent).collect::<serde_json::Map<_, _>>(),
+        "members": object(answered.chain(silent)),
     })
+}
+
+fn object(entries: impl Iterator<Item = (String, Value)>) -> Value {
+    Value::Object(entries.collect())
 }
 
 fn member_json(look: &MemberLook) -> Value {
     let kept = look.answer.as_ref().map(|answer| &answer.kept);
-    let phase = |phase: &rexi_proto::operate::PhaseLook| json!({ "migration": phase.migration.to_string(), "phase": phase.phase.as_str(), "limit": phase.limit });
+    let phase = |look: &PhaseLook| {
+        let (migration, phase) = (look.migration.to_string(), look.phase.as_str());
+        json!({ "migration": migration, "phase": phase, "limit": look.limit })
+    };
     let peers = look
         .peers
         .iter()
@@ -206,7 +209,7 @@ fn member_json(look: &MemberLook) -> Value {
         "digest": kept.and_then(|kept| kept.record.as_ref()).map(|record| record.digest().to_string()),
         "anew": kept.and_then(|kept| kept.anew),
         "phases": look.phases.iter().map(phase).collect::<Vec<_>>(),
-        "peers": peers.collect::<serde_json::Map<_, _>>(),
+        "peers": object(peers),
         "jobs": look.jobs,
         "calls": look.calls,
         "draining": look.draining,

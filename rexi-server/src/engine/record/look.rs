@@ -11,7 +11,7 @@ use rexi_proto::record::KeeperAsk;
 #[cfg(feature = "operate")]
 use crate::engine::metrics;
 use crate::engine::shared::{ServiceCheck, Shared};
-use crate::engine::status::{PeerPresence, PeerStatus, RolloutStatus};
+use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
 
 impl Shared {
     /// What this node is and keeps, as its disk has it now.
@@ -52,8 +52,8 @@ impl Shared {
             jobs: status.jobs as u64,
             calls: status.calls as u64,
             draining: status.draining,
-            unready: self.unready(),
-            holds: failed(&self.stop_checks).collect(),
+            unready: self.unready(&status),
+            holds: failed(&self.stop_checks, &status).collect(),
             disk_problem,
             certificate_expires: status.certificate_expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             clock: u64::try_from(self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros())
@@ -80,20 +80,20 @@ impl Shared {
 
     /// What keeps the node from being ready.
     #[cfg(feature = "admin")]
-    fn unready(&self) -> BTreeMap<String, String> {
+    fn unready(&self, status: &NodeStatus) -> BTreeMap<String, String> {
         let bar = self.unrecorded().map(|bar| ("recorded".to_owned(), bar.to_string()));
-        failed(&self.ready_checks).chain(bar).collect()
+        failed(&self.ready_checks, status).chain(bar).collect()
     }
 
     #[cfg(not(feature = "admin"))]
-    fn unready(&self) -> BTreeMap<String, String> {
+    fn unready(&self, _status: &NodeStatus) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
 }
 
 /// The checks that say no, each with its reason in one line.
-fn failed(checks: &[(String, Box<ServiceCheck>)]) -> impl Iterator<Item = (String, String)> {
-    let reason = |check: &ServiceCheck| check().err().map(|reason| reason.replace(['\r', '\n'], " "));
+fn failed(checks: &[(String, Box<ServiceCheck>)], status: &NodeStatus) -> impl Iterator<Item = (String, String)> {
+    let reason = |check: &ServiceCheck| check(status).err().map(|reason| reason.replace(['\r', '\n'], " "));
     checks.iter().filter_map(move |(name, check)| Some((name.clone(), reason(check)?)))
 }
 
