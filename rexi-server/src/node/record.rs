@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rexi_proto::record::{Bar, CommandOutcome, Kept, OperatorCommand, is_operator};
 use thiserror::Error;
+use tokio::sync::watch;
 
 use super::Node;
 
@@ -23,6 +24,11 @@ impl Node {
     /// What this node keeps of its cluster's record, as it is on its disk; `None` where it keeps none.
     pub fn kept(&self) -> Option<Arc<Kept>> {
         Some(self.shared().record.as_ref()?.kept())
+    }
+
+    /// The same as a value that can be waited on: it changes once what is kept has.
+    pub fn watch_kept(&self) -> Option<watch::Receiver<Arc<Kept>>> {
+        Some(self.shared().record.as_ref()?.watch())
     }
 
     /// Carries an operator's command to all members, and gives what came of it. Where the future is dropped before,
