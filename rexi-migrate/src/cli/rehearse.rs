@@ -45,6 +45,10 @@ pub(crate) struct RehearseArgs {
     /// frozen, cut off and slowed down, one after the other.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MINUTES_MAX)))]
     minutes: Option<u32>,
+    /// Has the nodes keep the record of their cluster, and two operators take it from release to release by the commands
+    /// of `live` alone, while tools and members are killed in the middle of one, and disks are wiped and damaged.
+    #[arg(long, conflicts_with = "minutes")]
+    operate: bool,
     /// Another executable for a release's nodes, such as 1.1=PATH. May be given once per release.
     #[arg(long = "release", value_name = "RELEASE=PATH", value_parser = parse_program)]
     releases: Vec<(Release, PathBuf)>,
@@ -144,6 +148,7 @@ impl RehearseArgs {
             keep: self.keep,
             under: service.under.clone(),
             node_args,
+            operate: self.operate,
             soak: self.minutes.map(|minutes| Soak::minutes(minutes, rate)),
             quiet: self.quiet,
             command,
@@ -177,6 +182,9 @@ impl RehearseArgs {
         }
         if let Some(minutes) = self.minutes {
             command += &format!(" --minutes {minutes}");
+        }
+        if self.operate {
+            command += " --operate";
         }
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
@@ -259,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_command_repeats_the_run_with_its_seed() {
-        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --minutes 3 --release 1.1=/bin/sh", 77);
+        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --operate --release 1.1=/bin/sh", 77);
         let words = first.command.split_once(" rehearse ").expect("a subcommand").1;
         let again = options(words, 78);
         assert_eq!(format!("{first:?}"), format!("{again:?}"));

@@ -12,8 +12,11 @@ use std::time::Duration;
 
 use rexi_proto::{NodeName, PhaseError};
 use rexi_server::{
-    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, StartRollout,
+    CancellationToken, Identity, LimitingFactor, Node, PeerPresence, StartError, StartRollout,
+    identity::OperatorAuthority,
     membership::MemberEvents,
+    operate::OperatePort,
+    operators::OperatorList,
     status::{PeerStatus, RolloutStatus},
 };
 use tokio::io::{BufReader, Stdin};
@@ -62,6 +65,12 @@ pub struct NodeArgs {
     /// The ledger to write.
     #[arg(long)]
     pub ledger: PathBuf,
+    /// Where it keeps the record of its cluster, if it does.
+    #[arg(long)]
+    pub state: Option<PathBuf>,
+    /// Where it takes operators' commands, if it does.
+    #[arg(long)]
+    pub operate: Option<SocketAddr>,
     /// Ways to break the protocol on purpose, joined by commas.
     #[cfg(feature = "mutants")]
     #[arg(long)]
@@ -75,18 +84,41 @@ pub fn run(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Workload>)
         take_offset(offset_us);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let served =
-        runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(serve(args, train, workload)));
+    let served = runtime.map_err(NotRun::from).and_then(|runtime| runtime.block_on(serve(args, train, workload)));
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+        Err(NotRun { code, error }) => {
             say(&NodeEvent::Failed { error });
-            ExitCode::FAILURE
+            code.into()
         }
     }
 }
 
-async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Workload>) -> Result<(), String> {
+/// Why a node does not run, or not any more, and what its process ends with.
+struct NotRun {
+    code: u8,
+    error: String,
+}
+
+impl From<String> for NotRun {
+    fn from(error: String) -> Self {
+        Self { code: 1, error }
+    }
+}
+
+impl From<std::io::Error> for NotRun {
+    fn from(error: std::io::Error) -> Self {
+        error.to_string().into()
+    }
+}
+
+impl From<StartError> for NotRun {
+    fn from(error: StartError) -> Self {
+        Self { code: error.exit_code(), error: error.to_string() }
+    }
+}
+
+async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Workload>) -> Result<(), NotRun> {
     let name = NodeName::new(&args.name).map_err(|e| e.to_string())?;
     let own = index_of(&name).ok_or_else(|| format!("{name} is not called n1, n2, n3, …"))?;
     let version = args.release.into();
@@ -118,6 +150,18 @@ async fn serve(args: NodeArgs, train: &UpgradePath, workload: Option<&dyn Worklo
     }
     .run()
     .await
+    .map_err(NotRun::from)
+}
+
+/// Opens the port for operators, who are those of the rehearsal.
+fn open_port(args: &NodeArgs, node: &Node) -> Result<(), String> {
+    let Some(address) = args.operate else { return Ok(()) };
+    let failed = |error: &dyn std::error::Error| error.to_string();
+    let ca = args.dir.join("operators").join("ca.pem");
+    let authority = OperatorAuthority::from_pem_file(ca).map_err(|e| failed(&e))?;
+    let list = OperatorList::default().allow("alice", "*").and_then(|list| list.allow("bob", "*"));
+    let list = list.map_err(|e| failed(&e))?;
+    OperatePort::open(node, address, authority, list).map(drop).map_err(|e| failed(&e))
 }
 
 fn start(
@@ -126,7 +170,7 @@ fn start(
     site: &Site,
     workload: Option<&dyn Workload>,
     ledger: &Arc<std::sync::OnceLock<Arc<LedgerWriter>>>,
-) -> Result<Node, String> {
+) -> Result<Node, NotRun> {
     let rollout = StartRollout::from_release().from_env().map_err(|e| e.to_string())?;
     let profile = train.profile(release_of(args, train)?).clone();
     let mut builder = Node::builder(site.name.clone(), profile, identity(&args.dir, &site.name)?)
@@ -158,7 +202,12 @@ fn start(
         let mutants = rexi_server::Mutants::from_names(args.mutant.as_deref().unwrap_or_default());
         builder = builder.mutants(mutants.map_err(|name| format!("{name:?} is not a mutant"))?);
     }
-    builder.start().map_err(|e| e.to_string())
+    if let Some(state) = &args.state {
+        builder = builder.state(state);
+    }
+    let node = builder.start()?;
+    open_port(args, &node)?;
+    Ok(node)
 }
 
 fn release_of(args: &NodeArgs, train: &UpgradePath) -> Result<Place, String> {

@@ -39,6 +39,20 @@ pub struct Setup {
     pub under: Vec<String>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
+    /// Where the nodes take operators' commands, if they keep the record of their cluster.
+    pub at_work: Option<AtWork>,
+}
+
+/// Where each node takes operators' commands, in the order of their numbers.
+#[derive(Clone, Debug)]
+pub struct AtWork {
+    /// The addresses.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// The directory of state of a node.
+pub(crate) fn state_dir(dir: &Path, node: usize) -> PathBuf {
+    dir.join(format!("{}.state", node_name(node)))
 }
 
 /// Which node is started as what.
@@ -97,6 +111,10 @@ impl Setup {
         let &Start { node, life, release, addresses } = start;
         let others = addresses.iter().enumerate().filter(|(other, _)| *other != node);
         let peers: Vec<String> = others.map(|(other, address)| format!("{}={address}", node_name(other))).collect();
+        let kept = self.at_work.as_ref().map(|at| {
+            let state = state_dir(&self.dir, node).display().to_string();
+            ["--state".to_owned(), state, "--operate".to_owned(), at.addresses[node].to_string()]
+        });
         let mut child = tokio::process::Command::new(self.program(release))
             .args(&self.under)
             .arg("rehearsed-node")
@@ -111,6 +129,7 @@ impl Setup {
             .args(["--clock-us", &offset_us().to_string()])
             .arg("--ledger")
             .arg(self.ledger(node, life))
+            .args(kept.into_iter().flatten())
             .args(&self.node_args)
             // A ceiling from this shell would hold some release of the train in a phase that it does not allow.
             .env_remove("REXI_PHASE")
@@ -185,6 +204,7 @@ mod tests {
             seed: 0,
             under: Vec::new(),
             node_args: Vec::new(),
+            at_work: None,
         };
         let rates = |setup: &Setup| (0..setup.nodes).map(|node| setup.rate_of(node)).collect::<Vec<_>>();
         assert_eq!(rates(&setup(5, 6000)), [1200; 5]);

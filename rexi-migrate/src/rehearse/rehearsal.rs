@@ -25,8 +25,9 @@ use crate::plan::{Op, rolling};
 use crate::rehearse::cluster::{Cluster, ClusterError};
 use crate::rehearse::control::Stats;
 use crate::rehearse::evidence::{gather, required};
-use crate::rehearse::host::{Directory, Signals};
-use crate::rehearse::process::Setup;
+use crate::rehearse::host::{Directory, Signals, free_addresses};
+use crate::rehearse::operate::{Operating, prepare_operators};
+use crate::rehearse::process::{AtWork, Setup};
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::{FORMAT_VERSION, KILL_NINE, Load, Report, StepRow};
 use crate::rehearse::run::{Halt, Run, Step, text_of};
@@ -64,6 +65,8 @@ pub struct Options {
     pub node_args: Vec<String>,
     /// The soak behind the steps of the plan, if there is to be one.
     pub soak: Option<Soak>,
+    /// Whether the nodes keep the record of their cluster, and operators take it from release to release.
+    pub operate: bool,
     /// Shows no progress.
     pub quiet: bool,
     /// The command line that repeats the run, for the report.
@@ -138,9 +141,15 @@ pub async fn rehearse(
         }
         None => Directory::temporary().map_err(environment("make a temporary directory"))?,
     };
-    let setup = options.setup(directory.path());
+    let mut setup = options.setup(directory.path());
     progress.note(&format!("seed {}\n{}", options.seed, rerun(&options.command)));
     prepare_identities(directory.path(), &setup.names())?;
+    if options.operate {
+        prepare_operators(directory.path())?;
+        let addresses = free_addresses(setup.nodes).map_err(environment("find free ports"))?;
+        setup.at_work = Some(AtWork { addresses });
+    }
+    let operating = Operating::of(&setup, options.train.at(0).train());
     progress.note(&format!("development certificates made in {}", directory.path().display()));
     let plan = rolling(&options.train, options.nodes, options.seed, options.kill_share);
     let steps = Step::of(&plan, options.soak.as_ref());
@@ -156,7 +165,7 @@ pub async fn rehearse(
         None => None,
     };
     let mut run = Run::new(plan, cluster, clients, progress, (options.dwell, options.rate), Arc::new(judge));
-    run.soaking = soaking;
+    (run.soaking, run.operating) = (soaking, operating);
     let stretched_us = run.cluster.stretched_us();
     let mut halt = tokio::select! {
         biased;
@@ -213,7 +222,8 @@ async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration, stret
 /// least.
 fn time_limit(steps: &[Step], dwell: Duration) -> Duration {
     let estimate = |step: &Step| match step {
-        Step::Start | Step::Do(Op::Upgrade { .. } | Op::RollBack { .. }) => Duration::from_secs(3) + dwell,
+        // Operators give some commands before a release and behind it.
+        Step::Start | Step::Do(Op::Upgrade { .. } | Op::RollBack { .. }) => Duration::from_secs(6) + dwell,
         Step::Do(Op::Lower { .. } | Op::Raise { .. }) => Duration::from_secs(1) + dwell,
         Step::Do(_) => Duration::from_secs(1),
         Step::Soak(seconds) => Duration::from_secs(60 + seconds),
@@ -233,6 +243,7 @@ impl Options {
             seed: self.seed,
             under: self.under.clone(),
             node_args: self.node_args.clone(),
+            at_work: None,
         }
     }
 }
@@ -274,7 +285,9 @@ impl Run {
         let ledgers_say = judgement.as_ref().map_or(Conclusion::CouldNotTell, |judged| (&judged.verdict).into());
         let steps = std::mem::take(&mut self.rows);
         let soak_kills = self.soaking.as_ref().map_or(0, Soaking::kills);
-        let kills = steps.iter().filter(|row| row.how == KILL_NINE).count() + soak_kills;
+        let operations = self.operating.take().map(|operating| operating.done);
+        let operators_kills = operations.as_ref().map_or(0, |done| usize::try_from(done.nodes_killed).unwrap_or(0));
+        let kills = steps.iter().filter(|row| row.how == KILL_NINE).count() + soak_kills + operators_kills;
         let usage = self.cluster.take_usage();
         let due = options.rate_is_due.then_some(options.rate);
         let title = steps.iter().find(|row| row.how.starts_with("soak ")).map(StepRow::title);
@@ -287,7 +300,9 @@ impl Run {
         let clients_say = account.as_ref().map_or(Conclusion::Safe, Account::conclusion);
         let load = Load::new(options, &self.cluster.totals());
         let load_says = load.doubt().map_or(Conclusion::Safe, |_| Conclusion::CouldNotTell);
-        let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says).max(soak_says);
+        let is_broken = operations.as_ref().is_some_and(|done| !done.breaches.is_empty());
+        let operators_say = if is_broken { Conclusion::Unsafe } else { Conclusion::Safe };
+        let verdict = steps_say.max(ledgers_say).max(clients_say).max(load_says).max(soak_says).max(operators_say);
         Report {
             format_version: FORMAT_VERSION,
             command: options.command.clone(),
@@ -299,6 +314,7 @@ impl Run {
             kills,
             workload: account,
             soak,
+            operations,
             steps,
             steps_planned,
             stopped: halt.map(|halt| text_of(halt)),
@@ -330,6 +346,8 @@ impl Halt {
             // What did not end is in the ledgers, and the judge names it.
             Self::NotSettled { .. } => false,
             Self::Cluster(_) | Self::Impossible { .. } => false,
+            // A machine that is too slow for the tools looks the same; what was wrong is a breach of its own.
+            Self::Operation { .. } => false,
             Self::Interrupted { .. } | Self::TooLong { .. } | Self::Judge { .. } => false,
         };
         if breach { Conclusion::Unsafe } else { Conclusion::CouldNotTell }
@@ -337,7 +355,10 @@ impl Halt {
 
     /// Whether the ledgers are worth a judgement: where nobody waits for it any longer, they are not.
     fn leaves_evidence(&self) -> bool {
-        matches!(self, Self::Cluster(_) | Self::CeilingRefused { .. } | Self::NotSettled { .. })
+        matches!(
+            self,
+            Self::Cluster(_) | Self::CeilingRefused { .. } | Self::NotSettled { .. } | Self::Operation { .. }
+        )
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::history::judge::Judgement;
 use crate::path::UpgradePath;
+use crate::rehearse::operate::Operations;
 use crate::rehearse::soak::SoakOutcome;
 use crate::rehearse::workload::Account;
 use crate::screen::grouped;
@@ -106,6 +107,9 @@ pub struct Report {
     /// What came of its soak, if it had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soak: Option<SoakOutcome>,
+    /// What its operators have done, if its nodes keep a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Operations>,
     /// What the run means.
     pub verdict: Conclusion,
     /// The exit code that belongs to it.

@@ -4,6 +4,8 @@
 //! The steps are the plan's operations, between the start and the end of the cluster. A load runs alongside, and on for
 //! a while after most. What the end of a run means for its verdict is left to `rehearsal.rs`.
 
+mod operated;
+
 use std::time::Duration;
 
 use rexi_proto::{Profile, Release};
@@ -16,6 +18,7 @@ use crate::plan::{Leave, Op, Plan, Whom};
 use crate::rehearse::cluster::{Cluster, ClusterError, NodeState};
 use crate::rehearse::control::Command;
 use crate::rehearse::evidence::Judge;
+use crate::rehearse::operate::Operating;
 use crate::rehearse::pace::Allowance;
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::{KILL_NINE, StepRow};
@@ -40,6 +43,8 @@ pub(crate) enum Halt {
     TooLong { limit: Duration },
     #[error("the judge failed: {error}")]
     Judge { error: String },
+    #[error("{why}")]
+    Operation { why: String },
 }
 
 /// What a run does, one after the other, with a row for each.
@@ -84,6 +89,8 @@ pub(crate) struct Run {
     pub(super) judge: Judge,
     /// Its soak, if it has one.
     pub(super) soaking: Option<Soaking>,
+    /// Its operators, if its nodes keep a record.
+    pub(super) operating: Option<Operating>,
     /// A row for each step that began.
     pub(crate) rows: Vec<StepRow>,
     /// Whether a step other than the start has begun: from then on, what fails is the upgrade.
@@ -100,8 +107,8 @@ impl Run {
         (dwell, rate): (Duration, u32),
         judge: Judge,
     ) -> Self {
-        let (at, rows, soaking) = (vec![plan.first(); plan.nodes.into()], Vec::new(), None);
-        Self { plan, at, cluster, clients, progress, dwell, rate, judge, soaking, rows, upgrading: false }
+        let (at, rows, soaking, operating) = (vec![plan.first(); plan.nodes.into()], Vec::new(), None, None);
+        Self { plan, at, cluster, clients, progress, dwell, rate, judge, soaking, operating, rows, upgrading: false }
     }
 
     /// The step under way was broken off from outside.
@@ -148,7 +155,8 @@ impl Run {
 
     async fn act(&mut self, op: Op) -> Result<Duration, Halt> {
         if let Some(Restart { node, to, how }) = self.restart_by(op) {
-            return self.restart(node, to, how).await;
+            self.let_in(self.plan.train.release(to)).await?;
+            return self.start_again(node, to, how).await;
         }
         let (lowest, highest) = (Phases::lowest(self.profile()), Phases::highest(self.profile()));
         match op {
@@ -183,6 +191,7 @@ impl Run {
         for (node, &at) in self.at.iter().enumerate() {
             self.cluster.start(node, self.plan.train.release(at))?;
         }
+        self.begin_record().await?;
         self.all("ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();
         self.load().await?;
@@ -197,7 +206,7 @@ impl Run {
         Ok(())
     }
 
-    async fn restart(&mut self, node: usize, to: Place, how: Leave) -> Result<Duration, Halt> {
+    async fn start_again(&mut self, node: usize, to: Place, how: Leave) -> Result<Duration, Halt> {
         match how {
             Leave::Kill => self.cluster.kill(node).await?,
             Leave::Drain => {
@@ -205,11 +214,14 @@ impl Run {
                 self.one(node, "drained", DRAIN_LIMIT, |state| !state.running).await?;
             }
         }
+        let release = self.plan.train.release(to);
+        let damage = self.damage(node, release).await?;
         let begun = Instant::now();
-        self.cluster.start(node, self.plan.train.release(to))?;
+        self.cluster.start(node, release)?;
         self.at[node] = to;
         self.one(node, "ready", READY_LIMIT, |state| state.ready).await?;
         let ready = begun.elapsed();
+        self.heal(node, damage).await?;
         self.cluster.tell(node, &Command::Load { on: true }).await?;
         self.dwell().await?;
         Ok(ready)
@@ -250,6 +262,8 @@ impl Run {
     }
 
     async fn finish(&mut self) -> Result<(), Halt> {
+        self.close_way_back().await?;
+        self.verify_trails().await?;
         if let Some(clients) = &mut self.clients {
             clients.finish().await;
         }

@@ -79,6 +79,7 @@ impl Size {
             under: of.service.under.clone(),
             node_args: Vec::new(),
             soak: None,
+            operate: false,
             quiet: of.quiet,
             command: format!(
                 "{} rehearse --nodes {nodes} --rate {rate} --seed {seed} --dwell-ms {dwell_ms}",

@@ -73,6 +73,7 @@ fn report() -> Report {
         }),
         workload: None,
         soak: None,
+        operations: None,
         verdict: Conclusion::Safe,
         exit_code: 0,
     }

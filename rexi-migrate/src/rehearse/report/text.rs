@@ -91,6 +91,10 @@ impl Report {
             sentences(soak).iter().for_each(|sentence| text.say(sentence));
             soak.doubts.iter().for_each(|doubt| text.doubt(doubt));
         }
+        if let Some(done) = &self.operations {
+            text.say(&done.told());
+            done.breaches.iter().for_each(|breach| text.point(breach));
+        }
         if let Some(account) = &self.workload {
             text.say(&format!("{}: {}", account.name, account.summary));
             account.breaches.iter().for_each(|breach| text.point(breach));

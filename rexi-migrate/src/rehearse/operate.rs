@@ -1,0 +1,343 @@
+//! The operators of a rehearsal: they take its cluster from release to release by the commands of `live` alone, while
+//! their tools, and the members that carry their commands, are killed at moments drawn by chance.
+//!
+//! In: what release a node is to start as next. Out: the record says so on every disk; what no command could bring about
+//! is a breach. What the disks must not let start is tried on a copy of what a node has, and ends with 78.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rexi_proto::Release;
+use rexi_server::{DevAuthority, EXIT_CONFIG, identity::DevCertsError};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+
+use crate::name::node_name;
+use crate::rehearse::process::{AtWork, Setup, state_dir};
+
+/// What the operators have done, and what came of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Operations {
+    /// Commands that were given.
+    pub commands: u64,
+    /// Those that were refused, or could not be told, and were given again.
+    pub again: u64,
+    /// Those that another operator had to end.
+    pub resumed: u64,
+    /// Tools that were killed in the middle of one.
+    pub tools_killed: u64,
+    /// Members that were killed in the middle of one.
+    pub nodes_killed: u64,
+    /// Starts that the record did not let be, each with exit code 78.
+    pub barred: u64,
+    /// Directories of state that were wiped, or damaged and repaired.
+    pub repaired: u64,
+    /// Lines of all trails, which hang together.
+    pub trail_lines: u64,
+    /// The last record.
+    pub epoch: u64,
+    /// What should not have been.
+    pub breaches: Vec<String>,
+}
+
+/// The operators, at work.
+pub(crate) struct Operating {
+    setup: Setup,
+    at: AtWork,
+    cluster: String,
+    random: StdRng,
+    turn: usize,
+    window: Option<(Release, Release)>,
+    is_wiped: bool,
+    is_damaged: bool,
+    pub(crate) done: Operations,
+}
+
+/// What has become of a node's directory of state while it was down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Damage {
+    None,
+    /// It has to be forgotten before it says yes again.
+    Anew,
+}
+
+/// What a tool has said.
+struct Told {
+    code: i32,
+    said: Value,
+    text: String,
+}
+
+/// The identities of the operators, and the authority that vouches for them, beside those of the nodes. Blocks.
+pub(crate) fn prepare_operators(dir: &Path) -> Result<(), DevCertsError> {
+    let operators = dir.join("operators");
+    let made = |path: &Path, done: io::Result<()>| {
+        done.map_err(|reason| DevCertsError::Unusable { path: path.to_owned(), reason })
+    };
+    made(&operators, std::fs::create_dir_all(&operators))?;
+    let authority = DevAuthority::open_or_create(&operators)?;
+    let nodes = DevAuthority::open_or_create(dir)?;
+    for of in OPERATORS {
+        let (cert, key) = authority.issue_operator_pem(of)?;
+        let of = dir.join(of);
+        made(&of, std::fs::create_dir_all(&of))?;
+        for (file, text) in [("ca.pem", nodes.ca_pem()), ("operator.pem", &cert), ("operator.key", &key)] {
+            let file = of.join(file);
+            made(&file, std::fs::write(&file, text))?;
+        }
+    }
+    Ok(())
+}
+
+impl Operating {
+    /// The operators of a cluster that is set up so; `None` where its nodes keep no record.
+    pub(crate) fn of(setup: &Setup, cluster: &str) -> Option<Self> {
+        let at = setup.at_work.clone()?;
+        Some(Self {
+            setup: setup.clone(),
+            at,
+            cluster: cluster.to_owned(),
+            random: StdRng::seed_from_u64(setup.seed ^ 0x0be2),
+            turn: 0,
+            window: None,
+            is_wiped: false,
+            is_damaged: false,
+            done: Operations::default(),
+        })
+    }
+
+    /// The window of the record: the lowest release that may run, and the highest.
+    pub(crate) fn window(&self) -> Option<(Release, Release)> {
+        self.window
+    }
+
+    /// A number by chance, below another.
+    pub(crate) fn chance(&mut self, below: usize) -> usize {
+        self.random.random_range(0..below)
+    }
+
+    fn next_operator(&mut self) -> &'static str {
+        self.turn += 1;
+        OPERATORS[self.turn % OPERATORS.len()]
+    }
+
+    /// Starts a command of the next operator.
+    pub(crate) fn begin(&mut self, args: &[String]) -> io::Result<Child> {
+        self.done.commands += 1;
+        let operator = self.next_operator();
+        let mut command = Command::new(&self.setup.program);
+        command.args(&self.setup.under).arg("live").args(args).args(["--format", "json", "--timeout", "60"]);
+        command.arg("--identity").arg(self.setup.dir.join(operator));
+        let first = self.chance(self.at.addresses.len());
+        let (before, after) = self.at.addresses.split_at(first);
+        let numbered = |address: &SocketAddr| {
+            let node = self.at.addresses.iter().position(|other| other == address).unwrap_or_default();
+            format!("{}={address}", node_name(node))
+        };
+        for via in after.iter().chain(before).map(numbered) {
+            command.args(["--via", &via]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).kill_on_drop(true).spawn()
+    }
+
+    /// Kills a command in the middle.
+    pub(crate) async fn kill(&mut self, mut tool: Child) {
+        sleep(Duration::from_millis(self.random.random_range(0..TOOL_LIVES_MAX_MS))).await;
+        let _ = tool.kill().await;
+        self.done.tools_killed += 1;
+    }
+
+    /// Waits for a command; what it means where it is not done.
+    async fn end(&mut self, tool: Child) -> io::Result<Told> {
+        let output = tool.wait_with_output().await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        Ok(Told { code: output.status.code().unwrap_or(-1), said, text })
+    }
+
+    /// Gives a command again and again until it is done, whoever ends it.
+    ///
+    /// # Errors
+    /// What it said last, once it has had its time.
+    pub(crate) async fn make(&mut self, args: &[&str], first: Option<Child>) -> Result<(), String> {
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let until = Instant::now() + COMMAND_LIMIT;
+        let mut begun = first;
+        loop {
+            let tool = match begun.take() {
+                Some(tool) => tool,
+                None => self.begin(&args).map_err(|error| format!("live {}: {error}", args[0]))?,
+            };
+            let told = self.end(tool).await.map_err(|error| format!("live {}: {error}", args[0]))?;
+            match told.code {
+                0 => return self.look().await,
+                4 => {
+                    self.done.resumed += 1;
+                    let resume = self.begin(&["resume".to_owned()]).map_err(|error| format!("live resume: {error}"))?;
+                    let resumed = self.end(resume).await.map_err(|error| format!("live resume: {error}"))?;
+                    if resumed.code == 2 {
+                        return Err(format!("live resume: {}", resumed.text.trim()));
+                    }
+                }
+                2 => return Err(format!("live {}: {}", args[0], told.text.trim())),
+                _ => {}
+            }
+            if Instant::now() > until {
+                return Err(format!("live {} came to nothing: {}", args.join(" "), told.text.trim()));
+            }
+            self.done.again += 1;
+            sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    /// What all members say that the record is.
+    async fn look(&mut self) -> Result<(), String> {
+        let tool = self.begin(&["status".to_owned()]).map_err(|error| format!("live status: {error}"))?;
+        let told = self.end(tool).await.map_err(|error| format!("live status: {error}"))?;
+        let record = &told.said["cluster"]["record"];
+        let release = |key: &str| record[key].as_str().and_then(|text| text.parse::<Release>().ok());
+        let (Some(floor), Some(top), Some(epoch)) = (release("floor"), release("top"), record["epoch"].as_u64()) else {
+            return Err(format!("live status shows no record: {}", told.text.trim()));
+        };
+        if epoch < self.done.epoch || self.window.is_some_and(|(before, _)| floor < before) {
+            self.done.breaches.push(format!("the record has gone back: from epoch {} to {epoch}", self.done.epoch));
+        }
+        (self.window, self.done.epoch) = (Some((floor, top)), epoch);
+        Ok(())
+    }
+
+    /// Gives a command that has been asked for what it was to bring about.
+    pub(crate) fn expect(&mut self, what: &str, is_so: impl Fn(Release, Release) -> bool) {
+        if let Some((floor, top)) = self.window
+            && !is_so(floor, top)
+        {
+            self.done.breaches.push(format!("{what} was done, and the record lets {floor} to {top} run"));
+        }
+    }
+
+    /// Tries to start a release with what a node has on its disk: the record must not let it.
+    pub(crate) async fn try_barred(&mut self, node: usize, release: Release) -> Result<(), String> {
+        let (from, probe) = (state_dir(&self.setup.dir, node), self.setup.dir.join("probe"));
+        let copied = || {
+            let _ = std::fs::remove_dir_all(&probe);
+            std::fs::create_dir(&probe)?;
+            std::fs::copy(from.join("record"), probe.join("record")).map(drop)
+        };
+        copied().map_err(|error| format!("cannot copy what {} keeps: {error}", node_name(node)))?;
+        let code = self.start_on(node, release, &probe).await?;
+        if code != i32::from(EXIT_CONFIG) {
+            let of = node_name(node);
+            self.done.breaches.push(format!("{release} started on what {of} keeps, and ended with {code}"));
+        }
+        Ok(())
+    }
+
+    /// Starts a node's program on a directory of state, and gives the code that it ends with.
+    async fn start_on(&mut self, node: usize, release: Release, state: &Path) -> Result<i32, String> {
+        self.done.barred += 1;
+        let mut command = Command::new(self.setup.program(release));
+        command.args(&self.setup.under).arg("rehearsed-node").args(["--name", &node_name(node)]);
+        command.args(["--release", &release.to_string(), "--listen", "127.0.0.1:0", "--rate", "1", "--seed", "1"]);
+        command.args(["--operate", "127.0.0.1:0"]).arg("--dir").arg(&self.setup.dir).arg("--state").arg(state);
+        command.arg("--ledger").arg(self.setup.dir.join("probe.ledger"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let failed = |error: io::Error| format!("cannot start {release} on a copy: {error}");
+        let ended = command.spawn().map_err(failed)?.wait_with_output().await.map_err(failed)?;
+        Ok(ended.status.code().unwrap_or(-1))
+    }
+
+    /// Something happens to the disk of a node that is down, once in a run each: it is wiped, or its file is cut short.
+    pub(crate) async fn damage(&mut self, node: usize, release: Release) -> Result<Damage, String> {
+        if self.window.is_none() || self.is_wiped && self.is_damaged || self.chance(3) > 0 {
+            return Ok(Damage::None);
+        }
+        let state = state_dir(&self.setup.dir, node);
+        let failed = |error: io::Error| format!("cannot reach {}: {error}", state.display());
+        self.done.repaired += 1;
+        if !self.is_wiped {
+            self.is_wiped = true;
+            std::fs::remove_dir_all(&state).map_err(failed)?;
+            return Ok(Damage::Anew);
+        }
+        self.is_damaged = true;
+        let file = state.join("record");
+        let text = std::fs::read(&file).map_err(failed)?;
+        std::fs::write(&file, &text[..text.len() / 2]).map_err(failed)?;
+        let code = self.start_on(node, release, &state).await?;
+        if code != i32::from(EXIT_CONFIG) {
+            let of = node_name(node);
+            self.done.breaches.push(format!("{of} took a record that was cut short, and ended with {code}"));
+        }
+        let (state, node) = (state.display().to_string(), node_name(node));
+        self.make(&["floor", "repair", "--state", &state, "--node", &node], None).await?;
+        Ok(Damage::Anew)
+    }
+
+    /// A member whose disk came new is forgotten, so that it says yes again.
+    pub(crate) async fn forget_wiped(&mut self, node: usize) -> Result<(), String> {
+        let node = node_name(node);
+        let confirm = format!("{}:{node}", self.cluster);
+        self.make(&["forget", &node, "--wiped", "--confirm", &confirm], None).await
+    }
+
+    /// The arguments that finalize a release.
+    pub(crate) fn finalize(&self, to: Release) -> Vec<String> {
+        let confirm = format!("{}:{to}", self.cluster);
+        let words = ["finalize", "--to", &to.to_string(), "--confirm", &confirm, "--quiet", "0"].map(str::to_owned);
+        words.into_iter().chain(UNVERIFIED.map(str::to_owned)).collect()
+    }
+
+    /// The arguments that let a release in.
+    pub(crate) fn advance(&self, to: Release) -> Vec<String> {
+        let words = ["advance", "--to", &to.to_string(), "--quiet", "0"].map(str::to_owned);
+        words.into_iter().chain(UNVERIFIED.map(str::to_owned)).collect()
+    }
+
+    /// Looks whether the trails of all members hang together.
+    pub(crate) async fn verify_trails(&mut self) -> Result<(), String> {
+        let args = ["history".to_owned(), "--verify".to_owned()];
+        let tool = self.begin(&args).map_err(|error| format!("live history: {error}"))?;
+        let told = self.end(tool).await.map_err(|error| format!("live history: {error}"))?;
+        if told.code != 0 {
+            self.done.breaches.push(format!("the trails do not hang together: {}", told.text.trim()));
+        }
+        self.done.trail_lines = told.said["lines"].as_array().map_or(0, |lines| lines.len() as u64);
+        Ok(())
+    }
+}
+
+impl Operations {
+    /// In a sentence.
+    pub(crate) fn told(&self) -> String {
+        let Self { commands, again, resumed, tools_killed, nodes_killed, barred, repaired, trail_lines, epoch, .. } =
+            self;
+        format!(
+            "Operators gave {commands} commands to epoch {epoch}: {again} were given again, {resumed} were resumed; \
+             {tools_killed} tools and {nodes_killed} members were killed in the middle of one; {barred} starts were \
+             barred by the record with 78; {repaired} disks were wiped or repaired; {trail_lines} lines of trails hang \
+             together."
+        )
+    }
+}
+
+/// Who they are.
+const OPERATORS: [&str; 2] = ["alice", "bob"];
+
+/// What a rehearsal passes over: it is itself what verifies.
+const UNVERIFIED: [&str; 2] = ["--ignore", "verified-mix=this is the rehearsal"];
+
+/// How long a tool may live that is killed.
+const TOOL_LIVES_MAX_MS: u64 = 250;
+
+/// How long a command may take to be done, however often it is given.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
