@@ -414,3 +414,46 @@ async fn the_port_for_operators_shows_the_record_and_why_a_node_is_not_ready() {
     assert_eq!((&after["record"]["floor"], &after["record"]["by"]), (&"1.2".into(), &"alice".into()));
     assert_eq!((&after["record"]["members"], &after["transition"]), (&NAMES.to_vec().into(), &serde_json::Value::Null));
 }
+
+/// `cargo test --release -p rexi-tests --test behaviour -- --ignored advance_takes --nocapture`
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn how_long_an_advance_takes_with_5_and_with_64_members() {
+    for count in [5_usize, 64] {
+        let names: Vec<String> = (0..count).map(|number| format!("n{number:02}")).collect();
+        let disks = tempfile::tempdir().expect("a directory");
+        let (authority, sockets): (_, Vec<_>) = (
+            rexi_server::DevAuthority::in_memory().expect("keys can be made"),
+            names.iter().map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect(),
+        );
+        let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().expect("it is bound")).collect();
+        drop(sockets);
+        let nodes: Vec<Node> = (0..count)
+            .map(|own| {
+                let identity = authority.issue(&name(&names[own])).expect("a certificate can be made");
+                let mut builder = Node::builder(name(&names[own]), release("1.2"), identity)
+                    .listen(addresses[own])
+                    .state(disks.path().join(&names[own]));
+                for other in (0..count).filter(|&other| other != own) {
+                    builder = builder.peer(name(&names[other]), addresses[other]);
+                }
+                builder.start().expect("it starts")
+            })
+            .collect();
+        assert_eq!(begin(&nodes[0], R12).await, CommandOutcome::Done(1));
+        until("all to meet", &nodes[0], |node| {
+            node.status().peers.iter().all(|peer| peer.presence == PeerPresence::Connected)
+        })
+        .await;
+        let mut took = Vec::new();
+        for round in 0..5 {
+            let phase = if round % 2 == 0 { Phase::Introduce } else { Phase::Switch };
+            let began = std::time::Instant::now();
+            let cap = ClusterChange::Cap([(SERVER_PER_NODE.key().clone(), phase)].into());
+            assert_eq!(make(&nodes[round], cap).await, CommandOutcome::Done(round as u64 + 2));
+            took.push(began.elapsed());
+        }
+        took.sort();
+        println!("{count} members: {:?} (median of {:?})", took[2], took);
+    }
+}

@@ -1,5 +1,5 @@
-//! Two operators at once, over links that lose, slow and cut, and members that crash: one change wins at each epoch, each
-//! operator is told what came of theirs, and no two disks ever have different records of one epoch.
+//! Two operators at once, over links that lose, slow and cut, and members that crash: one change wins at each epoch,
+//! each operator is told what came of theirs, and no two disks ever have different records of one epoch.
 //!
 //! `REXI_RACES=1000` plays so many, `REXI_SEED` says from which seed on; what came of them is printed.
 
@@ -75,7 +75,7 @@ async fn start(cluster: &TestCluster, disks: &Path, seen: &Seen, of: &str) -> No
 }
 
 async fn pass(time: u64) {
-    tokio::time::sleep(Duration::from_millis(time)).await;
+    rexi_tests::pass(Duration::from_millis(time)).await;
 }
 
 /// A word for what came of a command.

@@ -2,8 +2,9 @@
 //!
 //! `run` does the steps of a plan over a `cluster`, whose every `process` speaks the lines of `control` with what
 //! `node` runs, at the `pace` that the machine gives; a `workload` is what a service adds; `evidence` gathers the
-//! ledgers for the judge; operators `operate` what the record lets run; a `soak` goes on for long while things go wrong, among them at the `relay` between the nodes;
-//! `progress` shows the run, `rehearsal` leads it from beginning to end, `report` describes its end.
+//! ledgers for the judge; operators `operate` what the record lets run; a `soak` goes on for long while things break,
+//! among them at the `relay` between the nodes; `progress` shows the run, `rehearsal` leads it from beginning to end,
+//! `report` describes its end.
 
 pub mod control;
 pub mod process;

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_migrate::demo;
+use rexi_proto::record::{ClusterChange, CommandOutcome, Kept, OperatorCommand};
 use rexi_server::identity::OperatorAuthority;
 use rexi_server::operate::OperatePort;
 use rexi_server::operators::OperatorList;
-use rexi_server::{DevAuthority, EXIT_CONFIG, Node, NodeName, PeerPresence, Phase, StartError};
+use rexi_server::{DevAuthority, EXIT_CONFIG, Node, NodeName, PeerPresence, Phase, Release, StartError};
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -332,4 +334,86 @@ async fn who_cannot_be_reached_or_may_not_ask_is_told_so() {
     scene.live_as("carol", &["status"]).await.is(1, "carol may not ask for status at n1");
     scene.live_as("dave", &["status"]).await.is(2, "--identity");
     scene.live(&["history"]).await.is(0, "carol (status): status: denied");
+}
+
+/// When a member is lost in the middle of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Before,
+    HasSaidYes,
+    HasIt,
+}
+
+/// Finalizes, loses a member then, and says what came of it: what the operator was told, and what `status` said.
+async fn lose(victim: &'static str, when: When) -> [String; 3] {
+    let mut scene = Scene::new(["n1", "n2", "n3"]);
+    for of in ["n1", "n2", "n3"] {
+        scene.start(of, "1.2").expect("it starts");
+    }
+    let (floor, top) = (Release(1, 1, 0), Release(1, 2, 0));
+    let carrier = scene.nodes[&name("n2")].0.clone();
+    let begun = carrier.command("alice", OperatorCommand::Make(ClusterChange::Begin { floor, top })).await;
+    assert_eq!(begun, Ok(CommandOutcome::Done(1)));
+    scene.meet().await;
+    let lost = scene.nodes[&name(victim)].0.clone();
+    let mut kept = lost.watch_kept().expect("it keeps the record");
+    if when == When::Before {
+        lost.crash();
+    }
+    let finalize = OperatorCommand::Make(ClusterChange::Finalize { floor: top });
+    let asked = tokio::spawn(async move { carrier.command("alice", finalize).await });
+    if when != When::Before {
+        let is_there = |kept: &Arc<Kept>| match when {
+            When::HasSaidYes => kept.vote.is_some() || kept.epoch() == 2,
+            _ => kept.epoch() == 2,
+        };
+        kept.wait_for(is_there).await.expect("it runs");
+        lost.crash();
+    }
+    let carrier_is_lost = victim == "n2";
+    let told = match tokio::time::timeout(Duration::from_secs(if carrier_is_lost { 1 } else { 60 }), asked).await {
+        Ok(told) => told.expect("no panic").expect("it is an operator's").told(),
+        Err(_) => "nothing: who carried it is gone".to_owned(),
+    };
+    scene.nodes.remove(&name(victim));
+    drop((lost, kept));
+    let status = scene.live(&["status", "--format", "json"]).await;
+    let json = status.json();
+    let waits = |json: &Value| {
+        json["cluster"]["transition"]["waited_for"].as_array().is_some_and(|nodes| nodes.contains(&victim.into()))
+    };
+    assert_eq!(json["cluster"]["members"][victim]["reached"], false, "{}", status.text);
+    let names = match (json["cluster"]["transition"].is_null(), waits(&json)) {
+        (true, _) => format!("{victim} does not answer"),
+        (false, true) => format!("{}, waited for: {victim}", json["cluster"]["transition"]["what"]),
+        (false, false) => format!("{}, and {victim} does not answer", json["cluster"]["transition"]["what"]),
+    };
+    loop {
+        match scene.start(victim, "1.2") {
+            Err(StartError::State(_) | StartError::Listen { .. }) => tokio::task::yield_now().await,
+            started => break drop(started.expect("what it has said yes to binds it to 1.2, which it runs")),
+        }
+    }
+    scene.meet().await;
+    scene.live(&["resume"]).await.is(0, "");
+    let status = scene.live(&["status", "--format", "json"]).await;
+    let json = status.is(0, "").json();
+    let record = &json["cluster"]["record"];
+    [told, names, format!("epoch {}, floor {}", record["epoch"], record["floor"].as_str().unwrap_or_default())]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_lost_at_any_step_of_a_finalize_is_named_and_resume_ends_it() {
+    let of = |when| ["n1", "n2", "n3"].map(|victim| (victim, when));
+    let all = [When::Before, When::HasSaidYes, When::HasIt].into_iter().flat_map(of);
+    // Nobody carries it, where that is lost before.
+    let all = all.filter(|&(victim, when)| (victim, when) != ("n2", When::Before));
+    // All at once: most of it is waiting.
+    let lost: Vec<_> = all.map(|(victim, when)| (victim, when, tokio::spawn(lose(victim, when)))).collect();
+    for (victim, when, lost) in lost {
+        let [told, named, ended] = lost.await.expect("no panic");
+        println!("{victim} lost {when:?} | told: {told} | status: {named} | resumed: {ended}");
+        let is_settled = ended == "epoch 2, floor 1.2" || ended == "epoch 1, floor 1.1";
+        assert!(is_settled && named.contains(victim), "{victim} {when:?}: {told} {named} {ended}");
+    }
 }

@@ -75,7 +75,8 @@ impl Fakes {
         std::fs::create_dir_all(self.kept()).expect("a directory");
         let (program, programs) = (self.program("good"), self.programs(behaviours));
         let (under, node_args) = (Vec::new(), Vec::new());
-        let setup = Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, under, node_args, at_work: None };
+        let setup =
+            Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, under, node_args, at_work: None };
         Cluster::new(setup).expect("ports")
     }
 

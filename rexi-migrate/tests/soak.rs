@@ -45,6 +45,7 @@ async fn every_kind_of_fault_happens_and_nothing_is_lost() {
         keep: Some(kept.clone()),
         under: Vec::new(),
         node_args: Vec::new(),
+        operate: false,
         soak: Some(soak),
         quiet: true,
         command: "seed 12".to_owned(),

@@ -45,8 +45,9 @@ pub(crate) struct RehearseArgs {
     /// frozen, cut off and slowed down, one after the other.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MINUTES_MAX)))]
     minutes: Option<u32>,
-    /// Has the nodes keep the record of their cluster, and two operators take it from release to release by the commands
-    /// of `live` alone, while tools and members are killed in the middle of one, and disks are wiped and damaged.
+    /// Has the nodes keep the record of their cluster, and two operators take it from release to release by the
+    /// commands of `live` alone, while tools and members are killed in the middle of one, and disks are wiped and
+    /// damaged.
     #[arg(long, conflicts_with = "minutes")]
     operate: bool,
     /// Another executable for a release's nodes, such as 1.1=PATH. May be given once per release.

@@ -1,8 +1,8 @@
 //! The operators of a rehearsal: they take its cluster from release to release by the commands of `live` alone, while
 //! their tools, and the members that carry their commands, are killed at moments drawn by chance.
 //!
-//! In: what release a node is to start as next. Out: the record says so on every disk; what no command could bring about
-//! is a breach. What the disks must not let start is tried on a copy of what a node has, and ends with 78.
+//! In: what release a node is to start as next. Out: the record says so on every disk, and what came of the commands.
+//! What the disks must not let start is tried on a copy of what a node has, and must end with 78.
 
 use std::io;
 use std::net::SocketAddr;

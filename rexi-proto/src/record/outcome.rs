@@ -70,13 +70,13 @@ impl CommandOutcome {
             Self::Refused(whys) => format!("refused, and nothing has changed: {}", each(whys)),
             Self::Unknown(away) => format!("nothing has changed: {} did not answer", named(away)),
             Self::UnderWay(left) => {
-                format!("recorded, and not everywhere yet: {} has yet to say so: `live resume` goes on", named(left))
+                format!("recorded, and not everywhere yet: {} to say so yet; `live resume` goes on", have(left))
             }
             Self::Theirs { by, what } => format!("{by} came first, who asked to {what}: see `live status`"),
             Self::Aborted { epoch, attempt } => {
                 format!("given up: attempt {attempt} at epoch {epoch} can come about nowhere any more")
             }
-            Self::Spared(nodes) => format!("given up: {} is no longer to be forgotten", named(nodes)),
+            Self::Spared(nodes) => format!("given up: not to be forgotten any more: {}", named(nodes)),
             Self::Blocked(away) => {
                 let away = named(away);
                 format!("it can be neither ended nor given up before {away} answers, or is forgotten")
@@ -84,4 +84,9 @@ impl CommandOutcome {
             Self::Fork(epoch) => format!("two members have different records of epoch {epoch}, which cannot be"),
         }
     }
+}
+
+/// Who has something to do, with the verb that goes with it.
+fn have(nodes: &BTreeSet<NodeName>) -> String {
+    format!("{} {}", named(nodes), if nodes.len() == 1 { "has" } else { "have" })
 }

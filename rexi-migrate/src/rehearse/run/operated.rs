@@ -1,5 +1,5 @@
-//! The steps of a run that operators take, beside those of its plan: the record begins with the cluster, a release is let
-//! in before the first node starts as it, and the way back is closed once the plan does not come back to it.
+//! The steps of a run that operators take, beside those of its plan: the record begins with the cluster, a release is
+//! let in before the first node starts as it, and the way back is closed once the plan does not come back to it.
 
 use rexi_proto::Release;
 
