@@ -36,6 +36,7 @@ mod monitors;
 mod operate;
 mod presence;
 mod record;
+mod record_questions;
 mod record_races;
 mod retry;
 mod rollout;

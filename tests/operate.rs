@@ -59,7 +59,7 @@ impl Scene {
     }
 
     async fn makes(&self, of: &str, command: OperatorCommand) -> OperatorReply {
-        self.asks(of, OperatorAsk::Command { command, ignored: BTreeMap::new() }).await
+        self.asks(of, OperatorAsk::Command { command, looked_at: None, ignored: BTreeMap::new() }).await
     }
 
     /// The trail of n1, whose lines hang together.
@@ -94,7 +94,7 @@ async fn an_operator_may_do_what_the_list_says_and_all_that_is_asked_is_in_the_t
     assert_eq!(scene.makes("alice", begin()).await, OperatorReply::Outcome(CommandOutcome::Done(1)));
     let ignored = BTreeMap::from([("clocks".to_owned(), "no NTP here".to_owned())]);
     let low = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Introduce)]);
-    let hold = OperatorAsk::Command { command: OperatorCommand::Brake(low), ignored: ignored.clone() };
+    let hold = OperatorAsk::Command { command: OperatorCommand::Brake(low), looked_at: None, ignored: ignored.clone() };
     assert_eq!(scene.asks("alice", hold).await, OperatorReply::Outcome(CommandOutcome::Done(1)));
     let trail = scene.trail().await;
     let told: Vec<_> = trail.iter().map(|line| (&*line.by, &*line.verb, line.outcome.as_deref())).collect();
@@ -179,7 +179,7 @@ async fn nobody_but_an_operator_of_the_operators_authority_is_let_in() {
 async fn a_command_goes_on_where_the_tool_that_asked_for_it_is_gone() {
     let scene = Scene::new();
     let alice = scene.operator(&scene.operators, "alice");
-    let ask = OperatorAsk::Command { command: begin(), ignored: BTreeMap::new() };
+    let ask = OperatorAsk::Command { command: begin(), looked_at: None, ignored: BTreeMap::new() };
     let gone = alice.ask(&name("n1"), scene.port, &ask, Duration::from_micros(1)).await;
     assert!(matches!(gone, Err(OperatorError::NotReached { .. })), "it had no time: {gone:?}");
     assert_eq!(scene.nodes[0].kept().expect("it keeps a record").epoch(), 0);
@@ -240,4 +240,57 @@ async fn more_operators_at_once_than_there_are_places_are_refused() {
     assert!(matches!(refused, Err(OperatorError::NotReached { .. })), "{refused:?}");
     silent.pop().expect("there are some").close(0_u32.into(), b"");
     within("a place", async { while alice.ask(&name("n1"), scene.port, &ask, LIMIT).await.is_err() {} }).await;
+}
+
+#[tokio::test]
+async fn a_command_that_was_meant_for_an_earlier_record_is_not_begun() {
+    let scene = Scene::new();
+    scene.makes("alice", begin()).await;
+    let looked_at = scene.nodes[0].kept().and_then(|kept| Some(kept.record.as_ref()?.digest()));
+    let cap = |phase| {
+        let ceilings = [(SERVER_PER_NODE.key().clone(), phase)].into();
+        let command = OperatorCommand::Make(ClusterChange::Cap(ceilings));
+        OperatorAsk::Command { command, looked_at, ignored: BTreeMap::new() }
+    };
+    let first = scene.asks("alice", cap(Phase::Introduce)).await;
+    assert_eq!(first, OperatorReply::Outcome(CommandOutcome::Done(2)));
+    let second = scene.asks("alice", cap(Phase::Switch)).await;
+    assert!(matches!(second, OperatorReply::Outcome(CommandOutcome::Theirs { .. })), "{second:?}");
+}
+
+#[tokio::test]
+async fn who_would_forget_everybody_is_told_that_nobody_would_be_left() {
+    let scene = Scene::new();
+    scene.makes("alice", begin()).await;
+    let nodes = ["n1", "n2"].map(name).into();
+    let forget = OperatorCommand::Make(ClusterChange::Forget { nodes, loss: rexi_proto::record::Loss::Destroyed });
+    let OperatorReply::Outcome(CommandOutcome::Refused(whys)) = scene.makes("alice", forget).await else {
+        panic!("it is refused")
+    };
+    assert!(whys.values().all(|why| why.to_string().contains("nobody would be left")), "{whys:?}");
+}
+
+#[tokio::test]
+async fn a_denial_is_put_down_in_few_bytes_whatever_was_asked() {
+    let scene = Scene::new();
+    let nodes = (0..40).map(|number| name(&format!("n{number}.{}", "x".repeat(60)))).collect();
+    let forget = ClusterChange::Forget { nodes, loss: rexi_proto::record::Loss::Wiped };
+    let ignored = BTreeMap::from([("clocks".to_owned(), "\u{1}".repeat(50_000))]);
+    let command = OperatorCommand::Make(forget);
+    let denied = scene.asks("bob", OperatorAsk::Command { command, looked_at: None, ignored }).await;
+    assert_eq!(denied, OperatorReply::Denied { operator: "bob".to_owned(), verb: "forget".to_owned() });
+    let trail = scene.trail().await;
+    assert_eq!((trail[0].told.chars().count(), trail[0].ignored.len()), (1_000, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_does_not_answer_an_operator_is_given_up_after_3_s() {
+    let scene = Scene::new();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port on loopback");
+    let (alice, began) = (scene.operator(&scene.operators, "alice"), Instant::now());
+    let address = silent.local_addr().expect("it is bound");
+    let asked = alice.ask(&name("n1"), address, &OperatorAsk::Look { all: false }, LIMIT).await;
+    assert!(matches!(asked, Err(OperatorError::NotReached { .. })), "{asked:?}");
+    let took = began.elapsed();
+    assert!((Duration::from_millis(2_990)..Duration::from_millis(3_200)).contains(&took), "{took:?}");
 }

@@ -7,32 +7,27 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rexi_proto::CloseCode;
-use rexi_proto::record::{
-    Bar, ClusterChange, CommandOutcome, Digest, KeeperAsk, Kept, Loss, MemberAsk, OperatorCommand, Question,
-    RECORD_SAID_BYTES_MAX, RecordReply,
-};
+use rexi_proto::record::{Bar, ClusterChange, CommandOutcome, Kept, Loss, OperatorCommand};
 use rexi_server::admin::AdminPort;
 use rexi_server::rollout::CommandError;
 use rexi_server::{
     Bytes, CallError, EXIT_CONFIG, Node, NodeBuilder, NodeName, PeerPresence, Phase, Release, Request, SERVER_PER_NODE,
     StartError,
 };
-use rexi_tests::{Cluster, Forge, Impostor, Stranger, get, name, peer, release, start_again, until, within};
-use tokio::time::Instant;
+use rexi_tests::{Cluster, get, name, peer, release, start_again, until, within};
 
-const R12: Release = Release(1, 2, 0);
+pub(crate) const R12: Release = Release(1, 2, 0);
 const R20: Release = Release(2, 0, 0);
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 
 /// A cluster, and where its members keep the record.
-struct Scene {
-    cluster: Cluster,
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
     disks: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { cluster: Cluster::new(NAMES), disks: tempfile::tempdir().expect("a directory") }
     }
 
@@ -44,7 +39,7 @@ impl Scene {
         self.cluster.builder(of, release(number)).state(self.disk(of))
     }
 
-    fn start(&self, of: &str, number: &str) -> Node {
+    pub(crate) fn start(&self, of: &str, number: &str) -> Node {
         self.builder(of, number).start().expect("it starts")
     }
 
@@ -53,7 +48,7 @@ impl Scene {
     }
 
     /// Three nodes of 1.2, with a record of 1.2 alone.
-    async fn begun(&self) -> [Node; 3] {
+    pub(crate) async fn begun(&self) -> [Node; 3] {
         let nodes = NAMES.map(|of| self.start(of, "1.2"));
         assert_eq!(begin(&nodes[0], R12).await, CommandOutcome::Done(1));
         meet(&nodes).await;
@@ -61,12 +56,12 @@ impl Scene {
     }
 }
 
-async fn make(node: &Node, change: ClusterChange) -> CommandOutcome {
+pub(crate) async fn make(node: &Node, change: ClusterChange) -> CommandOutcome {
     let command = node.command("alice", OperatorCommand::Make(change));
     within("the command", command).await.expect("it is an operator's")
 }
 
-async fn begin(node: &Node, at: Release) -> CommandOutcome {
+pub(crate) async fn begin(node: &Node, at: Release) -> CommandOutcome {
     make(node, ClusterChange::Begin { floor: at, top: at }).await
 }
 
@@ -83,7 +78,7 @@ async fn echo(from: &Node, to: &str) -> Result<Bytes, CallError> {
     within("an answer", from.call(&name(to), Request::new("echo", "hello"))).await
 }
 
-fn kept(node: &Node) -> Kept {
+pub(crate) fn kept(node: &Node) -> Kept {
     (*node.kept().expect("it keeps the record")).clone()
 }
 
@@ -261,6 +256,21 @@ async fn a_brake_holds_all_that_it_reaches_and_lifting_it_lets_them_go_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_brake_comes_to_who_was_away_when_it_was_put_on() {
+    let scene = Scene::new();
+    let [n1, n2, n3] = scene.begun().await;
+    within("n3 to leave", n3.shutdown(Duration::from_secs(1))).await;
+    let to: BTreeMap<_, _> = [(SERVER_PER_NODE.key().clone(), Phase::Introduce)].into();
+    let held = within("the brake", n1.command("bob", OperatorCommand::Brake(to))).await;
+    assert_eq!(held, Ok(CommandOutcome::UnderWay([name("n3")].into())));
+    let n3 = scene.start_again("n3", "1.2").await;
+    until("n3 to hear of it", &n3, |n3| kept(n3).brakes.contains_key(&name("n1"))).await;
+    meet(&[n1, n2, n3.clone()]).await;
+    assert_eq!(n3.rollout().phase(), Phase::Introduce);
+    assert!(n3.rollout().status().limiting_factor.to_string().contains("a brake, says introduce"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_directory_that_cannot_be_read_starts_nothing_and_is_not_taken_for_an_empty_one() {
     let scene = Scene::new();
     let [n1, n2, n3] = scene.begun().await;
@@ -321,74 +331,6 @@ async fn a_member_that_was_away_is_named_and_learns_what_it_has_missed_when_it_i
     assert_eq!(n1.command("bob", OperatorCommand::Resume).await, Ok(CommandOutcome::Already(2)));
 }
 
-/// What n1 answers to a question, put by a member n3 that a test plays; or how it closes.
-async fn asked(scene: &Scene, frame: &[u8]) -> Result<RecordReply, (u64, String)> {
-    let mut lane =
-        Stranger::member(scene.cluster.authority(), "n3").open(scene.cluster.address("n1"), "n1", frame).await;
-    let _ = lane.send.finish();
-    match lane.recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await {
-        Ok(answer) if !answer.is_empty() => Ok(RecordReply::decode(&answer).expect("an answer")),
-        _ => Err(lane.closed().await),
-    }
-}
-
-fn question(from: &str) -> Vec<u8> {
-    Question { from: name(from), ask: MemberAsk::Record(KeeperAsk::Read) }.encode().expect("it is short")
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_question_is_answered_from_the_disk_whatever_the_two_may_not_say_to_each_other() {
-    let scene = Scene::new();
-    let [n1, _n2, n3] = scene.begun().await;
-    within("n3 to leave", n3.shutdown(Duration::from_secs(1))).await;
-    // It has said no hello: whether the two may serve each other is not asked.
-    let answer = asked(&scene, &question("n3")).await;
-    let Ok(RecordReply::Answer(answer)) = answer else { panic!("{answer:?}") };
-    assert_eq!((answer.did, answer.kept), (Ok(()), kept(&n1)));
-    assert_eq!((answer.life.release, answer.life.incarnation, answer.members.len()), (R12, n1.incarnation(), 3));
-    assert_ne!(answer.life.build, Digest::default());
-    let unkept = Scene::new();
-    let _n1 = unkept.cluster.start("n1", "1.2");
-    assert_eq!(asked(&unkept, &question("n3")).await, Ok(RecordReply::Unkept));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_question_that_is_too_long_or_of_somebody_else_is_not_answered() {
-    let scene = Scene::new();
-    let _n1 = scene.start("n1", "1.2");
-    let cases = [
-        (question("n2"), "the certificate does not name n2"),
-        ([&question("n3")[..], &[0]].concat(), "a question about the record that is none"),
-        ([&question("n3")[..], &vec![0; RECORD_SAID_BYTES_MAX as usize]].concat(), "too long"),
-        (question("n3")[..6].to_vec(), "a question about the record that is none"),
-    ];
-    for (frame, says) in cases {
-        let (code, why) = asked(&scene, &frame).await.expect_err("it is no question");
-        assert_eq!(code, u64::from(CloseCode::BadHandshake.code()), "{why}");
-        assert!(why.contains(says), "{why:?} says nothing of {says:?}");
-    }
-    // Nobody of that name is a member.
-    let stranger = Stranger::member(scene.cluster.authority(), "n9");
-    let mut lane = stranger.open(scene.cluster.address("n1"), "n1", &question("n9")).await;
-    let _ = lane.send.finish();
-    let reply = lane.recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await.expect("a reply");
-    assert_eq!(RecordReply::decode(&reply), Ok(RecordReply::NotAMember));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_member_that_does_not_answer_counts_as_away_after_10_s() {
-    let cluster = Cluster::new(["n1"]);
-    let authority = Forge::new("an authority");
-    let silent = Impostor::listen(&authority.sound("n2"), Vec::new());
-    let disk = tempfile::tempdir().expect("a directory");
-    let builder = Node::builder(name("n1"), release("1.2"), authority.identity("n1")).listen(cluster.address("n1"));
-    let n1 = builder.peer(name("n2"), silent.address()).state(disk.path().join("n1")).start().expect("it starts");
-    let began = Instant::now();
-    assert_eq!(begin(&n1, R12).await, CommandOutcome::Unknown([name("n2")].into()));
-    let took = began.elapsed();
-    assert!((Duration::from_millis(9_990)..=Duration::from_millis(10_100)).contains(&took), "{took:?}");
-}
-
 #[tokio::test]
 async fn the_port_for_operators_shows_the_record_and_why_a_node_is_not_ready() {
     let scene = Scene::new();
@@ -413,47 +355,4 @@ async fn the_port_for_operators_shows_the_record_and_why_a_node_is_not_ready() {
     assert_eq!(after["record"]["digest"], record.digest().to_string());
     assert_eq!((&after["record"]["floor"], &after["record"]["by"]), (&"1.2".into(), &"alice".into()));
     assert_eq!((&after["record"]["members"], &after["transition"]), (&NAMES.to_vec().into(), &serde_json::Value::Null));
-}
-
-/// `cargo test --release -p rexi-tests --test behaviour -- --ignored advance_takes --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-async fn how_long_an_advance_takes_with_5_and_with_64_members() {
-    for count in [5_usize, 64] {
-        let names: Vec<String> = (0..count).map(|number| format!("n{number:02}")).collect();
-        let disks = tempfile::tempdir().expect("a directory");
-        let (authority, sockets): (_, Vec<_>) = (
-            rexi_server::DevAuthority::in_memory().expect("keys can be made"),
-            names.iter().map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect(),
-        );
-        let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().expect("it is bound")).collect();
-        drop(sockets);
-        let nodes: Vec<Node> = (0..count)
-            .map(|own| {
-                let identity = authority.issue(&name(&names[own])).expect("a certificate can be made");
-                let mut builder = Node::builder(name(&names[own]), release("1.2"), identity)
-                    .listen(addresses[own])
-                    .state(disks.path().join(&names[own]));
-                for other in (0..count).filter(|&other| other != own) {
-                    builder = builder.peer(name(&names[other]), addresses[other]);
-                }
-                builder.start().expect("it starts")
-            })
-            .collect();
-        assert_eq!(begin(&nodes[0], R12).await, CommandOutcome::Done(1));
-        until("all to meet", &nodes[0], |node| {
-            node.status().peers.iter().all(|peer| peer.presence == PeerPresence::Connected)
-        })
-        .await;
-        let mut took = Vec::new();
-        for round in 0..5 {
-            let phase = if round % 2 == 0 { Phase::Introduce } else { Phase::Switch };
-            let began = std::time::Instant::now();
-            let cap = ClusterChange::Cap([(SERVER_PER_NODE.key().clone(), phase)].into());
-            assert_eq!(make(&nodes[round], cap).await, CommandOutcome::Done(round as u64 + 2));
-            took.push(began.elapsed());
-        }
-        took.sort();
-        println!("{count} members: {:?} (median of {:?})", took[2], took);
-    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rexi_proto::record::{ClusterChange, CommandOutcome, Digest, Kept, OperatorCommand};
 use rexi_server::rollout::StateError;
 use rexi_server::testing::{TestCluster, TestMembers};
-use rexi_server::{Node, NodeName, Phase, Release, SERVER_PER_NODE, StartError};
+use rexi_server::{MigrationKey, Node, NodeName, Phase, Release, SERVER_PER_NODE, StartError};
 use rexi_tests::{name, release};
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
@@ -32,15 +32,18 @@ impl Chance {
 
 /// Every record that was on a disk, by epoch, and who had it.
 #[derive(Clone, Default)]
-struct Seen(Arc<Mutex<BTreeMap<u64, (Digest, NodeName, Arc<Kept>)>>>);
+struct Seen(Arc<Mutex<BTreeMap<u64, Had>>>);
+
+/// A record's digest, who had it first, and with what.
+struct Had(Digest, NodeName, Arc<Kept>);
 
 impl Seen {
     /// Panics where another disk has another record of the same epoch.
     fn note(&self, seed: u64, node: &NodeName, kept: &Arc<Kept>) {
         let Some(record) = &kept.record else { return };
         let mut seen = self.0.lock().expect("nothing panics");
-        let entry = (record.digest(), node.clone(), Arc::clone(kept));
-        let (digest, by, _) = seen.entry(record.epoch).or_insert(entry);
+        let had = Had(record.digest(), node.clone(), Arc::clone(kept));
+        let Had(digest, by, _) = seen.entry(record.epoch).or_insert(had);
         assert_eq!(*digest, record.digest(), "seed {seed}: epoch {} at {node} and at {by}", record.epoch);
     }
 
@@ -151,49 +154,64 @@ async fn race(members: &TestMembers, seed: u64) -> (&'static str, &'static str, 
         told(bob).await
     };
 
+    end(&cluster, disks.path(), &seen, crashed).await;
+    judge(&cluster, &seen, &cap, (&alice, &bob));
+    (["all well", "lossy links", "lossy links and cuts", "a crash"][faults as usize], word(&alice), word(&bob))
+}
+
+/// All is well again, and somebody ends what is under way.
+async fn end(cluster: &TestCluster, disks: &Path, seen: &Seen, crashed: Option<&str>) {
     cluster.heal_all();
     if let Some(of) = crashed {
-        start(&cluster, disks.path(), &seen, of).await;
+        start(cluster, disks, seen, of).await;
     }
     let mut tries = 0;
     loop {
         let ended = cluster.node("n3").command("carol", OperatorCommand::Resume).await.expect("it is an operator's");
         match ended {
             CommandOutcome::Done(_) | CommandOutcome::Already(_) => break,
-            other => assert!(tries < 30, "seed {seed}: nothing ends it: {other:?}"),
+            other => assert!(tries < 30, "seed {}: nothing ends it: {other:?}", cluster.seed()),
         }
         tries += 1;
         pass(1_000).await;
     }
+}
+
+/// What each was told is what the disks have come to say.
+fn judge(
+    cluster: &TestCluster,
+    seen: &Seen,
+    cap: &BTreeMap<MigrationKey, Phase>,
+    (alice, bob): (&Option<CommandOutcome>, &Option<CommandOutcome>),
+) {
+    let seed = cluster.seed();
     let kept = NAMES.map(|of| cluster.node(of).kept().expect("it keeps a record"));
     kept.iter().zip(NAMES).for_each(|(kept, of)| seen.note(seed, &name(of), kept));
     assert!(kept.iter().all(|one| one.record == kept[0].record && one.vote.is_none()), "seed {seed}: {kept:?}");
-    // What each was told is what the disks have come to say.
     let says = |kept: &Arc<Kept>, is: &dyn Fn(&rexi_proto::record::ClusterRecord) -> bool| {
         is(kept.record.as_ref().expect("there is one"))
     };
     if let Some(CommandOutcome::Done(epoch)) = alice {
-        assert!(says(&seen.at(epoch), &|record| record.top == R20), "seed {seed}");
+        assert!(says(&seen.at(*epoch), &|record| record.top == R20), "seed {seed}");
     }
     if let Some(CommandOutcome::Done(epoch)) = bob {
-        assert!(says(&seen.at(epoch), &|record| record.ceilings == cap), "seed {seed}");
+        assert!(says(&seen.at(*epoch), &|record| record.ceilings == *cap), "seed {seed}");
     }
-    for (told, other) in [(&alice, "bob"), (&bob, "alice")] {
+    for (told, other) in [(alice, "bob"), (bob, "alice")] {
         if let Some(CommandOutcome::Theirs { by, .. }) = told {
             assert_eq!(&**by, other, "seed {seed}: the other is named");
         }
         assert!(!matches!(told, Some(CommandOutcome::Fork(_))), "seed {seed}");
     }
-    for (told, is) in [(&alice, true), (&bob, false)] {
+    for (told, is) in [(alice, true), (bob, false)] {
         if let Some(CommandOutcome::Refused(_) | CommandOutcome::Unknown(_) | CommandOutcome::Theirs { .. }) = told {
             let made = |record: &rexi_proto::record::ClusterRecord| {
-                if is { record.top == R20 } else { record.ceilings == cap }
+                if is { record.top == R20 } else { record.ceilings == *cap }
             };
             let made = kept[0].record.as_ref().is_some_and(|record| made(record));
             assert!(!made, "seed {seed}: it was told that nothing has changed: {told:?}");
         }
     }
-    (["all well", "lossy links", "lossy links and cuts", "a crash"][faults as usize], word(&alice), word(&bob))
 }
 
 #[tokio::test(start_paused = true)]

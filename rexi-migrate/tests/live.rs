@@ -13,6 +13,7 @@ use rexi_proto::record::{ClusterChange, CommandOutcome, Kept, OperatorCommand};
 use rexi_server::identity::OperatorAuthority;
 use rexi_server::operate::OperatePort;
 use rexi_server::operators::OperatorList;
+use rexi_server::rollout::StateError;
 use rexi_server::{DevAuthority, EXIT_CONFIG, Node, NodeName, PeerPresence, Phase, Release, StartError};
 use serde_json::Value;
 use tokio::process::Command;
@@ -99,9 +100,11 @@ impl Scene {
         let mut ticks = tokio::time::interval(Duration::from_millis(5));
         loop {
             match self.start(of, release) {
-                Err(StartError::Listen { .. }) => drop(ticks.tick().await),
+                // Its last close is being sent, or a thread has its directory of state for a moment more.
+                Err(StartError::Listen { .. } | StartError::State(StateError::InUse { .. })) => {}
                 started => return started.expect("it starts"),
             }
+            ticks.tick().await;
         }
     }
 
@@ -390,7 +393,9 @@ async fn lose(victim: &'static str, when: When) -> [String; 3] {
     };
     loop {
         match scene.start(victim, "1.2") {
-            Err(StartError::State(_) | StartError::Listen { .. }) => tokio::task::yield_now().await,
+            Err(StartError::State(StateError::InUse { .. }) | StartError::Listen { .. }) => {
+                tokio::task::yield_now().await;
+            }
             started => break drop(started.expect("what it has said yes to binds it to 1.2, which it runs")),
         }
     }

@@ -18,7 +18,7 @@ use crate::function::Release;
 use crate::migration::MigrationKey;
 use crate::name::NodeName;
 use crate::phase::Phase;
-use crate::record::{Answer, ClusterChange, CommandOutcome, OperatorCommand, SeenLife};
+use crate::record::{Answer, ClusterChange, CommandOutcome, Digest, OperatorCommand, SeenLife};
 use crate::wire::FrameReader;
 
 /// What an operator's tool asks a member. One ask, one stream; its end ends it.
@@ -33,6 +33,8 @@ pub enum OperatorAsk {
     Command {
         /// The command.
         command: OperatorCommand,
+        /// The record that the operator has looked at: the command is not begun on another.
+        looked_at: Option<Digest>,
         /// Checks that were passed over, each with the operator's reason. For the trail.
         ignored: BTreeMap<String, String>,
     },
@@ -277,7 +279,7 @@ mod tests {
         let others = [OperatorCommand::Resume, OperatorCommand::Abort, OperatorCommand::Brake(BTreeMap::new())];
         let commands = changes.into_iter().map(OperatorCommand::Make).chain(others);
         let ignored = || BTreeMap::from([("clocks".to_owned(), "no NTP here".to_owned())]);
-        let asks = commands.map(|command| OperatorAsk::Command { command, ignored: ignored() });
+        let asks = commands.map(|command| OperatorAsk::Command { command, looked_at: None, ignored: ignored() });
         let looks = [OperatorAsk::Look { all: true }, OperatorAsk::Trail { all: false }];
         let mut verbs = BTreeSet::new();
         for ask in asks.chain(looks) {
@@ -292,7 +294,10 @@ mod tests {
     #[test]
     fn an_ask_and_a_reply_have_bounds() {
         let ignored = |bytes: usize| BTreeMap::from([(String::new(), "x".repeat(bytes))]);
-        let ask = |bytes| OperatorAsk::Command { command: OperatorCommand::Resume, ignored: ignored(bytes) }.encode();
+        let ask = |bytes| {
+            let (command, ignored) = (OperatorCommand::Resume, ignored(bytes));
+            OperatorAsk::Command { command, looked_at: None, ignored }.encode()
+        };
         let spare = ask(100).expect("it is short").len() - 100;
         let most = OPERATOR_ASK_BYTES_MAX as usize - spare - 2;
         assert!(ask(most).is_ok() && ask(most + 1).is_err());

@@ -27,7 +27,7 @@ use crate::migration::{Form, Migration, MigrationKey, Stage};
 use crate::mutant::Mutants;
 use crate::name::{Incarnation, NodeName};
 use crate::phase::Phase;
-use crate::record::{Kept, RecordWord};
+use crate::record::Kept;
 use crate::release::Profile;
 use crate::table::FunctionTable;
 
@@ -200,7 +200,7 @@ impl Rollout {
             wire: self.profile.wire(),
             migrations: self.profile.migrations().enumerate().map(standing).collect(),
             functions: functions.clone(),
-            record: self.kept.as_ref().map_or(RecordWord::Unkept, |kept| kept.word()),
+            record: self.record_word(),
             capabilities: 0,
             frame_bytes_max: limits.frame_bytes_max,
             payload_bytes_max: limits.payload_bytes_max,

@@ -21,7 +21,7 @@ use std::time::Duration;
 use patience::{patiently, waited};
 use rexi_server::{
     Bytes, Context, DevAuthority, Identity, Node, NodeBuilder, NodeName, Profile, SERVER_PER_NODE, ServerAddress,
-    StartError, Train, WireVersion, status::PeerStatus,
+    StartError, Train, WireVersion, rollout::StateError, status::PeerStatus,
 };
 
 pub use exposition::Exposition;
@@ -137,9 +137,11 @@ pub async fn start_again(mut builder: impl FnMut() -> NodeBuilder) -> Node {
     within("the address to be free again", async {
         loop {
             match builder().start() {
-                Err(StartError::Listen { .. }) => drop(ticks.tick().await),
+                // Or a thread of it has its directory of state for a moment more.
+                Err(StartError::Listen { .. } | StartError::State(StateError::InUse { .. })) => {}
                 started => return started.expect("a node that is described well starts"),
             }
+            ticks.tick().await;
         }
     })
     .await

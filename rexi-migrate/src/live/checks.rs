@@ -154,7 +154,7 @@ impl Outcome {
     }
 
     /// A pass where nobody is at fault, else a failure that names those who are.
-    fn of(faults: Vec<String>, pass: impl Into<String>, todo: impl Into<String>) -> Self {
+    fn of(faults: &[String], pass: impl Into<String>, todo: impl Into<String>) -> Self {
         if faults.is_empty() { Self::Pass(pass.into()) } else { Self::Fail(faults.join("; "), todo.into()) }
     }
 }
@@ -191,7 +191,7 @@ impl On<'_> {
         let unlisted = record.into_iter().flat_map(|record| record.members.difference(&all));
         faults.extend(unlisted.map(|node| format!("nobody lists {node}, which the record has")));
         let todo = "give every member the same list, one that is in the record too; then look again";
-        Outcome::of(faults, format!("all list {}", joined(&all)), todo)
+        Outcome::of(&faults, format!("all list {}", joined(&all)), todo)
     }
 
     fn one_cluster(&self) -> Outcome {
@@ -205,7 +205,7 @@ impl On<'_> {
         if origins.len() > 1 {
             faults.push(format!("{} records that began apart", origins.len()));
         }
-        Outcome::of(faults, names.into_iter().next().unwrap_or("nobody answered"), "see whose address is whose")
+        Outcome::of(&faults, names.into_iter().next().unwrap_or("nobody answered"), "see whose address is whose")
     }
 
     fn operable(&self) -> Outcome {
@@ -214,7 +214,7 @@ impl On<'_> {
         let unknown = self.looks().filter(|(_, look)| self.train.place(look.life.release).is_none());
         faults.extend(unknown.map(|(node, look)| format!("{node} runs {}, unknown to this tool", look.life.release)));
         let todo = "give it `rollout.state`; use the tool of the newest release that runs";
-        Outcome::of(faults, "all keep the record", todo)
+        Outcome::of(&faults, "all keep the record", todo)
     }
 
     fn epochs_agree(&self) -> Outcome {
@@ -229,7 +229,7 @@ impl On<'_> {
             None => format!("{node} has none"),
         };
         let faults = if distinct.len() > 1 { digests.iter().map(of).collect() } else { Vec::new() };
-        Outcome::of(faults, format!("epoch {epoch} on every disk"), "`live resume` brings the rest to it")
+        Outcome::of(&faults, format!("epoch {epoch} on every disk"), "`live resume` brings the rest to it")
     }
 
     fn no_transition_open(&self) -> Outcome {
@@ -259,7 +259,7 @@ impl On<'_> {
         {
             return Outcome::Skipped("without a record they wait for one before they meet".to_owned());
         }
-        Outcome::of(faults, "all are", "see `last_error` of that peer in the member's /status")
+        Outcome::of(&faults, "all are", "see `last_error` of that peer in the member's /status")
     }
 
     fn floor_durable(&self) -> Outcome {
@@ -268,7 +268,7 @@ impl On<'_> {
         let mut faults: Vec<String> = self.looks().filter_map(problem).collect();
         faults.extend(self.cluster.kept().filter_map(|(node, kept)| Some(anew(node, kept.anew?))));
         let todo = "mend the disk and start the node again; one that came new is forgotten: `live forget --wiped`";
-        Outcome::of(faults, "all do", todo)
+        Outcome::of(&faults, "all do", todo)
     }
 
     fn within_window(&self) -> Outcome {
@@ -279,8 +279,8 @@ impl On<'_> {
             _ => record.admits(release),
         };
         let outside = self.looks().filter(|(_, look)| !may_run(look.life.release));
-        let faults = outside.map(|(node, look)| format!("{node} runs {}", look.life.release)).collect();
-        Outcome::of(faults, format!("{} to {}", record.floor, record.top), "run a release there that may run after it")
+        let faults: Vec<String> = outside.map(|(node, look)| format!("{node} runs {}", look.life.release)).collect();
+        Outcome::of(&faults, format!("{} to {}", record.floor, record.top), "run a release there that may run after it")
     }
 
     fn next_release(&self) -> Outcome {
@@ -291,12 +291,13 @@ impl On<'_> {
                 let near = stops.len() <= 2 && places.windows(2).all(|pair| pair[0].is_near(pair[1]));
                 let names = stops.iter().map(Release::to_string).collect::<Vec<_>>().join(", ");
                 let faults = if near { Vec::new() } else { vec![format!("they run {names}")] };
-                Outcome::of(faults, format!("they run {names}"), "bring all to one release, or to two that follow")
+                Outcome::of(&faults, format!("they run {names}"), "bring all to one release, or to two that follow")
             }
-            (Aim::Raise, _) | (_, None) => Outcome::Skipped("no release is aimed at".to_owned()),
+            (Aim::Raise, _) => Outcome::Skipped("no release is aimed at".to_owned()),
+            (_, None) => Outcome::Fail("there is no record yet".to_owned(), "begin one with `live init`".to_owned()),
             (Aim::Finalize(to), Some(record)) => {
                 let faults = if *to == record.top { Vec::new() } else { vec![format!("the top is {}", record.top)] };
-                Outcome::of(faults, format!("{to} is the top"), "only the top can be finalized")
+                Outcome::of(&faults, format!("{to} is the top"), "only the top can be finalized")
             }
             (Aim::Advance(to), Some(record)) => {
                 let Some(to_place) = self.train.place(*to) else {
@@ -306,7 +307,7 @@ impl On<'_> {
                 let follows =
                     self.train.place(record.floor).is_some_and(|floor| floor.is_near(to_place) && *to > record.floor);
                 let faults = if follows { Vec::new() } else { vec![format!("{to} does not follow {}", record.floor)] };
-                Outcome::of(faults, format!("{to} follows {}", record.floor), "take the releases one by one")
+                Outcome::of(&faults, format!("{to} follows {}", record.floor), "take the releases one by one")
             }
         }
     }
@@ -320,7 +321,7 @@ impl On<'_> {
             held.map(move |(phase, limit)| format!("{node} is in {} of {}: {limit}", phase.phase, phase.migration))
         });
         let todo = "wait until all have it, lift a brake with `live lift`, or raise a ceiling";
-        Outcome::of(held.collect(), "all do", todo)
+        Outcome::of(&held.collect::<Vec<_>>(), "all do", todo)
     }
 
     fn singleton_quiet(&self) -> Outcome {
@@ -345,13 +346,21 @@ impl On<'_> {
             let seen = format!("{node}: quiet for {} s, {queue} wait, {jobs} jobs", quiet.as_secs());
             is_busy.then_some(seen)
         });
-        Outcome::of(busy.collect(), "all are quiet", "wait until the last cast to it is over, then look again")
+        Outcome::of(
+            &busy.collect::<Vec<_>>(),
+            "all are quiet",
+            "wait until the last cast to it is over, then look again",
+        )
     }
 
     fn builds_known(&self) -> Outcome {
         let mut builds: BTreeMap<Release, BTreeSet<Digest>> = BTreeMap::new();
         for (_, look) in self.looks() {
             builds.entry(look.life.release).or_default().insert(look.life.build);
+        }
+        if builds.values().flatten().any(|build| *build == Digest::default()) {
+            let seen = "a member could not read its own program".to_owned();
+            return Outcome::Unknown(seen, "start it again, from a file that is there".to_owned());
         }
         let several = builds.iter().filter(|(_, builds)| builds.len() > 1);
         let mut faults: Vec<String> =
@@ -361,7 +370,7 @@ impl On<'_> {
             faults.extend(others.map(|build| format!("{to} runs as {build:?}, and not as {wanted:?}")));
         }
         let shown = builds.iter().map(|(stop, builds)| format!("{stop} {builds:?}")).collect::<Vec<_>>().join(", ");
-        Outcome::of(faults, shown, "run one build of each release")
+        Outcome::of(&faults, shown, "run one build of each release")
     }
 
     fn verified_mix(&self) -> Outcome {
@@ -381,14 +390,14 @@ impl On<'_> {
     }
 
     fn certificates(&self) -> Outcome {
-        let until = self.settings.now.saturating_add((self.settings.soak + CERTIFICATE_SPARE).as_secs());
+        let until = self.settings.now.saturating_add(self.settings.soak.saturating_add(CERTIFICATE_SPARE).as_secs());
         let soon = self.looks().filter(|(_, look)| look.certificate_expires < until);
-        let faults = soon
+        let faults: Vec<String> = soon
             .map(|(node, look)| {
                 format!("{node}: at {}", utc(UNIX_EPOCH + Duration::from_secs(look.certificate_expires)))
             })
             .collect();
-        Outcome::of(faults, "none does", "renew it first")
+        Outcome::of(&faults, "none does", "renew it first")
     }
 
     fn clocks(&self) -> Outcome {
@@ -397,13 +406,13 @@ impl On<'_> {
         let apart = Duration::from_micros(last.saturating_sub(first));
         let shown = format!("{} ms apart, the time that the answers took included", apart.as_millis());
         let faults = if apart > CLOCKS_APART_MAX { vec![shown.clone()] } else { Vec::new() };
-        Outcome::of(faults, shown, "let NTP set them: the lives of nodes come from clocks")
+        Outcome::of(&faults, shown, "let NTP set them: the lives of nodes come from clocks")
     }
 
     fn room(&self) -> Outcome {
         let full = self.looks().filter(|(_, look)| look.pool_left < POOL_LEFT_MIN);
-        let faults = full.map(|(node, look)| format!("{node}: {} % are left", look.pool_left)).collect();
-        Outcome::of(faults, "there is", "wait, or take load off: a restart moves it to the others")
+        let faults: Vec<String> = full.map(|(node, look)| format!("{node}: {} % are left", look.pool_left)).collect();
+        Outcome::of(&faults, "there is", "wait, or take load off: a restart moves it to the others")
     }
 }
 

@@ -134,9 +134,15 @@ impl Cluster {
         self.kept().filter(|(node, kept)| is_behind(node, kept)).map(|(node, _)| node.clone()).collect()
     }
 
-    /// Whether a member was forgotten, and is none again: what it has on its disk is void.
+    /// Whether a member was forgotten, and is none again.
     pub fn is_left_out(&self, node: &NodeName) -> bool {
         self.record().is_some_and(|record| record.forgotten.contains_key(node) && !record.members.contains(node))
+    }
+
+    /// Whether what a member has on its disk is void: it was forgotten since.
+    pub fn is_void(&self, node: &NodeName, kept: &Kept) -> bool {
+        let at = self.record().and_then(|record| record.forgotten.get(node));
+        self.is_left_out(node) && at.is_some_and(|&at| kept.epoch() < at)
     }
 
     /// Why nothing more should be asked before somebody has looked, if so.

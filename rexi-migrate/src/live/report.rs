@@ -44,7 +44,9 @@ pub(crate) fn status_text(cluster: &Cluster, now: u64) -> String {
     }
     say(members(cluster));
     for (node, look) in cluster.answered() {
-        notes(look, cluster.is_left_out(node)).into_iter().for_each(|note| say(hanging(&format!("{node} "), &note)));
+        let is_member = cluster.record().is_none_or(|record| record.members.contains(node));
+        let is_void = look.answer.as_ref().is_some_and(|answer| cluster.is_void(node, &answer.kept));
+        notes(look, is_member, is_void).into_iter().for_each(|note| say(hanging(&format!("{node} "), &note)));
     }
     if let Some(open) = cluster.transition() {
         say(wrapped("", "  ", &format!("under way: {} ({}, {})", open.what, open.by, ago(open.at, now))));
@@ -103,14 +105,16 @@ fn members(cluster: &Cluster) -> String {
 }
 
 /// What is odd about a member.
-fn notes(look: &MemberLook, is_left_out: bool) -> Vec<String> {
+fn notes(look: &MemberLook, is_member: bool, is_void: bool) -> Vec<String> {
     let kept = look.answer.as_ref().map(|answer| &answer.kept);
     // That there is no record yet is in the table.
     let is_told = |check: &str| check == "recorded" && kept.is_some_and(|kept| kept.record.is_none());
     let unready = look.unready.iter().filter(|(check, _)| !is_told(check));
     let mut notes: Vec<String> = unready.map(|(check, why)| format!("is not ready: {check}: {why}")).collect();
-    if is_left_out {
-        notes.push("was forgotten: what its disk has is void".to_owned());
+    if is_void {
+        notes.push("was forgotten, and what its disk has is void: empty it, and it joins anew".to_owned());
+    } else if !is_member {
+        notes.push("is no member by the record yet: it is one with the next change".to_owned());
     }
     if look.draining {
         notes.push("is leaving".to_owned());

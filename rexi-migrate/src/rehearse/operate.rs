@@ -225,14 +225,8 @@ impl Operating {
 
     /// Tries to start a release with what a node has on its disk: the record must not let it.
     pub(crate) async fn try_barred(&mut self, node: usize, release: Release) -> Result<(), String> {
-        let (from, probe) = (state_dir(&self.setup.dir, node), self.setup.dir.join("probe"));
-        let copied = || {
-            let _ = std::fs::remove_dir_all(&probe);
-            std::fs::create_dir(&probe)?;
-            std::fs::copy(from.join("record"), probe.join("record")).map(drop)
-        };
-        copied().map_err(|error| format!("cannot copy what {} keeps: {error}", node_name(node)))?;
-        let code = self.start_on(node, release, &probe).await?;
+        let state = state_dir(&self.setup.dir, node);
+        let code = self.start_on_copy(node, release, &state).await?;
         if code != i32::from(EXIT_CONFIG) {
             let of = node_name(node);
             self.done.breaches.push(format!("{release} started on what {of} keeps, and ended with {code}"));
@@ -240,18 +234,31 @@ impl Operating {
         Ok(())
     }
 
-    /// Starts a node's program on a directory of state, and gives the code that it ends with.
-    async fn start_on(&mut self, node: usize, release: Release, state: &Path) -> Result<i32, String> {
-        self.done.barred += 1;
+    /// Starts a node's program in a directory of its own, with a copy of what the node keeps, and gives the code that
+    /// it ends with. Nothing of the run is touched by it.
+    async fn start_on_copy(&mut self, node: usize, release: Release, state: &Path) -> Result<i32, String> {
+        let (dir, name) = (self.setup.dir.join("probe"), node_name(node));
+        let copied = || {
+            let _ = std::fs::remove_dir_all(&dir);
+            std::fs::create_dir_all(dir.join("operators"))?;
+            std::fs::create_dir(dir.join("state"))?;
+            for file in ["ca.pem", "operators/ca.pem", &format!("{name}.pem"), &format!("{name}.key")] {
+                std::fs::copy(self.setup.dir.join(file), dir.join(file))?;
+            }
+            std::fs::copy(state.join("record"), dir.join("state/record")).map(drop)
+        };
+        copied().map_err(|error| format!("cannot copy what {name} keeps: {error}"))?;
         let mut command = Command::new(self.setup.program(release));
-        command.args(&self.setup.under).arg("rehearsed-node").args(["--name", &node_name(node)]);
+        command.args(&self.setup.under).arg("rehearsed-node").args(["--name", &name]);
         command.args(["--release", &release.to_string(), "--listen", "127.0.0.1:0", "--rate", "1", "--seed", "1"]);
-        command.args(["--operate", "127.0.0.1:0"]).arg("--dir").arg(&self.setup.dir).arg("--state").arg(state);
-        command.arg("--ledger").arg(self.setup.dir.join("probe.ledger"));
+        command.args(["--operate", "127.0.0.1:0"]).arg("--dir").arg(&dir).arg("--state").arg(dir.join("state"));
+        command.arg("--ledger").arg(dir.join("ledger"));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let failed = |error: io::Error| format!("cannot start {release} on a copy: {error}");
         let ended = command.spawn().map_err(failed)?.wait_with_output().await.map_err(failed)?;
-        Ok(ended.status.code().unwrap_or(-1))
+        let code = ended.status.code().unwrap_or(-1);
+        self.done.barred += u64::from(code == i32::from(EXIT_CONFIG));
+        Ok(code)
     }
 
     /// Something happens to the disk of a node that is down, once in a run each: it is wiped, or its file is cut short.
@@ -271,7 +278,7 @@ impl Operating {
         let file = state.join("record");
         let text = std::fs::read(&file).map_err(failed)?;
         std::fs::write(&file, &text[..text.len() / 2]).map_err(failed)?;
-        let code = self.start_on(node, release, &state).await?;
+        let code = self.start_on_copy(node, release, &state).await?;
         if code != i32::from(EXIT_CONFIG) {
             let of = node_name(node);
             self.done.breaches.push(format!("{of} took a record that was cut short, and ended with {code}"));
@@ -306,6 +313,9 @@ impl Operating {
         let args = ["history".to_owned(), "--verify".to_owned()];
         let tool = self.begin(&args).map_err(|error| format!("live history: {error}"))?;
         let told = self.end(tool).await.map_err(|error| format!("live history: {error}"))?;
+        if told.code == 3 {
+            return Err(format!("a member gave no trail: {}", told.text.trim()));
+        }
         if told.code != 0 {
             self.done.breaches.push(format!("the trails do not hang together: {}", told.text.trim()));
         }

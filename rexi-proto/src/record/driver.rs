@@ -13,7 +13,7 @@ use crate::mutant::Mutants;
 use crate::name::NodeName;
 
 use super::step::Step;
-use super::{Answer, ClusterChange, CommandOutcome, Intent, KeeperAsk, No, OperatorCommand};
+use super::{Answer, ClusterChange, CommandOutcome, Digest, Illegal, Intent, KeeperAsk, No, OperatorCommand};
 
 /// One command on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,8 @@ pub struct Driver {
     round: u64,
     outputs: VecDeque<(u64, NodeName, KeeperAsk)>,
     outcome: Option<CommandOutcome>,
+    /// The record that the operator has looked at: where another has come since, the command is not begun.
+    looked_at: Option<Digest>,
     guards: Guards,
 }
 
@@ -67,15 +69,27 @@ impl Driver {
             round: 0,
             outputs: VecDeque::new(),
             outcome: None,
+            looked_at: None,
             guards: Guards::without(mutants),
         };
         if let OperatorCommand::Make(ClusterChange::Forget { nodes, .. }) = &driver.command
             && driver.guards.forgets_without_asking()
         {
             driver.members.retain(|node| !nodes.contains(node));
+            if driver.members.is_empty() {
+                let nobody = |node: &NodeName| (node.clone(), No::Illegal(Illegal::NobodyLeft));
+                driver.outcome = Some(CommandOutcome::Refused(nodes.iter().map(nobody).collect()));
+                return driver;
+            }
         }
         driver.begin();
         driver
+    }
+
+    /// The same command, of an operator who has looked at this record: it is not begun on another.
+    #[must_use]
+    pub fn looked_at(self, record: Digest) -> Self {
+        Self { looked_at: Some(record), ..self }
     }
 
     fn begin(&mut self) {

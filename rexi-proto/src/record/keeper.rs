@@ -172,7 +172,7 @@ impl Keeper {
             }
             KeeperAsk::Vote(intent) => self.vote(intent, facts),
             KeeperAsk::Commit(intent, votes) => self.commit(intent, votes),
-            KeeperAsk::Take(record, held_by) => self.take(record, held_by),
+            KeeperAsk::Take(record, held_by) => self.take(record, held_by, facts),
             &KeeperAsk::Close { epoch, attempt } => self.close(epoch, attempt),
             &KeeperAsk::Abort { epoch, attempt } => self.abort(epoch, attempt),
             KeeperAsk::Freeze { epoch, attempt, fence } => self.freeze(*epoch, *attempt, fence),
@@ -257,7 +257,10 @@ impl Keeper {
         Ok(self.kept.with_record(Arc::new(after)))
     }
 
-    fn take(&self, record: &Arc<ClusterRecord>, held_by: &NodeName) -> Result<Kept, No> {
+    fn take(&self, record: &Arc<ClusterRecord>, held_by: &NodeName, facts: &Facts) -> Result<Kept, No> {
+        if record.cluster != facts.cluster {
+            return Err(No::OtherCluster);
+        }
         let Kept { node, record: ours, fence, .. } = &self.kept;
         if let Some(ours) = ours {
             if ours.origin != record.origin {

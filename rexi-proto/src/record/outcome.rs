@@ -70,7 +70,10 @@ impl CommandOutcome {
             Self::Refused(whys) => format!("refused, and nothing has changed: {}", each(whys)),
             Self::Unknown(away) => format!("nothing has changed: {} did not answer", named(away)),
             Self::UnderWay(left) => {
-                format!("recorded, and not everywhere yet: {} to say so yet; `live resume` goes on", have(left))
+                format!(
+                    "recorded, and not everywhere yet: {} to say so yet: see `live status`, and `live resume`",
+                    have(left)
+                )
             }
             Self::Theirs { by, what } => format!("{by} came first, who asked to {what}: see `live status`"),
             Self::Aborted { epoch, attempt } => {

@@ -247,24 +247,9 @@ fn the_text_is_the_golden_one() {
     assert_eq!(Kept::from_text(golden), Ok(rich()));
 }
 
-/// One of each kind, with all that it may hold.
-fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
-    let kept = rich();
-    let record = Arc::clone(kept.record.as_ref().expect("it has one"));
-    let (vote, fence) = (Arc::clone(kept.vote.as_ref().expect("and a yes")), kept.fence.clone().expect("and a fence"));
-    let ceilings = record.ceilings.clone();
-    let asks = vec![
-        KeeperAsk::Read,
-        KeeperAsk::Vote(Arc::clone(&vote)),
-        KeeperAsk::Commit(vote, members()),
-        KeeperAsk::Take(Arc::clone(&record), name(2)),
-        KeeperAsk::Close { epoch: 3, attempt: 4 },
-        KeeperAsk::Abort { epoch: 3, attempt: 4 },
-        KeeperAsk::Freeze { epoch: 3, attempt: 4, fence },
-        KeeperAsk::Brake { ceilings, by: "alice".into(), at: 5 },
-        KeeperAsk::Hear(kept.brakes.clone()),
-    ];
-    let noes = [
+/// Every refusal.
+fn refusals() -> Vec<No> {
+    vec![
         No::Stale { epoch: 1 },
         No::Busy { by: "bob".into(), what: "w".to_owned() },
         No::Fenced { by: "bob".into(), nodes: "n2".to_owned() },
@@ -293,7 +278,27 @@ fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
         No::Forgotten { epoch: 3 },
         No::Unkeepable,
         No::Disk,
+    ]
+}
+
+/// One of each kind, with all that it may hold.
+fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
+    let kept = rich();
+    let record = Arc::clone(kept.record.as_ref().expect("it has one"));
+    let (vote, fence) = (Arc::clone(kept.vote.as_ref().expect("and a yes")), kept.fence.clone().expect("and a fence"));
+    let ceilings = record.ceilings.clone();
+    let asks = vec![
+        KeeperAsk::Read,
+        KeeperAsk::Vote(Arc::clone(&vote)),
+        KeeperAsk::Commit(vote, members()),
+        KeeperAsk::Take(Arc::clone(&record), name(2)),
+        KeeperAsk::Close { epoch: 3, attempt: 4 },
+        KeeperAsk::Abort { epoch: 3, attempt: 4 },
+        KeeperAsk::Freeze { epoch: 3, attempt: 4, fence },
+        KeeperAsk::Brake { ceilings, by: "alice".into(), at: 5 },
+        KeeperAsk::Hear(kept.brakes.clone()),
     ];
+    let noes = refusals();
     let answer = |did, kept| RecordReply::Answer(Box::new(Answer { did, kept, life: life(HIGH), members: members() }));
     let noes = noes.into_iter().map(|no| answer(Err(no), Kept::nothing(name(1))));
     let phase = PhaseLook {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{HandshakeError, Rollout};
+use super::{HandshakeError, PhaseError, Rollout};
 use crate::function::Release;
 use crate::hello::Hello;
 use crate::name::NodeName;
@@ -16,18 +16,26 @@ impl Rollout {
     }
 
     /// Takes what the node keeps of the cluster's record from now on: who may be spoken to follows from it, and how far
-    /// each migration may go. A ceiling that a member stands in the way of does not count before the next.
-    pub fn set_kept(&mut self, kept: Arc<Kept>) {
+    /// each migration may go. A ceiling that a member stands in the way of does not count before the next; gives why.
+    pub fn set_kept(&mut self, kept: Arc<Kept>) -> Vec<PhaseError> {
+        let mut blocked = Vec::new();
         let ceilings = kept.ceilings();
         self.kept = Some(kept);
         for place in 0..self.tracks.len() {
             let (migration, stage) = &self.profile.migrations[place];
             let ceiling = ceilings.get(migration.key()).map(|&phase| phase.clamp(stage.lowest(), stage.highest()));
-            if self.check(&migration.key().clone(), ceiling).is_ok() {
-                self.tracks[place].record = ceiling;
+            match self.check(&migration.key().clone(), ceiling) {
+                Ok(_) => self.tracks[place].record = ceiling,
+                Err(why) => blocked.push(why),
             }
         }
         self.settle();
+        blocked
+    }
+
+    /// What it says of it in a hello.
+    pub fn record_word(&self) -> RecordWord {
+        self.kept.as_ref().map_or(RecordWord::Unkept, |kept| kept.word())
     }
 
     /// What the node keeps of the cluster's record, if it keeps one.

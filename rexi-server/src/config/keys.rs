@@ -31,6 +31,7 @@ impl ConfigKey {
             ("rollout", "ceiling") => "REXI_PHASE".to_owned(),
             ("peers", _) => "REXI_PEERS".to_owned(),
             ("allow", _) => "REXI_ALLOW".to_owned(),
+            ("operators", _) => "REXI_OPERATORS".to_owned(),
             _ => format!("REXI_{}", self.name().replace('.', "_").to_uppercase()),
         }
     }

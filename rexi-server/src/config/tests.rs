@@ -98,9 +98,30 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
+fn the_record_and_its_operators_are_configured_and_each_slip_is_named() {
+    let text = "[rollout]\nstate = \"state\"\nwithout_record = \"serve\"\n[operate]\nlisten = \"127.0.0.1:4101\"\n\
+                ca = \"ops.pem\"\n[operators]\nalice = \"*\"\nbob = \"status hold\"\n";
+    let config = config(&format!("{HEAD}{text}"));
+    assert_eq!((config.state(), config.serves_without_record()), (Some(Path::new("state")), true));
+    let (address, ca) = config.operate().expect("a port");
+    assert_eq!((address.port(), ca), (4_101, Path::new("ops.pem")));
+    assert!(config.operators().allows("alice", "finalize") && !config.operators().allows("bob", "finalize"));
+    let bare = super::Config::from_toml(HEAD, "node.toml", &train()).expect("a configuration");
+    assert_eq!((bare.state(), bare.serves_without_record(), bare.operate()), (None, false, None));
+    for (text, parts) in [
+        ("[rollout]\nwithout_record = \"yes\"\n", ["`rollout.without_record` = \"yes\"", "is none of: wait, serve"]),
+        ("[operate]\nlisten = \"127.0.0.1:4101\"\n", ["no key `operate.ca`", "PEM file"]),
+        ("[operators]\nalice = \"statsu\"\n", ["`operators.alice`", "\"statsu\" is nothing that an operator may"]),
+        ("[operators]\nAlice = \"*\"\n", ["`operators.Alice`", "cannot name an operator"]),
+    ] {
+        refused(&format!("{HEAD}{text}"), &parts);
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
-    let top = "allowed here: name, listen, release, cluster, identity, peers, membership, allow, rollout, admin, \
-               calls, drain, limits";
+    let top = "allowed here: name, listen, release, cluster, identity, peers, membership, allow, rollout, \
+               operate, operators, admin, calls, drain, limits";
     refused(&format!("{BARE}relase = \"1.1\"\n"), &["node.toml:3: unknown key `relase`", "is `release`", top]);
     refused(&format!("{HEAD}[peer]\nn2 = \"127.0.0.1:4002\"\n"), &["node.toml:4", "`peer`", "is `peers`", top]);
     refused(&format!("{HEAD}limits.jobs = 3\n"), &["unknown key `limits.jobs`", "is `limits.jobs_max`"]);
@@ -119,7 +140,7 @@ fn an_unknown_key_is_refused_with_the_nearest_and_all_allowed() {
     );
     // The first of several is named, and unknown keys go before bad values.
     let error = refused(&format!("{BARE}release = \"9\"\nzzz = 1\naaa = 2\n"), &["`zzz`"]);
-    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 13));
+    assert!(matches!(error, ConfigError::UnknownKey { allowed, .. } if allowed.len() == 15));
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub(crate) struct Lines {
     pub(crate) failed: Line,
     leaving: Line,
     unsupported: Line,
+    pub(crate) record: Line,
     closing: Line,
 }
 

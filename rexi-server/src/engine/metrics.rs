@@ -87,7 +87,11 @@ pub const METRICS: &[Metric] = &[
     gauge("rexi_record_broken", &["node"], "1 once a write of it has failed, until the node starts again."),
     gauge("rexi_transition_open_seconds", &["node"], "How long a change of it is under way; 0 where none is."),
     gauge("rexi_finalize_due_seconds", &["node"], "How long all runs the newest release that is not final; else 0."),
-    counter("rexi_operator_asks_total", &["node", "verb", "outcome"], "What operators have asked: done, or denied."),
+    counter(
+        "rexi_operator_asks_total",
+        &["node", "verb", "outcome"],
+        "What operators have asked: done, denied, or no_trail.",
+    ),
     counter("rexi_connections_total", &["node", "peer"], "Connections to a peer that were put to use."),
     gauge("rexi_peer_connected", &["node", "peer"], "1 while the peer is connected."),
     gauge("rexi_peer_calls", &["node", "peer"], "Calls open to the peer."),

@@ -38,7 +38,12 @@ impl Shared {
             state.keeper.handle(ticket, ask, &facts);
             self.settle_record(record, &mut state);
         }
-        answered.await.ok()
+        tokio::select! {
+            biased;
+            answer = answered => answer.ok(),
+            // The write that was waited for may never be told.
+            () = self.env.tasks().stopped() => None,
+        }
     }
 
     /// Does what the keeper wants done.
@@ -62,6 +67,7 @@ impl Shared {
         let dir = Arc::clone(&record.dir);
         let written = self.env.aside(move || dir.write(&kept)).await;
         if let Err(error) = &written {
+            record.note_broken();
             tracing::error!(node = %self.name, %error, "the record was not written: this node says no to every change");
         }
         let facts = self.facts_now().await;
@@ -71,11 +77,19 @@ impl Shared {
     }
 
     /// What is on the disk holds from now on, before anybody hears that it does.
-    fn apply_record(&self, record: &RecordKeeper, kept: Kept) {
+    fn apply_record(self: &Arc<Self>, record: &RecordKeeper, kept: Kept) {
         let kept = Arc::new(kept);
         let before = record.kept().epoch();
-        self.change_rollout(|rollout| rollout.set_kept(Arc::clone(&kept)));
+        for why in self.change_rollout(|rollout| rollout.set_kept(Arc::clone(&kept))) {
+            tracing::warn!(node = %self.name, %why, "a ceiling of the record does not hold here");
+        }
+        let had_brakes = record.kept().brakes == kept.brakes;
         record.apply(Arc::clone(&kept));
+        if !had_brakes {
+            for member in self.members().iter().filter(|member| !member.is_local() && member.is_connected()) {
+                self.tell_brakes(member.name());
+            }
+        }
         if kept.epoch() == before {
             return;
         }
@@ -84,7 +98,8 @@ impl Shared {
             tracing::info!(node = %self.name, epoch, %floor, %top, %by, "the record has moved");
         }
         for member in self.members().iter().filter(|member| !member.is_local()) {
-            if let Err(apart) = self.rollout().may_speak_to(member.name()) {
+            let verdict = self.rollout().may_speak_to(member.name());
+            if let Err(apart) = verdict {
                 member.close_connection(CloseCode::NotTrusted, &apart.to_string());
             }
             // It may be the record that stood in the way.
@@ -179,7 +194,9 @@ impl Shared {
 /// What this process's program is: the digest of its file, counted once; all zeros where it cannot be read. Blocks.
 fn build() -> Digest {
     static BUILD: OnceLock<Digest> = OnceLock::new();
-    *BUILD.get_or_init(|| std::env::current_exe().and_then(File::open).and_then(digest).unwrap_or_default())
+    // A package manager may have put another program where this one was started from.
+    let own = || File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?));
+    *BUILD.get_or_init(|| own().and_then(digest).unwrap_or_default())
 }
 
 fn digest(mut file: File) -> io::Result<Digest> {

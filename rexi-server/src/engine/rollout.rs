@@ -3,6 +3,7 @@
 
 use std::sync::MutexGuard;
 
+use rexi_proto::record::RecordWord;
 use rexi_proto::{
     Agreement, HandshakeError, Hello, Incarnation, MigrationKey, NodeName, Phase, PhaseError, PhaseNow, Stage,
 };
@@ -63,6 +64,11 @@ impl Shared {
     pub(crate) fn hello_to(&self, peer: &NodeName) -> Hello {
         let is_connected = self.member(peer).is_some_and(|member| member.is_connected());
         self.rollout().hello_to(peer, is_connected, self.incarnation, &self.functions, &self.limits)
+    }
+
+    /// What this node says of its cluster's record now.
+    pub(crate) fn record_word(&self) -> RecordWord {
+        self.rollout().record_word()
     }
 
     /// Takes a peer's hello and gives the verdict. The phase may move with it. Where the two agree, what is made of the

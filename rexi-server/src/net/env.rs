@@ -273,6 +273,11 @@ impl TaskGroup {
         self.tracker.is_closed()
     }
 
+    /// Waits until the node has stopped.
+    pub(crate) async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Waits until all are gone, but those of QUIC. They must have been stopped.
     pub(crate) async fn wait(&self) {
         self.tracker.wait().await;

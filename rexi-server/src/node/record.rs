@@ -43,7 +43,7 @@ impl Node {
         if !is_operator(by) {
             return Err(CommandError::NoOperator(by.to_owned()));
         }
-        Ok(self.shared().command(by.into(), command).await)
+        Ok(self.shared().command(by.into(), command, None).await)
     }
 
     /// Waits until the record of the cluster does not let this node's release run any more, which it has missed: the

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use quinn::{Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use rexi_proto::CloseCode;
 use rexi_proto::operate::{OPERATOR_ASK_BYTES_MAX, OperatorAsk, OperatorReply, TrailLine};
 use tokio::sync::Semaphore;
 
@@ -76,6 +77,11 @@ impl Port {
     async fn serve(self: Arc<Self>, endpoint: Endpoint) {
         let places = Arc::new(Semaphore::new(OPERATORS_AT_ONCE_MAX));
         while let Some(incoming) = endpoint.accept().await {
+            // Who cannot receive where it says to send from takes nobody's place.
+            if !incoming.remote_address_validated() && incoming.may_retry() {
+                let _ = incoming.retry();
+                continue;
+            }
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 incoming.refuse();
                 continue;
@@ -101,11 +107,20 @@ impl Port {
             let server = self.authority.server(&self.shared.credentials.identity()).map_err(|e| e.to_string())?;
             let connecting = incoming.accept_with(Arc::new(server)).map_err(|e| e.to_string())?;
             let connection = connecting.await.map_err(|e| e.to_string())?;
-            let operator = operator_of(&connection).ok_or("the certificate names no operator, or several")?;
-            let (send, mut recv) = connection.accept_bi().await.map_err(|e| e.to_string())?;
-            let bytes = recv.read_to_end(OPERATOR_ASK_BYTES_MAX as usize).await.map_err(|e| e.to_string())?;
-            let ask = OperatorAsk::decode(&bytes).map_err(|e| e.to_string())?;
-            Ok::<_, String>((connection, operator, send, ask))
+            let asked = async {
+                let operator = operator_of(&connection).ok_or("the certificate names no operator, or several")?;
+                let (send, mut recv) = connection.accept_bi().await.map_err(|e| e.to_string())?;
+                let bytes = recv.read_to_end(OPERATOR_ASK_BYTES_MAX as usize).await.map_err(|e| e.to_string())?;
+                let ask = OperatorAsk::decode(&bytes).map_err(|e| e.to_string())?;
+                Ok::<_, String>((operator, send, ask))
+            };
+            match asked.await {
+                Ok((operator, send, ask)) => Ok((connection, operator, send, ask)),
+                Err(error) => {
+                    close(&connection, CloseCode::BadHandshake, &error);
+                    Err(error)
+                }
+            }
         };
         let (connection, operator, mut send, ask) = tokio::time::timeout(ASK_LIMIT, asked).await.map_err(late)??;
         let from = connection.remote_address();
@@ -113,7 +128,11 @@ impl Port {
         let answering = self.shared.spawn(Arc::clone(self).answer(operator, from, ask));
         let Ok(Some(reply)) = answering.await else { return Ok(()) };
         let said = async {
-            send.write_all(&reply.encode().map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())?;
+            let reply = reply.encode().unwrap_or_else(|error| {
+                let why = format!("the answer is too long: {error}");
+                OperatorReply::NoTrail(why).encode().expect("it is short")
+            });
+            send.write_all(&reply).await.map_err(|e| e.to_string())?;
             let _ = send.finish();
             connection.closed().await;
             Ok::<_, String>(())
@@ -139,10 +158,15 @@ impl Port {
             ..TrailLine::default()
         };
         if !self.operators.allows(&by.name, verb) {
-            tracing::warn!(node = %self.shared.name, operator = by.name, verb, "denied an operator");
             self.shared.count_operator(verb, "denied");
-            // Denied all the same, where the disk does not take it.
-            let _ = self.put_down(TrailLine { outcome: Some("denied".to_owned()), ..line }).await;
+            // In few bytes, whatever was asked; and denied all the same, where the disk does not take it.
+            let told = line.told.chars().take(DENIED_CHARS_MAX).collect();
+            let line = TrailLine { told, ignored: BTreeMap::new(), outcome: Some("denied".to_owned()), ..line };
+            let put_down = self.put_down(line).await;
+            if let Some(unsaid) = self.shared.refused.next() {
+                let (node, operator, trail) = (&self.shared.name, &by.name, put_down.err());
+                tracing::warn!(%node, operator, verb, ?trail, unsaid, "denied an operator");
+            }
             return OperatorReply::Denied { operator: by.name, verb: verb.to_owned() };
         }
         if let Err(problem) = self.put_down(line.clone()).await {
@@ -155,8 +179,8 @@ impl Port {
             OperatorAsk::Command { .. } if self.shared.record.is_none() => {
                 (OperatorReply::Unkept, Some("unkept".into()))
             }
-            OperatorAsk::Command { command, .. } => {
-                let outcome = self.shared.command(by.name.into(), command).await;
+            OperatorAsk::Command { command, looked_at, .. } => {
+                let outcome = self.shared.command(by.name.into(), command, looked_at).await;
                 let told = outcome.told();
                 (OperatorReply::Outcome(outcome), Some(told))
             }
@@ -182,8 +206,11 @@ impl Port {
 
 /// Closes a connection on which all was said.
 fn end(connection: &Connection) {
-    close(connection, rexi_proto::CloseCode::Replaced, "the operator was answered");
+    close(connection, CloseCode::Replaced, "the operator was answered");
 }
+
+/// Characters of what was asked that a denial puts down.
+const DENIED_CHARS_MAX: usize = 1_000;
 
 /// How long an operator's tool may take to connect and to ask.
 const ASK_LIMIT: Duration = Duration::from_secs(3);

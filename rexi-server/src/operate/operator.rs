@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use quinn::{ConnectionError, Endpoint};
-use rexi_proto::NodeName;
 use rexi_proto::operate::{OPERATOR_REPLY_BYTES_MAX, OperatorAsk, OperatorReply};
+use rexi_proto::{CloseCode, NodeName};
 use thiserror::Error;
 
 use crate::engine::{Identity, IdentityError};
@@ -72,8 +72,8 @@ impl OperatorClient {
         let endpoint = Endpoint::client(local).map_err(|e| not_reached(e.to_string()))?;
         let connecting = endpoint.connect_with(self.client.clone(), address, node.as_str());
         let connecting = connecting.map_err(|e| not_reached(e.to_string()))?;
-        let connection = tokio::time::timeout_at(until, connecting).await;
-        let connection = connection.map_err(|_| not_reached(format!("nothing came within {limit:?}")))?;
+        let connection = tokio::time::timeout(CONNECT_LIMIT.min(limit), connecting).await;
+        let connection = connection.map_err(|_| not_reached(format!("nobody answers within {CONNECT_LIMIT:?}")))?;
         let connection = connection.map_err(|e| not_reached(explained(&e)))?;
         let bytes = ask.encode().map_err(|e| not_reached(e.to_string()))?;
         let asked = async {
@@ -89,9 +89,23 @@ impl OperatorClient {
                 .map_err(|e| format!("its answer cannot be read ({e}): use a tool of its version"))
         };
         let asked = tokio::time::timeout_at(until, asked).await;
+        // The other end judges the certificate once this one holds the connection for made.
+        let is_refused = connection.close_reason().is_some_and(|closed| refuses(&closed));
         connection.close(0_u32.into(), b"answered");
         let _ = tokio::time::timeout(CLOSE_LIMIT, endpoint.wait_idle()).await;
-        asked.map_err(|_| no_answer(format!("nothing came within {limit:?}")))?.map_err(no_answer)
+        let asked = asked.map_err(|_| no_answer(format!("nothing came within {limit:?}")))?;
+        asked.map_err(|why| if is_refused { not_reached(why) } else { no_answer(why) })
+    }
+}
+
+/// Whether a member has closed since it does not take who asks for an operator: nothing was asked then.
+fn refuses(closed: &ConnectionError) -> bool {
+    match closed {
+        ConnectionError::ConnectionClosed(_) | ConnectionError::TransportError(_) => true,
+        ConnectionError::ApplicationClosed(closed) => {
+            CloseCode::from_code(closed.error_code.into_inner()) == Some(CloseCode::BadHandshake)
+        }
+        _ => false,
     }
 }
 
@@ -102,6 +116,9 @@ fn explained(error: &ConnectionError) -> String {
         error => error.to_string(),
     }
 }
+
+/// How long a member may take to be reached.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long a close may take to be sent.
 const CLOSE_LIMIT: Duration = Duration::from_millis(50);

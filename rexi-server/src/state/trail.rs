@@ -1,5 +1,6 @@
 //! The trail: a line for each thing that an operator has asked of this node, written before it is done, and another
-//! for what came of it. Each line holds the digest of the one before, so that none can be changed or taken out unseen.
+//! for what came of it. Each line holds the digest of the one before, so that none between two others can be changed or
+//! taken out unseen.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -10,7 +11,7 @@ use rexi_proto::operate::TrailLine;
 use rexi_proto::record::Digest;
 
 use super::sync_dir;
-use crate::files::read_text;
+use crate::files::{read_bounded, read_text};
 
 /// A node's trail, which one process writes.
 #[derive(Debug)]
@@ -34,13 +35,16 @@ impl Trail {
     /// say was not done. Blocks.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         let path = dir.join(TRAIL);
-        let text = match read_text(&path, TRAIL_BYTES_MAX + LINE_BYTES_MAX) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let bytes = match read_bounded(&path, TRAIL_BYTES_MAX + LINE_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let whole = text.rfind('\n').map_or(0, |at| at + 1);
-        let last = match text[..whole].lines().last() {
+        // A cut may go through a character.
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let text = std::str::from_utf8(&bytes[..whole]);
+        let text = text.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let last = match text.lines().last() {
             Some(line) => Digest::of(line),
             None => last_of_earlier(dir)?,
         };
@@ -167,7 +171,8 @@ mod tests {
         drop(trail);
         let path = dir.path().join(TRAIL);
         let whole = fs::read_to_string(&path).expect("it is there");
-        fs::write(&path, format!("{whole}{}", &whole[..20])).expect("it is cut off");
+        fs::write(&path, [whole.as_bytes(), &whole.as_bytes()[..20], &"ü".as_bytes()[..1]].concat())
+            .expect("it is cut");
         let trail = Trail::open(dir.path()).expect("it opens");
         assert_eq!(trail.read().expect("it is read"), whole);
         trail.append(line("two")).expect("it is written");

@@ -149,20 +149,30 @@ pub(super) async fn hold(args: HoldArgs) -> Result<Said, Stop> {
     let only = args.migration.as_deref().map(|key| migration(&cluster, Some(key))).transpose().map_err(usage)?;
     let lowest = cluster.phases().into_iter().map(|(key, (lowest, _))| (key, lowest));
     let ceilings = lowest.filter(|(key, _)| only.as_ref().is_none_or(|only| only == key)).collect();
-    carry("hold", &args.reach, OperatorCommand::Brake(ceilings), BTreeMap::new()).await
+    brake("hold", &args.reach, ceilings).await
 }
 
 pub(super) async fn lower(args: LowerArgs) -> Result<Said, Stop> {
     let cluster = args.reach.look("lower").await?;
     let key = migration(&cluster, args.migration.as_deref()).map_err(usage)?;
-    let command = if args.reachable {
-        OperatorCommand::Brake([(key, args.to)].into())
-    } else {
-        let mut ceilings = cluster.record().map(|record| record.ceilings.clone()).unwrap_or_default();
-        ceilings.insert(key, args.to);
-        OperatorCommand::Make(ClusterChange::Cap(ceilings))
-    };
-    carry("lower", &args.reach, command, BTreeMap::new()).await
+    if args.reachable {
+        return brake("lower", &args.reach, [(key, args.to)].into()).await;
+    }
+    let mut ceilings = cluster.record().map(|record| record.ceilings.clone()).unwrap_or_default();
+    ceilings.insert(key.clone(), args.to);
+    let change = OperatorCommand::Make(ClusterChange::Cap(ceilings));
+    let said = carry_on("lower", &args.reach, change, BTreeMap::new(), &cluster).await?;
+    let after = args.reach.look("lower").await?;
+    let is_above = |phase: &&rexi_proto::operate::PhaseLook| phase.migration == key && phase.phase > args.to;
+    let above = after.answered().filter(|(_, look)| look.phases.iter().any(|phase| is_above(&phase)));
+    let above: Vec<&str> = above.map(|(node, _)| node.as_str()).collect();
+    match above.is_empty() || said.is_under_way() {
+        true => Ok(said),
+        false => {
+            let why = format!("{} cannot go so low: a member has removed what it would say", above.join(" "));
+            Ok(said.code(super::said::NO).line(&why).with("problem", why.into()))
+        }
+    }
 }
 
 pub(super) async fn lift(args: PlainArgs) -> Result<Said, Stop> {
@@ -231,7 +241,26 @@ async fn checked(
             return Ok(said.with_checks(&checks).with_cluster(cluster));
         }
     }
-    carry(command, reach, OperatorCommand::Make(change), ignored).await
+    carry_on(command, reach, OperatorCommand::Make(change), ignored, cluster).await
+}
+
+/// Has a member carry a command, unless the record has moved since it was looked at.
+async fn carry_on(
+    name: &str,
+    reach: &Reach,
+    command: OperatorCommand,
+    ignored: BTreeMap<String, String>,
+    cluster: &Cluster,
+) -> Result<Said, Stop> {
+    let looked_at = cluster.record().map(|record| record.digest());
+    ask_for(name, reach, OperatorAsk::Command { command, looked_at, ignored }).await
+}
+
+/// Puts a brake on wherever it can be.
+async fn brake(name: &str, reach: &Reach, ceilings: BTreeMap<MigrationKey, Phase>) -> Result<Said, Stop> {
+    let said = carry(name, reach, OperatorCommand::Brake(ceilings), BTreeMap::new()).await?;
+    let later = "a member that was not reached hears of it once it is connected again: no `live resume` is needed";
+    Ok(if said.is_under_way() { said.line(later) } else { said })
 }
 
 /// Has a member carry a command.
@@ -241,7 +270,10 @@ async fn carry(
     command: OperatorCommand,
     ignored: BTreeMap<String, String>,
 ) -> Result<Said, Stop> {
-    let ask = OperatorAsk::Command { command, ignored };
+    ask_for(name, reach, OperatorAsk::Command { command, looked_at: None, ignored }).await
+}
+
+async fn ask_for(name: &str, reach: &Reach, ask: OperatorAsk) -> Result<Said, Stop> {
     let said = Said::new(reach.format, name).with("asked", ask.told().into());
     match reach.ask(name, &ask).await? {
         OperatorReply::Outcome(outcome) => Ok(said.with_outcome(&outcome)),

@@ -94,6 +94,14 @@ fn show(args: &ShowArgs) -> Result<Said, Stop> {
 async fn repair(args: RepairArgs) -> Result<Said, Stop> {
     let said = Said::new(args.reach.format, "floor repair");
     match kept(&args.state)? {
+        Some(Err(KeptError::Format { first })) if first.starts_with("rexi-rollout ") => {
+            let why = format!("it is of another format ({first:?}): start the release that wrote it");
+            return Ok(said.code(NO).line(&why).with("problem", json!(why)));
+        }
+        Some(Ok(kept)) if kept.node != args.node => {
+            let why = format!("it is of {}, and not of {}: give the node its own directory", kept.node, args.node);
+            return Ok(said.code(NO).line(&why).with("problem", json!(why)));
+        }
         Some(Err(_)) => {}
         Some(Ok(_)) => return Ok(said.line("there is nothing to repair: the file can be read")),
         None => {

@@ -54,10 +54,13 @@ impl Wanted {
 pub(super) async fn status(args: StatusArgs) -> Result<Said, Stop> {
     let until = tokio::time::Instant::now() + Duration::from_secs(args.wait_seconds);
     let cluster = loop {
-        let cluster = args.reach.look("status").await?;
-        let is_there = args.wait.is_none_or(|wanted| wanted.is(&cluster));
-        if is_there || tokio::time::Instant::now() + LOOK_INTERVAL > until {
-            break cluster;
+        let is_over = args.wait.is_none() || tokio::time::Instant::now() + LOOK_INTERVAL > until;
+        match args.reach.look("status").await {
+            Ok(cluster) if is_over || args.wait.is_some_and(|wanted| wanted.is(&cluster)) => break cluster,
+            // Nobody answers at this moment.
+            Err(Stop::Said(_)) if !is_over => {}
+            Ok(_) => {}
+            Err(stop) => return Err(stop),
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     };
@@ -78,10 +81,10 @@ pub(super) struct CheckFlags {
     #[arg(long, value_name = "NAME=REASON")]
     ignore: Vec<String>,
     /// How long nothing may have gone to the singleton before it is taken out, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
     quiet: u64,
     /// How long the release is to run before the next step, in hours: certificates must last.
-    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(..=87_600))]
     soak: u64,
     /// The build that the release is to have: the SHA-256 of its program.
     #[arg(long, value_name = "SHA256")]
@@ -165,6 +168,13 @@ pub(super) struct PreflightArgs {
     flags: CheckFlags,
 }
 
+impl PreflightArgs {
+    /// A release to be finalized, where there is no record that says which: the check of that says so.
+    fn release_of_train(&self, train: &UpgradePath) -> Release {
+        self.to.unwrap_or_else(|| train.release(train.last()))
+    }
+}
+
 pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Result<Said, Stop> {
     if let Some(unknown) = args.only.iter().find(|name| may_be_ignored(name).is_none()) {
         return Err(Stop::Usage(USAGE, miette!("--only {unknown:?}: there is no such check")));
@@ -173,7 +183,8 @@ pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Resul
     let aim = match (args.to, args.finalize, cluster.record()) {
         (Some(to), ..) => Aim::Advance(to),
         (None, true, Some(record)) => Aim::Finalize(record.top),
-        (None, _, None) => Aim::Begin,
+        (None, true, None) => Aim::Finalize(args.release_of_train(train)),
+        (None, false, None) => Aim::Begin,
         (None, false, Some(_)) => Aim::Raise,
     };
     let mut checks = args.flags.make(&cluster, &aim, train)?;
@@ -279,7 +290,7 @@ pub(super) struct GateArgs {
     #[command(flatten)]
     reach: Reach,
     /// Looks again for so long until it passes, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=86_400))]
     wait_seconds: u64,
 }
 
@@ -294,12 +305,20 @@ enum When {
 pub(super) async fn gate(args: GateArgs) -> Result<Said, Stop> {
     let until = tokio::time::Instant::now() + Duration::from_secs(args.wait_seconds);
     loop {
-        let cluster = args.reach.look("gate").await?;
+        let is_over = tokio::time::Instant::now() + LOOK_INTERVAL > until;
+        let cluster = match args.reach.look("gate").await {
+            Ok(cluster) => cluster,
+            // Nobody answers at this moment: it may be the one that was stopped.
+            Err(Stop::Said(_)) if !is_over => {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                continue;
+            }
+            Err(stop) => return Err(stop),
+        };
         let faults = match args.when {
             When::Before => before(&cluster, &args.node, args.release),
             When::After => after(&cluster, &args.node, args.release),
         };
-        let is_over = tokio::time::Instant::now() + LOOK_INTERVAL > until;
         if faults.is_empty() || is_over {
             let is_silent = cluster.silent().next().is_some();
             let code = if faults.is_empty() {
@@ -323,15 +342,12 @@ pub(super) async fn gate(args: GateArgs) -> Result<Said, Stop> {
 
 /// Why a node should not be stopped now, to start at a release.
 fn before(cluster: &Cluster, node: &NodeName, release: Release) -> Vec<String> {
-    let mut faults = common(cluster);
+    let mut faults = common(cluster, node);
     match cluster.record() {
         Some(record) if !record.admits(release) => {
             faults.push(format!("{release} may not run: the record lets {} to {} run", record.floor, record.top));
         }
         _ => {}
-    }
-    if !cluster.asked().any(|asked| asked == node) {
-        faults.push(format!("nobody knows {node}"));
     }
     for (other, look) in cluster.answered() {
         let away = look.peers.iter().filter(|(peer, seen)| !seen.is_connected && *peer != node && other != node);
@@ -349,8 +365,11 @@ fn before(cluster: &Cluster, node: &NodeName, release: Release) -> Vec<String> {
 
 /// Why a node is not back as it should be.
 fn after(cluster: &Cluster, node: &NodeName, release: Release) -> Vec<String> {
-    let mut faults = common(cluster);
+    let mut faults = common(cluster, node);
     let Some((_, look)) = cluster.answered().find(|(of, _)| *of == node) else { return faults };
+    if look.draining {
+        faults.push(format!("{node} is leaving"));
+    }
     if !release.is_patched_by(look.life.release) {
         faults.push(format!("{node} runs {}", look.version));
     }
@@ -366,11 +385,14 @@ fn after(cluster: &Cluster, node: &NodeName, release: Release) -> Vec<String> {
     faults
 }
 
-fn common(cluster: &Cluster) -> Vec<String> {
+fn common(cluster: &Cluster, node: &NodeName) -> Vec<String> {
     let mut faults: Vec<String> =
         cluster.silent().map(|(node, why)| format!("{node} does not answer: {why}")).collect();
     if let Some(open) = cluster.transition() {
         faults.push(format!("{} asked to {}, which is under way", open.by, open.what));
+    }
+    if !cluster.asked().any(|asked| asked == node) {
+        faults.push(format!("nobody knows {node}"));
     }
     faults
 }
@@ -416,7 +438,7 @@ pub(super) async fn history(args: HistoryArgs) -> Result<Said, Stop> {
     if args.verify && broken.is_empty() {
         said = said.line(&format!("every line of {} trails follows the one before it", all_nodes(&all)));
     }
-    let code = if args.verify && !broken.is_empty() {
+    let code = if !broken.is_empty() {
         NO
     } else if silent.is_empty() {
         DONE

@@ -69,6 +69,8 @@ impl Reach {
                 }
                 Ok(reply) => return Ok(reply),
                 Err(error @ OperatorError::NotReached { .. }) => unreached.push(error.to_string()),
+                // What only looks may be asked of another.
+                Err(error) if !matches!(ask, OperatorAsk::Command { .. }) => unreached.push(error.to_string()),
                 Err(error) => {
                     let why = format!("{error}. What was asked may be under way: see `live status`");
                     return Err(self.stop(command, UNTOLD, &why));

@@ -91,6 +91,10 @@ impl Said {
         self.code(code).line(&told).with("outcome", json)
     }
 
+    pub(super) fn is_under_way(&self) -> bool {
+        self.code == UNDER_WAY
+    }
+
     pub(super) fn tell(mut self) -> ExitCode {
         match self.format {
             Format::Text => print(&self.text),

@@ -51,6 +51,11 @@ impl Driver {
         if change.is_made(seen.record()) {
             return self.settled(seen.epoch);
         }
+        if let Some(record) = seen.record()
+            && self.looked_at.is_some_and(|looked_at| looked_at != record.digest())
+        {
+            return self.end_as_theirs(&record.by, format!("move the record to epoch {}", record.epoch));
+        }
         if let Some(open) = seen.open() {
             if open.change == *change && self.guards.equal_wishes_are_one() {
                 self.members.clone_from(&open.members);

@@ -40,7 +40,7 @@ enum End {
 
 /// Serves an agreed connection until it ends.
 pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
-    let Established { member, connection, send, mut recv, session, release, met } = established;
+    let Established { member, connection, send, mut recv, session, said, release, met } = established;
     let address = canonical(connection.remote_address());
     shared.doorman.admit(address);
     let wire = session.wire;
@@ -60,6 +60,12 @@ pub(crate) async fn run(shared: &Arc<Shared>, established: Established) {
     if let Some(unsaid) = member.lines.connected.next() {
         tracing::info!(node = %shared.name, peer = %member.name(), %address, %wire, unsaid, "connected");
     }
+    // The record may have moved between the verdict and now, when there was no connection to be closed for it.
+    if shared.record_word() != said {
+        member.detach(id, false);
+        return close(&connection, CloseCode::TryAgain, "the record has moved since the hello");
+    }
+    shared.tell_brakes(member.name());
     let bulk = shared.spawn(accept_bulk(Arc::clone(shared), Arc::clone(&member), connection.clone(), id));
     let writer = Writer { shared: Arc::clone(shared), member: Arc::clone(&member), connection: connection.clone(), id };
     let mut writer = shared.spawn(writer.run(send));
@@ -108,7 +114,7 @@ async fn finish(shared: &Shared, member: &Arc<Member>, connection: &Connection, 
         _ => (None, String::new()),
     };
     let departed = code == Some(CloseCode::Shutdown);
-    if code == Some(CloseCode::NotTrusted) {
+    if code == Some(CloseCode::NotTrusted) && member.with(|peer, _| peer.connection() == id) {
         member.note_error(why, true);
     }
     let (code, reason) = match end {

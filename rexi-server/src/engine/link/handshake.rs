@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use quinn::{Connection, ReadError, ReadExactError, RecvStream, SendStream, WriteError};
-use rexi_proto::record::Question;
+use rexi_proto::record::{Question, RecordWord};
 use rexi_proto::{CloseCode, DecodeError, HELLO_BYTES_MAX, HandshakeError, Hello, LENGTH_BYTES, NodeName, Session};
 use thiserror::Error;
 
@@ -28,6 +28,8 @@ pub(crate) struct Established {
     pub(crate) send: SendStream,
     pub(crate) recv: RecvStream,
     pub(crate) session: Session,
+    /// What our hello has said of the record.
+    pub(crate) said: RecordWord,
     pub(crate) release: String,
     pub(crate) met: Met,
 }
@@ -175,7 +177,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection) -> Res
     let mut first = [0; LENGTH_BYTES];
     read_exact(&mut recv, &mut first).await?;
     if Question::opens(first) {
-        let question = questions::read(&mut recv, connection).await;
+        let question = questions::read(shared, &mut recv, connection).await;
         let question = Box::new(question.map_err(ConnectError::Question)?);
         return Ok(Accepted::Question(question, send, connection.clone()));
     }
@@ -235,7 +237,7 @@ async fn settle(
     }
     let session = Session::of(ours, &theirs, agreement);
     let (connection, release) = (connection.clone(), theirs.release.to_string());
-    Ok(Established { member, connection, send, recv, session, release, met })
+    Ok(Established { member, connection, send, recv, session, said: ours.record, release, met })
 }
 
 async fn send_hello(send: &mut SendStream, hello: &Hello) -> Result<(), ConnectError> {

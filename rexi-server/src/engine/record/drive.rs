@@ -5,18 +5,26 @@ use std::time::UNIX_EPOCH;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use rexi_proto::record::{CommandOutcome, Driver, OperatorCommand};
+use rexi_proto::record::{CommandOutcome, Digest, Driver, OperatorCommand};
 
 use crate::engine::shared::Shared;
 
 impl Shared {
     /// Carries a command until it is known what came of it. Where this is dropped before, what has been written stays
     /// on the members' disks, and whoever comes next goes on from there.
-    pub(crate) async fn command(self: &Arc<Self>, by: Arc<str>, command: OperatorCommand) -> CommandOutcome {
+    pub(crate) async fn command(
+        self: &Arc<Self>,
+        by: Arc<str>,
+        command: OperatorCommand,
+        looked_at: Option<Digest>,
+    ) -> CommandOutcome {
         let at = self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let members = self.members().iter().map(|member| member.name().clone()).collect();
         let cluster = Arc::clone(self.rollout().cluster());
         let mut driver = Driver::new(command, cluster, by, at, members, self.mutants);
+        if let Some(record) = looked_at {
+            driver = driver.looked_at(record);
+        }
         let mut asked = FuturesUnordered::new();
         loop {
             while let Some((round, node, ask)) = driver.poll_output() {

@@ -1,12 +1,13 @@
 //! The keeper of a running node behind its lock, its disk, and what holds by it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rexi_proto::NodeName;
 use rexi_proto::record::{Answer, Keeper, Kept};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::state::StateDir;
 
@@ -20,6 +21,12 @@ pub(crate) struct RecordKeeper {
     given: Mutex<BTreeSet<NodeName>>,
     /// Since when all that is wanted for closing the way back is there, in the node's time.
     due_since: Mutex<Option<Duration>>,
+    /// Whether a write has failed since the start.
+    is_broken: AtomicBool,
+    /// Whether the disk is being probed.
+    is_probed: AtomicBool,
+    /// How many answers may be on their way at once.
+    pub(super) answers: Semaphore,
 }
 
 pub(super) struct State {
@@ -38,6 +45,9 @@ impl RecordKeeper {
             applied,
             given: Mutex::default(),
             due_since: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+            is_probed: AtomicBool::new(false),
+            answers: Semaphore::new(ANSWERS_AT_ONCE_MAX),
         }
     }
 
@@ -53,7 +63,7 @@ impl RecordKeeper {
 
     /// Whether a write has failed since the start.
     pub(crate) fn is_broken(&self) -> bool {
-        self.lock().keeper.is_broken()
+        self.is_broken.load(Ordering::Relaxed)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,6 +75,21 @@ impl RecordKeeper {
         let mut since = self.due_since.lock().expect("nothing panics while it holds the time");
         *since = if is_due { since.or(Some(now)) } else { None };
         since.map_or(Duration::ZERO, |since| now.saturating_sub(since))
+    }
+
+    /// A write has failed.
+    pub(super) fn note_broken(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+    }
+
+    /// Probes the disk; one that does not answer is not probed again. Blocks.
+    pub(super) fn probe(&self) -> Option<String> {
+        if self.is_probed.swap(true, Ordering::Relaxed) {
+            return Some("it has not answered an earlier probe yet".to_owned());
+        }
+        let probed = self.dir.probe();
+        self.is_probed.store(false, Ordering::Relaxed);
+        probed.err().map(|error| error.to_string())
     }
 
     /// Where it is kept.
@@ -82,3 +107,6 @@ impl RecordKeeper {
         self.given.lock().expect("nothing panics while it holds the names")
     }
 }
+
+/// Answers about the record that may be on their way at once: a member asks for one at a time.
+const ANSWERS_AT_ONCE_MAX: usize = 64;

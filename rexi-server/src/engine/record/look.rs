@@ -10,6 +10,7 @@ use rexi_proto::record::KeeperAsk;
 
 #[cfg(feature = "operate")]
 use crate::engine::metrics;
+use crate::engine::record::keeper::RecordKeeper;
 use crate::engine::shared::{ServiceCheck, Shared};
 use crate::engine::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};
 
@@ -69,13 +70,13 @@ impl Shared {
     }
 
     /// Why the node's disk did not take a probe, if it did not.
-    async fn probe_disk(&self) -> Option<String> {
+    async fn probe_disk(self: &Arc<Self>) -> Option<String> {
         let record = self.record.as_ref()?;
         if record.is_broken() {
             return Some("an earlier write has failed: mend the disk, and start the node again".to_owned());
         }
-        let dir = record.dir();
-        self.env.aside(move || dir.probe()).await.err().map(|error| error.to_string())
+        let shared = Arc::clone(self);
+        self.env.aside(move || shared.record.as_ref().and_then(RecordKeeper::probe)).await
     }
 
     /// What keeps the node from being ready.

@@ -10,8 +10,9 @@ use quinn::{Connection, RecvStream, SendStream};
 #[cfg(feature = "operate")]
 use rexi_proto::operate::MemberLook;
 use rexi_proto::record::{Answer, KeeperAsk, MemberAsk, Question, RECORD_SAID_BYTES_MAX, RecordReply};
-use rexi_proto::{CloseCode, NodeName};
+use rexi_proto::{CloseCode, HELLO_BYTES_MAX, NodeName};
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use crate::engine::member::HANDSHAKE_LIMIT;
 use crate::engine::shared::Shared;
@@ -73,7 +74,13 @@ impl Shared {
             RecordReply::Trail(trail) => trail,
             other => Err(NoAnswer::of(&other).to_string()),
         };
-        self.ask_all(all, &MemberAsk::Trail, read).await
+        let mut trails = self.ask_all(all, &MemberAsk::Trail, read).await;
+        // One reply has room for so many bytes of each.
+        let most = TRAILS_BYTES_MAX / trails.len().max(1);
+        for trail in trails.values_mut().flatten() {
+            cut_oldest(trail, most);
+        }
+        trails
     }
 
     #[cfg(feature = "operate")]
@@ -94,11 +101,13 @@ impl Shared {
 
     /// Asks a member, or this node itself.
     async fn ask(self: &Arc<Self>, node: &NodeName, ask: MemberAsk) -> Result<RecordReply, NoAnswer> {
-        if *node == self.name {
-            return Ok(self.reply_to(ask).await);
-        }
-        let asked = tokio::time::timeout(QUESTION_LIMIT, self.ask_over(node, ask)).await;
-        asked.map_err(|_| NoAnswer::TimedOut)?
+        let asked = async {
+            match *node == self.name {
+                true => Ok(self.reply_to(ask).await),
+                false => self.ask_over(node, &ask).await,
+            }
+        };
+        tokio::time::timeout(QUESTION_LIMIT, asked).await.map_err(|_| NoAnswer::TimedOut)?
     }
 
     async fn reply_to(self: &Arc<Self>, ask: MemberAsk) -> RecordReply {
@@ -125,7 +134,7 @@ impl Shared {
         RecordReply::Trail(Err("its build has no port for operators, and so no trail".to_owned()))
     }
 
-    async fn ask_over(&self, node: &NodeName, ask: MemberAsk) -> Result<RecordReply, NoAnswer> {
+    async fn ask_over(&self, node: &NodeName, ask: &MemberAsk) -> Result<RecordReply, NoAnswer> {
         let failed = |error: &dyn std::fmt::Display| NoAnswer::Connection(error.to_string());
         let member = self.member(node).ok_or(NoAnswer::NotAMember)?;
         let address = member.address().ok_or(NoAnswer::NoAddress)?;
@@ -134,7 +143,7 @@ impl Shared {
         let connection = connecting.map_err(|_| NoAnswer::Unreached)?.map_err(|e| failed(&e))?;
         let asked = async {
             let (mut send, mut recv) = connection.open_bi().await.map_err(|e| failed(&e))?;
-            let question = Question { from: self.name.clone(), ask }.encode().map_err(|e| failed(&e))?;
+            let question = Question { from: self.name.clone(), ask: ask.clone() }.encode().map_err(|e| failed(&e))?;
             send.write_all(&question).await.map_err(|e| failed(&e))?;
             send.finish().map_err(|e| failed(&e))?;
             let reply = recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await.map_err(|e| failed(&e))?;
@@ -143,6 +152,20 @@ impl Shared {
         let heard = asked.await;
         close(&connection, CloseCode::Replaced, "the question was answered");
         heard
+    }
+
+    /// Tells a member of the brakes that are on here: it may not have been there when they were put on.
+    pub(crate) fn tell_brakes(self: &Arc<Self>, to: &NodeName) {
+        let Some(kept) = self.record.as_ref().map(|record| record.kept()) else { return };
+        if kept.brakes.is_empty() {
+            return;
+        }
+        let (shared, to) = (Arc::clone(self), to.clone());
+        self.spawn(async move {
+            if let Err(error) = shared.ask_member(&to, KeeperAsk::Hear(kept.brakes.clone())).await {
+                tracing::debug!(node = %shared.name, peer = %to, %error, "a member was not told of the brakes");
+            }
+        });
     }
 
     /// Gives the record that is on this node's disk to a member that is behind.
@@ -165,8 +188,12 @@ impl Shared {
             };
             match (problem, shared.member(&to)) {
                 (None, Some(member)) => member.kicked.notify_one(),
-                (Some(error), _) => tracing::warn!(node = %shared.name, peer = %to, error, "the record was not taken"),
-                (None, None) => {}
+                (Some(error), Some(member)) => {
+                    if let Some(unsaid) = member.lines.record.next() {
+                        tracing::warn!(node = %shared.name, peer = %to, error, unsaid, "the record was not taken");
+                    }
+                }
+                (_, None) => {}
             }
         });
     }
@@ -175,9 +202,16 @@ impl Shared {
 /// Answers a question that has come, and waits until the answer has been read.
 pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection, question: Question, mut send: SendStream) {
     let Question { from, ask } = question;
+    let places = shared.record.as_ref().map(|record| &record.answers);
+    let Ok(_place) = places.map(Semaphore::try_acquire).transpose() else {
+        return close(connection, CloseCode::TryAgain, "too many questions are being answered");
+    };
     let reply = match shared.member(&from) {
         None => RecordReply::NotAMember,
-        Some(_) => shared.reply_to(ask).await,
+        Some(_) => match tokio::time::timeout(QUESTION_LIMIT, shared.reply_to(ask)).await {
+            Ok(reply) => reply,
+            Err(_) => return close(connection, CloseCode::TryAgain, "the disk does not answer"),
+        },
     };
     let reply = match reply.encode() {
         Ok(reply) => reply,
@@ -193,8 +227,11 @@ pub(crate) async fn answer(shared: &Arc<Shared>, connection: &Connection, questi
 }
 
 /// The rest of a question whose first bytes were read, of who the certificate names.
-pub(crate) async fn read(recv: &mut RecvStream, connection: &Connection) -> Result<Question, String> {
-    let rest = recv.read_to_end(RECORD_SAID_BYTES_MAX as usize).await.map_err(|error| error.to_string())?;
+pub(crate) async fn read(shared: &Shared, recv: &mut RecvStream, connection: &Connection) -> Result<Question, String> {
+    // Who is no member has little to say.
+    let is_member = shared.members().iter().any(|member| peer_certifies(connection, member.name()));
+    let most = if is_member { RECORD_SAID_BYTES_MAX } else { HELLO_BYTES_MAX };
+    let rest = recv.read_to_end(most as usize).await.map_err(|error| error.to_string())?;
     let question = Question::decode(&rest).map_err(|error| error.to_string())?;
     match peer_certifies(connection, &question.from) {
         true => Ok(question),
@@ -204,3 +241,34 @@ pub(crate) async fn read(recv: &mut RecvStream, connection: &Connection) -> Resu
 
 /// How long a member may take to answer, its disk included.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);
+
+/// Takes the oldest lines of a trail away until it has so many bytes at most.
+#[cfg(feature = "operate")]
+fn cut_oldest(trail: &mut String, most: usize) {
+    let cut = trail.len().saturating_sub(most);
+    if cut > 0 {
+        let rest = trail.as_bytes()[cut..].iter().position(|&byte| byte == b'\n');
+        trail.drain(..rest.map_or(trail.len(), |at| cut + at + 1));
+    }
+}
+
+/// Bytes of all trails in one reply: of each the newest lines.
+#[cfg(feature = "operate")]
+const TRAILS_BYTES_MAX: usize = 48 << 20;
+
+#[cfg(all(test, feature = "operate"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trail_that_is_too_long_loses_its_oldest_lines_whole() {
+        let cut = |most| {
+            let mut trail = "one\ntwö\nthree\n".to_owned();
+            cut_oldest(&mut trail, most);
+            trail
+        };
+        assert_eq!((cut(99), cut(15)), ("one\ntwö\nthree\n".to_owned(), "one\ntwö\nthree\n".to_owned()));
+        assert_eq!((cut(14), cut(7), cut(5)), ("twö\nthree\n".to_owned(), "three\n".to_owned(), String::new()));
+        assert_eq!(TRAILS_BYTES_MAX / 1_024, 49_152, "a member of 1,024 has 48 KiB of it");
+    }
+}

@@ -34,11 +34,11 @@ fn sound(sans: &[&str]) -> CertificateParams {
 }
 
 fn server_crypto(of: &Identity) -> Arc<rustls::ServerConfig> {
-    Arc::new(of.server_crypto(provider(), Arc::new(DefaultTimeProvider)).expect("a configuration"))
+    Arc::new(of.server_crypto(provider(), Arc::new(DefaultTimeProvider), &of.roots, ALPN).expect("a configuration"))
 }
 
 fn client_crypto(of: &Identity) -> Arc<rustls::ClientConfig> {
-    Arc::new(of.client_crypto(provider(), Arc::new(DefaultTimeProvider)).expect("a configuration"))
+    Arc::new(of.client_crypto(provider(), Arc::new(DefaultTimeProvider), ALPN).expect("a configuration"))
 }
 
 /// Certificate and key as PEM.
