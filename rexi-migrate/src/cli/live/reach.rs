@@ -20,11 +20,12 @@ use crate::live::Cluster;
 #[derive(Clone, Debug, Args)]
 pub(super) struct Reach {
     /// A member, and its port for operators. The next is tried where one is not reached.
-    #[arg(long, value_name = "NODE=ADDRESS", required = true)]
+    // Not `required`, here and below: the line of usage would be wider than a terminal.
+    #[arg(long, value_name = "NODE=ADDRESS", help_heading = "Required")]
     via: Vec<Via>,
     /// A directory with ca.pem, the authority of the nodes, and operator.pem and operator.key, the operator's own.
-    #[arg(long, value_name = "DIR")]
-    identity: PathBuf,
+    #[arg(long, value_name = "DIR", help_heading = "Required")]
+    identity: Option<PathBuf>,
     /// How to say what came of it.
     #[arg(long, value_enum, default_value = "text")]
     pub(super) format: Format,
@@ -53,6 +54,10 @@ impl Reach {
     /// Asks the first member that is reached; or says why there is no answer, and what that means.
     pub(super) async fn ask(&self, command: &str, ask: &OperatorAsk) -> Result<OperatorReply, Stop> {
         let client = self.client().map_err(|report| Stop::Usage(USAGE, report))?;
+        if self.via.is_empty() {
+            let report = miette!("give --via: a member and its port for operators, such as n1=127.0.0.1:4101");
+            return Err(Stop::Usage(USAGE, report));
+        }
         let mut unreached = Vec::new();
         for Via(node, address) in &self.via {
             match client.ask(node, *address, ask, Duration::from_secs(self.timeout)).await {
@@ -99,7 +104,9 @@ impl Reach {
     }
 
     fn client(&self) -> Result<OperatorClient, Report> {
-        let file = |name: &str| self.identity.join(name);
+        let missing = "give --identity: a directory with ca.pem, operator.pem and operator.key";
+        let dir = self.identity.as_ref().ok_or_else(|| miette!("{missing}"))?;
+        let file = |name: &str| dir.join(name);
         let identity = Identity::from_pem_files(file("ca.pem"), file("operator.pem"), file("operator.key"));
         identity.and_then(|identity| OperatorClient::new(&identity)).map_err(|error| miette!("--identity: {error}"))
     }
