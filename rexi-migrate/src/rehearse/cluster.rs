@@ -185,7 +185,7 @@ impl Cluster {
         })?;
         self.nodes[node].process = Some(process);
         let ledger = self.setup.ledger(node, life);
-        let index = NodeIndex(node.try_into().expect("a cluster has few nodes"));
+        let index = NodeIndex::of(node);
         self.lives.push(ProcessLife {
             node: name,
             index,

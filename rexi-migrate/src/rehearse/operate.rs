@@ -19,6 +19,8 @@ use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use crate::history::evidence::Disturbance;
+use crate::history::ledger::{NodeIndex, NodeSet, now_us};
 use crate::name::node_name;
 use crate::rehearse::process::{AtWork, Setup, state_dir};
 
@@ -57,6 +59,8 @@ pub(crate) struct Operating {
     window: Option<(Release, Release)>,
     is_wiped: bool,
     is_damaged: bool,
+    /// When nodes were down for longer than a restart takes, since their files were repaired.
+    pub(crate) repairs: Vec<Disturbance>,
     pub(crate) done: Operations,
 }
 
@@ -109,6 +113,7 @@ impl Operating {
             window: None,
             is_wiped: false,
             is_damaged: false,
+            repairs: Vec::new(),
             done: Operations::default(),
         })
     }
@@ -275,6 +280,7 @@ impl Operating {
             return Ok(Damage::Anew);
         }
         self.is_damaged = true;
+        let from_us = now_us();
         let file = state.join("record");
         let text = std::fs::read(&file).map_err(failed)?;
         std::fs::write(&file, &text[..text.len() / 2]).map_err(failed)?;
@@ -283,8 +289,10 @@ impl Operating {
             let of = node_name(node);
             self.done.breaches.push(format!("{of} took a record that was cut short, and ended with {code}"));
         }
-        let (state, node) = (state.display().to_string(), node_name(node));
-        self.make(&["floor", "repair", "--state", &state, "--node", &node], None).await?;
+        let (state, name) = (state.display().to_string(), node_name(node));
+        self.make(&["floor", "repair", "--state", &state, "--node", &name], None).await?;
+        let nodes = NodeSet(0).with(NodeIndex::of(node));
+        self.repairs.push(Disturbance { nodes, from_us, to_us: now_us(), stopped: false });
         Ok(Damage::Anew)
     }
 

@@ -153,7 +153,7 @@ pub async fn rehearse(
     progress.note(&format!("development certificates made in {}", directory.path().display()));
     let plan = rolling(&options.train, options.nodes, options.seed, options.kill_share);
     let steps = Step::of(&plan, options.soak.as_ref());
-    let (begun, limit) = (Instant::now(), time_limit(&steps, options.dwell));
+    let (begun, limit) = (Instant::now(), time_limit(&steps, options.dwell, operating.is_some()));
     let mut cluster = Cluster::new(setup)?;
     let soaking = options.soak.as_ref().map(|soak| Soaking::new(soak, cluster.addresses(), options.seed));
     let soaking = soaking.transpose().map_err(environment("start a relay"))?;
@@ -219,11 +219,11 @@ async fn cut_short(signals: &mut Signals, begun: Instant, limit: Duration, stret
 }
 
 /// How long a run of these steps may take, its judgement included: [`SLACK`] times what it should, and 5 minutes at
-/// least.
-fn time_limit(steps: &[Step], dwell: Duration) -> Duration {
+/// least. Operators give some commands before a release and behind it.
+fn time_limit(steps: &[Step], dwell: Duration, is_operated: bool) -> Duration {
+    let restart = Duration::from_secs(if is_operated { 6 } else { 3 }) + dwell;
     let estimate = |step: &Step| match step {
-        // Operators give some commands before a release and behind it.
-        Step::Start | Step::Do(Op::Upgrade { .. } | Op::RollBack { .. }) => Duration::from_secs(6) + dwell,
+        Step::Start | Step::Do(Op::Upgrade { .. } | Op::RollBack { .. }) => restart,
         Step::Do(Op::Lower { .. } | Op::Raise { .. }) => Duration::from_secs(1) + dwell,
         Step::Do(_) => Duration::from_secs(1),
         Step::Soak(seconds) => Duration::from_secs(60 + seconds),
@@ -256,7 +256,9 @@ impl Run {
         let failed = |error: tokio::task::JoinError| Halt::Judge { error: error.to_string() };
         if self.soaking.is_none() {
             let (judge, plan) = (Arc::clone(&self.judge), self.plan.clone());
-            return tokio::task::spawn_blocking(move || judge(&gather(&lives, &rows, &plan))).await.map_err(failed);
+            let disturbances = self.operating.as_ref().map(|operating| operating.repairs.clone()).unwrap_or_default();
+            let judged = move || judge(&Evidence { disturbances, ..gather(&lives, &rows, &plan) });
+            return tokio::task::spawn_blocking(judged).await.map_err(failed);
         }
         let slice = self.slice(lives);
         let judged = tokio::task::spawn_blocking(move || slice.judged()).await.map_err(failed)?;
@@ -388,7 +390,7 @@ mod tests {
     fn a_longer_plan_may_take_longer_and_each_at_least_five_minutes() {
         let limit = |text: &str, dwell| {
             let plan = rolling(&crate::demo::path().select(text).expect("a path"), 5, 1, 0.4);
-            time_limit(&Step::of(&plan, None), dwell)
+            time_limit(&Step::of(&plan, None), dwell, false)
         };
         assert_eq!(limit("1.0,1.1", Duration::ZERO), TIME_LIMIT_MIN);
         let usual = limit("1.0,1.1,1.2,2.0", Duration::from_secs(1));

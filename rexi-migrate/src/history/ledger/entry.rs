@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeIndex(pub u16);
 
+impl NodeIndex {
+    /// The place of a node of a cluster, which has few.
+    pub(crate) fn of(node: usize) -> Self {
+        Self(node.try_into().expect("a cluster has few nodes"))
+    }
+}
+
 /// The load generator's number for one of its calls, unique within its process.
 ///
 /// It travels inside the request, so that the worker can record it. It is not the server's own `CallRef`, which is not

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fault::{Fault, FaultKind, index, pairs};
+use super::fault::{Fault, FaultKind, pairs};
 use super::plan::RECOVERY_LIMIT;
 use super::slice::Slice;
 use super::state::{Soaking, Window};
-use crate::history::ledger::now_us;
+use crate::history::ledger::{NodeIndex, now_us};
 use crate::rehearse::cluster::{Cluster, NodeState, ProcessLife};
 use crate::rehearse::control::Command;
 use crate::rehearse::pace::Allowance;
@@ -129,7 +129,7 @@ impl Run {
             return Ok(ready.unwrap_or_else(|| healed.elapsed()));
         }
         let goal = format!("ready and answering after {fault}");
-        let late = |node, state: &NodeState| !is_ready(state) || fault.nodes(nodes).has(index(node));
+        let late = |node, state: &NodeState| !is_ready(state) || fault.nodes(nodes).has(NodeIndex::of(node));
         Err(self.cluster.timed_out(&goal, limit, healed.elapsed(), late).into())
     }
 

@@ -69,7 +69,7 @@ pub struct Fault {
 impl Fault {
     /// The nodes that are held up by it, of so many.
     pub(crate) fn nodes(&self, nodes: usize) -> NodeSet {
-        (0..nodes).filter(|&node| self.is_at(node)).fold(NodeSet(0), |set, node| set.with(index(node)))
+        (0..nodes).filter(|&node| self.is_at(node)).fold(NodeSet(0), |set, node| set.with(NodeIndex::of(node)))
     }
 
     fn is_at(&self, node: usize) -> bool {
@@ -124,10 +124,6 @@ impl fmt::Display for Fault {
         }
         write!(f, " for {:.1} s", self.lasts.as_secs_f64())
     }
-}
-
-pub(super) fn index(node: usize) -> NodeIndex {
-    NodeIndex(node.try_into().expect("a cluster has few nodes"))
 }
 
 /// Each node with each other one.
