@@ -183,7 +183,7 @@ async def malformed(scene):
         link = await scene.open(data)
         await link.closes("BadHandshake")
     longest = f"{scene.release}.0-{'a' * 249}"
-    session = await scene.connect(migrations=many[:16], extensions=[(1, bytes(50_000))], release_text=longest)
+    session = await scene.connect(migrations=many[:16], extensions=[(2, bytes(50_000))], release_text=longest)
     await session.settled()
     return f"{len(hellos) + 4} hellos"
 
