@@ -164,6 +164,11 @@ impl UpgradePath {
         self.profiles.len()
     }
 
+    /// Whether each release is the next one of its train after the one before it.
+    pub fn goes_forward(&self) -> bool {
+        self.profiles.windows(2).all(|two| two[1].follows() == Some(two[0].stop()))
+    }
+
     /// Whether a node of some release can change the servers that it sends to while it runs.
     pub fn switches_servers(&self) -> bool {
         self.profiles.iter().any(|profile| profile.server_stage().moves())

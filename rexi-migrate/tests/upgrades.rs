@@ -25,7 +25,7 @@ fn witnessed(report: &Value, name: &str) -> u64 {
 
 #[test]
 fn a_cluster_steps_through_the_whole_train_and_nothing_is_lost() {
-    let args = ["--nodes", "3", "--seed", "11"];
+    let args = ["--nodes", "3", "--seed", "11", "--operate=false"];
     let (code, text, report) = rehearsed::rehearse_at(&[env!("CARGO_BIN_EXE_rexi-migrate")], 600, 400, &args);
     assert_eq!(code, Some(0), "{text}");
     for nothing in ["lost", "executed_twice", "orphans", "wrong", "refused", "reply_without_job", "answered_twice"] {
@@ -57,7 +57,7 @@ fn a_cluster_steps_through_the_whole_train_and_nothing_is_lost() {
 
 #[test]
 fn operators_take_a_cluster_to_the_next_release_and_close_the_way_back() {
-    let args = ["--operate", "--nodes", "3", "--seed", "4", "--train", "1.1,1.2", "--dwell-ms", "300"];
+    let args = ["--nodes", "3", "--seed", "4", "--train", "1.1,1.2", "--dwell-ms", "300"];
     let (code, text, report) = rehearse(&args);
     assert_eq!(code, Some(0), "{text}");
     let operations = &report["operations"];
@@ -87,7 +87,7 @@ mod broken {
     /// Rehearses the step to 1.2, with its hot flips, on nodes that are broken in this way; gives the findings' ids.
     fn findings(mutants: &str) -> Vec<String> {
         let args = ["--nodes", "3", "--rate", "150", "--dwell-ms", "300", "--seed", "3", "--train", "1.1,1.2"];
-        let (code, text, report) = rehearse(&[&args[..], &["--mutant", mutants]].concat());
+        let (code, text, report) = rehearse(&[&args[..], &["--operate=false", "--mutant", mutants]].concat());
         assert_eq!(code, Some(1), "{mutants} was not caught: {text}");
         let because = report["judgement"]["verdict"]["because"].as_array();
         let because = because.unwrap_or_else(|| panic!("no findings with {mutants}: {text}"));

@@ -14,7 +14,7 @@ fn of_store(report: &Value, name: &str) -> u64 {
 
 #[test]
 fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
-    let args = ["--nodes", "3", "--seed", "12"];
+    let args = ["--nodes", "3", "--seed", "12", "--operate=false"];
     let (code, text, report) = rehearsed::rehearse_at(&ROLLOUT, 100, 400, &args);
     assert_eq!(code, Some(0), "{text}");
     for nothing in ["lost", "stale", "never_written", "without_order"] {
@@ -29,6 +29,7 @@ fn a_key_value_store_keeps_what_it_acknowledged_through_the_whole_train() {
 #[test]
 fn a_store_that_forgets_is_unsafe_though_no_call_is_lost() {
     let args = ["--nodes", "3", "--rate", "100", "--train", "1.0,1.1", "--dwell-ms", "200", "--seed", "1"];
+    let args = [&args[..], &["--operate=false"]].concat();
     let (code, text, report) = rehearsed::rehearse(&[&ROLLOUT[..], &["--forgets"]].concat(), &args);
     assert_eq!((code, report["judgement"]["counts"]["lost"].as_u64()), (Some(1), Some(0)), "{text}");
     assert!(of_store(&report, "stale") > 0 && of_store(&report, "lost") > 0, "{text}");
@@ -40,6 +41,7 @@ fn a_store_that_forgets_is_unsafe_though_no_call_is_lost() {
 fn a_function_that_comes_or_goes_unsafely_is_missed_by_real_processes_and_named() {
     for (planted, train, function) in [("eager", "2.0,2.1", "kv.purge"), ("early", "2.1,2.2", "kv.count")] {
         let args = ["--nodes", "2", "--rate", "100", "--train", train, "--dwell-ms", "200", "--seed", "1"];
+        let args = [&args[..], &["--operate=false"]].concat();
         let (code, text, report) = rehearsed::rehearse(&[&ROLLOUT[..], &["--plant", planted]].concat(), &args);
         assert_eq!(code, Some(1), "{text}");
         assert_eq!(report["judgement"]["counts"]["lost"].as_u64(), Some(0), "{text}");

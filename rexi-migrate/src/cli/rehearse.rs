@@ -45,11 +45,11 @@ pub(crate) struct RehearseArgs {
     /// frozen, cut off and slowed down, one after the other.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MINUTES_MAX)))]
     minutes: Option<u32>,
-    /// Has the nodes keep the record of their cluster, and two operators take it from release to release by the
+    /// Whether the nodes keep the record of their cluster, and two operators take it from release to release by the
     /// commands of `live` alone, while tools and members are killed in the middle of one, and disks are wiped and
-    /// damaged.
-    #[arg(long, conflicts_with = "minutes")]
-    operate: bool,
+    /// damaged. [default: true; false with --minutes, or where a release is not the next after the one before]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    operate: Option<bool>,
     /// Another executable for a release's nodes, such as 1.1=PATH. May be given once per release.
     #[arg(long = "release", value_name = "RELEASE=PATH", value_parser = parse_program)]
     releases: Vec<(Release, PathBuf)>,
@@ -132,6 +132,15 @@ impl RehearseArgs {
             let found = service.train.find(&release.to_string());
             found.map_err(|error| (USAGE, miette!("--release {release}: {error}")))?;
         }
+        let can_operate = match (self.minutes, train.goes_forward()) {
+            (Some(_), _) => Err("not with --minutes: a soak has no operators"),
+            (None, false) => Err("each release of --train has to be the next after the one before"),
+            (None, true) => Ok(()),
+        };
+        let operate = match (self.operate, can_operate) {
+            (Some(true), Err(why)) => return Err((USAGE, miette!("--operate: {why}"))),
+            (asked, can) => asked.unwrap_or(can.is_ok()),
+        };
         let seed = self.seed.unwrap_or(random_seed);
         let node_args = self.node_args();
         let command = self.command(service, &train, seed);
@@ -149,7 +158,7 @@ impl RehearseArgs {
             keep: self.keep,
             under: service.under.clone(),
             node_args,
-            operate: self.operate,
+            operate,
             soak: self.minutes.map(|minutes| Soak::minutes(minutes, rate)),
             quiet: self.quiet,
             command,
@@ -184,8 +193,8 @@ impl RehearseArgs {
         if let Some(minutes) = self.minutes {
             command += &format!(" --minutes {minutes}");
         }
-        if self.operate {
-            command += " --operate";
+        if let Some(operate) = self.operate {
+            command += &format!(" --operate={operate}");
         }
         for (release, path) in &self.releases {
             command += &format!(" --release {}", quoted(&format!("{release}={}", path.display())));
@@ -246,11 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_the_train_lacks_is_wrong_usage_and_the_train_is_told() {
+    fn what_the_train_does_not_hold_is_wrong_usage_and_the_train_is_told() {
         for (args, value, allowed) in [
             ("--train 1.0,1.3", "1.3", "1.0, 1.1, 1.2, 2.0"),
             ("--train=", "--train", "at least one release"),
             ("--release 1.4=/bin/sh", "1.4", "1.0, 1.1, 1.2, 2.0"),
+            ("--operate --minutes 1", "--operate", "--minutes"),
+            ("--operate --train 1.0,1.2", "--operate", "the next"),
         ] {
             let (code, report) = parse(args).expect(args).options(&demo(), "self".into(), 7).expect_err(args);
             let text = report.to_string();
@@ -267,8 +278,18 @@ mod tests {
     }
 
     #[test]
+    fn a_run_has_operators_unless_it_is_a_soak_or_they_are_left_out() {
+        for args in ["", "--operate", "--train 1.1,1.2", "--train 2.0"] {
+            assert!(options(args, 7).operate, "{args}");
+        }
+        for args in ["--operate=false", "--minutes 1", "--train 1.0,1.2", "--train 1.2,1.1"] {
+            assert!(!options(args, 7).operate, "{args}");
+        }
+    }
+
+    #[test]
     fn the_command_repeats_the_run_with_its_seed() {
-        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --operate --release 1.1=/bin/sh", 77);
+        let first = options("--nodes 3 --kill-share 0.25 --train 1.0,1.1 --operate=false --release 1.1=/bin/sh", 77);
         let words = first.command.split_once(" rehearse ").expect("a subcommand").1;
         let again = options(words, 78);
         assert_eq!(format!("{first:?}"), format!("{again:?}"));

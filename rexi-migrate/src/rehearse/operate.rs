@@ -79,6 +79,25 @@ struct Told {
     text: String,
 }
 
+impl Told {
+    /// Why it came to nothing: the problem that it names, or the checks that did not pass; all that it said where it
+    /// names neither.
+    fn why(&self) -> String {
+        if let Some(problem) = self.said["problem"].as_str() {
+            return problem.to_owned();
+        }
+        let checks = self.said["checks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let bad = checks.iter().filter(|check| check["ignored"].is_null());
+        let bad = bad.filter(|check| matches!(check["result"].as_str(), Some("fail" | "unknown")));
+        let told = |check: &Value| {
+            let text = |key: &str| check[key].as_str().unwrap_or_default().to_owned();
+            format!("{}: {}", text("name"), text("seen"))
+        };
+        let bad: Vec<String> = bad.map(told).collect();
+        if bad.is_empty() { self.text.trim().to_owned() } else { bad.join("; ") }
+    }
+}
+
 /// The identities of the operators, and the authority that vouches for them, beside those of the nodes. Blocks.
 pub(crate) fn prepare_operators(dir: &Path) -> Result<(), DevCertsError> {
     let operators = dir.join("operators");
@@ -189,14 +208,14 @@ impl Operating {
                     let resume = self.begin(&["resume".to_owned()]).map_err(|error| format!("live resume: {error}"))?;
                     let resumed = self.end(resume).await.map_err(|error| format!("live resume: {error}"))?;
                     if resumed.code == 2 {
-                        return Err(format!("live resume: {}", resumed.text.trim()));
+                        return Err(format!("live resume: {}", resumed.why()));
                     }
                 }
-                2 => return Err(format!("live {}: {}", args[0], told.text.trim())),
+                2 => return Err(format!("live {}: {}", args[0], told.why())),
                 _ => {}
             }
             if Instant::now() > until {
-                return Err(format!("live {} came to nothing: {}", args.join(" "), told.text.trim()));
+                return Err(format!("live {} came to nothing: {}", args.join(" "), told.why()));
             }
             self.done.again += 1;
             sleep(AGAIN_AFTER).await;
@@ -210,7 +229,7 @@ impl Operating {
         let record = &told.said["cluster"]["record"];
         let release = |key: &str| record[key].as_str().and_then(|text| text.parse::<Release>().ok());
         let (Some(floor), Some(top), Some(epoch)) = (release("floor"), release("top"), record["epoch"].as_u64()) else {
-            return Err(format!("live status shows no record: {}", told.text.trim()));
+            return Err(format!("live status shows no record: {}", told.why()));
         };
         if epoch < self.done.epoch || self.window.is_some_and(|(before, _)| floor < before) {
             self.done.breaches.push(format!("the record has gone back: from epoch {} to {epoch}", self.done.epoch));
@@ -322,10 +341,10 @@ impl Operating {
         let tool = self.begin(&args).map_err(|error| format!("live history: {error}"))?;
         let told = self.end(tool).await.map_err(|error| format!("live history: {error}"))?;
         if told.code == 3 {
-            return Err(format!("a member gave no trail: {}", told.text.trim()));
+            return Err(format!("a member gave no trail: {}", told.why()));
         }
         if told.code != 0 {
-            self.done.breaches.push(format!("the trails do not hang together: {}", told.text.trim()));
+            self.done.breaches.push(format!("the trails do not hang together: {}", told.why()));
         }
         self.done.trail_lines = told.said["lines"].as_array().map_or(0, |lines| lines.len() as u64);
         Ok(())
