@@ -221,7 +221,8 @@ async fn of_two_operators_one_wins_each_epoch_and_the_other_is_told() {
     let members = TestMembers::new(NAMES);
     let mut told: BTreeMap<(&str, &str, &str), u64> = BTreeMap::new();
     println!("seeds {first} to {}", first + races - 1);
-    for seed in first..first + races {
+    // In 361 a link loses, and the first bytes of a question come twice before they are read.
+    for seed in (first..first + races).chain([361]) {
         *told.entry(race(&members, seed).await).or_default() += 1;
     }
     for ((faults, alice, bob), times) in &told {

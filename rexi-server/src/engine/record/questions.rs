@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ReadToEndError, RecvStream, SendStream};
 #[cfg(feature = "operate")]
 use rexi_proto::operate::MemberLook;
 use rexi_proto::record::{Answer, KeeperAsk, MemberAsk, Question, RECORD_SAID_BYTES_MAX, RecordReply};
 use rexi_proto::{CloseCode, HELLO_BYTES_MAX, NodeName};
 use thiserror::Error;
+use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
 use crate::engine::member::HANDSHAKE_LIMIT;
@@ -231,7 +232,13 @@ pub(crate) async fn read(shared: &Shared, recv: &mut RecvStream, connection: &Co
     // Who is no member has little to say.
     let is_member = shared.members().iter().any(|member| peer_certifies(connection, member.name()));
     let most = if is_member { RECORD_SAID_BYTES_MAX } else { HELLO_BYTES_MAX };
-    let rest = recv.read_to_end(most as usize).await.map_err(|error| error.to_string())?;
+    let mut rest = Vec::new();
+    // quinn's own `read_to_end` leaves the order in which the first bytes were read, and then counts twice what had come
+    // twice by then.
+    recv.take(u64::from(most) + 1).read_to_end(&mut rest).await.map_err(|error| error.to_string())?;
+    if rest.len() > most as usize {
+        return Err(ReadToEndError::TooLong.to_string());
+    }
     let question = Question::decode(&rest).map_err(|error| error.to_string())?;
     match peer_certifies(connection, &question.from) {
         true => Ok(question),
