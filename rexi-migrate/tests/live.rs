@@ -64,12 +64,7 @@ impl Scene {
         let authority = DevAuthority::in_memory().expect("keys can be made");
         let operators = DevAuthority::in_memory().expect("keys can be made");
         for of in ["alice", "bob"] {
-            let (cert, key) = operators.issue_operator_pem(of).expect("a certificate can be made");
-            let of = dir.path().join(of);
-            std::fs::create_dir(&of).expect("a directory");
-            for (file, text) in [("ca.pem", authority.ca_pem()), ("operator.pem", &cert), ("operator.key", &key)] {
-                std::fs::write(of.join(file), text).expect("a file");
-            }
+            operators.issue_operator(of, &authority, &dir.path().join(of)).expect("an identity can be made");
         }
         Self { authority, operators, dir, members, nodes: BTreeMap::new() }
     }
@@ -328,12 +323,8 @@ async fn who_cannot_be_reached_or_may_not_ask_is_told_so() {
         text: String::from_utf8_lossy(&output.stdout).into_owned(),
     };
     said.is(3, "n1 at 127.0.0.1:9 was not reached");
-    let (cert, key) = scene.operators.issue_operator_pem("carol").expect("a certificate can be made");
     let carol = scene.dir.path().join("carol");
-    std::fs::create_dir(&carol).expect("a directory");
-    for (file, text) in [("ca.pem", scene.authority.ca_pem()), ("operator.pem", &cert), ("operator.key", &key)] {
-        std::fs::write(carol.join(file), text).expect("a file");
-    }
+    scene.operators.issue_operator("carol", &scene.authority, &carol).expect("an identity can be made");
     scene.live_as("carol", &["status"]).await.is(1, "carol may not ask for status at n1");
     scene.live_as("dave", &["status"]).await.is(2, "--identity");
     scene.live(&["history"]).await.is(0, "carol (status): status: denied");

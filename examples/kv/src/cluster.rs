@@ -137,7 +137,11 @@ pub async fn run(args: &ClusterArgs) -> Result<(), ClusterError> {
 pub fn prepare(dir: &Path, ports: [u16; 3], release: &str, operate: bool) -> Result<[Member; 3], ClusterError> {
     let authority = DevAuthority::open_or_create(dir)?;
     if operate {
-        prepare_operator(dir, authority.ca_pem())?;
+        DevAuthority::open_or_create(&dir.join("operators"))?.issue_operator(
+            "alice",
+            &authority,
+            &dir.join("alice"),
+        )?;
     }
     let members = [1, 2, 3].map(|number| Member {
         name: NodeName::new(format!("n{number}")).expect("a letter and a digit are a name"),
@@ -255,28 +259,6 @@ async fn keep(member: Member, respawn: bool, stopping: CancellationToken) -> Res
             return Ok(());
         }
     }
-}
-
-/// The authority of the operators, and one operator's identity. Blocks.
-fn prepare_operator(dir: &Path, nodes_ca: &str) -> Result<(), ClusterError> {
-    let unusable = |path: &Path| {
-        let path = path.to_owned();
-        move |reason| ClusterError::Directory { path, reason }
-    };
-    let operators = dir.join("operators");
-    std::fs::create_dir_all(&operators).map_err(unusable(&operators))?;
-    let authority = DevAuthority::open_or_create(&operators)?;
-    let alice = dir.join("alice");
-    if alice.exists() {
-        return Ok(());
-    }
-    let (cert, key) = authority.issue_operator_pem("alice")?;
-    std::fs::create_dir(&alice).map_err(unusable(&alice))?;
-    for (name, text) in [("ca.pem", nodes_ca), ("operator.pem", &cert), ("operator.key", &key)] {
-        let file = alice.join(name);
-        std::fs::write(&file, text).map_err(unusable(&file))?;
-    }
-    Ok(())
 }
 
 fn for_operators(dir: &Path, members: &[Member; 3]) -> String {

@@ -100,23 +100,9 @@ impl Told {
 
 /// The identities of the operators, and the authority that vouches for them, beside those of the nodes. Blocks.
 pub(crate) fn prepare_operators(dir: &Path) -> Result<(), DevCertsError> {
-    let operators = dir.join("operators");
-    let made = |path: &Path, done: io::Result<()>| {
-        done.map_err(|reason| DevCertsError::Unusable { path: path.to_owned(), reason })
-    };
-    made(&operators, std::fs::create_dir_all(&operators))?;
-    let authority = DevAuthority::open_or_create(&operators)?;
+    let operators = DevAuthority::open_or_create(&dir.join("operators"))?;
     let nodes = DevAuthority::open_or_create(dir)?;
-    for of in OPERATORS {
-        let (cert, key) = authority.issue_operator_pem(of)?;
-        let of = dir.join(of);
-        made(&of, std::fs::create_dir_all(&of))?;
-        for (file, text) in [("ca.pem", nodes.ca_pem()), ("operator.pem", &cert), ("operator.key", &key)] {
-            let file = of.join(file);
-            made(&file, std::fs::write(&file, text))?;
-        }
-    }
-    Ok(())
+    OPERATORS.into_iter().try_for_each(|of| operators.issue_operator(of, &nodes, &dir.join(of)))
 }
 
 impl Operating {

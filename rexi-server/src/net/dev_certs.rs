@@ -173,11 +173,24 @@ impl DevAuthority {
     /// # Errors
     /// [`DevCertsError::Unmakable`] where the name is no URI's, or the system gives no random bytes.
     pub fn issue_operator_pem(&self, name: &str) -> Result<(String, String), DevCertsError> {
-        let uri = format!("{}{name}", rexi_proto::operate::OPERATOR_URI);
-        let uri = uri.try_into().map_err(|reason| unmakable(name, reason))?;
         let key = new_key(name)?;
-        let usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        Ok((self.certify_as(name, rcgen::SanType::URI(uri), usages, &key)?, key.serialize_pem()))
+        Ok((self.certify_operator(name, &key)?, key.serialize_pem()))
+    }
+
+    /// The identity of the operator `name` in `dir`, from this authority, as operators' tools read it: `ca.pem`, which
+    /// is the authority of the nodes, `operator.pem`, and `operator.key`, which its owner alone may read. The directory
+    /// and the key are made once. Blocks while it reads and writes.
+    ///
+    /// # Errors
+    /// As [`DevAuthority::issue_operator_pem`], and where files cannot be used.
+    pub fn issue_operator(&self, name: &str, nodes: &Self, dir: &Path) -> Result<(), DevCertsError> {
+        fs::create_dir_all(dir).map_err(|reason| unusable(dir, reason))?;
+        let cert_path = dir.join("operator.pem");
+        let (key, is_new) = key_in_file(&dir.join("operator.key"), name)?;
+        if is_new || !cert_path.exists() {
+            publish(&cert_path, &self.certify_operator(name, &key)?)?;
+        }
+        publish(&dir.join("ca.pem"), &nodes.ca_pem)
     }
 
     /// The authority and the keys of test clusters, which are the same in every process: their secrets are their names.
@@ -205,6 +218,12 @@ impl DevAuthority {
         let dns_name = name.as_str().try_into().map_err(|reason| unmakable(name.as_str(), reason))?;
         let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         self.certify_as(name.as_str(), rcgen::SanType::DnsName(dns_name), usages, key)
+    }
+
+    fn certify_operator(&self, name: &str, key: &KeyPair) -> Result<String, DevCertsError> {
+        let uri = format!("{}{name}", rexi_proto::operate::OPERATOR_URI);
+        let uri = uri.try_into().map_err(|reason| unmakable(name, reason))?;
+        self.certify_as(name, rcgen::SanType::URI(uri), vec![ExtendedKeyUsagePurpose::ClientAuth], key)
     }
 
     fn certify_as(
@@ -369,8 +388,11 @@ mod tests {
     fn only_its_owner_may_read_a_key() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().expect("a directory");
-        DevAuthority::open_or_create(dir.path()).and_then(|a| a.issue(&name("n1"))).expect("issued");
-        for file in ["ca.key", "n1.key"] {
+        let nodes = DevAuthority::open_or_create(dir.path()).expect("made");
+        nodes.issue(&name("n1")).expect("issued");
+        let operators = DevAuthority::open_or_create(&dir.path().join("operators")).expect("made");
+        operators.issue_operator("alice", &nodes, &dir.path().join("alice")).expect("issued");
+        for file in ["ca.key", "n1.key", "operators/ca.key", "alice/operator.key"] {
             let mode = fs::metadata(dir.path().join(file)).expect("a file").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }
