@@ -18,7 +18,7 @@ use crate::function::Release;
 use crate::migration::MigrationKey;
 use crate::name::NodeName;
 use crate::phase::Phase;
-use crate::record::{Answer, ClusterChange, CommandOutcome, Digest, OperatorCommand, SeenLife};
+use crate::record::{Answer, ClusterChange, CommandOutcome, Digest, OperatorCommand, SeenLife, ceilings_told};
 use crate::wire::FrameReader;
 
 /// What an operator's tool asks a member. One ask, one stream; its end ends it.
@@ -168,8 +168,7 @@ impl OperatorAsk {
         match self {
             Self::Command { command: OperatorCommand::Make(change), .. } => change.told(),
             Self::Command { command: OperatorCommand::Brake(ceilings), .. } => {
-                let ceilings = ceilings.iter().map(|(key, phase)| format!("{key}={phase}"));
-                format!("hold {}", ceilings.collect::<Vec<_>>().join(","))
+                format!("hold {}", ceilings_told(ceilings))
             }
             other => other.verb().to_owned(),
         }

@@ -97,7 +97,7 @@ impl ClusterRecord {
     }
 
     /// Whether a name is that of a member that was forgotten, and is none again.
-    pub(crate) fn leaves_out(&self, node: &NodeName) -> bool {
+    pub fn leaves_out(&self, node: &NodeName) -> bool {
         self.forgotten.contains_key(node) && !self.members.contains(node)
     }
 
@@ -107,14 +107,14 @@ impl ClusterRecord {
     }
 }
 
-/// SHA-256 of a text.
+/// SHA-256 of a text, or of other bytes.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// That of a text.
-    pub fn of(text: &str) -> Self {
-        Self(Sha256::digest(text.as_bytes()).into())
+    /// That of a text, or of other bytes.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        Self(Sha256::digest(bytes).into())
     }
 
     /// One that was counted elsewhere.
@@ -158,6 +158,11 @@ pub fn is_operator(text: &str) -> bool {
 /// Names, one after the other, for people.
 fn named<'a>(nodes: impl IntoIterator<Item = &'a NodeName>) -> String {
     nodes.into_iter().map(NodeName::as_str).collect::<Vec<_>>().join(" ")
+}
+
+/// Ceilings as they are given: the phase of each migration, with commas between.
+pub(crate) fn ceilings_told(ceilings: &BTreeMap<MigrationKey, Phase>) -> String {
+    ceilings.iter().map(|(key, phase)| format!("{key}={phase}")).collect::<Vec<_>>().join(",")
 }
 
 /// Bytes of an operator's name.

@@ -59,7 +59,7 @@ impl Node {
 
     /// The members' names as they are now, in order, the node's own among them.
     pub fn members(&self) -> Vec<NodeName> {
-        self.shared().members().iter().map(|member| member.name().clone()).collect()
+        self.shared().members().names().cloned().collect()
     }
 
     /// Casts to `peer`, which may be the node itself. Never waits: what is sent to a node that is away or slow is

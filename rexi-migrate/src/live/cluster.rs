@@ -94,15 +94,13 @@ impl Cluster {
     /// What is under way, as far as the disks of those that answered tell.
     pub fn transition(&self) -> Option<Transition> {
         let epoch = self.record().map_or(0, |record| record.epoch);
-        let fence = self.kept().filter(|(node, _)| !self.is_left_out(node)).find_map(|(_, kept)| kept.fence.clone());
         let counts = || self.kept().filter(|(node, _)| !self.is_left_out(node));
+        let fence = counts().find_map(|(_, kept)| kept.fence.as_ref());
         let votes = || counts().filter_map(|(node, kept)| Some((node, kept.vote.as_ref()?)));
         // A yes at the epoch that a record has by now is over, where it is: that member is behind.
         let open = votes().max_by_key(|(_, vote)| (vote.epoch, vote.attempt)).map(|(_, vote)| Arc::clone(vote));
-        let (what, by, at, members) = match (&fence, &open) {
-            (Some(fence), _) => {
-                (format!("forget {}", fence.names()), Arc::clone(&fence.by), fence.at, fence.others.clone())
-            }
+        let (what, by, at, members) = match (fence, &open) {
+            (Some(fence), _) => (fence.told(), Arc::clone(&fence.by), fence.at, fence.others.clone()),
             (None, Some(vote)) => (vote.told(), Arc::clone(&vote.by), vote.at, vote.members.clone()),
             (None, None) => {
                 let behind = self.behind();
@@ -136,7 +134,7 @@ impl Cluster {
 
     /// Whether a member was forgotten, and is none again.
     pub fn is_left_out(&self, node: &NodeName) -> bool {
-        self.record().is_some_and(|record| record.forgotten.contains_key(node) && !record.members.contains(node))
+        self.record().is_some_and(|record| record.leaves_out(node))
     }
 
     /// Whether what a member has on its disk is void: it was forgotten since.

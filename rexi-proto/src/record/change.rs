@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{ClusterRecord, Digest, Intent, named};
+use super::{ClusterRecord, Digest, Intent, ceilings_told, named};
 use crate::function::Release;
 use crate::guards::Guards;
 use crate::migration::MigrationKey;
@@ -144,10 +144,7 @@ impl ClusterChange {
             Self::Begin { floor, top } => format!("begin with {floor} to {top}"),
             Self::Open { top } => format!("let release {top} in"),
             Self::Cap(ceilings) if ceilings.is_empty() => "take the ceilings off".to_owned(),
-            Self::Cap(ceilings) => {
-                let ceilings = ceilings.iter().map(|(key, phase)| format!("{key}={phase}"));
-                format!("set ceilings {}", ceilings.collect::<Vec<_>>().join(","))
-            }
+            Self::Cap(ceilings) => format!("set ceilings {}", ceilings_told(ceilings)),
             Self::Lift(_) => "lift ceilings and brakes".to_owned(),
             Self::Finalize { floor } => format!("finalize {floor}"),
             Self::Forget { nodes, loss } => format!("forget {} ({})", named(nodes), loss.as_str()),

@@ -385,6 +385,11 @@ impl Fence {
         named(&self.nodes)
     }
 
+    /// What is to be done, as a part of a sentence.
+    pub fn told(&self) -> String {
+        format!("forget {}", self.names())
+    }
+
     fn refusal(&self) -> No {
         No::Fenced { by: Arc::clone(&self.by), nodes: self.names() }
     }

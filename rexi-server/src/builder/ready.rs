@@ -38,7 +38,7 @@ impl NodeBuilder {
         name: &str,
         check: impl Fn() -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        let check = move |_: &NodeStatus| check().map_err(|reason| reason.to_string());
+        let check = move |_: &NodeStatus| check().map_err(in_one_line);
         self.ready_checks.0.push((name.to_owned(), Box::new(check)));
         self
     }
@@ -68,10 +68,15 @@ impl NodeBuilder {
         name: &str,
         check: impl Fn(&NodeStatus) -> Result<(), E> + Send + Sync + 'static,
     ) -> Self {
-        let check = move |status: &NodeStatus| check(status).map_err(|reason| reason.to_string());
+        let check = move |status: &NodeStatus| check(status).map_err(in_one_line);
         self.stop_checks.0.push((name.to_owned(), Box::new(check)));
         self
     }
+}
+
+/// A line for each check, whatever it says.
+fn in_one_line(reason: impl fmt::Display) -> String {
+    reason.to_string().replace(['\r', '\n'], " ")
 }
 
 /// The service's checks, in the order in which they are shown.

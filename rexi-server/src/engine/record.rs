@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use rexi_proto::record::{Answer, Bar, ClusterRecord, Digest, Facts, KeeperAsk, KeeperOutput, Kept, SeenLife};
@@ -64,7 +64,7 @@ impl Shared {
 
     async fn write_record(self: Arc<Self>, kept: Kept) {
         let Some(record) = &self.record else { return };
-        let dir = Arc::clone(&record.dir);
+        let dir = record.dir();
         let written = self.env.aside(move || dir.write(&kept)).await;
         if let Err(error) = &written {
             record.note_broken();
@@ -159,7 +159,7 @@ impl Shared {
     pub(super) async fn facts_now(&self) -> Facts {
         let build = self.env.aside(build).await;
         let life = SeenLife { incarnation: self.incarnation, release: self.release, build };
-        let members = self.members().iter().map(|member| member.name().clone()).collect();
+        let members = self.members().names().cloned().collect();
         let leaves = self.draining.load(Ordering::Relaxed) || self.has_stopped();
         let ready = if leaves { Err("it is leaving".to_owned()) } else { Ok(()) };
         let cluster = Arc::clone(self.rollout().cluster());
@@ -172,7 +172,7 @@ impl Shared {
         let Some(record) = &self.record else { return Default::default() };
         let kept = record.kept();
         let open = kept.vote.as_ref().map(|vote| vote.at).or(kept.fence.as_ref().map(|fence| fence.at));
-        let now = self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = self.env.since_1970();
         let open = open.map_or(Duration::ZERO, |at| now.saturating_sub(Duration::from_secs(at)));
         let is_open = |record: &ClusterRecord| record.floor != record.top && self.rollout().all_run(record.top);
         let is_due = kept.record.as_deref().is_some_and(is_open) && self.is_settled().is_ok();

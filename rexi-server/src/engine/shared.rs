@@ -86,7 +86,7 @@ pub(crate) struct Shared {
     pub(crate) upkeep: std::sync::Once,
 }
 
-/// Says why not, if so.
+/// Says why not, in one line, if so.
 pub(crate) type ServiceCheck = dyn Fn(&NodeStatus) -> Result<(), String> + Send + Sync;
 
 /// The members at one moment, the node itself among them.
@@ -105,6 +105,11 @@ impl Members {
     /// All of them, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.by_name.values()
+    }
+
+    /// Their names, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &NodeName> {
+        self.by_name.keys()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quinn::crypto::{HandshakeTokenKey, HmacKey};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TimeSource};
@@ -111,9 +111,14 @@ impl NodeEnv {
         (self.wall_clock.0)()
     }
 
-    /// That of a node that starts now; a clock before 1970 counts as 1970.
+    /// The time since 1970; a clock before 1970 counts as 1970.
+    pub(crate) fn since_1970(&self) -> Duration {
+        self.now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    /// That of a node that starts now.
     pub(crate) fn life(&self) -> Incarnation {
-        Incarnation::since_1970(self.now().duration_since(UNIX_EPOCH).unwrap_or_default())
+        Incarnation::since_1970(self.since_1970())
     }
 
     pub(crate) fn time_source(&self) -> Arc<dyn TimeSource> {

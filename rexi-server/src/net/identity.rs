@@ -182,10 +182,7 @@ impl Identity {
         cert: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, IdentityError> {
-        let read = |part, path: &Path| match read_bounded(path, PEM_FILE_BYTES_MAX) {
-            Ok(pem) => Ok((format!("{part} file {}", path.display()), pem)),
-            Err(reason) => Err(IdentityError::Unreadable { part, path: path.to_owned(), reason }),
-        };
+        let read = |part, path| Ok((format!("{part} file {}", Path::display(path)), read_pem(part, path)?));
         let ca = read(IdentityPart::Authorities, ca.as_ref())?;
         let cert = read(IdentityPart::Certificate, cert.as_ref())?;
         let key = read(IdentityPart::Key, key.as_ref())?;
@@ -422,8 +419,17 @@ pub(crate) fn certifies(peer_identity_chain: &[CertificateDer<'_>], name: &NodeN
 
 /// Whether the peer of a connection may call itself `name`.
 pub(crate) fn peer_certifies(connection: &quinn::Connection, name: &NodeName) -> bool {
-    let identity = connection.peer_identity().and_then(|identity| identity.downcast::<Vec<CertificateDer<'_>>>().ok());
-    identity.is_some_and(|chain| certifies(&chain, name))
+    peer_chain(connection).is_some_and(|chain| certifies(&chain, name))
+}
+
+/// What the peer of a connection has shown, its own certificate first.
+pub(super) fn peer_chain(connection: &quinn::Connection) -> Option<Vec<CertificateDer<'static>>> {
+    connection.peer_identity()?.downcast().ok().map(|chain| *chain)
+}
+
+pub(super) fn read_pem(part: IdentityPart, path: &Path) -> Result<Vec<u8>, IdentityError> {
+    let pem = read_bounded(path, PEM_FILE_BYTES_MAX);
+    pem.map_err(|reason| IdentityError::Unreadable { part, path: path.to_owned(), reason })
 }
 
 /// The authorities of a PEM text.

@@ -11,11 +11,9 @@ use rexi_proto::operate::{OPERATE_ALPN, OPERATOR_URI};
 use rexi_proto::record::{Digest, is_operator};
 use rustls::RootCertStore;
 use rustls::time_provider::DefaultTimeProvider;
-use rustls_pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-use crate::files::read_bounded;
-use crate::net::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX, authorities, provider};
+use crate::net::identity::{Identity, IdentityError, IdentityPart, authorities, peer_chain, provider, read_pem};
 
 /// The authority, or authorities, that vouch for operators. Cheap to clone.
 #[derive(Clone)]
@@ -43,12 +41,8 @@ impl OperatorAuthority {
     /// # Errors
     /// [`IdentityError`], with the file's path in its text.
     pub fn from_pem_file(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
-        let (path, part) = (path.as_ref(), IdentityPart::Authorities);
-        let pem = read_bounded(path, PEM_FILE_BYTES_MAX).map_err(|reason| IdentityError::Unreadable {
-            part,
-            path: path.to_owned(),
-            reason,
-        })?;
+        let path = path.as_ref();
+        let pem = read_pem(IdentityPart::Authorities, path)?;
         authorities((&format!("operators' CA file {}", path.display()), &pem)).map(|roots| Self(Arc::new(roots)))
     }
 
@@ -93,14 +87,12 @@ fn transport() -> TransportConfig {
 
 /// The operator that a connection's certificate names, once: a certificate of several operators is nobody's.
 pub(crate) fn operator_of(connection: &quinn::Connection) -> Option<CertifiedOperator> {
-    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'_>>>().ok()?;
-    let certificate = identity.first()?;
+    let chain = peer_chain(connection)?;
+    let certificate = chain.first()?;
     let parsed = EndEntityCert::try_from(certificate).ok()?;
     let mut names = parsed.valid_uri_names().filter_map(|uri| uri.strip_prefix(OPERATOR_URI));
     let (Some(name), None) = (names.next(), names.next()) else { return None };
-    let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
-    let fingerprint = Digest::new(fingerprint.as_ref().try_into().expect("SHA-256 has 32 bytes"));
-    is_operator(name).then(|| CertifiedOperator { name: name.to_owned(), fingerprint })
+    is_operator(name).then(|| CertifiedOperator { name: name.to_owned(), fingerprint: Digest::of(certificate) })
 }
 
 /// Connections of operators at once; there are few, and each asks one thing.

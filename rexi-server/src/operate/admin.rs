@@ -155,8 +155,7 @@ impl Admin {
         }
         checks.extend(self.shared.ready_checks.iter().map(|(name, check)| {
             let (passed, problem) = check(&status).map_or_else(|problem| (false, problem), |()| (true, String::new()));
-            // A line for each check, whatever it says.
-            (name.as_str(), passed, problem.replace(['\r', '\n'], " ").into())
+            (name.as_str(), passed, problem.into())
         }));
         probe(&checks)
     }

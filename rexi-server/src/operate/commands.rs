@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use quinn::{Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Incoming, TokioRuntime};
 use rexi_proto::CloseCode;
 use rexi_proto::operate::{OPERATOR_ASK_BYTES_MAX, OperatorAsk, OperatorReply, TrailLine};
 use tokio::sync::Semaphore;
@@ -138,7 +138,7 @@ impl Port {
             Ok::<_, String>(())
         };
         let said = tokio::time::timeout(REPLY_LIMIT, said).await;
-        end(&connection);
+        close(&connection, CloseCode::Replaced, "the operator was answered");
         said.unwrap_or(Ok(()))
     }
 
@@ -197,16 +197,11 @@ impl Port {
     /// Puts a line into the trail, if the node has one.
     async fn put_down(&self, line: TrailLine) -> Result<(), String> {
         let Some(record) = &self.shared.record else { return Ok(()) };
-        let at = self.shared.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let at = self.shared.env.since_1970().as_secs();
         let dir = record.dir();
         let append = move || dir.trail().append(TrailLine { at, ..line });
         self.shared.env.aside(append).await.map_err(|error| error.to_string())
     }
-}
-
-/// Closes a connection on which all was said.
-fn end(connection: &Connection) {
-    close(connection, CloseCode::Replaced, "the operator was answered");
 }
 
 /// Characters of what was asked that a denial puts down.

@@ -71,7 +71,7 @@ impl Driver {
         if let Some(fence) = &seen.fence
             && !matches!(change, ClusterChange::Forget { nodes, .. } if fence.nodes.is_subset(nodes))
         {
-            return self.end_as_theirs(&fence.by, format!("forget {}", fence.names()));
+            return self.end_as_theirs(&fence.by, fence.told());
         }
         if !away.is_empty() {
             return self.end(CommandOutcome::Unknown(away));

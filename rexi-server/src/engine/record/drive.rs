@@ -1,7 +1,6 @@
 //! Carries an operator's command from this node to all members.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -18,8 +17,8 @@ impl Shared {
         command: OperatorCommand,
         looked_at: Option<Digest>,
     ) -> CommandOutcome {
-        let at = self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let members = self.members().iter().map(|member| member.name().clone()).collect();
+        let at = self.env.since_1970().as_secs();
+        let members = self.members().names().cloned().collect();
         let cluster = Arc::clone(self.rollout().cluster());
         let mut driver = Driver::new(command, cluster, by, at, members, self.mutants);
         if let Some(record) = looked_at {

@@ -13,7 +13,7 @@ use crate::state::StateDir;
 
 /// What a node has of its cluster's record.
 pub(crate) struct RecordKeeper {
-    pub(super) dir: Arc<StateDir>,
+    dir: Arc<StateDir>,
     state: Mutex<State>,
     /// What holds from now on, once it is on the disk.
     applied: watch::Sender<Arc<Kept>>,

@@ -57,8 +57,7 @@ impl Shared {
             holds: failed(&self.stop_checks, &status).collect(),
             disk_problem,
             certificate_expires: status.certificate_expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            clock: u64::try_from(self.env.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros())
-                .unwrap_or(u64::MAX),
+            clock: u64::try_from(self.env.since_1970().as_micros()).unwrap_or(u64::MAX),
             pool_left: self.pool.left_percent(),
         }
     }
@@ -92,10 +91,9 @@ impl Shared {
     }
 }
 
-/// The checks that say no, each with its reason in one line.
+/// The checks that say no, each with its reason.
 fn failed(checks: &[(String, Box<ServiceCheck>)], status: &NodeStatus) -> impl Iterator<Item = (String, String)> {
-    let reason = |check: &ServiceCheck| check(status).err().map(|reason| reason.replace(['\r', '\n'], " "));
-    checks.iter().filter_map(move |(name, check)| Some((name.clone(), reason(check)?)))
+    checks.iter().filter_map(|(name, check)| Some((name.clone(), check(status).err()?)))
 }
 
 fn connection(peer: &PeerStatus) -> PeerLook {

@@ -91,7 +91,7 @@ impl Shared {
         ask: &MemberAsk,
         read: impl Fn(RecordReply) -> Result<T, String>,
     ) -> BTreeMap<NodeName, Result<T, String>> {
-        let members: Vec<NodeName> = self.members().iter().map(|member| member.name().clone()).collect();
+        let members: Vec<NodeName> = self.members().names().cloned().collect();
         let asked = members.into_iter().filter(|node| all || *node == self.name);
         let asked = asked.map(async |node| {
             let reply = self.ask(&node, ask.clone()).await.map_err(|error| error.to_string());

@@ -79,7 +79,7 @@ impl BrakeOn {
 impl Transition {
     pub(super) fn of(kept: &Kept) -> Option<Self> {
         let vote = kept.vote.as_ref().map(|vote| (vote.told(), &vote.by, vote.at));
-        let fence = kept.fence.as_ref().map(|fence| (format!("forget {}", fence.names()), &fence.by, fence.at));
+        let fence = kept.fence.as_ref().map(|fence| (fence.told(), &fence.by, fence.at));
         let (what, by, at) = fence.or(vote)?;
         Some(Self { what, by: by.to_string(), at })
     }
