@@ -50,6 +50,14 @@ impl Said {
     }
 }
 
+/// Waits until it is so at a node: looks whenever a member has come or gone, or a try to connect has failed.
+async fn until(node: &Node, mut is_so: impl FnMut(&Node) -> bool) {
+    let mut presence = node.watch_presence();
+    while !is_so(node) {
+        presence.changed().await;
+    }
+}
+
 fn name(of: &str) -> NodeName {
     NodeName::new(of).expect("a name")
 }
@@ -110,13 +118,19 @@ impl Scene {
 
     /// Waits until all that run are connected to each other.
     async fn meet(&self) {
-        let mut ticks = tokio::time::interval(Duration::from_millis(5));
-        let is_met = |(node, _): &(Node, SocketAddr)| {
+        let is_met = |node: &Node| {
             let others = node.status().peers.into_iter().filter(|peer| self.nodes.contains_key(&peer.name));
             others.into_iter().all(|peer| peer.presence == PeerPresence::Connected)
         };
-        while !self.nodes.values().all(is_met) {
-            ticks.tick().await;
+        for (node, _) in self.nodes.values() {
+            until(node, is_met).await;
+        }
+    }
+
+    /// Waits until each is in a phase.
+    async fn reach(&self, phase: Phase) {
+        for (node, _) in self.nodes.values() {
+            node.rollout().watch().wait_for(|now| *now == phase).await.expect("the node runs");
         }
     }
 
@@ -235,26 +249,20 @@ async fn a_brake_is_put_on_by_one_operator_and_lifted_by_another() {
     }
     scene.meet().await;
     let phases = |scene: &Scene| scene.nodes.values().map(|(node, _)| node.rollout().phase()).collect::<Vec<_>>();
-    while phases(&scene) != [Phase::Switch; 2] {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    scene.reach(Phase::Switch).await;
     scene.live_as("bob", &["lower", "--to", "introduce", "--reachable"]).await.is(0, "done");
     assert_eq!(phases(&scene), [Phase::Introduce; 2]);
     scene.live(&["status"]).await.is(0, "rexi.server-per-node=introduce, put on at n1 by bob");
     scene.live(&["preflight", "--finalize"]).await.is(1, "phase-settled n1 is in introduce");
     scene.live(&["lift"]).await.is(0, "done: all members have epoch 3");
-    while phases(&scene) != [Phase::Switch; 2] {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    scene.reach(Phase::Switch).await;
     scene.live(&["lower", "--to", "introduce"]).await.is(0, "done: all members have epoch 4");
     scene.live(&["status"]).await.is(0, "ceilings: rexi.server-per-node=introduce");
     scene.live(&["hold"]).await.is(0, "done");
     scene.live(&["lift"]).await.is(0, "done: all members have epoch 5");
     scene.live(&["advance", "--phase", "introduce"]).await.is(0, "done: all members have epoch 6");
     scene.live(&["advance", "--phase", "switch"]).await.is(0, "done: all members have epoch 7");
-    while phases(&scene) != [Phase::Switch; 2] {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    scene.reach(Phase::Switch).await;
     scene.live(&["lower", "--to", "introduce", "--migration", "x"]).await.is(2, "there is none of that name");
     scene.live(&["resume"]).await.is(0, "there was nothing to do");
     scene.live(&["abort"]).await.is(0, "there was nothing to do");
@@ -270,9 +278,7 @@ async fn a_member_that_is_gone_is_forgotten_and_comes_back_with_an_empty_disk_al
     scene.start_again("n3", "1.1").await;
     let is_told =
         |node: &Node| node.status().turned_away_by_all().is_some_and(|why| why.contains("was forgotten at epoch 2"));
-    while !is_told(&scene.nodes[&name("n3")].0) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(&scene.nodes[&name("n3")].0, is_told).await;
     scene.live(&["status"]).await.is(0, "forgotten: n3");
     scene.stop("n3").await;
     std::fs::remove_dir_all(scene.state("n3")).expect("it is emptied");
