@@ -76,7 +76,7 @@ impl Fakes {
         let (program, programs) = (self.program("good"), self.programs(behaviours));
         let (under, node_args) = (Vec::new(), Vec::new());
         let setup =
-            Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, under, node_args, at_work: None };
+            Setup { nodes, dir: self.kept(), program, programs, rate: 10, seed: 1, under, node_args, operate: None };
         Cluster::new(setup).expect("ports")
     }
 

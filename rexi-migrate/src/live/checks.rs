@@ -153,9 +153,14 @@ impl Outcome {
         Check { name, found, seen, wanted, todo, ignored: None }
     }
 
+    /// A pass where it holds, else a failure.
+    fn when(holds: bool, pass: impl Into<String>, fail: impl Into<String>, todo: impl Into<String>) -> Self {
+        if holds { Self::Pass(pass.into()) } else { Self::Fail(fail.into(), todo.into()) }
+    }
+
     /// A pass where nobody is at fault, else a failure that names those who are.
     fn of(faults: &[String], pass: impl Into<String>, todo: impl Into<String>) -> Self {
-        if faults.is_empty() { Self::Pass(pass.into()) } else { Self::Fail(faults.join("; "), todo.into()) }
+        Self::when(faults.is_empty(), pass, faults.join("; "), todo)
     }
 }
 
@@ -290,14 +295,14 @@ impl On<'_> {
                 let places: Vec<_> = stops.iter().filter_map(|&stop| self.train.place(stop)).collect();
                 let near = stops.len() <= 2 && places.windows(2).all(|pair| pair[0].is_near(pair[1]));
                 let names = stops.iter().map(Release::to_string).collect::<Vec<_>>().join(", ");
-                let faults = if near { Vec::new() } else { vec![format!("they run {names}")] };
-                Outcome::of(&faults, format!("they run {names}"), "bring all to one release, or to two that follow")
+                let seen = format!("they run {names}");
+                Outcome::when(near, seen.clone(), seen, "bring all to one release, or to two that follow")
             }
             (Aim::Raise, _) => Outcome::Skipped("no release is aimed at".to_owned()),
             (_, None) => Outcome::Fail("there is no record yet".to_owned(), "begin one with `live init`".to_owned()),
             (Aim::Finalize(to), Some(record)) => {
-                let faults = if *to == record.top { Vec::new() } else { vec![format!("the top is {}", record.top)] };
-                Outcome::of(&faults, format!("{to} is the top"), "only the top can be finalized")
+                let (pass, fail) = (format!("{to} is the top"), format!("the top is {}", record.top));
+                Outcome::when(*to == record.top, pass, fail, "only the top can be finalized")
             }
             (Aim::Advance(to), Some(record)) => {
                 let Some(to_place) = self.train.place(*to) else {
@@ -306,8 +311,9 @@ impl On<'_> {
                 };
                 let follows =
                     self.train.place(record.floor).is_some_and(|floor| floor.is_near(to_place) && *to > record.floor);
-                let faults = if follows { Vec::new() } else { vec![format!("{to} does not follow {}", record.floor)] };
-                Outcome::of(&faults, format!("{to} follows {}", record.floor), "take the releases one by one")
+                let floor = record.floor;
+                let (pass, fail) = (format!("{to} follows {floor}"), format!("{to} does not follow {floor}"));
+                Outcome::when(follows, pass, fail, "take the releases one by one")
             }
         }
     }
@@ -325,18 +331,17 @@ impl On<'_> {
     }
 
     fn singleton_quiet(&self) -> Outcome {
-        let skipped = |why: String| Outcome::Skipped(why);
         let to = match self.aim {
             Aim::Advance(to) | Aim::Finalize(to) => *to,
-            Aim::Begin | Aim::Raise => return skipped("the singleton stays".to_owned()),
+            Aim::Begin | Aim::Raise => return Outcome::Skipped("the singleton stays".to_owned()),
         };
         let Some(place) = self.train.place(to) else {
-            return skipped(format!("this tool's train does not have {to}"));
+            return Outcome::Skipped(format!("this tool's train does not have {to}"));
         };
         let keeps =
             self.train.profile(place).stage(SERVER_PER_NODE.key()).is_none_or(|stage| stage.takes() != Forms::NEW);
         if keeps {
-            return skipped(format!("{to} still runs the singleton"));
+            return Outcome::Skipped(format!("{to} still runs the singleton"));
         }
         let busy = self.looks().filter_map(|(node, look)| {
             let singleton = look.singleton.as_ref()?;
@@ -405,8 +410,8 @@ impl On<'_> {
         let (first, last) = (clocks().min().unwrap_or_default(), clocks().max().unwrap_or_default());
         let apart = Duration::from_micros(last.saturating_sub(first));
         let shown = format!("{} ms apart, the time that the answers took included", apart.as_millis());
-        let faults = if apart > CLOCKS_APART_MAX { vec![shown.clone()] } else { Vec::new() };
-        Outcome::of(&faults, shown, "let NTP set them: the lives of nodes come from clocks")
+        let todo = "let NTP set them: the lives of nodes come from clocks";
+        Outcome::when(apart <= CLOCKS_APART_MAX, shown.clone(), shown, todo)
     }
 
     fn room(&self) -> Outcome {

@@ -1,11 +1,11 @@
 //! The state of a cluster, and checks, as text of 80 columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use rexi_proto::NodeName;
 use rexi_proto::operate::MemberLook;
+use rexi_proto::{MigrationKey, NodeName, Phase};
 
 use super::checks::{Check, Found};
 use super::cluster::{Cluster, Standstill};
@@ -27,10 +27,8 @@ pub(crate) fn status_text(cluster: &Cluster, now: u64) -> String {
             say(format!("cluster {name}, epoch {}: {window}", record.epoch));
             let at = utc(UNIX_EPOCH + Duration::from_secs(record.at));
             say(format!("last change by {}, {at} ({})", record.by, ago(record.at, now)));
-            let ceilings = record.ceilings.iter().map(|(key, phase)| format!("{key}={phase}"));
-            let ceilings: Vec<String> = ceilings.collect();
-            if !ceilings.is_empty() {
-                say(hanging("ceilings: ", &ceilings.join(", ")));
+            if !record.ceilings.is_empty() {
+                say(hanging("ceilings: ", &listed(&record.ceilings)));
             }
             let forgotten: Vec<&str> = record.forgotten.keys().map(NodeName::as_str).collect();
             if !forgotten.is_empty() {
@@ -39,8 +37,7 @@ pub(crate) fn status_text(cluster: &Cluster, now: u64) -> String {
         }
     }
     for (node, brake) in cluster.brakes() {
-        let ceilings = brake.ceilings.iter().map(|(key, phase)| format!("{key}={phase}")).collect::<Vec<_>>();
-        say(hanging("brake: ", &format!("{}, put on at {node} by {}", ceilings.join(", "), brake.by)));
+        say(hanging("brake: ", &format!("{}, put on at {node} by {}", listed(&brake.ceilings), brake.by)));
     }
     say(members(cluster));
     for (node, look) in cluster.answered() {
@@ -62,6 +59,10 @@ pub(crate) fn status_text(cluster: &Cluster, now: u64) -> String {
     }
     say(wrapped("", "  ", &verdict(cluster)));
     text
+}
+
+fn listed(ceilings: &BTreeMap<MigrationKey, Phase>) -> String {
+    ceilings.iter().map(|(key, phase)| format!("{key}={phase}")).collect::<Vec<_>>().join(", ")
 }
 
 /// One sentence: what holds the cluster, and what to do.

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 use crate::history::evidence::Disturbance;
 use crate::history::ledger::{NodeIndex, NodeSet, now_us};
 use crate::name::node_name;
-use crate::rehearse::process::{AtWork, Setup, state_dir};
+use crate::rehearse::process::{Setup, state_dir};
 
 /// What the operators have done, and what came of it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -52,7 +52,7 @@ pub struct Operations {
 /// The operators, at work.
 pub(crate) struct Operating {
     setup: Setup,
-    at: AtWork,
+    addresses: Vec<SocketAddr>,
     cluster: String,
     random: StdRng,
     turn: usize,
@@ -108,10 +108,10 @@ pub(crate) fn prepare_operators(dir: &Path) -> Result<(), DevCertsError> {
 impl Operating {
     /// The operators of a cluster that is set up so; `None` where its nodes keep no record.
     pub(crate) fn of(setup: &Setup, cluster: &str) -> Option<Self> {
-        let at = setup.at_work.clone()?;
+        let addresses = setup.operate.clone()?;
         Some(Self {
             setup: setup.clone(),
-            at,
+            addresses,
             cluster: cluster.to_owned(),
             random: StdRng::seed_from_u64(setup.seed ^ 0x0be2),
             turn: 0,
@@ -145,14 +145,10 @@ impl Operating {
         let mut command = Command::new(&self.setup.program);
         command.args(&self.setup.under).arg("live").args(args).args(["--format", "json", "--timeout", "60"]);
         command.arg("--identity").arg(self.setup.dir.join(operator));
-        let first = self.chance(self.at.addresses.len());
-        let (before, after) = self.at.addresses.split_at(first);
-        let numbered = |address: &SocketAddr| {
-            let node = self.at.addresses.iter().position(|other| other == address).unwrap_or_default();
-            format!("{}={address}", node_name(node))
-        };
-        for via in after.iter().chain(before).map(numbered) {
-            command.args(["--via", &via]);
+        let nodes = self.addresses.len();
+        let first = self.chance(nodes);
+        for node in (first..nodes).chain(0..first) {
+            command.arg("--via").arg(format!("{}={}", node_name(node), self.addresses[node]));
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true).spawn()

@@ -39,15 +39,8 @@ pub struct Setup {
     pub under: Vec<String>,
     /// Further arguments of every node.
     pub node_args: Vec<String>,
-    /// Where the nodes take operators' commands, if they keep the record of their cluster.
-    pub at_work: Option<AtWork>,
-}
-
-/// Where each node takes operators' commands, in the order of their numbers.
-#[derive(Clone, Debug)]
-pub struct AtWork {
-    /// The addresses.
-    pub addresses: Vec<SocketAddr>,
+    /// Where each node takes operators' commands, if they keep the record of their cluster.
+    pub operate: Option<Vec<SocketAddr>>,
 }
 
 /// The directory of state of a node.
@@ -111,9 +104,9 @@ impl Setup {
         let &Start { node, life, release, addresses } = start;
         let others = addresses.iter().enumerate().filter(|(other, _)| *other != node);
         let peers: Vec<String> = others.map(|(other, address)| format!("{}={address}", node_name(other))).collect();
-        let kept = self.at_work.as_ref().map(|at| {
+        let kept = self.operate.as_ref().map(|addresses| {
             let state = state_dir(&self.dir, node).display().to_string();
-            ["--state".to_owned(), state, "--operate".to_owned(), at.addresses[node].to_string()]
+            ["--state".to_owned(), state, "--operate".to_owned(), addresses[node].to_string()]
         });
         let mut child = tokio::process::Command::new(self.program(release))
             .args(&self.under)
@@ -204,7 +197,7 @@ mod tests {
             seed: 0,
             under: Vec::new(),
             node_args: Vec::new(),
-            at_work: None,
+            operate: None,
         };
         let rates = |setup: &Setup| (0..setup.nodes).map(|node| setup.rate_of(node)).collect::<Vec<_>>();
         assert_eq!(rates(&setup(5, 6000)), [1200; 5]);

@@ -27,7 +27,7 @@ use crate::rehearse::control::Stats;
 use crate::rehearse::evidence::{gather, required};
 use crate::rehearse::host::{Directory, Signals, free_addresses};
 use crate::rehearse::operate::{Operating, prepare_operators};
-use crate::rehearse::process::{AtWork, Setup};
+use crate::rehearse::process::Setup;
 use crate::rehearse::progress::Progress;
 use crate::rehearse::report::{FORMAT_VERSION, KILL_NINE, Load, Report, StepRow};
 use crate::rehearse::run::{Halt, Run, Step, text_of};
@@ -146,8 +146,7 @@ pub async fn rehearse(
     prepare_identities(directory.path(), &setup.names())?;
     if options.operate {
         prepare_operators(directory.path())?;
-        let addresses = free_addresses(setup.nodes).map_err(environment("find free ports"))?;
-        setup.at_work = Some(AtWork { addresses });
+        setup.operate = Some(free_addresses(setup.nodes).map_err(environment("find free ports"))?);
     }
     let operating = Operating::of(&setup, options.train.at(0).train());
     progress.note(&format!("development certificates made in {}", directory.path().display()));
@@ -243,7 +242,7 @@ impl Options {
             seed: self.seed,
             under: self.under.clone(),
             node_args: self.node_args.clone(),
-            at_work: None,
+            operate: None,
         }
     }
 }

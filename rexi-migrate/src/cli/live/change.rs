@@ -179,7 +179,7 @@ pub(super) async fn lift(args: PlainArgs) -> Result<Said, Stop> {
     let cluster = args.reach.look("lift").await?;
     let last = cluster.brakes().into_iter().map(|(node, brake)| (node, brake.number)).collect();
     let change = OperatorCommand::Make(ClusterChange::Lift(last));
-    carry("lift", &args.reach, change, BTreeMap::new()).await
+    carry("lift", &args.reach, change).await
 }
 
 pub(super) async fn finalize(args: FinalizeArgs, train: &UpgradePath) -> Result<Said, Stop> {
@@ -201,11 +201,11 @@ pub(super) async fn finalize(args: FinalizeArgs, train: &UpgradePath) -> Result<
 }
 
 pub(super) async fn resume(args: PlainArgs) -> Result<Said, Stop> {
-    carry("resume", &args.reach, OperatorCommand::Resume, BTreeMap::new()).await
+    carry("resume", &args.reach, OperatorCommand::Resume).await
 }
 
 pub(super) async fn abort(args: PlainArgs) -> Result<Said, Stop> {
-    carry("abort", &args.reach, OperatorCommand::Abort, BTreeMap::new()).await
+    carry("abort", &args.reach, OperatorCommand::Abort).await
 }
 
 pub(super) async fn forget(args: ForgetArgs) -> Result<Said, Stop> {
@@ -218,7 +218,7 @@ pub(super) async fn forget(args: ForgetArgs) -> Result<Said, Stop> {
     let meant = format!("{name}:{}", args.nodes[0]);
     confirmed(args.confirm.as_deref(), &meant, &warning).map_err(usage)?;
     let command = OperatorCommand::Make(ClusterChange::Forget { nodes, loss });
-    carry("forget", &args.reach, command, BTreeMap::new()).await
+    carry("forget", &args.reach, command).await
 }
 
 /// Makes the checks, and the change where they let it. What is made already is not checked again.
@@ -258,19 +258,14 @@ async fn carry_on(
 
 /// Puts a brake on wherever it can be.
 async fn brake(name: &str, reach: &Reach, ceilings: BTreeMap<MigrationKey, Phase>) -> Result<Said, Stop> {
-    let said = carry(name, reach, OperatorCommand::Brake(ceilings), BTreeMap::new()).await?;
+    let said = carry(name, reach, OperatorCommand::Brake(ceilings)).await?;
     let later = "a member that was not reached hears of it once it is connected again: no `live resume` is needed";
     Ok(if said.is_under_way() { said.line(later) } else { said })
 }
 
 /// Has a member carry a command.
-async fn carry(
-    name: &str,
-    reach: &Reach,
-    command: OperatorCommand,
-    ignored: BTreeMap<String, String>,
-) -> Result<Said, Stop> {
-    ask_for(name, reach, OperatorAsk::Command { command, looked_at: None, ignored }).await
+async fn carry(name: &str, reach: &Reach, command: OperatorCommand) -> Result<Said, Stop> {
+    ask_for(name, reach, OperatorAsk::Command { command, looked_at: None, ignored: BTreeMap::new() }).await
 }
 
 async fn ask_for(name: &str, reach: &Reach, ask: OperatorAsk) -> Result<Said, Stop> {

@@ -168,13 +168,6 @@ pub(super) struct PreflightArgs {
     flags: CheckFlags,
 }
 
-impl PreflightArgs {
-    /// A release to be finalized, where there is no record that says which: the check of that says so.
-    fn release_of_train(&self, train: &UpgradePath) -> Release {
-        self.to.unwrap_or_else(|| train.release(train.last()))
-    }
-}
-
 pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Result<Said, Stop> {
     if let Some(unknown) = args.only.iter().find(|name| may_be_ignored(name).is_none()) {
         return Err(Stop::Usage(USAGE, miette!("--only {unknown:?}: there is no such check")));
@@ -183,7 +176,8 @@ pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Resul
     let aim = match (args.to, args.finalize, cluster.record()) {
         (Some(to), ..) => Aim::Advance(to),
         (None, true, Some(record)) => Aim::Finalize(record.top),
-        (None, true, None) => Aim::Finalize(args.release_of_train(train)),
+        // Whichever it is: a check says that there is no record.
+        (None, true, None) => Aim::Finalize(train.release(train.last())),
         (None, false, None) => Aim::Begin,
         (None, false, Some(_)) => Aim::Raise,
     };
