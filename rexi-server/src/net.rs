@@ -9,6 +9,7 @@ mod doorman;
 mod close;
 mod env;
 mod crypto;
+mod pem;
 mod identity;
 mod credentials;
 #[cfg(feature = "operate")]
@@ -26,12 +27,13 @@ pub(crate) use self::doorman::Doorman;
 pub(crate) use self::env::{Aside, Random};
 pub use self::env::{NodeEnv, TaskGroup};
 pub(crate) use self::identity::peer_certifies;
-pub use self::identity::{Identity, IdentityError, IdentityPart, PEM_FILE_BYTES_MAX};
+pub use self::identity::{Identity, IdentityError, IdentityPart};
 pub(crate) use self::line::Line;
 #[cfg(feature = "operate")]
 pub use self::operators::OperatorAuthority;
 #[cfg(feature = "operate")]
 pub(crate) use self::operators::{CertifiedOperator, OPERATORS_AT_ONCE_MAX, operator_of};
+pub use self::pem::PEM_FILE_BYTES_MAX;
 pub(crate) use self::transport::{
     INCOMING_MAX, INCOMING_OF_KNOWN_MAX, INCOMING_OF_SOURCE_MAX, INCOMING_UNVALIDATED_MAX, Progress, Settings,
 };

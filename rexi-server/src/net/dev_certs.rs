@@ -22,7 +22,8 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::files::read_bounded;
-use crate::net::identity::{Identity, IdentityError, PEM_FILE_BYTES_MAX};
+use crate::net::identity::{Identity, IdentityError};
+use crate::net::pem::PEM_FILE_BYTES_MAX;
 
 /// An authority for development, which certifies any name for anyone who can read its key.
 ///

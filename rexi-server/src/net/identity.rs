@@ -2,8 +2,8 @@
 //!
 //! In go PEM texts or files; out come the TLS configurations of both sides, where each must show a certificate, and the
 //! answer to "does this peer's certificate name that node?". The handshake asks it once it knows the peer's name. How a
-//! running node takes another identity is in credentials.rs. X.509 and PEM are parsed by webpki and pki-types only,
-//! never by hand; early data and resumption are off (docs/threats.md).
+//! running node takes another identity is in credentials.rs. X.509 is parsed by webpki only, never by
+//! hand; early data and resumption are off (docs/threats.md).
 
 use std::fmt;
 use std::io;
@@ -24,8 +24,8 @@ use rustls_pki_types::{CertificateDer, DnsName, PrivateKeyDer, ServerName, UnixT
 use thiserror::Error;
 use webpki::{EndEntityCert, KeyUsage};
 
-use crate::files::read_bounded;
 use crate::net::crypto::QuicCrypto;
+use crate::net::pem::{authorities, bad_certificate, certificates, explain_pem, pem_error, read_pem};
 
 /// Who a node is to its peers, and whom it believes.
 ///
@@ -172,8 +172,8 @@ impl Identity {
         )
     }
 
-    /// Reads the PEM files that [`Identity::from_pem`] describes. Blocks while it reads; up to [`PEM_FILE_BYTES_MAX`]
-    /// each.
+    /// Reads the PEM files that [`Identity::from_pem`] describes. Blocks while it reads; up to
+    /// [`PEM_FILE_BYTES_MAX`](crate::identity::PEM_FILE_BYTES_MAX) each.
     ///
     /// # Errors
     /// [`IdentityError`], with the file's path in its text.
@@ -427,50 +427,6 @@ pub(super) fn peer_chain(connection: &quinn::Connection) -> Option<Vec<Certifica
     connection.peer_identity()?.downcast().ok().map(|chain| *chain)
 }
 
-pub(super) fn read_pem(part: IdentityPart, path: &Path) -> Result<Vec<u8>, IdentityError> {
-    let pem = read_bounded(path, PEM_FILE_BYTES_MAX);
-    pem.map_err(|reason| IdentityError::Unreadable { part, path: path.to_owned(), reason })
-}
-
-/// The authorities of a PEM text.
-pub(super) fn authorities(ca: (&str, &[u8])) -> Result<RootCertStore, IdentityError> {
-    let mut roots = RootCertStore::empty();
-    for (index, root) in certificates(ca)?.into_iter().enumerate() {
-        roots.add(root).map_err(|reason| bad_certificate(ca.0, index + 1, reason))?;
-    }
-    Ok(roots)
-}
-
-fn certificates((origin, text): (&str, &[u8])) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err(pem_error(origin, CERTIFICATE, pem::Error::NoItemsFound)),
-        Ok(found) => Ok(found),
-        Err(reason) => Err(pem_error(origin, CERTIFICATE, reason)),
-    }
-}
-
-fn pem_error(origin: &str, wanted: &'static str, reason: pem::Error) -> IdentityError {
-    let origin = origin.to_owned();
-    match reason {
-        pem::Error::NoItemsFound => IdentityError::NothingFound { origin, wanted },
-        reason => IdentityError::DamagedPem { origin, reason },
-    }
-}
-
-fn bad_certificate(origin: &str, position: usize, reason: impl fmt::Display) -> IdentityError {
-    IdentityError::BadCertificate { origin: origin.to_owned(), position, reason: reason.to_string() }
-}
-
-/// The parser shows some of what it found as numbers.
-fn explain_pem(reason: &pem::Error) -> String {
-    match reason {
-        pem::Error::MissingSectionEnd { .. } => "a section has no end line".to_owned(),
-        pem::Error::IllegalSectionStart { .. } => "a section has a broken first line".to_owned(),
-        reason => reason.to_string(),
-    }
-}
-
 /// The common refusals in words; webpki has them as types only.
 fn explain(reason: &webpki::Error) -> String {
     let days = |from: &UnixTime, to: &UnixTime| to.as_secs().saturating_sub(from.as_secs()) / 86_400;
@@ -489,16 +445,11 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// The most that is read of a PEM file, in bytes: 1 MiB, five times a system's whole bundle of authorities.
-pub const PEM_FILE_BYTES_MAX: u64 = 1024 * 1024;
-
 /// The application protocol in TLS; it changes only if the handshake of `rexi-proto` can no longer be read.
 pub(crate) const ALPN: &[u8] = b"rexi/1";
 
 /// Seconds from 1970 to the end of 9999, behind which X.509 has no dates (RFC 5280 §4.1.2.5).
 const END_OF_DATES: u64 = 253_402_300_800;
-
-const CERTIFICATE: &str = "CERTIFICATE section";
 
 #[cfg(test)]
 mod tests;

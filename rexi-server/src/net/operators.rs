@@ -13,7 +13,8 @@ use rustls::RootCertStore;
 use rustls::time_provider::DefaultTimeProvider;
 use webpki::EndEntityCert;
 
-use crate::net::identity::{Identity, IdentityError, IdentityPart, authorities, peer_chain, provider, read_pem};
+use crate::net::identity::{Identity, IdentityError, IdentityPart, peer_chain, provider};
+use crate::net::pem::{authorities, read_pem};
 
 /// The authority, or authorities, that vouch for operators. Cheap to clone.
 #[derive(Clone)]
@@ -36,7 +37,7 @@ impl OperatorAuthority {
         authorities(("operators' CA PEM", pem)).map(|roots| Self(Arc::new(roots)))
     }
 
-    /// Reads a PEM file of at most [`PEM_FILE_BYTES_MAX`]. Blocks while it reads.
+    /// Reads a PEM file of at most [`PEM_FILE_BYTES_MAX`](crate::identity::PEM_FILE_BYTES_MAX). Blocks while it reads.
     ///
     /// # Errors
     /// [`IdentityError`], with the file's path in its text.

@@ -233,8 +233,8 @@ pub(crate) async fn read(shared: &Shared, recv: &mut RecvStream, connection: &Co
     let is_member = shared.members().iter().any(|member| peer_certifies(connection, member.name()));
     let most = if is_member { RECORD_SAID_BYTES_MAX } else { HELLO_BYTES_MAX };
     let mut rest = Vec::new();
-    // quinn's own `read_to_end` leaves the order in which the first bytes were read, and then counts twice what had come
-    // twice by then.
+    // quinn's own `read_to_end` leaves the order in which the first bytes were read, and then counts twice what had
+    // come twice by then.
     recv.take(u64::from(most) + 1).read_to_end(&mut rest).await.map_err(|error| error.to_string())?;
     if rest.len() > most as usize {
         return Err(ReadToEndError::TooLong.to_string());

@@ -9,6 +9,7 @@ use rcgen::{
 use rustls::{ClientConnection, ServerConnection};
 
 use super::*;
+use crate::files::read_bounded;
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
