@@ -4,14 +4,12 @@
 //! `REXI_RACES=1000` plays so many, `REXI_SEED` says from which seed on; what came of them is printed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rexi_proto::record::{ClusterChange, CommandOutcome, Digest, Kept, OperatorCommand};
-use rexi_server::rollout::StateError;
-use rexi_server::testing::{TestCluster, TestMembers};
-use rexi_server::{MigrationKey, Node, NodeName, Phase, Release, SERVER_PER_NODE, StartError};
+use rexi_server::testing::{TestCluster, TestDisk, TestMembers};
+use rexi_server::{MigrationKey, Node, NodeName, Phase, Release, SERVER_PER_NODE};
 use rexi_tests::{name, release};
 
 const NAMES: [&str; 3] = ["n1", "n2", "n3"];
@@ -65,14 +63,12 @@ impl Seen {
     }
 }
 
-async fn start(cluster: &TestCluster, disks: &Path, seen: &Seen, of: &str) -> Node {
-    let node = loop {
-        match cluster.builder(of, &release("1.2")).state(disks.join(of)).start() {
-            // A thread of the process that has crashed may still write: here that is this process.
-            Err(StartError::State(StateError::InUse { .. })) => pass(1).await,
-            started => break cluster.adopt(started.expect("it starts")),
-        }
-    };
+/// The disks of all, which outlive their processes.
+type Disks = BTreeMap<&'static str, TestDisk>;
+
+fn start(cluster: &TestCluster, disks: &Disks, seen: &Seen, of: &str) -> Node {
+    let builder = cluster.builder(of, &release("1.2")).state_on(disks[of].clone());
+    let node = cluster.adopt(builder.start().expect("it starts"));
     seen.watch(cluster.seed(), &node);
     node
 }
@@ -94,17 +90,18 @@ fn word(outcome: &Option<CommandOutcome>) -> &'static str {
         Some(CommandOutcome::Aborted { .. }) => "aborted",
         Some(CommandOutcome::Spared(_)) => "spared",
         Some(CommandOutcome::Blocked(_)) => "blocked",
+        Some(CommandOutcome::Overtaken(_)) => "overtaken",
         Some(CommandOutcome::Fork(_)) => "fork",
     }
 }
 
 /// One race; gives what each of the two was told.
 async fn race(members: &TestMembers, seed: u64) -> (&'static str, &'static str, &'static str) {
-    let disks = tempfile::tempdir().expect("a directory");
+    let disks: Disks = NAMES.map(|of| (of, TestDisk::new())).into();
     let (cluster, seen, mut chance) = (TestCluster::of(members, seed), Seen::default(), Chance(seed));
     let mut nodes = Vec::new();
     for of in NAMES {
-        nodes.push(start(&cluster, disks.path(), &seen, of).await);
+        nodes.push(start(&cluster, &disks, &seen, of));
     }
     let begin = OperatorCommand::Make(ClusterChange::Begin { floor: R12, top: R12 });
     assert_eq!(nodes[0].command("alice", begin).await, Ok(CommandOutcome::Done(1)), "seed {seed}");
@@ -154,16 +151,16 @@ async fn race(members: &TestMembers, seed: u64) -> (&'static str, &'static str, 
         told(bob).await
     };
 
-    end(&cluster, disks.path(), &seen, crashed).await;
+    end(&cluster, &disks, &seen, crashed).await;
     judge(&cluster, &seen, &cap, (&alice, &bob));
     (["all well", "lossy links", "lossy links and cuts", "a crash"][faults as usize], word(&alice), word(&bob))
 }
 
 /// All is well again, and somebody ends what is under way.
-async fn end(cluster: &TestCluster, disks: &Path, seen: &Seen, crashed: Option<&str>) {
+async fn end(cluster: &TestCluster, disks: &Disks, seen: &Seen, crashed: Option<&str>) {
     cluster.heal_all();
     if let Some(of) = crashed {
-        start(cluster, disks, seen, of).await;
+        start(cluster, disks, seen, of);
     }
     let mut tries = 0;
     loop {

@@ -8,7 +8,7 @@ mod start;
 use std::fmt;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use crate::follow::{
 use crate::middleware::{JobRequest, JobService, Layers, wrap};
 use crate::net::{Identity, NodeEnv};
 use crate::node::Node;
+use crate::state::StatePlace;
+#[cfg(feature = "testing")]
+use crate::testing::TestDisk;
 
 /// A node that has not started yet.
 #[derive(Debug)]
@@ -55,7 +58,7 @@ pub struct NodeBuilder {
     stop_checks: ready::Checks,
     cluster: Option<String>,
     /// Where the node keeps the record of its cluster.
-    state: Option<PathBuf>,
+    state: Option<StatePlace>,
     serves_unrecorded: bool,
     env: NodeEnv,
 }
@@ -119,7 +122,7 @@ impl NodeBuilder {
         builder.cluster = config.cluster().map(str::to_owned);
         builder.allowed = config.allow_list().cloned();
         (builder.state, builder.serves_unrecorded) =
-            (config.state().map(Path::to_owned), config.serves_without_record());
+            (config.state().map(|dir| StatePlace::Dir(dir.to_owned())), config.serves_without_record());
         for (name, address) in config.peers() {
             // Hosts are looked up while the node runs.
             if let PeerAddress::At(address) = address {
@@ -185,7 +188,14 @@ impl NodeBuilder {
     /// Each node has its own, on a disk that outlives the process. It is made if it is not there, but not what it is
     /// in.
     pub fn state(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.state = Some(dir.into());
+        self.state = Some(StatePlace::Dir(dir.into()));
+        self
+    }
+
+    /// As [`NodeBuilder::state`], on a disk in memory.
+    #[cfg(feature = "testing")]
+    pub fn state_on(mut self, disk: TestDisk) -> Self {
+        self.state = Some(StatePlace::Memory(disk));
         self
     }
 

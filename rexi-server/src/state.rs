@@ -8,6 +8,7 @@
 //!
 //! A file that cannot be read is never taken for one that is not there: what it held may have been a floor.
 
+mod disk;
 #[cfg(feature = "operate")]
 mod trail;
 
@@ -19,6 +20,7 @@ use rexi_proto::record::{KEPT_BYTES_MAX, Keeper, Kept, KeptError};
 use rexi_proto::{Mutants, NodeName};
 use thiserror::Error;
 
+pub(crate) use self::disk::{Disk, StatePlace};
 #[cfg(feature = "operate")]
 pub(crate) use self::trail::Trail;
 use crate::files::read_text;

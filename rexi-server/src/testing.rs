@@ -12,6 +12,7 @@ mod members;
 mod clock;
 mod network;
 mod faults;
+mod disk;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -30,6 +31,7 @@ use crate::node::Node;
 use clock::Clock;
 use network::Network;
 
+pub use disk::{DiskFault, TestDisk};
 pub use members::TestMembers;
 pub use network::Datagram;
 

@@ -26,7 +26,6 @@ use crate::engine::{
 use crate::follow::{MemberList, PhaseSource, Source, identity, membership, rollout};
 use crate::net::{Credentials, Doorman, Line, Settings, canonical, transport};
 use crate::node::Node;
-use crate::state::StateDir;
 
 impl NodeBuilder {
     pub(super) fn begin(mut self) -> Result<Node, StartError> {
@@ -132,11 +131,11 @@ impl NodeBuilder {
 
     /// What the node keeps of its cluster's record. It is asked before anything is opened.
     fn open_state(&self) -> Result<Option<RecordKeeper>, StartError> {
-        let Some(dir) = &self.state else { return Ok(None) };
-        let dir = StateDir::open(dir)?;
-        let keeper = dir.keeper(&self.name)?.with_mutants(self.mutants);
+        let Some(place) = &self.state else { return Ok(None) };
+        let disk = place.open()?;
+        let keeper = disk.keeper(&self.name)?.with_mutants(self.mutants);
         match keeper.may_start(self.profile.stop()) {
-            Ok(()) | Err(Bar::NoRecord) => Ok(Some(RecordKeeper::new(dir, keeper))),
+            Ok(()) | Err(Bar::NoRecord) => Ok(Some(RecordKeeper::new(disk, keeper))),
             Err(bar) => Err(StartError::Barred(self.name.clone(), bar)),
         }
     }

@@ -64,8 +64,7 @@ impl Shared {
 
     async fn write_record(self: Arc<Self>, kept: Kept) {
         let Some(record) = &self.record else { return };
-        let dir = record.dir();
-        let written = self.env.aside(move || dir.write(&kept)).await;
+        let written = record.disk().write(kept, &self.env).await;
         if let Err(error) = &written {
             record.note_broken();
             tracing::error!(node = %self.name, %error, "the record was not written: this node says no to every change");

@@ -198,8 +198,8 @@ impl Port {
     async fn put_down(&self, line: TrailLine) -> Result<(), String> {
         let Some(record) = &self.shared.record else { return Ok(()) };
         let at = self.shared.env.since_1970().as_secs();
-        let dir = record.dir();
-        let append = move || dir.trail().append(TrailLine { at, ..line });
+        let disk = record.disk().clone();
+        let append = move || disk.trail()?.append(TrailLine { at, ..line });
         self.shared.env.aside(append).await.map_err(|error| error.to_string())
     }
 }

@@ -9,11 +9,11 @@ use rexi_proto::NodeName;
 use rexi_proto::record::{Answer, Keeper, Kept};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::state::StateDir;
+use crate::state::Disk;
 
 /// What a node has of its cluster's record.
 pub(crate) struct RecordKeeper {
-    dir: Arc<StateDir>,
+    disk: Disk,
     state: Mutex<State>,
     /// What holds from now on, once it is on the disk.
     applied: watch::Sender<Arc<Kept>>,
@@ -36,11 +36,11 @@ pub(super) struct State {
 }
 
 impl RecordKeeper {
-    pub(crate) fn new(dir: StateDir, keeper: Keeper) -> Self {
+    pub(crate) fn new(disk: Disk, keeper: Keeper) -> Self {
         let applied = watch::Sender::new(Arc::new(keeper.kept().clone()));
         let state = State { keeper, asked: HashMap::new(), next_ticket: 0 };
         Self {
-            dir: Arc::new(dir),
+            disk,
             state: Mutex::new(state),
             applied,
             given: Mutex::default(),
@@ -87,14 +87,14 @@ impl RecordKeeper {
         if self.is_probed.swap(true, Ordering::Relaxed) {
             return Some("it has not answered an earlier probe yet".to_owned());
         }
-        let probed = self.dir.probe();
+        let probed = self.disk.probe();
         self.is_probed.store(false, Ordering::Relaxed);
         probed.err().map(|error| error.to_string())
     }
 
     /// Where it is kept.
-    pub(crate) fn dir(&self) -> Arc<StateDir> {
-        Arc::clone(&self.dir)
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// From now on this holds.

@@ -125,8 +125,8 @@ impl Shared {
     #[cfg(feature = "operate")]
     async fn trail(&self) -> RecordReply {
         let Some(record) = &self.record else { return RecordReply::Unkept };
-        let dir = record.dir();
-        let read = self.env.aside(move || dir.trail().read()).await;
+        let disk = record.disk().clone();
+        let read = self.env.aside(move || disk.trail()?.read()).await;
         RecordReply::Trail(read.map_err(|error| error.to_string()))
     }
 
