@@ -28,6 +28,8 @@ pub struct Driver {
     waiting: BTreeSet<NodeName>,
     heard: BTreeMap<NodeName, Option<Answer>>,
     intent: Option<Arc<Intent>>,
+    /// What members were asked to say yes to, until all have let go of it: it may come about by somebody else's hand.
+    tried: Option<Tried>,
     /// Why the attempt is to be given up.
     refused: BTreeMap<NodeName, No>,
     /// Who is no longer to be forgotten, once the attempt is given up.
@@ -41,6 +43,25 @@ pub struct Driver {
     /// The record that the operator has looked at: where another has come since, the command is not begun.
     looked_at: Option<Digest>,
     guards: Guards,
+}
+
+/// An intent that members may have said yes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Tried {
+    intent: Arc<Intent>,
+    /// The record that it becomes, if it does.
+    record: Digest,
+}
+
+/// What has become of what was tried.
+enum Fate {
+    /// Nothing yet, or nothing was tried.
+    Open,
+    Made,
+    /// Another change came in its place.
+    Void,
+    /// The record has moved on too far to say.
+    Untold,
 }
 
 impl Driver {
@@ -63,6 +84,7 @@ impl Driver {
             waiting: BTreeSet::new(),
             heard: BTreeMap::new(),
             intent: None,
+            tried: None,
             refused: BTreeMap::new(),
             spares: BTreeSet::new(),
             looks: 0,
@@ -117,6 +139,11 @@ impl Driver {
         self.intent.as_ref()
     }
 
+    /// The last intent that members were asked to say yes to, unless all have let go of it.
+    pub fn tried(&self) -> Option<&Arc<Intent>> {
+        self.tried.as_ref().map(|tried| &tried.intent)
+    }
+
     /// Who has yet to answer.
     pub fn waiting(&self) -> &BTreeSet<NodeName> {
         &self.waiting
@@ -142,6 +169,7 @@ impl Driver {
                 Step::Commit => self.committed(),
                 Step::Close(attempt) => self.closed(attempt),
                 Step::Abort(attempt) => self.aborted(attempt),
+                Step::Undo(attempt) => self.undone(attempt),
                 Step::Brake => self.braked(),
                 Step::Over => {}
             }
@@ -224,8 +252,13 @@ impl Driver {
         if self.answers().any(is_past) {
             return self.look();
         }
+        let has_record = self.answers().any(|(_, answer)| answer.kept.record.is_some());
         match (refused.is_empty(), away.is_empty()) {
-            (true, true) => self.turnstile(),
+            (true, true) if has_record => self.turnstile(),
+            (true, true) => {
+                let attempt = closed.saturating_add(1);
+                self.ask_all(Step::Undo(attempt), &KeeperAsk::Abort { epoch: 1, attempt });
+            }
             _ => self.end(CommandOutcome::UnderWay(away.into_iter().chain(refused.into_keys()).collect())),
         }
     }
@@ -328,6 +361,9 @@ impl Driver {
             return self.look();
         }
         let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
+        if missing.is_empty() {
+            self.tried = None;
+        }
         let outcome = match (missing.is_empty(), &self.command, self.refused.is_empty()) {
             (false, ..) => CommandOutcome::UnderWay(missing),
             (true, OperatorCommand::Abort, _) if self.spares.is_empty() => CommandOutcome::Aborted { epoch, attempt },
@@ -337,6 +373,18 @@ impl Driver {
             (true, _, true) => return self.look(),
         };
         self.end(outcome);
+    }
+
+    fn undone(&mut self, attempt: u64) {
+        let (away, refused) = (self.away(), self.refusals());
+        if refused.values().any(|no| matches!(no, No::Stale { .. })) {
+            return self.look();
+        }
+        let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
+        self.end(match missing.is_empty() {
+            true => CommandOutcome::Aborted { epoch: 1, attempt },
+            false => CommandOutcome::UnderWay(missing),
+        });
     }
 
     fn braked(&mut self) {
@@ -355,3 +403,6 @@ impl Driver {
 /// How often a driver looks at all members before it leaves the rest to the next: the record does not move that often
 /// while one command is under way.
 const LOOKS_MAX: u32 = 8;
+
+#[cfg(test)]
+mod tests;

@@ -87,7 +87,7 @@ pub enum Bar {
     },
     /// The release is below a floor that this member has said yes to.
     #[error(
-        "release {release} is below {floor}, which this member has said yes to finalize: start {floor}, and see `live \
+        "release {release} is below {floor}, to which this member has said yes as the floor: start {floor}, and see `live \
          status`"
     )]
     BelowPendingFloor {
@@ -145,16 +145,20 @@ impl Kept {
     }
 
     pub(super) fn admits_guarded(&self, release: Release, guards: Guards) -> Result<(), Bar> {
-        let Some(record) = &self.record else { return Err(Bar::NoRecord) };
-        let ClusterRecord { floor, top, epoch, .. } = **record;
-        match record.admits(release) {
-            false if release < floor => return Err(Bar::BelowFloor { release, floor, top, epoch }),
-            false => return Err(Bar::AboveTop { release, floor, top, epoch }),
-            true => {}
+        if let Some(record) = &self.record
+            && !record.admits(release)
+        {
+            let ClusterRecord { floor, top, epoch, .. } = **record;
+            return Err(match release < floor {
+                true => Bar::BelowFloor { release, floor, top, epoch },
+                false => Bar::AboveTop { release, floor, top, epoch },
+            });
         }
+        // A yes to a first record binds before there is one.
         let pending = self.vote.as_ref().and_then(|vote| vote.floor()).max(self.bound);
         match pending {
             Some(floor) if guards.yes_binds_at_once(release < floor) => Err(Bar::BelowPendingFloor { release, floor }),
+            _ if self.record.is_none() => Err(Bar::NoRecord),
             _ => Ok(()),
         }
     }

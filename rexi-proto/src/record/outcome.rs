@@ -54,6 +54,8 @@ pub enum CommandOutcome {
     Spared(BTreeSet<NodeName>),
     /// It can be neither ended nor given up before these answer, or are forgotten.
     Blocked(BTreeSet<NodeName>),
+    /// Others have moved the record on to this epoch meanwhile, too far to say whether this was made before.
+    Overtaken(u64),
     /// Two members have different records of this epoch, which cannot be.
     Fork(u64),
 }
@@ -84,6 +86,10 @@ impl CommandOutcome {
                 let away = named(away);
                 format!("it can be neither ended nor given up before {away} answers, or is forgotten")
             }
+            Self::Overtaken(epoch) => format!(
+                "others have moved the record on to epoch {epoch} meanwhile, and whether this was made before cannot be \
+                 told: see `live history`"
+            ),
             Self::Fork(epoch) => format!("two members have different records of epoch {epoch}, which cannot be"),
         }
     }

@@ -19,6 +19,8 @@ pub(super) enum Step {
     Close(u64),
     /// The others let go of it.
     Abort(u64),
+    /// All let go of a first record that a member was to have who is forgotten.
+    Undo(u64),
     /// The brake.
     Brake,
     /// Nothing more.

@@ -9,7 +9,7 @@ use super::super::{
     Answer, ClusterChange, ClusterRecord, CommandOutcome, Digest, Fence, Illegal, Intent, KeeperAsk, No,
     OperatorCommand,
 };
-use super::Driver;
+use super::{Driver, Fate, Tried};
 use crate::name::NodeName;
 
 impl Driver {
@@ -19,11 +19,16 @@ impl Driver {
             self.leave_out(&forgotten);
         }
         if let OperatorCommand::Resume | OperatorCommand::Abort = &self.command {
-            // What they have is not taken; that they can be asked changes nothing.
-            let fences: Vec<_> = self.answers().filter_map(|(_, answer)| answer.kept.fence.clone()).collect();
-            fences.iter().flat_map(|fence| &fence.nodes).for_each(|fenced| self.leave_out(fenced));
+            // What they have is not taken; that they can be asked changes nothing. Of two that are fenced off by each
+            // other, as may come of it where one was down, the first goes on.
+            let fence = |(node, answer): (&NodeName, &Answer)| Some((node.clone(), answer.kept.fence.clone()?));
+            for (holder, fence) in self.answers().filter_map(fence).collect::<Vec<_>>() {
+                if self.members.contains(&holder) {
+                    fence.nodes.iter().for_each(|fenced| self.leave_out(fenced));
+                }
+            }
         }
-        let Some(seen) = Seen::of(&self.heard) else { return self.end(CommandOutcome::Unknown(self.away())) };
+        let Some(seen) = Seen::of(&self.heard) else { return self.end(self.unknown(self.away())) };
         // A list may still name who was forgotten: it is a member again once it answers.
         let is_out = |node: &NodeName| seen.record().is_some_and(|record| record.leaves_out(node));
         for gone in self.away().into_iter().filter(is_out) {
@@ -48,6 +53,13 @@ impl Driver {
 
     fn make(&mut self, change: &ClusterChange, seen: &Seen) {
         let away = self.away();
+        match (self.fate(seen), &self.tried) {
+            (Fate::Made, _) if !away.is_empty() => return self.end(CommandOutcome::UnderWay(away)),
+            (Fate::Made, Some(tried)) => return self.end(CommandOutcome::Done(tried.intent.epoch)),
+            (Fate::Untold, _) => return self.end(CommandOutcome::Overtaken(seen.epoch)),
+            (Fate::Void, _) => self.tried = None,
+            _ => {}
+        }
         if change.is_made(seen.record()) {
             return self.settled(seen.epoch);
         }
@@ -59,7 +71,7 @@ impl Driver {
         if let Some(open) = seen.open() {
             if open.change == *change && self.guards.equal_wishes_are_one() {
                 self.members.clone_from(&open.members);
-                self.intent = Some(Arc::clone(open));
+                self.try_for(Arc::clone(open), seen);
                 return self.turnstile();
             }
             let forgets =
@@ -74,7 +86,7 @@ impl Driver {
             return self.end_as_theirs(&fence.by, fence.told());
         }
         if !away.is_empty() {
-            return self.end(CommandOutcome::Unknown(away));
+            return self.end(self.unknown(away));
         }
         let anew = self.anew();
         if !anew.is_empty() {
@@ -87,13 +99,15 @@ impl Driver {
         }
         let last = seen.last_attempt();
         let intent = self.intend(change.clone(), seen, last.saturating_add(1));
-        let unknown = self.unknown(change, seen).map(|node| Illegal::NoMember { node });
+        let unknown = self.nobody(change, seen).map(|node| Illegal::NoMember { node });
+        // Before there is a record, who is forgotten is out of what was to be the first: there is none to say so.
+        let is_first = matches!(change, ClusterChange::Forget { .. }) && seen.record().is_none();
         let follows = intent.record_guarded(seen.record(), self.guards);
-        if let Some(why) = unknown.or(follows.err()) {
+        if let Some(why) = unknown.or(follows.err().filter(|_| !is_first)) {
             let first = self.members.first().cloned().into_iter();
             return self.end(CommandOutcome::Refused(first.map(|node| (node, No::Illegal(why.clone()))).collect()));
         }
-        self.intent = Some(intent);
+        self.try_for(intent, seen);
         match change {
             ClusterChange::Forget { nodes, loss } if self.guards.forgets_behind_a_fence() => {
                 let (by, at) = (Arc::clone(&self.by), self.at);
@@ -106,12 +120,37 @@ impl Driver {
     }
 
     /// Who is to be forgotten, and is nobody, by the record and by what is under way.
-    fn unknown(&self, change: &ClusterChange, seen: &Seen) -> Option<NodeName> {
+    fn nobody(&self, change: &ClusterChange, seen: &Seen) -> Option<NodeName> {
         let ClusterChange::Forget { nodes, .. } = change else { return None };
         let is_member = |node: &NodeName| seen.record().is_some_and(|record| record.members.contains(node));
         let is_named = |node: &NodeName| seen.vote.as_ref().is_some_and(|vote| vote.members.contains(node));
         let is_fenced = |node: &NodeName| seen.fence.as_ref().is_some_and(|fence| fence.nodes.contains(node));
         nodes.iter().find(|node| !is_member(node) && !is_named(node) && !is_fenced(node)).cloned()
+    }
+
+    /// From now on members may say yes to it.
+    fn try_for(&mut self, intent: Arc<Intent>, seen: &Seen) {
+        let record = intent.record_guarded(seen.record(), self.guards).map(|record| record.digest());
+        self.tried = record.ok().map(|record| Tried { intent: Arc::clone(&intent), record });
+        self.intent = Some(intent);
+    }
+
+    /// What has become of what was tried, by the newest record.
+    fn fate(&self, seen: &Seen) -> Fate {
+        let (Some(tried), Some(record)) = (&self.tried, seen.record()) else { return Fate::Open };
+        let (is_made, was_made) = (record.digest() == tried.record, record.previous == tried.record);
+        match record.epoch.checked_sub(tried.intent.epoch) {
+            None => Fate::Open,
+            Some(0) if is_made => Fate::Made,
+            Some(1) if was_made => Fate::Made,
+            Some(0 | 1) => Fate::Void,
+            Some(_) => Fate::Untold,
+        }
+    }
+
+    /// Some did not answer. Nothing has changed, unless one of them has said yes to what was tried.
+    fn unknown(&self, away: BTreeSet<NodeName>) -> CommandOutcome {
+        if self.tried.is_some() { CommandOutcome::UnderWay(away) } else { CommandOutcome::Unknown(away) }
     }
 
     fn intend(&self, change: ClusterChange, seen: &Seen, attempt: u64) -> Arc<Intent> {
