@@ -7,7 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::text::{number, whom};
+use super::record::RecordOp;
+use super::text::{number, one, whom, words};
 use crate::name::node_name;
 use crate::path::Place;
 
@@ -164,41 +165,8 @@ pub enum Op {
         /// By how many seconds, ahead or back.
         seconds: i32,
     },
-}
-
-/// Declares an enum of plain words, with its text both ways.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])+ $variant:ident $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$of])+ $variant,)+ }
-
-        impl $name {
-            /// Each of them, the simplest first.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            const fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                let found = Self::ALL.iter().copied().find(|one| one.word() == text);
-                let known = || Self::ALL.iter().map(|one| one.word()).collect::<Vec<_>>().join(", ");
-                found.ok_or_else(|| format!("{text:?} is not one of {}", known()))
-            }
-        }
-    };
+    /// Something that has to do with the record.
+    Record(RecordOp),
 }
 
 words! {
@@ -283,6 +251,7 @@ impl fmt::Display for Op {
             Self::Await => f.write_str("await"),
             Self::Settle => f.write_str("settle"),
             Self::Clock { node, seconds } => write!(f, "clock {} {seconds}", n(node)),
+            Self::Record(op) => op.fmt(f),
         }
     }
 }
@@ -292,10 +261,10 @@ impl FromStr for Op {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let words: Vec<&str> = text.split_whitespace().collect();
-        let n = |text: &str| match whom(text)? {
-            Whom::One(node) => Ok(node),
-            Whom::All => Err("use one node here, such as n1".to_owned()),
-        };
+        if let Some(record) = RecordOp::parse(&words)? {
+            return Ok(Self::Record(record));
+        }
+        let n = one;
         Ok(match words[..] {
             ["cast", from, to, work, count] => {
                 Self::Cast { from: n(from)?, to: n(to)?, work: work.parse()?, count: number(count)? }
@@ -382,6 +351,7 @@ impl Op {
             Self::Reorder { one, other, ms } => Self::Reorder { one: n(one), other: n(other), ms },
             Self::Slow { one, other, ms } => Self::Slow { one: n(one), other: n(other), ms },
             Self::Clock { node, seconds } => Self::Clock { node: n(node), seconds },
+            Self::Record(op) => Self::Record(op.within(nodes)),
             Self::Kill { .. } | Self::Pass { .. } | Self::Heal | Self::Await | Self::Settle => self,
         }
     }
@@ -428,6 +398,7 @@ impl Op {
                 halves(ms, 1).into_iter().map(|ms| Self::Reorder { one, other, ms }).collect()
             }
             Self::CutOneWay { from, to } => vec![Self::Cut { one: from, other: to }],
+            Self::Record(op) => op.simpler(),
             _ => Vec::new(),
         }
     }

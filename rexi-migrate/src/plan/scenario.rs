@@ -40,6 +40,11 @@ pub struct PlanError {
 pub const NODES: RangeInclusive<u8> = 2..=5;
 
 impl Plan {
+    /// Whether anything has to do with the record, so that the nodes keep one.
+    pub fn is_recorded(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Op::Record(_)))
+    }
+
     /// The release that all start as.
     pub(crate) fn first(&self) -> Place {
         self.start.min(self.train.last())

@@ -15,6 +15,7 @@ use proptest::test_runner::TestRunner;
 use rexi_proto::Train;
 
 use super::op::{Leave, Op, Whom, Work};
+use super::record::{Command, DiskFails, Lost, RecordOp};
 use super::scenario::{NODES, Plan};
 use crate::path::{Place, UpgradePath};
 
@@ -51,12 +52,13 @@ pub struct Upgrades {
     scenes: (usize, usize),
     actions: u16,
     forced: bool,
+    operated: bool,
 }
 
 impl Upgrades {
     /// Plans of three nodes that go through these releases.
     pub fn along(train: &UpgradePath) -> Self {
-        Self { train: train.clone(), nodes: 3, scenes: (4, 14), actions: 0, forced: true }
+        Self { train: train.clone(), nodes: 3, scenes: (4, 14), actions: 0, forced: true, operated: true }
     }
 
     /// The releases that they go through.
@@ -93,10 +95,24 @@ impl Upgrades {
         Self { forced: false, ..self }
     }
 
+    /// Leaves out the record and its operators, which a third of all plans have. For a service without one.
+    pub fn without_record(self) -> Self {
+        Self { operated: false, ..self }
+    }
+
     fn plans(&self) -> BoxedStrategy<Plan> {
         let (least, most) = self.scenes;
         let train = self.train.clone();
-        let scenes = vec(self.scene(), least..=most).prop_map(|scenes| scenes.concat());
+        let scenes = |scene| vec(scene, least..=most).prop_map(|scenes| scenes.concat());
+        let unrecorded = scenes(self.scene()).boxed();
+        let scenes = if self.operated {
+            let operated = Union::new_weighted(vec![(2, self.scene()), (3, self.operators())]).boxed();
+            let begun = (self.node(), short(), scenes(operated))
+                .prop_map(|(at, gap, scenes)| [vec![command(at, Command::Begin), gap], scenes].concat());
+            prop_oneof![2 => unrecorded, 1 => begun].boxed()
+        } else {
+            unrecorded
+        };
         let nodes = self.nodes;
         (0..=train.last().0, any::<u64>().no_shrink(), scenes)
             .prop_map(move |(start, seed, ops)| Plan { train: train.clone(), nodes, start: Place(start), seed, ops })
@@ -259,6 +275,65 @@ impl Upgrades {
             .boxed()
     }
 
+    /// What operators do, and what befalls the disks of the record meanwhile.
+    fn operators(&self) -> BoxedStrategy<Vec<Op>> {
+        let asked = || (self.node(), select(Command::ALL)).prop_map(|(at, asked)| command(at, asked));
+        let brief = || (0_u16..=30).prop_map(|ms| Op::Pass { ms });
+        let ended =
+            || (self.node(), select(&[Command::Resume, Command::Abort][..])).prop_map(|(at, end)| command(at, end));
+        let two =
+            (asked(), brief(), asked(), pass()).prop_map(|(first, gap, second, then)| vec![first, gap, second, then]);
+        // A crash before, between or after the writes of whoever carries it or says yes.
+        let crash =
+            (asked(), brief(), self.node(), pass(), ended(), pass()).prop_map(|(asked, gap, node, gone, end, then)| {
+                vec![asked, gap, Op::Crash { node }, gone, Op::Start { node }, end, then]
+            });
+        let fault = (self.fault(), asked(), short(), asked(), pass(), ended(), pass()).prop_map(
+            |(fault, first, gap, second, lasts, end, then)| vec![fault, first, gap, second, lasts, Op::Heal, end, then],
+        );
+        let disk = (self.node(), select(DiskFails::ALL), asked(), pass(), self.load()).prop_map(
+            |(node, how, asked, gap, load)| {
+                let fails = Op::Record(RecordOp::Disk { node, how });
+                [vec![fails, asked, gap], load, vec![Op::Crash { node }, Op::Start { node }]].concat()
+            },
+        );
+        let forget = (self.pair(), any::<bool>(), asked(), pass(), short()).prop_map(
+            |((at, node), is_wiped, asked, gap, then)| {
+                let (lost, loss) = match is_wiped {
+                    true => (Op::Record(RecordOp::Wipe { node }), Lost::Wiped),
+                    false => (Op::Crash { node }, Lost::Destroyed),
+                };
+                let forget = Op::Record(RecordOp::Forget { at, node, loss });
+                vec![asked, lost, then, forget, gap, Op::Start { node }]
+            },
+        );
+        Union::new_weighted(vec![
+            (4, one(asked().boxed())),
+            (4, two.boxed()),
+            (6, crash.boxed()),
+            (4, fault.boxed()),
+            (2, disk.boxed()),
+            (2, forget.boxed()),
+            (6, self.recorded_release()),
+        ])
+        .boxed()
+    }
+
+    /// The next release over all nodes as operators have it: the window is opened, and closed behind it or not.
+    fn recorded_release(&self) -> BoxedStrategy<Vec<Op>> {
+        let nodes = usize::from(self.nodes);
+        let each = vec((select(Leave::ALL), self.call(), pass()), nodes..=nodes);
+        (self.node(), self.node(), each, any::<bool>())
+            .prop_map(|(first, second, each, closes)| {
+                let of = |(node, (how, call, gap))| [call, Op::Upgrade { node, how }, gap];
+                let steps = (0..).zip(each).flat_map(of);
+                let opened = [command(first, Command::Open), Op::Pass { ms: 60 }];
+                let closed = closes.then(|| [Op::Await, command(second, Command::Finalize), Op::Pass { ms: 60 }]);
+                opened.into_iter().chain(steps).chain(closed.into_iter().flatten()).collect()
+            })
+            .boxed()
+    }
+
     /// A node that is gone for a while.
     fn outage(&self) -> BoxedStrategy<Vec<Op>> {
         (self.node(), any::<bool>(), self.load(), pass())
@@ -271,6 +346,10 @@ impl Upgrades {
             })
             .boxed()
     }
+}
+
+fn command(at: u8, command: Command) -> Op {
+    Op::Record(RecordOp::Command { at, command })
 }
 
 /// What a call is for by chance alone. What is asked with a large payload and is held has an even share with other
@@ -303,9 +382,10 @@ impl Strategy for Upgrades {
 
 impl fmt::Debug for Upgrades {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { train, nodes, scenes: (least, most), actions, forced } = self;
+        let Self { train, nodes, scenes: (least, most), actions, forced, operated } = self;
         let mistakes = if *forced { "with" } else { "without" };
         write!(f, "upgrades of {nodes} nodes through {train}, {least} to {most} scenes, ")?;
-        write!(f, "{actions} actions, {mistakes} mistakes")
+        let record = if *operated { "a third with" } else { "without" };
+        write!(f, "{actions} actions, {mistakes} mistakes, {record} a record")
     }
 }

@@ -61,6 +61,22 @@ pub enum ScenarioEvent {
         /// As which release.
         release: Place,
     },
+    /// A node did not start: its record did not let the release run.
+    Barred {
+        /// Which.
+        node: usize,
+        /// As which release.
+        release: Place,
+    },
+    /// An operator was told what came of a command.
+    Told {
+        /// By which node.
+        node: usize,
+        /// The operator.
+        by: String,
+        /// What.
+        told: String,
+    },
     /// A node's life ended.
     Ended {
         /// Which.
@@ -152,6 +168,15 @@ impl Ledger {
         state.lives.push(life);
         state.notes.push((began_us, ScenarioEvent::Started { node, release }));
         (Life(state.lives.len() - 1), ledger)
+    }
+
+    /// The last life that began did not: its start was barred.
+    pub(super) fn bar_life(&self, life: Life) {
+        let mut state = self.lock();
+        let barred = state.lives.pop().expect("it is the last");
+        assert_eq!(life.0, state.lives.len(), "nothing begins in between");
+        let LifeRecord { node, release, began_us, .. } = barred;
+        *state.notes.last_mut().expect("its start") = (began_us, ScenarioEvent::Barred { node, release });
     }
 
     /// The node of a life runs.

@@ -181,6 +181,11 @@ fn tell(event: &ScenarioEvent, of: &Outcome) -> Option<TraceEvent> {
         ScenarioEvent::Started { node, release } => {
             line(Place::At(*node), format!("starts as {}", of.plan.train.release(*release)))
         }
+        ScenarioEvent::Barred { node, release } => line(
+            Place::At(*node),
+            format!("does not start: {} is barred by its record", of.plan.train.release(*release)),
+        ),
+        ScenarioEvent::Told { node, by, told } => line(Place::At(*node), format!("tells {by}: {told}")),
         ScenarioEvent::Ended { node, how: LifeEnd::Crashed } => line(Place::At(*node), "crashes".to_owned()),
         ScenarioEvent::Ended { node, how: LifeEnd::Left } => line(Place::At(*node), "has left".to_owned()),
         ScenarioEvent::Recorded { node, entry } => tell_entry(*node, entry, of),

@@ -150,7 +150,7 @@ impl Simulation {
         let ledger = Arc::new(Ledger::new());
         let datagrams = self.record.then(|| watch(&cluster, members, &ledger));
         let names = members.names().cloned().collect();
-        let world = World::new(cluster, Arc::clone(&ledger), names, plan.train.clone(), self.actions.clone());
+        let world = World::new(cluster, Arc::clone(&ledger), names, plan, self.actions.clone());
         for node in 0..usize::from(plan.nodes) {
             world.start(node, plan.first());
         }
@@ -174,11 +174,13 @@ impl Simulation {
         let now = ledger.now();
         let (evidence, events) = (ledger.evidence(&world.names, &plan.train), ledger.events());
         let (judged, tally) = (judge(&evidence), world.tally());
+        let history = world.records.as_ref().map(|records| records.lock().clone()).unwrap_or_default();
         let scenario = Scenario {
             evidence: &evidence,
             events: &events,
             tally: &tally,
             settled: &settled,
+            history: &history,
             train: &plan.train,
             now,
         };
@@ -190,7 +192,7 @@ impl Simulation {
             breaches: shown.into_iter().map(|shown| shown.breach).collect(),
             own,
             shows,
-            met: met.chain([(Witness::LatePayload, tally.late_payloads)]).collect(),
+            met: met.chain([(Witness::LatePayload, tally.late_payloads)]).chain(history.met()).collect(),
             calls: judged.counts.casts + judged.counts.gathers,
             mixed: tally.mixed,
             passed: now,

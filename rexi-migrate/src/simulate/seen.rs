@@ -32,6 +32,8 @@ pub(super) struct Settled {
     pub(super) held: Vec<(usize, Phase, Phase)>,
     /// Calls that wait for their kill, though no job of theirs runs: what ended it was not told.
     pub(super) silent: Vec<CallNumber>,
+    /// What the record did not come to, although all was well.
+    pub(super) unsettled: Option<String>,
     /// Casts from each node to each, made when all was well.
     pub(super) probes: Vec<CallNumber>,
 }

@@ -12,6 +12,7 @@ use rexi_server::{Node, PeerPresence};
 use tokio::time::Instant;
 
 use super::ledger::ScenarioEvent;
+use super::records;
 use super::seen::Settled;
 use super::world::World;
 use crate::history::ledger::{CallNumber, Entry, Outcome};
@@ -24,9 +25,13 @@ pub(super) async fn settle(world: &Arc<World>) -> Settled {
     world.heal();
     world.ledger.note(ScenarioEvent::Settling);
     wait_until(world, LEAVE_BOUND, || !world.any_leaving()).await;
+    records::mend(world);
     start_all(world);
     world.raise_all();
-    let mut settled = Settled::default();
+    let mut settled = Settled { unsettled: records::bring_to_rest(world).await, ..Settled::default() };
+    // What came to be the record may have barred a node.
+    wait_until(world, LEAVE_BOUND, || !world.any_leaving()).await;
+    start_all(world);
     wait_until(world, BOUND, || is_over(world) && apart(world).is_empty() && held(world).is_empty()).await;
     (settled.apart, settled.held) = (apart(world), held(world));
     let held: Vec<_> = world.ledger.lock().open().held().collect();
@@ -69,10 +74,11 @@ fn start_all(world: &Arc<World>) {
     for (number, release) in releases.into_iter().enumerate() {
         let least = Place(newest.saturating_sub(1));
         let started_far_ahead = world.right_clock(number);
-        if release < least || started_far_ahead {
+        let fits = world.fitting(number, release.max(least));
+        if release != fits || started_far_ahead {
             world.crash(number);
         }
-        world.start(number, release.max(least));
+        world.start(number, fits);
     }
 }
 

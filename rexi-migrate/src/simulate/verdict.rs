@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ledger::ScenarioEvent;
 use super::outcome::Shows;
+use super::records::History;
 use super::seen::{Settled, Tally};
 use super::skew::Skew;
 use crate::history::evidence::Evidence;
@@ -28,6 +29,11 @@ oracles! {
     CeilingUnheeded L5,
     StayedApart L3,
     HeldBack L4,
+    RanThoughBarred S12,
+    DiskFell S12,
+    RecordsDiffer S14,
+    ToldWrong L5,
+    RecordUnsettled L4,
 }
 
 /// A scenario that is over.
@@ -36,6 +42,7 @@ pub(super) struct Scenario<'a> {
     pub(super) events: &'a [(Duration, ScenarioEvent)],
     pub(super) tally: &'a Tally,
     pub(super) settled: &'a Settled,
+    pub(super) history: &'a History,
     pub(super) train: &'a UpgradePath,
     pub(super) now: Duration,
 }
@@ -74,6 +81,7 @@ impl Scenario<'_> {
         let mut asked = Asked { oracles, found: Vec::new() };
         self.calls(&mut asked);
         self.cluster(&mut asked);
+        self.record(&mut asked);
         asked.found.into_iter().map(|(_, shown)| shown).collect()
     }
 
@@ -99,13 +107,40 @@ impl Scenario<'_> {
                 };
                 let Some(&to) = targets.get(&call) else { continue };
                 let at = Duration::from_micros(record.at_us);
-                if outcome == Outcome::Incompatible && !skew.may_refuse(process, to, record.at_us) {
+                if outcome == Outcome::Incompatible
+                    && !skew.may_refuse(process, to, record.at_us)
+                    && !self.is_barred([ledger.header.index, to])
+                {
                     let what = format!("{call} was refused for good, though the two nodes could speak");
                     asked.add(Oracle::RefusedForGood, at, Some(call), what);
                 } else if probes.contains(&call) && outcome != Outcome::Reply {
                     let what = format!("{call} was not served, though all was well");
                     asked.add(Oracle::ProbeUnserved, at, Some(call), what);
                 }
+            }
+        }
+    }
+
+    /// Whether a record ever forbade one of these nodes, or a release that it ran.
+    fn is_barred(&self, nodes: [NodeIndex; 2]) -> bool {
+        nodes.into_iter().any(|node| {
+            let lives = self.evidence.processes.iter().filter(|process| process.node == node);
+            let releases = lives.filter_map(|process| Some((&process.ledger.as_ref().ok()?.header.release).into()));
+            self.history.ever_barred(node, &releases.collect::<Vec<_>>())
+        })
+    }
+
+    fn record(&self, asked: &mut Asked) {
+        let found = [
+            (Oracle::RanThoughBarred, self.history.unbarred()),
+            (Oracle::DiskFell, self.history.fell()),
+            (Oracle::RecordsDiffer, self.history.differ()),
+            (Oracle::ToldWrong, self.history.told_wrong()),
+            (Oracle::RecordUnsettled, self.settled.unsettled.clone().map(|what| (self.now, what))),
+        ];
+        for (oracle, found) in found {
+            if let Some((at, what)) = found {
+                asked.add(oracle, at, None, what);
             }
         }
     }

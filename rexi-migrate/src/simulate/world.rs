@@ -4,21 +4,23 @@
 //! present state is skipped and says so.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use rexi_proto::START_AHEAD_MAX;
+use rexi_proto::Release;
+use rexi_proto::record::Kept;
 use rexi_server::status::{NodeStatus, RolloutStatus};
 use rexi_server::testing::TestCluster;
-use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile, Stage};
+use rexi_server::{Limits, Node, NodeBuilder, NodeName, PeerPresence, Profile, Stage, StartError};
 use tokio::task::AbortHandle;
 
 use super::actions::Actions;
 use super::ledger::{Ledger, Life, LifeEnd, ScenarioEvent};
 use super::life::Caller;
+use super::records::{Records, forbids};
 use super::seen::Tally;
 use crate::history::ledger::{CallNumber, LedgerWriter};
 use crate::path::{Place, UpgradePath};
-use crate::plan::{Leave, Op, Whom};
+use crate::plan::{Leave, Op, Plan, RecordOp, Whom};
 use crate::workload::work::carry_out;
 use crate::workload::{Functions, taken};
 
@@ -27,11 +29,13 @@ pub(super) struct World {
     pub(super) cluster: Arc<TestCluster>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) names: Vec<NodeName>,
-    train: UpgradePath,
+    pub(super) train: UpgradePath,
     actions: Actions,
     nodes: Mutex<Vec<Member>>,
     /// What is counted on the way.
     pub(super) tally: Mutex<Tally>,
+    /// Where nodes keep a record.
+    pub(super) records: Option<Records>,
 }
 
 /// A node of the cluster, whether or not it runs.
@@ -57,13 +61,15 @@ impl World {
         cluster: TestCluster,
         ledger: Arc<Ledger>,
         names: Vec<NodeName>,
-        train: UpgradePath,
+        plan: &Plan,
         actions: Actions,
     ) -> Arc<Self> {
         let member = || Member { release: Place(0), running: None, next: None };
         let nodes = Mutex::new(names.iter().map(|_| member()).collect());
         let cluster = Arc::new(cluster);
-        let world = Arc::new(Self { cluster, ledger, names, train, actions, nodes, tally: Mutex::default() });
+        let records = plan.is_recorded().then(|| Records::new(names.len(), &ledger));
+        let (train, tally) = (plan.train.clone(), Mutex::default());
+        let world = Arc::new(Self { cluster, ledger, names, train, actions, nodes, tally, records });
         for (number, name) in world.names.iter().enumerate() {
             let of = Arc::downgrade(&world);
             world.cluster.define(name.as_str(), move |builder| match of.upgrade() {
@@ -81,6 +87,10 @@ impl World {
             let ledger = Arc::clone(&ledger);
             builder.function(function, move |job, argument| carry_out(Arc::clone(&ledger), job, argument))
         });
+        let builder = match &self.records {
+            Some(records) => records.keep(number, builder),
+            None => builder,
+        };
         let builder = self.actions.mutate(builder);
         self.actions.define(builder, &self.names[number])
     }
@@ -127,36 +137,8 @@ impl World {
                 self.heal();
                 true
             }
+            Op::Record(op) => self.record_op(op),
             op => self.disturb(op),
-        }
-    }
-
-    pub(super) fn heal(&self) {
-        self.cluster.heal_all();
-        self.ledger.note(ScenarioEvent::Healed);
-    }
-
-    /// Changes a link.
-    fn disturb(&self, op: Op) -> bool {
-        let cluster = &self.cluster;
-        let share = |percent: u8| f64::from(percent.min(100)) / 100.0;
-        match op {
-            Op::Cut { one, other } => self.between(one, other, |one, other| cluster.cut(one, other)),
-            Op::CutOneWay { from, to } => self.between(from, to, |from, to| cluster.cut_one_way(from, to)),
-            Op::Lose { one, other, percent } => {
-                self.between(one, other, |one, other| cluster.lose(one, other, share(percent)))
-            }
-            Op::Twice { one, other, percent } => {
-                self.between(one, other, |one, other| cluster.duplicate(one, other, share(percent)))
-            }
-            Op::Reorder { one, other, ms } => {
-                self.between(one, other, |one, other| cluster.reorder(one, other, Duration::from_millis(ms.into())))
-            }
-            Op::Slow { one, other, ms } => {
-                let delay = Duration::from_millis(ms.max(1).into());
-                self.between(one, other, |one, other| cluster.slow(one, other, delay))
-            }
-            _ => false,
         }
     }
 
@@ -173,6 +155,9 @@ impl World {
             Op::Clock { node, .. } => (node, "has its clock moved by nothing"),
             Op::Kill { .. } => return "no call is open".to_owned(),
             Op::Lower { .. } | Op::Raise { .. } => return "no phase can move there".to_owned(),
+            Op::Record(RecordOp::Forget { .. }) => return "its disk is whole, or it runs".to_owned(),
+            Op::Record(RecordOp::Wipe { .. }) => return "the record may be on no other disk".to_owned(),
+            Op::Record(_) => return "there is nobody to carry it, or no record".to_owned(),
             _ => return "both ends are one node".to_owned(),
         };
         format!("{} {does}", self.names[self.number(node)])
@@ -191,16 +176,8 @@ impl World {
                 let (other, at, to) = (&self.names[other], release(at), release(to));
                 format!("{other} is at {at}, more than one release from {to}")
             }
-            None => format!("{name} does not run, or leaves already"),
+            None => format!("{name} does not run, or leaves already, or the record does not let the release run"),
         }
-    }
-
-    fn between(&self, one: u8, other: u8, change: impl FnOnce(&str, &str)) -> bool {
-        let (one, other) = (self.number(one), self.number(other));
-        if one != other {
-            change(self.names[one].as_str(), self.names[other].as_str());
-        }
-        one != other
     }
 
     /// Starts a node, unless it runs.
@@ -210,12 +187,23 @@ impl World {
         }
         let (life, ledger) = self.ledger.begin_life(number, release);
         self.lock()[number].next = Some(Arc::clone(&ledger));
-        let started = self.cluster.start(self.names[number].as_str(), self.train.profile(release));
-        let node = started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number]));
+        let forbidden = self.records.as_ref().is_some_and(|records| records.forbid(number, self.release(release)));
+        let node = match self.cluster.start(self.names[number].as_str(), self.train.profile(release)) {
+            Err(StartError::Barred(..)) if forbidden => {
+                self.ledger.bar_life(life);
+                self.count_barred();
+                return false;
+            }
+            started => started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number])),
+        };
+        if forbidden {
+            self.unbarred(format!("{} runs {}, which its disk forbids", self.names[number], self.release(release)));
+        }
         self.ledger.runs(life, node.incarnation());
         let functions = Functions::called(&self.train, self.train.profile(release));
         let (caller, run) = Caller::new(node.clone(), number, functions, ledger, Arc::clone(&self.ledger.numbers));
-        let tasks = vec![tokio::spawn(run).abort_handle()];
+        let leaves = Arc::clone(self).leave_once_barred(number, node.clone());
+        let tasks = vec![tokio::spawn(run).abort_handle(), tokio::spawn(leaves).abort_handle()];
         let member = &mut self.lock()[number];
         member.release = release;
         member.running = Some(Running { life, node, caller, tasks, leaving: None });
@@ -279,7 +267,8 @@ impl World {
         };
         let to = op.moves(from).filter(|&to| running && to <= self.train.last());
         let Some(to) = to else { return false };
-        if !others.iter().all(|&other| other.is_near(to)) {
+        let admits = |records: &Records| records.admit(number, self.release(to));
+        if !others.iter().all(|&other| other.is_near(to)) || !self.records.as_ref().is_none_or(admits) {
             return false;
         }
         self.restart(number, how, to)
@@ -326,28 +315,6 @@ impl World {
         self.set_ceiling(Whom::All, false);
     }
 
-    fn set_clock(&self, node: u8, seconds: i32) -> bool {
-        let name = self.names[self.number(node)].as_str();
-        let by = Duration::from_secs(seconds.unsigned_abs().into());
-        if seconds < 0 {
-            self.cluster.set_clock_back(name, by);
-        } else {
-            self.cluster.set_clock_ahead(name, by);
-        }
-        seconds != 0
-    }
-
-    /// Sets the clock of a node right. Whether it runs and has started so far ahead that its peers do not believe it.
-    pub(super) fn right_clock(&self, number: usize) -> bool {
-        self.cluster.set_clock_right(self.names[number].as_str());
-        let running = self.cluster.running(self.names[number].as_str());
-        let is_far = |node: Node| {
-            let now = self.cluster.wall_clock(node.name().as_str()).duration_since(UNIX_EPOCH).unwrap_or_default();
-            Duration::from_micros(node.incarnation().0) > now + START_AHEAD_MAX
-        };
-        running.is_some_and(is_far)
-    }
-
     fn kill(&self, call: u8) -> bool {
         let found = {
             let mut state = self.ledger.lock();
@@ -365,11 +332,25 @@ impl World {
 
     fn act(&self, node: u8, action: u16) -> bool {
         let number = self.number(node);
+        self.run_on(number, |node| self.actions.act(node, action))
+    }
+
+    /// Runs something on a node, for as long as it lives.
+    pub(super) fn run_on<F>(&self, number: usize, run: impl FnOnce(Node) -> Option<F>) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let mut nodes = self.lock();
         let Some(running) = nodes[number].running.as_mut() else { return false };
-        let Some(acting) = self.actions.act(running.node.clone(), action) else { return false };
+        let Some(acting) = run(running.node.clone()) else { return false };
         running.tasks.push(tokio::spawn(acting).abort_handle());
         true
+    }
+
+    /// A process that the record does not let run any more ends, as one does that goes by `Node::barred`.
+    async fn leave_once_barred(self: Arc<Self>, number: usize, node: Node) {
+        node.barred().await;
+        self.leave(number, None);
     }
 
     fn with_caller(&self, node: u8, call: impl FnOnce(&Caller)) -> bool {
@@ -411,6 +392,25 @@ impl World {
         self.train.profile(release)
     }
 
+    pub(super) fn release(&self, place: Place) -> Release {
+        self.train.release(place)
+    }
+
+    /// The place of a release that a record names.
+    pub(super) fn place_of(&self, release: Release) -> Place {
+        self.train.place(release).expect("operators name releases of the train")
+    }
+
+    /// The release that follows in the train, if there is one.
+    pub(super) fn release_after(&self, release: Release) -> Option<Release> {
+        self.train.places().map(|place| self.release(place)).filter(|after| *after > release).min()
+    }
+
+    /// Whether a node runs.
+    pub(super) fn runs(&self, number: usize) -> bool {
+        self.lock()[number].running.is_some()
+    }
+
     /// Looks at what must hold at any time.
     pub(super) fn inspect(&self) {
         let now = self.ledger.now();
@@ -422,7 +422,7 @@ impl World {
         };
         let mut tally = self.tally();
         tally.mixed |= running.windows(2).any(|two| two[0].2 != two[1].2);
-        for ((number, _, release), own) in running.iter().zip(&seen) {
+        for ((number, node, release), own) in running.iter().zip(&seen) {
             for ((_, stage), rollout) in self.profile(*release).migrations().zip(&own.rollouts) {
                 if !stage.allows(rollout.phase) {
                     tally.out_of_bounds.push((now, *number, rollout.phase));
@@ -431,6 +431,11 @@ impl World {
             for ((other, _, theirs), peer) in running.iter().zip(&seen).filter(|((other, ..), _)| other != number) {
                 if !connected(own, peer) || !connected(peer, own) {
                     continue;
+                }
+                // Before there is a record, nobody is kept away by what may become one.
+                let bars = |kept: &Kept| kept.record.is_some() && forbids(kept, self.release(*theirs));
+                if node.kept().is_some_and(|kept| bars(&kept)) {
+                    self.unbarred(format!("{} speaks to {}, which its record bars", own.name, peer.name));
                 }
                 if !release.is_near(*theirs) && number < other {
                     tally.skewed.push((now, *number, *other));
@@ -444,7 +449,7 @@ impl World {
         }
     }
 
-    fn number(&self, node: u8) -> usize {
+    pub(super) fn number(&self, node: u8) -> usize {
         usize::from(node) % self.names.len()
     }
 

@@ -60,11 +60,21 @@ pub enum Witness {
     QuorumOverDown,
     /// A payload beside the lane was whole only after its connection had been replaced.
     LatePayload,
+    /// A change of the record was made by all members.
+    RecordMoved,
+    /// A change that another operator had begun was ended forwards.
+    ChangeResumed,
+    /// A change was given up.
+    ChangeAborted,
+    /// An operator was told of another whose change was under way.
+    OperatorRefused,
+    /// A start was barred by the record on its node's disk.
+    StartBarred,
 }
 
 impl Witness {
     /// Every case.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 32] = [
         Self::KillAcrossSwitch,
         Self::RestartInFlight,
         Self::KillNine,
@@ -92,11 +102,24 @@ impl Witness {
         Self::QuestionOverSwitch,
         Self::QuorumOverDown,
         Self::LatePayload,
+        Self::RecordMoved,
+        Self::ChangeResumed,
+        Self::ChangeAborted,
+        Self::OperatorRefused,
+        Self::StartBarred,
     ];
 
     /// Whether ledgers show that the case was met.
     pub(crate) fn is_recorded(self) -> bool {
-        self != Self::LatePayload
+        !matches!(
+            self,
+            Self::LatePayload
+                | Self::RecordMoved
+                | Self::ChangeResumed
+                | Self::ChangeAborted
+                | Self::OperatorRefused
+                | Self::StartBarred
+        )
     }
 
     /// The case in words, for this many occurrences.
@@ -134,6 +157,11 @@ impl Witness {
             Self::QuestionOverSwitch => "question answered across the switch",
             Self::QuorumOverDown => "quorum reached with a node down",
             Self::LatePayload => "payload that came after its connection was replaced",
+            Self::RecordMoved => "change of the record",
+            Self::ChangeResumed => "change of the record that another operator ended",
+            Self::ChangeAborted => "change of the record that was given up",
+            Self::OperatorRefused => "operator who was told of another",
+            Self::StartBarred => "start that the record barred",
         }
     }
 
@@ -167,6 +195,11 @@ impl Witness {
             Self::QuestionOverSwitch => "questions answered across the switch",
             Self::QuorumOverDown => "quorums reached with a node down",
             Self::LatePayload => "payloads that came after their connection was replaced",
+            Self::RecordMoved => "changes of the record",
+            Self::ChangeResumed => "changes of the record that another operator ended",
+            Self::ChangeAborted => "changes of the record that were given up",
+            Self::OperatorRefused => "operators who were told of another",
+            Self::StartBarred => "starts that the record barred",
         }
     }
 }

@@ -39,6 +39,8 @@ pub enum Action {
     Corrupt(usize),
     /// A file that cannot be read is repaired by what the second member has.
     Repair(usize, usize),
+    /// All lists come to leave a member out that is lost, where no record names it and nothing is under way.
+    Drop(usize),
     /// A member's list comes to name all.
     Relist(usize),
     /// Two members meet.
@@ -95,7 +97,8 @@ impl Records {
             record.is_some_and(|record| record.forgotten.contains_key(&name(lost)))
         };
         let others = || (0..state.nodes.len()).filter(|index| !out.contains(index));
-        let is_forgotten = |lost: usize| others().all(|index| forgets(&state.nodes[index], lost));
+        let is_forgotten =
+            |lost: usize| state.nodes[lost].is_dropped || others().all(|index| forgets(&state.nodes[index], lost));
         out.iter().copied().filter(|&lost| !is_forgotten(lost)).collect()
     }
 
@@ -119,6 +122,17 @@ impl Records {
         }
     }
 
+    /// Whether no member that may come back has a record, or has said yes to one.
+    fn may_drop(&self, state: &State) -> bool {
+        let has_nothing = |node: &Node| {
+            let kept = node.disk.kept();
+            kept.is_none_or(|kept| kept.record.is_none() && kept.open_vote().is_none() && kept.fence.is_none())
+        };
+        !self.bounds.begun
+            && !state.is_busy()
+            && state.nodes.iter().filter(|node| !node.is_lost).all(|node| has_nothing(node))
+    }
+
     /// Whether a member refuses a process for its release.
     fn is_refused(&self, state: &State, index: usize, process: &Process) -> bool {
         let (release, words) = (self.bounds.releases[process.release], process.keeper.words());
@@ -131,6 +145,9 @@ impl Records {
         let used = &state.used;
         let Some(process) = &node.process else {
             let can_start = !node.is_lost || self.bounds.returns;
+            if node.is_lost && !node.is_dropped && self.may_drop(state) {
+                actions.push(Action::Drop(index));
+            }
             for release in 0..self.bounds.releases.len() {
                 let moves = release != self.bounds.runs;
                 if can_start && (!moves || used.moves < self.bounds.moves) && self.starts(node, index, release) {

@@ -151,6 +151,8 @@ fn operators(releases: &[Release], mutants: Mutants) -> Vec<Bounds> {
         Bounds { doubles: 1, ..of("two operators, and messages doubled", vec![open(), cap()]) },
         Bounds { aborts: false, deserted: 1, misses: 1, ..of("one change, always gone on with", vec![open()]) },
         Bounds { begun: false, crashes: 1, ..of("two operators begin", vec![begin(0), begin(1)]) },
+        Bounds { begun: false, rivals: true, ..of("one begins, and others end it", vec![begin(0)]) },
+        Bounds { begun: false, lost: vec![2], ..of("one begins, and a member is lost", vec![begin(0)]) },
         Bounds { misses: 1, ..of("a brake and its lifting", vec![OperatorCommand::Brake(low()), lift()]) },
         Bounds { nodes: 4, joiner: Some(3), relists: 4, ..of("a member joins", vec![open()]) },
         Bounds { joiner: Some(0), relists: 3, ..of("a member joins that is asked first", vec![open(), cap()]) },

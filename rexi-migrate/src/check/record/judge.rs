@@ -20,10 +20,6 @@ impl Stepper<'_> {
         for index in 0..self.state.nodes.len() {
             let node = &self.state.nodes[index];
             let Some(process) = &node.process else { continue };
-            // One that knows of no record serves nothing.
-            if process.keeper.kept().record.is_none() {
-                continue;
-            }
             let release = self.model.bounds.releases[process.release];
             let Some(kept) = node.disk.held() else { continue };
             if let Some(floor) = kept.record.as_ref().map(|record| record.floor)
@@ -58,7 +54,15 @@ impl Stepper<'_> {
                 let is_void = |record: &ClusterRecord, of: usize| {
                     record.forgotten.get(&name(of)).is_some_and(|&at| at >= one.epoch)
                 };
-                if one.epoch == two.epoch && one != two && !is_void(&one, index) && !is_void(&two, other) {
+                // So is what one has begun that the others were told is no more.
+                let is_dropped = [other, index].iter().any(|&at| self.state.nodes[at].is_dropped);
+                let is_abandoned = is_dropped && one.origin != two.origin;
+                if one.epoch == two.epoch
+                    && one != two
+                    && !is_void(&one, index)
+                    && !is_void(&two, other)
+                    && !is_abandoned
+                {
                     let what =
                         format!("{} and {} have different records of epoch {}", name(other), name(index), one.epoch);
                     self.breaks(Invariant::S14, what);
@@ -78,7 +82,9 @@ impl Stepper<'_> {
                 };
                 self.state.given_up.iter().any(is_it)
             };
-            if record.is_some_and(|record| is_given_up(&record)) {
+            // A member that was forgotten before there was a record may have begun one of its own.
+            let is_abandoned = self.state.nodes[index].is_lost && !self.model.bounds.begun;
+            if !is_abandoned && record.is_some_and(|record| is_given_up(&record)) {
                 let what = format!("{} has a record that its operator was told is given up", name(index));
                 self.breaks(Invariant::L5, what);
             }
@@ -127,8 +133,9 @@ impl Stepper<'_> {
                     self.breaks(Invariant::L5, what);
                 }
             }
-            CommandOutcome::Refused(_) => {
-                if let Some(intent) = intent {
+            // It may have been tried more than once.
+            CommandOutcome::Refused(_) | CommandOutcome::Unknown(_) => {
+                if let Some(intent) = driver.tried().or(intent) {
                     self.state.given_up.insert((intent.epoch, intent.attempt, Some(intent.at)));
                 }
             }

@@ -26,8 +26,9 @@ impl Records {
         Self { bounds }
     }
 
-    pub(super) fn members(&self, lists_all: bool) -> BTreeSet<NodeName> {
-        let is_listed = |index: &usize| lists_all || self.bounds.joiner != Some(*index);
+    pub(super) fn members(&self, lists_all: bool, state: Option<&State>) -> BTreeSet<NodeName> {
+        let is_dropped = |index: usize| state.is_some_and(|state| state.nodes[index].is_dropped);
+        let is_listed = |index: &usize| (lists_all || self.bounds.joiner != Some(*index)) && !is_dropped(*index);
         (0..self.bounds.nodes).filter(is_listed).map(name).collect()
     }
 
@@ -44,7 +45,7 @@ impl Records {
             attempt: 1,
             previous: before.map_or_else(Digest::default, ClusterRecord::digest),
             change,
-            members: self.members(false),
+            members: self.members(false, None),
             lives: BTreeMap::new(),
             by: "operator".into(),
             at: 0,
@@ -72,7 +73,15 @@ impl Records {
         let disk = if kept.record.is_some() { Disk::Holds(kept) } else { Disk::Empty };
         let (release, asked) = (self.bounds.runs, BTreeMap::new());
         let process = Some(Process { keeper, writing: None, release, asked, tickets: 0 });
-        Arc::new(Node { disk, process, starts: 1, lists_all: false, is_lost: false, is_emptied: false })
+        Arc::new(Node {
+            disk,
+            process,
+            starts: 1,
+            lists_all: false,
+            is_lost: false,
+            is_emptied: false,
+            is_dropped: false,
+        })
     }
 }
 
@@ -165,7 +174,7 @@ impl Model for Records {
             let kept = node.disk.kept();
             kept.is_none_or(|kept| kept.record.is_none() && kept.vote.is_none() && kept.fence.is_none())
         };
-        let nobody_began = !self.bounds.begun && state.nodes.iter().all(has_nothing);
+        let nobody_began = !self.bounds.begun && members.iter().all(|&index| has_nothing(&state.nodes[index]));
         state.drivers.iter().all(Option::is_none) && is_forgotten && (is_one || nobody_began)
     }
 }

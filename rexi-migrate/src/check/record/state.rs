@@ -37,6 +37,8 @@ pub(super) struct Node {
     pub(super) is_lost: bool,
     /// Whether what its disk held is gone.
     pub(super) is_emptied: bool,
+    /// Whether all lists were changed to leave it out, before there was a record that names it.
+    pub(super) is_dropped: bool,
 }
 
 /// What a disk holds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rexi_proto::Incarnation;
 use rexi_proto::record::{
-    Answer, Apart, ClusterChange, CommandOutcome, Driver, Facts, Keeper, KeeperAsk, KeeperOutput, Kept, KeptError,
+    Answer, Apart, Bar, ClusterChange, CommandOutcome, Driver, Facts, Keeper, KeeperAsk, KeeperOutput, Kept, KeptError,
     Loss, Meeting, OperatorCommand, SeenLife,
 };
 
@@ -88,6 +88,7 @@ impl Stepper<'_> {
                     self.state.node(index).disk = Disk::Holds(Kept::repaired(name(index), record));
                 }
             }
+            Action::Drop(index) => self.state.node(index).is_dropped = true,
             Action::Relist(index) => {
                 self.state.used.relists += 1;
                 self.state.node(index).lists_all = true;
@@ -109,7 +110,7 @@ impl Stepper<'_> {
         // A command goes by the list of the member that carries it: here the latest that there is, or the earliest.
         let mut lists = self.state.nodes.iter().map(|node| node.lists_all);
         let lists_all = if operator == 0 { lists.any(|all| all) } else { lists.all(|all| all) };
-        let members = self.model.members(lists_all);
+        let members = self.model.members(lists_all, Some(&self.state));
         let by = format!("operator-{operator}").into();
         let driver = Driver::new(command, CLUSTER.into(), by, at, members, self.model.bounds.mutants);
         self.state.drivers[operator] = Some(Arc::new(Driving { driver, number }));
@@ -156,7 +157,7 @@ impl Stepper<'_> {
             CommandOutcome::UnderWay(_) => self.meet_case(Case::UnderWay),
             CommandOutcome::Blocked(_) => self.meet_case(Case::Blocked),
             CommandOutcome::Refused(_) => self.meet_case(Case::Refused),
-            CommandOutcome::Already(_) | CommandOutcome::Unknown(_) => {}
+            CommandOutcome::Already(_) | CommandOutcome::Unknown(_) | CommandOutcome::Overtaken(_) => {}
             CommandOutcome::Fork(epoch) => {
                 self.breaks(Invariant::S14, format!("there are two records of epoch {epoch}"));
             }
@@ -185,7 +186,7 @@ impl Stepper<'_> {
         let release = self.model.bounds.releases[place];
         let build = rexi_proto::record::Digest::default();
         let life = SeenLife { incarnation: Incarnation(node.starts), release, build };
-        let (members, cluster) = (self.model.members(node.lists_all), CLUSTER.into());
+        let (members, cluster) = (self.model.members(node.lists_all, Some(&self.state)), CLUSTER.into());
         Facts { life, members, cluster, ready: Ok(()), settled: Ok(()) }
     }
 
@@ -330,7 +331,7 @@ impl Records {
     /// Whether a process of a release starts on what a disk holds.
     pub(super) fn starts(&self, node: &Node, index: usize, release: usize) -> bool {
         let Ok(keeper) = self.open(node, index) else { return false };
-        keeper.kept().record.is_none() || keeper.may_start(self.bounds.releases[release]).is_ok()
+        matches!(keeper.may_start(self.bounds.releases[release]), Ok(()) | Err(Bar::NoRecord))
     }
 
     /// What a process makes of its disk when it starts.

@@ -54,6 +54,7 @@ fn event(state: &State, action: Action) -> TraceEvent {
         Action::Wipe(index) => (Place::At(index), "has its disk emptied".to_owned()),
         Action::Corrupt(index) => (Place::At(index), "has a file that can no longer be read".to_owned()),
         Action::Repair(index, other) => (Place::At(index), format!("is repaired by what {} has", name(other))),
+        Action::Drop(index) => (Place::At(index), "is left out of all lists".to_owned()),
         Action::Relist(index) => (Place::At(index), "lists all members".to_owned()),
         Action::Meet(index, other) => (Place::Between(other, index), "they meet".to_owned()),
     };

@@ -119,6 +119,7 @@ fn outcome_parts(outcome: &CommandOutcome) -> (&'static str, u8, Vec<String>) {
         CommandOutcome::Aborted { .. } => ("aborted", DONE, Vec::new()),
         CommandOutcome::Spared(nodes) => ("spared", DONE, names(&mut nodes.iter())),
         CommandOutcome::Blocked(nodes) => ("blocked", UNDER_WAY, names(&mut nodes.iter())),
+        CommandOutcome::Overtaken(_) => ("overtaken", UNTOLD, Vec::new()),
         CommandOutcome::Fork(_) => ("fork", UNTOLD, Vec::new()),
     }
 }

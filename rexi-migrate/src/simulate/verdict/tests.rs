@@ -1,8 +1,13 @@
 //! For each oracle of what only a simulation sees, a scenario that breaks only what it asks: without the oracle it goes
 //! unnoticed, and the judge of the ledgers finds nothing.
 
-use rexi_proto::{Incarnation, NodeName, Phase, ServerAddress};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use rexi_proto::record::{ClusterChange, ClusterRecord, CommandOutcome, Digest, Kept, OperatorCommand};
+use rexi_proto::{Incarnation, NodeName, Phase, Release, ServerAddress};
+
+use super::super::records::{Told, Written};
 use super::*;
 use crate::history::evidence::{ProcessEnd, ProcessRecord};
 use crate::history::judge::judge;
@@ -15,12 +20,13 @@ struct Scene {
     train: UpgradePath,
     tally: Tally,
     settled: Settled,
+    history: History,
 }
 
 impl Default for Scene {
     fn default() -> Self {
-        let (evidence, tally, settled) = Default::default();
-        Self { evidence, train: crate::demo::path(), tally, settled }
+        let (evidence, tally, settled, history) = Default::default();
+        Self { evidence, train: crate::demo::path(), tally, settled, history }
     }
 }
 
@@ -30,8 +36,8 @@ impl Scene {
     }
 
     fn scenario(&self) -> Scenario<'_> {
-        let Self { evidence, train, tally, settled } = self;
-        Scenario { evidence, events: &[], tally, settled, train, now: END }
+        let Self { evidence, train, tally, settled, history } = self;
+        Scenario { evidence, events: &[], tally, settled, history, train, now: END }
     }
 
     /// What this life wrote down.
@@ -94,6 +100,40 @@ fn sound() -> Scene {
     Scene { evidence: Evidence { processes, simulated: true, ..Evidence::default() }, ..Scene::default() }
 }
 
+/// A record that lets 1.2 run, as an operator's change has made it.
+fn record(epoch: u64, by: &str) -> ClusterRecord {
+    ClusterRecord {
+        cluster: "demo".into(),
+        origin: Digest::default(),
+        epoch,
+        attempt: 1,
+        floor: Release(1, 2, 0),
+        top: Release(1, 2, 0),
+        ceilings: BTreeMap::new(),
+        members: [name(0), name(1)].into(),
+        forgotten: BTreeMap::new(),
+        lifted: BTreeMap::new(),
+        by: by.into(),
+        at: 0,
+        intent: Digest::default(),
+        previous: Digest::default(),
+    }
+}
+
+fn written(seconds: u64, node: usize, record: &ClusterRecord) -> Written {
+    let kept = Kept { record: Some(Arc::new(record.clone())), ..Kept::nothing(name(node)) };
+    Written { at: at(seconds), node, kept: Some(Arc::new(kept)) }
+}
+
+fn told(seconds: u64, by: &str, outcome: CommandOutcome) -> Told {
+    let command = OperatorCommand::Make(ClusterChange::Cap(BTreeMap::new()));
+    Told { at: at(seconds), by: by.to_owned(), command, outcome }
+}
+
+fn name(node: usize) -> NodeName {
+    NodeName::new(crate::name::node_name(node)).expect("a name")
+}
+
 /// A scenario that only this oracle finds broken. A new one has to be planted here, or this does not compile.
 fn planted(oracle: Oracle) -> Scene {
     let mut scene = sound();
@@ -110,6 +150,19 @@ fn planted(oracle: Oracle) -> Scene {
         Oracle::CeilingUnheeded => scene.tally.unheeded.push((at(5), 0, Phase::Switch)),
         Oracle::StayedApart => scene.settled.apart.push((0, 1)),
         Oracle::HeldBack => scene.settled.held.push((0, Phase::Introduce, Phase::Switch)),
+        Oracle::RanThoughBarred => scene.history.unbarred.push((at(5), "n1 runs 1.0".to_owned())),
+        Oracle::DiskFell => {
+            let (high, low) = (record(3, "alice"), record(2, "bob"));
+            scene.history.writes = vec![written(1, 0, &high), written(2, 0, &low)];
+        }
+        Oracle::RecordsDiffer => {
+            scene.history.writes = vec![written(1, 0, &record(3, "alice")), written(2, 1, &record(3, "bob"))];
+        }
+        Oracle::ToldWrong => {
+            scene.history.writes = vec![written(1, 0, &record(3, "alice"))];
+            scene.history.told = vec![told(2, "alice", CommandOutcome::Refused(BTreeMap::new()))];
+        }
+        Oracle::RecordUnsettled => scene.settled.unsettled = Some("it can be neither ended nor given up".to_owned()),
     }
     scene
 }
@@ -146,19 +199,55 @@ struct Sound(&'static str, fn(&mut Scene));
 
 #[test]
 fn what_is_as_it_should_be_is_no_breach() {
-    let sound: [Sound; 3] = [
+    let sound: [Sound; 8] = [
         Sound("two releases too far apart refuse each other", |scene| {
             scene.answer(Outcome::Incompatible);
             scene.life(1).header.release = crate::demo::path().at(0).release().clone();
         }),
         Sound("a probe that is served", |scene| scene.settled.probes.push(CALL)),
         Sound("a call that is told that its peer leaves", |scene| scene.answer(Outcome::Draining)),
+        Sound("a call to a node that a record bars", |scene| {
+            scene.answer(Outcome::Incompatible);
+            let barred = ClusterRecord { floor: Release(2, 0, 0), top: Release(2, 0, 0), ..record(1, "alice") };
+            scene.history.writes = vec![written(1, 1, &barred)];
+        }),
+        Sound("a disk that was emptied may begin anew", |scene| {
+            let emptied = Written { at: at(2), node: 0, kept: None };
+            scene.history.writes = vec![written(1, 0, &record(3, "alice")), emptied, written(3, 0, &record(2, "bob"))];
+        }),
+        Sound("what a member had that was forgotten is void", |scene| {
+            let forgets = ClusterRecord { forgotten: [(name(1), 3)].into(), ..record(3, "bob") };
+            scene.history.writes = vec![written(1, 1, &record(3, "alice")), written(2, 0, &forgets)];
+        }),
+        Sound("an operator whose change is on all disks", |scene| {
+            let made = record(3, "alice");
+            scene.history.writes = vec![written(1, 0, &made), written(2, 1, &made)];
+            scene.history.told = vec![told(3, "alice", CommandOutcome::Done(3))];
+        }),
+        Sound("an operator who was refused, while another was not", |scene| {
+            let theirs = CommandOutcome::Theirs { by: "alice".into(), what: "set ceilings".to_owned() };
+            let made = record(3, "alice");
+            scene.history.writes = vec![written(1, 0, &made), written(2, 1, &made)];
+            scene.history.told = vec![told(3, "bob", theirs)];
+        }),
     ];
     for Sound(what, alter) in sound {
         let mut scene = self::sound();
         alter(&mut scene);
         assert_eq!(scene.asked(Oracles::ALL), [], "{what}");
     }
+}
+
+#[test]
+fn who_is_told_that_it_is_done_may_look_at_every_disk() {
+    let mut scene = sound();
+    scene.history.writes = vec![written(1, 0, &record(3, "alice")), written(4, 1, &record(3, "alice"))];
+    scene.history.told = vec![told(3, "alice", CommandOutcome::Done(3))];
+    let [found] = &scene.asked(Oracles::ALL)[..] else { panic!("one breach") };
+    assert!(found.breach.what.ends_with("n2 does not have it"), "{}", found.breach.what);
+    scene.history.told = vec![told(5, "alice", CommandOutcome::Done(4))];
+    let [found] = &scene.asked(Oracles::ALL)[..] else { panic!("one breach") };
+    assert!(found.breach.what.ends_with("no record of epoch 4 says so"), "{}", found.breach.what);
 }
 
 #[test]

@@ -16,7 +16,8 @@ impl World {
     pub(in crate::simulate) fn of_demo<'a>(names: impl IntoIterator<Item = &'a str>) -> Arc<Self> {
         let members = TestMembers::new(names);
         let names = members.names().cloned().collect();
-        Self::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, crate::demo::path(), Actions::default())
+        let plan = Plan { train: crate::demo::path(), nodes: 2, start: Place(0), seed: 7, ops: Vec::new() };
+        Self::new(TestCluster::of(&members, 7), Arc::new(Ledger::new()), names, &plan, Actions::default())
     }
 }
 
