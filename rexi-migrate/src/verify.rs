@@ -42,6 +42,8 @@ pub fn verify(options: &Options) -> Verification {
         budget.part(Part::Rehearse, show, |given, show| rehearsed::rehearse(given, options, show));
     let levels = vec![wire, check, simulate, rehearse];
     let mixes = mixes::mixes(&options.service.train, &levels, rehearsal.as_ref());
+    let builds = rehearsal.as_ref().map(|_| &options.builds);
+    let builds = builds.into_iter().flatten().map(|(release, build)| (release.to_string(), build.clone())).collect();
     let verdict = worst(&levels, &plans, &mutation);
     show.clear();
     Verification {
@@ -55,6 +57,7 @@ pub fn verify(options: &Options) -> Verification {
         command: options.command.clone(),
         shares: budget.into_shares(),
         train: mixes::train(&options.service.train),
+        builds,
         mixes,
         levels,
         plans,

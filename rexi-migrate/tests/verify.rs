@@ -24,6 +24,8 @@ fn small() -> Verification {
         budget: Duration::from_secs(2),
         seed: 7,
         program: None,
+        programs: Default::default(),
+        builds: Default::default(),
         quiet: true,
         command: "rexi-migrate verify --budget-seconds 2 --seed 7 --no-rehearsal".to_owned(),
     };
@@ -143,7 +145,7 @@ fn a_run_that_is_cut_short_writes_both_files_and_exits_3() {
     parsed(&read("report.html"));
     let value: Value = serde_json::from_str(&read("report.json")).expect("JSON");
     assert_eq!((&value["format_version"], &value["seed"]), (&Value::from(1), &Value::from(3)));
-    assert_eq!(value["rehearsal"], Value::Null);
+    assert_eq!((&value["rehearsal"], &value["builds"]), (&Value::Null, &serde_json::json!({})), "no program was run");
 }
 
 #[test]

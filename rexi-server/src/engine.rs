@@ -41,6 +41,7 @@ pub(crate) use self::metrics::Told;
 pub use self::metrics::{JOB_DURATION, METRICS, Metric, MetricKind};
 pub use self::operators::{OperatorList, OperatorListError};
 pub(crate) use self::pool::SharedPool;
+pub use self::record::build_of;
 pub use self::registry::IntoEnding;
 pub(crate) use self::registry::Registry;
 #[cfg(feature = "tower")]

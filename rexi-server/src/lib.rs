@@ -104,7 +104,7 @@ pub mod membership {
 
 /// How far a node's rollout may go, and where it stands.
 pub mod rollout {
-    pub use crate::engine::{RolloutControl, RolloutStatus};
+    pub use crate::engine::{RolloutControl, RolloutStatus, build_of};
     pub use crate::follow::{
         Ceilings, CeilingsError, PHASE_FILE_BYTES_MAX, PhaseFile, PhaseSource, PhaseSourceError, StartRollout,
     };

@@ -78,7 +78,7 @@ fn parse_share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "use a share from 0 to 1, such as 0.4".to_owned())
 }
 
-fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
+pub(super) fn parse_program(text: &str) -> Result<(Release, PathBuf), String> {
     let (release, path) = text.split_once('=').ok_or("use RELEASE=PATH, such as 1.1=target/old/node")?;
     let release = release.parse().map_err(|_| format!("{release:?} is not a release, such as 1.1"))?;
     // Absolute, since the report may be read elsewhere, and so that a bare name is not looked up in PATH.

@@ -1,5 +1,6 @@
 //! `rexi-migrate verify`: every level, every plan and every broken variant within a budget of time; one page, one file.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +12,10 @@ use crate::service::{Service, quoted};
 use crate::verify::{BUDGET, Options, Verification, verify};
 use clap::Args;
 use miette::{IntoDiagnostic, Report, WrapErr, miette};
+use rexi_proto::Release;
+use rexi_server::rollout::build_of;
 
+use super::rehearse::parse_program;
 use super::shared::{COULD_NOT_TELL, USAGE, pinned, writable};
 
 /// Runs all levels of the verification within a budget of time, and writes one page of it.
@@ -38,6 +42,10 @@ pub(crate) struct VerifyArgs {
     /// Starts no processes. That leaves L3 out, which is a doubt.
     #[arg(long)]
     no_rehearsal: bool,
+    /// The program of a release's nodes in the rehearsal, again for each. [default: this one]
+    #[arg(long = "release", value_name = "RELEASE=PATH", value_parser = parse_program)]
+    #[arg(conflicts_with = "no_rehearsal")]
+    releases: Vec<(Release, PathBuf)>,
     /// Shows only the summary, no progress.
     #[arg(long)]
     quiet: bool,
@@ -60,7 +68,7 @@ pub(crate) fn run(args: &VerifyArgs, service: &Service) -> Result<ExitCode, (u8,
         .into_diagnostic()
         .wrap_err("cannot copy this executable")
         .map_err(|report| (COULD_NOT_TELL, report))?;
-    let options = args.options(service, program, rand::random::<u32>().into());
+    let options = args.options(service, program, rand::random::<u32>().into())?;
     let verification = verify(&options);
     // Nobody may be left to read it; the exit code still tells.
     let _ = write!(std::io::stdout(), "{}", verification.to_text());
@@ -79,16 +87,34 @@ fn same(one: &Path, other: &Path) -> bool {
 }
 
 impl VerifyArgs {
-    fn options(&self, service: &Service, program: PathBuf, random_seed: u64) -> Options {
+    fn options(&self, service: &Service, program: PathBuf, random_seed: u64) -> Result<Options, (u8, Report)> {
         let seed = self.seed.unwrap_or(random_seed);
-        Options {
+        let programs: BTreeMap<_, _> = self.releases.iter().cloned().collect();
+        if let Some(unknown) = programs.keys().find(|&&release| service.train.place(release).is_none()) {
+            return Err((USAGE, miette!("--release {unknown}: the train does not have it: {}", service.train)));
+        }
+        let build = |program: &PathBuf| {
+            let read = build_of(program).into_diagnostic();
+            let read = read.wrap_err_with(|| format!("cannot read {}", program.display()));
+            read.map(|build| build.to_string()).map_err(|report| (COULD_NOT_TELL, report))
+        };
+        let mut builds = BTreeMap::new();
+        if !self.no_rehearsal {
+            let own = build(&program)?;
+            for release in service.train.releases() {
+                builds.insert(release, programs.get(&release).map_or_else(|| Ok(own.clone()), build)?);
+            }
+        }
+        Ok(Options {
             service: service.clone(),
             budget: Duration::from_secs(self.budget_seconds),
             seed,
+            builds,
             program: (!self.no_rehearsal).then_some(program),
+            programs,
             quiet: self.quiet,
             command: self.command(service, seed),
-        }
+        })
     }
 
     /// The command line that does it again.
@@ -96,6 +122,9 @@ impl VerifyArgs {
         let mut command = format!("{} verify --budget-seconds {} --seed {seed}", service.called(), self.budget_seconds);
         if self.no_rehearsal {
             command += " --no-rehearsal";
+        }
+        for (release, program) in &self.releases {
+            command += &format!(" --release {}", quoted(&format!("{release}={}", program.display())));
         }
         for (flag, file, default) in [("html", &self.html, "report.html"), ("json", &self.json, "report.json")] {
             if file != Path::new(default) {
@@ -119,6 +148,8 @@ impl VerifyArgs {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use clap::Parser;
 
     use super::*;
@@ -141,6 +172,8 @@ mod tests {
             ("--budget-seconds 86401", "1..=86400"),
             ("--seed many", "--seed"),
             ("--budget 10", "--budget-seconds"),
+            ("--release 1.1=/no/such/file", "there is no file"),
+            ("--no-rehearsal --release 1.1=/dev/null", "there is no file"),
         ] {
             let error = parse(words).expect_err(words);
             assert_eq!(error.exit_code(), i32::from(USAGE), "{words}");
@@ -153,12 +186,18 @@ mod tests {
 
     #[test]
     fn the_command_does_the_same_again() {
-        for words in ["", "--budget-seconds 30 --no-rehearsal --html a.html --json b.json", "--seed 9"] {
+        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let other = format!("--seed 9 --release 1.1={}", concat!(env!("CARGO_MANIFEST_DIR"), "/wire.lock.json"));
+        for words in ["", "--budget-seconds 30 --no-rehearsal --html a.html --json b.json", &other] {
             let service = Service::new(crate::demo::path());
-            let first = parse(words).expect(words).options(&service, "self".into(), 77);
+            let options = |args: VerifyArgs, seed| args.options(&service, program.into(), seed).expect(words);
+            let first = options(parse(words).expect(words), 77);
             let again = first.command.split_once(" verify").expect("the command").1;
-            let again = parse(again).expect(again).options(&service, "self".into(), 78);
+            let again = options(parse(again).expect(again), 78);
             assert_eq!(format!("{again:?}"), format!("{first:?}"), "{words}");
+            let distinct: BTreeSet<_> = first.builds.values().collect();
+            let builds = if words == other { 2 } else { usize::from(words.is_empty()) };
+            assert_eq!(distinct.len(), builds, "{words}: one of each program that is run");
         }
     }
 }

@@ -74,7 +74,7 @@ impl Size {
             kill_share: 0.4,
             dwell: Duration::from_millis(dwell_ms),
             program: program.to_owned(),
-            programs: std::collections::BTreeMap::new(),
+            programs: of.programs.clone(),
             keep: None,
             under: of.service.under.clone(),
             node_args: Vec::new(),

@@ -1,8 +1,10 @@
 //! What a verification is asked to do, and what it has shown: plain data, for the page, for JSON and for the terminal.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rexi_proto::Release;
 use serde::Serialize;
 
 use super::budget::{Part, Share};
@@ -25,6 +27,10 @@ pub struct Options {
     pub seed: u64,
     /// The executable of the nodes that rehearse; none to leave the rehearsal out.
     pub program: Option<PathBuf>,
+    /// Other executables for the nodes of some releases.
+    pub programs: BTreeMap<Release, PathBuf>,
+    /// What the executable of each release is: its SHA-256, in hexadecimal digits.
+    pub builds: BTreeMap<Release, String>,
     /// Shows no progress.
     pub quiet: bool,
     /// The command line that does it again.
@@ -54,6 +60,8 @@ pub struct Verification {
     pub shares: Vec<Share>,
     /// The releases, oldest first.
     pub train: Vec<Stop>,
+    /// The build of each that its nodes ran in the rehearsal, by the SHA-256 of its executable; of none without one.
+    pub builds: BTreeMap<String, String>,
     /// Which mixes of them are legal, and what was checked of each.
     pub mixes: Mixes,
     /// The levels, cheap to real.

@@ -12,6 +12,7 @@ pub(crate) mod questions;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -196,6 +197,14 @@ fn build() -> Digest {
     // A package manager may have put another program where this one was started from.
     let own = || File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?));
     *BUILD.get_or_init(|| own().and_then(digest).unwrap_or_default())
+}
+
+/// The build that a file with a program is: its SHA-256, which a member that runs it says of itself. Blocks.
+///
+/// # Errors
+/// What the system says of the file.
+pub fn build_of(program: &Path) -> io::Result<Digest> {
+    digest(File::open(program)?)
 }
 
 fn digest(mut file: File) -> io::Result<Digest> {
