@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rexi_proto::operate::{OPERATE_ALPN, OperatorAsk, OperatorReply, TrailLine};
+use rexi_proto::operate::{OPERATE_ALPN, OperatorAsk, OperatorReply, REXI, SourceLook, TrailLine};
 use rexi_proto::record::{ClusterChange, CommandOutcome, Digest, OperatorCommand};
 use rexi_server::identity::OperatorAuthority;
 use rexi_server::operate::{OperatePort, OperatorClient, OperatorError};
 use rexi_server::operators::OperatorList;
-use rexi_server::{DevAuthority, Identity, Node, Phase, Release, SERVER_PER_NODE};
-use rexi_tests::{Cluster, Shown, Stranger, name, release, until, within};
+use rexi_server::{
+    Bytes, DevAuthority, Identity, Node, Phase, PhaseFile, Release, Request, SERVER_PER_NODE, StartRollout,
+};
+use rexi_tests::{Cluster, Shown, Stranger, name, pass, release, until, within};
 use tokio::time::Instant;
 
 const R12: Release = Release(1, 2, 0);
@@ -147,6 +149,46 @@ async fn a_look_tells_what_each_member_is_and_keeps_and_who_does_not_say() {
     };
     assert!(looks[&name("n1")].is_ok() && looks[&name("n2")].is_err(), "{looks:?}");
     drop(n1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_tells_of_the_oldest_job_and_of_the_flag_source() {
+    let (cluster, dir) = (Cluster::new(["n1", "n2"]), tempfile::tempdir().expect("a directory"));
+    let file = dir.path().join("phase");
+    std::fs::write(&file, "introduce").expect("it is written");
+    let builder = cluster.builder("n1", release("1.2")).drain_limit(Duration::from_secs(7));
+    let rollout = StartRollout::from_release().source(PhaseFile(file.clone()));
+    let n1 = builder.rollout(rollout).start().expect("it starts");
+    let n2 = cluster.start("n2", "1.2");
+    let operators = DevAuthority::in_memory().expect("keys can be made");
+    let authority = OperatorAuthority::from_pem(operators.ca_pem().as_bytes()).expect("an authority");
+    let list = OperatorList::default().allow("alice", "status").expect("a list");
+    let port = OperatePort::open(&n1, ([127, 0, 0, 1], 0).into(), authority, list).expect("a free port");
+    let (cert, key) = operators.issue_operator_pem("alice").expect("a certificate can be made");
+    let ca = cluster.authority().ca_pem().as_bytes();
+    let identity = Identity::from_pem(ca, cert.as_bytes(), key.as_bytes()).expect("an identity");
+    let alice = OperatorClient::new(&identity).expect("TLS can be set up");
+    let look = async || {
+        let asked = alice.ask(&name("n1"), port.local_addr(), &OperatorAsk::Look { all: false }, LIMIT).await;
+        let Ok(OperatorReply::Looks(mut looks)) = asked else { panic!("it looks: {asked:?}") };
+        looks.remove(&name("n1")).expect("it was asked").expect("it says")
+    };
+    let idle = look().await;
+    assert_eq!((idle.oldest_job_ms, idle.drain_limit_ms, idle.rexi.to_string()), (None, 7_000, REXI.to_owned()));
+    let ceilings = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Introduce)]);
+    assert_eq!(idle.source, Some(SourceLook { problem: None, ceilings: ceilings.clone() }));
+
+    let _hangs = n2.cast(&name("n1"), Request::new("forever", Bytes::new())).expect("it is taken");
+    until("the job", &n1, |n1| n1.status().jobs == 1).await;
+    pass(Duration::from_secs(5)).await;
+    std::fs::remove_file(&file).expect("it is there");
+    pass(Duration::from_millis(1_100)).await;
+    let late = look().await;
+    let age = late.oldest_job_ms.expect("a job runs");
+    assert!((6_000..8_000).contains(&age), "{age} ms");
+    let source = late.source.expect("it has one");
+    assert!(source.problem.is_some_and(|problem| problem.contains("No such file")), "it is silent");
+    assert_eq!(source.ceilings, ceilings, "the last good word is kept");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ mod cluster;
 mod report;
 mod trail;
 
-pub use self::checks::{Aim, Check, CheckSettings, Found, NAMES, may_be_ignored, preflight};
+pub use self::checks::{Aim, Check, CheckSettings, Found, NAMES, Verified, may_be_ignored, preflight};
 pub use self::cluster::{Cluster, Standstill, Transition};
 pub(crate) use self::report::{check_text, status_text};
 pub use self::trail::{TrailError, joined, read};

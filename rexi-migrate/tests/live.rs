@@ -13,7 +13,7 @@ use rexi_proto::record::{ClusterChange, CommandOutcome, Kept, OperatorCommand};
 use rexi_server::identity::OperatorAuthority;
 use rexi_server::operate::OperatePort;
 use rexi_server::operators::OperatorList;
-use rexi_server::rollout::StateError;
+use rexi_server::rollout::{StateError, build_of};
 use rexi_server::{DevAuthority, EXIT_CONFIG, Node, NodeName, PeerPresence, Phase, Release, StartError};
 use serde_json::Value;
 use tokio::process::Command;
@@ -154,6 +154,16 @@ impl Scene {
         self.live_as("alice", args).await
     }
 
+    /// Writes what `verify` would say of these nodes into report.json.
+    fn write_report(&self, names_builds: bool) {
+        let mut said = serde_json::json!({"verdict": "safe", "train": [{"release": "1.1"}, {"release": "1.2"}]});
+        if names_builds {
+            let own = build_of(&std::env::current_exe().expect("this program")).expect("it can be read").to_string();
+            said["builds"] = serde_json::json!({"1.1": own, "1.2": own});
+        }
+        std::fs::write(self.dir.path().join("report.json"), said.to_string()).expect("it is written");
+    }
+
     /// A cluster of 1.1 whose record has begun.
     async fn begun<const N: usize>(names: [&str; N]) -> Self {
         let mut scene = Self::new(names);
@@ -182,10 +192,7 @@ async fn an_operator_takes_a_cluster_to_the_next_release_and_closes_the_way_back
     let failed = scene.live(&["preflight", "--to", "2.0"]).await;
     failed.is(1, "FAIL next-release 2.0 does not follow 1.1").is(1, "NO: a check fails");
     scene.live(&["preflight", "--to", "1.2"]).await.is(3, "UNKNOWN verified-mix no report was given");
-    let report = scene.dir.path().join("report.json");
-    std::fs::write(&report, r#"{"verdict": "safe", "train": [{"release": "1.1"}, {"release": "1.2"}]}"#)
-        .expect("a file");
-    scene.live(&["preflight", "--to", "1.2", "--report", "report.json"]).await.is(0, "nothing stands in the way");
+    scene.write_report(true);
     scene.live(&["advance", "--to", "1.2"]).await.is(3, "nothing was changed: see the checks above");
     scene
         .live(&["advance", "--to", "1.2", "--ignore", "epochs-agree=no"])
@@ -237,6 +244,26 @@ async fn an_operator_takes_a_cluster_to_the_next_release_and_closes_the_way_back
     let history = scene.live(&["history", "--verify"]).await;
     history.is(0, "alice (init): begin with 1.1 to 1.1").is(0, "alice (advance): let release 1.2 in");
     history.is(0, "alice (finalize): finalize 1.2: done").is(0, "follows the one before it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_is_let_in_by_a_report_and_locks_of_the_builds_that_run() {
+    let scene = Scene::begun(["n1"]).await;
+    let preflight = async |more: &[&str]| scene.live(&[&["preflight", "--to", "1.2"], more].concat()).await;
+    let verified = ["--report", "report.json"];
+    scene.write_report(false);
+    preflight(&verified).await.is(3, "UNKNOWN verified-mix it does not say which build of 1.1 it ran");
+    scene.write_report(true);
+    let passed = preflight(&verified).await;
+    passed.is(0, "nothing stands in the way").is(0, "skip functions-kept no locks were given");
+    let build = "0a".repeat(32);
+    let other = [&verified[..], &["--build", &build]].concat();
+    preflight(&other).await.is(1, "FAIL verified-mix --build has");
+    let lock = concat!(env!("CARGO_MANIFEST_DIR"), "/wire.lock.json");
+    let locks = [&verified[..], &["--locks", lock, lock]].concat();
+    preflight(&locks).await.is(0, "pass functions-kept 0 changes, and none breaks");
+    let no_lock = [&verified[..], &["--locks", lock, "report.json"]].concat();
+    preflight(&no_lock).await.is(3, "report.json is not a lock");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

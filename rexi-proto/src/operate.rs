@@ -78,6 +78,8 @@ pub struct MemberLook {
     pub life: SeenLife,
     /// Its release in full.
     pub version: Version,
+    /// The rexi that it is built with: [`REXI`] there.
+    pub rexi: Version,
     /// The releases of its train, oldest first.
     pub stops: Vec<Release>,
     /// Who it takes for members, itself included.
@@ -88,8 +90,14 @@ pub struct MemberLook {
     pub peers: BTreeMap<NodeName, PeerLook>,
     /// Its singleton, if its release runs one.
     pub singleton: Option<SingletonLook>,
+    /// Who says from outside how far its migrations may go, if somebody does.
+    pub source: Option<SourceLook>,
     /// Jobs that its servers run.
     pub jobs: u64,
+    /// For how many milliseconds the oldest of them has run, of those that have had to wait for something.
+    pub oldest_job_ms: Option<u64>,
+    /// How many milliseconds it gives jobs when it leaves.
+    pub drain_limit_ms: u64,
     /// Calls that it has open.
     pub calls: u64,
     /// Whether it is leaving.
@@ -119,6 +127,15 @@ pub struct PhaseLook {
     pub highest: Phase,
     /// What keeps the phase from being higher, in words; `None` where it is the release.
     pub limit: Option<String>,
+}
+
+/// What a member hears from its flag source: a file, a flag service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceLook {
+    /// Why it was not followed when it was last asked, if it was not: it is silent, or says what cannot be had.
+    pub problem: Option<String>,
+    /// The highest phase of each migration by its last good word.
+    pub ceilings: BTreeMap<MigrationKey, Phase>,
 }
 
 /// A member's connection to another.
@@ -235,6 +252,9 @@ pub struct TrailLine {
 /// Every word that an operator may be allowed.
 pub const VERBS: [&str; 10] =
     ["status", "history", "init", "advance", "hold", "lift", "finalize", "resume", "abort", "forget"];
+
+/// The version of these crates, which all have one.
+pub const REXI: &str = env!("CARGO_PKG_VERSION");
 
 /// What an operator's certificate names the operator by, as a URI: this, then the name.
 pub const OPERATOR_URI: &str = "rexi:operator:";

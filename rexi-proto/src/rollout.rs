@@ -309,6 +309,12 @@ impl Rollout {
         Ok(())
     }
 
+    /// The highest phase of each migration that the flag source has an opinion of, by its last word.
+    pub fn of_source(&self) -> impl Iterator<Item = (&MigrationKey, Phase)> {
+        let keys = self.profile.migrations().map(|(migration, _)| migration.key());
+        keys.zip(&self.tracks).filter_map(|(key, track)| Some((key, track.source?)))
+    }
+
     /// Puts the node into a `phase` of a migration and keeps it there, whatever the members say. For tests: the
     /// handshake still refuses a node that must not be spoken to, but nothing waits for the members.
     ///

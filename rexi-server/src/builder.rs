@@ -19,7 +19,7 @@ use tower::{BoxError, Layer, Service};
 
 pub use self::error::StartError;
 use crate::config::Config;
-use crate::engine::{AllowList, CALL_TIME_LIMIT, Context, IntoEnding, Registry, registry};
+use crate::engine::{AllowList, CALL_TIME_LIMIT, Context, DRAIN_LIMIT, IntoEnding, Registry, registry};
 use crate::follow::{
     IDENTITY_INTERVAL_MIN, IdentityFiles, Membership, PeerAddress, PhaseFile, Source, StartRollout, StaticMembership,
 };
@@ -56,6 +56,7 @@ pub struct NodeBuilder {
     #[cfg(feature = "admin")]
     ready_checks: ready::Checks,
     stop_checks: ready::Checks,
+    drain_limit: Duration,
     cluster: Option<String>,
     /// Where the node keeps the record of its cluster.
     state: Option<StatePlace>,
@@ -94,6 +95,7 @@ impl NodeBuilder {
             #[cfg(feature = "admin")]
             ready_checks: Default::default(),
             stop_checks: Default::default(),
+            drain_limit: DRAIN_LIMIT,
             cluster: None,
             state: None,
             serves_unrecorded: false,
@@ -115,7 +117,8 @@ impl NodeBuilder {
             rollout = rollout.source(PhaseFile(file.to_owned()));
         }
         let builder = Self::new(config.name().clone(), config.profile(), identity).listen(config.listen());
-        let mut builder = builder.limits(config.limits().clone()).call_time_limit(config.call_time_limit());
+        let builder = builder.limits(config.limits().clone()).call_time_limit(config.call_time_limit());
+        let mut builder = builder.drain_limit(config.drain_limit());
         if let Some(files) = config.identity_files() {
             builder = builder.identity_files(files.clone(), config.identity_interval());
         }

@@ -24,7 +24,7 @@ use self::document::{Document, Given, environment};
 pub use self::error::{ConfigError, ConfigPlace};
 use self::keys::set_limit;
 pub use self::keys::{CONFIG_KEYS, ConfigKey};
-use crate::engine::{AllowList, CALL_TIME_LIMIT, OperatorList};
+use crate::engine::{AllowList, CALL_TIME_LIMIT, DRAIN_LIMIT, OperatorList};
 use crate::files::read_text;
 use crate::follow::{Ceilings, IDENTITY_INTERVAL, IdentityFiles, PHASE_FILE_BYTES_MAX, PeerAddress};
 #[cfg(feature = "dns")]
@@ -453,9 +453,6 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigError {
 
 /// The most that is read of a configuration file, in bytes: 1 MiB, some twenty thousand peers.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// How long jobs may go on when the node leaves, if nothing is configured.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests;

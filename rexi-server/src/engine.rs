@@ -49,6 +49,7 @@ pub(crate) use self::registry::{Handler, Work};
 pub use self::rollout::RolloutControl;
 pub(crate) use self::running::Running;
 pub use self::shared::CALL_TIME_LIMIT;
+pub(crate) use self::shared::DRAIN_LIMIT;
 pub(crate) use self::shared::{Members, ServiceCheck, Shared};
 pub(crate) use self::singleton::Singleton;
 pub use self::status::{NodeStatus, PeerPresence, PeerStatus, RolloutStatus};

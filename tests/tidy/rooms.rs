@@ -78,7 +78,7 @@ const TOOL: Plan = Plan {
             ],
         ),
         ("page", &["mutation", "rehearse", "screen", "verdict", "verify"]),
-        ("live", &["clock", "columns", "path", "rexi_proto"]),
+        ("live", &["clock", "columns", "path", "rexi_proto", "verdict", "wire"]),
         (
             "verify",
             &[

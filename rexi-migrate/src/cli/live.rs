@@ -4,6 +4,7 @@
 //! nothing was sent; 3 could not tell; 4 under way: recorded, and not everywhere yet; 5 somebody else's.
 
 mod change;
+mod flags;
 mod floor;
 mod look;
 mod reach;

@@ -8,7 +8,7 @@ use super::*;
 use crate::migration::SERVER_PER_NODE;
 use crate::mutant::Mutants;
 use crate::name::Incarnation;
-use crate::operate::{MemberLook, PeerLook, PhaseLook, SingletonLook};
+use crate::operate::{MemberLook, PeerLook, PhaseLook, SingletonLook, SourceLook};
 
 const LOW: Release = Release(1, 0, 0);
 const HIGH: Release = Release(1, 1, 0);
@@ -307,17 +307,23 @@ fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
         highest: Phase::Switch,
         limit: Some("l".to_owned()),
     };
+    let ceilings = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Introduce)]);
+    let source = SourceLook { problem: Some("s".to_owned()), ceilings };
     let look = MemberLook {
         answer: None,
         cluster: "shop".into(),
         life: life(HIGH),
         version: semver::Version::new(1, 1, 3),
+        rexi: semver::Version::new(0, 1, 2),
         stops: vec![LOW, HIGH],
         members: members(),
         phases: vec![phase],
         peers: BTreeMap::from([(name(2), PeerLook { is_connected: false, problem: Some("p".to_owned()) })]),
         singleton: Some(SingletonLook { queue: 1, jobs: 2, quiet_ms: 300 }),
+        source: Some(source),
         jobs: 4,
+        oldest_job_ms: Some(400),
+        drain_limit_ms: 500,
         calls: 5,
         draining: true,
         unready: BTreeMap::from([("store".to_owned(), "full".to_owned())]),

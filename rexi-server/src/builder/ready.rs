@@ -3,6 +3,7 @@
 #[cfg(feature = "admin")]
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use super::NodeBuilder;
 use crate::engine::{NodeStatus, ServiceCheck};
@@ -70,6 +71,13 @@ impl NodeBuilder {
     ) -> Self {
         let check = move |status: &NodeStatus| check(status).map_err(in_one_line);
         self.stop_checks.0.push((name.to_owned(), Box::new(check)));
+        self
+    }
+
+    /// How long jobs will be given when the node leaves, for operators' tools, which say where a job has run for longer
+    /// already. Default: 30 s, as of `drain.limit_ms`. [`Node::shutdown`](crate::Node::shutdown) goes by its argument.
+    pub fn drain_limit(mut self, limit: Duration) -> Self {
+        self.drain_limit = limit;
         self
     }
 }

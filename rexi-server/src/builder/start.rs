@@ -53,7 +53,9 @@ impl NodeBuilder {
         let credentials = Credentials::new(settings, self.identity.clone(), &crypto, now);
         let fixed: BTreeSet<_> = self.peers.iter().map(|(name, _)| name.clone()).collect();
         let functions = FunctionTable::new(self.registry.rows().map(|(name, _)| name))?;
-        let shared = self.assemble(&members, (rollout, record), functions, endpoint, credentials, doorman);
+        let (problem, drain_limit) = (source.as_ref().map(|_| Mutex::default()), self.drain_limit);
+        let shared = self.assemble(&members, (rollout, record, problem), functions, endpoint, credentials, doorman);
+        shared.note_drain_limit(drain_limit);
         if let Some(list) = shared.gate.list() {
             shared.warn_of_strangers(&list);
         }
@@ -176,7 +178,7 @@ impl NodeBuilder {
     fn assemble(
         self,
         members: &BTreeMap<NodeName, Option<SocketAddr>>,
-        (rollout, record): (rexi_proto::Rollout, Option<RecordKeeper>),
+        (rollout, record, source_problem): (rexi_proto::Rollout, Option<RecordKeeper>, Option<Mutex<Option<String>>>),
         functions: FunctionTable,
         endpoint: quinn::Endpoint,
         credentials: Credentials,
@@ -239,6 +241,8 @@ impl NodeBuilder {
                 flush: CancellationToken::new(),
                 record,
                 draining: AtomicBool::new(false),
+                drain_limit_ms: AtomicU64::default(),
+                source_problem,
                 presence: watch::Sender::new(0),
                 job_ended: Waiters::default(),
                 next_call: AtomicU64::new(1),

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use rexi_proto::{JobId, JobKey};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The jobs of one server.
@@ -15,8 +16,8 @@ pub(crate) struct Jobs {
 
 #[derive(Debug)]
 struct Job {
-    /// `None` until it has to wait for something.
-    task: Option<AbortHandle>,
+    /// `None` until it has to wait for something; with the time of its start.
+    task: Option<(AbortHandle, Instant)>,
     /// The task that waits for the job's caller.
     waker: Option<Waker>,
     /// Made when it is first asked for.
@@ -33,11 +34,16 @@ impl Jobs {
         self.running.contains_key(&job.id)
     }
 
-    /// A worker becomes a task, if its job was not killed.
-    pub(crate) fn hand_over(&mut self, job: JobKey, spawn: impl FnOnce() -> Option<AbortHandle>) {
+    /// A worker that was started then becomes a task, if its job was not killed.
+    pub(crate) fn hand_over(&mut self, job: JobKey, started: Instant, spawn: impl FnOnce() -> Option<AbortHandle>) {
         if let Some(row) = self.running.get_mut(&job.id) {
-            row.task = spawn();
+            row.task = spawn().map(|task| (task, started));
         }
+    }
+
+    /// When the oldest job was started, of those that have had to wait for something. Looks at all.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.running.values().filter_map(|row| row.task.as_ref()).map(|(_, started)| *started).min()
     }
 
     /// A worker has ended; what it has started and left behind is told.
@@ -87,7 +93,7 @@ impl Jobs {
 impl Job {
     /// A worker that is not a task yet finds that its job is gone when it is about to become one.
     fn abort(&self) {
-        if let Some(task) = &self.task {
+        if let Some((task, _)) = &self.task {
             task.abort();
         }
     }

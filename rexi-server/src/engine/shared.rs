@@ -71,6 +71,10 @@ pub(crate) struct Shared {
     /// The record of the cluster, if the node keeps it.
     pub(crate) record: Option<RecordKeeper>,
     pub(crate) draining: AtomicBool,
+    /// How many milliseconds jobs are given when the node leaves, as far as it was told.
+    pub(crate) drain_limit_ms: AtomicU64,
+    /// Why the flag source is not followed, while it is not; `None` where the node has none.
+    pub(crate) source_problem: Option<Mutex<Option<String>>>,
     /// How often a member has come or gone, or a try to connect has failed.
     pub(crate) presence: watch::Sender<u64>,
     pub(crate) job_ended: Waiters,
@@ -195,6 +199,19 @@ impl Shared {
         }
     }
 
+    /// Notes how long jobs are given when the node leaves.
+    pub(crate) fn note_drain_limit(&self, limit: Duration) {
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.drain_limit_ms.store(millis, Ordering::Relaxed);
+    }
+
+    /// Notes whether the flag source was followed when it was last asked.
+    pub(crate) fn note_source(&self, problem: Option<String>) {
+        if let Some(noted) = &self.source_problem {
+            *noted.lock().expect("nothing panics while it holds the text") = problem;
+        }
+    }
+
     pub(crate) fn drain(&self) {
         {
             // Nobody joins behind this and is not told.
@@ -306,6 +323,9 @@ impl Shared {
         Ok(())
     }
 }
+
+/// How long jobs may go on by default when a node leaves.
+pub(crate) const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a call for one reply waits by default: a minute, as long as CouchDB's fabric does. A node that is away is
 /// given up long before that, after 15 s, so this ends only calls whose function hangs.

@@ -215,7 +215,7 @@ impl Worker {
         self.started = Some(now);
         let (owner, job, mut worker) = (self.owner.clone(), self.job, Some(self));
         owner.serve(|_, jobs| {
-            jobs.hand_over(job, || worker.take().map(|worker| shared.env.tasks().spawn_worker(worker)));
+            jobs.hand_over(job, now, || worker.take().map(|worker| shared.env.tasks().spawn_worker(worker)));
         });
         worker.into_iter().for_each(Self::cancel);
     }

@@ -157,6 +157,7 @@ pub(crate) async fn follow(shared: Arc<Shared>, source: Box<dyn PhaseSource>) {
             shared.change_rollout(|rollout| take(rollout, &ceilings)).map_err(|error| error.to_string())
         });
         let error = taken.err();
+        shared.note_source(error.clone());
         if error != said {
             if let Some(error) = &error {
                 tracing::warn!(node = %shared.name, error, "the flag source is not followed");

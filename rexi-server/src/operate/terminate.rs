@@ -84,6 +84,7 @@ impl Node {
     /// What the system says of listening to signals; the node is dropped then.
     pub async fn run_until_terminated(self, limit: Duration) -> io::Result<Ended> {
         let mut termination = Termination::listen()?;
+        self.shared().note_drain_limit(limit);
         let barred = tokio::select! {
             biased;
             () = termination.next() => None,

@@ -10,7 +10,8 @@ use rexi_proto::operate::{OperatorAsk, OperatorReply};
 use rexi_proto::record::{ClusterChange, Loss, OperatorCommand};
 use rexi_proto::{MigrationKey, NodeName, Phase, Release};
 
-use super::look::{CheckFlags, is_fresh};
+use super::flags::CheckFlags;
+use super::look::is_fresh;
 use super::reach::{Reach, Stop};
 use super::said::{DONE, Said, THEIRS, code_of};
 use crate::cli::shared::USAGE;
@@ -133,11 +134,12 @@ pub(super) async fn advance(args: AdvanceArgs, train: &UpgradePath) -> Result<Sa
             let mut ceilings = cluster.record().map(|record| record.ceilings.clone()).unwrap_or_default();
             let highest = cluster.phases().get(&key).map(|(_, highest)| *highest);
             // As far as any release goes: that is no ceiling.
+            let aim = Aim::Raise(BTreeMap::from([(key.clone(), phase)]));
             match highest.is_some_and(|highest| phase >= highest) {
                 true => drop(ceilings.remove(&key)),
                 false => drop(ceilings.insert(key, phase)),
             }
-            (Aim::Raise, ClusterChange::Cap(ceilings))
+            (aim, ClusterChange::Cap(ceilings))
         }
         (None, None) => return Err(usage(miette!("give --to or --phase"))),
     };

@@ -7,19 +7,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use rexi_proto::operate::{OperatorAsk, OperatorReply};
-use rexi_proto::record::Digest;
 use rexi_proto::{NodeName, Release};
 use serde_json::{Value, json};
 
+use super::flags::CheckFlags;
 use super::reach::{Reach, Stop, now};
 use super::said::{DONE, NO, Said, UNDER_WAY, UNTOLD, code_of};
 use crate::cli::shared::{USAGE, write_json};
 use crate::clock::utc;
 use crate::columns::hanging;
-use crate::live::{
-    Aim, Check, CheckSettings, Cluster, Found, Standstill, check_text, joined, may_be_ignored, preflight as checks_of,
-    read, status_text,
-};
+use crate::live::{Aim, Cluster, Standstill, check_text, joined, may_be_ignored, read, status_text};
 use crate::path::UpgradePath;
 
 #[derive(Debug, Args)]
@@ -74,83 +71,6 @@ pub(super) async fn status(args: StatusArgs) -> Result<Said, Stop> {
     Ok(said.text(&status_text(&cluster, now())).with_cluster(&cluster))
 }
 
-/// What checks go by, as flags.
-#[derive(Clone, Debug, Args)]
-pub(super) struct CheckFlags {
-    /// Passes over a check, for a reason that goes into the trail. Some cannot be passed over.
-    #[arg(long, value_name = "NAME=REASON")]
-    ignore: Vec<String>,
-    /// How long nothing may have gone to the singleton before it is taken out, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
-    quiet: u64,
-    /// How long the release is to run before the next step, in hours: certificates must last.
-    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(..=87_600))]
-    soak: u64,
-    /// The build that the release is to have: the SHA-256 of its program.
-    #[arg(long, value_name = "SHA256")]
-    build: Option<String>,
-    /// The report of `verify`, as JSON, that says SAFE for these releases.
-    #[arg(long, value_name = "FILE")]
-    report: Option<PathBuf>,
-}
-
-impl CheckFlags {
-    /// Makes the checks, those that the operator passes over among them.
-    pub(super) fn make(&self, cluster: &Cluster, aim: &Aim, train: &UpgradePath) -> Result<Vec<Check>, Stop> {
-        let usage = |report| Stop::Usage(USAGE, report);
-        let ignored = self.ignored().map_err(usage)?;
-        let build = self.build.as_deref().map(|text| {
-            Digest::parse(text)
-                .ok_or_else(|| usage(miette!("--build {text:?} is not a SHA-256 in 64 hexadecimal digits")))
-        });
-        let settings = CheckSettings {
-            now: now(),
-            quiet: Duration::from_secs(self.quiet),
-            soak: Duration::from_secs(self.soak.saturating_mul(3_600)),
-            build: build.transpose()?,
-            verified: match &self.report {
-                Some(file) => verified(file),
-                None => Err("no report was given".to_owned()),
-            },
-        };
-        let mut checks = checks_of(cluster, aim, train, &settings);
-        for check in &mut checks {
-            if let Found::Fail | Found::Unknown = check.found {
-                check.ignored = ignored.get(check.name).cloned();
-            }
-        }
-        Ok(checks)
-    }
-
-    /// What is passed over, each with its reason.
-    pub(super) fn ignored(&self) -> miette::Result<BTreeMap<String, String>> {
-        let one = |text: &String| {
-            let (name, reason) = text.split_once('=').unwrap_or((text, ""));
-            match may_be_ignored(name) {
-                _ if reason.trim().is_empty() => Err(miette!("--ignore {name}: give a reason, as in {name}=\"why\"")),
-                Some(true) => Ok((name.to_owned(), reason.to_owned())),
-                Some(false) => Err(miette!("--ignore {name}: nobody may pass over this check")),
-                None => Err(miette!("--ignore {name:?}: there is no such check")),
-            }
-        };
-        self.ignore.iter().map(one).collect()
-    }
-}
-
-/// The releases that a report of `verify` says SAFE for.
-fn verified(file: &Path) -> Result<Vec<Release>, String> {
-    let name = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{name} cannot be read: {error}"))?;
-    let report: Value = serde_json::from_str(&text).map_err(|error| format!("{name} is no report: {error}"))?;
-    match report["verdict"].as_str() {
-        Some("safe") => {}
-        Some(verdict) => return Err(format!("{name} says {verdict}, and not safe")),
-        None => return Err(format!("{name} is no report of `verify`")),
-    }
-    let stops = report["train"].as_array().into_iter().flatten();
-    Ok(stops.filter_map(|stop| stop["release"].as_str()?.parse().ok()).collect())
-}
-
 #[derive(Debug, Args)]
 pub(super) struct PreflightArgs {
     #[command(flatten)]
@@ -179,7 +99,7 @@ pub(super) async fn preflight(args: PreflightArgs, train: &UpgradePath) -> Resul
         // Whichever it is: a check says that there is no record.
         (None, true, None) => Aim::Finalize(train.release(train.last())),
         (None, false, None) => Aim::Begin,
-        (None, false, Some(_)) => Aim::Raise,
+        (None, false, Some(_)) => Aim::Raise(BTreeMap::new()),
     };
     let mut checks = args.flags.make(&cluster, &aim, train)?;
     checks.retain(|check| args.only.is_empty() || args.only.iter().any(|name| name == check.name));

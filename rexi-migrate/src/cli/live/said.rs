@@ -146,9 +146,6 @@ pub(super) fn code_of(checks: &[Check]) -> u8 {
 }
 
 fn cluster_json(cluster: &Cluster) -> Value {
-    let ceilings = |ceilings: &BTreeMap<MigrationKey, Phase>| {
-        object(ceilings.iter().map(|(key, phase)| (key.to_string(), json!(phase.as_str()))))
-    };
     let record = cluster.record().map(|record| {
         json!({
             "epoch": record.epoch,
@@ -156,7 +153,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
             "floor": record.floor.to_string(),
             "top": record.top.to_string(),
             "way_back": if record.floor == record.top { "closed" } else { "open" },
-            "ceilings": ceilings(&record.ceilings),
+            "ceilings": ceilings_json(&record.ceilings),
             "members": record.members.iter().map(NodeName::to_string).collect::<Vec<_>>(),
             "forgotten": object(record.forgotten.iter().map(|(node, at)| (node.to_string(), json!(at)))),
             "by": &*record.by,
@@ -165,7 +162,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
     });
     let brakes = cluster.brakes();
     let brakes = brakes.iter().map(|(node, brake)| {
-        let brake = json!({ "ceilings": ceilings(&brake.ceilings), "by": &*brake.by, "at": brake.at });
+        let brake = json!({ "ceilings": ceilings_json(&brake.ceilings), "by": &*brake.by, "at": brake.at });
         (node.to_string(), brake)
     });
     let names =
@@ -191,6 +188,10 @@ fn cluster_json(cluster: &Cluster) -> Value {
     })
 }
 
+fn ceilings_json(ceilings: &BTreeMap<MigrationKey, Phase>) -> Value {
+    object(ceilings.iter().map(|(key, phase)| (key.to_string(), json!(phase.as_str()))))
+}
+
 fn object(entries: impl Iterator<Item = (String, Value)>) -> Value {
     Value::Object(entries.collect())
 }
@@ -208,6 +209,7 @@ fn member_json(look: &MemberLook) -> Value {
     json!({
         "reached": true,
         "release": look.version.to_string(),
+        "rexi": look.rexi.to_string(),
         "build": look.life.build.to_string(),
         "incarnation": look.life.incarnation.0,
         "epoch": kept.map(|kept| kept.epoch()),
@@ -215,7 +217,12 @@ fn member_json(look: &MemberLook) -> Value {
         "anew": kept.and_then(|kept| kept.anew),
         "phases": look.phases.iter().map(phase).collect::<Vec<_>>(),
         "peers": object(peers),
+        "source": look.source.as_ref().map(|source| {
+            json!({ "problem": source.problem, "ceilings": ceilings_json(&source.ceilings) })
+        }),
         "jobs": look.jobs,
+        "oldest_job_ms": look.oldest_job_ms,
+        "drain_limit_ms": look.drain_limit_ms,
         "calls": look.calls,
         "draining": look.draining,
         "unready": look.unready,

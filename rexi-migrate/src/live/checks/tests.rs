@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use rexi_proto::operate::{PeerLook, PhaseLook, SingletonLook};
+use rexi_proto::operate::{PeerLook, PhaseLook, SingletonLook, SourceLook};
 use rexi_proto::record::{Answer, ClusterChange, ClusterRecord, Fence, Intent, Kept, Loss, SeenLife};
-use rexi_proto::{Incarnation, Phase, SERVER_PER_NODE};
+use rexi_proto::{Incarnation, SERVER_PER_NODE};
 
 use super::*;
 use crate::demo;
+use crate::service::Service;
 
 const R11: Release = Release(1, 1, 0);
 const R12: Release = Release(1, 2, 0);
@@ -51,13 +52,17 @@ fn look(of: &str, runs: Release, record: &Arc<ClusterRecord>) -> MemberLook {
         answer: Some(Answer { did: Ok(()), kept, life, members: members.clone() }),
         cluster: "demo".into(),
         life,
-        version: semver::Version::new(1, 1, 0),
+        version: Version::new(1, 1, 0),
+        rexi: TOOL,
         stops: train().releases(),
         peers: others.map(|other| (other, PeerLook { is_connected: true, problem: None })).collect(),
         members,
         phases: vec![phase],
         singleton: Some(SingletonLook { queue: 0, jobs: 0, quiet_ms: 60_000 }),
-        jobs: 0,
+        source: Some(SourceLook { problem: None, ceilings: [(SERVER_PER_NODE.key().clone(), highest)].into() }),
+        jobs: 1,
+        oldest_job_ms: Some(30_000),
+        drain_limit_ms: 30_000,
         calls: 0,
         draining: false,
         unready: BTreeMap::new(),
@@ -70,6 +75,18 @@ fn look(of: &str, runs: Release, record: &Arc<ClusterRecord>) -> MemberLook {
 }
 
 const NOW: u64 = 1_000_000;
+const TOOL: Version = Version::new(0, 1, 2);
+
+/// The lock of a build of the demo.
+fn lock() -> Lock {
+    Service::new(train()).lock().expect("it has a schema")
+}
+
+/// Whose nodes ran this program, in each release.
+fn verified(program: &str) -> Verified {
+    let releases = [R11, R12, R20];
+    Verified { releases: releases.into(), builds: releases.map(|stop| (stop, Digest::of(program))).into() }
+}
 
 fn settings() -> CheckSettings {
     CheckSettings {
@@ -77,7 +94,9 @@ fn settings() -> CheckSettings {
         quiet: Duration::from_secs(60),
         soak: Duration::from_hours(24),
         build: None,
-        verified: Ok(vec![R11, R12, R20]),
+        verified: Ok(verified("a program")),
+        locks: Some(Ok((lock(), lock()))),
+        tool: TOOL,
     }
 }
 
@@ -107,8 +126,11 @@ fn kept(look: &mut MemberLook) -> &mut Kept {
 
 #[test]
 fn a_cluster_that_is_as_it_should_be_passes_every_check_that_applies() {
-    let aims =
-        [(Aim::Advance(R12), vec!["singleton-quiet"]), (Aim::Advance(R20), vec![]), (Aim::Finalize(R20), vec![])];
+    let aims = [
+        (Aim::Advance(R12), vec!["singleton-quiet"]),
+        (Aim::Advance(R20), vec![]),
+        (Aim::Finalize(R20), vec!["functions-kept", "may-stop", "drain-fits"]),
+    ];
     for (aim, skipped) in aims {
         for (check, _) in NAMES {
             let wanted = if skipped.contains(&check) { Found::Skipped } else { Found::Pass };
@@ -164,6 +186,23 @@ fn each_check_fails_for_its_own_reason_and_says_of_whom_and_what_to_do() {
     fails("certificates", &next, &|looks| looks[1].certificate_expires -= 1, "n2: at 1970-01-20T13:46:39Z");
     fails("clocks", &next, &|looks| looks[1].clock += 1_000_001, "1000 ms apart");
     fails("room", &next, &|looks| looks[1].pool_left = 19, "n2: 19 % are left");
+    let newer = |looks: &mut [MemberLook; 2]| looks[1].rexi = Version::new(0, 1, 3);
+    fails("tool-version", &next, &newer, "n2 has rexi 0.1.3, this tool 0.1.2");
+    let held = |looks: &mut [MemberLook; 2]| drop(looks[1].holds.insert("quorum".into(), "1 of 3 is left".into()));
+    fails("may-stop", &next, &held, "n2 should not stop: quorum: 1 of 3 is left");
+    let old = |looks: &mut [MemberLook; 2]| looks[1].oldest_job_ms = Some(30_100);
+    fails("drain-fits", &next, &old, "n2: a job has run for 30.1 s, and is given 30.0 s");
+    let source = |look: &mut MemberLook, change: &dyn Fn(&mut SourceLook)| change(look.source.as_mut().expect("one"));
+    let silent = |looks: &mut [MemberLook; 2]| source(&mut looks[1], &|source| source.problem = Some("no file".into()));
+    fails("flag-source", &Aim::Raise(BTreeMap::new()), &silent, "n2 does not follow it: no file");
+    let low = |looks: &mut [MemberLook; 2]| {
+        let low = BTreeMap::from([(SERVER_PER_NODE.key().clone(), Phase::Singleton)]);
+        source(&mut looks[1], &|source| source.ceilings = low.clone());
+    };
+    fails("flag-source", &last, &low, "n2 is held in singleton of rexi.server-per-node");
+    let raise = |to| Aim::Raise([(SERVER_PER_NODE.key().clone(), to)].into());
+    fails("flag-source", &raise(Phase::Switch), &low, "n2 is held in singleton");
+    assert_eq!(found("flag-source", &raise(Phase::Singleton), low).found, Found::Pass, "no more is wanted");
 }
 
 #[test]
@@ -177,10 +216,71 @@ fn what_cannot_be_told_is_a_result_of_its_own() {
     let unverified = CheckSettings { verified: Err("no report was given".to_owned()), ..settings() };
     let found = found_by("verified-mix", &Aim::Advance(R12), &unverified, |_| ());
     assert_eq!((found.found, &*found.seen), (Found::Unknown, "no report was given"));
-    let elsewhere = CheckSettings { verified: Ok(vec![R11]), ..settings() };
+    let elsewhere = CheckSettings { verified: Ok(Verified { releases: [R11].into(), ..verified("") }), ..settings() };
     assert_eq!(found_by("verified-mix", &Aim::Advance(R12), &elsewhere, |_| ()).found, Found::Fail);
     let strange = found_by("next-release", &Aim::Advance(Release(7, 0, 0)), &settings(), |_| ());
     assert_eq!((strange.found, &*strange.seen), (Found::Unknown, "this tool's train does not have 7.0"));
+}
+
+#[test]
+fn a_mix_was_verified_where_the_builds_that_run_or_are_named_were() {
+    let next = Aim::Advance(R12);
+    let by = |verified: Verified, build: Option<&str>, change: &dyn Fn(&mut [MemberLook; 2])| {
+        let settings = CheckSettings { verified: Ok(verified), build: build.map(Digest::of), ..settings() };
+        let found = found_by("verified-mix", &next, &settings, change);
+        (found.found, found.seen)
+    };
+    assert_eq!(by(verified("a program"), Some("a program"), &|_| ()).0, Found::Pass);
+    let (other, seen) = by(verified("another"), None, &|_| ());
+    assert!(other == Found::Fail && seen.starts_with("n1 has ") && seen.contains(" of 1.1, verified is "), "{seen}");
+    let (named, seen) = by(verified("a program"), Some("another"), &|_| ());
+    assert!(named == Found::Fail && seen.starts_with("--build has ") && seen.contains(" of 1.2"), "{seen}");
+    let unnamed = Verified { builds: BTreeMap::new(), ..verified("") };
+    assert_eq!(by(unnamed, None, &|_| ()), (Found::Unknown, "it does not say which build of 1.1 it ran".to_owned()));
+    let unread = |looks: &mut [MemberLook; 2]| looks[1].life.build = Digest::default();
+    let (unknown, seen) = by(verified("a program"), None, &unread);
+    assert_eq!((unknown, &*seen), (Found::Unknown, "n2 could not read its own program"));
+}
+
+#[test]
+fn locks_are_compared_and_have_to_be_those_of_the_two_releases() {
+    let by = |aim: &Aim, locks: Option<Result<(Lock, Lock), String>>| {
+        let settings = CheckSettings { locks, ..settings() };
+        let found = found_by("functions-kept", aim, &settings, |_| ());
+        (found.found, found.seen)
+    };
+    let next = Aim::Advance(R12);
+    let mut broken = lock();
+    let frames = broken.versions.get_mut("v2").expect("the demo speaks it");
+    frames.pop_first().expect("it has messages");
+    let (found, seen) = by(&next, Some(Ok((lock(), broken))));
+    assert!(found == Found::Fail && seen.contains("BREAK") && seen.contains("v2"), "{seen}");
+    assert_eq!(by(&next, None), (Found::Skipped, "no locks were given: --locks".to_owned()));
+    assert_eq!(by(&next, Some(Err("no lock".to_owned()))), (Found::Unknown, "no lock".to_owned()));
+    let mut elsewhere = lock();
+    elsewhere.train.as_mut().expect("a train").releases.retain(|of| of.release != R12);
+    let (found, seen) = by(&next, Some(Ok((lock(), elsewhere))));
+    assert_eq!((found, &*seen), (Found::Unknown, "the lock for 1.2 does not have it"));
+}
+
+#[test]
+fn who_runs_the_release_already_is_not_stopped_for_it() {
+    let upgraded = |looks: &mut [MemberLook; 2]| {
+        looks[1].life.release = R12;
+        (looks[1].oldest_job_ms, looks[1].drain_limit_ms) = (Some(2), 1);
+        looks[1].holds.insert("quorum".into(), "no".into());
+    };
+    let all = |looks: &mut [MemberLook; 2]| looks.iter_mut().for_each(|look| look.life.release = R12);
+    for check in ["may-stop", "drain-fits"] {
+        assert_eq!(found(check, &Aim::Advance(R12), upgraded).found, Found::Pass, "{check}");
+        let none = found(check, &Aim::Advance(R12), all);
+        assert_eq!((none.found, &*none.seen), (Found::Skipped, "all run 1.2 already"));
+        let raised = found(check, &Aim::Raise(BTreeMap::new()), |_| ());
+        assert_eq!((raised.found, &*raised.seen), (Found::Skipped, "no restart is needed for it"));
+    }
+    let without = |looks: &mut [MemberLook; 2]| looks.iter_mut().for_each(|look| look.source = None);
+    let none = found("flag-source", &Aim::Advance(R12), without);
+    assert_eq!((none.found, &*none.seen), (Found::Pass, "no member has one"));
 }
 
 #[test]

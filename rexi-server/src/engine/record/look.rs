@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rexi_proto::LimitingFactor;
-use rexi_proto::operate::{MemberLook, PeerLook, PhaseLook, SingletonLook};
+use rexi_proto::operate::{MemberLook, PeerLook, PhaseLook, REXI, SingletonLook, SourceLook};
 use rexi_proto::record::KeeperAsk;
 
 #[cfg(feature = "operate")]
@@ -41,6 +42,7 @@ impl Shared {
             cluster: facts.cluster,
             life: facts.life,
             version: status.release.clone(),
+            rexi: semver::Version::parse(REXI).expect("cargo takes no other version"),
             stops,
             members: facts.members,
             phases: status.rollouts.iter().zip(highest).map(phase).collect(),
@@ -48,9 +50,12 @@ impl Shared {
             singleton: self.singleton.as_ref().map(|singleton| SingletonLook {
                 queue: singleton.queued() as u64,
                 jobs: singleton.jobs() as u64,
-                quiet_ms: u64::try_from(singleton.quiet().as_millis()).unwrap_or(u64::MAX),
+                quiet_ms: millis(singleton.quiet()),
             }),
+            source: self.source_look(),
             jobs: status.jobs as u64,
+            oldest_job_ms: self.oldest_job().map(millis),
+            drain_limit_ms: self.drain_limit_ms.load(Ordering::Relaxed),
             calls: status.calls as u64,
             draining: status.draining,
             unready: self.unready(&status),
@@ -60,6 +65,20 @@ impl Shared {
             clock: u64::try_from(self.env.since_1970().as_micros()).unwrap_or(u64::MAX),
             pool_left: self.pool.left_percent(),
         }
+    }
+
+    fn source_look(&self) -> Option<SourceLook> {
+        let problem = self.source_problem.as_ref()?.lock().expect("nothing panics while it holds the text").clone();
+        let rollout = self.rollout();
+        let ceilings = rollout.of_source().map(|(migration, phase)| (migration.clone(), phase)).collect();
+        Some(SourceLook { problem, ceilings })
+    }
+
+    /// How long the oldest job has run, of those that have had to wait for something. Looks at all of them.
+    fn oldest_job(&self) -> Option<Duration> {
+        let per_node = self.members().iter().filter_map(|member| member.serve(|_, jobs| jobs.oldest())).min();
+        let singleton = self.singleton.as_ref().and_then(|singleton| singleton.serve(|_, jobs| jobs.oldest()));
+        per_node.into_iter().chain(singleton).min().map(|started| started.elapsed())
     }
 
     /// Counts what an operator has asked of this node.
@@ -89,6 +108,10 @@ impl Shared {
     fn unready(&self, _status: &NodeStatus) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The checks that say no, each with its reason.
