@@ -66,7 +66,8 @@ impl Scene {
 
     /// The trail of n1, whose lines hang together.
     async fn trail(&self) -> Vec<TrailLine> {
-        let OperatorReply::Trails(mut trails) = self.asks("alice", OperatorAsk::Trail { all: true }).await else {
+        let OperatorReply::Trails(mut trails) = self.asks("alice", OperatorAsk::Trail { all: true, since: 0 }).await
+        else {
             panic!("it gives its trail")
         };
         assert_eq!(trails[&name("n2")], Ok(String::new()), "nobody has asked anything of n2");

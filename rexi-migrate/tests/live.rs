@@ -363,6 +363,41 @@ async fn who_cannot_be_reached_or_may_not_ask_is_told_so() {
     scene.live(&["history"]).await.is(0, "carol (status): status: denied");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_member_is_asked_for_itself_where_that_is_said() {
+    let mut scene = Scene::begun(["n1", "n2"]).await;
+    scene.live(&["status", "--direct"]).await.is(0, "settled: nothing is under way");
+    let history = scene.live(&["history", "--format", "json"]).await.json();
+    let lines = history["lines"].as_array().expect("there are some").iter();
+    let asked: Vec<_> = lines.filter(|of| of["line"]["verb"] == "status").map(|of| of["node"].clone()).collect();
+    // The first look is that of `init`, through n1.
+    assert_eq!(asked, ["n1", "n1", "n2"]);
+    scene.live(&["plan", "--to", "1.2", "--detailed-exitcode"]).await.is(6, "step 1: let the release in");
+    scene.live(&["plan", "--to", "1.1", "--detailed-exitcode"]).await.is(0, "there is nothing to do");
+    let address = scene.nodes[&name("n2")].1;
+    scene.stop("n2").await;
+    scene.live(&["status", "--direct"]).await.is(3, "n2 does not answer: it was not asked: no --via names it");
+    let via = format!("n2={address}");
+    scene.live(&["status", "--direct", "--via", &via]).await.is(3, "was not reached");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_in_an_earlier_file_of_a_trail_is_in_the_history() {
+    let mut scene = Scene::begun(["n1"]).await;
+    scene.stop("n1").await;
+    let file = |name: &str| scene.state("n1").join(name);
+    std::fs::rename(file("trail"), file("trail-0")).expect("it is full");
+    let earlier = file("trail-0");
+    scene.start_again("n1", "1.1").await;
+    scene.live(&["history", "--verify"]).await.is(0, "alice (init): begin with 1.1 to 1.1").is(0, "of 1 trails");
+    std::fs::remove_file(earlier).expect("it is there");
+    let cut = scene.live(&["history", "--verify"]).await;
+    cut.is(0, "n1 has earlier lines: in the files `trail-N`").is(0, "every line of 1 trails");
+    assert!(!cut.text.contains("(init)"), "{}", cut.text);
+    let later = scene.live(&["history", "--since", "9999999999", "--format", "json"]).await.json();
+    assert_eq!((&later["lines"], &later["cut"]), (&serde_json::json!([]), &serde_json::json!([])));
+}
+
 /// When a member is lost in the middle of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {

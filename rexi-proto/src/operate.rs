@@ -38,10 +38,12 @@ pub enum OperatorAsk {
         /// Checks that were passed over, each with the operator's reason. For the trail.
         ignored: BTreeMap<String, String>,
     },
-    /// The trail of this one, or of all that it lists.
+    /// The trail of this one, or of all that it lists: the newest lines, as many as have room in a reply.
     Trail {
         /// Whether all are asked.
         all: bool,
+        /// From the first line that is of this time, in seconds since 1970.
+        since: u64,
     },
 }
 
@@ -299,7 +301,7 @@ mod tests {
         let commands = changes.into_iter().map(OperatorCommand::Make).chain(others);
         let ignored = || BTreeMap::from([("clocks".to_owned(), "no NTP here".to_owned())]);
         let asks = commands.map(|command| OperatorAsk::Command { command, looked_at: None, ignored: ignored() });
-        let looks = [OperatorAsk::Look { all: true }, OperatorAsk::Trail { all: false }];
+        let looks = [OperatorAsk::Look { all: true }, OperatorAsk::Trail { all: false, since: 1_000 }];
         let mut verbs = BTreeSet::new();
         for ask in asks.chain(looks) {
             verbs.insert(ask.verb());

@@ -1,7 +1,8 @@
 //! `rexi-migrate live`: what an operator asks of a cluster that runs, through any of its members.
 //!
 //! Exit codes: 0 done, or nothing to do; 1 no: a check failed or a member refused, and nothing changed; 2 wrong usage,
-//! nothing was sent; 3 could not tell; 4 under way: recorded, and not everywhere yet; 5 somebody else's.
+//! nothing was sent; 3 could not tell; 4 under way: recorded, and not everywhere yet; 5 somebody else's;
+//! 6 there are steps to take, where `plan` is to say so.
 
 mod change;
 mod flags;

@@ -28,8 +28,11 @@ pub enum MemberAsk {
     Record(KeeperAsk),
     /// What it is and keeps.
     Look,
-    /// The lines of its trail.
-    Trail,
+    /// The lines of its trail: the newest, as many as have room in a reply.
+    Trail {
+        /// From the first that is of this time, in seconds since 1970.
+        since: u64,
+    },
 }
 
 /// What a member says to a [`Question`].

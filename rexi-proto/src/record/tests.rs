@@ -347,7 +347,7 @@ fn said() -> (Vec<KeeperAsk>, Vec<RecordReply>) {
 #[test]
 fn what_is_said_has_the_bytes_it_always_had() {
     let (asks, replies) = said();
-    let asks = asks.into_iter().map(MemberAsk::Record).chain([MemberAsk::Look, MemberAsk::Trail]);
+    let asks = asks.into_iter().map(MemberAsk::Record).chain([MemberAsk::Look, MemberAsk::Trail { since: 1_000 }]);
     let questions = asks.map(|ask| Question { from: name(2), ask });
     let questions = questions.map(|question| {
         let bytes = question.encode().expect("it is short");

@@ -175,7 +175,7 @@ impl Port {
         }
         let (reply, outcome) = match ask {
             OperatorAsk::Look { all } => (OperatorReply::Looks(self.shared.looks(all).await), None),
-            OperatorAsk::Trail { all } => (OperatorReply::Trails(self.shared.trails(all).await), None),
+            OperatorAsk::Trail { all, since } => (OperatorReply::Trails(self.shared.trails(all, since).await), None),
             OperatorAsk::Command { .. } if self.shared.record.is_none() => {
                 (OperatorReply::Unkept, Some("unkept".into()))
             }

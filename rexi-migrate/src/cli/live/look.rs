@@ -1,18 +1,19 @@
 //! Commands that change nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, WrapErr, miette};
 use rexi_proto::operate::{OperatorAsk, OperatorReply};
+use rexi_proto::record::Digest;
 use rexi_proto::{NodeName, Release};
 use serde_json::{Value, json};
 
 use super::flags::CheckFlags;
 use super::reach::{Reach, Stop, now};
-use super::said::{DONE, NO, Said, UNDER_WAY, UNTOLD, code_of};
+use super::said::{DONE, NO, Said, UNDER_WAY, UNTOLD, WOULD_CHANGE, code_of};
 use crate::cli::shared::{USAGE, write_json};
 use crate::clock::utc;
 use crate::columns::hanging;
@@ -23,6 +24,9 @@ use crate::path::UpgradePath;
 pub(super) struct StatusArgs {
     #[command(flatten)]
     reach: Reach,
+    /// Asks each member of --via for itself, and not the first for all.
+    #[arg(long)]
+    direct: bool,
     /// Looks again until the cluster is so, or --wait-seconds have passed.
     #[arg(long, value_enum)]
     wait: Option<Wanted>,
@@ -52,7 +56,11 @@ pub(super) async fn status(args: StatusArgs) -> Result<Said, Stop> {
     let until = tokio::time::Instant::now() + Duration::from_secs(args.wait_seconds);
     let cluster = loop {
         let is_over = args.wait.is_none() || tokio::time::Instant::now() + LOOK_INTERVAL > until;
-        match args.reach.look("status").await {
+        let looked = match args.direct {
+            true => args.reach.look_directly("status").await,
+            false => args.reach.look("status").await,
+        };
+        match looked {
             Ok(cluster) if is_over || args.wait.is_some_and(|wanted| wanted.is(&cluster)) => break cluster,
             // Nobody answers at this moment.
             Err(Stop::Said(_)) if !is_over => {}
@@ -123,6 +131,9 @@ pub(super) struct PlanArgs {
     /// Writes the plan to a file: `advance --plan` and `finalize --plan` refuse once the record has moved.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Exits with 6 where there are steps to take, and with 0 where there are none.
+    #[arg(long)]
+    detailed_exitcode: bool,
 }
 
 pub(super) async fn plan(args: PlanArgs, train: &UpgradePath) -> Result<Said, Stop> {
@@ -176,10 +187,11 @@ pub(super) async fn plan(args: PlanArgs, train: &UpgradePath) -> Result<Said, St
         text += &format!("\nstep {number}: {}\n  {}\n", part("what"), part("command"));
         text += &format!("{}\n{}\n", hanging("  needs     ", part("needs")), hanging("  way back  ", part("way_back")));
     }
+    let code = if args.detailed_exitcode && !steps.is_empty() { WOULD_CHANGE } else { DONE };
     if let Some(file) = &args.out {
         write_json(file, &plan).map_err(|(code, report)| Stop::Usage(code, report))?;
     }
-    Ok(said.text(&text).with("plan", plan))
+    Ok(said.code(code).text(&text).with("plan", plan))
 }
 
 /// Whether a plan was made on the record that there is.
@@ -324,24 +336,34 @@ pub(super) struct HistoryArgs {
 }
 
 pub(super) async fn history(args: HistoryArgs) -> Result<Said, Stop> {
-    let reply = args.reach.ask("history", &OperatorAsk::Trail { all: true }).await?;
+    let since = args.since.unwrap_or(0);
+    let reply = args.reach.ask("history", &OperatorAsk::Trail { all: true, since }).await?;
     let OperatorReply::Trails(trails) = reply else { return Err(args.reach.strange("history", &reply)) };
-    let (mut lines, mut broken, mut silent) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+    let (mut lines, mut broken, mut silent, mut cut) = (Vec::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     for (node, trail) in trails {
         match trail.as_deref().map(read) {
-            Ok(Ok(read)) => lines.push((node, read)),
+            Ok(Ok(read)) => {
+                let goes_on = read.first().is_some_and(|line| line.previous != Digest::default().to_string());
+                if since == 0 && goes_on {
+                    cut.insert(node.to_string());
+                }
+                lines.push((node, read));
+            }
             Ok(Err(error)) => drop(broken.insert(node.to_string(), error.to_string())),
             Err(why) => drop(silent.insert(node.to_string(), why.clone())),
         }
     }
     let all = joined(lines);
-    let shown = || all.iter().filter(|(_, line)| args.since.is_none_or(|since| line.at >= since));
+    let shown = || all.iter().filter(|(_, line)| line.at >= since);
     let mut said = Said::new(args.reach.format, "history");
     for (node, line) in shown() {
         let at = utc(UNIX_EPOCH + Duration::from_secs(line.at));
         let ignored = line.ignored.iter().map(|(name, why)| format!("; passed over {name}: {why}")).collect::<String>();
         let outcome = line.outcome.as_ref().map(|outcome| format!(": {outcome}")).unwrap_or_default();
         said = said.line(&format!("{at} {node} {} ({}): {}{ignored}{outcome}", line.by, line.verb, line.told));
+    }
+    for node in &cut {
+        said = said.line(&format!("{node} has earlier lines: in the files `trail-N` of its directory of state"));
     }
     for (node, why) in &silent {
         said = said.line(&format!("{node} gave no trail: {why}"));
@@ -361,11 +383,12 @@ pub(super) async fn history(args: HistoryArgs) -> Result<Said, Stop> {
     };
     let line = |(node, line): &(NodeName, _)| json!({ "node": node.to_string(), "line": line });
     let lines: Vec<Value> = shown().map(line).collect();
+    let said = said.with("cut", json!(cut));
     Ok(said.code(code).with("lines", json!(lines)).with("silent", json!(silent)).with("broken", json!(broken)))
 }
 
 fn all_nodes<T>(lines: &[(NodeName, T)]) -> usize {
-    lines.iter().map(|(node, _)| node).collect::<std::collections::BTreeSet<_>>().len()
+    lines.iter().map(|(node, _)| node).collect::<BTreeSet<_>>().len()
 }
 
 /// How often a cluster that is waited for is looked at.

@@ -1,5 +1,6 @@
 //! How an operator reaches a cluster: through which members, and as whom.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -53,24 +54,18 @@ impl FromStr for Via {
 impl Reach {
     /// Asks the first member that is reached; or says why there is no answer, and what that means.
     pub(super) async fn ask(&self, command: &str, ask: &OperatorAsk) -> Result<OperatorReply, Stop> {
-        let client = self.client().map_err(|report| Stop::Usage(USAGE, report))?;
-        if self.via.is_empty() {
-            let report = miette!("give --via: a member and its port for operators, such as n1=127.0.0.1:4101");
-            return Err(Stop::Usage(USAGE, report));
-        }
+        let client = self.ready()?;
         let mut unreached = Vec::new();
         for Via(node, address) in &self.via {
             match client.ask(node, *address, ask, Duration::from_secs(self.timeout)).await {
                 Ok(OperatorReply::Denied { operator, verb }) => {
-                    let why = format!("{operator} may not ask for {verb} at {node}: see its table [operators]");
-                    return Err(self.stop(command, NO, &why));
+                    return Err(self.stop(command, NO, &denied(&operator, &verb, node)));
                 }
                 Ok(OperatorReply::Unkept) => {
                     return Err(self.stop(command, NO, &format!("{node} keeps no record: give it `rollout.state`")));
                 }
                 Ok(OperatorReply::NoTrail(why)) => {
-                    let why = format!("{node} did nothing, since it could not put it down in its trail: {why}");
-                    return Err(self.stop(command, NO, &why));
+                    return Err(self.stop(command, NO, &no_trail(node, &why)));
                 }
                 Ok(reply) => return Ok(reply),
                 Err(error @ OperatorError::NotReached { .. }) => unreached.push(error.to_string()),
@@ -93,6 +88,37 @@ impl Reach {
         }
     }
 
+    /// What all members tell, each asked for itself at the port that `--via` gives.
+    pub(super) async fn look_directly(&self, command: &str) -> Result<Cluster, Stop> {
+        let client = self.ready()?;
+        let asked = self.via.iter().map(async |Via(node, address)| {
+            let ask = OperatorAsk::Look { all: false };
+            let look = match client.ask(node, *address, &ask, Duration::from_secs(self.timeout)).await {
+                Ok(OperatorReply::Looks(mut looks)) => looks.remove(node).unwrap_or_else(|| Err(STRANGE.to_owned())),
+                Ok(OperatorReply::Denied { operator, verb }) => Err(denied(&operator, &verb, node)),
+                Ok(OperatorReply::NoTrail(why)) => Err(no_trail(node, &why)),
+                Ok(_) => Err(STRANGE.to_owned()),
+                Err(error) => Err(error.to_string()),
+            };
+            (node.clone(), look)
+        });
+        let mut looks = BTreeMap::new();
+        for (node, look) in futures_util::future::join_all(asked).await {
+            // One of its addresses may be of no use.
+            if look.is_ok() || !looks.contains_key(&node) {
+                looks.insert(node, look);
+            }
+        }
+        if looks.values().all(Result::is_err) {
+            let whys: Vec<String> = looks.into_values().filter_map(Result::err).collect();
+            return Err(self.stop(command, UNTOLD, &whys.join("; ")));
+        }
+        for node in Cluster::new(looks.clone()).members() {
+            looks.entry(node).or_insert_with(|| Err("it was not asked: no --via names it".to_owned()));
+        }
+        Ok(Cluster::new(looks))
+    }
+
     /// A member answered something that was not asked for.
     pub(super) fn strange(&self, command: &str, reply: &OperatorReply) -> Stop {
         self.stop(command, UNTOLD, &format!("it answered something else: {reply:?}"))
@@ -103,6 +129,16 @@ impl Reach {
         Stop::Said(Box::new(said.with("problem", why.into())))
     }
 
+    /// What members are asked with, where it is said whom to ask and as whom.
+    fn ready(&self) -> Result<OperatorClient, Stop> {
+        let client = self.client().map_err(|report| Stop::Usage(USAGE, report))?;
+        if self.via.is_empty() {
+            let report = miette!("give --via: a member and its port for operators, such as n1=127.0.0.1:4101");
+            return Err(Stop::Usage(USAGE, report));
+        }
+        Ok(client)
+    }
+
     fn client(&self) -> Result<OperatorClient, Report> {
         let missing = "give --identity: a directory with ca.pem, operator.pem and operator.key";
         let dir = self.identity.as_ref().ok_or_else(|| miette!("{missing}"))?;
@@ -111,6 +147,16 @@ impl Reach {
         identity.and_then(|identity| OperatorClient::new(&identity)).map_err(|error| miette!("--identity: {error}"))
     }
 }
+
+fn denied(operator: &str, verb: &str, node: &NodeName) -> String {
+    format!("{operator} may not ask for {verb} at {node}: see its table [operators]")
+}
+
+fn no_trail(node: &NodeName, why: &str) -> String {
+    format!("{node} did nothing, since it could not put it down in its trail: {why}")
+}
+
+const STRANGE: &str = "it answered something else";
 
 /// Why a command goes no further.
 pub(super) enum Stop {

@@ -24,6 +24,9 @@ pub(super) const UNDER_WAY: u8 = 4;
 /// Another operator's change came first, or what was planned on has moved.
 pub(super) const THEIRS: u8 = 5;
 
+/// With `--detailed-exitcode`: nothing was changed, and there is something to change.
+pub(super) const WOULD_CHANGE: u8 = 6;
+
 /// How a command says what it has to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 use crate::engine::member::HANDSHAKE_LIMIT;
 use crate::engine::shared::Shared;
 use crate::net::{close, peer_certifies};
+#[cfg(feature = "operate")]
+use crate::state::Trail;
 
 /// Why a member gave no answer. Nothing is known of what it has.
 #[derive(Debug, Error)]
@@ -68,18 +70,18 @@ impl Shared {
         self.ask_all(all, &MemberAsk::Look, read).await
     }
 
-    /// Each member's trail, or this node's alone; or why it does not give it.
+    /// Each member's trail from that time on, or this node's alone; or why it does not give it.
     #[cfg(feature = "operate")]
-    pub(crate) async fn trails(self: &Arc<Self>, all: bool) -> BTreeMap<NodeName, Result<String, String>> {
+    pub(crate) async fn trails(self: &Arc<Self>, all: bool, since: u64) -> BTreeMap<NodeName, Result<String, String>> {
         let read = |reply| match reply {
             RecordReply::Trail(trail) => trail,
             other => Err(NoAnswer::of(&other).to_string()),
         };
-        let mut trails = self.ask_all(all, &MemberAsk::Trail, read).await;
+        let mut trails = self.ask_all(all, &MemberAsk::Trail { since }, read).await;
         // One reply has room for so many bytes of each.
         let most = TRAILS_BYTES_MAX / trails.len().max(1);
         for trail in trails.values_mut().flatten() {
-            cut_oldest(trail, most);
+            Trail::cut_oldest(trail, most);
         }
         trails
     }
@@ -118,20 +120,20 @@ impl Shared {
                 None => RecordReply::Unkept,
             },
             MemberAsk::Look => RecordReply::Look(Box::new(self.look().await)),
-            MemberAsk::Trail => self.trail().await,
+            MemberAsk::Trail { since } => self.trail(since).await,
         }
     }
 
     #[cfg(feature = "operate")]
-    async fn trail(&self) -> RecordReply {
+    async fn trail(&self, since: u64) -> RecordReply {
         let Some(record) = &self.record else { return RecordReply::Unkept };
         let disk = record.disk().clone();
-        let read = self.env.aside(move || disk.trail()?.read()).await;
+        let read = self.env.aside(move || disk.trail()?.read(since)).await;
         RecordReply::Trail(read.map_err(|error| error.to_string()))
     }
 
     #[cfg(not(feature = "operate"))]
-    async fn trail(&self) -> RecordReply {
+    async fn trail(&self, _since: u64) -> RecordReply {
         RecordReply::Trail(Err("its build has no port for operators, and so no trail".to_owned()))
     }
 
@@ -249,33 +251,6 @@ pub(crate) async fn read(shared: &Shared, recv: &mut RecvStream, connection: &Co
 /// How long a member may take to answer, its disk included.
 const QUESTION_LIMIT: Duration = Duration::from_secs(10);
 
-/// Takes the oldest lines of a trail away until it has so many bytes at most.
-#[cfg(feature = "operate")]
-fn cut_oldest(trail: &mut String, most: usize) {
-    let cut = trail.len().saturating_sub(most);
-    if cut > 0 {
-        let rest = trail.as_bytes()[cut..].iter().position(|&byte| byte == b'\n');
-        trail.drain(..rest.map_or(trail.len(), |at| cut + at + 1));
-    }
-}
-
 /// Bytes of all trails in one reply: of each the newest lines.
 #[cfg(feature = "operate")]
 const TRAILS_BYTES_MAX: usize = 48 << 20;
-
-#[cfg(all(test, feature = "operate"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trail_that_is_too_long_loses_its_oldest_lines_whole() {
-        let cut = |most| {
-            let mut trail = "one\ntwö\nthree\n".to_owned();
-            cut_oldest(&mut trail, most);
-            trail
-        };
-        assert_eq!((cut(99), cut(15)), ("one\ntwö\nthree\n".to_owned(), "one\ntwö\nthree\n".to_owned()));
-        assert_eq!((cut(14), cut(7), cut(5)), ("twö\nthree\n".to_owned(), "three\n".to_owned(), String::new()));
-        assert_eq!(TRAILS_BYTES_MAX / 1_024, 49_152, "a member of 1,024 has 48 KiB of it");
-    }
-}
