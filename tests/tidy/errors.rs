@@ -9,7 +9,7 @@ use super::source::Source;
 pub(crate) const PAGE: &str = "docs/errors.md";
 
 /// Where errors are declared, and which of the enums there the page explains.
-const DECLARED: [(&str, &[&str]); 14] = [
+const DECLARED: [(&str, &[&str]); 17] = [
     ("rexi-server/src/builder/error.rs", &["StartError"]),
     ("rexi-server/src/engine/members.rs", &["MemberError"]),
     ("rexi-server/src/calls/error.rs", &["SendError", "CallError"]),
@@ -17,6 +17,9 @@ const DECLARED: [(&str, &[&str]); 14] = [
     ("rexi-server/src/net/identity.rs", &["IdentityError"]),
     ("rexi-server/src/config/error.rs", &["ConfigError"]),
     ("rexi-server/src/state.rs", &["StateError"]),
+    ("rexi-server/src/engine/operators.rs", &["OperatorListError"]),
+    ("rexi-server/src/node/record.rs", &["CommandError"]),
+    ("rexi-server/src/operate/operator.rs", &["OperatorError"]),
     ("rexi-proto/src/record/text.rs", &["KeptError"]),
     ("rexi-proto/src/record/kept.rs", &["Bar"]),
     ("rexi-proto/src/caller.rs", &["CastError"]),
