@@ -124,25 +124,42 @@ pub async fn run_on(
     let recorder = admin::install_recorder().ok();
     // Before any socket is open: the record of the cluster may not let this release run.
     let node = replica::serve(NodeBuilder::from_config(&config)?, &store).start()?;
-    let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
-    let (name, release, pid) = (node.name(), config.profile().release().clone(), std::process::id());
-    println!("{name} serves http://{}, release {release}, pid {pid}", args.http);
-    let mut paths = http::router(Kv::new(node.clone()));
-    match config.admin() {
-        Some(address) => {
-            AdminPort::open_as(&node, address, config.admin_hosts(), recorder).await.map_err(no_http(address))?;
+    let record = node.clone();
+    let served = async {
+        let listener = TcpListener::bind(args.http).await.map_err(no_http(args.http))?;
+        let (name, release, pid) = (node.name(), config.profile().release().clone(), std::process::id());
+        println!("{name} serves http://{}, release {release}, pid {pid}", args.http);
+        let mut paths = http::router(Kv::new(node.clone()));
+        match config.admin() {
+            Some(address) => {
+                AdminPort::open_as(&node, address, config.admin_hosts(), recorder).await.map_err(no_http(address))?;
+            }
+            // Beside the store's own paths, so that the example needs one port.
+            None => paths = paths.merge(admin::router(&node, recorder)),
         }
-        // Beside the store's own paths, so that the example needs one port.
-        None => paths = paths.merge(admin::router(&node, recorder)),
+        // It closes with the node.
+        if let Some(port) = OperatePort::of_config(&node, &config).map_err(NodeError::Operate)? {
+            println!("{name} takes operators' commands at {}", port.local_addr());
+        }
+        let limit = config.drain_limit();
+        serve(node, &store, paths, listener, limit, stop).await.map_err(no_http(args.http))
+    };
+    match served.await {
+        Ok(None) => Ok(()),
+        Ok(Some(bar)) => Err(NodeError::Barred(bar)),
+        Err(error) => Err(of_record(error, record.barred()).await),
     }
-    // It closes with the node.
-    if let Some(port) = OperatePort::of_config(&node, &config).map_err(NodeError::Operate)? {
-        println!("{name} takes operators' commands at {}", port.local_addr());
-    }
-    let limit = config.drain_limit();
-    match serve(node, &store, paths, listener, limit, stop).await.map_err(no_http(args.http))? {
-        Some(bar) => Err(NodeError::Barred(bar)),
-        None => Ok(()),
+}
+
+/// What has ended a node that failed: its record, if that does not let it run either. To start again is of no use then.
+async fn of_record(error: NodeError, barred: impl Future<Output = Bar>) -> NodeError {
+    tokio::select! {
+        biased;
+        bar = barred => {
+            tracing::error!(%error, "this node could not run, and may not");
+            NodeError::Barred(bar)
+        }
+        () = std::future::ready(()) => error,
     }
 }
 
@@ -227,3 +244,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is left of the limit when jobs are ended: to tell the other nodes, and to close the store.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_that_fails_while_its_record_does_not_let_it_run_ends_as_one_that_may_not() {
+        let error =
+            || NodeError::Http { address: ([127, 0, 0, 1], 8080).into(), reason: io::ErrorKind::AddrInUse.into() };
+        assert_eq!(of_record(error(), std::future::pending()).await.exit_code(), 1);
+        assert_eq!(of_record(error(), std::future::ready(Bar::NoRecord)).await.exit_code(), EXIT_CONFIG);
+    }
+}
