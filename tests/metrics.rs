@@ -87,7 +87,7 @@ async fn ask_as_operator() {
     let (cert, key) = operators.issue_operator_pem("alice").expect("a certificate can be made");
     let ca = cluster.authority().ca_pem().as_bytes();
     let alice = Identity::from_pem(ca, cert.as_bytes(), key.as_bytes()).expect("an identity");
-    let (ask, limit) = (OperatorAsk::Look { all: false }, Duration::from_secs(20));
+    let (ask, limit) = (OperatorAsk::Look { all: false, but: None }, Duration::from_secs(20));
     let (alice, port) = (OperatorClient::new(&alice).expect("TLS"), port.expect("a free port").local_addr());
     alice.ask(node.name(), port, &ask, limit).await.expect("it is denied");
 }

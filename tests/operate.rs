@@ -91,7 +91,7 @@ async fn an_operator_may_do_what_the_list_says_and_all_that_is_asked_is_in_the_t
     let scene = Scene::new();
     let denied = scene.makes("bob", begin()).await;
     assert_eq!(denied, OperatorReply::Denied { operator: "bob".to_owned(), verb: "init".to_owned() });
-    let stranger = scene.asks("mallory", OperatorAsk::Look { all: false }).await;
+    let stranger = scene.asks("mallory", OperatorAsk::Look { all: false, but: None }).await;
     assert_eq!(stranger, OperatorReply::Denied { operator: "mallory".to_owned(), verb: "status".to_owned() });
     assert_eq!(scene.nodes[0].kept().expect("it keeps a record").epoch(), 0, "nothing has changed");
     assert_eq!(scene.makes("alice", begin()).await, OperatorReply::Outcome(CommandOutcome::Done(1)));
@@ -126,7 +126,7 @@ async fn a_look_tells_what_each_member_is_and_keeps_and_who_does_not_say() {
     for (node, other) in [(&scene.nodes[0], "n2"), (&scene.nodes[1], "n1")] {
         until("the two to meet", node, |node| rexi_tests::peer(node, other).incarnation.is_some()).await;
     }
-    let OperatorReply::Looks(looks) = scene.asks("bob", OperatorAsk::Look { all: true }).await else {
+    let OperatorReply::Looks(looks) = scene.asks("bob", OperatorAsk::Look { all: true, but: None }).await else {
         panic!("it looks")
     };
     for (at, of) in ["n1", "n2"].into_iter().enumerate() {
@@ -145,10 +145,13 @@ async fn a_look_tells_what_each_member_is_and_keeps_and_who_does_not_say() {
     }
     let [n1, n2] = scene.nodes.clone();
     n2.shutdown(Duration::from_secs(1)).await;
-    let OperatorReply::Looks(looks) = scene.asks("bob", OperatorAsk::Look { all: true }).await else {
+    let OperatorReply::Looks(looks) = scene.asks("bob", OperatorAsk::Look { all: true, but: None }).await else {
         panic!("it looks")
     };
     assert!(looks[&name("n1")].is_ok() && looks[&name("n2")].is_err(), "{looks:?}");
+    let but_n2 = OperatorAsk::Look { all: true, but: Some(name("n2")) };
+    let OperatorReply::Looks(looks) = scene.asks("bob", but_n2).await else { panic!("it looks") };
+    assert_eq!(looks.into_keys().collect::<Vec<_>>(), [name("n1")], "who is down is not waited for");
     drop(n1);
 }
 
@@ -170,7 +173,8 @@ async fn a_look_tells_of_the_oldest_job_and_of_the_flag_source() {
     let identity = Identity::from_pem(ca, cert.as_bytes(), key.as_bytes()).expect("an identity");
     let alice = OperatorClient::new(&identity).expect("TLS can be set up");
     let look = async || {
-        let asked = alice.ask(&name("n1"), port.local_addr(), &OperatorAsk::Look { all: false }, LIMIT).await;
+        let asked =
+            alice.ask(&name("n1"), port.local_addr(), &OperatorAsk::Look { all: false, but: None }, LIMIT).await;
         let Ok(OperatorReply::Looks(mut looks)) = asked else { panic!("it looks: {asked:?}") };
         looks.remove(&name("n1")).expect("it was asked").expect("it says")
     };
@@ -205,16 +209,17 @@ async fn nobody_but_an_operator_of_the_operators_authority_is_let_in() {
         ("who has no operator's name", scene.operator(&scene.operators, "Alice")),
     ];
     for (who, stranger) in strangers {
-        let ask = OperatorAsk::Look { all: false };
+        let ask = OperatorAsk::Look { all: false, but: None };
         let refused = stranger.ask(&name("n1"), scene.port, &ask, LIMIT).await;
         assert!(refused.is_err(), "{who} was let in: {refused:?}");
     }
     assert_eq!(scene.trail().await.len(), 1, "none of them has asked anything");
     // And an operator is no member.
     let alice = scene.operator(&scene.operators, "alice");
-    let of_member = alice.ask(&name("n1"), scene.cluster.address("n1"), &OperatorAsk::Look { all: false }, LIMIT).await;
+    let of_member =
+        alice.ask(&name("n1"), scene.cluster.address("n1"), &OperatorAsk::Look { all: false, but: None }, LIMIT).await;
     assert!(matches!(of_member, Err(OperatorError::NotReached { .. })), "{of_member:?}");
-    let elsewhere = alice.ask(&name("n9"), scene.port, &OperatorAsk::Look { all: false }, LIMIT).await;
+    let elsewhere = alice.ask(&name("n9"), scene.port, &OperatorAsk::Look { all: false, but: None }, LIMIT).await;
     assert!(matches!(elsewhere, Err(OperatorError::NotReached { .. })), "it is n1 and not n9: {elsewhere:?}");
 }
 
@@ -260,7 +265,9 @@ async fn an_operator_who_does_not_leave_is_closed_after_10_s() {
     let scene = Scene::new();
     let stays = connected(&scene).await;
     let (mut send, mut recv) = stays.open_bi().await.expect("a stream");
-    send.write_all(&OperatorAsk::Look { all: false }.encode().expect("it is short")).await.expect("it is taken");
+    send.write_all(&OperatorAsk::Look { all: false, but: None }.encode().expect("it is short"))
+        .await
+        .expect("it is taken");
     send.finish().expect("it is open");
     let reply = recv.read_to_end(1 << 20).await.expect("a reply");
     assert!(matches!(OperatorReply::decode(&reply), Ok(OperatorReply::Looks(_))));
@@ -278,7 +285,7 @@ async fn more_operators_at_once_than_there_are_places_are_refused() {
         silent.push(connected(&scene).await);
     }
     let alice = scene.operator(&scene.operators, "alice");
-    let ask = OperatorAsk::Look { all: false };
+    let ask = OperatorAsk::Look { all: false, but: None };
     let refused = alice.ask(&name("n1"), scene.port, &ask, LIMIT).await;
     assert!(matches!(refused, Err(OperatorError::NotReached { .. })), "{refused:?}");
     silent.pop().expect("there are some").close(0_u32.into(), b"");
@@ -332,7 +339,7 @@ async fn a_member_that_does_not_answer_an_operator_is_given_up_after_3_s() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port on loopback");
     let (alice, began) = (scene.operator(&scene.operators, "alice"), Instant::now());
     let address = silent.local_addr().expect("it is bound");
-    let asked = alice.ask(&name("n1"), address, &OperatorAsk::Look { all: false }, LIMIT).await;
+    let asked = alice.ask(&name("n1"), address, &OperatorAsk::Look { all: false, but: None }, LIMIT).await;
     assert!(matches!(asked, Err(OperatorError::NotReached { .. })), "{asked:?}");
     let took = began.elapsed();
     assert!((Duration::from_millis(2_990)..Duration::from_millis(3_200)).contains(&took), "{took:?}");

@@ -334,6 +334,10 @@ async fn a_file_that_cannot_be_read_is_shown_and_repaired_by_what_the_others_hav
     floor(&show).await.is(1, "it cannot be read: its lines do not match the digest");
     let refused = scene.start("n3", "1.1").expect_err("it cannot be read");
     assert_eq!(refused.exit_code(), EXIT_CONFIG, "{refused}");
+    // The node itself is down, and is not waited for.
+    let alice = scene.dir.path().join("alice").to_str().expect("UTF-8").to_owned();
+    let by_itself = [&["live"], &repair[..], &["--via", "n3=127.0.0.1:9", "--identity", &alice]].concat();
+    floor(&by_itself).await.is(2, "give --via for another member: this one is not asked");
     scene.live(&repair).await.is(0, "n3 has the record of epoch 1 now, and may start");
     scene.start_again("n3", "1.1").await;
     scene.meet().await;

@@ -28,6 +28,8 @@ pub enum OperatorAsk {
     Look {
         /// Whether all are asked.
         all: bool,
+        /// Who is not: it is known to be down, and would only be waited for.
+        but: Option<NodeName>,
     },
     /// To carry a command.
     Command {
@@ -301,7 +303,8 @@ mod tests {
         let commands = changes.into_iter().map(OperatorCommand::Make).chain(others);
         let ignored = || BTreeMap::from([("clocks".to_owned(), "no NTP here".to_owned())]);
         let asks = commands.map(|command| OperatorAsk::Command { command, looked_at: None, ignored: ignored() });
-        let looks = [OperatorAsk::Look { all: true }, OperatorAsk::Trail { all: false, since: 1_000 }];
+        let but = NodeName::new("n3").ok();
+        let looks = [OperatorAsk::Look { all: true, but }, OperatorAsk::Trail { all: false, since: 1_000 }];
         let mut verbs = BTreeSet::new();
         for ask in asks.chain(looks) {
             verbs.insert(ask.verb());

@@ -174,7 +174,7 @@ impl Port {
             return OperatorReply::NoTrail(problem);
         }
         let (reply, outcome) = match ask {
-            OperatorAsk::Look { all } => (OperatorReply::Looks(self.shared.looks(all).await), None),
+            OperatorAsk::Look { all, but } => (OperatorReply::Looks(self.shared.looks(all, but.as_ref()).await), None),
             OperatorAsk::Trail { all, since } => (OperatorReply::Trails(self.shared.trails(all, since).await), None),
             OperatorAsk::Command { .. } if self.shared.record.is_none() => {
                 (OperatorReply::Unkept, Some("unkept".into()))

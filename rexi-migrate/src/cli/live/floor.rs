@@ -109,7 +109,7 @@ async fn repair(args: RepairArgs) -> Result<Said, Stop> {
             return Ok(said.code(NO).line(why).with("problem", json!(why)));
         }
     }
-    let cluster = args.reach.look("floor repair").await?;
+    let cluster = args.reach.look_but("floor repair", Some(&args.node)).await?;
     if cluster.standstill() == Some(Standstill::Fork) {
         let why = "two members have different records: nothing can be taken from either";
         return Ok(said.code(UNTOLD).line(why).with("problem", json!(why)));

@@ -55,8 +55,9 @@ impl Reach {
     /// Asks the first member that is reached; or says why there is no answer, and what that means.
     pub(super) async fn ask(&self, command: &str, ask: &OperatorAsk) -> Result<OperatorReply, Stop> {
         let client = self.ready()?;
+        let but = if let OperatorAsk::Look { but: Some(but), .. } = ask { Some(but) } else { None };
         let mut unreached = Vec::new();
-        for Via(node, address) in &self.via {
+        for Via(node, address) in self.via.iter().filter(|Via(node, _)| Some(node) != but) {
             match client.ask(node, *address, ask, Duration::from_secs(self.timeout)).await {
                 Ok(OperatorReply::Denied { operator, verb }) => {
                     return Err(self.stop(command, NO, &denied(&operator, &verb, node)));
@@ -77,12 +78,20 @@ impl Reach {
                 }
             }
         }
+        if unreached.is_empty() {
+            return Err(Stop::Usage(USAGE, miette!("give --via for another member: this one is not asked")));
+        }
         Err(self.stop(command, UNTOLD, &unreached.join("; ")))
     }
 
     /// What all members tell.
     pub(super) async fn look(&self, command: &str) -> Result<Cluster, Stop> {
-        match self.ask(command, &OperatorAsk::Look { all: true }).await? {
+        self.look_but(command, None).await
+    }
+
+    /// What all members but one tell, which is down and is not asked for another either.
+    pub(super) async fn look_but(&self, command: &str, but: Option<&NodeName>) -> Result<Cluster, Stop> {
+        match self.ask(command, &OperatorAsk::Look { all: true, but: but.cloned() }).await? {
             OperatorReply::Looks(looks) => Ok(Cluster::new(looks)),
             other => Err(self.strange(command, &other)),
         }
@@ -92,7 +101,7 @@ impl Reach {
     pub(super) async fn look_directly(&self, command: &str) -> Result<Cluster, Stop> {
         let client = self.ready()?;
         let asked = self.via.iter().map(async |Via(node, address)| {
-            let ask = OperatorAsk::Look { all: false };
+            let ask = OperatorAsk::Look { all: false, but: None };
             let look = match client.ask(node, *address, &ask, Duration::from_secs(self.timeout)).await {
                 Ok(OperatorReply::Looks(mut looks)) => looks.remove(node).unwrap_or_else(|| Err(STRANGE.to_owned())),
                 Ok(OperatorReply::Denied { operator, verb }) => Err(denied(&operator, &verb, node)),

@@ -60,14 +60,18 @@ impl Shared {
         }
     }
 
-    /// What each member is and keeps, or this node alone; or why it does not say.
+    /// What each member but one is and keeps, or this node alone; or why it does not say.
     #[cfg(feature = "operate")]
-    pub(crate) async fn looks(self: &Arc<Self>, all: bool) -> BTreeMap<NodeName, Result<MemberLook, String>> {
+    pub(crate) async fn looks(
+        self: &Arc<Self>,
+        all: bool,
+        but: Option<&NodeName>,
+    ) -> BTreeMap<NodeName, Result<MemberLook, String>> {
         let read = |reply| match reply {
             RecordReply::Look(look) => Ok(*look),
             other => Err(NoAnswer::of(&other).to_string()),
         };
-        self.ask_all(all, &MemberAsk::Look, read).await
+        self.ask_all(|node| (all || *node == self.name) && Some(node) != but, &MemberAsk::Look, read).await
     }
 
     /// Each member's trail from that time on, or this node's alone; or why it does not give it.
@@ -77,7 +81,7 @@ impl Shared {
             RecordReply::Trail(trail) => trail,
             other => Err(NoAnswer::of(&other).to_string()),
         };
-        let mut trails = self.ask_all(all, &MemberAsk::Trail { since }, read).await;
+        let mut trails = self.ask_all(|node| all || *node == self.name, &MemberAsk::Trail { since }, read).await;
         // One reply has room for so many bytes of each.
         let most = TRAILS_BYTES_MAX / trails.len().max(1);
         for trail in trails.values_mut().flatten() {
@@ -89,13 +93,12 @@ impl Shared {
     #[cfg(feature = "operate")]
     async fn ask_all<T>(
         self: &Arc<Self>,
-        all: bool,
+        is_asked: impl Fn(&NodeName) -> bool,
         ask: &MemberAsk,
         read: impl Fn(RecordReply) -> Result<T, String>,
     ) -> BTreeMap<NodeName, Result<T, String>> {
-        let members: Vec<NodeName> = self.members().names().cloned().collect();
-        let asked = members.into_iter().filter(|node| all || *node == self.name);
-        let asked = asked.map(async |node| {
+        let members: Vec<NodeName> = self.members().names().filter(|node| is_asked(node)).cloned().collect();
+        let asked = members.into_iter().map(async |node| {
             let reply = self.ask(&node, ask.clone()).await.map_err(|error| error.to_string());
             (node, reply.and_then(&read))
         });
