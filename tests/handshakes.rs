@@ -13,7 +13,7 @@ use rexi_server::testing::TestCluster;
 use rexi_server::{Node, PeerPresence};
 use rexi_tests::{
     ALPN, Cluster, Forge, Impostor, Lane, Log, Stranger, cast_of_witness, encoded, functions, hello, hello_of, name,
-    pass, peer, release, until, within,
+    pass, peer, release, unhurried, until, within,
 };
 use tokio::net::UdpSocket;
 use tokio::time::Instant;
@@ -241,25 +241,29 @@ async fn from_64_half_open_connections_on_a_new_one_shows_its_address_and_beyond
     let scene = Scene::of("2.0");
     let (stranger, to) = (scene.stranger(), scene.cluster.address("n1"));
     let began = Instant::now();
-    let mut open = half_open(&stranger, to, 63).await;
-    // This makes 64.
-    assert_eq!(ask(&stranger, to).await, Answer::GoesOn);
-    assert_eq!(ask(&stranger, to).await, Answer::Retry);
-    // Those that show their address are taken further on: half of all from one address.
-    let elsewhere = Stranger::member_from(Ipv4Addr::new(127, 0, 0, 2), scene.cluster.authority(), "n3");
-    open.extend(half_open(&stranger, to, 128 - 64).await);
-    let refused = stranger.connect(to, "n1").await.expect_err("there are 128 of this address");
-    assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
-    open.extend(half_open(&elsewhere, to, 128).await);
-    let refused = elsewhere.connect(to, "n1").await.expect_err("there are 256");
-    assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
-    assert!(began.elapsed() < Duration::from_secs(2), "none was given up meanwhile: {:?}", began.elapsed());
-    // One that ends makes room.
-    open.pop().expect("there are some").close(7_u32.into(), b"enough");
-    while elsewhere.connect(to, "n1").await.is_err() {
-        pass(Duration::from_millis(1)).await;
-        assert!(began.elapsed() < Duration::from_secs(2), "there is no room for one");
-    }
+    let full = unhurried(async {
+        let mut open = half_open(&stranger, to, 63).await;
+        // This makes 64.
+        assert_eq!(ask(&stranger, to).await, Answer::GoesOn);
+        assert_eq!(ask(&stranger, to).await, Answer::Retry);
+        // Those that show their address are taken further on: half of all from one address.
+        let elsewhere = Stranger::member_from(Ipv4Addr::new(127, 0, 0, 2), scene.cluster.authority(), "n3");
+        open.extend(half_open(&stranger, to, 128 - 64).await);
+        let refused = stranger.connect(to, "n1").await.expect_err("there are 128 of this address");
+        assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
+        open.extend(half_open(&elsewhere, to, 128).await);
+        let refused = elsewhere.connect(to, "n1").await.expect_err("there are 256");
+        assert!(matches!(refused, ConnectionError::ConnectionClosed(_)), "{refused}");
+        assert!(began.elapsed() < Duration::from_secs(2), "none was given up meanwhile: {:?}", began.elapsed());
+        // One that ends makes room.
+        open.pop().expect("there are some").close(7_u32.into(), b"enough");
+        while elsewhere.connect(to, "n1").await.is_err() {
+            pass(Duration::from_millis(1)).await;
+            assert!(began.elapsed() < Duration::from_secs(2), "there is no room for one");
+        }
+        (open, elsewhere)
+    });
+    let _open = full.await;
     pass(Duration::from_secs(4)).await;
     assert_eq!(ask(&stranger, to).await, Answer::GoesOn, "all were given up");
     scene.serves_on().await;
@@ -271,12 +275,15 @@ async fn a_member_gets_in_while_strangers_hold_every_place() {
     let (to, authority) = (scene.cluster.address("n1"), scene.cluster.authority());
     let sources = [1, 2, 3].map(|last| Stranger::member_from(Ipv4Addr::new(127, 0, 0, last), authority, "n3"));
     let mut open = Vec::new();
-    for source in &sources[..2] {
-        open.extend(half_open(source, to, 128).await);
-    }
-    sources[2].connect(to, "n1").await.expect_err("every place is taken");
-    let n3 = scene.cluster.start("n3", "2.0");
-    within("n3 to be ready", n3.ready()).await;
+    unhurried(async {
+        for source in &sources[..2] {
+            open.extend(half_open(source, to, 128).await);
+        }
+        sources[2].connect(to, "n1").await.expect_err("every place is taken");
+        let n3 = scene.cluster.start("n3", "2.0");
+        within("n3 to be ready", n3.ready()).await;
+    })
+    .await;
     assert!(open.iter().all(|connection| connection.close_reason().is_none()), "and the strangers are there still");
 }
 

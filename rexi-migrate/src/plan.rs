@@ -1,8 +1,9 @@
 //! What happens to a cluster, said once for every driver: releases, operations, and plans made of them.
 //!
 //! A [`Plan`] is a list of operations ([`Op`]: calls, kills, upgrades, flips, crashes, faults of the network), with a
-//! seed. `record` has those of operators on the record. `strategy` makes plans by chance, with faults laid over the boundaries of upgrade steps, and `rolling` the one
-//! that an operator goes by; `shrink` shrinks them. `text` reads the words of their texts.
+//! seed. `record` has those of operators on the record. `strategy` makes plans by chance, with faults laid over the
+//! boundaries of upgrade steps, and `rolling` the one that an operator goes by; `shrink` shrinks them. `text` reads the
+//! words of their texts.
 
 mod text;
 mod record;

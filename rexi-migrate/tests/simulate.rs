@@ -8,7 +8,9 @@ use proptest::test_runner::RngSeed;
 use rexi_migrate::demo;
 use rexi_migrate::history::ledger::Entry;
 use rexi_migrate::path::Place;
-use rexi_migrate::plan::{Leave, NODES, Op, Plan, Whom, Work, rolling, shrink, upgrades};
+use rexi_migrate::plan::{
+    self, DiskFails, Leave, Lost, NODES, Op, Plan, RecordOp, Whom, Work, rolling, shrink, upgrades,
+};
 use rexi_migrate::simulate::{Budget, Campaign, ScenarioEvent, Simulation, Tls};
 use rexi_migrate::verdict::case::Witness;
 use rexi_migrate::verdict::conclusion::Conclusion;
@@ -101,6 +103,25 @@ fn plans_that_failed_once_hold() {
             "nodes 2 start 2.0 seed 12161628523126854977; pass 71; cast n1 n1 hold 1; cut n1 n2; pass 9715; \
              cast n1 n1 stream 1",
         ),
+        (
+            "an operator was told that nothing had changed, and another had made the change",
+            "nodes 2 start 1.0 seed 6553027593536281360; command n1 begin; pass 16; crash n2; pass 1; \
+             forget n1 n2 destroyed; pass 12",
+        ),
+        (
+            "a member that was lost before there was a record could not be forgotten",
+            "nodes 2 start 1.0 seed 18169099949954829390; command n1 begin; pass 17; crash n2; forget n1 n2 destroyed",
+        ),
+        (
+            "two members that were fenced off by each other were passed over",
+            "nodes 3 start 1.0 seed 11070054647578660816; command n1 begin; pass 22; disk n3 refused; crash n2; \
+             forget n3 n2 destroyed; pass 9; start n2; crash n1; forget n3 n1 destroyed; pass 10",
+        ),
+        (
+            "a yes to a first record did not bind its member's start",
+            "nodes 2 start 1.2 seed 15198678385448761354; command n1 begin; pass 5; crash n2; \
+             forget n1 n2 destroyed; pass 6; force n1 0",
+        ),
     ] {
         let outcome = Simulation::new().run(&plan(text));
         assert!(outcome.is_safe(), "{what}: {outcome}");
@@ -129,6 +150,26 @@ fn a_campaign_meets_every_case_that_matters_and_finds_nothing() {
     assert_eq!((tally.scenarios, shown), (150, 150));
     assert!(tally.mixed > 75 && tally.calls > 1_500, "{}", report.to_text());
     assert!(report.witnesses.iter().filter(|met| met.required > 0).all(|met| met.count > 0), "{}", report.to_text());
+}
+
+#[test]
+fn operators_meet_every_case_of_the_record_that_matters() {
+    let campaign = Campaign { budget: Budget::Scenarios(250), ..Campaign::new(upgrades(&demo::train()), 37) };
+    let tally = campaign.run(|_| {});
+    let report = campaign.report(&tally, "again", |plan| plan.to_string());
+    assert_eq!(report.verdict, Conclusion::Safe, "{}", report.to_text());
+    let [moved, resumed, aborted, refused, barred] = [
+        Witness::RecordMoved,
+        Witness::ChangeResumed,
+        Witness::ChangeAborted,
+        Witness::OperatorRefused,
+        Witness::StartBarred,
+    ]
+    .map(|witness| tally.met.get(&witness).copied().unwrap_or(0));
+    assert!(moved > 80 && resumed > 2 && aborted > 2 && refused > 5 && barred > 1, "{}", report.to_text());
+    let without = upgrades(&demo::train()).without_record();
+    let plans = Campaign { plans: without, ..campaign };
+    assert!((0..50).all(|number| !plans.plan(number).is_recorded()));
 }
 
 #[test]
@@ -166,6 +207,13 @@ fn extremes() -> Vec<Op> {
         all.extend([Op::Reorder { one, other, ms }, Op::Slow { one, other, ms }, Op::Heal]);
         all.extend([Op::Await, Op::Settle]);
         all.extend([i32::MIN, -1, 0, i32::MAX].map(|seconds| Op::Clock { node, seconds }));
+        all.extend(plan::Command::ALL.iter().map(|&command| Op::Record(RecordOp::Command { at: n, command })));
+        for &loss in Lost::ALL {
+            let forget = |at, node| Op::Record(RecordOp::Forget { at, node, loss });
+            all.extend([forget(one, other), forget(one, one)]);
+        }
+        all.extend(DiskFails::ALL.iter().map(|&how| Op::Record(RecordOp::Disk { node, how })));
+        all.push(Op::Record(RecordOp::Wipe { node }));
     }
     all
 }

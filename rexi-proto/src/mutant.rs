@@ -318,6 +318,9 @@ mutants! {
     ResumeAnew "resume-anew" "M43"
         "Who goes on with a change begins another like it."
         breaks "S14 L4";
+    OwnChangeUnknown "own-change-unknown" "M43"
+        "An operator whose change another has ended is not told that it was made."
+        breaks "L5";
     YesIsCommit "yes-is-commit" "M44"
         "Who goes on with a change takes the yes of one member for that of all."
         breaks "S14 L5 S12 L4";

@@ -29,7 +29,7 @@ use crate::net::{Identity, NodeEnv};
 use crate::node::Node;
 use crate::state::StatePlace;
 #[cfg(feature = "testing")]
-use crate::testing::TestDisk;
+use crate::state::TestDisk;
 
 /// A node that has not started yet.
 #[derive(Debug)]

@@ -9,6 +9,8 @@
 //! A file that cannot be read is never taken for one that is not there: what it held may have been a floor.
 
 mod disk;
+#[cfg(feature = "testing")]
+mod memory;
 #[cfg(feature = "operate")]
 mod trail;
 
@@ -21,6 +23,8 @@ use rexi_proto::{Mutants, NodeName};
 use thiserror::Error;
 
 pub(crate) use self::disk::{Disk, StatePlace};
+#[cfg(feature = "testing")]
+pub use self::memory::{DiskFault, TestDisk};
 #[cfg(feature = "operate")]
 pub(crate) use self::trail::Trail;
 use crate::files::read_text;

@@ -12,7 +12,6 @@ mod members;
 mod clock;
 mod network;
 mod faults;
-mod disk;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -31,9 +30,10 @@ use crate::node::Node;
 use clock::Clock;
 use network::Network;
 
-pub use disk::{DiskFault, TestDisk};
 pub use members::TestMembers;
 pub use network::Datagram;
+
+pub use crate::state::{DiskFault, TestDisk};
 
 /// Nodes that may run, and the network between them. Dropping it lets go of all its nodes.
 ///

@@ -26,7 +26,7 @@ pub(crate) const PLANS: &[Plan] = &[SERVER, TOOL];
 const SERVER: Plan = Plan {
     src: "rexi-server/src/",
     rooms: &[
-        ("testing", &["builder", "engine", "net", "node", "rexi_proto"]),
+        ("testing", &["builder", "engine", "net", "node", "rexi_proto", "state"]),
         ("operate", &["config", "engine", "node", "rexi_proto"]),
         (
             "builder",

@@ -74,14 +74,26 @@ impl Shrink<'_> {
         any
     }
 
-    /// Two stretches of time become one.
+    /// Two stretches of time become one. So do two casts: which function a cast asks for depends on how many came
+    /// before, so one that is in the way of nothing else may only be there to be counted.
     fn join(&mut self, place: usize) -> bool {
-        let Some(&[Op::Pass { ms: one }, Op::Pass { ms: other }]) = self.plan.ops.get(place..place + 2) else {
-            return false;
-        };
         let mut ops = self.plan.ops.clone();
-        ops.splice(place..place + 2, [Op::Pass { ms: one.saturating_add(other) }]);
-        self.try_one(Plan { ops, ..self.plan.clone() })
+        let taken = ops.remove(place);
+        let joined = match (taken, &mut ops[place..]) {
+            (Op::Pass { ms: one }, [Op::Pass { ms: other }, ..]) => {
+                *other = one.saturating_add(*other);
+                true
+            }
+            (Op::Cast { count: one, .. }, later) => {
+                let counts = later.iter_mut().find_map(|op| match op {
+                    Op::Cast { count, .. } => Some(count),
+                    _ => None,
+                });
+                counts.map(|other| *other = one.saturating_add(*other)).is_some()
+            }
+            _ => false,
+        };
+        joined && self.try_one(Plan { ops, ..self.plan.clone() })
     }
 
     fn with(&self, place: usize, op: Op) -> Plan {

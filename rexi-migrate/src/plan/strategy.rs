@@ -314,7 +314,7 @@ impl Upgrades {
             (4, fault.boxed()),
             (2, disk.boxed()),
             (2, forget.boxed()),
-            (6, self.recorded_release()),
+            (12, self.recorded_release()),
         ])
         .boxed()
     }

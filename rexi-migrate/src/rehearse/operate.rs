@@ -41,6 +41,8 @@ pub struct Operations {
     pub barred: u64,
     /// Directories of state that were wiped, or damaged and repaired.
     pub repaired: u64,
+    /// Disks that took no writes for a while.
+    pub refused: u64,
     /// Lines of all trails, which hang together.
     pub trail_lines: u64,
     /// The last record.
@@ -317,6 +319,39 @@ impl Operating {
         words.into_iter().chain(UNVERIFIED.map(str::to_owned)).collect()
     }
 
+    /// Takes the directory of state of a node that runs away, once in a run: what it writes is refused.
+    pub(crate) fn take_disk_away(&mut self) -> Result<Option<usize>, String> {
+        if self.done.refused > 0 {
+            return Ok(None);
+        }
+        self.done.refused += 1;
+        let node = self.chance(self.addresses.len());
+        let state = state_dir(&self.setup.dir, node);
+        let taken = std::fs::rename(&state, state.with_extension(AWAY)).and_then(|()| std::fs::write(&state, ""));
+        taken.map(|()| Some(node)).map_err(|error| format!("cannot take {} away: {error}", state.display()))
+    }
+
+    /// Puts it back.
+    pub(crate) fn give_disk_back(&self, node: usize) -> Result<(), String> {
+        let state = state_dir(&self.setup.dir, node);
+        let given = std::fs::remove_file(&state).and_then(|()| std::fs::rename(state.with_extension(AWAY), &state));
+        given.map_err(|error| format!("cannot put {} back: {error}", state.display()))
+    }
+
+    /// Gives a command that cannot be done while a node writes nothing: it must not say that it is, and must name the
+    /// node.
+    pub(crate) async fn expect_refusal(&mut self, args: &[&str], node: usize) -> Result<(), String> {
+        let words: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let tool = self.begin(&words).map_err(|error| format!("live {}: {error}", args[0]))?;
+        let told = self.end(tool).await.map_err(|error| format!("live {}: {error}", args[0]))?;
+        let node = node_name(node);
+        if told.code == 0 || !told.text.contains(&node) {
+            let why = told.why();
+            self.done.breaches.push(format!("the disk of {node} took nothing, and live {} said: {why}", args[0]));
+        }
+        Ok(())
+    }
+
     /// Looks whether the trails of all members hang together.
     pub(crate) async fn verify_trails(&mut self) -> Result<(), String> {
         let args = ["history".to_owned(), "--verify".to_owned()];
@@ -336,13 +371,13 @@ impl Operating {
 impl Operations {
     /// In a sentence.
     pub(crate) fn told(&self) -> String {
-        let Self { commands, again, resumed, tools_killed, nodes_killed, barred, repaired, trail_lines, epoch, .. } =
-            self;
+        let Self { commands, again, resumed, tools_killed, nodes_killed, barred, .. } = self;
+        let Self { repaired, refused, trail_lines, epoch, .. } = self;
         format!(
             "Operators gave {commands} commands to epoch {epoch}: {again} were given again, {resumed} were resumed; \
              {tools_killed} tools and {nodes_killed} members were killed in the middle of one; {barred} starts were \
-             barred by the record with 78; {repaired} disks were wiped or repaired; {trail_lines} lines of trails hang \
-             together."
+             barred by the record with 78; {repaired} disks were wiped or repaired, {refused} took no writes for a \
+             while; {trail_lines} lines of trails hang together."
         )
     }
 }
@@ -352,6 +387,9 @@ const OPERATORS: [&str; 2] = ["alice", "bob"];
 
 /// What a rehearsal passes over: it is itself what verifies.
 const UNVERIFIED: [&str; 2] = ["--ignore", "verified-mix=this is the rehearsal"];
+
+/// Where a directory of state is that was taken away.
+const AWAY: &str = "away";
 
 /// How long a tool may live that is killed.
 const TOOL_LIVES_MAX_MS: u64 = 250;

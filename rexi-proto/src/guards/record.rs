@@ -155,6 +155,11 @@ impl Guards {
         !self.lacks(Mutant::ResumeAnew)
     }
 
+    /// A driver whose change another has ended knows it again.
+    pub(crate) const fn knows_its_change(self) -> bool {
+        !self.lacks(Mutant::OwnChangeUnknown)
+    }
+
     /// That one member has said yes does not mean that all have.
     pub(crate) const fn a_yes_is_no_commit(self) -> bool {
         !self.lacks(Mutant::YesIsCommit)

@@ -87,8 +87,8 @@ pub enum Bar {
     },
     /// The release is below a floor that this member has said yes to.
     #[error(
-        "release {release} is below {floor}, to which this member has said yes as the floor: start {floor}, and see `live \
-         status`"
+        "release {release} is below {floor}, to which this member has said yes as the floor: start {floor}, and see \
+         `live status`"
     )]
     BelowPendingFloor {
         /// The release that would run.

@@ -87,8 +87,8 @@ impl CommandOutcome {
                 format!("it can be neither ended nor given up before {away} answers, or is forgotten")
             }
             Self::Overtaken(epoch) => format!(
-                "others have moved the record on to epoch {epoch} meanwhile, and whether this was made before cannot be \
-                 told: see `live history`"
+                "others have moved the record on to epoch {epoch} meanwhile, and whether this was made before cannot \
+                 be told: see `live history`"
             ),
             Self::Fork(epoch) => format!("two members have different records of epoch {epoch}, which cannot be"),
         }

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 use self::keeper::{RecordKeeper, State};
 use crate::engine::shared::Shared;
+use crate::state::Disk;
 
 impl Shared {
     /// Asks this node's own keeper, and waits for its disk; `None` where the node keeps no record, or stops.
@@ -65,7 +66,11 @@ impl Shared {
 
     async fn write_record(self: Arc<Self>, kept: Kept) {
         let Some(record) = &self.record else { return };
-        let written = record.disk().write(kept, &self.env).await;
+        let written = match record.disk().clone() {
+            Disk::Dir(dir) => self.env.aside(move || dir.write(&kept)).await,
+            #[cfg(feature = "testing")]
+            Disk::Memory(disk) => disk.write(kept).await,
+        };
         if let Err(error) = &written {
             record.note_broken();
             tracing::error!(node = %self.name, %error, "the record was not written: this node says no to every change");
@@ -157,7 +162,10 @@ impl Shared {
 
     /// What this node is, to whoever asks its keeper.
     pub(super) async fn facts_now(&self) -> Facts {
-        let build = self.env.aside(build).await;
+        let build = match BUILD.get() {
+            Some(build) => *build,
+            None => self.env.aside(build).await,
+        };
         let life = SeenLife { incarnation: self.incarnation, release: self.release, build };
         let members = self.members().names().cloned().collect();
         let leaves = self.draining.load(Ordering::Relaxed) || self.has_stopped();
@@ -191,9 +199,10 @@ impl Shared {
     }
 }
 
+static BUILD: OnceLock<Digest> = OnceLock::new();
+
 /// What this process's program is: the digest of its file, counted once; all zeros where it cannot be read. Blocks.
 fn build() -> Digest {
-    static BUILD: OnceLock<Digest> = OnceLock::new();
     // A package manager may have put another program where this one was started from.
     let own = || File::open("/proc/self/exe").or_else(|_| File::open(std::env::current_exe()?));
     *BUILD.get_or_init(|| own().and_then(digest).unwrap_or_default())

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rexi_proto::NodeName;
-use rexi_proto::record::{Keeper, Kept};
+use rexi_proto::record::Keeper;
 
+#[cfg(feature = "testing")]
+use super::TestDisk;
 #[cfg(feature = "operate")]
 use super::Trail;
 use super::{StateDir, StateError};
-use crate::net::NodeEnv;
-#[cfg(feature = "testing")]
-use crate::testing::TestDisk;
 
 /// Where a node that is to start finds its record.
 #[derive(Clone, Debug)]
@@ -48,18 +47,6 @@ impl Disk {
             Self::Dir(dir) => dir.keeper(node),
             #[cfg(feature = "testing")]
             Self::Memory(disk) => disk.keeper(node),
-        }
-    }
-
-    /// As [`StateDir::write`], where it holds nobody up.
-    pub(crate) async fn write(&self, kept: Kept, env: &NodeEnv) -> Result<(), StateError> {
-        match self {
-            Self::Dir(dir) => {
-                let dir = Arc::clone(dir);
-                env.aside(move || dir.write(&kept)).await
-            }
-            #[cfg(feature = "testing")]
-            Self::Memory(disk) => disk.write(kept).await,
         }
     }
 

@@ -25,6 +25,7 @@ impl Run {
             self.close_way_back().await?;
         }
         self.try_barred(to).await?;
+        self.refuse_writes(to).await?;
         let Some(operating) = &self.operating else { return Ok(()) };
         let advance = operating.advance(to);
         self.operate(&advance).await?;
@@ -44,6 +45,21 @@ impl Run {
             operating.expect("finalize", |floor, _| floor == top);
         }
         self.try_barred(floor).await
+    }
+
+    /// Once in a run the disk of a member takes no writes while operators want some. No command says that it is done; a
+    /// write that has failed is not tried again, so the member says yes to nothing until it was started again.
+    async fn refuse_writes(&mut self, to: Release) -> Result<(), Halt> {
+        let failed = |why: String| Halt::Operation { why };
+        let Some(operating) = &mut self.operating else { return Ok(()) };
+        let Some(node) = operating.take_disk_away().map_err(failed)? else { return Ok(()) };
+        operating.expect_refusal(&["hold"], node).await.map_err(failed)?;
+        operating.give_disk_back(node).map_err(failed)?;
+        let preflight = ["preflight", "--to", &to.to_string(), "--only", "floor-durable"];
+        operating.expect_refusal(&preflight, node).await.map_err(failed)?;
+        self.start_again(node, self.at[node], Leave::Kill).await?;
+        let Some(operating) = &mut self.operating else { return Ok(()) };
+        operating.make(&["lift"], None).await.map_err(failed)
     }
 
     async fn try_barred(&mut self, release: Release) -> Result<(), Halt> {

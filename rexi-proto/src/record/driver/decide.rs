@@ -137,7 +137,8 @@ impl Driver {
 
     /// What has become of what was tried, by the newest record.
     fn fate(&self, seen: &Seen) -> Fate {
-        let (Some(tried), Some(record)) = (&self.tried, seen.record()) else { return Fate::Open };
+        let tried = self.tried.as_ref().filter(|_| self.guards.knows_its_change());
+        let (Some(tried), Some(record)) = (tried, seen.record()) else { return Fate::Open };
         let (is_made, was_made) = (record.digest() == tried.record, record.previous == tried.record);
         match record.epoch.checked_sub(tried.intent.epoch) {
             None => Fate::Open,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rexi_proto::record::{Keeper, Kept};
 use rexi_proto::{Mutants, NodeName};
 
-use crate::state::StateError;
+use super::StateError;
 
 /// A disk with the record of one node; see [`NodeBuilder::state_on`](crate::NodeBuilder::state_on). Clones are the same
 /// disk.
@@ -91,7 +91,7 @@ impl TestDisk {
     }
 
     pub(crate) async fn write(&self, kept: Kept) -> Result<(), StateError> {
-        tokio::time::sleep(HALF_A_WRITE).await;
+        tokio::time::sleep(half_a_write()).await;
         if self.lock().processes != self.process {
             return std::future::pending().await;
         }
@@ -108,7 +108,7 @@ impl TestDisk {
                 watch(&kept);
             }
         }
-        tokio::time::sleep(HALF_A_WRITE).await;
+        tokio::time::sleep(half_a_write()).await;
         match fault {
             None => Ok(()),
             Some(_) => Err(StateError::Write {
@@ -131,4 +131,6 @@ impl fmt::Debug for TestDisk {
 
 const IN_MEMORY: &str = "(in memory)";
 
-const HALF_A_WRITE: Duration = Duration::from_millis(2);
+fn half_a_write() -> Duration {
+    Duration::from_millis(2)
+}
