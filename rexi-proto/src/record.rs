@@ -91,7 +91,7 @@ impl ClusterRecord {
 
     /// Whether it is void where a member has it that was forgotten at an epoch: it is from before, or of that epoch and
     /// another.
-    pub(crate) fn is_void(&self, node: &NodeName, forgotten_at: u64) -> bool {
+    pub fn is_void(&self, node: &NodeName, forgotten_at: u64) -> bool {
         let knows = self.forgotten.get(node) == Some(&forgotten_at);
         self.epoch < forgotten_at || self.epoch == forgotten_at && !knows
     }

@@ -163,14 +163,7 @@ impl Cluster {
 
     /// The brakes that are on, by the member that each was put on at.
     pub fn brakes(&self) -> BTreeMap<NodeName, Brake> {
-        let mut brakes: BTreeMap<NodeName, Brake> = BTreeMap::new();
-        for (node, brake) in self.kept().flat_map(|(_, kept)| &kept.brakes) {
-            let known = brakes.get(node).is_some_and(|known| known.number >= brake.number);
-            if !known {
-                brakes.insert(node.clone(), brake.clone());
-            }
-        }
-        brakes
+        Brake::last_of(self.kept().map(|(_, kept)| kept))
     }
 
     /// The releases that run, as their trains name them.

@@ -164,7 +164,7 @@ fn levels(mutants: Mutants, budget: &Budget) -> Vec<Tried> {
         Level::Simulate => by_scenarios(mutants, budget),
         Level::Rehearse => by_rehearsal(mutants, budget),
     };
-    // The other levels have no record yet.
+    // The search of all states notices each of these; simulations notice some, and take longer.
     let looks = |level: &&Level| **level == Level::Check || !mutants.break_the_record();
     let levels = budget.levels.iter().filter(looks);
     if !budget.until_noticed {

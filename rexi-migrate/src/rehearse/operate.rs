@@ -171,6 +171,14 @@ impl Operating {
         Ok(Told { code: output.status.code().unwrap_or(-1), said, text })
     }
 
+    /// Gives a command once.
+    async fn give(&mut self, args: &[&str]) -> Result<Told, String> {
+        let failed = |error: io::Error| format!("live {}: {error}", args[0]);
+        let words: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let tool = self.begin(&words).map_err(failed)?;
+        self.end(tool).await.map_err(failed)
+    }
+
     /// Gives a command again and again until it is done, whoever ends it.
     ///
     /// # Errors
@@ -189,8 +197,7 @@ impl Operating {
                 0 => return self.look().await,
                 4 => {
                     self.done.resumed += 1;
-                    let resume = self.begin(&["resume".to_owned()]).map_err(|error| format!("live resume: {error}"))?;
-                    let resumed = self.end(resume).await.map_err(|error| format!("live resume: {error}"))?;
+                    let resumed = self.give(&["resume"]).await?;
                     if resumed.code == 2 {
                         return Err(format!("live resume: {}", resumed.why()));
                     }
@@ -208,8 +215,7 @@ impl Operating {
 
     /// What all members say that the record is.
     async fn look(&mut self) -> Result<(), String> {
-        let tool = self.begin(&["status".to_owned()]).map_err(|error| format!("live status: {error}"))?;
-        let told = self.end(tool).await.map_err(|error| format!("live status: {error}"))?;
+        let told = self.give(&["status"]).await?;
         let record = &told.said["cluster"]["record"];
         let release = |key: &str| record[key].as_str().and_then(|text| text.parse::<Release>().ok());
         let (Some(floor), Some(top), Some(epoch)) = (release("floor"), release("top"), record["epoch"].as_u64()) else {
@@ -341,9 +347,7 @@ impl Operating {
     /// Gives a command that cannot be done while a node writes nothing: it must not say that it is, and must name the
     /// node.
     pub(crate) async fn expect_refusal(&mut self, args: &[&str], node: usize) -> Result<(), String> {
-        let words: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let tool = self.begin(&words).map_err(|error| format!("live {}: {error}", args[0]))?;
-        let told = self.end(tool).await.map_err(|error| format!("live {}: {error}", args[0]))?;
+        let told = self.give(args).await?;
         let node = node_name(node);
         if told.code == 0 || !told.text.contains(&node) {
             let why = told.why();
@@ -354,9 +358,7 @@ impl Operating {
 
     /// Looks whether the trails of all members hang together.
     pub(crate) async fn verify_trails(&mut self) -> Result<(), String> {
-        let args = ["history".to_owned(), "--verify".to_owned()];
-        let tool = self.begin(&args).map_err(|error| format!("live history: {error}"))?;
-        let told = self.end(tool).await.map_err(|error| format!("live history: {error}"))?;
+        let told = self.give(&["history", "--verify"]).await?;
         if told.code == 3 {
             return Err(format!("a member gave no trail: {}", told.why()));
         }

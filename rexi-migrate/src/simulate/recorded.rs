@@ -37,9 +37,8 @@ impl History {
                 && (now.0 < was.0 || now.1 < was.1)
             {
                 let of = node_name(written.node);
-                let (from, to) = (was, now);
                 let what =
-                    format!("the disk of {of} fell from epoch {} and {} to {} and {}", from.0, from.1, to.0, to.1);
+                    format!("the disk of {of} fell from epoch {} and {} to {} and {}", was.0, was.1, now.0, now.1);
                 return Some((written.at, what));
             }
         }
@@ -137,7 +136,7 @@ impl History {
     }
 
     /// How often each case was met.
-    pub(super) fn met(&self) -> [(Witness, u64); 5] {
+    pub(super) fn met(&self) -> [(Witness, u64); 4] {
         let count = |is: fn(&Told) -> bool| self.told.iter().filter(|told| is(told)).count() as u64;
         let is_made =
             |told: &Told| matches!((&told.command, &told.outcome), (OperatorCommand::Make(_), CommandOutcome::Done(_)));
@@ -148,7 +147,6 @@ impl History {
             (Witness::ChangeResumed, count(is_resumed)),
             (Witness::ChangeAborted, count(|told| matches!(told.outcome, CommandOutcome::Aborted { .. }))),
             (Witness::OperatorRefused, count(|told| matches!(told.outcome, CommandOutcome::Theirs { .. }))),
-            (Witness::StartBarred, self.barred),
         ]
     }
 }

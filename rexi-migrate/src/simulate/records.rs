@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rexi_proto::Release;
-use rexi_proto::record::{ClusterChange, ClusterRecord, CommandOutcome, Kept, Loss, OperatorCommand};
+use rexi_proto::record::{Brake, ClusterChange, ClusterRecord, CommandOutcome, Kept, Loss, OperatorCommand};
 use rexi_server::testing::{DiskFault, TestDisk};
 use rexi_server::{MigrationKey, Node, NodeBuilder, Phase};
 
@@ -31,8 +31,6 @@ pub(super) struct History {
     pub(super) told: Vec<Told>,
     /// Nodes that ran, or were spoken to, though a disk forbade it.
     pub(super) unbarred: Vec<(Duration, String)>,
-    /// Starts that a disk forbade.
-    pub(super) barred: u64,
     asked: u64,
     /// Whether any disk was made to fail.
     failed: bool,
@@ -156,12 +154,6 @@ impl Records {
     }
 }
 
-/// Whether what a node has kept is from before it was forgotten.
-fn is_void(kept: &Kept, forgotten_at: u64) -> bool {
-    let knows = kept.record.as_ref().is_some_and(|record| record.forgotten.get(&kept.node) == Some(&forgotten_at));
-    kept.anew.is_none() && !knows && kept.epoch() <= forgotten_at
-}
-
 fn lock(history: &Mutex<History>) -> MutexGuard<'_, History> {
     history.lock().expect("nothing panics while it holds the history")
 }
@@ -230,13 +222,8 @@ impl World {
             Command::Cap => ClusterChange::Cap(caps()),
             Command::Lift => {
                 let all: Vec<_> = (0..self.names.len()).filter_map(|node| self.records.as_ref()?.kept(node)).collect();
-                let brakes = all.iter().flat_map(|kept| &kept.brakes);
-                let mut last = BTreeMap::new();
-                for (node, brake) in brakes {
-                    let number = last.entry(node.clone()).or_insert(brake.number);
-                    *number = brake.number.max(*number);
-                }
-                ClusterChange::Lift(last)
+                let brakes = Brake::last_of(all.iter().map(|kept| &**kept));
+                ClusterChange::Lift(brakes.into_iter().map(|(node, brake)| (node, brake.number)).collect())
             }
             Command::Finalize => ClusterChange::Finalize { floor: record?.top },
             Command::Brake => return Some(OperatorCommand::Brake(caps())),
@@ -252,8 +239,13 @@ impl World {
         }
     }
 
-    pub(super) fn count_barred(&self) {
-        self.records.iter().for_each(|records| records.lock().barred += 1);
+    /// The release nearest to the one that is wished for which the record lets a node run.
+    pub(super) fn fitting(&self, number: usize, wish: Place) -> Place {
+        let Some(records) = &self.records else { return wish };
+        let Some(record) = records.newest() else { return wish };
+        let all = [Some(wish), self.train.place(record.floor), self.train.place(record.top)];
+        let fits = |place: &Place| records.admit(number, self.release(*place));
+        all.into_iter().flatten().find(fits).unwrap_or(wish)
     }
 
     /// The lowest phase of every migration that moves in a release.
@@ -284,17 +276,6 @@ impl World {
     }
 }
 
-impl World {
-    /// The release nearest to the one that is wished for which the record lets a node run.
-    pub(super) fn fitting(&self, number: usize, wish: Place) -> Place {
-        let Some(records) = &self.records else { return wish };
-        let Some(record) = records.newest() else { return wish };
-        let all = [Some(wish), self.train.place(record.floor), self.train.place(record.top)];
-        let fits = |place: &Place| records.admit(number, self.release(*place));
-        all.into_iter().flatten().find(fits).unwrap_or(wish)
-    }
-}
-
 /// Disks fail no more, and who has one that did starts again.
 pub(super) fn mend(world: &World) {
     let Some(records) = &world.records else { return };
@@ -308,7 +289,10 @@ fn renew(world: &Arc<World>, records: &Records) {
     let newest = records.newest();
     for (number, name) in world.names.iter().enumerate() {
         let forgotten_at = newest.as_ref().and_then(|record| record.forgotten.get(name)).copied();
-        let is_void = |kept: Arc<Kept>| forgotten_at.is_some_and(|at| is_void(&kept, at));
+        let is_void = |kept: Arc<Kept>| {
+            let is_void = |at| kept.record.as_ref().is_none_or(|record| record.is_void(name, at));
+            kept.anew.is_none() && forgotten_at.is_some_and(is_void)
+        };
         if records.kept(number).is_some_and(is_void) {
             world.crash(number);
             records.wipe(number, world.ledger.now());
@@ -339,16 +323,19 @@ pub(super) async fn bring_to_rest(world: &Arc<World>) -> Option<String> {
             last = "every disk came new".to_owned();
             continue;
         };
-        let forget = {
+        if !anew.is_empty() {
             let nodes = anew.iter().map(|&number| world.names[number].clone()).collect();
-            OperatorCommand::Make(ClusterChange::Forget { nodes, loss: Loss::Wiped })
-        };
-        let mut is_done = anew.is_empty();
+            let forget = OperatorCommand::Make(ClusterChange::Forget { nodes, loss: Loss::Wiped });
+            let told = world.tell(&node, number, records.operator(), forget).await;
+            last = told.map_or_else(|| "no answer".to_owned(), |told| told.told());
+            continue;
+        }
         // What holds before there is a record can be lifted by one.
         let begin = records.newest().is_none().then_some(Command::Begin);
-        let ending = [Some(Command::Resume), begin, Some(Command::Lift)].into_iter().filter(|_| is_done).flatten();
+        let ending = [Some(Command::Resume), begin, Some(Command::Lift)].into_iter().flatten();
         let ending: Vec<_> = ending.filter_map(|command| world.order(number, command)).collect();
-        for command in ending.into_iter().chain((!is_done).then_some(forget)) {
+        let mut is_done = true;
+        for command in ending {
             let told = world.tell(&node, number, records.operator(), command).await;
             is_done &= matches!(told, Some(CommandOutcome::Done(_) | CommandOutcome::Already(_)));
             last = told.map_or_else(|| "no answer".to_owned(), |told| told.told());
@@ -359,7 +346,7 @@ pub(super) async fn bring_to_rest(world: &Arc<World>) -> Option<String> {
         if is_done && records.is_at_rest() {
             return None;
         }
-        if !is_done && anew.is_empty() {
+        if !is_done {
             // What cannot be ended forwards is ended backwards.
             world.tell(&node, number, records.operator(), OperatorCommand::Abort).await;
         }

@@ -8,7 +8,7 @@ use rexi_server::testing::{TestCluster, TestMembers};
 use rexi_server::{Node, NodeBuilder, NodeName, Release};
 
 use super::actions::Actions;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, ScenarioEvent};
 use super::outcome::{Outcome, SentDatagram, Shows};
 use super::verdict::Scenario;
 use super::world::World;
@@ -187,12 +187,14 @@ impl Simulation {
         let shown = scenario.breaches(&judged);
         let shows = shown.first().map_or(Shows { at: now, call: None }, |first| first.shows);
         let met = judged.witnesses.iter().map(|row| (row.witness, row.count));
+        let barred = events.iter().filter(|(_, event)| matches!(event, ScenarioEvent::Barred { .. })).count();
+        let seen = [(Witness::LatePayload, tally.late_payloads), (Witness::StartBarred, barred as u64)];
         Outcome {
             plan: plan.clone(),
             breaches: shown.into_iter().map(|shown| shown.breach).collect(),
             own,
             shows,
-            met: met.chain([(Witness::LatePayload, tally.late_payloads)]).chain(history.met()).collect(),
+            met: met.chain(seen).chain(history.met()).collect(),
             calls: judged.counts.casts + judged.counts.gathers,
             mixed: tally.mixed,
             passed: now,

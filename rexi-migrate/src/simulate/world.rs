@@ -191,7 +191,6 @@ impl World {
         let node = match self.cluster.start(self.names[number].as_str(), self.train.profile(release)) {
             Err(StartError::Barred(..)) if forbidden => {
                 self.ledger.bar_life(life);
-                self.count_barred();
                 return false;
             }
             started => started.unwrap_or_else(|error| panic!("{} did not start: {error}", self.names[number])),

@@ -57,7 +57,8 @@ struct Tried {
 enum Fate {
     /// Nothing yet, or nothing was tried.
     Open,
-    Made,
+    /// At this epoch.
+    Made(u64),
     /// Another change came in its place.
     Void,
     /// The record has moved on too far to say.
@@ -259,13 +260,23 @@ impl Driver {
                 let attempt = closed.saturating_add(1);
                 self.ask_all(Step::Undo(attempt), &KeeperAsk::Abort { epoch: 1, attempt });
             }
-            _ => self.end(CommandOutcome::UnderWay(away.into_iter().chain(refused.into_keys()).collect())),
+            _ => self.end(CommandOutcome::UnderWay(self.missing())),
         }
     }
 
     fn refusals(&self) -> BTreeMap<NodeName, No> {
         let refusal = |(node, answer): (&NodeName, &Answer)| Some((node.clone(), answer.did.clone().err()?));
         self.answers().filter_map(refusal).collect()
+    }
+
+    /// Who has not done what was asked: those who are away, and those who refuse.
+    fn missing(&self) -> BTreeSet<NodeName> {
+        self.away().into_iter().chain(self.refusals().into_keys()).collect()
+    }
+
+    /// Whether the record has moved meanwhile.
+    fn has_moved(&self) -> bool {
+        self.refusals().values().any(|no| matches!(no, No::Stale { .. }))
     }
 
     fn turnstile(&mut self) {
@@ -326,11 +337,10 @@ impl Driver {
 
     fn committed(&mut self) {
         let Some(intent) = self.intent.clone() else { return };
-        let (away, refused) = (self.away(), self.refusals());
-        if refused.values().any(|no| matches!(no, No::Stale { .. })) {
+        if self.has_moved() {
             return self.look();
         }
-        let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
+        let missing = self.missing();
         self.end(if missing.is_empty() {
             CommandOutcome::Done(intent.epoch)
         } else {
@@ -355,12 +365,11 @@ impl Driver {
     }
 
     fn aborted(&mut self, attempt: u64) {
-        let (away, refused) = (self.away(), self.refusals());
         let epoch = self.answers().map(|(_, answer)| answer.kept.epoch()).max().unwrap_or(0).saturating_add(1);
-        if refused.values().any(|no| matches!(no, No::Stale { .. })) {
+        if self.has_moved() {
             return self.look();
         }
-        let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
+        let missing = self.missing();
         if missing.is_empty() {
             self.tried = None;
         }
@@ -376,11 +385,10 @@ impl Driver {
     }
 
     fn undone(&mut self, attempt: u64) {
-        let (away, refused) = (self.away(), self.refusals());
-        if refused.values().any(|no| matches!(no, No::Stale { .. })) {
+        if self.has_moved() {
             return self.look();
         }
-        let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
+        let missing = self.missing();
         self.end(match missing.is_empty() {
             true => CommandOutcome::Aborted { epoch: 1, attempt },
             false => CommandOutcome::UnderWay(missing),
@@ -388,9 +396,8 @@ impl Driver {
     }
 
     fn braked(&mut self) {
-        let (away, refused) = (self.away(), self.refusals());
         let epoch = self.answers().map(|(_, answer)| answer.kept.epoch()).max().unwrap_or(0);
-        let missing: BTreeSet<_> = away.into_iter().chain(refused.into_keys()).collect();
+        let missing = self.missing();
         let outcome = match () {
             () if missing.len() == self.members.len() => CommandOutcome::Unknown(missing),
             () if missing.is_empty() => CommandOutcome::Done(epoch),

@@ -113,6 +113,20 @@ pub enum Bar {
     },
 }
 
+impl Brake {
+    /// The last of each member, by what several keep.
+    pub fn last_of<'a>(all: impl IntoIterator<Item = &'a Kept>) -> BTreeMap<NodeName, Self> {
+        let mut brakes: BTreeMap<NodeName, Self> = BTreeMap::new();
+        for (node, brake) in all.into_iter().flat_map(|kept| &kept.brakes) {
+            let known = brakes.get(node).is_some_and(|known| known.number >= brake.number);
+            if !known {
+                brakes.insert(node.clone(), brake.clone());
+            }
+        }
+        brakes
+    }
+}
+
 impl Kept {
     /// What a member has whose disk is empty.
     pub fn nothing(node: NodeName) -> Self {

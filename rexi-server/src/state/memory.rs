@@ -27,8 +27,6 @@ pub struct TestDisk {
 #[derive(Default)]
 struct Held {
     processes: u64,
-    text: Option<String>,
-    /// The same, as it was written.
     kept: Option<Arc<Kept>>,
     next: Option<DiskFault>,
     watch: Option<Arc<Watch>>,
@@ -58,8 +56,7 @@ impl TestDisk {
 
     /// Takes all from it. The node that has it is not to run.
     pub fn wipe(&self) {
-        let mut held = self.lock();
-        (held.text, held.kept) = (None, None);
+        self.lock().kept = None;
     }
 
     /// Fails the next write.
@@ -85,7 +82,7 @@ impl TestDisk {
     }
 
     pub(crate) fn keeper(&self, node: &NodeName) -> Result<Keeper, StateError> {
-        let text = self.lock().text.clone();
+        let text = self.kept().map(|kept| kept.to_text());
         let failed = |source| StateError::Kept { file: Path::new(IN_MEMORY).to_owned(), source };
         Keeper::open(node, text.as_deref(), Mutants::default()).map_err(failed)
     }
@@ -100,7 +97,6 @@ impl TestDisk {
             let kept = Arc::new(kept);
             let watch = {
                 let mut held = self.lock();
-                held.text = Some(kept.to_text());
                 held.kept = Some(Arc::clone(&kept));
                 held.watch.clone()
             };

@@ -53,12 +53,12 @@ impl Driver {
 
     fn make(&mut self, change: &ClusterChange, seen: &Seen) {
         let away = self.away();
-        match (self.fate(seen), &self.tried) {
-            (Fate::Made, _) if !away.is_empty() => return self.end(CommandOutcome::UnderWay(away)),
-            (Fate::Made, Some(tried)) => return self.end(CommandOutcome::Done(tried.intent.epoch)),
-            (Fate::Untold, _) => return self.end(CommandOutcome::Overtaken(seen.epoch)),
-            (Fate::Void, _) => self.tried = None,
-            _ => {}
+        match self.fate(seen) {
+            Fate::Made(_) if !away.is_empty() => return self.end(CommandOutcome::UnderWay(away)),
+            Fate::Made(epoch) => return self.end(CommandOutcome::Done(epoch)),
+            Fate::Untold => return self.end(CommandOutcome::Overtaken(seen.epoch)),
+            Fate::Void => self.tried = None,
+            Fate::Open => {}
         }
         if change.is_made(seen.record()) {
             return self.settled(seen.epoch);
@@ -142,8 +142,8 @@ impl Driver {
         let (is_made, was_made) = (record.digest() == tried.record, record.previous == tried.record);
         match record.epoch.checked_sub(tried.intent.epoch) {
             None => Fate::Open,
-            Some(0) if is_made => Fate::Made,
-            Some(1) if was_made => Fate::Made,
+            Some(0) if is_made => Fate::Made(tried.intent.epoch),
+            Some(1) if was_made => Fate::Made(tried.intent.epoch),
             Some(0 | 1) => Fate::Void,
             Some(_) => Fate::Untold,
         }
