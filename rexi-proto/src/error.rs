@@ -87,15 +87,13 @@ pub enum DecodeError {
         /// Bytes left over.
         bytes: usize,
     },
-    /// A number or tag is written longer than it needs to be.
-    #[error("a frame of kind {kind} is not in canonical form: {bytes} bytes where {canonical} suffice")]
+    /// A number or tag is written longer than it needs to be, or the keys of a map or a set are out of order or double.
+    #[error("a frame of kind {kind} is not in canonical form: byte {at} behind its kind is not what it says, written anew")]
     NotCanonical {
         /// The frame's first byte.
         kind: u8,
-        /// Bytes used.
-        bytes: usize,
-        /// Bytes that suffice.
-        canonical: usize,
+        /// The first byte that would be another, counted from 0 behind the first.
+        at: usize,
     },
     /// The negotiated version has no such frame. Not fatal: it is counted and answered with [`Kind::Unsupported`].
     #[error("a frame of kind {kind} is not part of wire {version}")]

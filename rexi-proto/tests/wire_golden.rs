@@ -330,7 +330,7 @@ fn version_of(name: &str) -> WireVersion {
 fn needless_bytes_and_lying_lengths_are_refused() {
     let (v1, v2) = (WireVersion::V1, WireVersion::V2);
     // A kill of call 5, written in two bytes; then a number of more than 64 bits.
-    assert_eq!(decode_as(v1, &[2, 0x85, 0]), Err(DecodeError::NotCanonical { kind: 2, bytes: 2, canonical: 1 }));
+    assert_eq!(decode_as(v1, &[2, 0x85, 0]), Err(DecodeError::NotCanonical { kind: 2, at: 0 }));
     assert!(matches!(
         decode_as(v1, &[2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2]),
         Err(DecodeError::Malformed { .. })

@@ -117,7 +117,7 @@ pub const RECORD_SAID_BYTES_MAX: u32 = 4 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Digest, KEPT_BYTES_MAX};
+    use crate::record::{ClusterChange, Digest, Intent, KEPT_BYTES_MAX};
 
     fn question() -> Question {
         let from = NodeName::new("n2").expect("a name");
@@ -137,6 +137,42 @@ mod tests {
         assert!(RecordReply::decode(&bytes).is_err(), "it is no reply");
         let reply = RecordReply::NotAMember.encode().expect("it is short");
         assert_eq!(RecordReply::decode(&reply), Ok(RecordReply::NotAMember));
+    }
+
+    #[test]
+    fn members_that_are_named_out_of_order_or_twice_are_refused() {
+        let question = |names: &[&str]| {
+            let intent = Intent {
+                cluster: "shop".into(),
+                epoch: 3,
+                attempt: 1,
+                previous: Digest::default(),
+                change: ClusterChange::Cap([].into()),
+                members: [].into(),
+                lives: [].into(),
+                by: "alice".into(),
+                at: 0,
+            };
+            let ask = MemberAsk::Record(KeeperAsk::Vote(intent.into()));
+            let bytes = Question { ask, ..question() }.encode().expect("it is short");
+            // The members' count, the lives' count, and what comes behind them: the operator and the time.
+            let [before @ .., 0, lives, 5, b'a', b'l', b'i', b'c', b'e', at] = &bytes[LENGTH_BYTES..] else {
+                panic!("an intent is written otherwise: {bytes:?}")
+            };
+            let members = names.iter().flat_map(|name| [&[name.len() as u8], name.as_bytes()].concat());
+            let mut asked = before.to_vec();
+            asked.push(names.len() as u8);
+            asked.extend(members);
+            asked.extend([*lives, 5]);
+            asked.extend(b"alice");
+            asked.push(*at);
+            Question::decode(&asked)
+        };
+        assert!(question(&["n1", "n2", "n3"]).is_ok());
+        for names in [["n2", "n1", "n3"], ["n1", "n3", "n2"], ["n1", "n1", "n2"]] {
+            let refused = question(&names);
+            assert!(matches!(refused, Err(DecodeError::NotCanonical { .. })), "{names:?}: {refused:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod v3;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use postcard::ser_flavors::{Flavor, Size};
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::compat::Kind;
@@ -197,6 +197,33 @@ impl Flavor for Sink<'_> {
     }
 }
 
+/// Compares what postcard writes with what was read: its output is the count of bytes that are the same from the first.
+struct Same<'a> {
+    read: &'a [u8],
+    same: usize,
+    differs: bool,
+}
+
+impl<'a> Same<'a> {
+    fn with(read: &'a [u8]) -> Self {
+        Self { read, same: 0, differs: false }
+    }
+}
+
+impl Flavor for Same<'_> {
+    type Output = usize;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.differs |= self.read.get(self.same) != Some(&byte);
+        self.same += usize::from(!self.differs);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<usize> {
+        Ok(self.same)
+    }
+}
+
 /// One frame being read.
 #[derive(Clone, Copy)]
 pub(crate) struct FrameReader<'a> {
@@ -210,16 +237,16 @@ impl<'a> FrameReader<'a> {
         Self { kind, body, guards: Guards::default() }
     }
 
-    /// Takes a header off the front, refusing one that is longer than its canonical form: postcard itself accepts
-    /// numbers with needless bytes (docs/threats.md).
+    /// Takes a header off the front, refusing one that is not written as we would write it: postcard itself accepts
+    /// numbers with needless bytes, and maps in any order (docs/threats.md).
     pub(crate) fn header<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, DecodeError> {
         let kind = self.kind as u8;
         let malformed = |e: postcard::Error| DecodeError::Malformed { kind, reason: e.to_string() };
         let (header, rest) = postcard::take_from_bytes::<T>(self.body).map_err(malformed)?;
-        let bytes = self.body.len() - rest.len();
-        let canonical = postcard::serialize_with_flavor(&header, Size::default()).map_err(malformed)?;
-        if bytes != canonical {
-            return Err(DecodeError::NotCanonical { kind, bytes, canonical });
+        let read = &self.body[..self.body.len() - rest.len()];
+        let same = postcard::serialize_with_flavor(&header, Same::with(read)).map_err(malformed)?;
+        if same < read.len() {
+            return Err(DecodeError::NotCanonical { kind, at: same });
         }
         self.body = rest;
         Ok(header)
