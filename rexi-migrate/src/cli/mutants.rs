@@ -109,7 +109,7 @@ pub(crate) fn run(args: &MutantsArgs) -> Result<ExitCode, (u8, Report)> {
     if let Some(file) = &args.json {
         write_json(file, &score)?;
     }
-    let full = if whole { score.is_full() } else { score.hunted.iter().all(|hunted| hunted.fate != Fate::Alive) };
+    let full = if whole { score.is_full() } else { score.hunted.iter().all(Hunted::is_as_said) };
     Ok(verdict(full).into())
 }
 

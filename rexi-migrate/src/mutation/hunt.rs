@@ -53,6 +53,7 @@ pub struct Hunt {
     /// The ids of the catalogue that it stands for.
     pub ids: Vec<String>,
     sentence: String,
+    breaks: &'static str,
     what: What,
 }
 
@@ -98,6 +99,7 @@ impl Hunt {
             name: planted.what.to_owned(),
             ids: vec![planted.id.to_owned()],
             sentence: format!("On the wire, {}.", planted.what),
+            breaks: "",
             what: What::Wire(planted),
         }
     }
@@ -111,6 +113,7 @@ impl Hunt {
             name: planted.name.to_owned(),
             ids: planted.ids.split(' ').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
             sentence: planted.sentence.to_owned(),
+            breaks: planted.breaks,
             what: What::Core { on: planted.with.iter().fold(alone, |on, &mutant| on.with(mutant)), cover },
         }
     }
@@ -131,7 +134,7 @@ impl Hunt {
         let on = Mutants::from_names(names)?;
         let sentences = Mutant::ALL.iter().filter(|planted| on.names().split(',').any(|name| name == planted.name));
         let sentence = sentences.map(|planted| planted.sentence).collect::<Vec<_>>().join(" ");
-        Ok(Self { name: on.names(), ids: Vec::new(), sentence, what: What::Core { on, cover: None } })
+        Ok(Self { name: on.names(), ids: Vec::new(), sentence, breaks: "", what: What::Core { on, cover: None } })
     }
 }
 
@@ -147,8 +150,8 @@ pub fn hunt(hunt: &Hunt, budget: &Budget) -> Hunted {
         Some(cover) if !noticed(&cover.alone) => Fate::Equivalent,
         _ => Fate::Killed,
     };
-    let Hunt { name, ids, sentence, .. } = hunt.clone();
-    Hunted { name, ids, sentence, fate, tried, cover }
+    let Hunt { name, ids, sentence, breaks, .. } = hunt.clone();
+    Hunted { name, ids, sentence, breaks: breaks.to_owned(), fate, tried, cover }
 }
 
 impl Covered {

@@ -46,6 +46,8 @@ pub struct Hunted {
     pub ids: Vec<String>,
     /// What it does, in a sentence.
     pub sentence: String,
+    /// The invariants that it is said to break, with spaces between; empty where that is not said.
+    pub breaks: String,
     /// What came of it.
     pub fate: Fate,
     /// Level by level, with the mutants that take its second guard away, if it has one.
@@ -127,6 +129,18 @@ impl Hunted {
     pub fn first(&self) -> Option<(Level, &Found)> {
         self.tried.iter().find_map(|tried| Some((tried.level, tried.found.as_ref()?)))
     }
+
+    /// Whether it was noticed, and by what it is said to break.
+    pub fn is_as_said(&self) -> bool {
+        self.fate != Fate::Alive && self.astray().is_none()
+    }
+
+    /// What it broke first, in a sentence, where that is no invariant that it is said to break.
+    fn astray(&self) -> Option<String> {
+        let broke = self.first().and_then(|(_, found)| found.invariant)?.to_string();
+        let said = self.breaks.is_empty() || self.breaks.split(' ').any(|id| id == broke);
+        (!said).then(|| format!("{} is said to break {}, and broke {broke}", self.name, self.breaks))
+    }
 }
 
 impl Score {
@@ -143,10 +157,10 @@ impl Score {
         rows.iter().filter(|row| row.fate == fate).count()
     }
 
-    /// Whether nobody is alive.
+    /// Whether nobody is alive, and each was noticed by what it is said to break.
     pub fn is_full(&self) -> bool {
         let alive = |rows| Self::count(rows, Fate::Alive) > 0;
-        !alive(&self.mutants) && !alive(&self.bugs) && self.hunted.iter().all(|hunted| hunted.fate != Fate::Alive)
+        !alive(&self.mutants) && !alive(&self.bugs) && self.hunted.iter().all(Hunted::is_as_said)
     }
 
     /// As text for a terminal.
@@ -190,6 +204,9 @@ impl Score {
             };
             writeln!(out, "{}", wrapped("", "  ", &format!("{} {}: {fate}", row.id, row.what)))?;
         }
+        for said in self.hunted.iter().filter_map(Hunted::astray) {
+            writeln!(out, "{}", wrapped("", "  ", &said))?;
+        }
         writeln!(out, "in {:.1} s\n{}", self.elapsed_ms as f64 / 1e3, rerun(&self.command))
     }
 }
@@ -209,6 +226,9 @@ impl Hunted {
                 let _ = write!(text, "{trace}");
                 shown = true;
             }
+        }
+        if let Some(said) = self.astray() {
+            let _ = writeln!(text, "{}", wrapped("  ", "    ", &said));
         }
         if let Some(cover) = &self.cover {
             let covered = format!("without {}, since by itself it is covered: {}", cover.with.join(", "), cover.guard);
@@ -252,5 +272,32 @@ impl ScoreRow {
             planted: standing.iter().map(|hunted| hunted.name.clone()).collect(),
             impossible,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variant_that_breaks_something_else_than_is_said_of_it_is_no_full_score() {
+        let found = |invariant| Found { invariant, what: String::new(), steps: 1, trace: None, command: String::new() };
+        let hunted = |breaks: &str, invariant| Hunted {
+            name: "kill-only-per-node".to_owned(),
+            ids: Vec::new(),
+            sentence: String::new(),
+            breaks: breaks.to_owned(),
+            fate: Fate::Killed,
+            tried: vec![Tried { level: Level::Check, found: Some(found(invariant)), looked_at: String::new() }],
+            cover: None,
+        };
+        assert!(hunted("S3", Some(Invariant::S3)).is_as_said());
+        assert!(hunted("S5 S3", Some(Invariant::S3)).is_as_said());
+        assert!(hunted("S5", None).is_as_said(), "it panicked");
+        assert!(hunted("", Some(Invariant::S3)).is_as_said(), "nothing is said of it");
+        let astray = hunted("S5 S13", Some(Invariant::S3));
+        assert!(!astray.is_as_said());
+        let text = astray.to_text();
+        assert!(text.contains("kill-only-per-node is said to break S5 S13, and broke S3"), "{text}");
     }
 }

@@ -54,26 +54,3 @@ fn bounds_are_told_in_one_line() {
     assert_eq!(told[0], "3 members, 2 wishes, 1 meeting in between");
     assert_eq!(told[4], "3 members, 1 wish, 1 message doubled, 1 driver killed");
 }
-
-/// Each is found by one of what it is said to break. That those that a second guard covers are not without it, the
-/// command `mutants` shows.
-#[cfg(feature = "mutants")]
-#[test]
-fn each_variant_is_found_by_what_it_breaks() {
-    use rexi_proto::Mutant;
-    let states_max = 60_000;
-    for planted in Mutant::ALL.iter().filter(|planted| Mutants::of(&[planted.mutant]).break_the_record()) {
-        let within = |mutants: Mutants, states_max| {
-            let all = bounds(&crate::demo::path(), mutants);
-            all.into_iter().find_map(|bounds| found(&run(bounds.clone(), states_max)).map(|found| (bounds.name, found)))
-        };
-        // Most are found early in some scope, which is soon if no other is exhausted before.
-        let first = |mutants: Mutants| within(mutants, 2_000).or_else(|| within(mutants, states_max));
-        let alone = Mutants::of(&[planted.mutant]);
-        let on = planted.with.iter().fold(alone, |on, &other| on.with(other));
-        let Some((scope, (invariant, steps, told))) = first(on) else { panic!("{} is not found", planted.name) };
-        println!("{}: {invariant} in {steps} steps of \"{scope}\"", planted.name);
-        let breaks = planted.breaks.split(' ').any(|id| id == invariant.to_string());
-        assert!(breaks, "{} breaks {invariant}:\n{told}", planted.name);
-    }
-}
