@@ -117,7 +117,10 @@ async fn how_long_an_advance_takes_with_5_and_with_64_members() {
         let disks = tempfile::tempdir().expect("a directory");
         let (authority, sockets): (_, Vec<_>) = (
             rexi_server::DevAuthority::in_memory().expect("keys can be made"),
-            names.iter().map(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a free port")).collect(),
+            // Each has an address of its own, as on machines of their own: places for handshakes are by address.
+            (1..=count)
+                .map(|own| std::net::UdpSocket::bind(format!("127.0.1.{own}:0")).expect("a free port"))
+                .collect(),
         );
         let addresses: Vec<_> = sockets.iter().map(|socket| socket.local_addr().expect("it is bound")).collect();
         drop(sockets);

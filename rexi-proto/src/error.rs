@@ -88,7 +88,9 @@ pub enum DecodeError {
         bytes: usize,
     },
     /// A number or tag is written longer than it needs to be, or the keys of a map or a set are out of order or double.
-    #[error("a frame of kind {kind} is not in canonical form: byte {at} behind its kind is not what it says, written anew")]
+    #[error(
+        "a frame of kind {kind} is not in canonical form: byte {at} behind its kind is not what it says, written anew"
+    )]
     NotCanonical {
         /// The frame's first byte.
         kind: u8,
