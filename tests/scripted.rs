@@ -17,7 +17,7 @@ async fn script(mode: Mode) -> Script {
     mode.script(|node| node.function("count", count)).await
 }
 
-fn cast(server: ServerAddress, call: u64, function: &str) -> Message {
+fn cast(server: ServerAddress, call: u64, function: &'static str) -> Message {
     let (call, function, body) = (CallRef(call), function.into(), Body::Inline(Bytes::from_static(&[9])));
     Message::Cast(server, Cast { call, function, time_left: None, nonce: 0, trace: None, body })
 }

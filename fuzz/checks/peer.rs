@@ -144,7 +144,8 @@ fn cast(world: &mut World, script: &mut Script<'_>, n: usize) {
     let (place, call) = notes.add_call(n, node.life, of % 4 < 2);
     let time_left = (time >= 0xe0).then(|| Duration::from_millis(1 << (time & 0xf)));
     let body = payload(Some(place), 0, bytes);
-    let cast = Cast { call, function: function(of.into()), time_left, nonce: 0, trace: None, body: body.clone() };
+    let cast =
+        Cast { call, function: function(of.into()).into(), time_left, nonce: 0, trace: None, body: body.clone() };
     let taken = node.peer.cast(world.now, cast, u32::try_from(place).expect("there are few"));
     match taken {
         Ok(()) => {}

@@ -4,7 +4,8 @@
 //! stays open until its last answer or its kill, and remembers the server it was cast to. Routing and sending is the
 //! peer's (`peer/`). `M` is what the shell wants back with an answer: a mailbox there, a number in the checker.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -201,6 +202,19 @@ impl Held {
     }
 }
 
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is on its way to the mailbox.
+    Delivered,
+    /// It waits behind a payload.
+    Held,
+    /// No call awaits it.
+    Stray,
+    /// It waits, and too many do behind a payload that does not come.
+    TooMany,
+}
+
 /// An answer with the mailbox it is for.
 pub(crate) type Delivery<M> = (M, CallRef, Answer);
 
@@ -211,10 +225,6 @@ impl<M: Clone> Calls<M> {
 
     pub(crate) fn len(&self) -> usize {
         self.open.len()
-    }
-
-    pub(crate) fn is_open(&self, call: CallRef) -> bool {
-        self.open.contains_key(&call)
     }
 
     /// Whether an answer to this call is still to come.
@@ -230,8 +240,11 @@ impl<M: Clone> Calls<M> {
         self.open.keys().copied()
     }
 
-    pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) {
-        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, more: None });
+    /// Notes a call as open. `false`: one of its number is.
+    pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) -> bool {
+        let Entry::Vacant(place) = self.open.entry(call) else { return false };
+        place.insert(Open { mailbox, sent_to: None, replies: 0, more: None });
+        true
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -330,29 +343,24 @@ impl<M: Clone> Calls<M> {
         self.open.get(&call).is_none_or(|open| open.replies == replies)
     }
 
-    /// Takes an answer to an open call, and delivers what can be delivered now. `Err(())`: too many answers wait behind
-    /// a payload that does not come.
-    pub(crate) fn answer(
-        &mut self,
-        call: CallRef,
-        held: Held,
-        deliver: &mut impl FnMut(Delivery<M>),
-    ) -> Result<(), ()> {
-        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return Ok(()) };
+    /// Takes an answer to an open call, and delivers what can be delivered now.
+    pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliver: &mut impl FnMut(Delivery<M>)) -> Taken {
+        let Entry::Occupied(mut entry) = self.open.entry(call) else { return Taken::Stray };
+        let open = entry.get_mut();
+        if open.last_held() {
+            return Taken::Stray;
+        }
         if open.more.as_ref().is_none_or(|more| more.held.is_empty())
             && let Held::Complete(answer) = held
         {
-            let over = answer.is_last();
-            deliver((open.mailbox.clone(), call, answer));
-            if over {
-                self.open.remove(&call);
-            }
-            return Ok(());
+            let mailbox = if answer.is_last() { entry.remove().mailbox } else { open.mailbox.clone() };
+            deliver((mailbox, call, answer));
+            return Taken::Delivered;
         }
         let more = open.more();
         more.last_held = held.is_last();
         more.held.push_back(held);
-        if more.held.len() > HELD_ANSWERS_MAX { Err(()) } else { Ok(()) }
+        if more.held.len() > HELD_ANSWERS_MAX { Taken::TooMany } else { Taken::Held }
     }
 
     /// Takes a payload that a held reply waits for.

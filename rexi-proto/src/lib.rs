@@ -61,7 +61,8 @@ pub use hello::{Agreement, Hello, Party, Refusal, Saying, Standing, verdict};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, START_AHEAD_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{
-    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response, Sent, TraceContext,
+    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, FunctionName, Message, Reply, ReplyForm, Response, Sent,
+    TraceContext,
 };
 pub use migration::{
     Form, Forms, MIGRATION_KEY_BYTES_MAX, MIGRATIONS_MAX, Migration, MigrationKey, MigrationKeyError, SERVER_PER_NODE,

@@ -178,12 +178,12 @@ impl Link {
     }
 
     /// Encodes a message behind all that is encoded already. A payload above the threshold is taken out of its frame.
-    pub(crate) fn encode(&mut self, message: Message, limits: &Limits) -> Result<(), EncodeError> {
+    pub(crate) fn encode(&mut self, message: &mut Message, limits: &Limits) -> Result<(), EncodeError> {
         let Presence::Up(session, _) = &self.presence else { unreachable!("callers ask whether the peer is there") };
         let (wire, frame_bytes_max) = (session.wire, session.frame_bytes_max);
         let inline_bytes_max = (limits.inline_bytes_max as usize).min(frame_bytes_max as usize / 2);
-        let (message, bulk) = take_bulk(message, inline_bytes_max, BulkId(self.next_bulk));
-        wire::encode_guarded(wire, &message, frame_bytes_max, &mut self.unwritten, self.guards)?;
+        let bulk = take_bulk(message, inline_bytes_max, BulkId(self.next_bulk));
+        wire::encode_guarded(wire, message, frame_bytes_max, &mut self.unwritten, self.guards)?;
         if let Some(bulk) = bulk {
             self.next_bulk += 1;
             self.bulk_count += 1;
@@ -338,14 +338,14 @@ fn payload_bytes(message: &Message) -> usize {
 }
 
 /// Takes a payload above the threshold out of its message, which then names it by `id`.
-fn take_bulk(mut message: Message, inline_bytes_max: usize, id: BulkId) -> (Message, Option<(BulkId, Bytes)>) {
+fn take_bulk(message: &mut Message, inline_bytes_max: usize, id: BulkId) -> Option<(BulkId, Bytes)> {
     let (Message::Cast(_, Cast { body, .. })
     | Message::Reply(Reply { body, .. })
-    | Message::Response(_, Response { body, .. })) = &mut message
+    | Message::Response(_, Response { body, .. })) = message
     else {
-        return (message, None);
+        return None;
     };
-    let bulk = match body {
+    match body {
         Body::Inline(bytes) if bytes.len() > inline_bytes_max => {
             let bytes = std::mem::take(bytes);
             let length = u32::try_from(bytes.len()).expect("payloads are bounded by a limit of 32 bits");
@@ -353,8 +353,7 @@ fn take_bulk(mut message: Message, inline_bytes_max: usize, id: BulkId) -> (Mess
             Some((id, bytes))
         }
         _ => None,
-    };
-    (message, bulk)
+    }
 }
 
 #[cfg(test)]
@@ -475,13 +474,13 @@ mod tests {
             Limits { unwritten_bytes_max: 40, buffered_bytes_max: 100, inline_bytes_max: 16, ..Limits::default() };
         let mut link = up(1 << 20);
         while link.has_room(&limits) {
-            link.encode(cast(1, 8), &limits).expect("it fits");
+            link.encode(&mut cast(1, 8), &limits).expect("it fits");
         }
         assert!(link.unwritten.len() >= 40 && !link.is_clear(&limits));
         let mut out = BytesMut::new();
         assert!(link.take_unwritten(&mut out).is_empty());
         assert!(link.is_clear(&limits) && !link.has_unwritten());
-        link.encode(cast(2, 100), &limits).expect("it goes beside its frame");
+        link.encode(&mut cast(2, 100), &limits).expect("it goes beside its frame");
         assert!(!link.has_room(&limits), "payloads in transfer are bounded too");
         out.clear();
         assert_eq!(link.take_unwritten(&mut out).len(), 1);
@@ -494,24 +493,24 @@ mod tests {
     fn a_payload_at_the_threshold_stays_in_its_frame_and_one_byte_more_does_not() {
         let limits = Limits { inline_bytes_max: 16, ..Limits::default() };
         let mut link = up(1 << 20);
-        link.encode(cast(1, 16), &limits).expect("it fits");
+        link.encode(&mut cast(1, 16), &limits).expect("it fits");
         assert!(link.bulk.is_empty());
-        link.encode(cast(2, 17), &limits).expect("it fits");
-        link.encode(cast(3, 18), &limits).expect("it fits");
+        link.encode(&mut cast(2, 17), &limits).expect("it fits");
+        link.encode(&mut cast(3, 18), &limits).expect("it fits");
         assert_eq!(link.bulk.iter().map(|(id, body)| (id.0, body.len())).collect::<Vec<_>>(), [(0, 17), (1, 18)]);
     }
 
     #[test]
     fn a_peer_with_short_frames_gets_payloads_beside_them() {
         let mut link = up(1_024);
-        link.encode(cast(1, 600), &Limits::default()).expect("it goes beside its frame");
+        link.encode(&mut cast(1, 600), &Limits::default()).expect("it goes beside its frame");
         assert_eq!(link.bulk.len(), 1);
-        let down = Message::Down(MonitorRef(1), DownReason::Shutdown);
-        link.encode(down, &Limits::default()).expect("it fits");
+        let mut down = Message::Down(MonitorRef(1), DownReason::Shutdown);
+        link.encode(&mut down, &Limits::default()).expect("it fits");
         let calls = (0..200).map(|i| CallRef(u64::MAX - i)).collect();
-        let resume = Message::Resume(ServerAddress::PerNode, calls);
+        let mut resume = Message::Resume(ServerAddress::PerNode, calls);
         let before = link.unwritten.len();
-        assert!(matches!(link.encode(resume, &Limits::default()), Err(EncodeError::TooLong { max: 1_024, .. })));
+        assert!(matches!(link.encode(&mut resume, &Limits::default()), Err(EncodeError::TooLong { max: 1_024, .. })));
         assert_eq!(link.unwritten.len(), before, "nothing of it is left behind");
     }
 
@@ -519,17 +518,17 @@ mod tests {
     fn a_new_connection_starts_from_nothing() {
         let limits = Limits { inline_bytes_max: 16, ..Limits::default() };
         let mut link = up(1 << 20);
-        link.encode(cast(1, 17), &limits).expect("it fits");
+        link.encode(&mut cast(1, 17), &limits).expect("it fits");
         link.forget_unwritten();
         assert!(!link.has_unwritten() && link.bulk.is_empty() && link.bulk_bytes == 0);
-        link.encode(cast(2, 17), &limits).expect("it fits");
+        link.encode(&mut cast(2, 17), &limits).expect("it fits");
         assert_eq!(link.bulk[0].0, BulkId(0));
     }
 
     #[test]
     fn encoded_bytes_reach_their_bound_and_one_more_byte_of_it_is_room() {
         let mut link = up(1 << 20);
-        link.encode(cast(1, 8), &Limits::default()).expect("it fits");
+        link.encode(&mut cast(1, 8), &Limits::default()).expect("it fits");
         let bytes = link.unwritten.len();
         assert!(!link.has_room(&Limits { unwritten_bytes_max: bytes, ..Limits::default() }));
         assert!(link.has_room(&Limits { unwritten_bytes_max: bytes + 1, ..Limits::default() }));
@@ -541,7 +540,7 @@ mod tests {
         let mut link = up(1 << 20);
         for call in 0..3 {
             assert!(link.has_room(&limits), "{call} are in transfer");
-            link.encode(cast(call, 17), &limits).expect("it goes beside its frame");
+            link.encode(&mut cast(call, 17), &limits).expect("it goes beside its frame");
         }
         assert!(!link.has_room(&limits));
         link.bulk_sent(17);

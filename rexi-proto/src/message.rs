@@ -1,6 +1,8 @@
 //! The messages as the core sees them: the newest meaning, whatever the wire version that carried them.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,7 +110,7 @@ pub struct Cast<B = Body, F = Called> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Called {
     /// By its registered name, before it leaves for the wire.
-    Name(Arc<str>),
+    Name(FunctionName),
     /// By its number in the table of the node that is to run it.
     Number(u32),
 }
@@ -117,15 +119,82 @@ impl Called {
     /// The name; empty once it is numbered.
     pub(crate) fn into_name(self) -> Arc<str> {
         match self {
-            Self::Name(name) => name,
+            Self::Name(name) => name.into(),
             Self::Number(_) => "".into(),
         }
     }
 }
 
-impl From<&str> for Called {
-    fn from(name: &str) -> Self {
+impl From<&'static str> for Called {
+    fn from(name: &'static str) -> Self {
         Self::Name(name.into())
+    }
+}
+
+/// The registered name of a function, as a caller has it. One that stands in the code is not allocated for each cast.
+#[derive(Clone)]
+pub enum FunctionName {
+    /// It stands in the code.
+    Static(&'static str),
+    /// It was made.
+    Shared(Arc<str>),
+}
+
+impl Deref for FunctionName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Static(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
+}
+
+impl From<&'static str> for FunctionName {
+    fn from(name: &'static str) -> Self {
+        Self::Static(name)
+    }
+}
+
+impl From<Arc<str>> for FunctionName {
+    fn from(name: Arc<str>) -> Self {
+        Self::Shared(name)
+    }
+}
+
+impl From<String> for FunctionName {
+    fn from(name: String) -> Self {
+        Self::Shared(name.into())
+    }
+}
+
+impl From<FunctionName> for Arc<str> {
+    fn from(name: FunctionName) -> Self {
+        match name {
+            FunctionName::Static(name) => name.into(),
+            FunctionName::Shared(name) => name,
+        }
+    }
+}
+
+impl PartialEq for FunctionName {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for FunctionName {}
+
+impl Hash for FunctionName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl fmt::Debug for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

@@ -10,7 +10,8 @@ mod search;
 mod share;
 mod streams;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -229,19 +230,27 @@ impl<P: Pool> Server<P> {
 
     /// Takes a worker's sign of life. `false`: the job is over, and the worker should end.
     pub fn handle_ping(&mut self, job: JobKey) -> bool {
-        let runs = self.running(job).is_some();
+        let runs = self.runs(job);
         if runs {
             self.answer(job.caller, Message::Ping(job.call));
         }
         runs
     }
 
+    /// Whether this very job runs: it was accepted, and has neither ended nor been killed.
+    pub fn runs(&self, job: JobKey) -> bool {
+        self.jobs.get(&(job.caller, job.call)).is_some_and(|running| running.id == job.id)
+    }
+
     /// Takes a worker's end. The end of a job that was killed before is silent.
     pub fn handle_end(&mut self, job: JobKey, ending: JobEnding) {
-        if self.running(job).is_none() {
+        let Entry::Occupied(running) = self.jobs.entry((job.caller, job.call)) else { return };
+        if running.get().id != job.id {
             return;
         }
-        let Some(Job { function, replies, .. }) = self.remove(job.caller, job.call) else { return };
+        let ended = running.remove();
+        self.shrink_share(job.caller, &ended);
+        let Job { function, replies, .. } = ended;
         let (call, payload_bytes_max) = (job.call, self.limits.payload_bytes_max as usize);
         let exit = |reason| Message::Exit(Exit { call, replies, function, reason });
         let message = match ending {
@@ -430,13 +439,18 @@ impl<P: Pool> Server<P> {
 
     fn remove(&mut self, caller: Caller, call: CallRef) -> Option<Job> {
         let job = self.jobs.remove(&(caller, call))?;
+        self.shrink_share(caller, &job);
+        Some(job)
+    }
+
+    /// That job of this caller has ended.
+    fn shrink_share(&mut self, caller: Caller, job: &Job) {
         if let Some(share) = self.shares.get_mut(&caller.peer) {
             share.remove_job(job.bytes, job.stream, &mut self.pool);
             if *share == Share::default() {
                 self.shares.remove(&caller.peer);
             }
         }
-        Some(job)
     }
 
     fn answer(&mut self, caller: Caller, message: Message) {

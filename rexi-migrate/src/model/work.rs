@@ -2,6 +2,7 @@
 //!
 //! Each is done at one node, which wants to be drained then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rexi_proto::{Cast, Incarnation, ItemStep, JobEnding, MonitorRef, Pool, Presence};
@@ -66,7 +67,7 @@ impl<P: Pool + Clone> NodeModel<P> {
         let mailbox =
             notes.take_down(CallRecord { over: false, by, life, to, call, stream, buffered_for, ..CallRecord::OVER });
         let body = payload(mailbox, 0, bytes);
-        let function = self.called()[place].into();
+        let function = Arc::<str>::from(self.called()[place]).into();
         let cast = Cast { call, function, time_left: None, nonce: 0, trace: None, body };
         let place = u16::try_from(mailbox).expect("there are few calls");
         if self.peer_mut(to).cast(now, cast, place).is_err() {

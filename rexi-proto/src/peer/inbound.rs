@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::bulk::{BulkError, Incomplete};
-use crate::caller::{Answer, Held};
+use crate::caller::{Answer, Held, Taken};
 use crate::error::{CloseCode, DecodeError};
 use crate::frame::FrameBuffer;
 use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
@@ -232,14 +232,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     fn handle_answer(&mut self, call: CallRef, held: Held) {
-        if !self.calls.awaits(call) {
-            self.stray_answers += 1;
-            return;
-        }
         let taken = self.calls.answer(call, held, &mut to_mailbox(&mut self.outputs));
-        if taken.is_err() {
+        match taken {
+            Taken::Delivered | Taken::Held => {}
+            Taken::Stray => self.stray_answers += 1,
             // The peer broke no rule: its small replies overtake a large one. One call ends, and not all of them.
-            self.lose(call);
+            Taken::TooMany => self.lose(call),
         }
     }
 

@@ -14,7 +14,9 @@ use super::{ConnectionId, Output, Peer, to_mailbox};
 use crate::caller::{Answer, CastError};
 use crate::error::{CloseCode, EncodeError};
 use crate::link::{Full, Presence};
-use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, Response, Sent};
+use crate::message::{
+    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, FunctionName, Message, Reply, Response, Sent,
+};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
@@ -25,10 +27,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     ///
     /// # Errors
     /// [`CastError`] where it was not accepted; there is no answer to it then.
-    pub fn cast(&mut self, now: Duration, cast: Cast<Bytes, Arc<str>>, mailbox: M) -> Result<(), CastError> {
+    pub fn cast(&mut self, now: Duration, cast: Cast<Bytes, FunctionName>, mailbox: M) -> Result<(), CastError> {
         let call = cast.call;
         self.check_cast(&cast)?;
-        self.calls.insert(call, mailbox);
+        if !self.calls.insert(call, mailbox) {
+            return Err(CastError::DuplicateRef(call));
+        }
         let refusal = match &self.link.presence {
             Presence::Gone => Some(Answer::Down(DownReason::NoConnect)),
             Presence::Refused(refusal) => Some(Answer::Incompatible(refusal.clone())),
@@ -39,7 +43,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             return Ok(());
         }
         if self.peer_draining {
-            self.refuse_as_draining(call, cast.function);
+            self.refuse_as_draining(call, cast.function.into());
             return Ok(());
         }
         let target = self.config.phase().cast_target();
@@ -236,17 +240,17 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.room |= self.is_clear();
     }
 
-    fn encode(&mut self, message: Message) -> Result<(), EncodeError> {
+    fn encode(&mut self, message: &mut Message) -> Result<(), EncodeError> {
         self.writable = true;
         self.link.encode(message, &self.config.limits)
     }
 
     /// Sends what must not be lost while the peer is there. While it is away this does nothing: see the file's head.
-    pub(super) fn control(&mut self, message: Message) {
+    pub(super) fn control(&mut self, mut message: Message) {
         if self.link.session().is_none() {
             return;
         }
-        match self.encode(message) {
+        match self.encode(&mut message) {
             // What a version has no address for, no server of that peer can hold.
             Ok(()) | Err(EncodeError::Unaddressable { .. }) => {}
             Err(error) => self.close(CloseCode::ProtocolBroken, error.to_string()),
@@ -300,8 +304,8 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         }
     }
 
-    fn check_cast(&self, cast: &Cast<Bytes, Arc<str>>) -> Result<(), CastError> {
-        let (limits, &Cast { call, ref function, ref body, .. }) = (&self.config.limits, cast);
+    fn check_cast(&self, cast: &Cast<Bytes, FunctionName>) -> Result<(), CastError> {
+        let (limits, Cast { function, body, .. }) = (&self.config.limits, cast);
         if function.is_empty() || function.len() > limits.function_bytes_max {
             return Err(CastError::FunctionName { bytes: function.len(), max: limits.function_bytes_max });
         }
@@ -311,7 +315,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if self.calls.len() >= limits.calls_open_max {
             return Err(CastError::TooManyCalls { max: limits.calls_open_max });
         }
-        if self.calls.is_open(call) { Err(CastError::DuplicateRef(call)) } else { Ok(()) }
+        Ok(())
     }
 
     fn send_kills(&mut self, server: ServerAddress, calls: Vec<CallRef>) {
@@ -326,45 +330,45 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     }
 
     /// Encodes one message for a peer that is there, after `waited` in the buffer.
-    fn transmit(&mut self, message: Message, waited: Duration) {
+    fn transmit(&mut self, mut message: Message, waited: Duration) {
         let Some(payload_bytes_max) = self.link.session().map(|session| session.payload_bytes_max as usize) else {
             return;
         };
-        let message = match message {
-            Message::Cast(made_for, cast) => match self.route(made_for, cast, waited, payload_bytes_max) {
-                Some(routed) => routed,
+        let is_long = |body: &Body| matches!(body, Body::Inline(bytes) if bytes.len() > payload_bytes_max);
+        let mut cast_as = None;
+        match &mut message {
+            Message::Cast(server, cast) => match self.route(*server, cast, waited, payload_bytes_max) {
+                Some(target) => (*server, cast_as) = (target, Some(cast.call)),
                 None => return,
             },
-            Message::Reply(Reply { call, body: Body::Inline(bytes), .. }) if bytes.len() > payload_bytes_max => {
+            &mut Message::Reply(Reply { call, ref body, .. }) if is_long(body) => {
                 self.abandon_jobs_of(call);
-                Message::Exit(Exit { call, replies: 0, function: "".into(), reason: ExitReason::ReplyTooLarge })
+                let reason = ExitReason::ReplyTooLarge;
+                message = Message::Exit(Exit { call, replies: 0, function: "".into(), reason });
             }
-            Message::Response(_, Response { call, body: Body::Inline(bytes), .. })
-                if bytes.len() > payload_bytes_max =>
-            {
-                return self.lose(call);
+            &mut Message::Response(_, Response { call, number, ref body }) => {
+                if is_long(body) {
+                    return self.lose(call);
+                }
+                self.calls.note_responded(call, number);
             }
-            other => other,
-        };
-        let cast = if let Message::Cast(_, cast) = &message { Some(cast.call) } else { None };
-        if let Message::Response(_, Response { call, number, .. }) = &message {
-            self.calls.note_responded(*call, *number);
+            _ => {}
         }
-        match (self.encode(message), cast) {
+        match (self.encode(&mut message), cast_as) {
             (Ok(()), _) => {}
             (Err(EncodeError::TooLong { .. }), Some(call)) => self.end_call(call, Answer::TooLarge),
             (Err(error), _) => self.close(CloseCode::ProtocolBroken, error.to_string()),
         }
     }
 
-    /// Gives a cast that leaves for the wire its server; `None` where it must not leave.
+    /// The server that a cast leaves for, its function numbered; `None` where it must not leave.
     fn route(
         &mut self,
         made_for: ServerAddress,
-        mut cast: Cast,
+        cast: &mut Cast,
         waited: Duration,
         payload_bytes_max: usize,
-    ) -> Option<Message> {
+    ) -> Option<ServerAddress> {
         if matches!(&cast.body, Body::Inline(bytes) if bytes.len() > payload_bytes_max) {
             self.end_call(cast.call, Answer::TooLarge);
             return None;
@@ -372,7 +376,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         if let Some(left) = cast.time_left {
             let left = left.saturating_sub(waited);
             if left.is_zero() {
-                let function = cast.function.into_name();
+                let function = cast.function.clone().into_name();
                 self.end_call(cast.call, Answer::Exit { function, reason: ExitReason::TimePassed });
                 return None;
             }
@@ -387,7 +391,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             cast.function = Called::Number(number);
         }
         let target = self.guards().routed_when_sent(made_for, self.config.phase());
-        self.calls.mark_sent(cast.call, target).then_some(Message::Cast(target, cast))
+        self.calls.mark_sent(cast.call, target).then_some(target)
     }
 
     /// A reply, or an end, was dropped from the full buffer: its job, if it still runs, has no one to answer.

@@ -9,7 +9,7 @@ use crate::caller::CastError;
 use crate::frame::FrameBuffer;
 use crate::hello::verdict;
 use crate::limits::Limits;
-use crate::message::{Body, BulkId, Called, Cast, Exit, ExitReason, Reply, ReplyForm};
+use crate::message::{Body, BulkId, Called, Cast, Exit, ExitReason, FunctionName, Reply, ReplyForm};
 use crate::name::MonitorRef;
 use crate::phase::Phase;
 use crate::reply_stream::StreamTimeouts;
@@ -46,7 +46,7 @@ pub(super) fn connected(phase: Phase, wire: WireVersion) -> Peer<u32> {
     peer
 }
 
-pub(super) fn request(call: u64, body: Bytes) -> Cast<Bytes, Arc<str>> {
+pub(super) fn request(call: u64, body: Bytes) -> Cast<Bytes, FunctionName> {
     Cast { call: CallRef(call), function: "f".into(), time_left: None, nonce: 0, trace: None, body }
 }
 
@@ -557,12 +557,12 @@ fn what_a_peer_may_leave_unread_is_four_frames_of_full_length_beyond_the_rest() 
     let limits = Limits { frame_bytes_max: 1_000, unwritten_bytes_max: most - 4 * 1_000, ..Limits::default() };
     let mut link = Link::new(Presence::Up(session(WireVersion::V3), SECOND), Guards::default());
     for _ in 0..1_000 {
-        link.encode(ping.clone(), &limits).expect("it fits");
+        link.encode(&mut ping.clone(), &limits).expect("it fits");
     }
     assert!(!link.is_overrun(&limits));
     let one_less = Limits { unwritten_bytes_max: limits.unwritten_bytes_max - 1, ..limits.clone() };
     assert!(link.is_overrun(&one_less));
-    link.encode(ping, &limits).expect("it fits");
+    link.encode(&mut ping.clone(), &limits).expect("it fits");
     assert!(link.is_overrun(&limits));
     link.take_unwritten(&mut BytesMut::new());
     assert!(!link.is_overrun(&limits), "it reads again");

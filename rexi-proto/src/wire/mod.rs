@@ -143,8 +143,7 @@ pub(crate) struct FrameWriter<'a> {
 
 impl<'a> FrameWriter<'a> {
     pub(crate) fn open(out: &'a mut BytesMut, first_byte: u8, bytes_max: u32) -> Self {
-        out.put_u32_le(0);
-        out.put_u8(first_byte);
+        out.put_slice(&[0, 0, 0, 0, first_byte]);
         Self { out, bytes_max }
     }
 
@@ -154,7 +153,12 @@ impl<'a> FrameWriter<'a> {
     }
 
     pub(crate) fn header(&mut self, header: &impl Serialize) {
-        postcard::serialize_with_flavor(header, Sink(self.out)).expect("memory takes all that our layouts can hold");
+        // Most are short, and by the byte a buffer that grows costs more than one that does not.
+        let mut short = [0; SHORT_HEADER_BYTES];
+        match postcard::to_slice(header, &mut short) {
+            Ok(written) => self.out.put_slice(written),
+            Err(_) => postcard::serialize_with_flavor(header, Sink(self.out)).expect("memory takes all our layouts"),
+        }
     }
 
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
@@ -276,6 +280,9 @@ impl<'a> FrameReader<'a> {
         }
     }
 }
+
+/// Bytes of a header that has no long text and no list.
+const SHORT_HEADER_BYTES: usize = 64;
 
 /// The kind, and above it the version: without it some frames of one version read as other messages in its neighbour.
 fn first_byte(kind: Kind, version: WireVersion) -> u8 {

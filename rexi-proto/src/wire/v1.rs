@@ -5,8 +5,6 @@
 
 mod layouts;
 
-use std::sync::Arc;
-
 use layouts::{Announce, Bulk, Cast, Count, Down, DownReason, Exit, Numbered, Phase, Reason, Reply, Sent, TaggedReply};
 
 use super::{FrameReader, FrameWriter, clipped};
@@ -39,7 +37,7 @@ pub(super) fn encode_unaddressed(
         Message::Cast(_, cast) => {
             let number = match &cast.function {
                 Called::Number(number) => *number,
-                Called::Name(name) => return Err(EncodeError::NotNumbered { function: Arc::clone(name) }),
+                Called::Name(name) => return Err(EncodeError::NotNumbered { function: name.clone().into() }),
             };
             frame.header(&Cast::of(cast, number));
             frame.payload(&cast.body);

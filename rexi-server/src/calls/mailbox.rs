@@ -124,9 +124,9 @@ impl Deref for Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        let (open, monitors) = self.inner.end();
-        kill_all(open);
-        for (monitor, member) in monitors {
+        let Some(left) = self.inner.end() else { return };
+        kill_all(left.open);
+        for (monitor, member) in left.monitors {
             member.with(|peer, _| peer.demonitor(monitor));
         }
     }
@@ -150,13 +150,15 @@ impl MailboxHandle {
     /// # Errors
     /// As [`MailboxHandle::cast`]; also where the reference is in use.
     pub fn cast_as(&self, call: CallRef, peer: &NodeName, request: Request) -> Result<(), SendError> {
-        let deadline = request.deadline();
-        let members = self.node.shared().members();
+        let shared = self.node.shared();
+        let now = Instant::now();
+        let deadline = request.deadline(now);
+        let members = shared.members();
         let member = find(&members, peer)?;
-        let Said { cast, translate } = request.into_cast(call, self.node.shared())?;
+        let Said { cast, translate } = request.into_cast(call, shared)?;
         // Noted under the member's lock. A mailbox may be lent to other tasks, so a kill may come meanwhile: it looks
         // here first and then at the member, and finds the call in both places or in none.
-        member.with(|peer, now| {
+        member.with_at(shared, now, |peer, now| {
             self.open(call, member, deadline, translate)?;
             let cast = peer.cast(now, cast, Arc::clone(&self.inner));
             cast.map_err(|error| {
@@ -176,7 +178,7 @@ impl MailboxHandle {
     /// As [`MailboxHandle::cast`]; also [`SendError::NoRoom`] where the time limit has passed.
     pub async fn cast_when_clear(&self, peer: &NodeName, mut request: Request) -> Result<CallRef, SendError> {
         let member = Arc::clone(find(&self.node.shared().members(), peer)?);
-        if let Some(deadline) = request.deadline() {
+        if let Some(deadline) = request.deadline(Instant::now()) {
             let cleared = tokio::time::timeout_at(deadline, member.wait_clear()).await;
             cleared.map_err(|_| SendError::NoRoom(peer.clone()))?;
             request = request.time_limit(deadline.saturating_duration_since(Instant::now()));

@@ -1,24 +1,25 @@
 //! What a caller asks for: a function, its encoded argument, and what travels with them.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rexi_proto::{CallRef, Cast, Form, FunctionRow, Migration, TraceContext};
+use rexi_proto::{CallRef, Cast, Form, FunctionName, Migration, TraceContext};
 use tokio::time::Instant;
 
 use crate::calls::error::SendError;
 use crate::engine::{Shared, Translate, trace};
-use crate::typed::{self, Function, OldForm, Payload, PayloadError, StreamFunction};
+use crate::typed::{self, Function, Life, OldForm, Payload, PayloadError, StreamFunction};
 
 /// A request to run a function on another node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    function: Arc<str>,
+    function: FunctionName,
     /// An argument that could not be encoded is reported when it is cast.
     body: Result<Bytes, PayloadError>,
-    /// The function's row, where it is typed.
-    row: Option<FunctionRow>,
+    /// The function as it was declared, where it is typed.
+    declared: Option<(&'static str, &'static Life)>,
     /// How it is said before the node's phase says the new form, where it is of a migration.
     old: Option<Box<OldSaid>>,
     time_limit: TimeLimit,
@@ -37,11 +38,22 @@ enum TimeLimit {
     After(Duration),
 }
 
+/// What a typed function was declared with, where it stands.
+struct Declared<F>(PhantomData<F>);
+
+impl<F: Function> Declared<F> {
+    const LIFE: &'static Life = &F::LIFE;
+}
+
+impl<F: StreamFunction> Declared<F> {
+    const STREAM_LIFE: &'static Life = &F::LIFE;
+}
+
 /// A request in the old form of its migration.
 #[derive(Clone, Debug)]
 struct OldSaid {
     migration: Migration,
-    function: Arc<str>,
+    function: FunctionName,
     /// None where it cannot be said so.
     body: Option<Result<Bytes, PayloadError>>,
     translate: Translate,
@@ -58,35 +70,31 @@ impl Eq for OldSaid {}
 
 /// What leaves for a peer, and how its answers are told, where they come in another form than was asked in.
 pub(crate) struct Said {
-    pub(crate) cast: Cast<Bytes, Arc<str>>,
+    pub(crate) cast: Cast<Bytes, FunctionName>,
     pub(crate) translate: Option<Translate>,
 }
 
 impl Request {
     /// Asks for `function` with an encoded argument. No time limit of its own, no nonce, no trace.
     pub fn new(function: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
-        Self {
-            function: function.into(),
-            body: Ok(body.into()),
-            row: None,
-            old: None,
-            time_limit: TimeLimit::OfNode,
-            nonce: 0,
-            trace: None,
-        }
+        Self::named(FunctionName::Shared(function.into()), Ok(body.into()))
+    }
+
+    fn named(function: FunctionName, body: Result<Bytes, PayloadError>) -> Self {
+        Self { function, body, declared: None, old: None, time_limit: TimeLimit::OfNode, nonce: 0, trace: None }
     }
 
     /// Asks for a typed function. Whether this node's release may emit it, and whether the argument could be
     /// encoded, is said where the request is cast. The reply is read by [`functions::reply`](crate::functions::reply).
     pub fn of<F: Function>(_function: F, argument: &F::Argument) -> Self {
         let old = F::old().map(|old| OldSaid::of(&old, argument));
-        Self { old, ..Self::typed(F::LIFE.row(F::NAME), argument) }
+        Self { old, ..Self::typed((F::NAME, Declared::<F>::LIFE), argument) }
     }
 
     /// As [`Request::of`], for a function that answers with a stream.
     pub fn of_stream<F: StreamFunction>(_function: F, argument: &F::Argument) -> Self {
         let old = F::old().map(|old| OldSaid::of(&old.form, argument));
-        Self { old, ..Self::typed(F::LIFE.row(F::NAME), argument) }
+        Self { old, ..Self::typed((F::NAME, Declared::<F>::STREAM_LIFE), argument) }
     }
 
     /// Asks for the function of a migration, with its argument encoded in each form: which is sent is decided by the
@@ -98,16 +106,15 @@ impl Request {
         let name = |form| Arc::<str>::from(migration.function(form).expect("a migration of functions"));
         let old = OldSaid {
             migration: migration.clone(),
-            function: name(Form::Old),
+            function: name(Form::Old).into(),
             body: Some(Ok(old.into())),
             translate: std::convert::identity,
         };
         Self { old: Some(Box::new(old)), ..Self::new(name(Form::New), new) }
     }
 
-    fn typed(row: FunctionRow, argument: &impl Payload) -> Self {
-        let function: Arc<str> = (&*row.name).into();
-        Self { body: typed::encode(argument), row: Some(row), ..Self::new(function, Bytes::new()) }
+    fn typed(declared: (&'static str, &'static Life), argument: &impl Payload) -> Self {
+        Self { declared: Some(declared), ..Self::named(declared.0.into(), typed::encode(argument)) }
     }
 
     /// How long the caller waits, from the cast on. The remaining time travels with the cast; when it has passed, the
@@ -144,8 +151,8 @@ impl Request {
     }
 
     /// When its caller no longer waits, where it is cast now. A limit beyond what the clock can count to is none.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.limit().and_then(|limit| Instant::now().checked_add(limit))
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.limit().and_then(|limit| now.checked_add(limit))
     }
 
     fn limit(&self) -> Option<Duration> {
@@ -171,9 +178,10 @@ impl Request {
     /// What goes to the peer, if this node may send it now: of a migration, in the form that its phase says.
     pub(crate) fn into_cast(self, call: CallRef, node: &Shared) -> Result<Said, SendError> {
         let time_left = self.limit();
-        let Self { function, body, row, old, nonce, trace, .. } = self;
+        let Self { function, body, declared, old, nonce, trace, .. } = self;
         let (function, body, translate) = match old {
             None => {
+                let row = declared.map(|(name, life)| life.row(name));
                 if let Some(row) = row.filter(|row| !row.emitted(node.release)) {
                     return Err(SendError::NotEmitted { row: Box::new(row), release: node.release });
                 }
@@ -183,14 +191,17 @@ impl Request {
                 Form::New => (function, body, None),
                 Form::Old => match old.body {
                     Some(body) => (old.function, body, Some(old.translate)),
-                    None => return Err(SendError::NotSayable { function, migration: old.migration.key().clone() }),
+                    None => {
+                        let (function, migration) = (function.into(), old.migration.key().clone());
+                        return Err(SendError::NotSayable { function, migration });
+                    }
                 },
             },
         };
         let trace = trace.or_else(trace::current);
         match body {
             Ok(body) => Ok(Said { cast: Cast { call, function, time_left, nonce, trace, body }, translate }),
-            Err(problem) => Err(SendError::NotEncoded { function, problem }),
+            Err(problem) => Err(SendError::NotEncoded { function: function.into(), problem }),
         }
     }
 }

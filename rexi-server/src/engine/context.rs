@@ -128,7 +128,12 @@ impl Context {
 
     /// Cancelled once the job is over, for whatever reason: for what the function has started outside its own future.
     pub fn cancellation(&self) -> CancellationToken {
-        self.owner.serve(|_, jobs| jobs.cancellation(self.job))
+        let running = self.owner.serve(|server, jobs| server.runs(self.job).then(|| jobs.cancellation(self.job)));
+        running.unwrap_or_else(|| {
+            let over = CancellationToken::new();
+            over.cancel();
+            over
+        })
     }
 
     /// Sends a reply and goes on.

@@ -3,7 +3,7 @@
 //! It keeps the open calls with their time limits, and bounds what waits for its owner. It also keeps where a call was
 //! cast to, which a kill needs, without looking at it: that is the `T` of its types.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Waker};
 
@@ -64,7 +64,7 @@ struct State<T> {
     waker: Option<Waker>,
     open: single::Map<CallRef, Open<T>>,
     /// The time limits of open calls, the next one first.
-    deadlines: BTreeSet<(Instant, CallRef)>,
+    deadlines: single::Set<(Instant, CallRef)>,
     monitors: BTreeMap<MonitorRef, Arc<T>>,
     /// The mailbox is dropped.
     gone: bool,
@@ -76,6 +76,12 @@ struct Open<T> {
     member: Arc<T>,
     deadline: Option<Instant>,
     translate: Option<Translate>,
+}
+
+/// What a mailbox leaves behind.
+pub(crate) struct Left<T> {
+    pub(crate) open: Vec<(CallRef, Arc<T>)>,
+    pub(crate) monitors: BTreeMap<MonitorRef, Arc<T>>,
 }
 
 /// A call that was not noted as open.
@@ -136,7 +142,7 @@ impl<T> Inbox<T> {
     /// Lets go of the calls whose time limits have passed, with an answer for each.
     pub(crate) fn expire(&self) -> Vec<(CallRef, Arc<T>)> {
         let mut state = self.lock();
-        if state.deadlines.is_empty() {
+        if state.deadlines.first().is_none() {
             return Vec::new();
         }
         let now = Instant::now();
@@ -200,11 +206,16 @@ impl<T> Inbox<T> {
         })
     }
 
-    /// The mailbox is dropped: what is still open, and what is still watched.
-    pub(crate) fn end(&self) -> (impl Iterator<Item = (CallRef, Arc<T>)> + use<T>, BTreeMap<MonitorRef, Arc<T>>) {
+    /// The mailbox is dropped: what is still open, and what is still watched; `None` where nothing is.
+    pub(crate) fn end(&self) -> Option<Left<T>> {
         let mut state = self.lock();
+        if state.open.len() == 0 && state.monitors.is_empty() {
+            // Most have had their one answer.
+            state.gone = true;
+            return None;
+        }
         let State { open, monitors, .. } = std::mem::replace(&mut *state, State { gone: true, ..State::default() });
-        (open.into_iter().map(|(call, open)| (call, open.member)), monitors)
+        Some(Left { open: open.into_iter().map(|(call, open)| (call, open.member)).collect(), monitors })
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -269,7 +280,7 @@ impl<T> Default for State<T> {
             bytes: 0,
             waker: None,
             open: single::Map::default(),
-            deadlines: BTreeSet::new(),
+            deadlines: single::Set::default(),
             monitors: BTreeMap::new(),
             gone: false,
         }

@@ -1,4 +1,5 @@
-//! The jobs that one server runs: each has a row, through which its worker is found, woken and ended.
+//! The jobs of one server that have had to wait, or have something to be told: each has a row, through which its worker
+//! is found, woken and ended. One that ends where its cast is read has none.
 
 use std::collections::HashMap;
 use std::task::Waker;
@@ -14,9 +15,9 @@ pub(crate) struct Jobs {
     running: HashMap<JobId, Job>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Job {
-    /// `None` until it has to wait for something; with the time of its start.
+    /// `None` until it is one; with the time of its start.
     task: Option<(AbortHandle, Instant)>,
     /// The task that waits for the job's caller.
     waker: Option<Waker>,
@@ -25,20 +26,9 @@ struct Job {
 }
 
 impl Jobs {
-    /// Keeps a place for a job whose worker is not a task yet.
-    pub(crate) fn insert(&mut self, job: JobKey) {
-        self.running.insert(job.id, Job { task: None, waker: None, cancellation: None });
-    }
-
-    pub(crate) fn has(&self, job: JobKey) -> bool {
-        self.running.contains_key(&job.id)
-    }
-
-    /// A worker that was started then becomes a task, if its job was not killed.
-    pub(crate) fn hand_over(&mut self, job: JobKey, started: Instant, spawn: impl FnOnce() -> Option<AbortHandle>) {
-        if let Some(row) = self.running.get_mut(&job.id) {
-            row.task = spawn().map(|task| (task, started));
-        }
+    /// The worker of a job that runs, started then, is a task from now on.
+    pub(crate) fn insert(&mut self, job: JobKey, task: AbortHandle, started: Instant) {
+        self.row(job).task = Some((task, started));
     }
 
     /// When the oldest job was started, of those that have had to wait for something. Looks at all.
@@ -48,7 +38,10 @@ impl Jobs {
 
     /// A worker has ended; what it has started and left behind is told.
     pub(crate) fn remove(&mut self, job: JobKey) {
-        self.running.remove(&job.id);
+        // Not worth a hash where no job has had to wait.
+        if !self.running.is_empty() {
+            self.running.remove(&job.id);
+        }
     }
 
     pub(crate) fn abort(&mut self, job: JobKey) {
@@ -70,28 +63,23 @@ impl Jobs {
         }
     }
 
-    /// Notes whom to wake when the job's caller has said something.
+    /// Notes whom to wake when the caller of a job that runs has said something.
     pub(crate) fn wait(&mut self, job: JobKey, waker: &Waker) {
-        if let Some(row) = self.running.get_mut(&job.id) {
-            row.waker = Some(waker.clone());
-        }
+        self.row(job).waker = Some(waker.clone());
     }
 
-    /// Cancelled once the job is over, for whatever reason.
+    /// Cancelled once a job that runs is over, for whatever reason.
     pub(crate) fn cancellation(&mut self, job: JobKey) -> CancellationToken {
-        match self.running.get_mut(&job.id) {
-            Some(row) => row.cancellation.get_or_insert_default().clone(),
-            None => {
-                let over = CancellationToken::new();
-                over.cancel();
-                over
-            }
-        }
+        self.row(job).cancellation.get_or_insert_default().clone()
+    }
+
+    fn row(&mut self, job: JobKey) -> &mut Job {
+        self.running.entry(job.id).or_default()
     }
 }
 
 impl Job {
-    /// A worker that is not a task yet finds that its job is gone when it is about to become one.
+    /// A worker that is not a task yet finds that its job does not run when it is about to become one.
     fn abort(&self) {
         if let Some((task, _)) = &self.task {
             task.abort();

@@ -18,6 +18,7 @@ use rexi_proto::{
     Presence, Refusal, Server, ServerRequest, Session,
 };
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::inbox::Inbox;
@@ -28,7 +29,7 @@ use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
 use crate::engine::status::PeerStatus;
 use crate::engine::waiters::Waiters;
-use crate::engine::worker::{self, Owner, Worker};
+use crate::engine::worker::{self, Owner, Started, Worker};
 use crate::net::{Line, canonical, close};
 
 /// A member and all that this node keeps for it.
@@ -172,10 +173,28 @@ impl Member {
         change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
     ) -> T {
         let shared = self.shared.upgrade();
-        let now = time_in(shared.as_ref());
+        self.change(shared.as_ref(), time_in(shared.as_ref()), change)
+    }
+
+    /// As [`Member::with`], for who has the node and the time at hand.
+    pub(crate) fn with_at<T>(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        now: Instant,
+        change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
+    ) -> T {
+        self.change(Some(shared), now - shared.started, change)
+    }
+
+    fn change<T>(
+        self: &Arc<Self>,
+        shared: Option<&Arc<Shared>>,
+        now: Duration,
+        change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
+    ) -> T {
         let mut state = self.lock();
         let result = change(&mut state.peer, now);
-        self.settle_in(shared.as_ref(), state);
+        self.settle_in(shared, state);
         result
     }
 
@@ -267,12 +286,14 @@ impl Member {
         }
     }
 
-    /// A worker of the per-node server has ended.
-    pub(crate) fn finish(self: &Arc<Self>, job: JobKey, ending: JobEnding) {
+    /// Workers of the per-node server have ended.
+    pub(crate) fn finish(self: &Arc<Self>, ended: impl IntoIterator<Item = (JobKey, JobEnding)>) {
         let shared = self.shared.upgrade();
         self.serve_in(shared.as_ref(), |server, jobs| {
-            jobs.remove(job);
-            server.handle_end(job, ending);
+            for (job, ending) in ended {
+                jobs.remove(job);
+                server.handle_end(job, ending);
+            }
         });
         if let Some(shared) = shared {
             shared.job_ended.wake();
@@ -357,13 +378,17 @@ impl Member {
 
     fn settle_in(self: &Arc<Self>, shared: Option<&Arc<Shared>>, mut state: MutexGuard<'_, State>) {
         let Some(shared) = shared else { return };
-        let mut workers = Vec::new();
-        let announced = self.drain(shared, &mut state, &mut workers);
-        // A kill that came with its cast.
-        let killed: Vec<_> = workers.extract_if(.., |worker| !state.jobs.has(worker.job())).collect();
+        let mut started = Started::default();
+        let announced = self.drain(shared, &mut state, &mut started);
+        let Started { mut workers, aborted } = started;
+        let mut killed = Vec::new();
+        if aborted {
+            // A kill that came with its cast.
+            state.peer.with_server(|server| killed.extend(workers.extract_if(.., |of| !server.runs(of.job()))));
+        }
         drop(state);
         killed.into_iter().for_each(Worker::cancel);
-        worker::start_all(shared, workers);
+        worker::start_all(shared, self, workers);
         for (incarnation, number, now) in announced {
             shared.announced(&self.name, incarnation, number, now);
         }
@@ -373,14 +398,14 @@ impl Member {
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         state: &mut State,
-        workers: &mut Vec<Worker>,
+        started: &mut Started,
     ) -> Vec<(Incarnation, u8, PhaseNow)> {
         let mut announced = Vec::new();
         while let Some(output) = state.peer.poll_output() {
             match output {
                 Output::Job(output) => {
                     let owner = || Owner::PerNode(Arc::clone(self));
-                    if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, workers) {
+                    if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, started) {
                         state.peer.with_server(|server| server.handle_end(job, ending));
                     }
                 }

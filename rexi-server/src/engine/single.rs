@@ -1,7 +1,7 @@
-//! A queue and a map that keep one entry in place and allocate only for a second: most mailboxes serve one call with
+//! A queue, a map and a set that keep one entry in place and allocate only for a second: most mailboxes serve one call with
 //! one answer, and are made and dropped for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// First in, first out.
 #[derive(Debug)]
@@ -92,6 +92,43 @@ impl<K, V> IntoIterator for Map<K, V> {
     }
 }
 
+/// Keys in order.
+#[derive(Debug)]
+pub(crate) struct Set<K> {
+    /// Not the first, once there are more.
+    one: Option<K>,
+    more: BTreeSet<K>,
+}
+
+impl<K: Ord> Set<K> {
+    pub(crate) fn insert(&mut self, key: K) {
+        if self.one.is_none() && self.more.is_empty() {
+            self.one = Some(key);
+        } else {
+            self.more.insert(key);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<&K> {
+        match (&self.one, self.more.first()) {
+            (Some(one), Some(first)) => Some(one.min(first)),
+            (one, first) => one.as_ref().or(first),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &K) {
+        if self.one.take_if(|one| one == key).is_none() {
+            self.more.remove(key);
+        }
+    }
+}
+
+impl<K> Default for Set<K> {
+    fn default() -> Self {
+        Self { one: None, more: BTreeSet::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +158,20 @@ mod tests {
             queue.retain(|&item| item != dropped);
             let left: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
             assert_eq!(left, (0..3).filter(|&item| item != dropped).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_set_has_its_lowest_first_whichever_came_first() {
+        for order in [[1, 2, 3], [3, 2, 1], [2, 3, 1], [2, 1, 3]] {
+            let mut set = Set::default();
+            order.into_iter().for_each(|key| set.insert(key));
+            for lowest in 1..=3 {
+                assert_eq!(set.first(), Some(&lowest), "{order:?}");
+                set.remove(&lowest);
+                set.remove(&7);
+            }
+            assert_eq!(set.first(), None);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::engine::jobs::Jobs;
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
 use crate::engine::waiters::Waiters;
-use crate::engine::worker::{self, Owner, Worker};
+use crate::engine::worker::{self, Owner, Started};
 
 /// The node's singleton.
 pub(crate) struct Singleton {
@@ -106,14 +106,14 @@ impl Singleton {
         let mut guard = self.lock();
         let State { server, jobs } = &mut *guard;
         let taken = take(server, jobs);
-        let mut started = Vec::new();
+        let mut started = Started::default();
         let shared = self.shared.upgrade();
         if let Some(shared) = &shared {
             self.drain(shared, &mut guard, &mut started);
             drop(guard);
             // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
             let now = Instant::now();
-            started.into_iter().for_each(|worker: Worker| worker.spawn(shared, now));
+            started.workers.into_iter().for_each(|worker| worker.spawn(shared, now));
         }
         taken
     }
@@ -180,7 +180,7 @@ impl Singleton {
         next
     }
 
-    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Vec<Worker>) {
+    fn drain(self: &Arc<Self>, shared: &Arc<Shared>, state: &mut State, started: &mut Started) {
         while let Some(output) = state.server.poll_output() {
             match output {
                 ServerOutput::Job(output) => {

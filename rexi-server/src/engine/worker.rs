@@ -1,6 +1,7 @@
 //! One worker per job. It is polled once where its cast is read, and becomes a task if it has to wait. Its end, however
-//! it comes about, goes back to the server that accepted the job: a reply, an error, a panic, a time limit. A killed
-//! worker's future is dropped, so its drop code runs, and nothing is sent.
+//! it comes about, goes back to the server that accepted the job: a reply, an error, a panic, a time limit. Those that
+//! end where they are read go back together. A killed worker's future is dropped, so its drop code runs, and nothing is
+//! sent.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -71,7 +72,7 @@ impl Owner {
 
     fn handle_end(&self, job: JobKey, ending: JobEnding) {
         match self {
-            Self::PerNode(member) => member.finish(job, ending),
+            Self::PerNode(member) => member.finish([(job, ending)]),
             Self::Singleton(singleton) => singleton.finish(job, ending),
         }
     }
@@ -90,9 +91,16 @@ pub(crate) struct Worker {
     timer: Option<Pin<Box<Sleep>>>,
     /// When it was first to be polled.
     started: Option<Instant>,
-    ended: Option<Instant>,
     metrics: Arc<FunctionMetrics>,
     span: Span,
+}
+
+/// Workers that are to start, in the order of their casts.
+#[derive(Default)]
+pub(crate) struct Started {
+    pub(crate) workers: Vec<Worker>,
+    /// A job was aborted meanwhile, which may be one of theirs.
+    pub(crate) aborted: bool,
 }
 
 /// Does what a server wants done for one of its jobs. A worker that is to start is put behind `started`; the error is
@@ -102,14 +110,15 @@ pub(crate) fn handle_output(
     jobs: &mut Jobs,
     shared: &Shared,
     owner: impl FnOnce() -> Owner,
-    started: &mut Vec<Worker>,
+    started: &mut Started,
 ) -> Result<(), (JobKey, JobEnding)> {
     match output {
         JobOutput::Spawn(..) if shared.has_stopped() => {}
         JobOutput::Spawn(job, cast) => {
-            started.push(Worker::prepare(jobs, shared, owner(), job, cast).map_err(|ending| (job, ending))?);
+            started.workers.push(Worker::prepare(shared, owner(), job, cast).map_err(|ending| (job, ending))?);
         }
         JobOutput::Abort(job) => {
+            started.aborted = true;
             jobs.abort(job);
             shared.job_ended.wake();
         }
@@ -118,33 +127,37 @@ pub(crate) fn handle_output(
     Ok(())
 }
 
-/// Polls workers once, where their casts were read; those that have to wait go on as tasks. So do all that are left
-/// when this has taken too long, since the peer's next frames wait behind it.
-pub(crate) fn start_all(shared: &Shared, workers: Vec<Worker>) {
+/// Polls workers of one member once, where their casts were read; those that have to wait go on as tasks. So do all
+/// that are left when this has taken too long, since the peer's next frames wait behind it.
+pub(crate) fn start_all(shared: &Shared, member: &Arc<Member>, workers: Vec<Worker>) {
     if workers.is_empty() {
         return;
     }
     let mut now = Instant::now();
     let until = now + FIRST_POLLS_LIMIT;
-    for worker in workers {
-        if now < until {
-            now = worker.start(shared, now);
-        } else {
+    let mut ended = Vec::with_capacity(workers.len());
+    for mut worker in workers {
+        if now >= until {
             worker.spawn(shared, now);
+            continue;
+        }
+        let began = now;
+        worker.started = Some(began);
+        // Nobody needs to be woken: the task that takes over polls again at once.
+        let polled = worker.step(&mut task::Context::from_waker(Waker::noop()), &mut now);
+        worker.tell_if_slow(shared, now - began);
+        match polled {
+            Poll::Ready(ending) => ended.push((worker.job, ending)),
+            Poll::Pending => worker.spawn(shared, began),
         }
     }
+    member.finish(ended);
 }
 
 impl Worker {
-    /// Makes a worker, and keeps its place. The error is the job's end, where its caller may not call the function or
+    /// Makes a worker. The error is the job's end, where its caller may not call the function or
     /// there is none. A caller that may not call it does not learn whether it exists.
-    fn prepare(
-        jobs: &mut Jobs,
-        shared: &Shared,
-        owner: Owner,
-        job: JobKey,
-        cast: Cast<Bytes, Arc<str>>,
-    ) -> Result<Self, JobEnding> {
+    fn prepare(shared: &Shared, owner: Owner, job: JobKey, cast: Cast<Bytes, Arc<str>>) -> Result<Self, JobEnding> {
         // What a member asked before it left may still have been in the singleton's queue. It gets no answer.
         let caller = owner.caller(shared, job).ok_or(JobEnding::Exit(ExitReason::Killed))?;
         let by = caller.name();
@@ -179,22 +192,34 @@ impl Worker {
             stream_time_limit: time_limit,
         };
         let work = Some((registered.function)(context, body));
-        jobs.insert(job);
         let metrics = registered.metrics();
-        Ok(Self { owner, job, function: name, work, deadline, timer: None, started: None, ended: None, metrics, span })
+        Ok(Self { owner, job, function: name, work, deadline, timer: None, started: None, metrics, span })
     }
 
-    /// Returns what time it is then: the clock is read once a worker, for its measure and for the limit of all.
-    fn start(mut self, shared: &Shared, now: Instant) -> Instant {
-        self.started = Some(now);
-        // Nobody needs to be woken: the task that takes over polls again at once.
-        let polled = Pin::new(&mut self).poll(&mut task::Context::from_waker(Waker::noop()));
-        let then = self.ended.unwrap_or_else(Instant::now);
-        self.tell_if_slow(shared, then - now);
-        if polled.is_pending() {
-            self.spawn(shared, now);
+    /// Polls the function. `now` is set to when that was done: the clock is read once, for all who ask for the time.
+    fn step(&mut self, cx: &mut task::Context<'_>, now: &mut Instant) -> Poll<JobEnding> {
+        let Self { owner, job, function, work, deadline, timer, started, metrics, span } = self;
+        let _entered = span.enter();
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| {
+            let ending = ready!(poll_within(work.as_mut(), *deadline, timer, cx));
+            // In here, since what is dropped can panic as well.
+            *work = None;
+            Poll::Ready(ending)
+        }));
+        *now = Instant::now();
+        let ending = match polled {
+            Ok(polled) => ready!(polled),
+            Err(panic) => {
+                let _ = panic::catch_unwind(AssertUnwindSafe(|| *work = None));
+                JobEnding::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
+            }
+        };
+        metrics.ended(&ending, started.map_or(Duration::ZERO, |started| *now - started));
+        // Before its caller is told, since it may then ask for it.
+        if let JobEnding::Exit(reason) = &ending {
+            owner.note_failure(*job, function, reason);
         }
-        then
+        Poll::Ready(ending)
     }
 
     /// Tells of a first step that has held up its peer's reader, and so both directions between the two.
@@ -214,8 +239,12 @@ impl Worker {
     pub(crate) fn spawn(mut self, shared: &Shared, now: Instant) {
         self.started = Some(now);
         let (owner, job, mut worker) = (self.owner.clone(), self.job, Some(self));
-        owner.serve(|_, jobs| {
-            jobs.hand_over(job, now, || worker.take().map(|worker| shared.env.tasks().spawn_worker(worker)));
+        owner.serve(|server, jobs| {
+            if server.runs(job)
+                && let Some(worker) = worker.take()
+            {
+                jobs.insert(job, shared.env.tasks().spawn_worker(worker), now);
+            }
         });
         worker.into_iter().for_each(Self::cancel);
     }
@@ -235,29 +264,8 @@ impl Future for Worker {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let Self { owner, job, function, work, deadline, timer, started, ended, metrics, span } = &mut *self;
-        let _entered = span.enter();
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| {
-            let ending = ready!(poll_within(work.as_mut(), *deadline, timer, cx));
-            // In here, since what is dropped can panic as well.
-            *work = None;
-            Poll::Ready(ending)
-        }));
-        let ending = match polled {
-            Ok(polled) => ready!(polled),
-            Err(panic) => {
-                let _ = panic::catch_unwind(AssertUnwindSafe(|| *work = None));
-                JobEnding::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
-            }
-        };
-        let now = Instant::now();
-        *ended = Some(now);
-        metrics.ended(&ending, started.map_or(Duration::ZERO, |started| now - started));
-        // Before its caller is told, since it may then ask for it.
-        if let JobEnding::Exit(reason) = &ending {
-            owner.note_failure(*job, function, reason);
-        }
-        owner.handle_end(*job, ending);
+        let ending = ready!(self.step(cx, &mut Instant::now()));
+        self.owner.handle_end(self.job, ending);
         Poll::Ready(())
     }
 }

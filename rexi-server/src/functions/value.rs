@@ -72,7 +72,7 @@ impl<F: Function> Ask<F> {
             // One of a migration that its peer does not take in the form that was said is asked again, once: the phase,
             // or the peer's release, may have changed while it waited, and it did not run.
             self.request = request.is_migrated().then(|| request.clone());
-            self.deadline = self.request.as_ref().and_then(Request::deadline);
+            self.deadline = self.request.as_ref().and_then(|request| request.deadline(Instant::now()));
         } else if let Some(deadline) = self.deadline {
             request = request.time_limit(deadline.saturating_duration_since(Instant::now()));
         }

@@ -13,7 +13,7 @@ const SINGLETON: ServerAddress = ServerAddress::Singleton;
 const PER_NODE: ServerAddress = ServerAddress::PerNode;
 const CALLER: Caller = Caller { peer: PEER, incarnation: LIFE };
 
-fn made(call: u64, function: &str, body: Body) -> Cast {
+fn made(call: u64, function: &'static str, body: Body) -> Cast {
     Cast { call: CallRef(call), function: function.into(), time_left: None, nonce: 0, trace: None, body }
 }
 

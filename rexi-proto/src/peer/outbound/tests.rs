@@ -37,7 +37,7 @@ fn told(call: u64, function: &str, reason: ExitReason) -> Vec<(u64, Answer)> {
 fn a_cast_at_its_bounds_is_taken_and_one_beyond_is_refused() {
     let limits = Limits { payload_bytes_max: 8, function_bytes_max: 3, ..Limits::default() };
     let mut peer = peer(Phase::Remove, limits);
-    let mut of = |call, function: &str, length| {
+    let mut of = |call, function: &'static str, length| {
         let function = function.into();
         peer.cast(SECOND, Cast { function, ..request(call, bytes(length)) }, call as u32)
     };
