@@ -4,8 +4,7 @@
 //! stays open until its last answer or its kill, and remembers the server it was cast to. Routing and sending is the
 //! peer's (`peer/`). `M` is what the shell wants back with an answer: a mailbox there, a number in the checker.
 
-use std::collections::VecDeque;
-use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use thiserror::Error;
 
 use crate::guards::Guards;
 use crate::hello::Refusal;
+use crate::in_order::InOrder;
 use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm, Sent};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{Phase, ServerAddress};
@@ -126,7 +126,7 @@ pub enum CastError {
 /// The calls and monitors that are open with one peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Calls<M> {
-    open: BTreeMap<CallRef, Open<M>>,
+    open: InOrder<CallRef, Open<M>>,
     monitors: BTreeMap<MonitorRef, (ServerAddress, M)>,
 }
 
@@ -220,7 +220,7 @@ pub(crate) type Delivery<M> = (M, CallRef, Answer);
 
 impl<M: Clone> Calls<M> {
     pub(crate) fn new() -> Self {
-        Self { open: BTreeMap::new(), monitors: BTreeMap::new() }
+        Self { open: InOrder::default(), monitors: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -242,9 +242,7 @@ impl<M: Clone> Calls<M> {
 
     /// Notes a call as open. `false`: one of its number is.
     pub(crate) fn insert(&mut self, call: CallRef, mailbox: M) -> bool {
-        let Entry::Vacant(place) = self.open.entry(call) else { return false };
-        place.insert(Open { mailbox, sent_to: None, replies: 0, more: None });
-        true
+        self.open.insert(call, Open { mailbox, sent_to: None, replies: 0, more: None })
     }
 
     /// Notes that a call's cast goes out to `server`. `false`: the call is no longer open, so it must not.
@@ -345,16 +343,15 @@ impl<M: Clone> Calls<M> {
 
     /// Takes an answer to an open call, and delivers what can be delivered now.
     pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliver: &mut impl FnMut(Delivery<M>)) -> Taken {
-        let Entry::Occupied(mut entry) = self.open.entry(call) else { return Taken::Stray };
-        let open = entry.get_mut();
-        if open.last_held() {
-            return Taken::Stray;
-        }
+        let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return Taken::Stray };
         if open.more.as_ref().is_none_or(|more| more.held.is_empty())
             && let Held::Complete(answer) = held
         {
-            let mailbox = if answer.is_last() { entry.remove().mailbox } else { open.mailbox.clone() };
-            deliver((mailbox, call, answer));
+            let over = answer.is_last();
+            deliver((open.mailbox.clone(), call, answer));
+            if over {
+                self.open.remove(&call);
+            }
             return Taken::Delivered;
         }
         let more = open.more();
@@ -392,9 +389,8 @@ impl<M: Clone> Calls<M> {
 
     /// Ends every call, or every one that was sent, with an answer of our own making.
     pub(crate) fn end_all(&mut self, sent_only: bool, answer: &Answer, deliver: &mut impl FnMut(Delivery<M>)) {
-        let ends = |_: &CallRef, open: &mut Open<M>| !sent_only || open.sent_to.is_some();
-        let ended = self.open.extract_if(.., ends);
-        ended.for_each(|(call, open)| deliver((open.mailbox, call, answer.clone())));
+        let ended = self.open.take_out(|_, open| !sent_only || open.sent_to.is_some());
+        ended.into_iter().for_each(|(call, open)| deliver((open.mailbox, call, answer.clone())));
     }
 
     /// The connection broke: payloads on their way will not come, and what waits behind them is told by the resume.

@@ -6,13 +6,14 @@
 
 mod record;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::BytesMut;
 
 use crate::compat::{self, Kind};
 use crate::error::{DecodeError, EncodeError};
+use crate::in_order::InOrder;
 use crate::limits::START_AHEAD_MAX;
 use crate::link::Presence;
 use crate::message::{Body, Message, Reply, Sent};
@@ -87,7 +88,7 @@ impl Guards {
     /// What a kill ends beside the job of its own caller: nothing.
     pub(crate) fn killed_beside<J>(
         self,
-        jobs: &BTreeMap<(Caller, CallRef), J>,
+        jobs: &InOrder<(Caller, CallRef), J>,
         caller: Caller,
         call: CallRef,
     ) -> Vec<(Caller, CallRef)> {

@@ -28,6 +28,7 @@ mod release;
 mod train;
 mod trace;
 mod message;
+mod in_order;
 mod caller;
 mod link;
 mod compat;

@@ -10,13 +10,13 @@ mod search;
 mod share;
 mod streams;
 
-use std::collections::btree_map::{BTreeMap, Entry};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::guards::Guards;
+use crate::in_order::InOrder;
 use crate::limits::Limits;
 use crate::message::{Body, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm};
 use crate::mutant::Mutants;
@@ -134,7 +134,7 @@ pub enum QuestionStep {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Server<P = Unlimited> {
     address: ServerAddress,
-    jobs: BTreeMap<(Caller, CallRef), Job>,
+    jobs: InOrder<(Caller, CallRef), Job>,
     shares: BTreeMap<PeerId, Share>,
     next_job: u64,
     /// Kills that met no job, oldest first: a cast that comes after its kill must not start (M26 of docs/safety.md).
@@ -177,7 +177,7 @@ impl<P: Pool> Server<P> {
     pub fn with_pool(address: ServerAddress, limits: &Limits, pool: P) -> Self {
         Self {
             address,
-            jobs: BTreeMap::new(),
+            jobs: InOrder::default(),
             shares: BTreeMap::new(),
             next_job: 0,
             tombstones: VecDeque::new(),
@@ -244,24 +244,26 @@ impl<P: Pool> Server<P> {
 
     /// Takes a worker's end. The end of a job that was killed before is silent.
     pub fn handle_end(&mut self, job: JobKey, ending: JobEnding) {
-        let Entry::Occupied(running) = self.jobs.entry((job.caller, job.call)) else { return };
-        if running.get().id != job.id {
-            return;
+        if let Some(answer) = self.end_of(job, ending) {
+            self.answer(job.caller, answer);
         }
-        let ended = running.remove();
+    }
+
+    /// Ends a job, and gives what its caller is told; `None` where it was killed before.
+    pub(crate) fn end_of(&mut self, job: JobKey, ending: JobEnding) -> Option<Message> {
+        let ended = self.jobs.remove_if(&(job.caller, job.call), |running| running.id == job.id)?;
         self.shrink_share(job.caller, &ended);
         let Job { function, replies, .. } = ended;
         let (call, payload_bytes_max) = (job.call, self.limits.payload_bytes_max as usize);
         let exit = |reason| Message::Exit(Exit { call, replies, function, reason });
-        let message = match ending {
+        Some(match ending {
             JobEnding::Reply(body) if body.len() > payload_bytes_max => exit(ExitReason::ReplyTooLarge),
             JobEnding::Reply(body) => {
                 Message::Reply(Reply { call, number: replies, form: ReplyForm::Last, body: Body::Inline(body) })
             }
             JobEnding::Exit(reason) => exit(reason),
             JobEnding::NoSuchFunction => Message::NoSuchFunction(call),
-        };
-        self.answer(job.caller, message);
+        })
     }
 
     /// Ends one job whose caller can no longer be told.
@@ -283,7 +285,7 @@ impl<P: Pool> Server<P> {
         while self.is_behind() {
             self.go_on();
         }
-        for ((caller, call), job) in std::mem::take(&mut self.jobs) {
+        for ((caller, call), job) in self.jobs.take_all() {
             self.outputs.push_back(ServerOutput::Job(JobOutput::Abort(self.key(caller, call, job.id))));
             let exit = Exit { call, replies: job.replies, function: job.function, reason: ExitReason::ServerEnded };
             self.answer(caller, Message::Exit(exit));
@@ -356,16 +358,23 @@ impl<P: Pool> Server<P> {
     }
 
     fn handle_cast(&mut self, caller: Caller, cast: Cast<Bytes, Arc<str>>) {
+        match self.accept(caller, cast) {
+            Ok(spawn) => self.outputs.push_back(ServerOutput::Job(spawn)),
+            Err(refusal) => self.answer(caller, refusal),
+        }
+    }
+
+    /// Takes a cast: its job, whose worker is to be started, or what its caller is told instead.
+    pub(crate) fn accept(&mut self, caller: Caller, cast: Cast<Bytes, Arc<str>>) -> Result<JobOutput, Message> {
         if let Err(reason) = self.admit(caller, &cast) {
-            let exit = Exit { call: cast.call, replies: 0, function: cast.function, reason };
-            return self.answer(caller, Message::Exit(exit));
+            return Err(Message::Exit(Exit { call: cast.call, replies: 0, function: cast.function, reason }));
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
         let (function, bytes) = (Arc::clone(&cast.function), cast.body.len());
         let job = Job { id, function, bytes, replies: 0, stream: ReplyStream::Unopened, question: None };
         self.jobs.insert((caller, cast.call), job);
-        self.outputs.push_back(ServerOutput::Job(JobOutput::Spawn(self.key(caller, cast.call, id), cast)));
+        Ok(JobOutput::Spawn(self.key(caller, cast.call, id), cast))
     }
 
     /// Whether this cast may start a job; if so, its caller's share has grown by it.

@@ -438,7 +438,13 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         match server {
             ServerAddress::Singleton => self.outputs.push_back(Output::Singleton(caller, request)),
             ServerAddress::PerNode => {
-                self.server.handle_request(caller, request);
+                match request {
+                    ServerRequest::Cast(cast) => match self.server.accept(caller, cast) {
+                        Ok(spawn) => self.outputs.push_back(Output::Job(spawn)),
+                        Err(refusal) => self.pass_answer(caller, refusal),
+                    },
+                    request => self.server.handle_request(caller, request),
+                }
                 self.drain_server();
             }
         }

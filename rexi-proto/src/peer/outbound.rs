@@ -20,7 +20,7 @@ use crate::message::{
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
-use crate::server::{Caller, Server, ServerRequest};
+use crate::server::{Caller, JobEnding, JobKey, Server, ServerRequest};
 
 impl<M: Clone, P: Pool + Clone> Peer<M, P> {
     /// Casts. Never waits; `mailbox` is told what becomes of it.
@@ -141,6 +141,16 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         let taken = take(&mut self.server);
         self.drain_server();
         taken
+    }
+
+    /// Takes the ends of workers of the per-node server, in this order.
+    pub fn end_jobs(&mut self, ended: impl IntoIterator<Item = (JobKey, JobEnding)>) {
+        for (job, ending) in ended {
+            if let Some(answer) = self.server.end_of(job, ending) {
+                self.pass_answer(job.caller, answer);
+            }
+        }
+        self.drain_server();
     }
 
     /// Sends an answer of one of this node's servers, unless the caller's life is over.

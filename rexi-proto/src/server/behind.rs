@@ -4,7 +4,7 @@
 //! caller has gone, run no more. But all that follows from it, done at once, would hold up everybody else of the node,
 //! and would take many times as much memory as the frame.
 
-use std::collections::{BTreeMap, VecDeque, vec_deque};
+use std::collections::{VecDeque, vec_deque};
 
 use super::{Caller, Job, JobKey, JobOutput, Server, ServerOutput};
 use crate::message::{Message, Sent};
@@ -123,9 +123,9 @@ impl<P: Pool> Server<P> {
         let is_told = |part: &Part| part.caller == caller && !matches!(part.list, List::Ended(_));
         self.behind.retain(|part| !is_told(part));
         let jobs = self.take_jobs(caller);
-        let ended = jobs.iter().map(|(&(_, call), job)| (call, job.id)).collect();
+        let ended = jobs.iter().map(|&((_, call), ref job)| (call, job.id)).collect();
         if let Some(mut share) = self.shares.remove(&caller.peer) {
-            jobs.values().for_each(|job| share.remove_job(job.bytes, job.stream, &mut self.pool));
+            jobs.iter().for_each(|(_, job)| share.remove_job(job.bytes, job.stream, &mut self.pool));
             if share != Default::default() {
                 self.shares.insert(caller.peer, share);
             }
@@ -171,12 +171,12 @@ impl<P: Pool> Server<P> {
     }
 
     /// Takes the jobs of a caller out of those that run.
-    fn take_jobs(&mut self, caller: Caller) -> BTreeMap<(Caller, CallRef), Job> {
+    fn take_jobs(&mut self, caller: Caller) -> Vec<((Caller, CallRef), Job)> {
         let of_caller = (caller, CallRef(0))..=(caller, CallRef(u64::MAX));
-        if self.jobs.len() == self.jobs.range(of_caller.clone()).count() {
-            return std::mem::take(&mut self.jobs);
+        if self.jobs.len() == self.jobs.range(of_caller).count() {
+            return self.jobs.take_all();
         }
-        self.jobs.extract_if(of_caller, |_, _| true).collect()
+        self.jobs.take_out(|(of, _), _| *of == caller)
     }
 }
 

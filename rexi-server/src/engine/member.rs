@@ -200,18 +200,11 @@ impl Member {
 
     /// Changes the per-node server once, with its jobs at hand, and does what follows from it.
     pub(crate) fn serve<T>(self: &Arc<Self>, take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T) -> T {
-        self.serve_in(self.shared.upgrade().as_ref(), take)
-    }
-
-    fn serve_in<T>(
-        self: &Arc<Self>,
-        shared: Option<&Arc<Shared>>,
-        take: impl FnOnce(&mut Server<SharedPool>, &mut Jobs) -> T,
-    ) -> T {
+        let shared = self.shared.upgrade();
         let mut guard = self.lock();
         let State { peer, jobs, .. } = &mut *guard;
         let taken = peer.with_server(|server| take(server, jobs));
-        self.settle_in(shared, guard);
+        self.settle_in(shared.as_ref(), guard);
         taken
     }
 
@@ -289,12 +282,10 @@ impl Member {
     /// Workers of the per-node server have ended.
     pub(crate) fn finish(self: &Arc<Self>, ended: impl IntoIterator<Item = (JobKey, JobEnding)>) {
         let shared = self.shared.upgrade();
-        self.serve_in(shared.as_ref(), |server, jobs| {
-            for (job, ending) in ended {
-                jobs.remove(job);
-                server.handle_end(job, ending);
-            }
-        });
+        let mut guard = self.lock();
+        let State { peer, jobs, .. } = &mut *guard;
+        peer.end_jobs(ended.into_iter().inspect(|&(job, _)| jobs.remove(job)));
+        self.settle_in(shared.as_ref(), guard);
         if let Some(shared) = shared {
             shared.job_ended.wake();
         }
@@ -380,15 +371,17 @@ impl Member {
         let Some(shared) = shared else { return };
         let mut started = Started::default();
         let announced = self.drain(shared, &mut state, &mut started);
-        let Started { mut workers, aborted } = started;
         let mut killed = Vec::new();
-        if aborted {
+        if started.aborted {
             // A kill that came with its cast.
-            state.peer.with_server(|server| killed.extend(workers.extract_if(.., |of| !server.runs(of.job()))));
+            let is_over = |server: &Server<_>, worker: &Worker| !server.runs(worker.job());
+            state.peer.with_server(|server| killed.extend(started.workers.extract_if(.., |of| is_over(server, of))));
         }
         drop(state);
         killed.into_iter().for_each(Worker::cancel);
-        worker::start_all(shared, self, workers);
+        if !started.workers.is_empty() {
+            worker::start_all(shared, self, started.now(), started.workers);
+        }
         for (incarnation, number, now) in announced {
             shared.announced(&self.name, incarnation, number, now);
         }

@@ -112,7 +112,7 @@ impl Singleton {
             self.drain(shared, &mut guard, &mut started);
             drop(guard);
             // Tasks at once: what one peer's jobs do first is not to be waited for by the requests of all.
-            let now = Instant::now();
+            let now = started.now();
             started.workers.into_iter().for_each(|worker| worker.spawn(shared, now));
         }
         taken

@@ -99,8 +99,17 @@ pub(crate) struct Worker {
 #[derive(Default)]
 pub(crate) struct Started {
     pub(crate) workers: Vec<Worker>,
+    /// When the first of them was made.
+    now: Option<Instant>,
     /// A job was aborted meanwhile, which may be one of theirs.
     pub(crate) aborted: bool,
+}
+
+impl Started {
+    /// What time it is: the clock is read once for all of them.
+    pub(crate) fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
 }
 
 /// Does what a server wants done for one of its jobs. A worker that is to start is put behind `started`; the error is
@@ -115,7 +124,8 @@ pub(crate) fn handle_output(
     match output {
         JobOutput::Spawn(..) if shared.has_stopped() => {}
         JobOutput::Spawn(job, cast) => {
-            started.workers.push(Worker::prepare(shared, owner(), job, cast).map_err(|ending| (job, ending))?);
+            let worker = Worker::prepare(started.now(), shared, owner(), job, cast);
+            started.workers.push(worker.map_err(|ending| (job, ending))?);
         }
         JobOutput::Abort(job) => {
             started.aborted = true;
@@ -129,11 +139,7 @@ pub(crate) fn handle_output(
 
 /// Polls workers of one member once, where their casts were read; those that have to wait go on as tasks. So do all
 /// that are left when this has taken too long, since the peer's next frames wait behind it.
-pub(crate) fn start_all(shared: &Shared, member: &Arc<Member>, workers: Vec<Worker>) {
-    if workers.is_empty() {
-        return;
-    }
-    let mut now = Instant::now();
+pub(crate) fn start_all(shared: &Shared, member: &Arc<Member>, mut now: Instant, workers: Vec<Worker>) {
     let until = now + FIRST_POLLS_LIMIT;
     let mut ended = Vec::with_capacity(workers.len());
     for mut worker in workers {
@@ -157,7 +163,13 @@ pub(crate) fn start_all(shared: &Shared, member: &Arc<Member>, workers: Vec<Work
 impl Worker {
     /// Makes a worker. The error is the job's end, where its caller may not call the function or
     /// there is none. A caller that may not call it does not learn whether it exists.
-    fn prepare(shared: &Shared, owner: Owner, job: JobKey, cast: Cast<Bytes, Arc<str>>) -> Result<Self, JobEnding> {
+    fn prepare(
+        now: Instant,
+        shared: &Shared,
+        owner: Owner,
+        job: JobKey,
+        cast: Cast<Bytes, Arc<str>>,
+    ) -> Result<Self, JobEnding> {
         // What a member asked before it left may still have been in the singleton's queue. It gets no answer.
         let caller = owner.caller(shared, job).ok_or(JobEnding::Exit(ExitReason::Killed))?;
         let by = caller.name();
@@ -178,7 +190,7 @@ impl Worker {
         if let Some(trace) = &trace {
             trace::join(&span, trace);
         }
-        let deadline = time_left.map(|left| Instant::now() + left);
+        let deadline = time_left.map(|left| now + left);
         let (window, time_limit) = (shared.limits.stream_window, shared.limits.stream_time_limit);
         let context = Context {
             owner: owner.clone(),
