@@ -236,6 +236,10 @@ impl<M: Clone> Calls<M> {
         self.open.get(&call).map(|open| open.mailbox.clone())
     }
 
+    pub(crate) fn mailboxes(&self) -> impl Iterator<Item = &M> {
+        self.open.iter().map(|(_, open)| &open.mailbox)
+    }
+
     pub(crate) fn refs(&self) -> impl Iterator<Item = CallRef> {
         self.open.keys().copied()
     }

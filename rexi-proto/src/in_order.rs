@@ -122,7 +122,10 @@ impl<K: Copy + Ord, V> InOrder<K, V> {
     fn place(&self, key: &K) -> Option<usize> {
         match self.row.front() {
             Some((first, _)) if first == key => Some(0),
-            Some((first, _)) if first < key => self.row.binary_search_by(|(of, _)| of.cmp(key)).ok(),
+            Some((first, _)) if first < key => match self.row.back() {
+                Some((last, _)) if last == key => Some(self.row.len() - 1),
+                _ => self.row.binary_search_by(|(of, _)| of.cmp(key)).ok(),
+            },
             _ => None,
         }
     }

@@ -275,7 +275,7 @@ fn encode(said: &impl Serialize, max: u32) -> Result<Vec<u8>, EncodeError> {
 }
 
 fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    FrameReader::new(Kind::Hello, bytes).only()
+    FrameReader::new(Kind::Hello, bytes).only_with_maps()
 }
 
 /// Bytes of what an operator asks.

@@ -89,7 +89,7 @@ impl Hello {
         if first != Kind::Hello as u8 || !body.starts_with(&MAGIC) {
             return Err(malformed("it does not open with rexi's magic, so the peer speaks another protocol"));
         }
-        let layout: Layout<'_> = FrameReader::new(Kind::Hello, body).only()?;
+        let layout: Layout<'_> = FrameReader::new(Kind::Hello, body).only_with_maps()?;
         if !Train::is_name(layout.cluster) {
             let bytes = layout.cluster.len();
             return Err(malformed(format!(
@@ -190,7 +190,7 @@ fn record(extensions: &[(u16, &[u8])]) -> Result<RecordWord, DecodeError> {
         (None, _) => Ok(RecordWord::Unkept),
         (_, Some(_)) => Err(malformed("it speaks of the record twice")),
         (Some([]), None) => Ok(RecordWord::Awaited),
-        (Some(bytes), None) => FrameReader::new(Kind::Hello, bytes).only().map(RecordWord::Known),
+        (Some(bytes), None) => FrameReader::new(Kind::Hello, bytes).only_with_maps().map(RecordWord::Known),
     }
 }
 

@@ -351,6 +351,11 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         self.calls.refs()
     }
 
+    /// The mailbox of each of them.
+    pub fn mailboxes(&self) -> impl Iterator<Item = &M> {
+        self.calls.mailboxes()
+    }
+
     /// The calls whose jobs the per-node server runs, by caller.
     pub fn jobs(&self) -> impl Iterator<Item = (Caller, CallRef)> {
         self.server.calls()

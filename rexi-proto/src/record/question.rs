@@ -69,7 +69,7 @@ impl Question {
     /// # Errors
     /// [`DecodeError`] where that is not a canonical question.
     pub fn decode(rest: &[u8]) -> Result<Self, DecodeError> {
-        FrameReader::new(Kind::Hello, rest).only()
+        FrameReader::new(Kind::Hello, rest).only_with_maps()
     }
 }
 
@@ -88,7 +88,7 @@ impl RecordReply {
     /// [`DecodeError`] where the bytes are not a canonical reply.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         match bytes.strip_prefix(&REPLY) {
-            Some(rest) => FrameReader::new(Kind::Hello, rest).only(),
+            Some(rest) => FrameReader::new(Kind::Hello, rest).only_with_maps(),
             None => {
                 let reason = "it does not open as a reply about the record".to_owned();
                 Err(DecodeError::Malformed { kind: Kind::Hello as u8, reason })

@@ -12,6 +12,7 @@ mod v3;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use postcard::de_flavors;
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
@@ -201,6 +202,40 @@ impl Flavor for Sink<'_> {
     }
 }
 
+/// Lets postcard read, and notes what may be a number with a needless byte: a zero behind a byte that says that another
+/// follows. Two numbers of one byte each can look so as well.
+struct Watched<'a> {
+    rest: &'a [u8],
+    last: u8,
+    is_doubtful: bool,
+}
+
+impl<'a> de_flavors::Flavor<'a> for Watched<'a> {
+    type Remainder = (&'a [u8], bool);
+    type Source = &'a [u8];
+
+    fn pop(&mut self) -> postcard::Result<u8> {
+        let (&byte, rest) = self.rest.split_first().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        self.is_doubtful |= byte == 0 && self.last >= 0x80;
+        (self.rest, self.last) = (rest, byte);
+        Ok(byte)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.rest.len())
+    }
+
+    fn try_take_n(&mut self, count: usize) -> postcard::Result<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
+        (self.rest, self.last) = (rest, 0);
+        Ok(taken)
+    }
+
+    fn finalize(self) -> postcard::Result<(&'a [u8], bool)> {
+        Ok((self.rest, self.is_doubtful))
+    }
+}
+
 /// Compares what postcard writes with what was read: its output is the count of bytes that are the same from the first.
 struct Same<'a> {
     read: &'a [u8],
@@ -242,23 +277,47 @@ impl<'a> FrameReader<'a> {
     }
 
     /// Takes a header off the front, refusing one that is not written as we would write it: postcard itself accepts
-    /// numbers with needless bytes, and maps in any order (docs/threats.md).
+    /// numbers with needless bytes (docs/threats.md). It must have no map and no set.
     pub(crate) fn header<T: Deserialize<'a> + Serialize>(&mut self) -> Result<T, DecodeError> {
-        let kind = self.kind as u8;
-        let malformed = |e: postcard::Error| DecodeError::Malformed { kind, reason: e.to_string() };
-        let (header, rest) = postcard::take_from_bytes::<T>(self.body).map_err(malformed)?;
-        let read = &self.body[..self.body.len() - rest.len()];
-        let same = postcard::serialize_with_flavor(&header, Same::with(read)).map_err(malformed)?;
-        if same < read.len() {
-            return Err(DecodeError::NotCanonical { kind, at: same });
+        let read = self.body;
+        let (header, is_doubtful) = self.take::<T>()?;
+        if is_doubtful {
+            self.compare(&header, read)?;
         }
-        self.body = rest;
         Ok(header)
+    }
+
+    fn take<T: Deserialize<'a>>(&mut self) -> Result<(T, bool), DecodeError> {
+        let mut reader = postcard::Deserializer::from_flavor(Watched { rest: self.body, last: 0, is_doubtful: false });
+        let header = T::deserialize(&mut reader).map_err(|e| self.malformed(&e))?;
+        let (rest, is_doubtful) = reader.finalize().map_err(|e| self.malformed(&e))?;
+        self.body = rest;
+        Ok((header, is_doubtful))
+    }
+
+    /// Compares what was taken with what we would write.
+    fn compare(&self, header: &impl Serialize, read: &[u8]) -> Result<(), DecodeError> {
+        let read = &read[..read.len() - self.body.len()];
+        let same = postcard::serialize_with_flavor(header, Same::with(read)).map_err(|e| self.malformed(&e))?;
+        if same < read.len() { Err(DecodeError::NotCanonical { kind: self.kind as u8, at: same }) } else { Ok(()) }
+    }
+
+    fn malformed(&self, problem: &postcard::Error) -> DecodeError {
+        DecodeError::Malformed { kind: self.kind as u8, reason: problem.to_string() }
     }
 
     /// Takes the only header of a frame without payload.
     pub(crate) fn only<T: Deserialize<'a> + Serialize>(mut self) -> Result<T, DecodeError> {
         let header = self.header()?;
+        self.end()?;
+        Ok(header)
+    }
+
+    /// As [`FrameReader::only`], of what may have maps and sets, which postcard takes in any order.
+    pub(crate) fn only_with_maps<T: Deserialize<'a> + Serialize>(mut self) -> Result<T, DecodeError> {
+        let read = self.body;
+        let (header, _) = self.take()?;
+        self.compare(&header, read)?;
         self.end()?;
         Ok(header)
     }

@@ -2,19 +2,18 @@
 //! cast through it.
 //!
 //! In: answers, from whichever task reads a peer's connection. Out: events, in the order in which they came. A mailbox
-//! keeps the time limits of its calls, whatever the other node does. Any task may cast with a handle; the answers go to
+//! ends calls whose time limits have passed, whatever the other node does; who was called keeps the time. Any task may cast with a handle; the answers go to
 //! the mailbox (R5 of docs/rexi.md).
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::ops::Deref;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rexi_proto::{CallRef, CastError, MonitorRef, NodeName};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::calls::error::SendError;
 use crate::calls::request::{Request, Said};
@@ -24,12 +23,10 @@ use crate::engine::{Delivered, Event, Inbox, Member, Members, NotOpened, Running
 /// node, and stops its monitors. It casts as its [`MailboxHandle`] does.
 pub struct Mailbox {
     handle: MailboxHandle,
-    /// For the next of the calls' time limits, from when it is first waited for.
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Takes out of an inbox what there is, or the time limit to wait for.
-type Take<T> = fn(&Inbox<Member>, &Context<'_>) -> Result<T, Option<Instant>>;
+/// Takes out of an inbox what there is, or says whether a time limit has passed.
+type Take<T> = fn(&Inbox<Member>, &Context<'_>) -> Result<T, bool>;
 
 /// Casts for a mailbox, from any task. It keeps the node running, but not the mailbox: once that is dropped, casts are
 /// refused. Cheap to clone.
@@ -42,7 +39,7 @@ pub struct MailboxHandle {
 impl Mailbox {
     pub(crate) fn new(node: Running) -> Self {
         let inner = Arc::new(Inbox::new(&node.shared().limits));
-        Self { handle: MailboxHandle { node, inner }, timer: None }
+        Self { handle: MailboxHandle { node, inner } }
     }
 
     /// A handle for other tasks to cast with.
@@ -78,27 +75,21 @@ impl Mailbox {
     }
 
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        self.poll_with(cx, Inbox::next_or_deadline).map(Delivered::read)
+        self.poll_with(cx, Inbox::next_or_due).map(Delivered::read)
     }
 
     /// All events that are there, and at least one.
     pub(crate) fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<single::Queue<Delivered>> {
-        self.poll_with(cx, Inbox::all_or_deadline)
+        self.poll_with(cx, Inbox::all_or_due)
     }
 
     fn poll_with<T>(&mut self, cx: &mut Context<'_>, take: Take<T>) -> Poll<T> {
         loop {
-            let deadline = match take(&self.handle.inner, cx) {
+            match take(&self.handle.inner, cx) {
                 Ok(taken) => return Poll::Ready(taken),
-                Err(deadline) => deadline,
-            };
-            let Some(deadline) = deadline else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            if timer.deadline() != deadline {
-                timer.as_mut().reset(deadline);
+                Err(false) => return Poll::Pending,
+                Err(true) => self.handle.expire(),
             }
-            ready!(timer.as_mut().poll(cx));
-            self.handle.expire();
         }
     }
 
@@ -158,7 +149,7 @@ impl MailboxHandle {
         let Said { cast, translate } = request.into_cast(call, shared)?;
         // Noted under the member's lock. A mailbox may be lent to other tasks, so a kill may come meanwhile: it looks
         // here first and then at the member, and finds the call in both places or in none.
-        member.with_at(shared, now, |peer, now| {
+        member.cast(shared, now, deadline, |peer, now| {
             self.open(call, member, deadline, translate)?;
             let cast = peer.cast(now, cast, Arc::clone(&self.inner));
             cast.map_err(|error| {

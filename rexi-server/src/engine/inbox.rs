@@ -65,6 +65,8 @@ struct State<T> {
     open: single::Map<CallRef, Open<T>>,
     /// The time limits of open calls, the next one first.
     deadlines: single::Set<(Instant, CallRef)>,
+    /// One of them has passed: a member that keeps the time has said so.
+    due: bool,
     monitors: BTreeMap<MonitorRef, Arc<T>>,
     /// The mailbox is dropped.
     gone: bool,
@@ -117,8 +119,6 @@ impl<T> Inbox<T> {
         state.open.insert(call, Open { member: Arc::clone(member), deadline, translate });
         if let Some(deadline) = deadline {
             state.deadlines.insert((deadline, call));
-            // A waiting task may now wait for a later one.
-            state.wake();
         }
         Ok(())
     }
@@ -188,22 +188,32 @@ impl<T> Inbox<T> {
         self.lock().pop()
     }
 
-    /// The next event; where there is none, the time limit that passes next, and the task is woken once either changes.
-    pub(crate) fn next_or_deadline(&self, cx: &Context<'_>) -> Result<Delivered, Option<Instant>> {
+    /// The next event; where there is none, whether a time limit has passed, and the task is woken once either changes.
+    pub(crate) fn next_or_due(&self, cx: &Context<'_>) -> Result<Delivered, bool> {
         self.take_or_wait(cx, State::pop)
     }
 
-    /// As [`Inbox::next_or_deadline`], with all events that are there.
-    pub(crate) fn all_or_deadline(&self, cx: &Context<'_>) -> Result<single::Queue<Delivered>, Option<Instant>> {
+    /// As [`Inbox::next_or_due`], with all events that are there.
+    pub(crate) fn all_or_due(&self, cx: &Context<'_>) -> Result<single::Queue<Delivered>, bool> {
         self.take_or_wait(cx, State::take_all)
     }
 
-    fn take_or_wait<E>(&self, cx: &Context<'_>, take: fn(&mut State<T>) -> Option<E>) -> Result<E, Option<Instant>> {
+    fn take_or_wait<E>(&self, cx: &Context<'_>, take: fn(&mut State<T>) -> Option<E>) -> Result<E, bool> {
         let mut state = self.lock();
         take(&mut state).ok_or_else(|| {
             state.waker = Some(cx.waker().clone());
-            state.next_deadline()
+            std::mem::take(&mut state.due)
         })
+    }
+
+    /// Tells its owner where a time limit has passed, and gives the next one that has not.
+    pub(crate) fn tell_due(&self, now: Instant) -> Option<Instant> {
+        let mut state = self.lock();
+        if state.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now) {
+            state.due = true;
+            state.wake();
+        }
+        state.deadlines.first_above(&(now, CallRef(u64::MAX))).map(|&(deadline, _)| deadline)
     }
 
     /// The mailbox is dropped: what is still open, and what is still watched; `None` where nothing is.
@@ -260,10 +270,6 @@ impl<T> State<T> {
         Some(open.member)
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(deadline, _)| deadline)
-    }
-
     fn expire_one(&mut self, now: Instant) -> Option<(CallRef, Arc<T>)> {
         let &(_, call) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
         let member = self.close(call)?;
@@ -281,6 +287,7 @@ impl<T> Default for State<T> {
             waker: None,
             open: single::Map::default(),
             deadlines: single::Set::default(),
+            due: false,
             monitors: BTreeMap::new(),
             gone: false,
         }

@@ -76,6 +76,8 @@ struct State {
     address: Option<SocketAddr>,
     peer: Peer<Arc<Inbox<Member>>, SharedPool>,
     jobs: Jobs,
+    /// No call to it ends before that by its time limit; `None` where none has one.
+    next_limit: Option<Instant>,
     connection: Option<quinn::Connection>,
     /// The latest life of the peer that was attached, and that has said hello.
     latest: Option<Incarnation>,
@@ -102,6 +104,7 @@ impl Member {
             address,
             peer,
             jobs: Jobs::default(),
+            next_limit: None,
             connection: None,
             latest: None,
             met: None,
@@ -173,28 +176,28 @@ impl Member {
         change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
     ) -> T {
         let shared = self.shared.upgrade();
-        self.change(shared.as_ref(), time_in(shared.as_ref()), change)
+        let now = time_in(shared.as_ref());
+        let mut state = self.lock();
+        let result = change(&mut state.peer, now);
+        self.settle_in(shared.as_ref(), state);
+        result
     }
 
-    /// As [`Member::with`], for who has the node and the time at hand.
-    pub(crate) fn with_at<T>(
+    /// Casts, for who has the node and the time at hand: `cast` is a change as [`Member::with`] makes it. The caller is
+    /// told when the deadline has passed.
+    pub(crate) fn cast<T>(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         now: Instant,
-        change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
-    ) -> T {
-        self.change(Some(shared), now - shared.started, change)
-    }
-
-    fn change<T>(
-        self: &Arc<Self>,
-        shared: Option<&Arc<Shared>>,
-        now: Duration,
-        change: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
+        deadline: Option<Instant>,
+        cast: impl FnOnce(&mut Peer<Arc<Inbox<Self>>, SharedPool>, Duration) -> T,
     ) -> T {
         let mut state = self.lock();
-        let result = change(&mut state.peer, now);
-        self.settle_in(shared, state);
+        let result = cast(&mut state.peer, now - shared.started);
+        if let Some(deadline) = deadline {
+            self.keep_time_until(&mut state, deadline);
+        }
+        self.settle_in(Some(shared), state);
         result
     }
 

@@ -2,6 +2,7 @@
 //! one answer, and are made and dropped for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 /// First in, first out.
 #[derive(Debug)]
@@ -116,6 +117,11 @@ impl<K: Ord> Set<K> {
         }
     }
 
+    pub(crate) fn first_above(&self, key: &K) -> Option<&K> {
+        let one = self.one.as_ref().filter(|one| *one > key);
+        one.into_iter().chain(self.more.range((Bound::Excluded(key), Bound::Unbounded)).next()).min()
+    }
+
     pub(crate) fn remove(&mut self, key: &K) {
         if self.one.take_if(|one| one == key).is_none() {
             self.more.remove(key);
@@ -168,6 +174,7 @@ mod tests {
             order.into_iter().for_each(|key| set.insert(key));
             for lowest in 1..=3 {
                 assert_eq!(set.first(), Some(&lowest), "{order:?}");
+                assert_eq!(set.first_above(&lowest), Some(&(lowest + 1)).filter(|_| lowest < 3), "{order:?}");
                 set.remove(&lowest);
                 set.remove(&7);
             }

@@ -1,10 +1,12 @@
 //! What tasks wait for of a member: its connection, room in its link, payloads, the end of its stay.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rexi_proto::{BulkId, ConnectionId};
+use tokio::time::Instant;
 
-use super::Member;
+use super::{Member, State};
 use crate::engine::shared::Shared;
 
 impl Member {
@@ -50,7 +52,8 @@ impl Member {
         self.joined.wait(|| !self.lock().peer.awaits_payload()).await;
     }
 
-    /// Ends the peer's stay when its time has come, for as long as the node lives and has this member.
+    /// Ends the peer's stay when its time has come, and tells callers whose time limits have passed, for as long as the
+    /// node lives and has this member.
     pub(crate) async fn keep_time(self: Arc<Self>) {
         loop {
             let changed = self.changed.notified();
@@ -59,16 +62,45 @@ impl Member {
             if self.has_left() {
                 return;
             }
-            let deadline = self.lock().peer.deadline();
             let Some(started) = self.shared.upgrade().map(|shared| shared.started) else { return };
-            match deadline {
+            match self.next_deadline(started) {
                 Some(deadline) => tokio::select! {
                     biased;
                     () = changed => {}
-                    () = tokio::time::sleep_until(started + deadline) => self.with(rexi_proto::Peer::handle_timeout),
+                    () = tokio::time::sleep_until(deadline) => {
+                        self.tell_limits();
+                        self.with(rexi_proto::Peer::handle_timeout);
+                    }
                 },
                 None => changed.await,
             }
         }
     }
+
+    fn next_deadline(&self, started: Instant) -> Option<Instant> {
+        let state = self.lock();
+        let of_stay = state.peer.deadline().map(|deadline| started + deadline);
+        of_stay.into_iter().chain(state.next_limit).min()
+    }
+
+    /// A call to it ends then by its time limit.
+    pub(super) fn keep_time_until(&self, state: &mut State, limit: Instant) {
+        if state.next_limit.is_none_or(|next| limit < next) {
+            state.next_limit = Some(limit);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Looks at all open calls, which is once for each time limit that is let pass, and so not for most calls.
+    fn tell_limits(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.next_limit.is_some_and(|limit| limit <= now) {
+            let next = state.peer.mailboxes().filter_map(|inbox| inbox.tell_due(now)).min();
+            state.next_limit = next.map(|next| next.max(now + LIMITS_INTERVAL_MIN));
+        }
+    }
 }
+
+/// How often all open calls are looked at, at most: time limits are kept to this.
+const LIMITS_INTERVAL_MIN: Duration = Duration::from_millis(10);
