@@ -304,3 +304,23 @@ async fn a_shorter_time_limit_of_a_later_call_is_kept_by_who_waits_already() {
     assert_eq!(event, Event::Answer(short, passed));
     assert_eq!(began.elapsed().as_secs(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn time_limits_that_pass_within_10_ms_are_told_together() {
+    let cluster = MODES[3].members(["n1", "n2"], |node, _| node);
+    // n2 never starts.
+    let n1 = MODES[3].start(&cluster, "n1");
+    let began = tokio::time::Instant::now();
+    let call = |limit| {
+        let request = Request::new("echo", "").time_limit(Duration::from_millis(limit));
+        let mut call = n1.cast(&name("n2"), request).expect("a member");
+        async move {
+            assert!(matches!(call.next().await, Some(Answer::Exit { reason: ExitReason::TimePassed, .. })));
+            began.elapsed().as_millis()
+        }
+    };
+    // The first is the first to be cast, and the last, which is looked for from the first on.
+    let calls = [130, 100, 105, 109, 111].map(call);
+    let told = within("the ends", futures_util::future::join_all(calls)).await;
+    assert_eq!(told, [130, 100, 110, 110, 120]);
+}

@@ -2,8 +2,8 @@
 //! cast through it.
 //!
 //! In: answers, from whichever task reads a peer's connection. Out: events, in the order in which they came. A mailbox
-//! ends calls whose time limits have passed, whatever the other node does; who was called keeps the time. Any task may cast with a handle; the answers go to
-//! the mailbox (R5 of docs/rexi.md).
+//! ends calls whose time limits have passed, whatever the other node does; who was called keeps the time. Any task may
+//! cast with a handle; the answers go to the mailbox (R5 of docs/rexi.md).
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;

@@ -1,5 +1,5 @@
-//! A queue, a map and a set that keep one entry in place and allocate only for a second: most mailboxes serve one call with
-//! one answer, and are made and dropped for it.
+//! A queue, a map and a set that keep one entry in place and allocate only for a second: most mailboxes serve one call
+//! with one answer, and are made and dropped for it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;

@@ -30,7 +30,7 @@ pub(crate) async fn keep_connected(shared: Arc<Shared>, member: Arc<Member>) {
             () = member.wait_left() => return,
             () = member.kicked.notified() => {}
             () = member.wait_connected(true) => continue,
-            () = tokio::time::sleep(backoff.next_delay(shared.env.random())) => {}
+            () = tokio::time::sleep(backoff.next_delay(longest_delay(&shared), shared.env.random())) => {}
         }
         let tried = tokio::select! {
             biased;
@@ -100,20 +100,25 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Delays that double from 25 ms to 1 s, each shortened by a random part of up to a half, so that nodes that failed
-/// together do not try again together.
+/// While a node waits for a record it is connected to nobody, and the record's coming lets it dial at once.
+fn longest_delay(shared: &Shared) -> Duration {
+    if shared.rollout().has_record() { BACKOFF_MAX } else { AWAITED_MAX }
+}
+
+/// Delays that double from 25 ms, each shortened by a random part of up to a half, so that nodes that failed together
+/// do not try again together.
 #[derive(Debug, Default)]
 struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    fn next_delay(&mut self, random: &Random) -> Duration {
+    fn next_delay(&mut self, longest: Duration, random: &Random) -> Duration {
         if self.tries == 0 {
             self.tries = 1;
             return Duration::ZERO;
         }
-        let full = BACKOFF_MIN.saturating_mul(1 << (self.tries - 1).min(10)).min(BACKOFF_MAX);
+        let full = BACKOFF_MIN.saturating_mul(1 << (self.tries - 1).min(10)).min(longest);
         self.tries += 1;
         full.mul_f64(random.between(0.5..=1.0))
     }
@@ -122,17 +127,21 @@ impl Backoff {
 const BACKOFF_MIN: Duration = Duration::from_millis(25);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
+/// As long while no record is known: 64 nodes that wait for one would dial each other 5,000 times a second else.
+const AWAITED_MAX: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_first_try_is_at_once_and_later_ones_wait_longer_up_to_a_second() {
+    fn the_first_try_is_at_once_and_later_ones_wait_longer_up_to_their_longest() {
         let (mut backoff, random) = (Backoff::default(), Random::seeded(1));
-        assert_eq!(backoff.next_delay(&random), Duration::ZERO);
+        assert_eq!(backoff.next_delay(BACKOFF_MAX, &random), Duration::ZERO);
         for tries in 0..40_u32 {
-            let full = BACKOFF_MAX.min(BACKOFF_MIN * 2_u32.pow(tries.min(10)));
-            let delay = backoff.next_delay(&random);
+            let longest = if tries < 30 { BACKOFF_MAX } else { AWAITED_MAX };
+            let full = longest.min(BACKOFF_MIN * 2_u32.pow(tries.min(10)));
+            let delay = backoff.next_delay(longest, &random);
             assert!(delay >= full / 2 && delay <= full, "try {tries}: {delay:?} of {full:?}");
         }
     }
