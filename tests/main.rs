@@ -25,6 +25,7 @@ mod fuzz;
 mod gather;
 mod handshakes;
 mod hostile;
+mod items;
 mod mailbox;
 mod membership;
 mod membership_answers;

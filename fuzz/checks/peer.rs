@@ -9,8 +9,9 @@
 use std::time::Duration;
 
 use rexi_proto::{
-    BulkId, CallRef, Cast, CastError, ExitReason, Form, Incarnation, ItemStep, JobEnding, MonitorRef, Mutants,
-    NodeName, Party, Phase, Presence, QuestionStep, Refusal, SERVER_PER_NODE, Saying, Total, VersionRange, WireVersion,
+    BulkId, CallRef, Cast, CastError, ExitReason, Form, Incarnation, ItemList, ItemStep, JobEnding, MonitorRef,
+    Mutants, NodeName, Party, Phase, Presence, QuestionStep, Refusal, SERVER_PER_NODE, Saying, Total, VersionRange,
+    WireVersion,
 };
 
 use link::Parting;
@@ -191,26 +192,36 @@ fn work(world: &mut World, script: &mut Script<'_>, n: usize) {
     let (sent, over) = match deed % 16 {
         0..=2 => {
             let sent = world.with_server(n, job.key, |server| server.handle_reply(job.key, body));
-            (sent, !sent)
+            (u16::from(sent), !sent)
         }
-        3..=5 => {
+        3..=4 => {
             let window = if deed >= 0xe0 { None } else { Some(1 + u32::from(deed >> 6)) };
             let step = world.with_server(n, job.key, |server| server.handle_item(job.key, &mut body.clone(), window));
-            (step == ItemStep::Sent, step == ItemStep::Over)
+            (u16::from(step == ItemStep::Sent), step == ItemStep::Over)
+        }
+        5 => {
+            let (mut items, window) = (ItemList::default(), 1 + u32::from(deed >> 6));
+            let said = job.call.map_or(0, |call| world.notes.calls[call].sent);
+            for number in said..said + AT_ONCE {
+                assert!(items.push(&payload(job.call, number, bytes.min(1_000))), "they are few");
+            }
+            let room = world.with_server(n, job.key, |server| server.handle_items(job.key, &mut items, window));
+            let sent = AT_ONCE - u16::try_from(items.len()).expect("no more than there were");
+            (if room.is_some() { sent } else { 0 }, room.is_none())
         }
         6..=7 => {
             let asked = world.with_server(n, job.key, |server| server.handle_question(job.key, body));
             let asks = world.nodes[n].jobs.iter_mut().find(|asks| asks.key == job.key);
             asks.into_iter().for_each(|asks| asks.question = asked);
-            (asked.is_some(), asked.is_none())
+            (u16::from(asked.is_some()), asked.is_none())
         }
         8 => {
             let runs = world.with_server(n, job.key, |server| server.handle_ping(job.key));
-            (false, !runs)
+            (0, !runs)
         }
         9 => {
             world.with_server(n, job.key, |server| server.handle_stream_timeout(job.key));
-            (false, false)
+            (0, false)
         }
         10 => {
             let question = job.question.unwrap_or_default();
@@ -222,7 +233,7 @@ fn work(world: &mut World, script: &mut Script<'_>, n: usize) {
                 let said = notes::numbers(&body).map(|(of, number)| (Some(usize::from(of)), number));
                 assert_eq!(said, Some((job.call, question)), "another's response");
             }
-            (false, over)
+            (0, over)
         }
         11..=13 => return world.end(n, place, JobEnding::Reply(body)),
         14 => return world.end(n, place, JobEnding::Exit(ExitReason::Done)),
@@ -232,9 +243,9 @@ fn work(world: &mut World, script: &mut Script<'_>, n: usize) {
         assert!(!over || ends, "it is over, and runs");
         other.over = over;
     }
-    assert!(!sent || !ends, "it has ended, and is heard");
-    if let (true, Some(call)) = (sent, job.call) {
-        world.notes.calls[call].sent += 1;
+    assert!(sent == 0 || !ends, "it has ended, and is heard");
+    if let Some(call) = job.call {
+        world.notes.calls[call].sent += sent;
     }
 }
 
@@ -413,6 +424,9 @@ const FOUND: [&[u8]; 5] = [
         14, 0, 0, 91,
     ],
 ];
+
+/// Items that a job has ready together.
+const AT_ONCE: u16 = 3;
 
 /// Bits of the first byte.
 const FORGED: u8 = 0x80;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::guards::Guards;
 use crate::hello::Refusal;
 use crate::in_order::InOrder;
+use crate::items::ItemList;
 use crate::message::{BulkId, DownReason, ExitReason, Message, ReplyForm, Sent};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::{Phase, ServerAddress};
@@ -36,6 +37,8 @@ pub enum Answer {
         /// The encoded value.
         body: Bytes,
     },
+    /// Items that came in one frame. A mailbox hands them out one by one.
+    Items(ItemList),
     /// A question of the job, which waits for the response.
     Question {
         /// What the response names.
@@ -74,8 +77,22 @@ impl Answer {
     pub fn is_last(&self) -> bool {
         !matches!(
             self,
-            Self::Reply { last: false, .. } | Self::StreamInit | Self::Item { .. } | Self::Question { .. } | Self::Ping
+            Self::Reply { last: false, .. }
+                | Self::StreamInit
+                | Self::Item { .. }
+                | Self::Items(_)
+                | Self::Question { .. }
+                | Self::Ping
         )
+    }
+
+    /// The items of a frame as an answer each, and any other answer as it is.
+    pub fn one_by_one(self) -> impl Iterator<Item = Self> {
+        let (items, other) = match self {
+            Self::Items(items) => (items, None),
+            other => (ItemList::default(), Some(other)),
+        };
+        items.into_iter().map(|body| Self::Item { body }).chain(other)
     }
 
     fn of_reply(form: ReplyForm, number: u64, body: Bytes) -> Self {
@@ -87,8 +104,13 @@ impl Answer {
         }
     }
 
-    fn is_reply(&self) -> bool {
-        matches!(self, Self::Reply { .. } | Self::Item { .. } | Self::Question { .. })
+    /// Replies that it is.
+    fn replies(&self) -> u64 {
+        match self {
+            Self::Reply { .. } | Self::Item { .. } | Self::Question { .. } => 1,
+            Self::Items(items) => items.len() as u64,
+            _ => 0,
+        }
     }
 }
 
@@ -261,18 +283,19 @@ impl<M: Clone> Calls<M> {
         self.open.remove(&call).map(|open| open.sent_to)
     }
 
-    /// Counts a reply to an open call. `false`: another should have come before it, so it was lost.
-    pub(crate) fn count_reply(&mut self, call: CallRef, number: u64) -> bool {
+    /// Counts so many replies to an open call, the first of that number. `false`: another should have come before them,
+    /// so it was lost.
+    pub(crate) fn count_replies(&mut self, call: CallRef, number: u64, count: u64) -> bool {
         let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return true };
         let follows = open.replies == number;
-        open.replies += u64::from(follows);
+        open.replies += if follows { count } else { 0 };
         follows
     }
 
-    /// Counts an item of an open call's stream.
-    pub(crate) fn count_item(&mut self, call: CallRef) {
+    /// Counts so many items of an open call's stream.
+    pub(crate) fn count_items(&mut self, call: CallRef, count: u64) {
         if let Some(open) = self.open.get_mut(&call) {
-            open.more().stream.items += 1;
+            open.more().stream.items += count;
         }
     }
 
@@ -404,7 +427,7 @@ impl<M: Clone> Calls<M> {
             for held in more.held.drain(..) {
                 match held {
                     Held::Complete(Answer::StreamInit) => more.stream.asked = false,
-                    Held::Complete(answer) => *replies -= u64::from(answer.is_reply()),
+                    Held::Complete(answer) => *replies -= answer.replies(),
                     Held::Pending { .. } => *replies -= 1,
                 }
             }

@@ -38,6 +38,7 @@ pub enum Kind {
     Response = 22,
     Sent = 23,
     TaggedReply = 24,
+    Items = 25,
 }
 
 /// A message's life across wire versions. Release 1.0 brought v1, 1.1 brought v2, 2.0 brought v3.
@@ -54,7 +55,7 @@ pub struct Row {
 }
 
 /// Every message's row.
-pub const ROWS: [Row; 24] = [
+pub const ROWS: [Row; 25] = [
     row(Kind::Cast, WireVersion::V1),
     row(Kind::Kill, WireVersion::V1),
     row(Kind::KillAll, WireVersion::V2),
@@ -81,6 +82,7 @@ pub const ROWS: [Row; 24] = [
     // The receiving half of a change of the original's that was taken back half way (R30 of docs/rexi.md): a node
     // that understood only one of the two forms would hold a sender of the other to it.
     Row { emitted_since: None, ..row(Kind::TaggedReply, WireVersion::V1) },
+    row(Kind::Items, WireVersion::V1),
 ];
 
 const fn row(kind: Kind, since: WireVersion) -> Row {

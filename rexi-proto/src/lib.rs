@@ -27,6 +27,7 @@ mod migration;
 mod release;
 mod train;
 mod trace;
+mod items;
 mod message;
 mod in_order;
 mod caller;
@@ -59,11 +60,12 @@ pub use frame::FrameBuffer;
 pub use function::{FunctionRow, Release, ReleaseError};
 pub use guards::{decode_by, encode_by};
 pub use hello::{Agreement, Hello, Party, Refusal, Saying, Standing, verdict};
+pub use items::{ITEMS_BYTES_MAX, IntoItems, ItemList};
 pub use limits::{HELLO_BYTES_MAX, Limits, LimitsError, READ_BYTES_MAX, START_AHEAD_MAX, STREAM_WINDOW_BYTES};
 pub use link::{Presence, Session};
 pub use message::{
-    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, FunctionName, Message, Reply, ReplyForm, Response, Sent,
-    TraceContext,
+    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, FunctionName, ItemBatch, Message, Reply, ReplyForm,
+    Response, Sent, TraceContext,
 };
 pub use migration::{
     Form, Forms, MIGRATION_KEY_BYTES_MAX, MIGRATIONS_MAX, Migration, MigrationKey, MigrationKeyError, SERVER_PER_NODE,

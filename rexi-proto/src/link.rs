@@ -15,7 +15,7 @@ use crate::error::EncodeError;
 use crate::guards::Guards;
 use crate::hello::{Agreement, Hello, Refusal};
 use crate::limits::{CALL_REF_BYTES_MAX, FRAME_OVERHEAD_BYTES, Limits};
-use crate::message::{Body, BulkId, Cast, Message, Reply, Response};
+use crate::message::{Body, BulkId, Cast, ItemBatch, Message, Reply, Response};
 use crate::migration::Forms;
 use crate::name::Incarnation;
 use crate::phase::{Phase, Servers};
@@ -333,6 +333,7 @@ fn payload_bytes(message: &Message) -> usize {
         Message::Cast(_, Cast { body: Body::Inline(bytes), .. })
         | Message::Reply(Reply { body: Body::Inline(bytes), .. })
         | Message::Response(_, Response { body: Body::Inline(bytes), .. }) => bytes.len(),
+        Message::Items(ItemBatch { list, .. }) => list.bytes().len(),
         _ => 0,
     }
 }

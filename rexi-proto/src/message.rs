@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::items::ItemList;
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
 use crate::rollout::PhaseNow;
@@ -24,6 +25,8 @@ pub enum Message {
     KillAll(ServerAddress, Vec<CallRef>),
     /// A job's reply, in one of its forms; the last one ends the call.
     Reply(Reply),
+    /// Replies in the form [`ReplyForm::Item`], as many as a job had ready.
+    Items(ItemBatch),
     /// A job wants to send a stream of items, and waits until its caller starts or cancels it. Said again after a
     /// reconnect for as long as there is no answer.
     StreamInit(CallRef),
@@ -225,6 +228,17 @@ pub struct Reply {
     pub form: ReplyForm,
     /// The encoded value.
     pub body: Body,
+}
+
+/// Items of a job's stream, each a reply that is counted as such.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ItemBatch {
+    /// The call they answer.
+    pub call: CallRef,
+    /// Replies that the job has sent before the first of them.
+    pub number: u64,
+    /// The encoded values, one at least.
+    pub list: ItemList,
 }
 
 /// What a reply asks of its caller.

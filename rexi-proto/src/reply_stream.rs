@@ -80,9 +80,14 @@ impl ReplyStream {
     /// Whether an item may be sent now. `window` is how many may be unacknowledged; `None` for an item that wants no
     /// acknowledgement.
     pub(crate) fn has_room(self, window: Option<u32>) -> bool {
+        matches!(self, Self::Open { .. }) && window.is_none_or(|window| self.room(window) > 0)
+    }
+
+    /// How many items may be sent now.
+    pub(crate) fn room(self, window: u32) -> usize {
         match self {
-            Self::Unopened | Self::Asked => false,
-            Self::Open { sent, acked } => window.is_none_or(|window| sent - acked < u64::from(window)),
+            Self::Unopened | Self::Asked => 0,
+            Self::Open { sent, acked } => usize::try_from(u64::from(window).saturating_sub(sent - acked)).unwrap_or(0),
         }
     }
 

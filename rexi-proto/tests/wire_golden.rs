@@ -17,9 +17,9 @@ use proptest::prelude::*;
 use rexi_proto::record::{Digest, RecordWord, Words};
 use rexi_proto::{
     Body, BulkId, CallRef, Called, Cast, DecodeError, DownReason, EncodeError, Exit, ExitReason, Forms, FrameBuffer,
-    FunctionTable, Hello, Incarnation, Kind, LENGTH_BYTES, Limits, Message, MigrationKey, MonitorRef, NodeName, Peer,
-    PeerConfig, PeerId, Phase, PhaseNow, Release, Reply, ReplyForm, Response, SERVER_PER_NODE, Sent, ServerAddress,
-    Session, Standing, TraceContext, VersionRange, WireVersion, decode, encode,
+    FunctionTable, Hello, Incarnation, ItemBatch, ItemList, Kind, LENGTH_BYTES, Limits, Message, MigrationKey,
+    MonitorRef, NodeName, Peer, PeerConfig, PeerId, Phase, PhaseNow, Release, Reply, ReplyForm, Response,
+    SERVER_PER_NODE, Sent, ServerAddress, Session, Standing, TraceContext, VersionRange, WireVersion, decode, encode,
 };
 
 const FRAME_MAX: u32 = 1 << 20;
@@ -28,6 +28,12 @@ const SERVERS: [ServerAddress; 2] = [ServerAddress::Singleton, ServerAddress::Pe
 
 fn functions() -> FunctionTable {
     FunctionTable::new(["f"]).expect("a table")
+}
+
+fn list(items: &[impl AsRef<[u8]>]) -> ItemList {
+    let mut list = ItemList::default();
+    assert!(items.iter().all(|item| list.push(item.as_ref())), "they are few and short");
+    list
 }
 
 /// One or more examples of every kind of message, for that server where they are for one.
@@ -71,6 +77,10 @@ fn examples(server: ServerAddress) -> Vec<(String, Message)> {
         ("stream-init".to_owned(), Message::StreamInit(CallRef(300))),
         ("item".to_owned(), reply(2, ReplyForm::Item, Body::Inline(Bytes::from_static(b"row")))),
         ("item-bulk".to_owned(), reply(200, ReplyForm::Item, Body::Bulk(BulkId(0), 33_000))),
+        (
+            "items".to_owned(),
+            Message::Items(ItemBatch { call: CallRef(300), number: 2, list: list(&["row", "", "a row"]) }),
+        ),
         ("question".to_owned(), reply(2, ReplyForm::Question, Body::Inline(Bytes::from_static(b"go?")))),
         ("stream-start".to_owned(), Message::StreamStart(server, CallRef(300))),
         ("stream-cancel".to_owned(), Message::StreamCancel(server, CallRef(300))),
@@ -397,6 +407,8 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
     let forms = [ReplyForm::Plain, ReplyForm::Last, ReplyForm::Item, ReplyForm::Question];
     let reply = (call.clone(), any::<u64>(), 0..forms.len(), body())
         .prop_map(move |(call, number, form, body)| Message::Reply(Reply { call, number, form: forms[form], body }));
+    let items = (call.clone(), any::<u64>(), vec(vec(any::<u8>(), 0..40), 1..20))
+        .prop_map(|(call, number, items)| Message::Items(ItemBatch { call, number, list: list(&items) }));
     let response = (call.clone(), any::<u64>(), body())
         .prop_map(move |(call, number, body)| Message::Response(server, Response { call, number, body }));
     let count = (call.clone(), any::<u64>());
@@ -417,6 +429,7 @@ fn messages(server: ServerAddress) -> impl Strategy<Value = Message> {
         calls.clone().prop_map(move |calls| Message::KillAll(server, calls)),
         calls.prop_map(move |calls| Message::Resume(server, calls)),
         reply,
+        items,
         response,
         count.clone().prop_map(move |(call, total)| Message::Ack(server, call, total)),
         (count, any::<Option<u64>>()).prop_map(|((call, replies), question)| Message::Sent(Sent {

@@ -29,10 +29,19 @@ fn call(loops: Loops) -> Pair {
     loops.run()
 }
 
-#[library_benchmark(setup = Pair::connected)]
-#[bench::of_64_bytes(config = at_most(ITEMS, 21_300))]
-fn take_items(pair: Pair) -> Pair {
-    pair.take_items(ITEMS)
+// Items of so many bytes, with a window of so many.
+#[library_benchmark(setup = connected)]
+#[bench::of_64_bytes(args = (64, 5), config = at_most(ITEMS, 17_800))]
+#[bench::of_64_bytes_64_ahead(args = (64, 64), config = at_most(ITEMS, 4_210))]
+#[bench::of_64_bytes_1024_ahead(args = (64, 1_024), config = at_most(ITEMS, 3_060))]
+#[bench::of_4_kib(args = (4_096, 5), config = at_most(ITEMS, 107_900))]
+#[bench::of_4_kib_64_ahead(args = (4_096, 64), config = at_most(ITEMS, 84_000))]
+fn take_items((pair, bytes, window): (Pair, u32, u32)) -> Pair {
+    pair.take_items(ITEMS, bytes, window)
+}
+
+fn connected(bytes: u32, window: u32) -> (Pair, u32, u32) {
+    (Pair::connected(), bytes, window)
 }
 
 #[library_benchmark(setup = Pair::away)]

@@ -15,6 +15,7 @@ pub(crate) mod registry;
 mod context;
 pub(crate) mod trace;
 mod worker;
+mod turn;
 mod jobs;
 mod failures;
 mod pool;

@@ -268,6 +268,7 @@ KINDS = {
         ),
         emitted=None,
     ),
+    "Items": Kind(25, Struct(call=U64, number=U64, items=Seq(Raw()))),
 }
 BY_NUMBER = {kind.number: name for name, kind in KINDS.items()}
 

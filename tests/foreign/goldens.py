@@ -56,6 +56,7 @@ def examples():
     yield "stream-init", "StreamInit", call, None
     yield "item", "Item", small, b"row"
     yield "item-bulk", "Item", large, None
+    yield "items", "Items", {"call": 300, "number": 2, "items": [b"row", b"", b"a row"]}, None
     yield "question", "Question", small, b"go?"
     yield "stream-start", "StreamStart", call, None
     yield "stream-cancel", "StreamCancel", call, None

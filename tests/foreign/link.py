@@ -232,7 +232,7 @@ class Session:
         self.link, self.version, self.server = link, version, server
         self.ours, self.theirs = ours, theirs
         self.functions = {name: number for number, name in enumerate(theirs["functions"])}
-        self.aside = []
+        self.aside, self.items = [], []
         self.echoes = 1_000_000
 
     def say(self, kind, payload=None, /, although_not_emitted=False, **fields):
@@ -261,9 +261,17 @@ class Session:
         return {"id": self.link.next_bulk - 1, "bytes": length}
 
     async def recv(self, what="a message", aside=ASIDE):
-        """The next message that is not put aside: what a node says by itself when it connects."""
+        """The next message that is not put aside: what a node says by itself when it connects. Items of one frame are
+        as many messages."""
         while True:
+            if self.items:
+                return self.items.pop(0)
             message = decode(self.version, await self.link.frame(what))
+            if message.kind == "Items":
+                for number, item in enumerate(message.items, message.number):
+                    fields = {"call": message.call, "number": number, "bulk": None}
+                    self.items.append(Message("Item", fields, None, item))
+                continue
             if message.kind not in aside:
                 return message
             self.aside.append(message)

@@ -125,11 +125,15 @@ async def stream(scene):
         session.say("Item", str(number).encode(), call=cast.call, number=number, bulk=None)
         await session.hears("Ack", call=cast.call, items=number + 1)
         equal(await scene.node.hears("a item"), f"{number} true", "the item")
+    session.say("Items", call=cast.call, number=7, items=[b"7", b"8", b"9"])
+    for number in range(7, 10):
+        await session.hears("Ack", call=cast.call, items=number + 1)
+        equal(await scene.node.hears("a item"), f"{number} true", "an item among others")
     # Asked again, it says all of it again.
     session.say("StreamInit", call=cast.call)
     await session.hears("StreamStart", call=cast.call)
-    await session.hears("Ack", call=cast.call, items=7)
-    reply(session, cast.call, b"all", number=7)
+    await session.hears("Ack", call=cast.call, items=10)
+    reply(session, cast.call, b"all", number=10)
     equal(await scene.node.hears("a last"), "all", "the last one")
 
 

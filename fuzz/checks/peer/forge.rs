@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use rexi_proto::{
-    Body, BulkId, CallRef, Called, Cast, DownReason, Exit, ExitReason, LENGTH_BYTES, Message, MonitorRef, Phase,
-    PhaseNow, Reply, ReplyForm, Response, Sent, ServerAddress, WireVersion, encode,
+    Body, BulkId, CallRef, Called, Cast, DownReason, Exit, ExitReason, ItemBatch, ItemList, LENGTH_BYTES, Message,
+    MonitorRef, Phase, PhaseNow, Reply, ReplyForm, Response, Sent, ServerAddress, WireVersion, encode,
 };
 
 use super::Script;
@@ -36,7 +36,7 @@ fn message(script: &mut Script<'_>, kind: u8) -> Message {
         3 => Message::KillAll(server, calls(script)),
         4 => reply(script, call, ReplyForm::Plain),
         5 => reply(script, call, ReplyForm::Last),
-        6 => reply(script, call, ReplyForm::Item),
+        6 => items(reply(script, call, ReplyForm::Item)),
         7 => reply(script, call, ReplyForm::Question),
         8 => Message::StreamInit(call),
         9 => Message::StreamStart(server, call),
@@ -69,6 +69,16 @@ fn cast(script: &mut Script<'_>, call: CallRef) -> Cast {
 
 fn reply(script: &mut Script<'_>, call: CallRef, form: ReplyForm) -> Message {
     Message::Reply(Reply { call, number: script.number(), form, body: body(script) })
+}
+
+/// Every second item in a frame of two, of which one may be another's.
+fn items(item: Message) -> Message {
+    let Message::Reply(Reply { call, number, body: Body::Inline(body), .. }) = &item else { return item };
+    let mut list = ItemList::default();
+    if body.len().is_multiple_of(2) && list.push(body) && list.push(b"other") {
+        return Message::Items(ItemBatch { call: *call, number: *number, list });
+    }
+    item
 }
 
 /// Most of the time one that a call has.

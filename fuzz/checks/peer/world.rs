@@ -70,7 +70,11 @@ impl World {
                 assert!(self.nodes[n].singleton.is_some(), "{request:?} needs a singleton that is not there");
                 self.nodes[n].queue.push_back((caller, request));
             }
-            Output::Deliver(mailbox, call, answer) => self.notes.answered(n, life, mailbox, call, &answer),
+            Output::Deliver(mailbox, call, answer) => {
+                for answer in answer.one_by_one() {
+                    self.notes.answered(n, life, mailbox, call, &answer);
+                }
+            }
             Output::MonitorDown(mailbox, monitor, reason) => self.notes.down(n, life, mailbox, monitor, reason),
             Output::Announced(life, number, now) if !self.notes.forged && life == self.nodes[1 - n].life => {
                 let phase = usize::try_from(now.epoch).ok().and_then(|epoch| self.nodes[1 - n].phases.get(epoch));

@@ -48,7 +48,9 @@ impl<P: Pool + Clone> NodeModel<P> {
             }
             Output::Singleton(_, request) => notes.no_singleton(self.index, member, &request),
             Output::Deliver(mailbox, call, answer) => {
-                notes.answered((self.index, self.life), mailbox, call, &answer);
+                for answer in answer.one_by_one() {
+                    notes.answered((self.index, self.life), mailbox, call, &answer);
+                }
             }
             Output::MonitorDown(mailbox, monitor, reason) => {
                 notes.down((self.index, self.life), mailbox, monitor, reason);

@@ -18,7 +18,7 @@ fn calls() -> Calls<u32> {
 fn streaming(items: usize) -> Calls<u32> {
     let mut calls = calls();
     assert!(calls.note_asked(CALL) && calls.note_started(CALL, true));
-    (0..items).for_each(|_| calls.count_item(CALL));
+    (0..items).for_each(|_| calls.count_items(CALL, 1));
     calls
 }
 
@@ -61,9 +61,9 @@ fn as_many_items_are_acknowledged_as_have_come_and_not_one_more() {
     assert!(!calls.note_acked(CALL, 2), "one is left");
     assert!(calls.note_acked(CALL, 1));
     assert!(!calls.note_acked(CALL, 1));
-    calls.count_item(CALL);
+    calls.count_items(CALL, 1);
     assert!(calls.note_acked(CALL, 1), "another has come");
-    calls.count_item(STRANGER);
+    calls.count_items(STRANGER, 1);
     assert!(!calls.note_acked(STRANGER, 1));
 }
 
@@ -97,7 +97,7 @@ fn a_call_has_the_server_that_its_cast_went_to_and_none_before() {
 fn a_call_has_all_replies_where_each_came_in_its_turn() {
     let mut calls = calls();
     assert!(calls.has_all_replies(CALL, 0) && !calls.has_all_replies(CALL, 1));
-    assert!(calls.count_reply(CALL, 0) && !calls.count_reply(CALL, 2));
+    assert!(calls.count_replies(CALL, 0, 1) && !calls.count_replies(CALL, 2, 1));
     assert!(calls.has_all_replies(CALL, 1) && !calls.has_all_replies(CALL, 2));
     assert!(calls.has_all_replies(STRANGER, 5), "a call that is over misses nothing");
 }
@@ -123,10 +123,10 @@ fn answers_behind_a_payload_are_bounded_and_there_is_room_again_once_it_comes() 
 #[test]
 fn what_was_held_when_the_connection_broke_counts_as_never_come() {
     let mut calls = calls();
-    assert!(calls.count_reply(CALL, 0));
+    assert!(calls.count_replies(CALL, 0, 1));
     assert_eq!(take(&mut calls, plain(0)).map(|delivered| delivered.len()), Ok(1));
     for (number, held) in [(1, pending(1, 1)), (2, plain(2)), (3, pending(2, 3))] {
-        assert!(calls.count_reply(CALL, number));
+        assert!(calls.count_replies(CALL, number, 1));
         assert_eq!(take(&mut calls, held), Ok(Vec::new()));
     }
     assert!(calls.note_asked(CALL));
@@ -138,7 +138,7 @@ fn what_was_held_when_the_connection_broke_counts_as_never_come() {
     assert!(calls.awaits(CALL));
     assert!(calls.has_all_replies(CALL, 1), "the one that was delivered");
     assert!(calls.note_asked(CALL), "its caller was never told");
-    assert!(calls.count_reply(CALL, 1));
+    assert!(calls.count_replies(CALL, 1, 1));
     assert_eq!(take(&mut calls, plain(1)).map(|delivered| delivered.len()), Ok(1), "nothing waits any more");
 }
 

@@ -12,7 +12,9 @@ use crate::bulk::{BulkError, Incomplete};
 use crate::caller::{Answer, Held, Taken};
 use crate::error::{CloseCode, DecodeError};
 use crate::frame::FrameBuffer;
-use crate::message::{Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, Message, Reply, ReplyForm, Response};
+use crate::message::{
+    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, ItemBatch, Message, Reply, ReplyForm, Response,
+};
 use crate::name::CallRef;
 use crate::phase::ServerAddress;
 use crate::pool::Pool;
@@ -114,6 +116,12 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
             }
             Message::Response(server, response) => self.handle_response(now, server, response),
             Message::Reply(reply) => self.handle_reply_frame(now, reply),
+            Message::Items(ItemBatch { call, number, list }) => {
+                let count = list.len() as u64;
+                self.count_replies(call, number, count);
+                self.calls.count_items(call, count);
+                self.handle_answer(call, Held::Complete(Answer::Items(list)));
+            }
             Message::StreamInit(call) => self.handle_stream_init(call),
             Message::Sent(sent) => {
                 if self.calls.awaits(sent.call) && self.calls.misses(self.guards().heard_whole(sent)) {
@@ -187,11 +195,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     fn handle_reply_frame(&mut self, now: Duration, reply: Reply) {
         let Reply { call, number, form, body } = reply;
-        if !self.calls.count_reply(call, number) {
-            self.lose(call);
-        }
+        self.count_replies(call, number, 1);
         if form == ReplyForm::Item {
-            self.calls.count_item(call);
+            self.calls.count_items(call, 1);
         }
         match body {
             Body::Inline(body) => self.handle_answer(call, Held::reply(form, number, body)),
@@ -199,6 +205,13 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 self.handle_answer(call, Held::Pending { id, number, form });
                 self.hold(now, id, bytes, Incomplete::Reply(call));
             }
+        }
+    }
+
+    /// Counts replies of which the first has that number. A call that misses one before them is lost.
+    fn count_replies(&mut self, call: CallRef, number: u64, count: u64) {
+        if !self.calls.count_replies(call, number, count) {
+            self.lose(call);
         }
     }
 

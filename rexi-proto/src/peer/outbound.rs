@@ -15,7 +15,8 @@ use crate::caller::{Answer, CastError};
 use crate::error::{CloseCode, EncodeError};
 use crate::link::{Full, Presence};
 use crate::message::{
-    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, FunctionName, Message, Reply, Response, Sent,
+    Body, BulkId, Called, Cast, DownReason, Exit, ExitReason, FunctionName, ItemBatch, Message, Reply, ReplyForm,
+    Response, Sent,
 };
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
@@ -286,6 +287,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 Message::Cast(_, cast) => self.end_call(cast.call, answer),
                 Message::Response(_, Response { call, .. }) => self.lose(call),
                 Message::Reply(Reply { call, .. })
+                | Message::Items(ItemBatch { call, .. })
                 | Message::StreamInit(call)
                 | Message::Sent(Sent { call, .. })
                 | Message::Exit(Exit { call, .. })
@@ -341,9 +343,9 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
 
     /// Encodes one message for a peer that is there, after `waited` in the buffer.
     fn transmit(&mut self, mut message: Message, waited: Duration) {
-        let Some(payload_bytes_max) = self.link.session().map(|session| session.payload_bytes_max as usize) else {
-            return;
-        };
+        let Some(session) = self.link.session() else { return };
+        let payload_bytes_max = session.payload_bytes_max as usize;
+        let list_bytes_max = payload_bytes_max.min(session.frame_bytes_max as usize / 2);
         let is_long = |body: &Body| matches!(body, Body::Inline(bytes) if bytes.len() > payload_bytes_max);
         let mut cast_as = None;
         match &mut message {
@@ -362,12 +364,30 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
                 }
                 self.calls.note_responded(call, number);
             }
+            Message::Items(items) if items.list.bytes().len() > list_bytes_max => {
+                let list = std::mem::take(&mut items.list);
+                let items = ItemBatch { list, ..*items };
+                return self.transmit_apart(items, waited, payload_bytes_max);
+            }
             _ => {}
         }
         match (self.encode(&mut message), cast_as) {
             (Ok(()), _) => {}
             (Err(EncodeError::TooLong { .. }), Some(call)) => self.end_call(call, Answer::TooLarge),
             (Err(error), _) => self.close(CloseCode::ProtocolBroken, error.to_string()),
+        }
+    }
+
+    /// Sends items one by one to a peer that takes no frame with all of them.
+    fn transmit_apart(&mut self, items: ItemBatch, waited: Duration, payload_bytes_max: usize) {
+        for (number, body) in (items.number..).zip(items.list) {
+            // Which is the end of its job.
+            let is_last = body.len() > payload_bytes_max;
+            let (call, form, body) = (items.call, ReplyForm::Item, Body::Inline(body));
+            self.transmit(Message::Reply(Reply { call, number, form, body }), waited);
+            if is_last {
+                break;
+            }
         }
     }
 

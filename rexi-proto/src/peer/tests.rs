@@ -8,8 +8,9 @@ use super::*;
 use crate::caller::CastError;
 use crate::frame::FrameBuffer;
 use crate::hello::verdict;
+use crate::items::ItemList;
 use crate::limits::Limits;
-use crate::message::{Body, BulkId, Called, Cast, Exit, ExitReason, FunctionName, Reply, ReplyForm};
+use crate::message::{Body, BulkId, Called, Cast, Exit, ExitReason, FunctionName, ItemBatch, Reply, ReplyForm, Sent};
 use crate::name::MonitorRef;
 use crate::phase::Phase;
 use crate::reply_stream::StreamTimeouts;
@@ -65,14 +66,14 @@ fn is_awaited(output: &Output<u32>) -> bool {
 
 /// The answers that mailboxes hear, by call.
 pub(super) fn answers(peer: &mut Peer<u32>) -> Vec<(u64, Answer)> {
-    let answer = |output| match output {
-        Output::Deliver(mailbox, call, answer) => {
+    let mut answers = Vec::new();
+    for output in outputs(peer) {
+        if let Output::Deliver(mailbox, call, answer) = output {
             assert_eq!(u64::from(mailbox), call.0);
-            Some((call.0, answer))
+            answers.extend(answer.one_by_one().map(|answer| (call.0, answer)));
         }
-        _ => None,
-    };
-    outputs(peer).into_iter().filter_map(answer).collect()
+    }
+    answers
 }
 
 /// What goes over the wire next.
@@ -637,6 +638,13 @@ fn item(call: u64, number: u64) -> Message {
     Message::Reply(Reply { call: CallRef(call), number, form: ReplyForm::Item, body: inline() })
 }
 
+/// So many items in one frame, the first of that number.
+fn items(call: u64, number: u64, count: usize) -> Message {
+    let mut list = ItemList::default();
+    assert!((0..count).all(|_| list.push(b"x")));
+    Message::Items(ItemBatch { call: CallRef(call), number, list })
+}
+
 /// A peer whose job for call 5 has asked for a stream, which was started, and has sent three items.
 fn streaming() -> Peer<u32> {
     let mut peer = connected(Phase::Remove, WireVersion::V3);
@@ -682,6 +690,55 @@ fn items_are_acknowledged_in_all_and_not_beyond_those_that_came() {
     receive(&mut peer, SECOND, &reply(5, 3, false, inline()));
     assert!(!peer.ack(CallRef(5), 1), "a plain reply is no item");
     assert_eq!(sent(&mut peer), []);
+}
+
+#[test]
+fn items_of_one_frame_come_in_order_and_are_acknowledged_one_by_one_or_as_one() {
+    let mut peer = streaming();
+    receive(&mut peer, SECOND, &items(5, 3, 4));
+    receive(&mut peer, SECOND, &item(5, 7));
+    let one = (5, Answer::Item { body: Bytes::from_static(b"x") });
+    assert_eq!(answers(&mut peer), vec![one; 5]);
+    assert!(peer.ack(CallRef(5), 1) && peer.ack(CallRef(5), 7) && !peer.ack(CallRef(5), 1));
+    let ack = |total| Message::Ack(ServerAddress::PerNode, CallRef(5), total);
+    assert_eq!(sent(&mut peer), [ack(1), ack(8)]);
+}
+
+#[test]
+fn items_that_came_before_or_miss_one_before_them_end_the_call_and_are_not_delivered() {
+    // Three have come.
+    for (number, count) in [(4, 2), (0, 3), (2, 2), (3, 0)] {
+        let mut peer = streaming();
+        receive(&mut peer, SECOND, &items(5, number, count));
+        if (number, count) == (3, 0) {
+            assert_eq!(answers(&mut peer), [], "none is nothing");
+            continue;
+        }
+        assert_eq!(answers(&mut peer), [lost(5)], "{count} from {number}");
+        assert_eq!(sent(&mut peer), [Message::Kill(ServerAddress::PerNode, CallRef(5))]);
+    }
+}
+
+#[test]
+fn items_behind_a_payload_wait_for_it_and_those_that_a_connection_took_along_are_missed() {
+    let mut peer = streaming();
+    let large =
+        Message::Reply(Reply { call: CallRef(5), number: 3, form: ReplyForm::Item, body: Body::Bulk(BulkId(0), 5) });
+    receive(&mut peer, SECOND, &large);
+    receive(&mut peer, SECOND, &items(5, 4, 3));
+    assert_eq!(answers(&mut peer), []);
+    let mut whole = peer.clone();
+    whole.handle_bulk(SECOND, whole.connection(), BulkId(0), Bytes::from_static(b"large"));
+    let item = |body: &'static str| (5, Answer::Item { body: body.into() });
+    assert_eq!(answers(&mut whole), [item("large"), item("x"), item("x"), item("x")]);
+    disconnect(&mut peer, SECOND);
+    for (peer, has) in [(&mut peer, 3), (&mut whole, 7)] {
+        peer.handle_connected(SECOND, session(WireVersion::V3));
+        receive(peer, SECOND, &Message::Sent(Sent { call: CallRef(5), replies: has, question: None }));
+        assert_eq!(answers(peer), [], "it has {has}");
+        receive(peer, SECOND, &Message::Sent(Sent { call: CallRef(5), replies: 8, question: None }));
+        assert_eq!(answers(peer), [lost(5)], "it has {has}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 use bytes::Bytes;
 
 use super::{Caller, ItemStep, Job, JobKey, JobOutput, QuestionStep, Server, ServerOutput};
-use crate::message::{ExitReason, Message, ReplyForm};
+use crate::items::ItemList;
+use crate::message::{Body, ExitReason, ItemBatch, Message, Reply, ReplyForm};
 use crate::name::CallRef;
 use crate::pool::{Pool, Total, grow};
 use crate::reply_stream::{Heard, ReplyStream, StreamSignal};
@@ -30,6 +31,32 @@ impl<P: Pool> Server<P> {
             *sent += 1;
         }
         ItemStep::Sent
+    }
+
+    /// As [`Server::handle_item`] with all of these, each small enough to stand in a frame: takes out as many as may go
+    /// now, and says how many more may follow. `None`: the job is over.
+    pub fn handle_items(&mut self, job: JobKey, items: &mut ItemList, window: u32) -> Option<usize> {
+        let running = self.running(job)?;
+        if running.stream == ReplyStream::Unopened {
+            return (self.open_stream(job) != ItemStep::Over).then_some(0);
+        }
+        let room = running.stream.room(window);
+        let list = items.take_first(room);
+        let (call, number, count) = (job.call, running.replies, list.len());
+        running.replies += count as u64;
+        if let ReplyStream::Open { sent, .. } = &mut running.stream {
+            *sent += count as u64;
+        }
+        let message = match count {
+            0 => None,
+            1 => list
+                .into_iter()
+                .next()
+                .map(|body| Message::Reply(Reply { call, number, form: ReplyForm::Item, body: Body::Inline(body) })),
+            _ => Some(Message::Items(ItemBatch { call, number, list })),
+        };
+        message.into_iter().for_each(|message| self.answer(job.caller, message));
+        Some(room - count)
     }
 
     /// A job has waited for too long for its stream to be started, or for an acknowledgement: it ends.

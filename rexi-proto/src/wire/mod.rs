@@ -115,6 +115,7 @@ impl Message {
                 ReplyForm::Item => Kind::Item,
                 ReplyForm::Question => Kind::Question,
             },
+            Self::Items(_) => Kind::Items,
             Self::StreamInit(_) => Kind::StreamInit,
             Self::StreamStart(..) => Kind::StreamStart,
             Self::StreamCancel(..) => Kind::StreamCancel,

@@ -5,11 +5,14 @@
 
 mod layouts;
 
-use layouts::{Announce, Bulk, Cast, Count, Down, DownReason, Exit, Numbered, Phase, Reason, Reply, Sent, TaggedReply};
+use layouts::{
+    Announce, Bulk, Cast, Count, Down, DownReason, Exit, ItemsHead, Numbered, Phase, Reason, Reply, Sent, TaggedReply,
+};
 
 use super::{FrameReader, FrameWriter, clipped};
 use crate::compat::Kind;
 use crate::error::{DecodeError, EncodeError};
+use crate::items::ItemList;
 use crate::message::{self, Body, Called, Message, ReplyForm};
 use crate::name::{CallRef, MonitorRef};
 use crate::phase::ServerAddress;
@@ -59,6 +62,11 @@ pub(super) fn encode_unaddressed(
                 ReplyForm::Item | ReplyForm::Question => frame.header(&Numbered { call, number, bulk }),
             }
             frame.payload(&reply.body);
+        }
+        Message::Items(items) => {
+            let (call, number, count) = (items.call.0, items.number, items.list.len() as u64);
+            frame.header(&ItemsHead { call, number, count });
+            frame.raw(items.list.bytes());
         }
         Message::Response(_, response) => {
             let message::Response { call, number, ref body } = *response;
@@ -117,6 +125,7 @@ pub(super) fn decode_unaddressed<'a>(
             let (call, number, body) = decode_numbered(frame)?;
             Message::Reply(message::Reply { call, number, form, body })
         }
+        Kind::Items => Message::Items(decode_items(frame)?),
         Kind::TaggedReply => {
             let TaggedReply { call, number, form, bulk } = frame.header()?;
             let body = frame.payload(bulk.map(Body::from))?;
@@ -182,6 +191,7 @@ pub(super) fn show(kind: Kind, visitor: &mut impl crate::schema::LayoutVisitor) 
         | Kind::StreamStart
         | Kind::StreamCancel => visitor.header::<u64>(kind),
         Kind::Resume => visitor.header::<Vec<u64>>(kind),
+        Kind::Items => visitor.header::<layouts::Items>(kind),
         Kind::Ack => visitor.header::<Count>(kind),
         Kind::Sent => visitor.header::<Sent>(kind),
         Kind::Exit => visitor.header::<Exit<'_>>(kind),
@@ -205,6 +215,15 @@ pub(super) fn numbers(calls: &[CallRef]) -> Vec<u64> {
 /// And as it was read.
 pub(super) fn calls(numbers: Vec<u64>) -> Vec<CallRef> {
     numbers.into_iter().map(CallRef).collect()
+}
+
+fn decode_items(mut frame: FrameReader<'_>) -> Result<message::ItemBatch, DecodeError> {
+    let ItemsHead { call, number, count } = frame.header()?;
+    let no_list = || DecodeError::Malformed { kind: frame.kind as u8, reason: format!("it has no {count} items") };
+    let (list, rest) = ItemList::read(count, frame.body).ok_or_else(no_list)?;
+    frame.body = rest;
+    frame.end()?;
+    Ok(message::ItemBatch { call: CallRef(call), number, list })
 }
 
 fn decode_numbered(mut frame: FrameReader<'_>) -> Result<(CallRef, u64, Body), DecodeError> {

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 rexi_server::function! {
     /// Returns what it is given.
     Echo = "echo" (Bytes) -> Bytes, error String, since 2.0;
-    /// So many items of 64 bytes.
-    Rows = "rows" (u64) -> stream Bytes, error String, since 2.0;
+    /// So many items of so many bytes each, with a window of so many.
+    Rows = "rows" ((u64, u32, u32)) -> stream Bytes, error String, since 2.0;
 }
 
 /// A caller and the node that it calls.
@@ -59,13 +59,13 @@ impl Pair {
         Self { runtime, caller, _callee: None, held: Vec::new() }.cast_into_the_buffer(64)
     }
 
-    /// Takes a stream of so many items of 64 bytes.
-    pub(crate) fn take_items(self, count: u64) -> Self {
+    /// Takes a stream of so many items of so many bytes, of which a window is unacknowledged.
+    pub(crate) fn take_items(self, count: u64, bytes: u32, window: u32) -> Self {
         self.runtime.block_on(async {
-            let mut rows = self.caller.ask_stream(Rows, &callee(), &count);
+            let mut rows = self.caller.ask_stream(Rows, &callee(), &(count, bytes, window));
             let mut taken = 0;
             while let Some(row) = rows.next().await {
-                assert_eq!(row.expect("an item").len(), BYTES);
+                assert_eq!(row.expect("an item").len(), bytes as usize);
                 taken += 1;
             }
             assert_eq!(taken, count);
@@ -135,8 +135,10 @@ async fn echo(_job: Context, body: Bytes) -> Result<Bytes, String> {
     Ok(body)
 }
 
-async fn rows(mut rows: Items<Rows>, count: u64) -> Result<Option<Bytes>, String> {
-    let row = body();
+async fn rows(mut rows: Items<Rows>, argument: (u64, u32, u32)) -> Result<Option<Bytes>, String> {
+    let (count, bytes, window) = argument;
+    rows.job_mut().set_stream_window(window);
+    let row = Bytes::from(vec![7; bytes as usize]);
     for _ in 0..count {
         rows.send(&row).await;
     }
@@ -166,5 +168,5 @@ fn free_addresses() -> [SocketAddr; 2] {
     sockets.map(|socket| socket.local_addr().expect("it is bound"))
 }
 
-/// Of an argument, a reply, an item.
+/// Of an argument, a reply.
 const BYTES: usize = 64;

@@ -6,14 +6,14 @@
 //! docs/rexi.md.
 
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rexi_proto::{
-    CallRef, ExitReason, Incarnation, ItemStep, JobEnding, JobKey, NodeName, QuestionStep, Server, ServerAddress,
-    TraceContext,
+    CallRef, ExitReason, Incarnation, ItemList, ItemStep, JobEnding, JobKey, NodeName, QuestionStep, Server,
+    ServerAddress, TraceContext,
 };
 use thiserror::Error;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::pool::SharedPool;
 use crate::engine::shared::Shared;
+use crate::engine::turn::{self, Ready};
 use crate::engine::worker::Owner;
 
 /// What a running function knows of its job, and how it talks to its caller before it ends.
@@ -58,6 +59,8 @@ pub struct Context {
     pub(crate) deadline: Option<Instant>,
     pub(crate) nonce: u64,
     pub(crate) trace: Option<Box<TraceContext>>,
+    /// Items that are ready to leave; made with the first.
+    pub(crate) lane: Option<Arc<Lane>>,
     pub(crate) stream_window: u32,
     pub(crate) stream_time_limit: Duration,
 }
@@ -142,6 +145,7 @@ impl Context {
     /// [`JobOver`]: nobody is there to hear it, or it was above `payload_bytes_max`, which ends the job.
     pub fn reply(&self, body: impl Into<Bytes>) -> Result<(), JobOver> {
         let body = body.into();
+        self.flush();
         self.owner.serve(|server, _| server.handle_reply(self.job, body)).then_some(()).ok_or(JobOver)
     }
 
@@ -150,12 +154,14 @@ impl Context {
     /// # Errors
     /// [`JobOver`].
     pub fn ping(&self) -> Result<(), JobOver> {
+        self.flush();
         self.owner.serve(|server, _| server.handle_ping(self.job)).then_some(()).ok_or(JobOver)
     }
 
     /// Sets how many items of this job's stream may be unacknowledged, 1 at least. Default: `Limits::stream_window`.
     pub fn set_stream_window(&mut self, items: u32) {
         self.stream_window = items.max(1);
+        self.lane.iter().for_each(|lane| lane.forget_room());
     }
 
     /// Sets how long this job waits for its stream to be started, and for an acknowledgement. Default:
@@ -167,14 +173,37 @@ impl Context {
     /// Sends an item of the job's stream. The first asks the caller for the stream and waits until it is started; each
     /// waits while as many items as the window holds are unacknowledged. A caller that cancels the stream ends the job.
     ///
-    /// Cancel safe: an item is sent only when this returns.
+    /// Items of up to 1 KiB that a job sends without waiting in between leave together, when it next waits or ends: one
+    /// that this has taken reaches nobody if the job is killed before that. A task of its own has no such turns, and
+    /// each of its items leaves at once.
+    ///
+    /// Cancel safe: an item is taken only when this returns.
     ///
     /// # Errors
     /// [`JobOver`]: also where the caller did not start the stream, or acknowledge an item, within the time limit, and
     /// where the item is above `payload_bytes_max` or the server has `streams_max` streams open; all of these end the
     /// job.
     pub async fn stream(&mut self, item: impl Into<Bytes>) -> Result<(), JobOver> {
-        self.send_item(item.into(), Some(self.stream_window)).await
+        let (item, window) = (item.into(), self.stream_window);
+        loop {
+            match self.lane().push(&item) {
+                Pushed::Taken => return Ok(()),
+                Pushed::Alone => {
+                    self.flush();
+                    let sent = self.send_item(item, Some(window)).await;
+                    self.lane.iter().for_each(|lane| lane.forget_room());
+                    return sent;
+                }
+                Pushed::Full => {}
+            }
+            let lane = Arc::clone(self.lane());
+            self.wait_for_caller(|server, _| match lane.offer(server, window) {
+                Some(0) => None,
+                Some(_) => Some(Ok(())),
+                None => Some(Err(JobOver)),
+            })
+            .await?;
+        }
     }
 
     /// Sends the last item of the job's stream, which wants no acknowledgement and so waits for none. It asks for the
@@ -183,6 +212,7 @@ impl Context {
     /// # Errors
     /// As [`Context::stream`].
     pub async fn stream_last(&mut self, item: impl Into<Bytes>) -> Result<(), JobOver> {
+        self.flush();
         self.send_item(item.into(), None).await
     }
 
@@ -194,6 +224,7 @@ impl Context {
     /// [`QuestionError`].
     pub async fn sync_reply(&mut self, body: impl Into<Bytes>, limit: Duration) -> Result<Bytes, QuestionError> {
         let body = body.into();
+        self.flush();
         let asked = self.owner.serve(|server, _| server.handle_question(self.job, body));
         let question = asked.ok_or(JobOver)?;
         let response = self.wait(limit, |server, job| match server.take_response(job, question) {
@@ -206,20 +237,38 @@ impl Context {
 
     /// Ends the job with an error, and its worker at its next await.
     pub(crate) fn fail(&self, error: &str) {
+        self.flush();
         self.owner.serve(|server, jobs| {
             server.handle_end(self.job, JobEnding::Exit(ExitReason::Failed(error.into())));
             jobs.abort(self.job);
         });
     }
 
-    async fn send_item(&mut self, mut item: Bytes, window: Option<u32>) -> Result<(), JobOver> {
-        let sent = self.wait(self.stream_time_limit, |server, job| match server.handle_item(job, &mut item, window) {
+    fn lane(&mut self) -> &Arc<Lane> {
+        self.lane.get_or_insert_with(|| Lane::new(self.owner.clone(), self.job))
+    }
+
+    /// Lets the items leave that are ready.
+    fn flush(&self) {
+        self.lane.iter().for_each(|lane| lane.leave());
+    }
+
+    async fn send_item(&self, mut item: Bytes, window: Option<u32>) -> Result<(), JobOver> {
+        self.wait_for_caller(|server, job| match server.handle_item(job, &mut item, window) {
             ItemStep::Sent => Some(Ok(())),
             ItemStep::Over => Some(Err(JobOver)),
             ItemStep::Wait => None,
-        });
-        if let Some(sent) = sent.await {
-            return sent;
+        })
+        .await
+    }
+
+    /// Waits for the caller to start the stream, or to have room for more of it. A job that waits too long is over.
+    async fn wait_for_caller(
+        &self,
+        ask: impl FnMut(&mut Server<SharedPool>, JobKey) -> Option<Result<(), JobOver>>,
+    ) -> Result<(), JobOver> {
+        if let Some(answer) = self.wait(self.stream_time_limit, ask).await {
+            return answer;
         }
         self.owner.serve(|server, _| server.handle_stream_timeout(self.job));
         Err(JobOver)
@@ -247,3 +296,91 @@ impl Context {
         tokio::time::timeout(limit, answered).await.ok()
     }
 }
+
+/// Items of one job that are ready, and how many more its caller has room for. They leave at the end of the turn in
+/// which they were made, or once their list is full.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    owner: Owner,
+    job: JobKey,
+    item_bytes_max: usize,
+    /// Its lock is taken behind the server's own, or alone.
+    list: Mutex<Listed>,
+}
+
+#[derive(Debug, Default)]
+struct Listed {
+    items: ItemList,
+    /// What the server has granted beyond those.
+    room: usize,
+    window: u32,
+}
+
+/// What became of an item.
+enum Pushed {
+    /// It has left, or leaves at the end of the turn.
+    Taken,
+    /// There is no room as far as is known: the server is to be asked.
+    Full,
+    /// It is too long to go with others.
+    Alone,
+}
+
+impl Lane {
+    fn new(owner: Owner, job: JobKey) -> Arc<Self> {
+        let inline_bytes_max = owner.shared().map_or(0, |shared| shared.limits.inline_bytes_max as usize);
+        let item_bytes_max = inline_bytes_max.min(ITEM_BYTES_MAX);
+        Arc::new(Self { owner, job, item_bytes_max, list: Mutex::default() })
+    }
+
+    fn push(self: &Arc<Self>, item: &[u8]) -> Pushed {
+        if item.len() > self.item_bytes_max {
+            return Pushed::Alone;
+        }
+        {
+            let mut list = self.lock();
+            if list.room == 0 || !list.items.push(item) {
+                return Pushed::Full;
+            }
+            list.room -= 1;
+        }
+        if !turn::hold(self) {
+            self.leave();
+        }
+        Pushed::Taken
+    }
+
+    /// Lets what is ready leave, and says how much room there is then. `None`: the job is over.
+    fn offer(&self, server: &mut Server<SharedPool>, window: u32) -> Option<usize> {
+        let mut list = self.lock();
+        let room = server.handle_items(self.job, &mut list.items, window);
+        (list.room, list.window) = (room.unwrap_or(0), window);
+        room
+    }
+
+    /// From now on the server is asked before an item is added.
+    fn forget_room(&self) {
+        self.lock().room = 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Listed> {
+        self.list.lock().expect("nothing panics while it holds a lane")
+    }
+}
+
+impl Ready for Lane {
+    fn leave(&self) {
+        let window = {
+            let list = self.lock();
+            if list.items.is_empty() {
+                return;
+            }
+            list.window
+        };
+        // What a job that is over has ready is nobody's.
+        self.owner.serve(|server, _| self.offer(server, window));
+    }
+}
+
+/// Bytes of an item that goes with others: for a longer one, one frame less is not worth a copy.
+const ITEM_BYTES_MAX: usize = 1 << 10;

@@ -160,11 +160,20 @@ impl<T> Inbox<T> {
         state.monitors.remove(&monitor)
     }
 
-    /// Puts an answer in. `false`: the mailbox is full, so its owner does not read; the call is ended and the owner
-    /// told.
+    /// Puts an answer in, or each of its items. `false`: the mailbox is full, so its owner does not read; the call is
+    /// ended and the owner told.
     pub(crate) fn deliver(&self, call: CallRef, answer: Answer) -> bool {
         let mut state = self.lock();
         let Some(translate) = state.open.get(&call).map(|open| open.translate) else { return true };
+        match answer {
+            Answer::Items(items) => {
+                items.into_iter().all(|body| self.put(&mut state, call, Answer::Item { body }, translate))
+            }
+            answer => self.put(&mut state, call, answer, translate),
+        }
+    }
+
+    fn put(&self, state: &mut State<T>, call: CallRef, answer: Answer, translate: Option<Translate>) -> bool {
         let room = state.queue.len() < self.length_max && state.bytes + payload_bytes(&answer) <= self.bytes_max;
         let fits = answer.is_last() || room;
         let answer =

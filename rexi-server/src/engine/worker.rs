@@ -26,6 +26,7 @@ use crate::engine::registry::Work;
 use crate::engine::shared::Shared;
 use crate::engine::singleton::Singleton;
 use crate::engine::trace;
+use crate::engine::turn;
 
 /// The server that a worker answers to.
 #[derive(Clone, Debug)]
@@ -200,6 +201,7 @@ impl Worker {
             deadline,
             nonce,
             trace,
+            lane: None,
             stream_window: window,
             stream_time_limit: time_limit,
         };
@@ -212,12 +214,13 @@ impl Worker {
     fn step(&mut self, cx: &mut task::Context<'_>, now: &mut Instant) -> Poll<JobEnding> {
         let Self { owner, job, function, work, deadline, timer, started, metrics, span } = self;
         let _entered = span.enter();
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| {
+        let poll = AssertUnwindSafe(|| {
             let ending = ready!(poll_within(work.as_mut(), *deadline, timer, cx));
             // In here, since what is dropped can panic as well.
             *work = None;
             Poll::Ready(ending)
-        }));
+        });
+        let polled = turn::run(|| panic::catch_unwind(poll));
         *now = Instant::now();
         let ending = match polled {
             Ok(polled) => ready!(polled),

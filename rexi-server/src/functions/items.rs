@@ -32,7 +32,7 @@ impl<F: StreamFunction> Items<F> {
     /// job is over, this does not return: the function is dropped here. In a separate task, which is not dropped, use
     /// [`Items::try_send`].
     ///
-    /// Cancel safe: an item is sent only when this returns.
+    /// Cancel safe: an item is taken only when this returns.
     pub async fn send(&mut self, item: &F::Item) {
         if self.try_send(item).await.is_err() {
             std::future::pending::<()>().await;

@@ -1,6 +1,7 @@
 //! What leaves for one peer: what is refused before it does, what the peer takes, and what is dropped on the way.
 
 use super::*;
+use crate::items::ItemList;
 use crate::limits::Limits;
 use crate::link::Session;
 use crate::message::TraceContext;
@@ -327,4 +328,61 @@ fn a_function_that_the_peer_does_not_take_is_answered_here_without_a_frame() {
         "by its number there: {left:?}"
     );
     assert_eq!(answers(&mut peer), [(2, Answer::NoSuchFunction)]);
+}
+
+/// A job whose stream is started, on a peer with such a session.
+fn streaming(with: Session) -> (Peer<u32>, JobKey) {
+    let mut peer = peer(Phase::Remove, Limits::default());
+    peer.handle_connected(Duration::ZERO, with);
+    let job = serve(&mut peer, 1);
+    peer.with_server(|server| server.handle_items(job, &mut ItemList::default(), 5));
+    receive(&mut peer, SECOND, &Message::StreamStart(PER_NODE, CallRef(1)));
+    outputs(&mut peer);
+    sent(&mut peer);
+    (peer, job)
+}
+
+/// Items of these lengths, made at once.
+fn say(peer: &mut Peer<u32>, job: JobKey, lengths: &[usize]) {
+    let mut list = ItemList::default();
+    assert!(lengths.iter().all(|&length| list.push(&bytes(length))));
+    peer.with_server(|server| server.handle_items(job, &mut list, 100));
+}
+
+fn item(number: u64, body: Body) -> Message {
+    Message::Reply(Reply { call: CallRef(1), number, form: ReplyForm::Item, body })
+}
+
+#[test]
+fn items_go_one_by_one_to_a_peer_whose_frames_do_not_hold_them_together() {
+    let (mut peer, job) = streaming(Session { frame_bytes_max: 200, ..session(WireVersion::V3) });
+    say(&mut peer, job, &[49, 49]);
+    assert!(matches!(&sent(&mut peer)[..], [Message::Items(items)] if items.list.len() == 2), "half a frame");
+    say(&mut peer, job, &[49, 50]);
+    assert_eq!(sent(&mut peer), [item(2, Body::Inline(bytes(49))), item(3, Body::Inline(bytes(50)))]);
+    say(&mut peer, job, &[1, 101]);
+    assert_eq!(sent(&mut peer), [item(4, Body::Inline(bytes(1))), item(5, Body::Bulk(BulkId(0), 101))]);
+}
+
+#[test]
+fn an_item_among_others_that_the_peer_does_not_take_ends_its_job_behind_those_before_it() {
+    let (mut peer, job) = streaming(Session { payload_bytes_max: 4, ..session(WireVersion::V3) });
+    say(&mut peer, job, &[4, 5, 1]);
+    assert_eq!(sent(&mut peer), [item(0, Body::Inline(bytes(4))), exit(1, "", ExitReason::ReplyTooLarge)]);
+    assert_eq!(outputs(&mut peer), [Output::Job(JobOutput::Abort(job))]);
+}
+
+#[test]
+fn items_wait_in_the_buffer_as_one_frame_with_all_their_bytes_and_are_dropped_as_one() {
+    let (mut peer, job) = streaming(session(WireVersion::V3));
+    disconnect(&mut peer, SECOND);
+    say(&mut peer, job, &[9, 9, 9]);
+    assert_eq!((peer.stats().buffered, peer.stats().buffered_bytes), (1, 30));
+    peer.handle_connected(SECOND, session(WireVersion::V3));
+    assert!(sent(&mut peer).iter().any(|message| matches!(message, Message::Items(items) if items.list.len() == 3)));
+    disconnect(&mut peer, SECOND);
+    say(&mut peer, job, &[1, 2]);
+    outputs(&mut peer);
+    (2..2_003).for_each(|call| cast(&mut peer, SECOND, call));
+    assert!(outputs(&mut peer).contains(&Output::Job(JobOutput::Abort(job))), "nobody is left to hear it");
 }

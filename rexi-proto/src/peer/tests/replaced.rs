@@ -109,6 +109,7 @@ fn no_frame_of_an_old_connection_is_heard() {
         reply(5, 0, true, inline()),
         reply(5, 0, false, inline()),
         item(5, 0),
+        items(5, 0, 2),
         Message::Reply(Reply { call, number: 0, form: ReplyForm::Question, body: inline() }),
         Message::StreamInit(call),
         Message::StreamStart(ServerAddress::Singleton, call),

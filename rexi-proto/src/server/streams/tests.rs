@@ -220,3 +220,62 @@ fn monitors_of_a_peer_are_bounded_and_make_room_when_they_go() {
     assert_eq!(told(&mut server, ServerRequest::Demonitor(MonitorRef(1))), []);
     assert_eq!(told(&mut server, ServerRequest::Monitor(MonitorRef(3))), []);
 }
+
+/// So many items, each with its number.
+fn list(numbers: std::ops::Range<u8>) -> ItemList {
+    let mut list = ItemList::default();
+    assert!(numbers.clone().all(|number| list.push(&[number])));
+    list
+}
+
+fn items(number: u64, numbers: std::ops::Range<u8>) -> Message {
+    Message::Items(ItemBatch { call: CallRef(1), number, list: list(numbers) })
+}
+
+#[test]
+fn items_that_are_ready_together_are_one_message_and_one_alone_is_a_reply() {
+    let (mut server, job) = streaming();
+    assert_eq!(server.handle_items(job, &mut list(0..3), 5), Some(2));
+    assert_eq!(server.handle_items(job, &mut ItemList::default(), 5), Some(2), "it asks for its room");
+    assert_eq!(server.handle_items(job, &mut list(3..4), 5), Some(1));
+    let alone = Body::Inline(Bytes::from_static(&[3]));
+    let alone = Message::Reply(Reply { call: CallRef(1), number: 3, form: ReplyForm::Item, body: alone });
+    assert_eq!(messages(&mut server), [items(0, 0..3), alone]);
+    server.handle_end(job, JobEnding::Exit(ExitReason::Done));
+    let exit = Exit { call: CallRef(1), replies: 4, function: "f".into(), reason: ExitReason::Done };
+    assert_eq!(messages(&mut server), [Message::Exit(exit)], "each is counted");
+    assert_eq!(server.handle_items(job, &mut list(4..5), 5), None, "it is over");
+}
+
+#[test]
+fn of_more_items_than_the_window_holds_the_first_go_and_the_rest_as_they_are_acknowledged() {
+    let (mut server, job) = streaming();
+    let mut ready = list(0..8);
+    assert_eq!(server.handle_items(job, &mut ready, 5), Some(0));
+    assert_eq!((messages(&mut server), &ready), (vec![items(0, 0..5)], &list(5..8)));
+    assert_eq!(server.handle_items(job, &mut ready, 5), Some(0));
+    assert_eq!(messages(&mut server), [], "nothing was acknowledged");
+    assert_eq!(signal(&mut server, StreamSignal::Ack(2)), [ServerOutput::Job(JobOutput::Wake(job))]);
+    assert_eq!(server.handle_items(job, &mut ready, 5), Some(0));
+    assert_eq!((messages(&mut server), ready.len()), (vec![items(5, 5..7)], 1));
+    assert_eq!(signal(&mut server, StreamSignal::Ack(7)), [ServerOutput::Job(JobOutput::Wake(job))]);
+    assert_eq!(server.handle_items(job, &mut ready, 5), Some(4));
+    assert_eq!(signal(&mut server, StreamSignal::Ack(9)), {
+        let mut end = ended(job, ExitReason::MismatchedAck, 8);
+        let alone = Body::Inline(Bytes::from_static(&[7]));
+        let alone = Message::Reply(Reply { call: CallRef(1), number: 7, form: ReplyForm::Item, body: alone });
+        end.insert(0, ServerOutput::Answer(CALLER, alone));
+        end
+    });
+}
+
+#[test]
+fn the_first_items_ask_for_the_stream_and_wait() {
+    let mut server = server(10, 4);
+    let job = spawn(&mut server, 1);
+    let mut ready = list(0..2);
+    for _ in 0..2 {
+        assert_eq!(server.handle_items(job, &mut ready, 5), Some(0));
+    }
+    assert_eq!((messages(&mut server), ready.len()), (vec![Message::StreamInit(CallRef(1))], 2));
+}

@@ -66,6 +66,24 @@ pub(super) struct Numbered {
     pub(super) bulk: Option<Bulk>,
 }
 
+/// Items of a stream, each the value of one.
+#[cfg(feature = "schema")]
+#[derive(Serialize, Deserialize)]
+pub(super) struct Items {
+    pub(super) call: u64,
+    pub(super) number: u64,
+    pub(super) items: Vec<Vec<u8>>,
+}
+
+/// As [`Items`] begins: the list is written and read by itself.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ItemsHead {
+    pub(super) call: u64,
+    pub(super) number: u64,
+    /// The list's own length.
+    pub(super) count: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct Count {
     pub(super) call: u64,
