@@ -119,7 +119,7 @@ async fn who_takes_slowly_acknowledges_each_item_when_it_is_taken() {
 
 /// An acknowledgement for each item would cost a message for each.
 #[tokio::test(start_paused = true)]
-async fn what_lies_there_is_acknowledged_in_lots_of_half_of_it_or_after_a_millisecond() {
+async fn what_lies_there_is_acknowledged_in_lots_of_half_of_it_or_after_a_millisecond_and_few_as_one() {
     in_every_mode(async |mode| {
         let mut scene = Scene::new(mode).await;
         scene.sends(20).await;
@@ -137,7 +137,7 @@ async fn what_lies_there_is_acknowledged_in_lots_of_half_of_it_or_after_a_millis
         for _ in 5..20 {
             scene.takes().await;
         }
-        for expected in [13, 17, 19, 20] {
+        for expected in [13, 20] {
             assert_eq!(scene.hears().await, expected);
         }
         scene.ends().await;

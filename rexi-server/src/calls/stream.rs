@@ -79,13 +79,15 @@ impl Parts {
         Self { call, ready: single::Queue::default(), taken: 0, acknowledged: Instant::now(), over: false }
     }
 
-    /// Acknowledges each item on its own where they come one by one, or are taken slowly, since the job's patience is
-    /// limited. Where many lie here, it is enough that the job learns of them while as many are still to be taken.
+    /// Acknowledges what lies here as one, with its last item, so that the job can fill its window again. Where that is
+    /// much, the job learns of it while as much is still to be taken; and where items are taken slowly, of each, since
+    /// its patience is limited.
     fn note_taken(&mut self) {
         self.taken += 1;
         // The clock costs as much as the rest, so it is asked for the first of those that were taken, then ever less.
         let slow = || self.taken.is_power_of_two() && self.acknowledged.elapsed() >= ACK_DELAY_MAX;
-        if self.taken >= self.ready.len() as u64 || slow() {
+        let left = self.ready.len() as u64;
+        if left == 0 || self.taken >= left.max(ACK_ITEMS_MIN) || slow() {
             self.call.ack(std::mem::take(&mut self.taken));
             self.acknowledged = Instant::now();
         }
@@ -127,6 +129,9 @@ impl Stream for Parts {
         Poll::Ready(None)
     }
 }
+
+/// Items that lie between two acknowledgements while more are to be taken, at least.
+const ACK_ITEMS_MIN: u64 = 8;
 
 /// How long a taken item may go without being acknowledged while more are taken.
 const ACK_DELAY_MAX: Duration = Duration::from_millis(1);
