@@ -54,8 +54,8 @@ fn decode_a_reply(frame: BytesMut) -> Message {
 }
 
 #[library_benchmark(setup = warm)]
-#[bench::of_64_bytes(args = (64), config = at_most(466_000))]
-#[bench::of_4_kib(args = (4_096), config = at_most(1_181_000))]
+#[bench::of_64_bytes(args = (64), config = at_most(353_600))]
+#[bench::of_4_kib(args = (4_096), config = at_most(1_080_700))]
 fn cast_64_times(mut pair: Pair) -> Pair {
     pair.round(64);
     pair

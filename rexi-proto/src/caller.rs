@@ -370,21 +370,31 @@ impl<M: Clone> Calls<M> {
 
     /// Takes an answer to an open call, and delivers what can be delivered now.
     pub(crate) fn answer(&mut self, call: CallRef, held: Held, deliver: &mut impl FnMut(Delivery<M>)) -> Taken {
+        let is_clear = |open: &Open<M>| open.more.as_ref().is_none_or(|more| more.held.is_empty());
+        let held = match held {
+            // The one answer that most calls have.
+            Held::Complete(answer) if answer.is_last() => match self.open.remove_if(&call, is_clear) {
+                Some(Open { mailbox, .. }) => {
+                    deliver((mailbox, call, answer));
+                    return Taken::Delivered;
+                }
+                None => Held::Complete(answer),
+            },
+            held => held,
+        };
         let Some(open) = self.open.get_mut(&call).filter(|open| !open.last_held()) else { return Taken::Stray };
-        if open.more.as_ref().is_none_or(|more| more.held.is_empty())
-            && let Held::Complete(answer) = held
-        {
-            let over = answer.is_last();
-            deliver((open.mailbox.clone(), call, answer));
-            if over {
-                self.open.remove(&call);
+        match held {
+            Held::Complete(answer) if is_clear(open) => {
+                deliver((open.mailbox.clone(), call, answer));
+                Taken::Delivered
             }
-            return Taken::Delivered;
+            held => {
+                let more = open.more();
+                more.last_held = held.is_last();
+                more.held.push_back(held);
+                if more.held.len() > HELD_ANSWERS_MAX { Taken::TooMany } else { Taken::Held }
+            }
         }
-        let more = open.more();
-        more.last_held = held.is_last();
-        more.held.push_back(held);
-        if more.held.len() > HELD_ANSWERS_MAX { Taken::TooMany } else { Taken::Held }
     }
 
     /// Takes a payload that a held reply waits for.

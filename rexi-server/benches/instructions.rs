@@ -23,8 +23,8 @@ fn at_most(count: u64, each: u64) -> LibraryBenchmarkConfig {
 
 // So many loops of so many calls each.
 #[library_benchmark(setup = Loops::of_calls)]
-#[bench::with_1024_in_flight(args = (1_024, 16), config = at_most(16_384, 22_100))]
-#[bench::with_64_in_flight(args = (64, 64), config = at_most(4_096, 22_200))]
+#[bench::with_1024_in_flight(args = (1_024, 16), config = at_most(16_384, 16_740))]
+#[bench::with_64_in_flight(args = (64, 64), config = at_most(4_096, 17_180))]
 fn call(loops: Loops) -> Pair {
     loops.run()
 }
@@ -45,7 +45,7 @@ fn connected(bytes: u32, window: u32) -> (Pair, u32, u32) {
 }
 
 #[library_benchmark(setup = Pair::away)]
-#[bench::of_64_bytes(config = at_most(CASTS, 3_410))]
+#[bench::of_64_bytes(config = at_most(CASTS, 2_560))]
 fn cast_into_the_buffer(pair: Pair) -> Pair {
     pair.cast_into_the_buffer(CASTS)
 }

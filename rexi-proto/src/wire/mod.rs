@@ -342,7 +342,7 @@ impl<'a> FrameReader<'a> {
 }
 
 /// Bytes of a header that has no long text and no list.
-const SHORT_HEADER_BYTES: usize = 64;
+const SHORT_HEADER_BYTES: usize = 32;
 
 /// The kind, and above it the version: without it some frames of one version read as other messages in its neighbour.
 fn first_byte(kind: Kind, version: WireVersion) -> u8 {
