@@ -31,13 +31,14 @@ fn call(loops: Loops) -> Pair {
 
 // Items of so many bytes, with a window of so many.
 #[library_benchmark(setup = connected)]
-#[bench::of_64_bytes(args = (64, 5), config = at_most(ITEMS, 17_800))]
+#[bench::of_64_bytes(args = (64, 5), config = at_most(ITEMS, 17_660))]
 #[bench::of_64_bytes_64_ahead(args = (64, 64), config = at_most(ITEMS, 4_210))]
 #[bench::of_64_bytes_1024_ahead(args = (64, 1_024), config = at_most(ITEMS, 3_060))]
-#[bench::of_4_kib(args = (4_096, 5), config = at_most(ITEMS, 107_900))]
-#[bench::of_4_kib_64_ahead(args = (4_096, 64), config = at_most(ITEMS, 84_000))]
+#[bench::of_4_kib(args = (4_096, 5), config = at_most(LARGE_ITEMS, 107_900))]
+#[bench::of_4_kib_64_ahead(args = (4_096, 64), config = at_most(LARGE_ITEMS, 84_000))]
 fn take_items((pair, bytes, window): (Pair, u32, u32)) -> Pair {
-    pair.take_items(ITEMS, bytes, window)
+    let count = if bytes < 4_096 { ITEMS } else { LARGE_ITEMS };
+    pair.take_items(count, bytes, window)
 }
 
 fn connected(bytes: u32, window: u32) -> (Pair, u32, u32) {
@@ -52,6 +53,9 @@ fn cast_into_the_buffer(pair: Pair) -> Pair {
 
 /// Items of the one stream.
 const ITEMS: u64 = 16_384;
+
+/// Of 4 KiB, which cost more.
+const LARGE_ITEMS: u64 = 2_048;
 
 /// Fewer than what the buffer holds.
 const CASTS: u64 = 1_024;
