@@ -113,7 +113,8 @@ impl Hunt {
             name: planted.name.to_owned(),
             ids: planted.ids.split(' ').filter(|id| !id.is_empty()).map(str::to_owned).collect(),
             sentence: planted.sentence.to_owned(),
-            breaks: planted.breaks,
+            // Of others a level may notice first what follows from it.
+            breaks: if alone.break_the_record() { planted.breaks } else { "" },
             what: What::Core { on: planted.with.iter().fold(alone, |on, &mutant| on.with(mutant)), cover },
         }
     }

@@ -157,7 +157,7 @@ impl Score {
         rows.iter().filter(|row| row.fate == fate).count()
     }
 
-    /// Whether nobody is alive, and each was noticed by what it is said to break.
+    /// Whether nobody is alive, and each was noticed by what it is said to break, where that is said.
     pub fn is_full(&self) -> bool {
         let alive = |rows| Self::count(rows, Fate::Alive) > 0;
         !alive(&self.mutants) && !alive(&self.bugs) && self.hunted.iter().all(Hunted::is_as_said)
