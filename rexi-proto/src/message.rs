@@ -298,6 +298,13 @@ pub enum Body {
     Bulk(BulkId, u32),
 }
 
+impl Body {
+    /// Whether it is here, and longer than that.
+    pub(crate) fn is_longer_than(&self, bytes: usize) -> bool {
+        matches!(self, Self::Inline(body) if body.len() > bytes)
+    }
+}
+
 /// A sender's number for a payload on a QUIC stream of its own, unique within a connection and direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BulkId(pub u64);

@@ -89,7 +89,7 @@ impl Hello {
         if first != Kind::Hello as u8 || !body.starts_with(&MAGIC) {
             return Err(malformed("it does not open with rexi's magic, so the peer speaks another protocol"));
         }
-        let layout: Layout<'_> = FrameReader::new(Kind::Hello, body).only_with_maps()?;
+        let layout: Layout<'_> = FrameReader::new(Kind::Hello, body).only()?;
         if !Train::is_name(layout.cluster) {
             let bytes = layout.cluster.len();
             return Err(malformed(format!(

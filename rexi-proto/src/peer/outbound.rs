@@ -346,20 +346,19 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         let Some(session) = self.link.session() else { return };
         let payload_bytes_max = session.payload_bytes_max as usize;
         let list_bytes_max = payload_bytes_max.min(session.frame_bytes_max as usize / 2);
-        let is_long = |body: &Body| matches!(body, Body::Inline(bytes) if bytes.len() > payload_bytes_max);
         let mut cast_as = None;
         match &mut message {
             Message::Cast(server, cast) => match self.route(*server, cast, waited, payload_bytes_max) {
                 Some(target) => (*server, cast_as) = (target, Some(cast.call)),
                 None => return,
             },
-            &mut Message::Reply(Reply { call, ref body, .. }) if is_long(body) => {
+            &mut Message::Reply(Reply { call, ref body, .. }) if body.is_longer_than(payload_bytes_max) => {
                 self.abandon_jobs_of(call);
                 let reason = ExitReason::ReplyTooLarge;
                 message = Message::Exit(Exit { call, replies: 0, function: "".into(), reason });
             }
             &mut Message::Response(_, Response { call, number, ref body }) => {
-                if is_long(body) {
+                if body.is_longer_than(payload_bytes_max) {
                     return self.lose(call);
                 }
                 self.calls.note_responded(call, number);
@@ -399,7 +398,7 @@ impl<M: Clone, P: Pool + Clone> Peer<M, P> {
         waited: Duration,
         payload_bytes_max: usize,
     ) -> Option<ServerAddress> {
-        if matches!(&cast.body, Body::Inline(bytes) if bytes.len() > payload_bytes_max) {
+        if cast.body.is_longer_than(payload_bytes_max) {
             self.end_call(cast.call, Answer::TooLarge);
             return None;
         }

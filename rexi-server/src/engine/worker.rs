@@ -151,10 +151,14 @@ pub(crate) fn start_all(shared: &Shared, member: &Arc<Member>, mut now: Instant,
         let began = now;
         worker.started = Some(began);
         // Nobody needs to be woken: the task that takes over polls again at once.
-        let polled = worker.step(&mut task::Context::from_waker(Waker::noop()), &mut now);
+        let polled = worker.step(&mut task::Context::from_waker(Waker::noop()));
+        now = match &polled {
+            Poll::Ready((_, then)) => *then,
+            Poll::Pending => Instant::now(),
+        };
         worker.tell_if_slow(shared, now - began);
         match polled {
-            Poll::Ready(ending) => ended.push((worker.job, ending)),
+            Poll::Ready((ending, _)) => ended.push((worker.job, ending)),
             Poll::Pending => worker.spawn(shared, began),
         }
     }
@@ -210,8 +214,8 @@ impl Worker {
         Ok(Self { owner, job, function: name, work, deadline, timer: None, started: None, metrics, span })
     }
 
-    /// Polls the function. `now` is set to when that was done: the clock is read once, for all who ask for the time.
-    fn step(&mut self, cx: &mut task::Context<'_>, now: &mut Instant) -> Poll<JobEnding> {
+    /// Polls the function. Gives its end, and when that was: the clock is read once, for all who ask for the time.
+    fn step(&mut self, cx: &mut task::Context<'_>) -> Poll<(JobEnding, Instant)> {
         let Self { owner, job, function, work, deadline, timer, started, metrics, span } = self;
         let _entered = span.enter();
         let poll = AssertUnwindSafe(|| {
@@ -221,7 +225,6 @@ impl Worker {
             Poll::Ready(ending)
         });
         let polled = turn::run(|| panic::catch_unwind(poll));
-        *now = Instant::now();
         let ending = match polled {
             Ok(polled) => ready!(polled),
             Err(panic) => {
@@ -229,12 +232,13 @@ impl Worker {
                 JobEnding::Exit(ExitReason::Panicked(panic_text(panic.as_ref()).into()))
             }
         };
-        metrics.ended(&ending, started.map_or(Duration::ZERO, |started| *now - started));
+        let now = Instant::now();
+        metrics.ended(&ending, started.map_or(Duration::ZERO, |started| now - started));
         // Before its caller is told, since it may then ask for it.
         if let JobEnding::Exit(reason) = &ending {
             owner.note_failure(*job, function, reason);
         }
-        Poll::Ready(ending)
+        Poll::Ready((ending, now))
     }
 
     /// Tells of a first step that has held up its peer's reader, and so both directions between the two.
@@ -279,7 +283,7 @@ impl Future for Worker {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let ending = ready!(self.step(cx, &mut Instant::now()));
+        let (ending, _) = ready!(self.step(cx));
         self.owner.handle_end(self.job, ending);
         Poll::Ready(())
     }

@@ -49,7 +49,7 @@ impl Member {
                 Output::Job(output) => {
                     let owner = || Owner::PerNode(Arc::clone(self));
                     if let Err((job, ending)) = worker::handle_output(output, &mut state.jobs, shared, owner, started) {
-                        state.peer.with_server(|server| server.handle_end(job, ending));
+                        state.peer.end_jobs([(job, ending)]);
                     }
                 }
                 Output::Singleton(caller, request) => {
